@@ -1,0 +1,136 @@
+"""Every error that Lakebed raises.
+
+    LakebedError                      error_type
+    ├── ValidationError (ValueError)  validation_error
+    ├── SerializationError (ValueError) serialization_error
+    ├── NotFoundError (KeyError)      not_found
+    ├── ConflictError                 conflict
+    ├── ConnectError                  connection_error | connection_timeout | auth_failed
+    ├── LockTimeoutError (TimeoutError) lock_timeout
+    ├── StorageError                  storage_error
+    ├── CorruptionError               corruption_error
+    ├── CatalogError                  catalog_error
+    ├── QueryError                    query_error
+    ├── ConfigurationError (ValueError) configuration_error
+    ├── DependencyMissingError (ImportError) dependency_missing
+    └── RateLimitedError              rate_limited
+
+`error_type` is stable: programs and the LTM interface may compare it. A failed atomic batch raises
+its first error, with all of them by key in `errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+
+class LakebedError(Exception):
+    """The root of the tree: catch it to catch everything that Lakebed raises.
+
+    `errors` holds the errors by key when a batch failed, and is empty otherwise.
+    """
+
+    error_type: str = "lakebed_error"
+    errors: Mapping[str, LakebedError]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.errors = {}
+
+    def __str__(self) -> str:
+        return self.message  # KeyError would show the repr
+
+
+class ValidationError(LakebedError, ValueError):
+    """An argument has a wrong type, form or range; nothing was written."""
+
+    error_type = "validation_error"
+
+
+class SerializationError(LakebedError, ValueError):
+    """A value holds something that would not come back as it went in; nothing was written.
+
+    The text names the path inside the value, such as `$.items[3].price`.
+    """
+
+    error_type = "serialization_error"
+
+
+class NotFoundError(LakebedError, KeyError):
+    """The key or snapshot does not exist, or has expired."""
+
+    error_type = "not_found"
+
+
+class ConflictError(LakebedError):
+    """A condition (`if_absent`, `if_match`, a name that must be free) did not hold."""
+
+    error_type = "conflict"
+
+
+class ConnectError(LakebedError):
+    """The catalog's server or the storage cannot be reached, or refuses the credentials."""
+
+    def __init__(
+        self,
+        message: str,
+        error_type: Literal[
+            "connection_error", "connection_timeout", "auth_failed"
+        ] = "connection_error",
+    ) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+
+
+class LockTimeoutError(LakebedError, TimeoutError):
+    """The write lock was not free within `lock_timeout` seconds; nothing was written."""
+
+    error_type = "lock_timeout"
+
+
+class StorageError(LakebedError):
+    """Reading or writing objects, or the disk under the catalog, failed."""
+
+    error_type = "storage_error"
+
+
+class CorruptionError(LakebedError):
+    """Stored bytes are missing, or are not what was stored."""
+
+    error_type = "corruption_error"
+
+
+class CatalogError(LakebedError):
+    """The catalog refused or failed an operation for a reason that has no error of its own."""
+
+    error_type = "catalog_error"
+
+
+class QueryError(LakebedError):
+    """A SQL query over the lake is not allowed or failed."""
+
+    error_type = "query_error"
+
+
+class ConfigurationError(LakebedError, ValueError):
+    """The lake cannot be opened as asked: a setting is wrong, missing or impossible."""
+
+    error_type = "configuration_error"
+
+
+class DependencyMissingError(LakebedError, ImportError):
+    """A package that this feature needs is not installed; the text has the pip command."""
+
+    error_type = "dependency_missing"
+
+
+class RateLimitedError(LakebedError):
+    """A service asked to slow down. `retry_after` is in seconds, None if it named no time."""
+
+    error_type = "rate_limited"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -1,0 +1,76 @@
+r"""Metadata filters: one grammar, with the same answers on every catalog.
+
+    {"kind": "note"}                                  equal, deep for lists and objects
+    {"price": {"$gte": 10, "$lt": 20}}                all operators of a field must hold
+    {"author.name": "Ada", "tags": {"$contains": "x"}}   so must all fields
+    {"$or": [{"a": 1}, {"$not": {"b": {"$exists": True}}}]}
+
+| operator | holds if the field |
+| --- | --- |
+| a bare value, `$eq` | equals the operand; `$eq` takes any value literally |
+| `$ne` · `$nin` | does not; equals none of a list; both hold for a missing field |
+| `$in` | equals an element of the list (nothing is in an empty one) |
+| `$gt` `$gte` `$lt` `$lte` | is a number and the operand too, or both are strings (code points) |
+| `$exists` | is there (true), null included, or is not (false) |
+| `$contains` | is a list with this element, or a text with this part |
+| `$not` | fails the operators in the object; holds for a missing field |
+
+`$and` and `$or` take non-empty lists of filters, `$not` outside of a field takes a filter; they may
+stand beside fields, all of which are required. `{}` matches everything.
+
+Values compare as JSON: 1 equals 1.0, true is not 1, "1" is not 1, null is not missing, integers and
+floats compare exactly at any size. A path leads through objects and does not enter lists. `\.` in
+a path is a dot inside a key, `\\` a backslash, `\$` a dollar sign (which only needs it at the very
+beginning); an empty segment is the empty key. A bare object or list with a `$` key anywhere in
+it is refused; `$eq` compares with it.
+
+The evaluator decides. `narrow` and `index_terms` let a catalog look only at entries that may match:
+an inverted index holds the terms of each entry, and each alternative of a filter is a union of
+ranges of terms (see `narrowing` and `terms`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lakebed.filters.grammar import read_filter
+from lakebed.filters.narrowing import Alternative, Narrowing, Range
+from lakebed.filters.terms import OVERFLOW, Term, index_terms
+
+__all__ = ["OVERFLOW", "Alternative", "Filter", "Range", "Term", "index_terms", "parse"]
+
+
+class Filter:
+    """A metadata filter that has been checked and compiled; immutable, made by `parse`."""
+
+    __slots__ = ("_narrowing", "_test")
+
+    def __init__(self, source: Mapping[str, object]) -> None:
+        condition = read_filter(source)
+        self._test = condition.test
+        self._narrowing: Narrowing = condition.narrowing
+
+    def matches(self, metadata: Mapping[str, object]) -> bool:
+        """Whether the filter holds for this metadata, which must be valid JSON data."""
+        return self._test(metadata)
+
+    def narrow(self) -> tuple[Alternative, ...]:
+        """The alternatives for looking up candidates, the one that looks narrowest first.
+
+        Each alternative is sufficient by itself: every matching entry has a term in one of its
+        ranges, or the term `OVERFLOW`, which always has to be looked up too. An alternative without
+        ranges means that nothing else can match. At most 8 alternatives of at most 100 ranges each;
+        no alternatives if the index cannot help.
+        """
+        return self._narrowing
+
+
+def parse(metadata_filter: Mapping[str, object] | None) -> Filter | None:
+    """Checks a filter and compiles it. None, for no filter, stays None.
+
+    The filter is copied: later changes to the mapping have no effect. Raises `ValidationError`,
+    naming the place and what was expected there, for an unknown operator, an operand that the
+    operator cannot take, anything that JSON or metadata cannot hold (NaN, datetimes, NUL), and
+    objects and lists nested deeper than 64.
+    """
+    return None if metadata_filter is None else Filter(metadata_filter)

@@ -1,0 +1,138 @@
+r"""The inverted index of metadata: which (path, value) terms stand for an entry.
+
+The catalog keeps one row for each term of each entry, in `entry_metadata`. A term's value is a tag
+byte for the JSON type and an order-preserving payload, so a comparison is a range of bytes:
+
+    null, false, true   the tag
+    number              its double, bits arranged so that bytes sort as numbers do; an integer
+                        beyond the doubles counts as an infinity; -0.0 as 0.0
+    string              its first 64 bytes of UTF-8, perhaps cut inside a character
+    list, object        how many members it has, up to 255
+
+A field inside objects has its dotted path, with `\.` and `\\` as in filters. The elements of a list
+have the list's path followed by `\[]`, which no key's path can end with; containers among them are
+not entered. What is cut, clamped or left out makes the index coarser, never wrong: it narrows, and
+the evaluator decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from lakebed.filters.paths import escape
+
+Term = tuple[str, bytes]
+
+MAX_TERMS: Final = 64
+"""An entry with more terms gets the one term `OVERFLOW`."""
+MAX_ELEMENTS: Final = 32
+"""A longer list gets the one element value `MANY`, so it cannot crowd out the other fields."""
+MAX_PATH_BYTES: Final = 200
+
+OVERFLOW: Final[Term] = ("", b"")
+MANY: Final = b""
+ELEMENTS: Final = "\\[]"
+
+LOWEST: Final = b"\x01"
+NULL: Final = b"\x10"
+FALSE: Final = b"\x11"
+TRUE: Final = b"\x12"
+NUMBER_LOWEST: Final = b"\x20"
+_NEGATIVE: Final = 0x20
+_POSITIVE: Final = 0x21
+NUMBER_HIGHEST: Final = b"\x21\xff"
+TEXT_LOWEST: Final = b"\x30"
+TEXT_HIGHEST: Final = b"\x30\xff"
+_LIST: Final = 0x40
+_OBJECT: Final = 0x50
+HIGHEST: Final = b"\xff"
+
+_TEXT_BYTES: Final = 64
+_PATH_BYTES: Final = MAX_PATH_BYTES - len(ELEMENTS)
+_SURELY_SHORT: Final = _PATH_BYTES // 4  # a character takes at most four bytes
+_pack_positive = struct.Struct(">Bd").pack
+_double = struct.Struct(">d")
+
+
+def index_terms(metadata: Mapping[str, object]) -> list[Term]:
+    """The distinct terms of one entry's metadata, which must be valid JSON data.
+
+    A path takes at most 200 bytes of UTF-8, a value at most 65 bytes.
+    """
+    terms: list[Term] = []
+    return terms if _add_fields("", metadata, terms) else [OVERFLOW]
+
+
+def value_terms(path: str, value: object) -> list[Term]:
+    """Terms of any entry with this value at the (unshortened) path, if it does not overflow."""
+    terms = [(stored_path(path), encode(value))]
+    _add_inside(path, value, terms)  # too many: then such an entry overflows, and any terms will do
+    return terms
+
+
+def _add_fields(prefix: str, fields: Mapping[str, object], terms: list[Term]) -> bool:
+    """Adds the terms of an object's fields; false if they are too many."""
+    if len(terms) + len(fields) > MAX_TERMS:
+        return False
+    for key, value in fields.items():
+        path = prefix + escape(key)
+        terms.append((path if len(path) <= _SURELY_SHORT else stored_path(path), encode(value)))
+        if isinstance(value, (dict, list, tuple)) and not _add_inside(path, value, terms):
+            return False
+    return len(terms) <= MAX_TERMS
+
+
+def _add_inside(path: str, value: object, terms: list[Term]) -> bool:
+    if isinstance(value, dict):
+        return _add_fields(path + ".", value, terms)
+    if isinstance(value, (list, tuple)):
+        elements = element_path(path)
+        values = [MANY] if len(value) > MAX_ELEMENTS else dict.fromkeys(map(encode, value))
+        terms.extend((elements, element) for element in values)
+    return len(terms) <= MAX_TERMS
+
+
+def stored_path(path: str) -> str:
+    """The path, or a hash in its place when it is too long for an index."""
+    if len(path) <= _SURELY_SHORT:
+        return path
+    data = path.encode()
+    return path if len(data) <= _PATH_BYTES else "\\#" + hashlib.sha256(data).hexdigest()
+
+
+def element_path(path: str) -> str:
+    """Where the elements of the list at the (unshortened) path are indexed."""
+    return stored_path(path) + ELEMENTS
+
+
+def encode(value: object) -> bytes:
+    """The term value of a JSON value; equal values have equal bytes."""
+    if isinstance(value, str):
+        # 0x30, the tag of text, is the character "0"
+        return ("0" + value[:_TEXT_BYTES]).encode()[: _TEXT_BYTES + 1]
+    if value is None:
+        return NULL
+    if isinstance(value, bool):
+        return TRUE if value else FALSE
+    if isinstance(value, (int, float)):
+        return _encode_number(value)
+    if isinstance(value, dict):
+        return bytes((_OBJECT, min(len(value), 255)))
+    if isinstance(value, (list, tuple)):
+        return bytes((_LIST, min(len(value), 255)))
+    raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
+def _encode_number(value: int | float) -> bytes:
+    try:
+        number = value + 0.0  # also turns -0.0 into 0.0
+    except OverflowError:
+        number = float("inf") if value > 0 else float("-inf")
+    if number >= 0:
+        return _pack_positive(_POSITIVE, number)
+    # The bits of a double sort by magnitude; inverted they sort negative numbers upwards.
+    bits = int.from_bytes(_double.pack(-number), "big") ^ 0xFFFFFFFFFFFFFFFF
+    return bytes((_NEGATIVE,)) + bits.to_bytes(8, "big")

@@ -1,0 +1,64 @@
+"""A value as it will be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+_PIECE = 1 << 20
+
+
+class Encoded(NamedTuple):
+    """A value as it will be stored: its format, bytes, and the SHA-256 of the bytes."""
+
+    format: str
+    data: bytes
+    content_hash: bytes
+
+    @property
+    def id(self) -> tuple[bytes, str]:
+        """What tells this content from others; see `lakebed.model.ContentId`."""
+        return self.content_hash, self.format
+
+    @property
+    def byte_size(self) -> int:
+        return len(self.data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes in pieces that fit into memory."""
+        yield self.data
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class EncodedFile:
+    """A value like `Encoded` that is too large for memory: its bytes lie in a temporary file, which
+    is gone once closed."""
+
+    def __init__(self, format: str, file: IO[bytes], byte_size: int, content_hash: bytes) -> None:
+        self.format = format
+        self.byte_size = byte_size
+        self.content_hash = content_hash
+        self._file = file
+
+    @property
+    def id(self) -> tuple[bytes, str]:
+        """What tells this content from others; see `lakebed.model.ContentId`."""
+        return self.content_hash, self.format
+
+    @property
+    def data(self) -> bytes:
+        """All bytes, read into memory."""
+        self._file.seek(0)
+        return self._file.read()
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes in pieces that fit into memory."""
+        self._file.seek(0)
+        while piece := self._file.read(_PIECE):
+            yield piece
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()

@@ -1,0 +1,25 @@
+"""The content hash: SHA-256 over the stored bytes."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from lakebed.errors import ValidationError
+
+_FORM = re.compile(r"sha256:([0-9a-f]{64})\Z")
+
+
+def digest(data: bytes) -> bytes:
+    """The 32 bytes of the SHA-256 of `data`."""
+    return sha256(data).digest()
+
+
+def parse_content_hash(text: str, field: str) -> bytes:
+    """The 32 bytes of `sha256:…`; ValidationError naming `field` for anything else."""
+    match = _FORM.match(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValidationError(
+            f"{field} is {text!r}: expected a content hash, 'sha256:' and 64 hexadecimal digits"
+        )
+    return bytes.fromhex(match[1])

@@ -1,0 +1,191 @@
+"""JSON values as canonical UTF-8 text, exactly and reversibly.
+
+Canonical: object keys sorted by code point, no white space, nothing escaped that JSON does not ask
+to escape, the shortest decimal that reads back as the same double (as orjson writes it). orjson
+alone would turn NaN into null, datetimes, UUIDs and dataclasses into text, and refuses integers
+beyond 64 bits; so every value is walked first, and orjson only sees what it keeps exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from lakebed.errors import CorruptionError, SerializationError
+
+MAX_DEPTH = 100
+"""How deep lists and objects may nest in a value; a scalar has depth 0."""
+
+_FINITE = 1.7976931348623157e308
+_INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
+_SORTED = orjson.OPT_SORT_KEYS
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_scan = json.JSONDecoder().raw_decode
+
+
+class _NeedsCare(Exception):
+    """The value is (or may be) fine, but not for orjson as it stands."""
+
+
+def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
+    """The canonical bytes of a JSON value.
+
+    Takes str, int of any size, finite float, bool, None, list, tuple, and dict with str keys,
+    and their subclasses except enumerations. Tuples come back as lists, subclasses as their base.
+
+    Raises SerializationError, naming the path inside the value (`$.items[3].price`), for anything
+    else: NaN and infinities, lone surrogates, other types, nesting deeper than `max_depth`.
+    """
+    try:
+        _check_plain(value, max_depth)
+        return orjson.dumps(value, option=_SORTED)
+    except (_NeedsCare, TypeError):
+        # TypeError (orjson's own) is a lone surrogate: the slow path names its place.
+        return _encode_with_care(value, "$", max_depth, max_depth)
+
+
+def _check_plain(value: object, depth: int) -> None:
+    """Pass what orjson keeps exactly; raise _NeedsCare at the first thing that it may not."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return
+    if kind is int:
+        if not _INT64_LOW <= value <= _UINT64_HIGH:  # type: ignore[operator]
+            raise _NeedsCare
+    elif kind is float:
+        if not -_FINITE <= value <= _FINITE:  # type: ignore[operator]
+            raise _NeedsCare
+    elif kind is dict:
+        if depth <= 0:
+            raise _NeedsCare
+        depth -= 1
+        for key, item in value.items():  # type: ignore[attr-defined]
+            if type(key) is not str:
+                raise _NeedsCare
+            kind = type(item)
+            if kind is not str:  # most leaves are text: spare them the call
+                _check_plain(item, depth)
+    elif kind is list or kind is tuple:
+        if depth <= 0:
+            raise _NeedsCare
+        depth -= 1
+        for item in value:  # type: ignore[attr-defined]
+            if type(item) is not str:
+                _check_plain(item, depth)
+    else:
+        raise _NeedsCare
+
+
+def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> bytes:
+    """Encode as `encode` does, slowly, knowing the path of everything that must be refused."""
+    if value is None or value is True or value is False:
+        return orjson.dumps(value)
+    if isinstance(value, Enum):
+        raise _refuse(value, path, "; store its value instead")
+    if isinstance(value, str):
+        return _encode_text(value, path)
+    if isinstance(value, int):
+        return _write_long(int(value)) if abs(value) >= 2**63 else b"%d" % value
+    if isinstance(value, float):
+        if not -_FINITE <= value <= _FINITE:
+            raise SerializationError(
+                f"{path} is {float(value)!r}: JSON has no NaN and no infinity; store null or a text"
+            )
+        return orjson.dumps(float(value))
+    if isinstance(value, (dict, list, tuple)) and depth <= 0:
+        raise SerializationError(
+            f"{path} is nested too deeply: expected at most {max_depth} levels"
+        )
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str) or isinstance(key, Enum):
+                raise SerializationError(
+                    f"{path} has the key {key!r} of type {_type_name(key)}: "
+                    "keys of an object must be str"
+                )
+        members = (
+            _encode_text(key, f"{path} (a key)")
+            + b":"
+            + _encode_with_care(value[key], _member(path, key), depth - 1, max_depth)
+            for key in sorted(value)
+        )
+        return b"{" + b",".join(members) + b"}"
+    if isinstance(value, (list, tuple)):
+        items = (
+            _encode_with_care(item, f"{path}[{index}]", depth - 1, max_depth)
+            for index, item in enumerate(value)
+        )
+        return b"[" + b",".join(items) + b"]"
+    raise _refuse(value, path)
+
+
+def _encode_text(text: str, path: str) -> bytes:
+    text = str.__str__(text)  # what a subclass holds, whatever it shows
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SerializationError(
+            f"{path} holds a lone surrogate at position {error.start}: not valid Unicode text"
+        ) from None
+    return orjson.dumps(text)
+
+
+def _member(path: str, key: str) -> str:
+    if _PLAIN_NAME.match(key):
+        return f"{path}.{key}"
+    return f"{path}[{json.dumps(key)}]"
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _refuse(value: object, path: str, advice: str = "") -> SerializationError:
+    return SerializationError(
+        f"{path} is of type {_type_name(value)}: expected str, int, float, bool, None, list, "
+        f"tuple or dict{advice}"
+    )
+
+
+def decode(data: bytes) -> Any:
+    """The value of canonical bytes. Raises CorruptionError if they are not JSON."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptionError(f"stored bytes are not valid JSON: {error}") from None
+    return decode_text(text)
+
+
+def decode_text(text: str) -> Any:
+    """The value of canonical text. Raises CorruptionError if it is not JSON."""
+    try:
+        try:
+            value, end = _scan(text)
+        except ValueError as error:
+            if isinstance(error, json.JSONDecodeError):
+                raise
+            # An integer past the interpreter's limit on digits; Decimal has none.
+            value, end = json.JSONDecoder(parse_int=_parse_long).raw_decode(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptionError(f"stored bytes are not valid JSON: {error}") from None
+    if end != len(text):
+        raise CorruptionError("stored bytes are not valid JSON: there is more after the value")
+    return value
+
+
+def _parse_long(digits: str) -> int:
+    from decimal import Decimal
+
+    return int(Decimal(digits))
+
+
+def _write_long(number: int) -> bytes:
+    """Decimal writes integers past the interpreter's limit on digits."""
+    from decimal import Decimal
+
+    return str(Decimal(number)).encode()

@@ -1,0 +1,228 @@
+"""Tables as Parquet: the same rows give the same bytes, in bounded memory.
+
+Rows are parted anew, whatever the chunks in which they come, and nothing of the time or place of
+writing goes into the file. Versions do: of pyarrow, and in a DataFrame's metadata of pandas.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lakebed.errors import CorruptionError, SerializationError, StorageError
+from lakebed.values.encoded import Encoded, EncodedFile
+
+GROUP_ROWS = 1 << 20
+"""Rows of a row group at most."""
+
+GROUP_BYTES = 16 << 20
+"""Bytes of a row group at most, as Arrow holds them; a single row may take more."""
+
+MEMORY_BYTES = 4 << 20
+"""A larger file goes to the disk, a smaller one stays in memory."""
+
+REFUSALS = (pa.ArrowException, ValueError, TypeError, OverflowError)
+"""What pyarrow raises for rows that it cannot take."""
+
+_FEW = 1024  # batches that wait one by one: each costs about a kilobyte beside its rows
+
+
+def write_table(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Encoded | EncodedFile:
+    """Encode the rows of `batches`, all of `schema`.
+
+    Takes the memory of a few row groups and of the largest batch. Raises SerializationError, naming
+    the column, for what Parquet cannot hold, and StorageError if the temporary file cannot be
+    written. Errors of the iterable pass through.
+    """
+    _check_names(schema)
+    # Nameless: nothing is left of it, however the process ends.
+    file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - may be returned
+    try:
+        sink = _HashingSink(file)
+        _write(schema, batches, sink)
+        content_hash = sink.sha256.digest()
+        if sink.byte_size > MEMORY_BYTES:
+            return EncodedFile("parquet", file, sink.byte_size, content_hash)
+        file.seek(0)
+        data = file.read()
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    return Encoded("parquet", data, content_hash)
+
+
+def read_table(data: bytes) -> pa.Table:
+    """The table of stored bytes, with the types that it was stored with where they can be had.
+    CorruptionError if the bytes are no Parquet file."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        # Threads of pyarrow's can abort the interpreter at its exit (arrow issues 34314, 50482).
+        table = file.read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptionError(f"stored bytes are not a Parquet file: {error}") from None
+    stored = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    if stored is None:
+        return table
+    return _with_types(table, pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored))))
+
+
+def refusal(
+    names: Iterable[str], attempt: Callable[[str], object], error: Exception
+) -> SerializationError:
+    """The error for a table that was not taken: names the first column whose `attempt` fails."""
+    for name in names:
+        try:
+            attempt(name)
+        except REFUSALS as reason:
+            return SerializationError(f"the column {name!r} cannot be stored: {_text(reason)}")
+    return SerializationError(f"the table cannot be stored: {_text(error)}")
+
+
+def _text(error: Exception) -> str:
+    """What an error says; pyarrow gives some more than one text."""
+    return str(error.args[0]) if error.args else str(error)
+
+
+class _HashingSink(io.RawIOBase):
+    """Passes what is written on to a file, and hashes it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.sha256 = sha256()
+        self.byte_size = 0
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override] # pyarrow writes nothing else
+        self.sha256.update(data)
+        self.byte_size += len(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write a temporary file in {tempfile.gettempdir()}: "
+                f"{error.strerror or error}"
+            ) from error
+
+
+def _check_names(schema: pa.Schema) -> None:
+    seen = set[str]()
+    for name in schema.names:
+        if name in seen:
+            raise SerializationError(f"the column name {name!r} is there twice")
+        seen.add(name)
+
+
+def _write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], sink: _HashingSink) -> None:
+    try:
+        writer = pq.ParquetWriter(
+            sink,
+            schema,
+            compression="zstd",
+            use_compliant_nested_type=False,  # keeps the names of what lists hold
+        )
+    except REFUSALS as error:
+        raise _refusal_of(schema.empty_table(), error) from None
+    with writer:
+        for group in _row_groups(schema, batches):
+            try:
+                writer.write_table(group, row_group_size=GROUP_ROWS)
+            except REFUSALS as error:
+                raise _refusal_of(group, error) from None
+
+
+def _refusal_of(table: pa.Table, error: Exception) -> SerializationError:
+    def attempt(name: str) -> None:
+        pq.write_table(table.select([name]), pa.MockOutputStream())
+
+    return refusal(table.schema.names, attempt, error)
+
+
+def _row_groups(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Part rows into row groups at places that depend on the rows only, not on their batches."""
+    waiting: list[pa.RecordBatch] = []
+    few: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        few.append(batch)
+        rows += batch.num_rows
+        size += _size(batch)
+        if len(few) == _FEW:
+            for table in _compact(pa.Table.from_batches(few, schema)):
+                waiting += table.to_batches()
+            few = []
+        if rows >= GROUP_ROWS or size > GROUP_BYTES:
+            rest = _table(schema, [*waiting, *few])
+            while rest.num_rows >= GROUP_ROWS or _table_size(rest) > GROUP_BYTES:
+                fitting = _fitting(rest)
+                yield from _compact(rest.slice(0, fitting))
+                rest = rest.slice(fitting)
+            waiting, few = rest.to_batches(), []
+            rows, size = rest.num_rows, _table_size(rest)
+    if rows:
+        yield from _compact(_table(schema, [*waiting, *few]))
+
+
+def _table(schema: pa.Schema, batches: list[pa.RecordBatch]) -> pa.Table:
+    try:
+        return pa.Table.from_batches(batches, schema)
+    except pa.ArrowInvalid as error:
+        raise SerializationError(f"a batch has another schema than its reader: {error}") from None
+
+
+def _fitting(table: pa.Table) -> int:
+    """How many of the first rows make a row group: the largest power of two that fits."""
+    rows = GROUP_ROWS
+    while rows > 1 and (rows > table.num_rows or _table_size(table.slice(0, rows)) > GROUP_BYTES):
+        rows //= 2
+    return rows
+
+
+def _table_size(table: pa.Table) -> int:
+    return sum(map(_size, table.to_batches()))
+
+
+def _size(batch: pa.RecordBatch) -> int:
+    """Bytes of the rows, without the dictionaries, which even a slice of no rows has whole."""
+    return int(batch.nbytes - batch.slice(0, 0).nbytes)
+
+
+def _compact(table: pa.Table) -> Iterator[pa.Table]:
+    """The table in one chunk: the chunks of a column would show in the file."""
+    try:
+        yield table.combine_chunks()
+    except pa.ArrowInvalid:
+        # Its chunks' dictionaries have more values in all than their index type can count.
+        for batch in table.to_batches():
+            yield pa.Table.from_batches([batch])
+
+
+def _with_types(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the types of the schema that it was stored with."""
+    if table.schema.equals(schema, check_metadata=True):
+        return table
+    columns = [_cast(*pair) for pair in zip(table.columns, schema.types, strict=True)]
+    fields = [field.with_type(column.type) for field, column in zip(schema, columns, strict=True)]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, schema.metadata))
+
+
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    if column.type == wanted:
+        return column
+    try:
+        cast = column.cast(wanted)
+        cast.validate()  # not all casts of nested nulls are right (pyarrow 26)
+    except pa.ArrowException:  # such as a dictionary of numbers, which came back as numbers
+        return column
+    return cast

@@ -1,0 +1,201 @@
+"""Tables of the libraries that people use, to Parquet and back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from itertools import chain
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from lakebed.errors import DependencyMissingError, SerializationError, ValidationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from lakebed.values.encoded import Encoded, EncodedFile
+
+TableLibrary = Literal["pandas", "polars"]
+"""What a table may be asked for as, instead of a pyarrow Table."""
+
+# What pandas calls columns of objects that Arrow takes for what they are.
+_UNIFORM = frozenset(
+    ("string", "bytes", "floating", "integer", "mixed-integer-float", "boolean", "decimal", "empty")
+)
+
+
+def is_table(value: object) -> bool:
+    """Whether a value is a table, told without importing any library."""
+    kind = type(value)
+    return hasattr(kind, "__arrow_c_stream__") or _is(value, "polars", "LazyFrame")
+
+
+def encode_table(value: Any) -> Encoded | EncodedFile:
+    """Encode a table as Parquet.
+
+    A RecordBatchReader, and anything else that streams, is read to its end, in bounded memory. A
+    LazyFrame is computed first. SerializationError, naming the column, for what would be lost.
+    """
+    from lakebed.values.parquet import write_table
+
+    return write_table(*_open(value))
+
+
+def check_library(name: object) -> None:
+    """ValidationError unless `name` is one that a table can be asked for as."""
+    if name not in get_args(TableLibrary):
+        choices = " or ".join(map(repr, get_args(TableLibrary)))
+        raise ValidationError(
+            f"as_ is {name!r}: expected {choices}; without it a table comes as a pyarrow Table"
+        )
+
+
+def convert(value: Any, library: TableLibrary) -> Any:
+    """A stored table as a DataFrame of another library.
+
+    ValidationError if the value is no table, or one that the library cannot take;
+    DependencyMissingError if the library is not installed.
+    """
+    if not _is(value, "pyarrow", "Table"):
+        raise ValidationError(
+            f"as_={library!r} is for tables, but the value is of type {type(value).__name__}"
+        )
+    try:
+        module = import_module(library)
+    except ImportError as error:
+        raise DependencyMissingError(
+            f"as_={library!r} needs the package {library}: pip install 'lakebed[{library}]'"
+        ) from error
+    try:
+        return _to_pandas(value, module) if library == "pandas" else module.from_arrow(value)
+    except _failures(module) as error:
+        raise ValidationError(
+            f"as_={library!r} does not fit this table, ask for it without: {error}"
+        ) from error
+
+
+def _is(value: object, module: str, name: str) -> bool:
+    """Whether a value is of a class of a module, which is loaded then."""
+    return isinstance(value, getattr(sys.modules.get(module), name, ()))
+
+
+def _open(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+    """The schema and rows of any table."""
+    import pyarrow as pa
+
+    if _is(value, "polars", "LazyFrame"):
+        value = value.collect(engine="streaming")
+    if _is(value, "pandas", "DataFrame"):
+        value = _from_pandas(value)
+    elif _is(value, "polars", "DataFrame"):
+        value = _from_polars(value)
+    if isinstance(value, pa.RecordBatch):
+        value = pa.Table.from_batches([value])
+    if isinstance(value, pa.Table):
+        if value.num_rows and not value.num_columns:
+            raise _no_columns(value.num_rows)
+        return value.schema, value.to_batches()
+    if isinstance(value, pa.RecordBatchReader):
+        return value.schema, value
+    try:
+        reader = pa.RecordBatchReader.from_stream(value)
+    except pa.ArrowInvalid as error:
+        raise SerializationError(
+            f"$ is of type {type(value).__module__}.{type(value).__name__}, which is no table "
+            f"({error}): expected one, such as to_frame() makes of a Series"
+        ) from None
+    return reader.schema, reader
+
+
+def _no_columns(rows: int) -> SerializationError:
+    return SerializationError(f"the table has {rows} rows and no columns: Parquet cannot keep them")
+
+
+def _from_pandas(frame: pd.DataFrame) -> pa.Table:
+    import pyarrow as pa
+
+    from lakebed.values.parquet import REFUSALS, refusal
+
+    if len({type(label) for label in frame.columns}) > 1:
+        raise SerializationError(
+            f"the column labels are of several types ({', '.join(map(repr, frame.columns))}): "
+            "they would all come back as text"
+        )
+    try:
+        table = pa.Table.from_pandas(frame)
+    except REFUSALS as error:
+
+        def attempt(name: str) -> None:
+            position = names.index(name)
+            pa.Table.from_pandas(frame.iloc[:, [position]], preserve_index=False)
+
+        names = list(map(str, frame.columns))
+        raise refusal(names, attempt, error) from None
+    if table.num_rows != len(frame):
+        raise _no_columns(len(frame))
+    _check_objects(frame, table)
+    return table
+
+
+def _check_objects(frame: pd.DataFrame, table: pa.Table) -> None:
+    """Refuse columns of which Arrow made something else, such as dates of datetimes.
+
+    What lists and dicts hold is left to Arrow.
+    """
+    from pandas.api.types import infer_dtype
+
+    columns = (frame.iloc[:, number] for number in range(frame.shape[1]))
+    levels = (frame.index.get_level_values(number) for number in range(frame.index.nlevels))
+    for column, stored in zip(chain(columns, levels), table.columns, strict=False):
+        if column.dtype != object or infer_dtype(column, skipna=True) in _UNIFORM:
+            continue
+        for given, kept in zip(column, stored.to_pylist(), strict=True):
+            nested = isinstance(kept, (list, dict)) and not isinstance(given, (set, frozenset))
+            if kept is not None and not nested and kept != given:
+                raise SerializationError(
+                    f"the column {str(column.name)!r} cannot be stored: {given!r} would come back "
+                    f"as {kept!r}"
+                )
+
+
+def _from_polars(frame: pl.DataFrame) -> pa.Table:
+    import polars as pl
+
+    from lakebed.values.parquet import REFUSALS, refusal
+
+    def to_arrow(part: pl.DataFrame) -> pa.Table:
+        # Of the oldest level: views of text are what few other readers of Parquet know.
+        return part.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    for name, dtype in frame.schema.items():
+        if dtype == pl.Object:  # Arrow would get the addresses of the objects
+            raise SerializationError(f"the column {name!r} cannot be stored: it holds objects")
+    try:
+        return to_arrow(frame)
+    except REFUSALS as error:
+        raise refusal(frame.columns, lambda name: to_arrow(frame.select(name)), error) from None
+
+
+def _to_pandas(table: pa.Table, pandas: ModuleType) -> Any:
+    """As `Table.to_pandas`, which fails on ArrowDtypes whose name pandas cannot read back."""
+    unreadable = set()
+    for column in (table.schema.pandas_metadata or {}).get("columns", ()):
+        if column["numpy_type"].endswith("[pyarrow]"):
+            try:
+                pandas.api.types.pandas_dtype(column["numpy_type"])
+            except (TypeError, NotImplementedError):
+                unreadable.add(table.schema.field(column["field_name"]).type)
+    return table.to_pandas(
+        types_mapper=lambda kind: pandas.ArrowDtype(kind) if kind in unreadable else None
+    )
+
+
+def _failures(library: ModuleType) -> tuple[type[BaseException], ...]:
+    """What converting to a DataFrame of the library may raise."""
+    failures: tuple[type[BaseException], ...] = (ValueError, TypeError, NotImplementedError)
+    if library.__name__ == "polars":
+        failures += (library.exceptions.PolarsError, library.exceptions.PanicException)
+    return failures

@@ -1,0 +1,229 @@
+"""The one text analyser: text to plain tokens that every catalog's index keeps as they are.
+
+Tokens are lower-case ASCII letters and digits, at most MAX_TOKEN_BYTES long, whatever the script,
+so that SQLite, Postgres and MariaDB with their different Unicode tables, locales and collations all
+find the same. In order:
+
+- Case and width are folded (NFKD and case folding: "Straße" is "strasse", "ﬁ" is "fi"), digits of
+  any script are 0 to 9, and soft hyphens, joiners and other invisible characters vanish.
+- Accents go where they are accents: on Latin, Greek and Cyrillic letters ("café", "й"), Hebrew
+  points and Arabic vowel signs and hamzas. Marks of other scripts are parts of their words (the
+  vowel signs of Indic scripts and Thai, the voicing marks of kana) and stay.
+- Words are runs of letters, marks and digits; all else separates ("parse_date" is two words).
+- Words of ASCII are stemmed as English (Snowball). One of digits and letters that begins with a
+  digit gets an "n" before it: Postgres would take the "12e34" of "12e34ab" for a number.
+- Scripts written without spaces (Chinese, Japanese, Thai, Khmer, …), and Korean, whose particles
+  stick to their words, become pairs of neighbouring characters. A document yields its single
+  characters as well, so that a query of one character finds them; a longer query uses pairs alone.
+- A word that is not ASCII is spelled "x" and four base-36 digits for each of its characters.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
+
+import Stemmer
+
+MAX_TOKEN_BYTES = 80
+"""Longer tokens are cut to this (InnoDB's FULLTEXT ignores those above 84)."""
+
+STOP_WORDS = frozenset(
+    """
+    a about above after again against all am an and any are aren as at be because been before
+    being below between both but by can could couldn d did didn do does doesn doing don down
+    during each few for from further had hadn has hasn have haven having he her here hers herself
+    him himself his how i if in into is isn it its itself just ll m me more most my myself no nor
+    not now of off on once only or other our ours ourselves out over own re s same she should
+    shouldn so some such t than that the their theirs them themselves then there these they this
+    those through to too under until up ve very was wasn we were weren what when where which while
+    who whom why will with would wouldn you your yours yourself yourselves
+    """.split()  # noqa: SIM905
+)
+"""Words that a query does without, as long as it has others."""
+
+_CODE_DIGITS = 4
+_CODED_CHARACTERS = (MAX_TOKEN_BYTES - 1) // _CODE_DIGITS
+_CACHED_WORDS = 50_000
+_CACHED_LENGTH = 40
+
+_ASCII_WORDS = re.compile(r"[a-z0-9]+").findall
+# What certainly separates words; the rest of the separators are found word by word, with a cache.
+# (U+200C to U+200F, U+202A to U+202E and U+2060 to U+206F are invisible and do not separate.)
+_ROUGH_WORDS = re.compile(
+    r"[^\x00-/:-`{-\xa0\u2000-\u200b\u2010-\u2029\u202f-\u205f\u3000-\u3004]+"
+).findall
+
+# Scripts without spaces, and Hangul.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u2e80-\u2fdf"
+    "\u3005-\u3007\u3021-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\ua9e0-\ua9ff"
+    "\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+)
+_is_unspaced = re.compile(f"[{_UNSPACED}]").match
+_RUNS = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+").findall
+
+# Marks that are accents, by blocks: general ones, Hebrew points, Arabic signs, variation selectors.
+_ACCENTS = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"
+    "\u08d3-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
+    "\U000e0100-\U000e01ef]"
+).match
+# Letters with strokes and ligatures, which Unicode does not decompose; and the Arabic filler.
+_LETTERS = str.maketrans(
+    dict(
+        zip("øłđħŧıæœþðʼ", ["o", "l", "d", "h", "t", "i", "ae", "oe", "th", "d", " "], strict=True)
+    )
+    | {"\u0640": ""}
+)
+
+
+def analyse(text: str) -> list[str]:
+    """The tokens of a document, in order, repeated as often as they occur."""
+    if text.isascii():
+        return list(map(_stems.__getitem__, _ASCII_WORDS(text.lower())))
+    # Lower case first: fewer words for the cache to know. Folding does the rest.
+    return list(chain.from_iterable(map(_tokens.__getitem__, _ROUGH_WORDS(text.lower()))))
+
+
+def query_words(text: str) -> list[str]:
+    """The tokens that a query asks for, each once: without stop words, unless it has no others."""
+    words = list(dict.fromkeys(_words(text)))
+    wanted = [word for word in words if word not in STOP_WORDS] or words
+    return list(dict.fromkeys(chain.from_iterable(_word_tokens(word, False) for word in wanted)))
+
+
+def text_of(value: object, metadata: object, limit_bytes: int) -> str:
+    """The text by which a value is found: the strings in it and in its metadata, in their order, a
+    line each, cut to `limit_bytes` of UTF-8. The keys of objects are no part of it."""
+    parts: list[str] = []
+    room = limit_bytes + 1  # the first line needs no line feed
+    for leaf in chain(_strings(value), _strings(metadata)):
+        size = 1 + (len(leaf) if leaf.isascii() else len(leaf.encode("utf-8", "surrogatepass")))
+        if size > room:
+            if room > 1:
+                kept = leaf[:room].encode("utf-8", "surrogatepass")[: room - 1]
+                parts.append(kept.decode("utf-8", "ignore"))
+            break
+        parts.append(leaf)
+        room -= size
+    return "\n".join(parts)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """The strings in a JSON value, in order."""
+    if isinstance(value, str):
+        yield value
+        return
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            pending.extend(reversed(item.values()))
+        elif isinstance(item, (list, tuple)):
+            pending.extend(reversed(item))
+
+
+def _words(text: str) -> Iterable[str]:
+    """The folded words of a text."""
+    return _ASCII_WORDS(text.lower()) if text.isascii() else _fold(text).split()
+
+
+def _fold(text: str) -> str:
+    """Fold case, width, digits and accents; what separates words becomes a space."""
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return unicodedata.normalize("NFC", folded.translate(_folding).translate(_LETTERS))
+
+
+def _word_tokens(word: str, singles: bool) -> Iterator[str]:
+    """The tokens of a folded word; `singles`: each character of an unspaced script as well."""
+    if word.isascii():
+        yield _stems[word]
+        return
+    for run in _RUNS(word):
+        if not _is_unspaced(run):
+            yield _stems[run] if run.isascii() else _spell(run[:_CODED_CHARACTERS])
+            continue
+        spelled = [_codes[ord(character)] for character in run]
+        if singles or len(run) == 1:
+            for code in spelled:
+                yield "x" + code
+        for first, second in pairwise(spelled):
+            yield "x" + first + second
+
+
+def _spell(word: str) -> str:
+    return "x" + word.translate(_codes)
+
+
+class _Codes(dict[int, str]):
+    """Four base-36 digits for a character's code point."""
+
+    def __missing__(self, code_point: int) -> str:
+        rest, digits = code_point, ""
+        for _ in range(_CODE_DIGITS):
+            rest, digit = divmod(rest, 36)
+            digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+        self[code_point] = digits
+        return digits
+
+
+class _Folding(dict[int, str]):
+    """What becomes of a character: itself, nothing, another, or a space where it separates."""
+
+    def __missing__(self, code_point: int) -> str:
+        character = chr(code_point)
+        category = unicodedata.category(character)
+        if category == "Nd":
+            result = str(unicodedata.digit(character))
+        elif (category == "Cf" and character != "\u200b") or _ACCENTS(character):
+            result = ""
+        else:
+            result = character if category[0] in "LNM" else " "
+        self[code_point] = result
+        return result
+
+
+class _Stems(dict[str, str]):
+    """The stem of an ASCII word, remembered for words of ordinary length."""
+
+    def __missing__(self, word: str) -> str:
+        stem: str = _stemmer.of_this_thread(word[:MAX_TOKEN_BYTES])
+        if stem[0].isdigit() and not stem.isdigit():
+            stem = "n" + stem[: MAX_TOKEN_BYTES - 1]
+        if len(word) <= _CACHED_LENGTH:
+            if len(self) >= _CACHED_WORDS:
+                self.clear()
+            self[word] = stem
+        return stem
+
+
+class _Tokens(dict[str, tuple[str, ...]]):
+    """A document's tokens for a run of characters without an obvious separator."""
+
+    def __missing__(self, run: str) -> tuple[str, ...]:
+        tokens = tuple(chain.from_iterable(_word_tokens(word, True) for word in _words(run)))
+        if len(run) <= _CACHED_LENGTH:
+            if len(self) >= _CACHED_WORDS:
+                self.clear()
+            self[run] = tokens
+        return tokens
+
+
+class _Stemmer(threading.local):
+    """A Snowball stemmer may serve one thread only."""
+
+    def __init__(self) -> None:
+        self.of_this_thread = Stemmer.Stemmer("english", 0).stemWord
+
+
+_codes = _Codes()
+_folding = _Folding()
+_stemmer = _Stemmer()
+_stems = _Stems()
+_tokens = _Tokens()
