@@ -1,0 +1,1 @@
+"""Contents in the lake: immutable files on a local disk or any fsspec filesystem."""

@@ -1,0 +1,134 @@
+"""Objects in a local folder, written so that a crash or a power loss leaves whole files only."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from lakebed.errors import StorageError
+from lakebed.objects.store import StoredFile
+
+
+class LocalStore:
+    """Files under `root`, which is made with the first write.
+
+    A write goes to a temporary name, is fsynced, renamed, and its folder fsynced, so that an
+    entry is only ever committed after its bytes are on disk.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root.expanduser().absolute())
+
+    @property
+    def root(self) -> Path:
+        """The folder, absolute."""
+        return Path(self._root)
+
+    def uri(self, path: str) -> str:
+        from urllib.parse import quote
+
+        return "file://" + quote(f"{self._root}/{path}")
+
+    def write(self, path: str, data: bytes) -> None:
+        with self.open_write(path) as file:
+            file.write(data)
+
+    @contextmanager
+    def open_write(self, path: str) -> Iterator[BinaryIO]:
+        target = f"{self._root}/{path}"
+        folder, name = os.path.split(target)
+        temporary = f"{folder}/.{name}.tmp"
+        try:
+            self._make_folder(folder)
+            file = open(temporary, "xb")  # noqa: SIM115 - closed below, whatever happens
+        except OSError as error:
+            self._fail("write", path, error)
+        try:
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, target)
+            _fsync_folder(folder)
+        except BaseException as error:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            if isinstance(error, OSError):
+                self._fail("write", path, error)
+            raise
+
+    def _make_folder(self, folder: str) -> None:
+        """Make a folder and fsync the one that holds it, up to the first that was there."""
+        if os.path.isdir(folder):
+            return
+        parent = os.path.dirname(folder)
+        self._make_folder(parent)
+        os.makedirs(folder, exist_ok=True)
+        _fsync_folder(parent)
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        try:
+            with open(f"{self._root}/{path}", "rb", buffering=0) as file:
+                if offset:
+                    file.seek(offset)
+                if length is None:
+                    return file.readall()
+                return os.pread(file.fileno(), length, offset)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            self._fail("read", path, error)
+
+    def size(self, path: str) -> int:
+        try:
+            return os.stat(f"{self._root}/{path}").st_size
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            self._fail("read", path, error)
+
+    def delete(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            try:
+                os.unlink(f"{self._root}/{path}")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._fail("delete", path, error)
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        for folder, _, names in os.walk(f"{self._root}/{prefix}"):
+            for name in names:
+                full = f"{folder}/{name}"
+                try:
+                    status = os.stat(full)
+                except FileNotFoundError:  # deleted, or renamed into place, since the walk saw it
+                    continue
+                path = os.path.relpath(full, self._root).replace(os.sep, "/")
+                yield StoredFile(path, status.st_size, status.st_mtime_ns // 1000)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _fail(self, verb: str, path: str, error: OSError) -> NoReturn:
+        reasons = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EACCES: "permission denied",
+            errno.EPERM: "permission denied",
+            errno.EROFS: "the file system is read-only",
+        }
+        reason = reasons.get(error.errno or 0, error.strerror or str(error))
+        raise StorageError(f"cannot {verb} {path} under {self._root}: {reason}") from error
+
+
+def _fsync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

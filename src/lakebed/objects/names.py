@@ -1,0 +1,21 @@
+"""Names of objects under the storage root."""
+
+from __future__ import annotations
+
+import os
+
+_SUFFIX = {"json": "json", "bytes": "bin", "parquet": "parquet"}
+
+
+def object_path(content_hash: bytes, format: str) -> str:
+    """A path for an object that is used once: the hash, and a suffix that no upload shares.
+
+    The suffix makes a late delete of an old upload harmless to a new one of the same content.
+    """
+    name = content_hash.hex()
+    return f"objects/{name[:2]}/{name}-{os.urandom(8).hex()}.{_SUFFIX[format]}"
+
+
+def pack_path() -> str:
+    """A path for a pack, used once."""
+    return f"packs/{os.urandom(16).hex()}.parquet"

@@ -1,0 +1,271 @@
+"""Packs: immutable Parquet files of many objects, each readable by one short byte range.
+
+A pack has the columns `hash_prefix` (16 bytes), `format` and `value`, sorted by hash, in row
+groups of about PAGE_BYTES. The values of a row group are one data page, PLAIN and zstd, so a place
+in a pack is where that page's body lies in the file and where the value begins inside the page once
+it is decompressed. Reading therefore needs neither the footer nor pyarrow: a range, zstd, a slice.
+Any Parquet reader can query the file. Measurements: docs/design/packs.md.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+
+from lakebed.errors import CorruptionError, StorageError
+from lakebed.values.encoded import Encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pyarrow as pa
+
+MAX_VALUE_BYTES = 4 << 20
+"""A value larger than this is an object of its own: packing saves it nothing."""
+
+PACK_BYTES = 64 << 20
+"""Values of one pack, before compression: what writing one keeps in memory."""
+
+PACK_OBJECTS = 65_536
+"""Objects in one pack at most, so that many tiny values stay bounded in memory too."""
+
+PAGE_BYTES = 256 << 10
+"""Values of one row group, before compression: what reading one value decompresses."""
+
+HASH_PREFIX_BYTES = 16
+"""How much of each content hash a pack repeats: enough to find a value, and no two share it. The
+rest follows from the value, whose SHA-256 it is."""
+
+_PAGE_ROWS = 8_192  # pyarrow would begin another page at 20,000
+_LENGTH_BYTES = 4  # PLAIN byte arrays: each value behind its length, little-endian
+_MERGE_GAP = 64 << 10  # reading this much in vain is cheaper than another request
+_MERGE_BYTES = 8 << 20
+_SANE_PAGE_BYTES = 64 << 20  # a damaged frame header must not make us allocate what it claims
+_LEVEL = 6
+_TWO_HEADERS = 34  # the Thrift header of a data page takes 17 bytes or more
+_POSITION = re.compile(r"(\d{1,15})-(\d{1,8})-(\d{1,8})\Z", re.ASCII)
+
+
+class Position(NamedTuple):
+    """A place in a pack, in bytes: the body of a page (`offset`, `length`), and where in the
+    decompressed page the value begins, its length prefix included (`start`)."""
+
+    offset: int
+    length: int
+    start: int
+
+    def __str__(self) -> str:
+        return f"{self.offset}-{self.length}-{self.start}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The reverse of `str`; CorruptionError for any other text."""
+        match = _POSITION.match(text)
+        if match is None:
+            raise CorruptionError(f"{text!r} is no place in a pack")
+        return cls(*map(int, match.groups()))
+
+
+class RangeReader(Protocol):
+    """What reading a pack asks of a store: `length` bytes from `offset`, fewer at a file's end."""
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
+
+
+def split_into_packs(objects: Iterable[Encoded]) -> Iterator[list[Encoded]]:
+    """Cut a stream of objects into lists that each make one pack of bounded size."""
+    pack: list[Encoded] = []
+    size = 0
+    for item in objects:
+        if pack and (size + len(item.data) > PACK_BYTES or len(pack) == PACK_OBJECTS):
+            yield pack
+            pack, size = [], 0
+        pack.append(item)
+        size += len(item.data)
+    if pack:
+        yield pack
+
+
+def write_pack(objects: Iterable[Encoded], sink: BinaryIO) -> dict[bytes, Position]:
+    """Write objects as one pack into `sink` and tell where each lies, by content hash.
+
+    Objects of one hash are written once. ValueError for no objects at all, or for a value above
+    MAX_VALUE_BYTES; an OSError of the sink passes through.
+    """
+    pages = list(_pages(objects))
+    if not pages:
+        raise ValueError("a pack of no objects")
+    chunks = _write_parquet(pages, sink)
+    return {
+        content_hash: Position(offset, length, start)
+        for page, (offset, length) in zip(pages, chunks, strict=True)
+        for content_hash, start in zip(page.hashes, page.starts, strict=True)
+    }
+
+
+def read_value(store: RangeReader, path: str, position: Position) -> bytes:
+    """One value, by one range read. CorruptionError if the bytes there are no such value; whether
+    they have the right hash is the caller's to check. Errors of the store pass through."""
+    body = store.read(path, position.offset, position.length)
+    return _value(_decompress(body, path, position), path, position)
+
+
+def read_values(
+    store: RangeReader, path: str, positions: Iterable[Position]
+) -> Iterator[tuple[Position, bytes | CorruptionError]]:
+    """Many values of one pack, in file order, by few range reads and each page decompressed once.
+
+    A damaged value is given as its error, beside the others. Errors of the store pass through.
+    """
+    for run in _runs(sorted(set(positions))):
+        first = run[0].offset
+        data = memoryview(store.read(path, first, max(p.offset + p.length for p in run) - first))
+        place, page = (-1, -1), b""
+        for position in run:
+            try:
+                if place != position[:2]:
+                    at = position.offset - first
+                    page = _decompress(data[at : at + position.length], path, position)
+                    place = position[:2]
+                result: bytes | CorruptionError = _value(page, path, position)
+            except CorruptionError as error:
+                result = error
+            yield position, result
+
+
+class _Page(NamedTuple):
+    """The rows of one row group, and where each value begins in the page."""
+
+    hashes: list[bytes]
+    formats: list[str]
+    values: list[bytes]
+    starts: list[int]
+    raw_bytes: int
+
+
+def _pages(objects: Iterable[Encoded]) -> Iterator[_Page]:
+    rows: list[Encoded] = []
+    starts: list[int] = []
+    size = 0
+    unique = {item.content_hash: item for item in objects}
+    for _, item in sorted(unique.items()):
+        if len(item.data) > MAX_VALUE_BYTES:
+            raise ValueError(f"a value of {len(item.data)} bytes is too large for a pack")
+        taken = _LENGTH_BYTES + len(item.data)
+        if rows and (size + taken > PAGE_BYTES or len(rows) == _PAGE_ROWS):
+            yield _page(rows, starts, size)
+            rows, starts, size = [], [], 0
+        rows.append(item)
+        starts.append(size)
+        size += taken
+    if rows:
+        yield _page(rows, starts, size)
+
+
+def _page(rows: Sequence[Encoded], starts: list[int], size: int) -> _Page:
+    return _Page(
+        [row.content_hash for row in rows],
+        [row.format for row in rows],
+        [row.data for row in rows],
+        starts,
+        size,
+    )
+
+
+def _write_parquet(pages: Sequence[_Page], sink: BinaryIO) -> list[tuple[int, int]]:
+    """Write each page as a row group, and tell where the body of its values lies."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # Not nullable: the page then holds nothing but the values.
+    schema = pa.schema(
+        [
+            pa.field("hash_prefix", pa.binary(HASH_PREFIX_BYTES), nullable=False),
+            pa.field("format", pa.string(), nullable=False),
+            pa.field("value", pa.binary(), nullable=False),
+        ]
+    )
+    written: list[pq.FileMetaData] = []
+    with pq.ParquetWriter(
+        sink,
+        schema,
+        compression={"hash_prefix": "none", "format": "zstd", "value": "zstd"},
+        compression_level={"format": _LEVEL, "value": _LEVEL},
+        use_dictionary=False,
+        column_encoding=dict.fromkeys(schema.names, "PLAIN"),
+        write_statistics=["hash_prefix"],
+        data_page_size=2 * max(PAGE_BYTES, MAX_VALUE_BYTES),  # one page a row group
+        data_page_version="1.0",
+        store_schema=False,
+        metadata_collector=written,
+    ) as writer:
+        for page in pages:
+            prefixes = [content_hash[:HASH_PREFIX_BYTES] for content_hash in page.hashes]
+            columns = [
+                pa.array(column, field)
+                for column, field in zip(
+                    (prefixes, page.formats, page.values), schema.types, strict=True
+                )
+            ]
+            writer.write_batch(
+                pa.RecordBatch.from_arrays(columns, schema=schema), row_group_size=_PAGE_ROWS
+            )
+    return [
+        _body(written[0].row_group(index).column(2), page.raw_bytes)
+        for index, page in enumerate(pages)
+    ]
+
+
+def _body(chunk: pa.parquet.ColumnChunkMetaData, raw_bytes: int) -> tuple[int, int]:
+    """Offset and length of a chunk's one page behind its header, whose length is what the chunk
+    takes beyond its values."""
+    header = chunk.total_uncompressed_size - raw_bytes
+    if not 0 < header < _TWO_HEADERS or chunk.has_dictionary_page:
+        import pyarrow as pa
+
+        raise StorageError(f"pyarrow {pa.__version__} lays out Parquet pages in an unexpected way")
+    return chunk.data_page_offset + header, chunk.total_compressed_size - header
+
+
+def _runs(positions: Sequence[Position]) -> Iterator[list[Position]]:
+    """Part sorted positions into runs that one read each serves."""
+    run: list[Position] = []
+    end = 0
+    for position in positions:
+        near = position.offset <= end + _MERGE_GAP
+        if run and not (near and position.offset + position.length - run[0].offset <= _MERGE_BYTES):
+            yield run
+            run, end = [], 0
+        run.append(position)
+        end = max(end, position.offset + position.length)
+    if run:
+        yield run
+
+
+def _decompress(body: bytes | memoryview, path: str, position: Position) -> bytes:
+    """The values of a page."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+
+    try:
+        # None if the frame does not say, whatever the type stubs believe.
+        size: int | None = zstd.get_frame_info(body).decompressed_size
+        if len(body) == position.length and size is not None and size <= _SANE_PAGE_BYTES:
+            decompressor = zstd.ZstdDecompressor()
+            page = decompressor.decompress(body, max_length=size)
+            if len(page) == size and decompressor.eof and not decompressor.unused_data:
+                return page
+    except zstd.ZstdError as error:
+        raise CorruptionError(f"the pack {path} is damaged at {position}: {error}") from None
+    raise CorruptionError(f"the pack {path} is damaged or cut short at {position}")
+
+
+def _value(page: bytes, path: str, position: Position) -> bytes:
+    begin = position.start + _LENGTH_BYTES
+    end = begin + int.from_bytes(page[position.start : begin], "little")
+    if not begin <= end <= len(page):
+        raise CorruptionError(f"the pack {path} holds no value at {position}")
+    return page[begin:end]

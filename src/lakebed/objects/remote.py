@@ -1,0 +1,131 @@
+"""Objects on any filesystem that fsspec knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import BinaryIO, NoReturn
+
+import fsspec
+
+from lakebed.clock import system_clock, to_micros
+from lakebed.errors import ConfigurationError, DependencyMissingError, StorageError
+from lakebed.objects.store import StoredFile
+
+_FAILURES = (OSError, ValueError, RuntimeError)
+
+
+class FsspecStore:
+    """Files under a URI such as `s3://bucket/prefix` or `memory://lake`.
+
+    Such stores make an upload visible whole or not at all, so a plain write is enough.
+    """
+
+    def __init__(self, uri: str, options: Mapping[str, object]) -> None:
+        self._uri = uri.rstrip("/")
+        protocol = uri.partition("://")[0]
+        try:
+            self._fs, root = fsspec.core.url_to_fs(self._uri, **options)
+        except ImportError as error:
+            raise DependencyMissingError(
+                f"storage: {protocol}:// needs a package: {error}"
+            ) from None
+        except ValueError as error:
+            raise ConfigurationError(f"storage: cannot open {protocol}://…: {error}") from None
+        self._root = root.rstrip("/")
+
+    def uri(self, path: str) -> str:
+        return f"{self._uri}/{path}"
+
+    def write(self, path: str, data: bytes) -> None:
+        try:
+            self._make_folder(path)
+            self._fs.pipe_file(self._full(path), data)
+        except _FAILURES as error:
+            self._fail("write", path, error)
+
+    @contextmanager
+    def open_write(self, path: str) -> Iterator[BinaryIO]:
+        try:
+            self._make_folder(path)
+            file = self._fs.open(self._full(path), "wb", autocommit=False)
+        except _FAILURES as error:
+            self._fail("write", path, error)
+        try:
+            yield file
+            file.close()
+            file.commit()
+        except BaseException as error:
+            file.discard()
+            with suppress(*_FAILURES):  # some filesystems discard nothing
+                self._fs.rm_file(self._full(path))
+            if isinstance(error, OSError):
+                self._fail("write", path, error)
+            raise
+
+    def _make_folder(self, path: str) -> None:
+        self._fs.makedirs(self._full(path).rpartition("/")[0], exist_ok=True)
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        end = None if length is None else offset + length
+        try:
+            data: bytes = self._fs.cat_file(self._full(path), start=offset or None, end=end)
+        except FileNotFoundError:
+            raise
+        except _FAILURES as error:
+            self._fail("read", path, error)
+        return data
+
+    def size(self, path: str) -> int:
+        try:
+            return int(self._fs.size(self._full(path)))
+        except FileNotFoundError:
+            raise
+        except _FAILURES as error:
+            self._fail("read", path, error)
+
+    def delete(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            try:
+                self._fs.rm_file(self._full(path))
+            except FileNotFoundError:
+                continue
+            except _FAILURES as error:
+                self._fail("delete", path, error)
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        try:
+            found = self._fs.find(self._full(prefix), detail=True)
+        except FileNotFoundError:
+            return
+        except _FAILURES as error:
+            self._fail("list", prefix, error)
+        for name, details in found.items():
+            path = name[len(self._root) + 1 :]
+            yield StoredFile(path, int(details["size"]), _modified(details))
+
+    def close(self) -> None:
+        """Filesystem instances are fsspec's own and shared; nothing of ours is held open."""
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _fail(self, verb: str, path: str, error: Exception) -> NoReturn:
+        raise StorageError(f"cannot {verb} {self.uri(path)}: {error}") from error
+
+
+def _modified(details: Mapping[str, object]) -> int:
+    """When a file was written, in microseconds; each filesystem tells it in its own way.
+
+    One that does not tell it gives the present: a file of unknown age counts as young.
+    """
+    for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
+        value = details.get(name)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return to_micros(value if value.tzinfo else value.replace(tzinfo=UTC))
+        if isinstance(value, (int, float)):
+            return int(value * 1_000_000)
+    return system_clock()

@@ -1,0 +1,82 @@
+"""What the lake asks of a storage, and how to open one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+from lakebed.errors import ConfigurationError
+
+
+class StoredFile(NamedTuple):
+    """A file under the storage root: its path, size in bytes, time of writing (microseconds)."""
+
+    path: str
+    byte_size: int
+    modified: int
+
+
+class ObjectStore(Protocol):
+    """Immutable files under one root. Paths are relative, use `/`, and are made by Lakebed alone.
+
+    A file is visible under its path only when all of it is durable. Every method raises
+    StorageError when the storage fails; reading a file that is not there raises FileNotFoundError,
+    so that the caller can tell "gone" from "failing".
+    """
+
+    def uri(self, path: str) -> str:
+        """The full URI of a path."""
+        ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a new file durably."""
+        ...
+
+    def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Write a new file in pieces; it appears when the block ends without an error."""
+        ...
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Read a file or `length` bytes of it from `offset`."""
+        ...
+
+    def size(self, path: str) -> int:
+        """The size of a file in bytes."""
+        ...
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete files; one that is not there is no error."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        """All files whose path begins with the folder `prefix` (`objects` or `packs`)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectStore:
+    """Open the storage at a local path or a URI of any protocol that fsspec knows.
+
+    `options` go to the fsspec filesystem; a local folder takes none.
+    """
+    protocol, separator, rest = uri.partition("://")
+    if not separator or protocol == "file":
+        if options:
+            raise ConfigurationError(
+                f"storage: a local folder takes no options, got {', '.join(map(repr, options))}"
+            )
+        from lakebed.objects.local import LocalStore
+
+        if separator:
+            from urllib.parse import unquote
+
+            return LocalStore(Path(unquote(rest)))
+        return LocalStore(Path(uri))
+    from lakebed.objects.remote import FsspecStore
+
+    return FsspecStore(uri, options or {})
