@@ -1,0 +1,154 @@
+-- What MySQL and MariaDB say their own way. The executor writes names in backticks.
+
+-- name: table_names
+-- for: telling a lake from a new database; tables of others may stand beside those of a lake
+SELECT table_name FROM information_schema.tables
+WHERE table_schema = database() AND table_name = '{lakebed_meta}'
+
+-- name: lock_writers
+-- for: a writer's first statement: one row's lock, held to the commit, makes versions visible in
+-- their order
+SELECT 1 FROM {lakebed_meta} WHERE "name" = 'schema_version' FOR UPDATE
+
+-- name: lock_new
+-- for: the same where there are no tables yet
+SELECT GET_LOCK(concat('lakebed.', left(sha2(database(), 256), 40)), {seconds})
+
+-- name: unlock_new
+-- for: releasing it
+SELECT RELEASE_LOCK(concat('lakebed.', left(sha2(database(), 256), 40)))
+
+-- name: insert_meta
+-- for: adding a setting
+INSERT INTO {lakebed_meta} ("name", "value") VALUES (:name, :value)
+ON DUPLICATE KEY UPDATE "value" = VALUES("value")
+
+-- name: lock_entry
+-- for: the state that a change starts from: counter, newest snapshot, and the row of the key
+SELECT (SELECT CAST("value" AS SIGNED) FROM {lakebed_meta} WHERE "name" = 'version'),
+       (SELECT max("version") FROM {snapshot}),
+       {entry_columns}, e."object_id"
+FROM (SELECT 1) one LEFT JOIN {entry} e ON e."key" = :key
+LEFT JOIN {object} o ON o."id" = e."object_id"
+
+-- name: counters
+-- for: the state that a batch starts from
+SELECT (SELECT CAST("value" AS SIGNED) FROM {lakebed_meta} WHERE "name" = 'version'),
+       (SELECT max("version") FROM {snapshot})
+
+-- name: insert_object
+-- for: naming new content; no other writer is at work
+INSERT INTO {object} ("content_hash", "format", "byte_size", "inline_value", "uri", "pack_id",
+                      "position", "created_at")
+SELECT :content_hash, :format, :byte_size, :inline_value, :uri, :pack_id, :position, :now FROM DUAL
+WHERE NOT EXISTS (SELECT 1 FROM {object}
+                  WHERE "content_hash" = :content_hash AND "format" = :format)
+
+-- name: put_entry
+-- for: creating or replacing an entry
+INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at",
+                     "updated_at")
+VALUES (:key, :version, :object_id, :metadata, :expires_at, :created_at, :now)
+ON DUPLICATE KEY UPDATE
+    "version" = VALUES("version"), "object_id" = VALUES("object_id"),
+    "metadata" = VALUES("metadata"), "expires_at" = VALUES("expires_at"),
+    "created_at" = VALUES("created_at"), "updated_at" = VALUES("updated_at")
+
+-- name: add_candidate
+-- for: noting an object that lost a reference
+INSERT INTO {candidate} ("object_id") VALUES (:object_id)
+ON DUPLICATE KEY UPDATE "object_id" = VALUES("object_id")
+
+-- name: add_trash
+-- for: bytes that no row refers to
+INSERT INTO {trash} ("uri", "since") VALUES (:uri, :now) ON DUPLICATE KEY UPDATE "since" = "since"
+
+-- name: add_metadata_term
+-- for: filling the metadata index
+INSERT INTO {entry_metadata} ("path", "value", "version") VALUES (:path, :value, :version)
+ON DUPLICATE KEY UPDATE "version" = VALUES("version")
+
+-- name: insert_snapshot
+-- for: create_snapshot; no other writer is at work
+INSERT INTO {snapshot} ("id", "name", "version", "message", "author", "created_at")
+SELECT :id, :name, :version, :message, :author, :now FROM DUAL
+WHERE NOT EXISTS (SELECT 1 FROM {snapshot} WHERE "name" = :name)
+
+-- name: pinned_version
+-- for: the part of a statement that finds out whether history reaches a version
+EXISTS (SELECT 1 FROM {lakebed_meta}
+        WHERE "name" = 'history_floor' AND CAST("value" AS SIGNED) <= :version)
+
+-- name: is_pinned
+-- for: telling an empty answer from a moment that is gone
+SELECT 1 FROM DUAL WHERE {pinned}
+
+-- name: raise_meta
+-- for: maintenance: versions below the history's floor, and times before its time, are not kept
+UPDATE {lakebed_meta} SET "value" = :value
+WHERE "name" = :name AND CAST("value" AS SIGNED) < :value
+
+-- name: history_floor
+-- for: at(datetime) and at(version): how far back the history reaches
+SELECT (SELECT CAST("value" AS SIGNED) FROM {lakebed_meta} WHERE "name" = 'history_floor'),
+       (SELECT CAST("value" AS SIGNED) FROM {lakebed_meta} WHERE "name" = 'history_floor_time')
+
+-- name: create_staged
+-- for: what a batch is about to store, in key order, for the time of its commit; a row without a
+-- content hash and object is a delete
+CREATE TEMPORARY TABLE IF NOT EXISTS {staged} (
+    "number" BIGINT NOT NULL PRIMARY KEY,
+    "key" VARBINARY(1024) NOT NULL,
+    "content_hash" BINARY(32),
+    "format" VARCHAR(64),
+    "byte_size" BIGINT,
+    "inline_value" LONGBLOB,
+    "uri" VARCHAR(700),
+    "pack_id" BIGINT,
+    "position" VARCHAR(255),
+    "metadata" LONGTEXT,
+    "expires_at" BIGINT,
+    "created_at" BIGINT,
+    "object_id" BIGINT,
+    "old_version" BIGINT,
+    KEY ("old_version")
+) {table_options};
+
+-- name: batch_objects
+-- for: naming the new contents of a batch; those that are there already, or twice in it, are skipped
+INSERT IGNORE INTO {object} ("content_hash", "format", "byte_size", "inline_value", "uri",
+                             "pack_id", "position", "created_at")
+SELECT "content_hash", "format", "byte_size", "inline_value", "uri", "pack_id", "position", :now
+FROM {staged}
+WHERE "inline_value" IS NOT NULL OR "uri" IS NOT NULL OR "pack_id" IS NOT NULL
+ORDER BY "content_hash"
+
+-- name: batch_drop_unchanged
+-- for: a store that changes nothing draws no version
+DELETE FROM {staged} WHERE "old_version" IS NOT NULL AND EXISTS (
+    SELECT 1 FROM {entry} e WHERE e."version" = {staged}."old_version"
+        AND e."object_id" = {staged}."object_id" AND e."metadata" = {staged}."metadata"
+        AND e."expires_at" <=> {staged}."expires_at"
+        AND (e."expires_at" IS NULL OR e."expires_at" > :now))
+
+-- name: batch_candidates
+-- for: noting the objects of replaced rows that are not kept
+INSERT INTO {candidate} ("object_id")
+SELECT DISTINCT e."object_id" FROM {staged} s JOIN {entry} e ON e."version" = s."old_version"
+WHERE e."version" > :newest_snapshot AND NOT e."object_id" <=> s."object_id"
+ON DUPLICATE KEY UPDATE "object_id" = VALUES("object_id")
+
+-- name: batch_put
+-- for: creating and replacing entries
+INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at",
+                     "updated_at")
+SELECT s."key", :version + s."number", s."object_id", s."metadata", s."expires_at",
+       coalesce(s."created_at", e."created_at", :now), :now
+FROM {staged} s LEFT JOIN {entry} e
+ON e."version" = s."old_version" AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+WHERE s."object_id" IS NOT NULL
+ORDER BY s."number"
+ON DUPLICATE KEY UPDATE
+    "version" = VALUES("version"), "object_id" = VALUES("object_id"),
+    "metadata" = VALUES("metadata"), "expires_at" = VALUES("expires_at"),
+    "created_at" = VALUES("created_at"), "updated_at" = VALUES("updated_at")

@@ -1,0 +1,120 @@
+-- The schema of a Lakebed catalog in MySQL or MariaDB, version 1.
+-- Times are microseconds since 1970-01-01 UTC. Keys and names are VARBINARY, so that they compare by
+-- their bytes. Each CREATE commits by itself here, so lakebed_meta, by which a lake is known, gets
+-- its name last, with its version in it.
+
+CREATE TABLE IF NOT EXISTS {pack} (
+    "id" BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    "uri" VARCHAR(700) NOT NULL UNIQUE,
+    "byte_size" BIGINT NOT NULL,
+    "live" BIGINT NOT NULL,
+    "dead" BIGINT NOT NULL
+) {table_options};
+
+CREATE TABLE IF NOT EXISTS {object} (
+    "id" BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    "content_hash" BINARY(32) NOT NULL,
+    "format" VARCHAR(64) NOT NULL,
+    "byte_size" BIGINT NOT NULL,
+    "inline_value" LONGBLOB,
+    "uri" VARCHAR(700),
+    "pack_id" BIGINT,
+    "position" VARCHAR(255),
+    "created_at" BIGINT NOT NULL,
+    UNIQUE KEY "object_content" ("content_hash", "format"),
+    KEY "object_pack" ("pack_id"),
+    FOREIGN KEY ("pack_id") REFERENCES {pack} ("id"),
+    CHECK (("inline_value" IS NOT NULL) + ("uri" IS NOT NULL) + ("pack_id" IS NOT NULL) = 1)
+) {table_options};
+
+CREATE TABLE IF NOT EXISTS {entry} (
+    "key" VARBINARY(1024) NOT NULL PRIMARY KEY,
+    "version" BIGINT NOT NULL UNIQUE,
+    "object_id" BIGINT NOT NULL,
+    "metadata" LONGTEXT NOT NULL,
+    "expires_at" BIGINT,
+    "created_at" BIGINT NOT NULL,
+    "updated_at" BIGINT NOT NULL,
+    KEY "entry_object" ("object_id"),
+    KEY "entry_expires" ("expires_at"),
+    FOREIGN KEY ("object_id") REFERENCES {object} ("id")
+) {table_options};
+
+CREATE TABLE IF NOT EXISTS {entry_history} (
+    "key" VARBINARY(1024) NOT NULL,
+    "version" BIGINT NOT NULL PRIMARY KEY,
+    "end_version" BIGINT NOT NULL,
+    "ended_at" BIGINT NOT NULL,
+    "object_id" BIGINT NOT NULL,
+    "metadata" LONGTEXT NOT NULL,
+    "expires_at" BIGINT,
+    "created_at" BIGINT NOT NULL,
+    "updated_at" BIGINT NOT NULL,
+    KEY "entry_history_key" ("key", "version"),
+    KEY "entry_history_end" ("end_version"),
+    KEY "entry_history_object" ("object_id"),
+    KEY "entry_history_expires" ("expires_at"),
+    FOREIGN KEY ("object_id") REFERENCES {object} ("id")
+) {table_options};
+
+CREATE TABLE IF NOT EXISTS {snapshot} (
+    "id" VARBINARY(300) NOT NULL PRIMARY KEY,
+    "name" VARBINARY(300) NOT NULL UNIQUE,
+    "version" BIGINT NOT NULL,
+    "message" LONGTEXT,
+    "author" LONGTEXT,
+    "created_at" BIGINT NOT NULL,
+    "purged_at" BIGINT,
+    KEY "snapshot_version" ("version")
+) {table_options};
+
+CREATE TABLE IF NOT EXISTS {pending} (
+    "uri" VARCHAR(700) NOT NULL PRIMARY KEY,
+    "lease" BIGINT NOT NULL
+) {table_options};
+
+CREATE TABLE IF NOT EXISTS {trash} (
+    "uri" VARCHAR(700) NOT NULL PRIMARY KEY,
+    "since" BIGINT NOT NULL
+) {table_options};
+
+-- Objects that lost a reference and may have none left.
+CREATE TABLE IF NOT EXISTS {candidate} (
+    "object_id" BIGINT NOT NULL PRIMARY KEY
+) {table_options};
+
+-- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version.
+-- Filled up to the version that lakebed_meta names; rows of versions that are gone do no harm.
+CREATE TABLE IF NOT EXISTS {entry_metadata} (
+    "path" VARBINARY(400) NOT NULL,
+    "value" VARBINARY(1024) NOT NULL,
+    "version" BIGINT NOT NULL,
+    PRIMARY KEY ("path", "value", "version")
+) {table_options};
+
+-- Text search: how often each word is in an entry's text, and how many tokens the text has, by the
+-- entry's version. Filled up to the version that lakebed_meta names. (FULLTEXT drops short words and
+-- stop words, and ranks another way.)
+CREATE TABLE IF NOT EXISTS {entry_text} (
+    "word" VARBINARY(84) NOT NULL,
+    "version" BIGINT NOT NULL,
+    "count" BIGINT NOT NULL,
+    "length" BIGINT NOT NULL,
+    PRIMARY KEY ("word", "version")
+) {table_options};
+
+-- Entries below that version whose text could not be read so far.
+CREATE TABLE IF NOT EXISTS {text_unread} (
+    "version" BIGINT NOT NULL PRIMARY KEY
+) {table_options};
+
+DROP TABLE IF EXISTS lakebed_meta_new;
+
+CREATE TABLE lakebed_meta_new (
+    "name" VARCHAR(100) NOT NULL PRIMARY KEY,
+    "value" LONGTEXT NOT NULL
+) {table_options};
+
+INSERT INTO lakebed_meta_new ("name", "value") VALUES ('schema_version', '1');
+
+RENAME TABLE lakebed_meta_new TO {lakebed_meta};

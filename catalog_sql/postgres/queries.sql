@@ -1,0 +1,199 @@
+-- What Postgres says its own way. {lock} is the number of the lake's advisory lock.
+
+-- name: table_names
+-- for: telling a new schema, a lake, and somebody else's schema apart
+SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = {schema_text} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+
+-- name: array
+-- for: the values of an IN list as one parameter
+SELECT unnest(:array::{type}[])
+
+-- name: begin_write
+-- for: a writer's first statements: others may write too, snapshots wait
+BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {timeout};
+SELECT pg_advisory_xact_lock_shared({lock})
+
+-- name: begin_exclusive
+-- for: snapshots and migrations: no writer may be at work; asked for briefly, and again
+BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {briefly};
+SELECT pg_advisory_xact_lock({lock}); SET LOCAL lock_timeout = {timeout}
+
+-- name: put_entry
+-- for: a store
+SELECT * FROM {schema}."put_entry"(:key, :content_hash, :format, :byte_size, :inline_value, :uri,
+    :pack_id, :position, :metadata, :ttl, :expires_at, :if_absent, :if_match, :clock, :keep_all,
+    :writer, :token)
+
+-- name: remove_entry
+-- for: a delete
+SELECT * FROM {schema}."delete_entry"(:key, :if_match, :clock, :keep_all, :writer, :token)
+
+-- name: name_object
+-- for: locking the contents of several changes in the order of their hashes
+SELECT * FROM {schema}."name_object"(:content_hash, :format, :byte_size, :inline_value, :uri,
+    :pack_id, :position, :clock)
+
+-- name: close_writer
+-- for: finding out whether a commit happened whose answer was lost; no later one can
+INSERT INTO {writer} ("id", "token", "closed", "seen")
+VALUES (:id, 0, true, {schema}."now_micros"())
+ON CONFLICT ("id") DO UPDATE SET "closed" = true
+RETURNING "token", "version", "created", "deduplicated", "expires_at", "created_at", "updated_at"
+
+-- name: drop_writers
+-- for: forgetting connections that are long gone
+DELETE FROM {writer} WHERE "seen" < {schema}."now_micros"() - 7 * 86400000000
+
+-- name: sequence_gap
+-- for: on opening: how far the sequence lies behind the versions that are stored
+SELECT greatest((SELECT max("version") FROM {entry}), (SELECT max("version") FROM {entry_history}),
+    (SELECT max("end_version") FROM {entry_history}), (SELECT max("version") FROM {snapshot}), 0)
+  - (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {schema}."version")
+
+-- name: raise_sequence
+-- for: closing that gap, under the exclusive lock
+SELECT setval('{schema}."version"', greatest((SELECT max("version") FROM {entry}),
+    (SELECT max("version") FROM {entry_history}), (SELECT max("end_version") FROM {entry_history}),
+    (SELECT max("version") FROM {snapshot}), 1))
+
+-- name: pinned_version
+-- for: the part of a statement that finds out whether history reaches a version
+EXISTS (SELECT 1 FROM {lakebed_meta} WHERE "name" = 'history_floor' AND "value"::bigint <= :version)
+
+-- name: raise_meta
+-- for: maintenance: versions below the history's floor, and times before its time, are not kept
+UPDATE {lakebed_meta} SET "value" = :value
+WHERE "name" = :name AND "value"::bigint < :value
+
+-- name: history_floor
+-- for: at(datetime) and at(version): how far back the history reaches
+SELECT (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'history_floor'),
+       (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'history_floor_time')
+
+-- name: counters
+-- for: the state that a batch or a snapshot starts from
+SELECT (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END
+        FROM {schema}."version"),
+       (SELECT max("version") FROM {snapshot})
+
+-- name: expired_keys
+-- for: the next entries to clean up, locked: an entry that is stored anew meanwhile must stay
+SELECT "key" FROM {entry} WHERE "expires_at" <= :now ORDER BY "expires_at" LIMIT :page
+FOR UPDATE SKIP LOCKED
+
+-- name: create_staged
+-- for: what a batch is about to store, in key order, for the time of its commit; a row without a
+-- content hash and object is a delete
+CREATE TEMP TABLE staged (
+    "number" bigint NOT NULL,
+    "key" text COLLATE "C" NOT NULL,
+    "content_hash" bytea,
+    "format" text COLLATE "C",
+    "byte_size" bigint,
+    "inline_value" bytea,
+    "uri" text COLLATE "C",
+    "pack_id" bigint,
+    "position" text COLLATE "C",
+    "metadata" text COLLATE "C",
+    "expires_at" bigint,
+    "created_at" bigint,
+    "object_id" bigint
+) ON COMMIT DROP
+
+-- name: batch_lock_entries
+-- for: holding the rows that a batch replaces, in the order of their keys
+SELECT count(*) FROM (
+    SELECT 1 FROM {entry} e WHERE e."key" IN (SELECT s."key" FROM {staged} s)
+    ORDER BY e."key" FOR UPDATE) locked
+
+-- name: batch_match
+-- for: finding the object of each staged row and the row that it replaces, and drawing its version,
+-- once the rows are locked
+CREATE TEMP TABLE matched ON COMMIT DROP AS
+SELECT nextval('{schema}."version"') AS "number", s."key", s."content_hash", s."uri", s."pack_id",
+    coalesce(s."object_id", o."id") AS "object_id", s."metadata", s."expires_at", s."created_at",
+    e."version" AS "old_version",
+    e."version" IS NOT NULL AND (e."expires_at" IS NULL OR e."expires_at" > {time}) AS "old_alive",
+    e."object_id" = coalesce(s."object_id", o."id") AND e."metadata" = s."metadata"
+        AND e."expires_at" IS NOT DISTINCT FROM s."expires_at"
+        AND (e."expires_at" IS NULL OR e."expires_at" > {time}) AS "unchanged"
+FROM {staged} s
+LEFT JOIN {object} o ON o."content_hash" = s."content_hash" AND o."format" = s."format"
+LEFT JOIN {entry} e ON e."key" = s."key";
+DROP TABLE {staged};
+ALTER TABLE pg_temp.matched RENAME TO staged
+
+-- name: batch_drop_unchanged
+-- for: a store that changes nothing has no new version
+DELETE FROM {staged} WHERE "unchanged"
+
+-- name: batch_totals
+-- for: the report: rows to change, and those of them whose key is there already
+SELECT count(*), count(*) FILTER (WHERE "old_alive") FROM {staged}
+
+-- name: batch_put
+-- for: replacing entries
+UPDATE {entry} e SET
+    "version" = s."number", "object_id" = s."object_id", "metadata" = s."metadata",
+    "expires_at" = s."expires_at", "updated_at" = :now,
+    "created_at" = coalesce(s."created_at", CASE
+        WHEN e."expires_at" IS NULL OR e."expires_at" > :now THEN e."created_at" ELSE :now END)
+FROM {staged} s
+WHERE e."version" = s."old_version" AND s."object_id" IS NOT NULL
+
+-- name: batch_create
+-- for: creating entries; fewer than wanted mean that somebody else was first
+INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at",
+                     "updated_at")
+SELECT s."key", s."number", s."object_id", s."metadata", s."expires_at",
+       coalesce(s."created_at", :now), :now
+FROM {staged} s WHERE s."old_version" IS NULL AND s."object_id" IS NOT NULL
+ORDER BY s."key"
+ON CONFLICT ("key") DO NOTHING
+
+-- name: count_new
+-- for: how many entries batch_create has to create, and how many rows the others replace
+SELECT count(*) FILTER (WHERE "old_version" IS NULL AND "object_id" IS NOT NULL),
+       count("old_version")
+FROM {staged}
+
+-- name: batch_overtaken
+-- for: whether a key was stored and deleted by others since its number was drawn
+SELECT count(*) FROM {staged} s JOIN {entry_history} h
+ON h."key" = s."key" AND h."end_version" > s."number"
+
+-- name: batch_queue
+-- for: telling the metadata index what it lacks
+INSERT INTO {metadata_queue} ("version")
+SELECT "number" FROM {staged} WHERE "object_id" IS NOT NULL AND "metadata" <> '{}'
+
+-- name: batch_queue_text
+-- for: telling the text index what it lacks
+INSERT INTO {text_unread} ("version") SELECT "number" FROM {staged} WHERE "object_id" IS NOT NULL
+
+-- name: unstage
+-- for: making room for another batch in the same transaction
+DROP TABLE {staged}
+
+-- name: narrowing
+-- for: the condition that a filter adds to list_entries: candidates of the index, and its queue
+AND e."version" IN (
+    SELECT m."version" FROM {entry_metadata} m WHERE {ranges}
+    UNION ALL SELECT q."version" FROM {metadata_queue} q
+)
+
+-- name: count_metadata_tail
+-- for: deciding whether the metadata index should catch up, counted up to :cap
+SELECT count(*) FROM (SELECT 1 FROM {metadata_queue} WHERE :indexed >= 0 LIMIT :cap) capped
+
+-- name: metadata_tail
+-- for: taking entries from the queue of the metadata index
+WITH taken AS (
+    DELETE FROM {metadata_queue} WHERE "version" IN (
+        SELECT "version" FROM {metadata_queue} WHERE :indexed >= 0
+        ORDER BY "version" LIMIT :page FOR UPDATE SKIP LOCKED)
+    RETURNING "version"
+)
+SELECT t."version", coalesce(e."metadata", '{}')
+FROM taken t LEFT JOIN {entry} e ON e."version" = t."version" ORDER BY 1

@@ -1,0 +1,70 @@
+-- Text search, in the SQL that every catalog understands. The index proper is the dialect's: its
+-- folder has the queries that fill it and look words up. {source} and {condition} say where entries
+-- that it lacks are found: {entry} above the version that it reaches, entries whose text could not
+-- be read, and, as of a moment, {entry_history}.
+
+-- name: text_counters
+-- for: how far the index reaches, how many documents and tokens it holds, and what it passed over
+SELECT (SELECT "value" FROM {lakebed_meta} WHERE "name" = 'text_indexed'),
+       (SELECT "value" FROM {lakebed_meta} WHERE "name" = 'text_rows'),
+       (SELECT "value" FROM {lakebed_meta} WHERE "name" = 'text_tokens'),
+       (SELECT count(*) FROM {text_unread})
+
+-- name: text_sizes
+-- for: cutting entries into pages of bounded size, in version order; is the value in the storage?
+SELECT e."version", o."byte_size", o."inline_value" IS NULL FROM {source} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."version" > :after AND e."version" <= :upto {condition}
+  AND {unindexed}e."key" >= :low AND {unindexed}e."key" < :high
+  AND ({unindexed}e."expires_at" IS NULL OR {unindexed}e."expires_at" > :now)
+ORDER BY e."version" LIMIT :page
+
+-- name: text_rows
+-- for: one such page
+SELECT {entry_columns}
+FROM {source} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."version" > :after AND e."version" <= :upto {condition}
+  AND {unindexed}e."key" >= :low AND {unindexed}e."key" < :high
+  AND ({unindexed}e."expires_at" IS NULL OR {unindexed}e."expires_at" > :now)
+ORDER BY e."version"
+
+-- name: entry_table
+-- for: entries as a source
+{entry}
+
+-- name: history_table
+-- for: history as a source
+{entry_history}
+
+-- name: is_unread
+-- for: the condition of entries whose text could not be read
+AND e."version" IN (SELECT "version" FROM {text_unread})
+
+-- name: is_seen
+-- for: the condition of history that a moment sees
+AND e."end_version" > :version
+
+-- name: add_unread
+-- for: passing over an entry whose text cannot be read now
+INSERT INTO {text_unread} ("version") VALUES (:version) ON CONFLICT ("version") DO NOTHING
+
+-- name: settle_unread
+-- for: its text has been read; nothing deleted means that somebody else was first
+DELETE FROM {text_unread} WHERE "version" = :version
+
+-- name: drop_stale_unread
+-- for: maintenance: entries that are gone
+DELETE FROM {text_unread} WHERE "version" NOT IN (SELECT "version" FROM {entry})
+
+-- name: clear_unread
+-- for: rebuilding the index: all entries are read anew
+DELETE FROM {text_unread}
+
+-- name: count_indexed
+-- for: how many of the index's documents are of entries that are there
+SELECT count(*) FROM {entry} WHERE "version" <= :indexed
+
+-- name: get_versions
+-- for: the entries of hits
+SELECT {entry_columns}
+FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."version" IN ({versions})

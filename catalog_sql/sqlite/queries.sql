@@ -1,0 +1,25 @@
+-- What SQLite says its own way.
+
+-- name: table_names
+-- for: telling a new database, a lake, and somebody else's database apart
+SELECT "name" FROM sqlite_master WHERE "type" = 'table'
+
+-- name: create_staged
+-- for: what a batch is about to store, in key order, for the time of its commit; a row without a
+-- content hash and object is a delete
+CREATE TEMP TABLE IF NOT EXISTS staged (
+    "number" INTEGER PRIMARY KEY,
+    "key" TEXT NOT NULL,
+    "content_hash" BLOB,
+    "format" TEXT,
+    "byte_size" INTEGER,
+    "inline_value" BLOB,
+    "uri" TEXT,
+    "pack_id" INTEGER,
+    "position" TEXT,
+    "metadata" TEXT,
+    "expires_at" INTEGER,
+    "created_at" INTEGER,
+    "object_id" INTEGER,
+    "old_version" INTEGER
+);

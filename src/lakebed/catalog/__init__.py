@@ -1,0 +1,1 @@
+"""The narrow waist: names, as SQL text over small executors."""

@@ -1,0 +1,1 @@
+"""Executors: each runs SQL text on one driver."""

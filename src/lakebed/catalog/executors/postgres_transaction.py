@@ -1,0 +1,89 @@
+"""One transaction on a connection to Postgres."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Generator, Iterable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from lakebed.catalog.executors.base import Params, Row
+from lakebed.catalog.queries import quoted
+from lakebed.clock import Clock
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
+
+
+class PostgresTransaction:
+    """One transaction on a connection; see `Transaction`."""
+
+    __slots__ = ("_clock", "_connection")
+
+    def __init__(self, connection: Connection[Any], clock: Clock | None) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    def now(self) -> int:
+        if self._clock:
+            return self._clock()
+        return int(self.all(NOW, {})[0][0])
+
+    def one(self, sql: str, params: Params) -> Row | None:
+        row: Row | None = self._connection.execute(convert(sql), params, binary=True).fetchone()
+        return row
+
+    def all(self, sql: str, params: Params) -> Sequence[Row]:
+        return self._connection.execute(convert(sql), params, binary=True).fetchall()
+
+    def each(self, sql: str, params: Params) -> Generator[Row]:
+        # A cursor of the server, which may be left with rows unread.
+        with self._connection.cursor(f"each_{secrets.token_hex(4)}", binary=True) as cursor:
+            cursor.execute(convert(sql), params)
+            yield from cursor
+
+    def run(self, sql: str, params: Params) -> int:
+        return self._connection.execute(convert(sql), params).rowcount
+
+    def many(self, sql: str, params: Iterable[Params]) -> None:
+        self._connection.cursor().executemany(convert(sql), params)
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        names = ", ".join(map(quoted, columns))
+        cursor = self._connection.cursor()
+        cursor.execute(f"SELECT {names} FROM {table} LIMIT 0")  # noqa: S608 - names of ours
+        types = [column.type_code for column in cursor.description or ()]
+        with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+
+    def insert(self, sql: str, params: Params) -> int | None:
+        row = self.one(f'{sql} RETURNING "id"', params)
+        return None if row is None else int(row[0])
+
+    def script(self, sql: str) -> None:
+        self._connection.execute(sql.encode(), prepare=False)
+
+
+@lru_cache(maxsize=512)
+def convert(sql: str) -> str:
+    """The text with the driver's parameters in place of `:name`."""
+    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
+
+
+def leave(connection: Connection[Any]) -> None:
+    """End a transaction that has not been committed."""
+    import psycopg
+    from psycopg.pq import TransactionStatus
+
+    if connection.closed or connection.info.transaction_status == TransactionStatus.IDLE:
+        return
+    try:
+        connection.rollback()
+    except psycopg.Error:
+        connection.close()  # which ends it just as well

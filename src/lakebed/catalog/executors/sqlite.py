@@ -1,0 +1,417 @@
+"""SQLite through the standard library: one connection a thread, one writer at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from lakebed.catalog.executors.base import Params, Row, T
+from lakebed.catalog.executors.grouping import Grouping
+from lakebed.clock import Clock, system_clock
+from lakebed.errors import (
+    CatalogError,
+    CorruptionError,
+    LakebedError,
+    LockTimeoutError,
+    StorageError,
+)
+
+Durability = Literal["normal", "full"]
+
+PAGE_BYTES = 2048  # smaller pages make smaller commits: docs/design/sqlite.md
+CACHE_KIB = 8192  # most of what looking up a search's matches touches: docs/design/search.md
+CHECKPOINT_PAGES = 8000  # a checkpoint costs two fsyncs; about 16 MB of log pay for them
+
+_connecting = threading.Lock()  # held while a connection is made: a fork waits for it
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that the executor can hold weakly.
+
+    `lock` is held while its thread reads: a fork waits for it.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.lock = threading.RLock()
+
+    def __del__(self) -> None:
+        if hasattr(self, "lock"):  # it was opened
+            self.close()  # else Python 3.13 warns
+
+
+class _Owner:
+    """What a thread holds: closes its connection when the thread ends. (The connection itself is
+    part of a reference cycle, so it would stay open until the garbage collector comes by.)"""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: _Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
+class SQLiteExecutor:
+    """A SQLite file, or a private database in memory if `path` is None.
+
+    `lock_timeout` is in seconds. With durability "normal" a commit survives the death of the
+    process, with "full" also a loss of power.
+    """
+
+    dialect = "sqlite"
+    schema = None
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        durability: Durability = "normal",
+        lock_timeout: float = 60.0,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.now = clock
+        self._path = path
+        self._durability = durability
+        self._lock_timeout = lock_timeout
+        self._closed = False
+        self._start()
+        _executors.add(self)
+
+    def _start(self) -> None:
+        self._local = threading.local()
+        self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._gate = threading.Lock()
+        self._grouping = self._group()
+        # A database in memory is one connection, and its every use takes the gate.
+        self._shared = self._connect() if self._path is None else None
+
+    # A process that forks inside SQLite leaves its child SQLite's mutexes locked for ever. And
+    # SQLite remembers per process which file locks it holds, while a child inherits that memory but
+    # not the locks: it would work without them, and lose commits when the parent closes. So a fork
+    # waits until no thread is inside SQLite, and the child closes what it inherited before it opens
+    # connections of its own. (Between transactions, in WAL mode, such a close touches nothing that
+    # is shared: it finds the parent's locks in its way.)
+
+    def before_fork(self) -> list[_Connection]:
+        """Wait for the transactions and reads of all threads, and keep new ones waiting."""
+        self._gate.acquire()
+        connections = list(self._open)
+        for connection in connections:
+            connection.lock.acquire()
+        return connections
+
+    def after_fork_in_parent(self, connections: list[_Connection]) -> None:
+        """Go on."""
+        for connection in connections:
+            connection.lock.release()
+        self._gate.release()
+
+    def after_fork_in_child(self, connections: list[_Connection]) -> None:
+        """Open connections anew when asked; what is in memory stays, as a copy."""
+        if self._path is None:
+            self.after_fork_in_parent(connections)
+            self._grouping = self._group()
+            return
+        for connection in connections:
+            connection.close()
+        self._start()
+
+    def _connect(self) -> _Connection:
+        with _connecting:
+            return self._make_connection()
+
+    def _make_connection(self) -> _Connection:
+        try:
+            connection = sqlite3.connect(
+                self._path or ":memory:",
+                timeout=self._lock_timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                factory=_Connection,
+            )
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            if self._path is not None:
+                level = "FULL" if self._durability == "full" else "NORMAL"
+                connection.execute(f"PRAGMA synchronous = {level}")
+                if not is_foreign(connection):
+                    self._retry_busy(connection, "PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            # Deleted values are overwritten, which costs nothing that could be measured.
+            connection.execute("PRAGMA secure_delete = ON")
+        except sqlite3.Error as error:
+            raise self.translate(error) from error
+        self._open.add(connection)
+        return connection
+
+    def _retry_busy(self, connection: sqlite3.Connection, sql: str) -> None:
+        """SQLite does not wait for the lock that a switch to WAL needs, so this does."""
+        deadline = time.monotonic() + self._lock_timeout
+        while True:
+            try:
+                connection.execute(sql)
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def connection(self) -> _Connection:
+        """The calling thread's connection."""
+        if self._closed:
+            raise CatalogError("the lake is closed")
+        if self._shared is not None:
+            return self._shared
+        try:
+            owner: _Owner = self._local.owner
+        except AttributeError:
+            owner = self._local.owner = _Owner(self._connect())
+        return owner.connection
+
+    def fetch(self, sql: str, params: Params) -> Sequence[Row]:
+        connection = self.connection()
+        try:
+            with self._gate if self._shared is not None else connection.lock:
+                return connection.execute(sql, params).fetchall()
+        except sqlite3.Error as error:
+            raise self.translate(error) from error
+
+    def stamp(self) -> int:
+        return self.now()
+
+    def repeat(self, work: Callable[[], T]) -> T:
+        return work()  # it waits for its locks itself, and nothing else passes
+
+    def read(self) -> SQLiteTransaction:
+        gate = self._gate if self._shared is not None else self.connection().lock
+        return SQLiteTransaction(self, "BEGIN", gate, self._lock_timeout)
+
+    def write(self, *, patient: bool = True, exclusive: bool = False) -> SQLiteTransaction:
+        del exclusive  # SQLite knows no other writers
+        return self._write(self._lock_timeout if patient else 0.0)
+
+    def _write(self, wait: float) -> SQLiteTransaction:
+        return SQLiteTransaction(self, "BEGIN IMMEDIATE", self._gate, wait)
+
+    def _group(self) -> Grouping:
+        return Grouping(self._write, lambda: locked(self._lock_timeout), self._lock_timeout)
+
+    def commit(self, work: Callable[[SQLiteTransaction], T]) -> T:
+        """The result of `work` in a committed write transaction, which other threads may share."""
+        if self._grouping.busy or self._gate.locked():
+            return self._grouping.run(work)
+        with self.write() as tx:
+            return work(tx)
+
+    def lock(self, gate: threading.Lock | threading.RLock, wait: float) -> float:
+        """Queue with the other threads of this process; the seconds left of `wait`."""
+        if gate.acquire(blocking=False):
+            return wait
+        start = time.monotonic()
+        if not gate.acquire(timeout=wait):
+            raise locked(self._lock_timeout)
+        return max(0.0, wait - (time.monotonic() - start))
+
+    def begin(self, connection: sqlite3.Connection, sql: str, wait: float) -> None:
+        """Start a transaction; SQLite itself waits for other processes, up to `wait` seconds."""
+        if wait > self._lock_timeout * 0.9:  # near enough to spare a queued store two statements
+            connection.execute(sql)
+            return
+        connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+        try:
+            connection.execute(sql)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._lock_timeout * 1000)}")
+
+    def scrub(self) -> bool:
+        """Empty the write-ahead log, whose old pages hold what has been overwritten since. Readers
+        of older pages can prevent it."""
+        busy = self.fetch("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
+        return not busy
+
+    def close(self) -> None:
+        self._closed = True
+        with self._gate:
+            for connection in list(self._open):
+                with connection.lock:  # a connection closed under a read crashes the interpreter
+                    connection.close()
+
+    def translate(self, error: sqlite3.Error) -> LakebedError:
+        """The error of ours that says what happened."""
+        if self._closed:
+            return CatalogError("the lake is closed")
+        return explain(error, self._path or ":memory:", self._lock_timeout)
+
+
+def explain(error: Exception, where: object, lock_timeout: float) -> LakebedError:
+    """The error of ours that says what happened; `error` is sqlite3's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = None if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_BUSY:
+        return locked(lock_timeout)
+    if primary == sqlite3.SQLITE_FULL:
+        return StorageError(f"cannot write to the catalog {where}: the disk is full")
+    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StorageError(f"cannot write to the catalog {where}: it is read-only")
+    if primary == sqlite3.SQLITE_CANTOPEN:
+        return StorageError(
+            f"cannot open the catalog {where}: the file or its folder is missing or not writable"
+        )
+    if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return CorruptionError(f"the catalog {where} is damaged or no SQLite file: {error}")
+    if primary == sqlite3.SQLITE_IOERR:
+        return StorageError(f"the disk under the catalog {where} fails: {error}")
+    return CatalogError(f"the catalog {where} failed: {error}")
+
+
+def locked(lock_timeout: float) -> LockTimeoutError:
+    """The error for a write lock that others hold."""
+    return LockTimeoutError(
+        f"the catalog's write lock was not free within {lock_timeout:g} seconds (lock_timeout)"
+    )
+
+
+class SQLiteTransaction:
+    """One transaction on the thread's connection; see `Transaction`."""
+
+    __slots__ = ("_begin", "_connection", "_cursor", "_executor", "_gate", "_wait")
+
+    def __init__(
+        self,
+        executor: SQLiteExecutor,
+        begin: str,
+        gate: threading.Lock | threading.RLock,
+        wait: float,
+    ) -> None:
+        self._executor = executor
+        self._begin = begin
+        self._gate = gate
+        self._wait = wait
+
+    def __enter__(self) -> SQLiteTransaction:
+        executor = self._executor
+        self._connection = executor.connection()
+        self._cursor = self._connection.cursor()  # one for all statements, which come one by one
+        wait = executor.lock(self._gate, self._wait)
+        try:
+            executor.begin(self._connection, self._begin, wait)
+        except BaseException as error:
+            self._gate.release()
+            if isinstance(error, sqlite3.Error):
+                raise executor.translate(error) from error
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._cursor.execute("COMMIT")
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            try:
+                if error is not None and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+            finally:
+                self._gate.release()
+                if isinstance(error, sqlite3.Error):
+                    raise self._executor.translate(error) from error
+
+    def now(self) -> int:
+        return self._executor.now()
+
+    def one(self, sql: str, params: Params) -> Row | None:
+        row: Row | None = self._cursor.execute(sql, params).fetchone()
+        return row
+
+    def all(self, sql: str, params: Params) -> Sequence[Row]:
+        return self._cursor.execute(sql, params).fetchall()
+
+    def each(self, sql: str, params: Params) -> Generator[Row]:
+        cursor = self._connection.execute(sql, params)
+        try:
+            yield from cursor
+        finally:
+            cursor.close()
+
+    def run(self, sql: str, params: Params) -> int:
+        return self._cursor.execute(sql, params).rowcount
+
+    def many(self, sql: str, params: Iterable[Params]) -> None:
+        self._cursor.executemany(sql, params)
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        names = ", ".join(f'"{column}"' for column in columns)
+        marks = ", ".join("?" * len(columns))
+        # The names are the catalog's own, never a caller's.
+        insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
+        self._cursor.executemany(insert, rows)
+
+    def insert(self, sql: str, params: Params) -> int | None:
+        cursor = self._cursor.execute(sql, params)
+        return cursor.lastrowid if cursor.rowcount else None
+
+    def script(self, sql: str) -> None:
+        """Run several statements inside this transaction."""
+        statement = ""
+        for line in sql.splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                self._cursor.execute(statement)
+                statement = ""
+
+
+def is_foreign(connection: sqlite3.Connection) -> bool:
+    """Whether the database is somebody else's, in which nothing may be changed."""
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return bool(tables) and ("lakebed_meta",) not in tables
+
+
+_executors: weakref.WeakSet[SQLiteExecutor] = weakref.WeakSet()
+
+
+_quiet: list[tuple[SQLiteExecutor, list[_Connection]]] = []
+
+
+def _before_fork() -> None:
+    _connecting.acquire()
+    _quiet.extend((executor, executor.before_fork()) for executor in list(_executors))
+
+
+def _after_fork_in_parent() -> None:
+    for executor, connections in _quiet:
+        executor.after_fork_in_parent(connections)
+    _quiet.clear()
+    _connecting.release()
+
+
+def _after_fork_in_child() -> None:
+    _connecting.release()
+    for executor, connections in _quiet:
+        executor.after_fork_in_child(connections)
+    _quiet.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

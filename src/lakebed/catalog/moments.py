@@ -1,0 +1,137 @@
+"""Reading a catalog as of an earlier moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
+from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
+from lakebed.catalog.protocol import (
+    LAST_KEY,
+    CatalogStats,
+    Place,
+    ReadValues,
+    TextMatches,
+    TextQuery,
+)
+from lakebed.catalog.queries import in_lists
+from lakebed.errors import NotFoundError
+from lakebed.model import ContentId, EntryRow, Moment
+
+if TYPE_CHECKING:
+    from lakebed.filters import Filter
+
+
+class CatalogAt:
+    """The reading calls of a catalog at a moment.
+
+    Every statement finds out by itself whether the moment can still be read, so that no answer
+    comes half from before and half from after its snapshot was dropped.
+    """
+
+    def __init__(
+        self, executor: Executor, queries: Mapping[str, str], index: MetadataIndex, moment: Moment
+    ) -> None:
+        self._executor = executor
+        self._queries = queries
+        self._index = index
+        self._moment = moment
+        pinned = queries["pinned_snapshot" if moment.snapshot else "pinned_version"]
+        self._pinned = pinned
+        self._params: Params = {
+            "version": moment.version,
+            "now": moment.time,
+            "snapshot": moment.snapshot,
+        }
+
+    def get(self, key: str) -> EntryRow | None:
+        found = self.get_many([key])
+        return found[0] if found else None
+
+    def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
+        found: list[EntryRow] = []
+        for names, params in in_lists(self._queries, keys):
+            rows = self._read(self._sql("get_entries_at", "{keys}", names), params)
+            found.extend(map(EntryRow._make, rows))
+        return found
+
+    def page(
+        self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
+    ) -> tuple[Sequence[EntryRow], bool]:
+        # Only rows that have stood since are in the index; what was replaced is evaluated.
+        narrowing = self._index.narrow(metadata_filter) if metadata_filter else Narrowing()
+        rows = self._read(
+            self._sql("list_entries_at", "{narrowing}", narrowing.sql),
+            {"low": low, "high": high, "page": limit, **narrowing.params},
+        )
+        return [EntryRow._make(row) for row in rows], len(rows) == limit
+
+    def search(self, query: TextQuery, read: ReadValues) -> TextMatches:
+        # The index has what has stood since; what was replaced is evaluated.
+        def check(tx: Transaction) -> None:
+            if not tx.all(self._sql("is_pinned"), self._params):
+                raise gone(self._moment)
+
+        from lakebed.catalog.text_search import TextSearch
+
+        search = TextSearch(self._executor, self._queries, self._index)
+        return search.run(query, read, self._moment, check)
+
+    def count(self, low: str, high: str) -> int:
+        return int(self._totals(low, high)[0])
+
+    def locate(self, content: ContentId) -> Place | None:
+        content_hash, format = content
+        rows = self._executor.fetch(
+            self._queries["find_object"], {"content_hash": content_hash, "format": format}
+        )
+        return Place._make(rows[0][1:]) if rows else None
+
+    def stats(self) -> CatalogStats:
+        entries, entry_bytes, *of_objects = self._totals("", LAST_KEY)
+        # What belongs to the present alone counts as none: expired entries, snapshots, history.
+        return CatalogStats._make(
+            map(int, (entries, 0, entry_bytes, *of_objects, 0, 0, of_objects[1]))
+        )
+
+    def _totals(self, low: str, high: str) -> Row:
+        (row,) = self._read(self._sql("totals_at"), {"low": low, "high": high})
+        if not row[0]:
+            self._check_pinned()
+        return row
+
+    def _sql(self, name: str, place: str = "", text: str = "") -> str:
+        sql = self._queries[name].replace("{pinned}", self._pinned)
+        return sql.replace(place, text) if place else sql
+
+    def _read(self, sql: str, params: Params) -> Sequence[Row]:
+        rows = self._executor.fetch(sql, {**self._params, **params})
+        if not rows:
+            self._check_pinned()
+        return rows
+
+    def _check_pinned(self) -> None:
+        """An empty answer is one only if the moment is still there, as it then was before."""
+        if not self._executor.fetch(self._sql("is_pinned"), self._params):
+            raise gone(self._moment)
+
+
+def gone(moment: Moment) -> NotFoundError:
+    """The error for a moment that can no longer be read."""
+    if moment.snapshot:
+        return NotFoundError(f"the snapshot {moment.snapshot} has been dropped")
+    return NotFoundError(f"the history of version {moment.version} is no longer kept")
+
+
+def rows_at(
+    tx: Transaction, queries: Mapping[str, str], moment: Moment, keys: Iterable[str]
+) -> dict[str, EntryRow]:
+    """The entries of keys at a moment that this transaction knows to be readable, by key."""
+    found = dict[str, EntryRow]()
+    sql = queries["get_entries_at"].replace("{pinned}", "1 = 1")
+    for names, params in in_lists(queries, list(keys)):
+        at = {"version": moment.version, "now": moment.time}
+        for row in tx.all(sql.replace("{keys}", names), {**params, **at}):
+            found[row[0]] = EntryRow._make(row)
+    return found

@@ -1,0 +1,228 @@
+"""The catalog in Postgres: the SQL catalog with writers that work at the same time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from lakebed.catalog.batch import BatchCommit
+from lakebed.catalog.commit import Commit
+from lakebed.catalog.executors.base import Row, Transaction
+from lakebed.catalog.executors.postgres import PostgresExecutor, Writer
+from lakebed.catalog.executors.postgres_errors import OvertakenError, is_broken
+from lakebed.catalog.executors.postgres_transaction import convert
+from lakebed.catalog.resilience import ResilientCatalog
+from lakebed.model import Change, Collected, Content, Delete, EntryRow, Outcome, Put, Upload
+
+_GONE = (None, None, None)
+_NAMED = re.compile(r"%\(\w+\)s")
+_NOTE = ("clock", "keep_all", "writer", "token")
+_DELETE_PARAMETERS = ("key", "if_match", *_NOTE)
+_PUT_PARAMETERS = (
+    "key", "content_hash", "format", "byte_size", "inline_value", "uri", "pack_id", "position",
+    "metadata", "ttl", "expires_at", "if_absent", "if_match", *_NOTE,
+)  # fmt: skip
+
+
+class PostgresCatalog(ResilientCatalog):
+    """A catalog in a schema of a Postgres database; see `Catalog` for what each call does."""
+
+    _executor: PostgresExecutor
+
+    def __init__(self, executor: PostgresExecutor, *, auto_migrate: bool = True) -> None:
+        super().__init__(executor, auto_migrate=auto_migrate)
+        self._statements = {
+            name: _NAMED.sub("%s", convert(self._queries[name]))
+            for name in ("put_entry", "remove_entry")
+        }
+
+    def _begin(self, tx: Transaction, now: int) -> Commit:
+        return PostgresCommit(tx, self._queries, now, keep_all=self._keep_all)
+
+    def _begin_batch(self, tx: Transaction, now: int) -> BatchCommit:
+        return PostgresBatch(tx, self._queries, now, keep_all=self._keep_all)
+
+    def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
+        found = super().settings(wanted)
+        # After a restore from a dump, say, the sequence may lie behind.
+        ((gap,),) = self._executor.fetch(self._queries["sequence_gap"], {})
+        if gap > 0:
+            with self._executor.write(exclusive=True) as tx:
+                tx.all(self._queries["raise_sequence"], {})
+        return found
+
+    def collect(self, after: int, limit: int, *, dry_run: bool = False) -> Collected:
+        if not dry_run and after <= 0:
+            self._executor.repeat(self._drop_writers)
+        return super().collect(after, limit, dry_run=dry_run)
+
+    def _drop_writers(self) -> None:
+        with self._executor.write() as tx:
+            tx.run(self._queries["drop_writers"], {})
+
+    def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
+        if len(changes) == 1 and not uploads and not self._executor.pooled:
+            return [self._executor.repeat(lambda: self._commit_one(changes[0]))]
+        return super().commit(changes, uploads)
+
+    def _commit_one(self, change: Change) -> Outcome:
+        """One change as one statement, a transaction of its own, in one round trip."""
+        import psycopg
+
+        lost = None
+        row: Row = ()
+        with self._executor.connection() as connection:
+            writer = self._executor.writer(connection)
+            writer.token += 1
+            clock = self._executor.stamp()
+            name, arguments = _arguments(change, clock, self._keep_all, writer)
+            try:
+                cursor = connection.execute(self._statements[name], arguments, binary=True)
+                (row,) = cursor.fetchall()
+            except psycopg.Error as error:
+                if not is_broken(error):
+                    raise
+                lost = error
+        if lost is not None:
+            _, version, created, deduplicated, *times = self._executor.settle(writer, lost)
+            row = (version, created, True, deduplicated, *times, None, None)
+            if isinstance(change, Delete):
+                row = (created,)
+        return self._outcome(change, row)
+
+    def _outcome(self, change: Change, row: Row) -> Outcome:
+        if isinstance(change, Delete):
+            return _deleted(row)
+        place: Row = _place(change.content, row)
+        if place == _GONE:
+            found = self.locate(change.content.id)
+            place = _GONE if found is None else found
+        return _stored(change, row, place)
+
+
+class PostgresCommit(Commit):
+    """The same commit, each change applied by a function in the database."""
+
+    def run(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
+        self._new: set[tuple[bytes, str]] = set()
+        self._named: set[tuple[bytes, str]] = set()
+        return super().run(changes, uploads)
+
+    def _apply_all(self, changes: Sequence[Change]) -> list[Outcome]:
+        if len(changes) > 1:
+            # Contents are locked before keys, both in their order: so no two commits wait for each
+            # other.
+            contents = {c.content.id: c.content for c in changes if isinstance(c, Put)}
+            for _, content in sorted(contents.items()):
+                self._name(content)
+        return super()._apply_all(changes)
+
+    def _name(self, content: Content) -> None:
+        params = self._content(content) | {"clock": self._now}
+        row = self._tx.one(self._queries["name_object"], params)
+        assert row is not None
+        self._named.add(content.id)
+        if row[1]:
+            self._took(content)
+
+    def _took(self, content: Content) -> None:
+        """The content is a new object, whose bytes lie in an upload if not inline."""
+        self._new.add(content.id)
+        if content.uri is not None:
+            self._used[content.uri] = self._used.get(content.uri, 0) + 1
+
+    def _content(self, content: Content) -> dict[str, object]:
+        pack_id = self._packs.get(content.uri) if content.uri else None
+        place = {"pack_id": pack_id, "uri": content.uri if pack_id is None else None}
+        return content._asdict() | place
+
+    def _apply(self, change: Change) -> Outcome:
+        name, params = _call(change, self._now, self._keep_all)
+        if isinstance(change, Delete):
+            row = self._tx.one(self._queries[name], params)
+            assert row is not None
+            return _deleted(row)
+        content = change.content
+        row = self._tx.one(self._queries[name], {**params, **self._content(content)})
+        assert row is not None
+        deduplicated = row[3]
+        if content.id in self._new:  # named above, by this commit: the first store brought it
+            self._new.discard(content.id)
+            deduplicated = False
+        elif not deduplicated:
+            self._took(content)
+            self._new.discard(content.id)
+        row = (*row[:3], deduplicated, *row[4:])
+        place: Row = _place(content, row)
+        if place == _GONE:
+            found = self._tx.one(
+                self._queries["find_object"],
+                {"content_hash": content.content_hash, "format": content.format},
+            )
+            place = found[1:] if found else _GONE
+        return _stored(change, row, place)
+
+
+class PostgresBatch(BatchCommit):
+    """The same batch, with rows locked before they are read, and versions drawn after."""
+
+    def match(self) -> None:
+        self._tx.all(self._queries["batch_lock_entries"], {})
+        self._tx.script(self._queries["batch_match"].replace("{time}", str(self._now)))
+
+    def _write(self, newest_snapshot: int) -> None:
+        tx, queries = self._tx, self._queries
+        state = {"version": 0, "newest_snapshot": newest_snapshot, "now": self._now}
+        ((wanted, replaced),) = tx.all(queries["count_new"], {})
+        if replaced:
+            for name in ("batch_history", "batch_candidates", "batch_put", "batch_delete"):
+                tx.run(queries[name], state)
+        created = tx.run(queries["batch_create"], state)
+        if created != wanted or (self._keep_all and tx.all(queries["batch_overtaken"], {})[0][0]):
+            raise OvertakenError("somebody else stored a key of the batch first")
+        tx.run(queries["batch_queue"], {})
+        tx.run(queries["batch_queue_text"], {})
+
+
+def _arguments(
+    change: Change, clock: int | None, keep_all: bool, writer: Writer | None
+) -> tuple[str, tuple[object, ...]]:
+    """The name of the statement that applies a change, and its parameters in their order there."""
+    note = (clock, keep_all, writer and writer.id, writer and writer.token)
+    if isinstance(change, Delete):
+        return "remove_entry", (change.key, change.if_match, *note)
+    key, content, metadata, ttl, expires_at, if_absent, if_match = change
+    content_hash, format, byte_size, inline_value, uri, position = content
+    return "put_entry", (
+        key, content_hash, format, byte_size, inline_value, uri, None, position, metadata, ttl,
+        expires_at, if_absent, if_match, *note,
+    )  # fmt: skip
+
+
+def _call(change: Change, now: int, keep_all: bool) -> tuple[str, dict[str, object]]:
+    """The same with named parameters, inside a transaction that is noted as a whole."""
+    name, arguments = _arguments(change, now, keep_all, None)
+    names = _DELETE_PARAMETERS if name == "remove_entry" else _PUT_PARAMETERS
+    return name, dict(zip(names, arguments, strict=True))
+
+
+def _place(content: Content, row: Row) -> tuple[bytes | None, str | None, str | None]:
+    """Where the content lies; nothing if that remains to be found out."""
+    if row[3]:  # deduplicated: where it lay before
+        uri, position = row[7:9]
+        return (content.inline_value if uri is None else None), uri, position
+    return content.inline_value, content.uri, content.position
+
+
+def _stored(put: Put, row: Row, place: Row) -> Outcome:
+    version, created, changed, deduplicated, expires_at, created_at, updated_at = row[:7]
+    content = put.content
+    entry = EntryRow(
+        put.key, version, put.metadata, expires_at, created_at, updated_at,
+        content.content_hash, content.format, content.byte_size, *place,
+    )  # fmt: skip
+    return Outcome(entry, created=created, changed=changed, deduplicated=deduplicated)
+
+
+def _deleted(row: Row) -> Outcome:
+    return Outcome(None, created=False, changed=row[0], deduplicated=False)

@@ -1,0 +1,382 @@
+"""What the lake asks of a catalog. Everything above works with everything that offers this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from lakebed.errors import CatalogError
+from lakebed.model import (
+    BrokenReference,
+    Change,
+    Collected,
+    ContentId,
+    DiffRow,
+    EntryRow,
+    Moment,
+    Move,
+    Naming,
+    ObjectRow,
+    Outcome,
+    PackRow,
+    Purged,
+    SnapshotRow,
+    Upload,
+    VersionRow,
+)
+
+if TYPE_CHECKING:
+    from lakebed.filters import Filter
+
+LAST_KEY = "\U0010ffff" * 257
+"""Greater than every key (a key has at most 1,024 bytes, this has 1,028)."""
+
+
+class MissingContentError(CatalogError):
+    """A commit meant to reuse content, or claim an upload, that is no longer there: upload again.
+
+    The lake catches it; it never reaches a caller.
+    """
+
+
+class CatalogStats(NamedTuple):
+    """Totals over a catalog; sizes in bytes. `used_bytes`: of the objects behind entries that are
+    visible; the others await their collection, or are there for snapshots and history."""
+
+    entries: int
+    expired: int
+    entry_bytes: int
+    objects: int
+    object_bytes: int
+    inline_objects: int
+    inline_bytes: int
+    packs: int
+    snapshots: int
+    history: int
+    used_bytes: int
+
+
+class StagedRow(NamedTuple):
+    """An entry of a batch, ready to commit; times in microseconds. Without `inline_value` and `uri`
+    its content must be known to the catalog."""
+
+    key: str
+    content_hash: bytes
+    format: str
+    byte_size: int
+    inline_value: bytes | None
+    uri: str | None
+    position: str | None
+    metadata: str
+    ttl: int | None
+    expires_at: int | None
+
+
+class BatchCounts(NamedTuple):
+    """What a batch did: entries that are new, that changed, that were as they are now already, and
+    contents that the lake held already."""
+
+    created: int
+    changed: int
+    unchanged: int
+    deduplicated: int
+
+
+class Place(NamedTuple):
+    """Where an object's bytes are: inline, in a file of their own, or at a position in a pack."""
+
+    inline_value: bytes | None
+    uri: str | None
+    position: str | None
+
+
+TEXT_COUNTERS = ("text_indexed", "text_rows", "text_tokens")
+"""What lakebed_meta knows of the text index: the version that it reaches, documents, tokens."""
+
+
+class TextQuery(NamedTuple):
+    """A search: entries with any of the words in their text, whose key is in the range."""
+
+    words: Sequence[str]
+    low: str
+    high: str
+    metadata_filter: Filter | None
+    limit: int
+    offset: int
+
+
+class TextMatches(NamedTuple):
+    """What a search found: rows with their score, best first, and how many match in all.
+
+    `unread`: entries whose value could not be read and that were judged by their metadata alone.
+    """
+
+    rows: Sequence[tuple[EntryRow, float]]
+    total: int
+    unread: int
+
+
+ReadValues = Callable[[Iterable[EntryRow]], Iterator[tuple[str, Any]]]
+"""Gives the value of each row by key, or the error that reading it gave."""
+
+
+class CatalogReads(Protocol):
+    """The reading calls, of the present or of an earlier moment.
+
+    Expired entries are invisible from the moment of their expiry. Keys are ordered by their UTF-8
+    bytes. Times are microseconds since the epoch.
+    """
+
+    def get(self, key: str) -> EntryRow | None:
+        """The entry of a key."""
+        ...
+
+    def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
+        """The entries of those keys that are there, in any order."""
+        ...
+
+    def page(
+        self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
+    ) -> tuple[Sequence[EntryRow], bool]:
+        """Up to `limit` entries with `low <= key < high`, by key, and whether more may follow.
+
+        With a filter, entries that cannot match may be left out; the caller decides the others.
+        """
+        ...
+
+    def count(self, low: str, high: str) -> int:
+        """How many entries have `low <= key < high`."""
+        ...
+
+    def search(self, query: TextQuery, read: ReadValues) -> TextMatches:
+        """The entries that match, best first, equal ones by key.
+
+        `read` is called while nothing is locked for the values that lie in the storage.
+        """
+        ...
+
+    def locate(self, content: ContentId) -> Place | None:
+        """Where an object lies now; None if the catalog does not hold it."""
+        ...
+
+    def stats(self) -> CatalogStats:
+        """Totals."""
+        ...
+
+
+class Catalog(CatalogReads, Protocol):
+    """Names, and where their contents are. Safe to use from any thread and after a fork."""
+
+    def now(self) -> int:
+        """The catalog's time."""
+        ...
+
+    def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
+        """Create the catalog if it is new, with `wanted` as its settings; those it has now."""
+        ...
+
+    def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
+        """Apply changes, all or none, in one short transaction; outcomes in the order of `changes`.
+
+        Changes of one key apply in their order. ConflictError if a condition does not hold,
+        MissingContentError if content must be uploaded again.
+        """
+        ...
+
+    def commit_batch(
+        self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
+    ) -> BatchCounts:
+        """Store many entries, all or none, in one transaction as short as their number allows.
+
+        `rows` come in key order, no key twice, from memory or a local file: they are read while the
+        write lock is held, and again if the commit has to be repeated. MissingContentError as for
+        `commit`.
+        """
+        ...
+
+    def lease(self, paths: Iterable[str], seconds: float) -> None:
+        """Announce uploads before their first byte, so that no collector takes them for orphans."""
+        ...
+
+    def discard(self, paths: Iterable[str]) -> None:
+        """Give up uploads that no commit will claim: their bytes become trash."""
+        ...
+
+    def known(self, contents: Iterable[ContentId]) -> set[ContentId]:
+        """Which of these contents the catalog holds."""
+        ...
+
+    def expire(self, limit: int) -> int:
+        """Remove up to `limit` expired entries; how many."""
+        ...
+
+    def tidy_search(self, read: ReadValues) -> None:
+        """Bring the text index up to date, and build it anew if most of it is stale."""
+        ...
+
+    def expired(self) -> int:
+        """How many expired entries wait for removal."""
+        ...
+
+    def create_snapshot(
+        self, snapshot_id: str, name: str, message: str | None, author: str | None
+    ) -> SnapshotRow:
+        """Keep the present state under a name. ConflictError if the name is taken."""
+        ...
+
+    def snapshots(self) -> Sequence[SnapshotRow]:
+        """All snapshots, oldest first."""
+        ...
+
+    def find_snapshot(self, name: str) -> SnapshotRow | None:
+        """The snapshot of this name or id."""
+        ...
+
+    def drop_snapshot(self, snapshot_id: str) -> bool:
+        """Remove a snapshot; whether it was there."""
+        ...
+
+    def at(self, moment: Moment) -> CatalogReads:
+        """The reading calls as of a moment; NotFoundError once it can no longer be read."""
+        ...
+
+    def moment(self, *, version: int | None = None, time: int | None = None) -> Moment:
+        """The state after a version, or at a time. NotFoundError if its history is not kept."""
+        ...
+
+    def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
+        """The keys that differ between two moments (None is now), in key order.
+
+        Reads inside one transaction, which ends with the iterator: exhaust it at once.
+        """
+        ...
+
+    def restore(
+        self,
+        moment: Moment,
+        low: str,
+        high: str,
+        keep: tuple[str, str],
+        collect: Callable[[Iterator[DiffRow]], None],
+    ) -> tuple[SnapshotRow, int]:
+        """Make the keys in the range what they were, in one transaction.
+
+        First keeps the present as a snapshot of the id and name `keep`. Passes the rows that differ
+        between it and the result to `collect`. Returns it, and how many entries of the moment have
+        expired since.
+        """
+        ...
+
+    def preview_restore(
+        self,
+        moment: Moment,
+        low: str,
+        high: str,
+        collect: Callable[[Iterator[DiffRow]], None],
+    ) -> int:
+        """What `restore` would pass to `collect` and count as expired; changes nothing."""
+        ...
+
+    def history(self, key: str) -> Sequence[VersionRow]:
+        """The versions of a key that are kept, newest first."""
+        ...
+
+    def prune(self, horizon: int, after: int, limit: int) -> tuple[int, int | None]:
+        """Forget up to `limit` versions that ended by `horizon` and that no snapshot sees.
+
+        Looks at versions above `after`, in their order; how many it forgot, and where to go on,
+        None at the end.
+        """
+        ...
+
+    def lapse_leases(self, limit: int) -> int:
+        """Give up as many uploads whose lease has run out; how many."""
+        ...
+
+    def collect(self, after: int, limit: int, *, dry_run: bool = False) -> Collected:
+        """Judge candidates with numbers above `after`: remove the objects that nothing refers to,
+        and make their files trash."""
+        ...
+
+    def due_trash(self, horizon: int, after: str, limit: int) -> Sequence[str]:
+        """Files that became trash by `horizon`, in the order of their paths."""
+        ...
+
+    def trash(self) -> int:
+        """How many files are trash."""
+        ...
+
+    def add_trash(self, paths: Iterable[str]) -> None:
+        """Files that nothing refers to."""
+        ...
+
+    def forget_trash(self, paths: Iterable[str]) -> None:
+        """Files that are gone."""
+        ...
+
+    def unknown(self, paths: Iterable[str]) -> Sequence[str]:
+        """Which of these files no row knows: no object, pack, lease or trash."""
+        ...
+
+    def orphans_listed(self) -> int:
+        """When the storage was last listed for orphans."""
+        ...
+
+    def note_orphans_listed(self, time: int) -> None:
+        """The storage has been listed."""
+        ...
+
+    def inline_objects(
+        self, after: int, horizon: int, least: int, limit: int
+    ) -> Sequence[ObjectRow]:
+        """Inline objects with numbers above `after`, of `least` bytes or more, as of `horizon`."""
+        ...
+
+    def worn_packs(self, small: int) -> Sequence[PackRow]:
+        """Packs that are mostly dead, or take less than `small` bytes."""
+        ...
+
+    def pack_objects(self, pack_id: int, uri: str) -> Sequence[ObjectRow]:
+        """The objects that live in a pack."""
+        ...
+
+    def move(self, moves: Sequence[Move], upload: Upload) -> int:
+        """Point objects to their new pack, those that are still where they were; how many."""
+        ...
+
+    def objects(self, after: int, limit: int) -> Sequence[ObjectRow]:
+        """Objects with numbers above `after`, in their order."""
+        ...
+
+    def names(self, object_id: int) -> Sequence[Naming]:
+        """What an object stands under."""
+        ...
+
+    def purge(self, low: str, high: str, limit: int) -> Purged:
+        """Remove up to `limit` keys of the range from the present, the history and every snapshot,
+        and what only they held. Nothing removed means that nothing is left."""
+        ...
+
+    def expedite(self, paths: Iterable[str]) -> None:
+        """Trash that is due at once: it counts as trash since time 0."""
+        ...
+
+    def scrub(self) -> bool:
+        """Leave nothing of deleted rows in the database's own files; whether that could be done."""
+        ...
+
+    def check_references(self) -> Sequence[BrokenReference]:
+        """References between rows that do not hold."""
+        ...
+
+    def mend(self, broken: BrokenReference) -> bool:
+        """Mend one of them, where that changes no name; whether it did."""
+        ...
+
+    def replace(self, row: ObjectRow, upload: Upload) -> bool:
+        """Point an object to a new file with the same content; whether it was there."""
+        ...
+
+    def close(self) -> None:
+        """Close connections. Later calls raise CatalogError."""
+        ...

@@ -1,0 +1,130 @@
+"""The SQL text of `catalog_sql`, by name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+TABLES = (
+    "entry",
+    "entry_history",
+    "entry_metadata",
+    "entry_text",
+    "text_unread",
+    "object",
+    "pack",
+    "pending",
+    "trash",
+    "candidate",
+    "snapshot",
+    "lakebed_meta",
+    "metadata_queue",
+    "writer",
+    "staged",
+)
+
+_IN_CHUNK = 500  # parameters in one IN list: every database takes as many
+_ARRAY_CHUNK = 10_000
+_NOW = re.compile(r"(?<!:):now\b")
+_IN = re.compile(r"IN \(\{(\w+)\}\)")
+_SERVER_NOW = (
+    "coalesce(:now::bigint, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"
+)
+_MYSQL_NOW = "coalesce(:now, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))"
+_MYSQL_TABLES = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+_ARRAY_TYPES = {str: "text", bytes: "bytea", int: "bigint"}
+
+ENTRY_COLUMNS = (
+    'e."key", e."version", e."metadata", e."expires_at", e."created_at", e."updated_at", '
+    'o."content_hash", o."format", o."byte_size", o."inline_value", '
+    'coalesce(o."uri", (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id")), o."position"'
+)
+"""The columns of `EntryRow`, in its order, of `entry e` and `object o`."""
+
+
+def sql_folder() -> Path:
+    """Where `catalog_sql` lies: inside the installed package, or beside `src` in a checkout."""
+    package = Path(__file__).parent.parent
+    installed = package / "catalog_sql"
+    return installed if installed.is_dir() else package.parent.parent / "catalog_sql"
+
+
+def load_queries(dialect: str, schema: str | None = None) -> dict[str, str]:
+    """The queries of a dialect: the portable ones, and its own in place of those that differ.
+
+    Table names, `{entry_columns}` and `{unindexed}` (before a column that is no way into a table)
+    are filled in; other braces are left to the caller.
+    """
+    queries = dict[str, str]()
+    for folder in (sql_folder(), sql_folder() / dialect):
+        for name in ("queries.sql", "search.sql", "maintenance.sql"):
+            if (folder / name).is_file():
+                queries |= _parse((folder / name).read_text())
+    return {name: fill(sql, dialect, schema) for name, sql in queries.items()}
+
+
+def load_spool_queries() -> dict[str, str]:
+    """The queries of the spool."""
+    return _parse((sql_folder() / "spool.sql").read_text())
+
+
+def in_lists(
+    queries: Mapping[str, str], values: Sequence[object]
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """What stands in IN lists that hold all values, a bounded number in each, and its parameters.
+
+    Where the dialect has arrays one parameter takes them all.
+    """
+    if "array" in queries:
+        for start in range(0, len(values), _ARRAY_CHUNK):
+            array = list(values[start : start + _ARRAY_CHUNK])
+            kind = _ARRAY_TYPES[type(array[0])]
+            yield queries["array"].replace("{type}", kind), {"array": array}
+        return
+    for start in range(0, len(values), _IN_CHUNK):
+        params = {f"p{i}": value for i, value in enumerate(values[start : start + _IN_CHUNK])}
+        yield ", ".join(f":{name}" for name in params), params
+
+
+def _parse(text: str) -> dict[str, str]:
+    queries = {}
+    for block in text.split("-- name: ")[1:]:
+        name, _, body = block.partition("\n")
+        lines = [line for line in body.splitlines() if not line.startswith("--")]
+        queries[name.strip()] = "\n".join(lines).strip()
+    return queries
+
+
+def fill(sql: str, dialect: str, schema: str | None) -> str:
+    """The text with table names and what else depends on the dialect."""
+    sql = sql.replace("{entry_columns}", ENTRY_COLUMNS)
+    # SQLite, which keeps no statistics, would rather walk all keys than a short range of versions.
+    sql = sql.replace("{unindexed}", "+" if dialect == "sqlite" else "")
+    if dialect == "postgres" and schema is not None:
+        sql = sql.replace("{staged}", "pg_temp.staged").replace("{schema}", quoted(schema))
+        sql = sql.replace("{schema_text}", f"'{schema}'")
+        sql = sql.replace("{lock}", str(lock_number(schema)))
+        sql = _NOW.sub(_SERVER_NOW, sql)
+        # A list is one parameter, an array; the planner looks each of its values up in an index.
+        sql = _IN.sub(r"= ANY (ARRAY({\1}))", sql)
+    for table in TABLES:
+        name = table if schema is None else f"{quoted(schema)}.{table}"
+        if dialect == "mysql" and table not in ("lakebed_meta", "staged"):
+            name = f"lakebed_{table}"
+        sql = sql.replace("{" + table + "}", name)
+    if dialect == "mysql":
+        sql = _NOW.sub(_MYSQL_NOW, sql).replace("{table_options}", _MYSQL_TABLES)
+    return sql
+
+
+def lock_number(schema: str) -> int:
+    """The number of the advisory lock of the lake in a schema."""
+    digest = hashlib.sha256(f"lakebed:{schema}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'

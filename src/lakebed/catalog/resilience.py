@@ -1,0 +1,56 @@
+"""A SQL catalog on a server: what fails for a reason that passes is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from lakebed.catalog.sql import SQLCatalog
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _repeated(
+    method: Callable[Concatenate[SQLCatalog, P], T],
+) -> Callable[Concatenate[SQLCatalog, P], T]:
+    def call(self: SQLCatalog, /, *args: P.args, **options: P.kwargs) -> T:
+        return self._executor.repeat(lambda: method(self, *args, **options))
+
+    call.__doc__ = method.__doc__
+    return call
+
+
+class ResilientCatalog(SQLCatalog):
+    """Repeats whole transactions: after a deadlock, a lost connection, or a server's restart.
+
+    An executor raises what may be repeated only if nothing has happened; a commit whose answer was
+    lost it has settled before. Single reads it repeats itself. Iterables that it is given are gone
+    through again.
+    """
+
+    settings = _repeated(SQLCatalog.settings)
+    commit = _repeated(SQLCatalog.commit)
+    commit_batch = _repeated(SQLCatalog.commit_batch)
+    lease = _repeated(SQLCatalog.lease)
+    discard = _repeated(SQLCatalog.discard)
+    expire = _repeated(SQLCatalog.expire)
+    create_snapshot = _repeated(SQLCatalog.create_snapshot)
+    drop_snapshot = _repeated(SQLCatalog.drop_snapshot)
+    moment = _repeated(SQLCatalog.moment)
+    restore = _repeated(SQLCatalog.restore)
+    preview_restore = _repeated(SQLCatalog.preview_restore)
+    prune = _repeated(SQLCatalog.prune)
+    purge = _repeated(SQLCatalog.purge)
+    expedite = _repeated(SQLCatalog.expedite)
+    collect = _repeated(SQLCatalog.collect)
+    lapse_leases = _repeated(SQLCatalog.lapse_leases)
+    forget_trash = _repeated(SQLCatalog.forget_trash)
+    add_trash = _repeated(SQLCatalog.add_trash)
+    unknown = _repeated(SQLCatalog.unknown)
+    note_orphans_listed = _repeated(SQLCatalog.note_orphans_listed)
+    move = _repeated(SQLCatalog.move)
+    mend = _repeated(SQLCatalog.mend)
+    replace = _repeated(SQLCatalog.replace)
+    search = _repeated(SQLCatalog.search)
+    tidy_search = _repeated(SQLCatalog.tidy_search)

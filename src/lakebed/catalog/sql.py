@@ -1,0 +1,171 @@
+"""The catalog over SQL text: portable queries on any executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lakebed.catalog.commit import Commit
+from lakebed.catalog.executors.base import Executor, Transaction
+from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
+from lakebed.catalog.migration import migrate
+from lakebed.catalog.protocol import (
+    TEXT_COUNTERS,
+    BatchCounts,
+    CatalogStats,
+    Place,
+    ReadValues,
+    StagedRow,
+    TextMatches,
+    TextQuery,
+)
+from lakebed.catalog.purging import Purging
+from lakebed.catalog.queries import in_lists, load_queries
+from lakebed.catalog.snapshots import Snapshots
+from lakebed.model import Change, ContentId, Delete, EntryRow, Outcome, Upload
+
+if TYPE_CHECKING:
+    from lakebed.catalog.text_search import TextSearch
+    from lakebed.filters import Filter
+
+_COUNTERS = ("version", "metadata_indexed", "history_floor", "history_floor_time")
+
+
+class SQLCatalog(Snapshots, Purging):
+    """A catalog in the database of an executor; see `Catalog` for what each call does."""
+
+    def __init__(self, executor: Executor, *, auto_migrate: bool = True) -> None:
+        self._executor = executor
+        self._queries = load_queries(executor.dialect, executor.schema)
+        self._index = MetadataIndex(executor, self._queries)
+        self._keep_all = False
+        self._auto_migrate = auto_migrate
+
+    def now(self) -> int:
+        return self._executor.now()
+
+    def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
+        migrate(self._executor, self._queries, allowed=self._auto_migrate)
+        found = self._read_settings()
+        if "lake_id" not in found:
+            with self._executor.write(exclusive=True) as tx:
+                # Another client may have been first.
+                if not tx.all(self._queries["get_setting"], {"name": "lake_id"}):
+                    counters = dict.fromkeys((*_COUNTERS, *TEXT_COUNTERS), 0)
+                    counters["orphans_listed"] = self._executor.now()
+                    tx.many(
+                        self._queries["insert_meta"],
+                        [{"name": n, "value": v} for n, v in (*counters.items(), *wanted.items())],
+                    )
+            found = self._read_settings()
+        self._keep_all = found.get("history") == "all"
+        return found
+
+    def _read_settings(self) -> dict[str, str]:
+        rows = self._executor.fetch(self._queries["get_meta"], {})
+        return {name: value for name, value in rows if isinstance(value, str)}
+
+    def get(self, key: str) -> EntryRow | None:
+        rows = self._executor.fetch(
+            self._queries["get_entry"], {"key": key, "now": self._executor.stamp()}
+        )
+        return EntryRow._make(rows[0]) if rows else None
+
+    def page(
+        self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
+    ) -> tuple[Sequence[EntryRow], bool]:
+        narrowing = self._index.narrow(metadata_filter) if metadata_filter else Narrowing()
+        bounds = {"low": low, "high": high, "now": self._executor.stamp(), "page": limit}
+        rows = self._executor.fetch(
+            self._queries["list_entries"].replace("{narrowing}", narrowing.sql),
+            {**bounds, **narrowing.params},
+        )
+        return [EntryRow._make(row) for row in rows], len(rows) == limit
+
+    def search(self, query: TextQuery, read: ReadValues) -> TextMatches:
+        return self._text_search().run(query, read)
+
+    def tidy_search(self, read: ReadValues) -> None:
+        from lakebed.catalog.text_reading import TextReader
+
+        self._text_search().index.tidy(TextReader(read, thorough=True))
+
+    def _text_search(self) -> TextSearch:
+        from lakebed.catalog.text_search import TextSearch  # not for a first store
+
+        return TextSearch(self._executor, self._queries, self._index)
+
+    def count(self, low: str, high: str) -> int:
+        ((count,),) = self._executor.fetch(
+            self._queries["count_entries"],
+            {"low": low, "high": high, "now": self._executor.stamp()},
+        )
+        return int(count)
+
+    def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
+        with self._executor.write() as tx:
+            return self._begin(tx, tx.now()).run(changes, uploads)
+
+    def _begin(self, tx: Transaction, now: int) -> Commit:
+        return Commit(tx, self._queries, now, keep_all=self._keep_all)
+
+    def commit_batch(
+        self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
+    ) -> BatchCounts:
+        with self._executor.write() as tx:
+            return self._begin_batch(tx, tx.now()).store(rows, uploads)
+
+    def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
+        found: list[EntryRow] = []
+        for names, params in in_lists(self._queries, keys):
+            sql = self._queries["get_entries"].replace("{keys}", names)
+            rows = self._executor.fetch(sql, params | {"now": self._executor.stamp()})
+            found.extend(map(EntryRow._make, rows))
+        return found
+
+    def lease(self, paths: Iterable[str], seconds: float) -> None:
+        with self._executor.write() as tx:
+            until = tx.now() + int(seconds * 1_000_000)
+            rows = [{"uri": path, "lease": until} for path in paths]
+            tx.many(self._queries["lease_upload"], rows)
+
+    def discard(self, paths: Iterable[str]) -> None:
+        with self._executor.write() as tx:
+            for path in paths:
+                if tx.run(self._queries["claim_upload"], {"uri": path}):
+                    tx.run(self._queries["add_trash"], {"uri": path, "now": tx.now()})
+
+    def known(self, contents: Iterable[ContentId]) -> set[ContentId]:
+        wanted = set(contents)
+        found = set[ContentId]()
+        for names, params in in_lists(self._queries, [content_hash for content_hash, _ in wanted]):
+            sql = self._queries["find_objects"].replace("{hashes}", names)
+            found.update((row[0], row[1]) for row in self._executor.fetch(sql, params))
+        return found & wanted
+
+    def locate(self, content: ContentId) -> Place | None:
+        content_hash, format = content
+        rows = self._executor.fetch(
+            self._queries["find_object"], {"content_hash": content_hash, "format": format}
+        )
+        return Place._make(rows[0][1:]) if rows else None
+
+    def expire(self, limit: int) -> int:
+        with self._executor.write() as tx:
+            now = tx.now()
+            rows = tx.all(self._queries["expired_keys"], {"now": now, "page": limit})
+            self._begin(tx, now).run([Delete(key) for (key,) in rows])
+        return len(rows)
+
+    def expired(self) -> int:
+        ((count,),) = self._executor.fetch(
+            self._queries["count_expired"], {"now": self._executor.stamp()}
+        )
+        return int(count)
+
+    def stats(self) -> CatalogStats:
+        (row,) = self._executor.fetch(self._queries["stats"], {"now": self._executor.stamp()})
+        return CatalogStats._make(map(int, row))  # a sum may come as a decimal
+
+    def close(self) -> None:
+        self._executor.close()

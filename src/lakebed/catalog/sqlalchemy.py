@@ -1,0 +1,91 @@
+"""The catalog in a database that SQLAlchemy knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from lakebed.catalog.executors.postgres import PostgresExecutor
+from lakebed.catalog.postgres import PostgresCatalog
+from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, refuse_unknown
+from lakebed.catalog.resilience import ResilientCatalog
+from lakebed.clock import system_clock
+from lakebed.errors import ConfigurationError, DependencyMissingError
+
+_KNOWN = ("url", "schema", "pool_size", "echo", "timeout", "auto_migrate", "lazy")
+SQLAlchemyCatalog = ResilientCatalog
+"""Writers take turns; on Postgres a `PostgresCatalog` runs over the same executor."""
+
+
+def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
+    """The catalog of `{"type": "sqlalchemy", "url": …}`; all others are optional:
+
+    `pool_size` (5): connections. `echo` (false): log every statement. `timeout` (30): seconds to
+    wait for a connection, and to repeat what failed for a reason that passes. `schema`
+    ("lakebed"): of a Postgres database. `auto_migrate` (true): create and migrate the tables.
+    `lazy` (false): no connection before the first call.
+    """
+    try:
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+    except ImportError as error:
+        raise DependencyMissingError(
+            "this catalog needs the sqlalchemy package: pip install 'lakebed[sqlalchemy]'"
+        ) from error
+    from lakebed.catalog.executors.sqlalchemy import SQLAlchemyExecutor
+
+    refuse_unknown(given, _KNOWN)
+    address = given.get("url")
+    try:
+        if not isinstance(address, str):
+            raise ArgumentError
+        url = make_url(address)
+    except (ArgumentError, ValueError):  # its text may quote a password
+        raise ConfigurationError(
+            "catalog.url: expected SQLAlchemy's URL, such as mysql+pymysql://user@host/database"
+        ) from None
+    executor = SQLAlchemyExecutor(
+        url,
+        schema=_text(given, "schema", "lakebed"),
+        pool_size=_number(given, "pool_size", 5),
+        echo=_flag(given, "echo", False),
+        timeout=_seconds(given, "timeout", 30.0),
+        lock_timeout=options.lock_timeout,
+        durability=options.durability,
+        clock=None if options.clock is system_clock else options.clock,
+    )
+    auto_migrate = _flag(given, "auto_migrate", True)
+    catalog: ResilientCatalog
+    if executor.dialect == "postgres":
+        catalog = PostgresCatalog(cast(PostgresExecutor, executor), auto_migrate=auto_migrate)
+    else:
+        catalog = SQLAlchemyCatalog(executor, auto_migrate=auto_migrate)
+    return OpenedCatalog(catalog, executor.shown, True, _flag(given, "lazy", False))
+
+
+def _text(given: Mapping[str, object], name: str, default: str) -> str:
+    value = given.get(name, default)
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"catalog.{name} is {value!r}: expected text")
+    return value
+
+
+def _number(given: Mapping[str, object], name: str, default: int) -> int:
+    value = given.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"catalog.{name} is {value!r}: expected a number from 1 up")
+    return value
+
+
+def _seconds(given: Mapping[str, object], name: str, default: float) -> float:
+    value = given.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+        raise ConfigurationError(f"catalog.{name} is {value!r}: expected seconds above 0")
+    return float(value)
+
+
+def _flag(given: Mapping[str, object], name: str, default: bool) -> bool:
+    value = given.get(name, default)
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"catalog.{name} is {value!r}: expected true or false")
+    return value
