@@ -1,0 +1,131 @@
+"""What all capabilities of a lake share: its catalog, its storage, and reading an object."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from lakebed.catalog.protocol import Catalog, CatalogReads
+from lakebed.errors import CorruptionError, LakebedError, NotFoundError
+from lakebed.model import EntryRow
+from lakebed.objects.packs import Position, read_value, read_values
+from lakebed.objects.store import ObjectStore
+from lakebed.values.codec import decode_value
+from lakebed.values.hash import digest
+
+MAX_INLINE_BYTES = 64 * 1024 * 1024
+"""The largest value that a catalog keeps where there is no storage."""
+
+
+class LakeBase:
+    """The parts of a lake. Capabilities are mixed in, one file each."""
+
+    def __init__(self, catalog: CatalogReads, objects: ObjectStore | None, *, name: str) -> None:
+        self._catalog = catalog
+        self._objects = objects
+        self.name = name
+
+    def read_value(self, row: EntryRow) -> Any:
+        """The value of an entry, checked against its hash."""
+        data = row.inline_value
+        if data is None:
+            data = self._read_object(row)
+        return self._decode(row, data)
+
+    def _decode(self, row: EntryRow, data: bytes) -> Any:
+        if digest(data) != row.content_hash:
+            raise CorruptionError(
+                f"the content of {row.key!r} (sha256:{row.content_hash.hex()}) is damaged: "
+                f"{len(data)} bytes at {self.full_uri(row) or 'the catalog'} have another hash"
+            )
+        return decode_value(row.format, data)
+
+    def full_uri(self, row: EntryRow) -> str | None:
+        """The URI of an entry's content, None if it lies in the catalog."""
+        if row.uri is None or self._objects is None:
+            return None
+        uri = self._objects.uri(row.uri)
+        return uri if row.position is None else f"{uri}#{row.position}"
+
+    def _read_object(self, row: EntryRow) -> bytes:
+        uri, position = row.uri, row.position
+        try:
+            return self._read_place(uri, position)
+        except FileNotFoundError:
+            place = self._catalog.locate((row.content_hash, row.format))
+        # A compaction may have moved the bytes, a collection removed them, since the row was read.
+        if place is None:
+            raise NotFoundError(
+                f"the content of {row.key!r} as of version {row.version} has been collected since"
+            )
+        if place.inline_value is not None:
+            return place.inline_value
+        try:
+            if place[1:] != (uri, position):
+                return self._read_place(place.uri, place.position)
+        except FileNotFoundError:
+            pass  # told below, as for a place that did not move
+        raise CorruptionError(
+            f"the content of {row.key!r} (sha256:{row.content_hash.hex()}) is missing: "
+            f"no file at {self.full_uri(row)}"
+        )
+
+    def _read_place(self, uri: str | None, position: str | None) -> bytes:
+        if self._objects is None or uri is None:
+            raise CorruptionError("the catalog names an object in a storage, but the lake has none")
+        if position is None:
+            return self._objects.read(uri)
+        return read_value(self._objects, uri, Position.parse(position))
+
+    def _read_values(self, rows: Iterable[EntryRow]) -> Iterator[tuple[str, Any]]:
+        """The value of each row by key, or the error that reading it gave; packs are read once."""
+        packs = defaultdict[str, list[EntryRow]](list)
+        for row in rows:
+            if row.uri is not None and row.position is not None:
+                packs[row.uri].append(row)
+            else:
+                yield row.key, self._attempt(row)
+        for uri, packed in packs.items():
+            found = self._read_pack(uri, packed)
+            for row in packed:
+                data = found.get(row.position)
+                # What the pack did not give may have moved, which reading it alone finds out.
+                yield row.key, self._attempt(row, data if isinstance(data, bytes) else None)
+
+    def _read_pack(
+        self, uri: str, rows: list[EntryRow]
+    ) -> dict[str | None, bytes | CorruptionError]:
+        assert self._objects is not None
+        try:
+            places = [Position.parse(row.position) for row in rows if row.position is not None]
+            return {str(p): data for p, data in read_values(self._objects, uri, places)}
+        except (LakebedError, FileNotFoundError):
+            return {}  # each value's own error, or place, is found by reading it alone
+
+    def _attempt(self, row: EntryRow, data: bytes | None = None) -> Any:
+        try:
+            return self.read_value(row) if data is None else self._decode(row, data)
+        except LakebedError as error:
+            return error
+
+
+class PresentLake(LakeBase):
+    """What the writing capabilities share: a catalog that can be written, and its settings."""
+
+    _catalog: Catalog
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        objects: ObjectStore | None,
+        *,
+        name: str,
+        inline_threshold: int,
+        history: str,
+        history_retention: int | None,
+    ) -> None:
+        super().__init__(catalog, objects, name=name)
+        self._inline_threshold = inline_threshold
+        self._history = history
+        self._history_retention = history_retention  # microseconds, None for ever

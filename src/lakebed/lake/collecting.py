@@ -1,0 +1,141 @@
+"""Collection: removing the contents that nothing refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import islice
+
+from lakebed.lake.base import PresentLake
+from lakebed.lake.checks import check_grace
+from lakebed.model import Progress, Report
+
+_STEP = 1000
+GRACE = 3600.0
+"""Seconds that readers have to finish with bytes that nothing refers to any more."""
+ORPHAN_GRACE = 86_400.0
+"""Seconds after which a file that the catalog does not know is no upload in progress."""
+
+
+class CollectReport(Report):
+    """What `collect` did, or would do.
+
+    | field | |
+    | --- | --- |
+    | `objects`, `object_bytes` | contents that nothing referred to, and their size as stored |
+    | `orphans` | files that the catalog did not know, None if the storage was not listed |
+    | `files` | files deleted from the storage |
+    | `waiting` | files that wait out their grace |
+    | `dry_run` | nothing was changed |
+    """
+
+    objects: int
+    object_bytes: int
+    orphans: int | None
+    files: int
+    waiting: int
+    dry_run: bool
+
+
+class Collecting(PresentLake):
+    """The call that collects garbage."""
+
+    def collect(
+        self,
+        grace: float | timedelta = GRACE,
+        orphan_grace: float | timedelta = ORPHAN_GRACE,
+        *,
+        dry_run: bool = False,
+        orphans: bool = False,
+        progress: Progress | None = None,
+    ) -> CollectReport:
+        """Remove contents that no entry, no snapshot and no kept version refers to.
+
+        Their names go at once, their bytes `grace` seconds later (by a later call; with 0 in this
+        one), so that whoever is reading them can finish. Never removes what anyone can name, and
+        any number of collectors and writers may run at once. Cost grows with the garbage.
+
+        Files that the catalog does not know, which a crashed writer leaves, are found by listing
+        the storage: only if that was last done `orphan_grace` seconds ago, or `orphans` asks for
+        it, and only files older than `orphan_grace`. The listing reads the names of all files.
+
+        `dry_run` counts and changes nothing. `progress` is called with the objects and files done.
+
+        Raises ValidationError for a grace below 0, StorageError if the storage fails; what is done
+        by then is done, and calling again goes on.
+        """
+        waits = check_grace("grace", grace)
+        orphan_waits = check_grace("orphan_grace", orphan_grace)
+        if not dry_run:
+            while self._catalog.lapse_leases(_STEP):
+                pass
+        objects, object_bytes = self._collect_objects(dry_run, progress)
+        found = None
+        if self._objects is not None and (orphans or self._listing_is_due(orphan_waits)):
+            found = self._collect_orphans(orphan_waits, dry_run)
+        files = 0 if self._objects is None else self._empty_trash(waits, dry_run, progress)
+        return CollectReport(
+            objects=objects,
+            object_bytes=object_bytes,
+            orphans=found,
+            files=files,
+            waiting=self._catalog.trash() - (files if dry_run else 0),
+            dry_run=dry_run,
+        )
+
+    def _collect_objects(self, dry_run: bool, progress: Progress | None) -> tuple[int, int]:
+        objects = byte_size = 0
+        after: int | None = -1
+        while after is not None:
+            step = self._catalog.collect(after, _STEP, dry_run=dry_run)
+            objects, byte_size, after = (
+                objects + step.objects,
+                byte_size + step.byte_size,
+                step.after,
+            )
+            if progress:
+                progress(objects, None)
+        return objects, byte_size
+
+    def _listing_is_due(self, orphan_waits: int) -> bool:
+        return self._catalog.orphans_listed() <= self._catalog.now() - orphan_waits
+
+    def _collect_orphans(self, orphan_waits: int, dry_run: bool) -> int:
+        """Files that are old and unknown become trash."""
+        started = self._catalog.now()
+        found = 0
+        files = self._old_files(started - orphan_waits)
+        while paths := list(islice(files, _STEP)):
+            unknown = self._catalog.unknown(paths)
+            if unknown and not dry_run:
+                self._catalog.add_trash(unknown)
+            found += len(unknown)
+        if not dry_run:
+            self._catalog.note_orphans_listed(started)
+        return found
+
+    def _old_files(self, horizon: int) -> Iterator[str]:
+        assert self._objects is not None
+        for prefix in ("objects", "packs"):
+            for file in self._objects.list(prefix):
+                if file.modified <= horizon:
+                    yield file.path
+
+    def _empty_trash(self, waits: int, dry_run: bool, progress: Progress | None) -> int:
+        """Delete the files whose grace has passed."""
+        return self._empty_trash_at(self._catalog.now() - waits, progress, dry_run=dry_run)
+
+    def _empty_trash_at(
+        self, horizon: int, progress: Progress | None, *, dry_run: bool = False
+    ) -> int:
+        """Delete what became trash by then: bytes first, so that a crash forgets none."""
+        assert self._objects is not None
+        files, after = 0, ""
+        while paths := self._catalog.due_trash(horizon, after, _STEP):
+            if not dry_run:
+                self._objects.delete(paths)
+                self._catalog.forget_trash(paths)
+            files, after = files + len(paths), paths[-1]
+            if progress:
+                progress(files, None)
+        return files

@@ -1,0 +1,57 @@
+"""The lake: all capabilities together."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any
+
+from lakebed.lake.batch_reading import BatchReading
+from lakebed.lake.batches import Batches
+from lakebed.lake.maintenance import Maintenance
+from lakebed.lake.searching import Searching
+from lakebed.lake.snapshots import Snapshots
+from lakebed.lake.stats import Statistics
+from lakebed.lake.verifying import Verifying
+
+
+class Lake(
+    Batches,
+    BatchReading,
+    Searching,
+    Snapshots,
+    Maintenance,
+    Verifying,
+    Statistics,
+    MutableMapping[str, Any],
+):
+    """Long-term memory: values under keys, in a data lake. Made by `lakebed.open`.
+
+    Also a mutable mapping of keys to values: `lake[key]`, `lake[key] = value`, `del lake[key]`,
+    `key in lake`, `len(lake)`, and iteration over the keys. Safe to use from any thread and after a
+    fork. Close it, or use it in a `with` block.
+    """
+
+    def close(self) -> None:
+        """Close the catalog and the storage. Calls after it raise; closing again does nothing."""
+        self._catalog.close()
+        if self._objects is not None:
+            self._objects.close()
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Lake {self.name}>"
+
+    # Comparing two lakes entry by entry, as mappings do, is never what is meant.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__

@@ -1,0 +1,35 @@
+"""A lake that connects when it is first used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from lakebed.lake.lake import Lake
+
+
+class LazyLake(Lake):
+    """Everything that a lake has is made when it is first asked for."""
+
+    def __init__(self, settle: Callable[[], dict[str, Any]], close: Callable[[], None]) -> None:
+        self._settle = settle
+        self._close = close
+        self._settling = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is not there: before the first use, that is all that Lake.__init__ sets.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        with self._settling:
+            if "_catalog" not in self.__dict__:
+                super().__init__(**self._settle())
+        if name not in self.__dict__:
+            raise AttributeError(f"a lake has no attribute {name!r}")
+        return self.__dict__[name]
+
+    def close(self) -> None:
+        if "_catalog" in self.__dict__:
+            super().close()
+        else:
+            self._close()

@@ -1,0 +1,86 @@
+"""Listings: entries in key order, page by page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from lakebed.catalog.protocol import CatalogReads
+from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
+from lakebed.model import Entry, EntryRow
+from lakebed.values.json import decode_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PAGE = 1000
+_FIRST_PAGE = 20
+
+
+class Listing:
+    """Entries in key order; iterate it as often as you like, each time it reads anew."""
+
+    def __init__(
+        self,
+        catalog: CatalogReads,
+        entry: Callable[[EntryRow], Entry],
+        prefix: str = "",
+        *,
+        metadata_filter: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._entry = entry
+        self._prefix = prefix
+        self._low, self._high = check_prefix(prefix)
+        if after is not None:
+            # The least key behind it, since no key holds NUL.
+            self._low = max(self._low, check_key(after) + "\x01")
+        self._filter = check_filter(metadata_filter)
+        self._limit = None if limit is None else check_count("limit", limit)
+
+    def rows(self) -> Iterator[EntryRow]:
+        """The entries as the catalog's rows."""
+        limit = None if self._limit is None else min(self._limit, sys.maxsize)
+        return islice(self._matching(), limit)
+
+    def _matching(self) -> Iterator[EntryRow]:
+        low, more = self._low, self._limit != 0
+        matches = self._filter.matches if self._filter else None
+        size, narrow = PAGE if self._limit is None else min(PAGE, self._limit), self._filter
+        if matches and size <= _FIRST_PAGE:
+            # Often enough these hold it all, and are read before the index is asked.
+            size, narrow = _FIRST_PAGE, None
+        while more:
+            page, more = self._catalog.page(low, self._high, size, narrow)
+            size, narrow = PAGE if self._limit is None else min(PAGE, size * 4), self._filter
+            if matches is None:
+                yield from page
+            else:
+                for row in page:
+                    if matches(decode_text(row.metadata)):
+                        yield row
+            if page:
+                low = page[-1].key + "\x01"
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._entry, self.rows())
+
+    def __repr__(self) -> str:
+        shown = [entry.key for entry in islice(self, 6)]
+        keys = ", ".join(map(repr, shown[:5])) + (", …" if len(shown) > 5 else "")
+        return f"<Listing of {self._prefix!r}: {keys or 'no entries'}>"
+
+    def to_arrow(self) -> pa.Table:
+        """The listing as an Arrow table, one row an entry, in key order.
+
+        Columns: key (string), version (int64), content_hash (string), format (string),
+        byte_size (int64), inlined (bool), storage_uri (string), metadata (string, JSON),
+        expires_at, created_at, updated_at (timestamp[us, UTC]).
+        """
+        from lakebed.lake.arrow import rows_to_arrow
+
+        return rows_to_arrow(self.rows(), lambda row: self._entry(row).storage_uri)

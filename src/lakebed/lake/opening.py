@@ -1,0 +1,256 @@
+"""Opening a lake: which catalog and storage, and what its clients must agree on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from lakebed.catalog.executors.sqlite import Durability
+from lakebed.catalog.registry import (
+    MEMORY,
+    CatalogOptions,
+    OpenedCatalog,
+    open_catalog,
+    open_sqlite,
+)
+from lakebed.errors import (
+    ConfigurationError,
+    CorruptionError,
+    LakebedError,
+    StorageError,
+    ValidationError,
+)
+from lakebed.lake.checks import check_count, check_expiry
+from lakebed.lake.lake import Lake
+from lakebed.lake.lazy import LazyLake
+from lakebed.objects.store import ObjectStore, open_store
+
+DEFAULT_FOLDER = "lakebed"
+DEFAULT_INLINE_THRESHOLD = 4096
+CATALOG_FILE = "catalog.db"
+_BEGINNINGS = frozenset(f"{CATALOG_FILE}-{part}" for part in ("journal", "wal", "shm"))
+_LONGEST_WAIT = 2_000_000  # seconds: SQLite counts milliseconds in 31 bits
+_BESIDE = "."  # the storage is the folder that holds the catalog: the lake can be moved
+
+History = Literal["snapshots", "all"]
+
+
+class _Storage(NamedTuple):
+    """A storage as the caller named it; `shown` is what the catalog remembers of it."""
+
+    store: ObjectStore | None
+    shown: str
+
+
+def open(
+    where: str | os.PathLike[str] | None = None,
+    *,
+    catalog: str | Mapping[str, object] | None = None,
+    storage: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    inline_threshold: int | None = None,
+    history: History | None = None,
+    history_retention: float | timedelta | None = None,
+    durability: Durability = "normal",
+    lock_timeout: float = 60.0,
+) -> Lake:
+    """Open a lake of a folder, or of a catalog and a storage: `lakebed.open` without files."""
+    retention = _check_retention(history, history_retention)
+    options = _check_options(inline_threshold, history, durability, lock_timeout)
+    if where is not None and (catalog is not None or storage is not None):
+        raise ConfigurationError(
+            "where and catalog or storage are both given: expected one of them"
+        )
+    if catalog is None and storage is None:
+        opened, place = _open_where(_check_where(where), options)
+    elif catalog is None:
+        raise ConfigurationError(
+            "storage is given without catalog: add catalog='sqlite:///catalog.db', or open a folder"
+        )
+    else:
+        place = _open_storage(storage)
+        opened = open_catalog(catalog, options)
+        if opened.persistent and place.shown.startswith("memory://"):
+            opened.catalog.close()
+            raise ConfigurationError(
+                f"storage {place.shown} is gone when the process ends, but the catalog stays: "
+                "use a persistent storage, or catalog='sqlite://' in memory"
+            )
+    return assemble(opened, place.store, place.shown, inline_threshold, history, retention)
+
+
+def assemble(
+    opened: OpenedCatalog,
+    store: ObjectStore | None,
+    shown: str,
+    inline_threshold: int | None = None,
+    history: History | None = None,
+    history_retention: int | None = None,
+) -> Lake:
+    """A lake of a catalog and a storage, once they agree on the settings that clients share."""
+    wanted = {
+        "lake_id": os.urandom(16).hex(),
+        "storage": shown,
+        "inline_threshold": str(
+            DEFAULT_INLINE_THRESHOLD if inline_threshold is None else inline_threshold
+        ),
+        "history": history or "snapshots",
+        "history_retention": str(history_retention or 0),
+    }
+    given = {
+        "storage": shown or None,
+        "inline_threshold": inline_threshold,
+        "history": history,
+        "history_retention": history_retention,
+    }
+    settle = partial(_settle, opened, store, wanted, given)
+    if opened.lazy:
+        return LazyLake(settle, opened.catalog.close)
+    try:
+        return Lake(**settle())
+    except LakebedError:
+        opened.catalog.close()
+        raise
+
+
+def _settle(
+    opened: OpenedCatalog,
+    store: ObjectStore | None,
+    wanted: Mapping[str, str],
+    given: Mapping[str, object],
+) -> dict[str, Any]:
+    """The parts of a lake, once what is given agrees with what its clients share."""
+    found = opened.catalog.settings(wanted)
+    if lost := sorted(wanted.keys() - found.keys()):
+        raise CorruptionError(
+            f"the catalog {opened.name} is damaged: it lacks the setting {lost[0]!r}"
+        )
+    for name, value in given.items():
+        if value is not None and str(value) != found[name]:
+            raise ConfigurationError(
+                f"{name} is {str(value)!r}, but the lake was created with {found[name]!r}: "
+                "leave it out or give the same"
+            )
+    if store is None and found["storage"] == _BESIDE:
+        raise ConfigurationError(
+            f"the catalog {opened.name} belongs to a lake in a folder: open the folder"
+        )
+    if store is None and found["storage"]:
+        store = _open_storage(found["storage"]).store
+    return {
+        "catalog": opened.catalog,
+        "objects": store,
+        "name": opened.name,
+        "inline_threshold": int(found["inline_threshold"]),
+        "history": found["history"],
+        "history_retention": int(found["history_retention"]) or None,
+    }
+
+
+def _check_options(
+    inline_threshold: int | None, history: object, durability: object, lock_timeout: object
+) -> CatalogOptions:
+    if inline_threshold is not None:
+        check_count("inline_threshold", inline_threshold)
+    if history not in (None, "snapshots", "all"):
+        raise ValidationError(f"history is {history!r}: expected 'snapshots' or 'all'")
+    if durability != "normal" and durability != "full":
+        raise ValidationError(f"durability is {durability!r}: expected 'normal' or 'full'")
+    if (
+        isinstance(lock_timeout, bool)
+        or not isinstance(lock_timeout, (int, float))
+        or not 0 <= lock_timeout <= _LONGEST_WAIT
+    ):
+        raise ValidationError(
+            f"lock_timeout is {lock_timeout!r}: expected seconds, from 0 to {_LONGEST_WAIT:,}"
+        )
+    return CatalogOptions(durability, float(lock_timeout))
+
+
+def _check_retention(history: object, retention: float | timedelta | None) -> int | None:
+    """The retention in microseconds."""
+    if retention is None:
+        return None
+    if history != "all":
+        raise ValidationError("history_retention is given without history='all'")
+    try:
+        return check_expiry(retention, None)[0]
+    except ValidationError as error:
+        raise ValidationError(str(error).replace("ttl", "history_retention")) from None
+
+
+def _check_where(where: object) -> str:
+    if where is None:
+        return DEFAULT_FOLDER
+    path = os.fspath(where) if isinstance(where, os.PathLike) else where
+    if not isinstance(path, str):
+        raise ValidationError(
+            f"where is of type {type(where).__name__}: expected the path of a folder"
+        )
+    if not path:
+        raise ConfigurationError(
+            f"where is empty: name a folder, or leave it out for ./{DEFAULT_FOLDER}"
+        )
+    return path
+
+
+def _open_where(where: str, options: CatalogOptions) -> tuple[OpenedCatalog, _Storage]:
+    if where == MEMORY:
+        return open_sqlite(None, options), _Storage(None, "")
+    if "://" in where:
+        scheme = where.partition("://")[0]
+        raise ConfigurationError(
+            f"where is a {scheme}:// address: name the catalog too, "
+            + (
+                f"lakebed.open(catalog='sqlite:///catalog.db', storage='{scheme}://…')"
+                if scheme not in ("postgresql", "postgres", "mysql", "sqlite")
+                else f"lakebed.open(catalog='{scheme}://…', storage='…')"
+            )
+        )
+    return _open_folder(where, Path(where).expanduser().absolute(), options)
+
+
+def _open_folder(where: str, path: Path, options: CatalogOptions) -> tuple[OpenedCatalog, _Storage]:
+    try:
+        if path.exists() and not path.is_dir():
+            raise ConfigurationError(
+                f"{where} is a file: expected a folder for the lake; for a SQLite file as the "
+                f"catalog write lakebed.open(catalog='sqlite:///{where}', storage='…')"
+            )
+        names = {item.name for item in path.iterdir()} if path.exists() else set[str]()
+        if CATALOG_FILE not in names and not names <= _BEGINNINGS:
+            if names <= _BEGINNINGS | {"objects", "packs"}:
+                raise ConfigurationError(
+                    f"{path} holds the objects of a lake, but its {CATALOG_FILE} is gone: put it "
+                    "back, or name a new folder"
+                )
+            raise ConfigurationError(
+                f"{path} is a folder that holds something else ({min(names)!r}, …) and no lake: "
+                "name an empty or a new folder"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot open the folder {path}: {error.strerror}") from error
+    return open_sqlite(path / CATALOG_FILE, options), _Storage(open_store(str(path)), _BESIDE)
+
+
+def _open_storage(storage: object) -> _Storage:
+    if storage is None:
+        return _Storage(None, "")
+    options: Mapping[str, object] = {}
+    if isinstance(storage, Mapping):
+        options = {str(name): value for name, value in storage.items() if name != "uri"}
+        storage = storage.get("uri")
+    if not isinstance(storage, (str, os.PathLike)) or not os.fspath(storage):
+        raise ConfigurationError(
+            "storage: expected a path, a URI such as s3://bucket/prefix, or a mapping with 'uri'"
+        )
+    uri = os.fspath(storage)
+    if not isinstance(uri, str):
+        raise ConfigurationError("storage: expected a path of text, not of bytes")
+    if "://" not in uri:
+        uri = str(Path(uri).expanduser().absolute())
+    return _Storage(open_store(uri, options), uri)

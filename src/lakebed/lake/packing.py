@@ -1,0 +1,154 @@
+"""Gathering the large values of a batch into packs, and uploading them under leases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from lakebed.catalog.protocol import Catalog
+from lakebed.errors import LakebedError
+from lakebed.lake.spool import Spool
+from lakebed.lake.staging import LEASE_SECONDS, give_up, upload
+from lakebed.model import ContentId, Upload
+from lakebed.objects.names import object_path, pack_path
+from lakebed.objects.packs import MAX_VALUE_BYTES, PACK_BYTES, PACK_OBJECTS, write_pack
+from lakebed.objects.store import ObjectStore
+from lakebed.values.encoded import Encoded, EncodedFile
+
+_ROOM_BYTES = 4096
+"""What orjson leaves of its buffer behind each text, however short: 65,536 of them that wait for a
+pack took 264 MB, their copies 5."""
+_Content = TypeVar("_Content", Encoded, Encoded | EncodedFile)
+
+
+class Packer:
+    """The uploads of one batch. Contents that the lake holds, or the batch has uploaded, are not
+    uploaded again.
+
+    `strict`: what cannot be uploaded is raised; else it is in `failed`, with its error.
+    """
+
+    def __init__(
+        self, catalog: Catalog, objects: ObjectStore | None, spool: Spool, *, strict: bool
+    ) -> None:
+        self._catalog = catalog
+        self._objects = objects
+        self._spool = spool
+        self._strict = strict
+        self._waiting: dict[bytes, Encoded] = {}
+        self._bytes = 0
+        self._uploads: list[Upload] = []
+        self._leased: set[str] = set()
+        self.failed: dict[ContentId, LakebedError] = {}
+
+    def add(self, encoded: Encoded | EncodedFile) -> None:
+        """Take a value that is to lie in the lake; uploads when a pack is full, and a table or a
+        large value at once."""
+        content_hash, size = encoded.content_hash, encoded.byte_size
+        waiting = self._waiting.get(content_hash)
+        if (waiting and waiting.id == encoded.id) or self._spool.is_placed(encoded.id):
+            return
+        # Others read tables where they lie. A pack holds a hash once; the same bytes in another
+        # format are an object of their own.
+        if (
+            isinstance(encoded, EncodedFile)
+            or encoded.format == "parquet"
+            or size > MAX_VALUE_BYTES
+            or waiting
+        ):
+            self._upload_alone(encoded)
+            return
+        if self._bytes + size > PACK_BYTES or len(self._waiting) == PACK_OBJECTS:
+            self._upload_pack()
+        if size < _ROOM_BYTES:
+            encoded = encoded._replace(data=bytes(memoryview(encoded.data)))
+        self._waiting[content_hash] = encoded
+        self._bytes += size
+
+    def finish(self) -> list[Upload]:
+        """Upload what waits; all uploads since the last commit."""
+        if self._waiting:
+            self._upload_pack()
+        return self._uploads
+
+    def add_kept(self) -> None:
+        """Take the contents that the lake held when they came: those that it has lost by now are
+        uploaded after all."""
+        for encoded in self._spool.kept():
+            self.add(encoded)
+            encoded.close()
+
+    def committed(self) -> None:
+        """The uploads belong to the catalog now."""
+        self._uploads = []
+        self._leased = set()
+        self.failed = {}
+
+    def discard(self) -> None:
+        """Give up what waits, and the uploads that no commit has claimed."""
+        self._waiting = {}
+        self._bytes = 0
+        if self._leased:
+            give_up(self._catalog, self._leased)
+        self.committed()
+
+    def _upload_pack(self) -> None:
+        waiting = list(self._waiting.values())
+        self._waiting = {}
+        self._bytes = 0
+        pack = list[Encoded]()
+        with self._uploading(waiting):
+            pack = self._unknown(waiting)
+        if not pack or self._objects is None:
+            return
+        with self._uploading(pack):
+            with self._leased_path(pack_path()) as path:
+                with self._objects.open_write(path) as sink:
+                    positions = write_pack(pack, sink)
+                    size = sink.tell()
+                self._uploads.append(Upload(path, size, len(positions)))
+            for item in pack:
+                self._spool.place(item.id, path, str(positions[item.content_hash]))
+
+    def _upload_alone(self, encoded: Encoded | EncodedFile) -> None:
+        with self._uploading([encoded]):
+            if not self._unknown([encoded]) or self._objects is None:
+                return
+            path = object_path(encoded.content_hash, encoded.format)
+            with self._leased_path(path):
+                self._uploads.append(upload(self._objects, path, encoded))
+            self._spool.place(encoded.id, path, None)
+
+    def _unknown(self, contents: Sequence[_Content]) -> list[_Content]:
+        """The contents that the lake lacks; of the others the bytes are kept."""
+        known = self._catalog.known(item.id for item in contents)
+        for item in contents:
+            if item.id in known:
+                self._spool.keep(item)
+        return [item for item in contents if item.id not in known]
+
+    @contextmanager
+    def _uploading(self, contents: Sequence[Encoded | EncodedFile]) -> Iterator[None]:
+        """Notes whether the upload of these contents fails, unless the packer is strict."""
+        try:
+            yield
+        except LakebedError as error:
+            if self._strict:
+                raise
+            self.failed |= dict.fromkeys((item.id for item in contents), error)
+        else:
+            for item in contents:
+                self.failed.pop(item.id, None)
+
+    @contextmanager
+    def _leased_path(self, path: str) -> Iterator[str]:
+        """A path under a lease, which is given up if the block fails."""
+        self._leased.add(path)
+        try:
+            self._catalog.lease([path], LEASE_SECONDS)
+            yield path
+        except LakebedError:
+            give_up(self._catalog, [path])
+            self._leased.discard(path)
+            raise

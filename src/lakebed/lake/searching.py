@@ -1,0 +1,199 @@
+"""Search: the entries whose text has the words of a question, best first."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, ClassVar, overload
+
+from lakebed.catalog.protocol import TextQuery
+from lakebed.errors import LakebedError, ValidationError
+from lakebed.lake.checks import check_count, check_filter, check_prefix
+from lakebed.lake.listing import Listing
+from lakebed.lake.reading import Reading
+from lakebed.model import Entry, Record
+
+_SHOWN_HITS = 20
+_SHOWN_CHARACTERS = 200
+_SHOWN_BYTES = 64 * 1024  # printing a hit reads and decodes no more than this
+
+
+class Hit(Record):
+    """An entry that a search found.
+
+    | field | type | |
+    | --- | --- | --- |
+    | `key` | str | |
+    | `value` | | read from the lake when first asked for, unless it is inline |
+    | `metadata` | dict | |
+    | `score` | float | higher is better; 0 where nothing was asked for |
+
+    `entry` is the whole entry.
+    """
+
+    __slots__ = ("entry", "score")
+    FIELDS: ClassVar[tuple[str, ...]] = ("key", "value", "metadata", "score")
+
+    def __init__(self, entry: Entry, score: float) -> None:
+        self.entry = entry
+        self.score = score
+
+    @property
+    def key(self) -> str:
+        return self.entry.key
+
+    @property
+    def value(self) -> Any:
+        return self.entry.value
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self.entry.metadata
+
+    def __repr__(self) -> str:
+        return f"<Hit {self.key!r}, score {self.score:.3g}: {self.preview()}>"
+
+    def preview(self) -> str:
+        """The beginning of the value, on a line; without reading it if it is large."""
+        entry = self.entry
+        if not entry.inlined or entry.byte_size > _SHOWN_BYTES:
+            return f"({entry.format}, {entry.byte_size:,} bytes)"
+        try:
+            value = entry.value
+        except LakebedError as error:
+            return f"({error.error_type})"
+        text = value if isinstance(value, str) else repr(value)
+        if isinstance(value, (dict, list)):
+            text = json.dumps(value, ensure_ascii=False)
+        line = " ".join(text[: 4 * _SHOWN_CHARACTERS].split())
+        return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+class Hits(Sequence[Hit]):
+    """What a search found, best first: `limit` hits from `offset` on.
+
+    `total`: how many entries match in all. `unread`: how many of the lake's entries were judged by
+    their metadata alone, because their value could not be read; 0 as a rule.
+    """
+
+    def __init__(self, hits: Sequence[Hit], total: int, unread: int = 0) -> None:
+        self._hits = hits
+        self.total = total
+        self.unread = unread
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self._hits[index]
+
+    def __repr__(self) -> str:
+        lines = [f"<Hits: {len(self)} of {self.total}{self._note()}>"]
+        lines += [f"  {hit.score:8.3f}  {hit.key!r}  {hit.preview()}" for hit in self._shown()]
+        return "\n".join(lines + ["  …"] * (len(self) > _SHOWN_HITS))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{hit.score:.3f}</td><td>{_escaped(hit.key)}</td>"
+            f"<td>{_escaped(hit.preview())}</td><td>{_escaped(_json(hit.metadata))}</td></tr>"
+            for hit in self._shown()
+        )
+        more = len(self) - _SHOWN_HITS
+        return (
+            f"<p>{len(self)} of {self.total} hits{self._note()}</p><table><thead><tr>"
+            "<th>score</th><th>key</th><th>value</th><th>metadata</th>"
+            f"</tr></thead><tbody>{rows}</tbody></table>"
+            + (f"<p>… and {more} more</p>" if more > 0 else "")
+        )
+
+    def _shown(self) -> list[Hit]:
+        return list(islice(self._hits, _SHOWN_HITS))
+
+    def _note(self) -> str:
+        return f", {self.unread} values could not be read" if self.unread else ""
+
+
+class Searching(Reading):
+    """The call that searches."""
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        metadata_filter: dict[str, Any] | None = None,
+        prefix: str = "",
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Hits:
+        """The entries whose text has any of the words of `query`, the best matches first.
+
+        The text of an entry is made of the strings in its value and its metadata (see the guide on
+        search). Words are compared without case, accents and English endings; very common words of
+        the query count only if it has no others. The query is plain text, whatever signs it has.
+        One without any word matches nothing; with None, all entries match, in the order of keys,
+        with score 0.
+
+        `metadata_filter` and `prefix` as for `list`. `limit`: how many hits to give, `offset`: how
+        many to pass over; both count matches, of which the result's `total` tells the number. Equal
+        scores are in the order of keys.
+
+        The result is fresh: stores and deletes show at once, expired entries never do. An entry
+        whose value cannot be read is judged by its metadata, and counted in the result's `unread`.
+
+        Raises ValidationError for a query that is no text, a filter that is not well formed and
+        negative numbers.
+        """
+        if query is not None and not isinstance(query, str):
+            raise ValidationError(f"query is of type {type(query).__name__}: expected str or None")
+        check_count("limit", limit)
+        check_count("offset", offset)
+        low, high = check_prefix(prefix)
+        if query is None:
+            return self._all(metadata_filter, prefix, low, high, limit, offset)
+        from lakebed.values.text import query_words  # loads the stemmer
+
+        words, condition = query_words(query), check_filter(metadata_filter)
+        if not words:
+            return Hits([], 0)
+        text_query = TextQuery(words, low, high, condition, limit, offset)
+        found = self._catalog.search(text_query, self._read_values)
+        hits = [Hit(self._entry(row), score) for row, score in found.rows]
+        return Hits(hits, found.total, found.unread)
+
+    def _all(
+        self,
+        metadata_filter: dict[str, Any] | None,
+        prefix: str,
+        low: str,
+        high: str,
+        limit: int,
+        offset: int,
+    ) -> Hits:
+        """A page of the entries in the order of their keys."""
+        if metadata_filter:
+            listing, total = self.list(prefix, metadata_filter=metadata_filter), 0
+            rows = []
+            for total, row in enumerate(listing.rows(), 1):
+                if offset < total <= offset + limit:
+                    rows.append(row)
+        else:
+            listing = Listing(self._catalog, self._entry, prefix, limit=offset + limit)
+            rows = list(islice(listing.rows(), min(offset, sys.maxsize), None))
+            total = self._catalog.count(low, high)
+        return Hits([Hit(self._entry(row), 0.0) for row in rows], total)
+
+
+def _escaped(text: str) -> str:
+    import html
+
+    return html.escape(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

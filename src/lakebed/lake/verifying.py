@@ -1,0 +1,235 @@
+"""Verification: reading everything again, and saying precisely what is wrong."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from lakebed.errors import CorruptionError, LakebedError, ValidationError
+from lakebed.lake.base import PresentLake
+from lakebed.lake.staging import LEASE_SECONDS
+from lakebed.model import Naming, ObjectRow, Progress, Report, Upload
+from lakebed.objects.names import object_path
+from lakebed.objects.packs import Position, read_values
+from lakebed.values.hash import digest
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+_PAGE = 500
+_READERS = 8
+
+Kind = Literal["damaged", "missing", "no object", "trash in use", "miscounted pack", "unnoted"]
+
+
+class Problem(Report):
+    """Something that `verify` found.
+
+    | field | |
+    | --- | --- |
+    | `kind` | `damaged` or `missing` content, an entry with `no object`, `trash in use`; and two |
+    | | that harm nobody: a `miscounted pack`, an `unnoted` object that nothing refers to |
+    | `entry_keys` | the keys that it stands under now |
+    | `snapshots` | the names of the snapshots that see it |
+    | `content_hash`, `uri` | of the object, None where they do not apply |
+    | `repaired` | it was, in this run |
+    | `text` | all of it in words |
+    """
+
+    kind: Kind
+    entry_keys: Sequence[str]
+    snapshots: Sequence[str]
+    content_hash: str | None
+    uri: str | None
+    repaired: bool
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class VerifyReport(Report):
+    """What `verify` looked at: objects and bytes read, and `problems`, empty when all is well."""
+
+    objects: int
+    byte_size: int
+    problems: Sequence[Problem]
+
+
+class Verifying(PresentLake):
+    """The call that verifies."""
+
+    def verify(
+        self,
+        sample: float = 1.0,
+        *,
+        repair: bool = False,
+        progress: Progress | None = None,
+    ) -> VerifyReport:
+        """Read objects again, compare them with their hashes, and check every reference.
+
+        `sample`: the share of objects to read, above 0 and up to 1, chosen at random. References
+        are checked all the same. `repair` writes content anew that another file in the storage
+        proves, drops what nothing refers to, and corrects counts; it never changes a name.
+        `progress` is called with the objects read.
+
+        Writers, compaction and collection may go on meanwhile: what they move is looked up again.
+        """
+        if isinstance(sample, bool) or not isinstance(sample, (int, float)) or not 0 < sample <= 1:
+            raise ValidationError(f"sample is {sample!r}: expected a number above 0 and up to 1")
+        problems = list(self._check_references(repair))
+        objects = byte_size = 0
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_READERS) as readers:
+            for rows in self._sampled(sample):
+                for row, error in self._check_objects(rows, readers):
+                    objects, byte_size = objects + 1, byte_size + row.byte_size
+                    if error is not None:
+                        problems.extend(self._judge(row, error, repair))
+                if progress:
+                    progress(objects, None)
+        return VerifyReport(objects=objects, byte_size=byte_size, problems=problems)
+
+    def _sampled(self, sample: float) -> Iterator[list[ObjectRow]]:
+        import random
+
+        after = 0
+        while rows := self._catalog.objects(after, _PAGE):
+            after = rows[-1].id
+            yield [row for row in rows if sample == 1 or random.random() < sample]  # noqa: S311
+
+    def _check_objects(
+        self, rows: Sequence[ObjectRow], readers: ThreadPoolExecutor
+    ) -> Iterator[tuple[ObjectRow, str | None]]:
+        """What is wrong with each object, None where nothing is; files are read side by side."""
+        packs = defaultdict[str, list[ObjectRow]](list)
+        single: list[ObjectRow] = []
+        for row in rows:
+            if row.uri is not None and row.position is not None:
+                packs[row.uri].append(row)
+            else:
+                single.append(row)
+        yield from zip(single, readers.map(self._check_single, single), strict=True)
+        for uri, packed in packs.items():
+            yield from self._check_pack(uri, packed)
+
+    def _check_single(self, row: ObjectRow) -> str | None:
+        try:
+            data = row.inline_value
+            if data is None:
+                data = self._read_place(row.uri, row.position)
+        except FileNotFoundError:
+            return "missing"
+        except CorruptionError as error:
+            return str(error)
+        return _check_bytes(row, data)
+
+    def _check_pack(
+        self, uri: str, rows: Sequence[ObjectRow]
+    ) -> Iterator[tuple[ObjectRow, str | None]]:
+        assert self._objects is not None
+        by_position = {row.position: row for row in rows}
+        try:
+            places = [Position.parse(row.position) for row in rows if row.position]
+            for place, data in read_values(self._objects, uri, places):
+                row = by_position[str(place)]
+                yield row, str(data) if isinstance(data, LakebedError) else _check_bytes(row, data)
+        except FileNotFoundError:
+            yield from ((row, "missing") for row in rows)
+        except CorruptionError:
+            yield from ((row, self._check_single(row)) for row in rows)
+
+    def _judge(self, row: ObjectRow, error: str, repair: bool) -> Iterator[Problem]:
+        """A problem, unless the object has moved or gone since it was read."""
+        place = self._catalog.locate((row.content_hash, row.format))
+        if place is None:
+            return
+        if tuple(place) != tuple(row[4:]):
+            row = ObjectRow(*row[:4], *place)
+            found = self._check_single(row)
+            if found is None:
+                return
+            error = found
+        names = self._catalog.names(row.id)
+        keys = [name.key for name in names if name.end_version is None]
+        snapshots = self._seen_by(names)
+        content_hash = f"sha256:{row.content_hash.hex()}"
+        uri = None if row.uri is None or self._objects is None else self._objects.uri(row.uri)
+        missing = error == "missing"
+        repaired = repair and self._repair(row)
+        yield Problem(
+            kind="missing" if missing else "damaged",
+            entry_keys=keys,
+            snapshots=snapshots,
+            content_hash=content_hash,
+            uri=uri,
+            repaired=repaired,
+            text=(
+                f"{_shown('key', keys)}{_shown('snapshot', snapshots)}content {content_hash} "
+                + ("is missing" if missing else f"is damaged: {error}")
+                + (f" ({uri or 'in the catalog'})")
+                + (": repaired" if repaired else "")
+            ),
+        )
+
+    def _seen_by(self, names: Iterable[Naming]) -> list[str]:
+        names = list(names)
+        return [
+            snapshot.name
+            for snapshot in self._catalog.snapshots()
+            if any(
+                name.version <= snapshot.version
+                and (name.end_version is None or snapshot.version < name.end_version)
+                for name in names
+            )
+        ]
+
+    def _repair(self, row: ObjectRow) -> bool:
+        """Write the content anew from another file of the same hash, such as one in the trash."""
+        if self._objects is None:
+            return False
+        digits = row.content_hash.hex()
+        for file in self._objects.list(f"objects/{digits[:2]}"):
+            if file.path == row.uri or not file.path.startswith(f"objects/{digits[:2]}/{digits}-"):
+                continue
+            try:
+                data = self._objects.read(file.path)
+            except FileNotFoundError:
+                continue
+            if digest(data) == row.content_hash:
+                path = object_path(row.content_hash, row.format)
+                self._catalog.lease([path], LEASE_SECONDS)
+                self._objects.write(path, data)
+                return self._catalog.replace(row, Upload(path, len(data)))
+        return False
+
+    def _check_references(self, repair: bool) -> Iterator[Problem]:
+        for broken in self._catalog.check_references():
+            kind, key, uri, number = broken
+            repaired = repair and self._catalog.mend(broken)
+            yield Problem(
+                kind=kind,
+                entry_keys=[] if key is None else [key],
+                snapshots=[],
+                content_hash=None,
+                uri=uri if uri is None or self._objects is None else self._objects.uri(uri),
+                repaired=repaired,
+                text=f"{_shown('key', [] if key is None else [key])}{kind}: {uri or number}"
+                + (": repaired" if repaired else ""),
+            )
+
+
+def _check_bytes(row: ObjectRow, data: bytes) -> str | None:
+    if digest(data) == row.content_hash:
+        return None
+    return f"{len(data)} bytes with another hash, {row.byte_size} were stored"
+
+
+def _shown(word: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(repr(name) for name in islice(names, 5))
+    return f"{word} {shown}{', …' if len(names) > 5 else ''}: "
