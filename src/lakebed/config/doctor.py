@@ -1,0 +1,188 @@
+"""What `lakebed doctor` finds: the configuration in effect, and whether each connection works."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import lakebed
+from lakebed.catalog.migration import UnmigratedError
+from lakebed.catalog.registry import MEMORY, CatalogOptions, open_catalog
+from lakebed.config.catalogs import long_form, sqlite_path
+from lakebed.config.loading import load
+from lakebed.config.masking import mask_address
+from lakebed.config.opening import is_configuration_file
+from lakebed.errors import LakebedError
+from lakebed.lake import opening
+from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
+from lakebed.objects.store import open_store
+
+State = Literal["ok", "note", "wrong"]
+_WAIT = 10.0  # seconds: for a lock, and for a server that does not answer
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `state` is `wrong` if the lake cannot be used for it."""
+
+    check: str
+    state: State
+    detail: str
+
+
+def diagnose(where: str) -> Iterator[Finding]:
+    """Look at the lake that a folder, a catalog's URL or a configuration file names.
+
+    Creates no lake and changes none; of the storage it asks that a small file can be written, read
+    and deleted.
+    """
+    yield Finding("lakebed", "ok", f"{lakebed.__version__} on Python {platform.python_version()}")
+    try:
+        place, findings = _place(where)
+    except LakebedError as error:
+        yield Finding("configuration", "wrong", str(error))
+        return
+    yield from findings
+    try:
+        catalog, storage = _parts(place)
+        yield from _catalog(catalog)
+    except LakebedError as error:
+        yield Finding("catalog", "wrong", str(error))
+        return
+    try:
+        yield _storage(storage)
+    except LakebedError as error:
+        yield Finding("storage", "wrong", str(error))
+        return
+    try:
+        yield _lake(place, catalog)
+    except LakebedError as error:
+        yield Finding("lake", "wrong", str(error))
+
+
+def _place(where: str) -> tuple[dict[str, Any], list[Finding]]:
+    """The arguments of `lakebed.open`, and what there is to say about where they come from."""
+    if is_configuration_file(where):
+        configuration = load(where)
+        findings = [
+            Finding("configuration", "ok", f"{where}: {_words(configuration.settings.shown())}")
+        ]
+        if configuration.chosen:
+            findings.append(Finding("configuration", "note", configuration.chosen))
+        return configuration.settings.open_options(), findings
+    if "://" in where:
+        return {"catalog": long_form(where)}, [
+            Finding("configuration", "ok", "the URL of a catalog")
+        ]
+    findings = [Finding("configuration", "ok", f"the folder {where}")]
+    if where == DEFAULT_FOLDER and Path("lakebed.yaml").exists():
+        unused = "lakebed.yaml is here but not in use: name it by --lake or LAKEBED"
+        findings.append(Finding("configuration", "note", unused))
+    return {"where": where}, findings
+
+
+def _words(shown: Mapping[str, object], prefix: str = "") -> str:
+    return ", ".join(
+        _words(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping)
+        else f"{prefix}{name} {value}"
+        for name, value in shown.items()
+        if value != ""
+    )
+
+
+def _parts(place: Mapping[str, Any]) -> tuple[Mapping[str, object], Any]:
+    """The catalog and the storage that the arguments of `lakebed.open` stand for."""
+    where = place.get("where")
+    if where is None:
+        return place["catalog"], place.get("storage")
+    if where == MEMORY:
+        return {"type": "sqlite", "path": MEMORY}, None
+    folder = Path(where).expanduser().absolute()
+    return {"type": "sqlite", "path": str(folder / CATALOG_FILE)}, str(folder)
+
+
+def _file(catalog: Mapping[str, object]) -> Path | None:
+    """The file of a SQLite catalog, None if it is another or in memory."""
+    if catalog["type"] in ("postgres", "sqlalchemy"):
+        return None
+    path = str(catalog["path"])
+    path = sqlite_path(path) if "://" in path else path
+    return None if path == MEMORY else Path(path).absolute()
+
+
+def _catalog(catalog: Mapping[str, object]) -> Iterator[Finding]:
+    file = _file(catalog)
+    if file is not None and not file.exists():
+        yield _to_be_made("catalog", file)
+        return
+    if catalog["type"] in ("postgres", "sqlalchemy"):
+        catalog = {**catalog, "timeout": min(_WAIT, float(str(catalog.get("timeout", _WAIT))))}
+    opened = open_catalog(catalog, CatalogOptions(lock_timeout=_WAIT))
+    try:
+        opened.catalog.now()  # connects
+        begin = time.perf_counter()
+        away = opened.catalog.now() / 1e6 - time.time()
+        answer = time.perf_counter() - begin
+    finally:
+        opened.catalog.close()
+    yield Finding("catalog", "ok", f"{opened.name} answers in {answer * 1000:.1f} ms")
+    if abs(away) > 1 + answer:
+        yield Finding("catalog", "note", f"its clock is {away:+.1f} seconds from this machine's")
+
+
+def _to_be_made(check: str, path: Path) -> Finding:
+    parent = next(folder for folder in path.parents if folder.exists())
+    if os.access(parent, os.W_OK | os.X_OK):
+        return Finding(check, "note", f"{path} is not there yet: the first store makes it")
+    return Finding(check, "wrong", f"{path} is not there, and {parent} is not writable")
+
+
+def _storage(storage: Any) -> Finding:
+    if storage is None:
+        return Finding("storage", "ok", "none: all values stay in the catalog")
+    uri = str(storage["uri"] if isinstance(storage, Mapping) else storage)
+    options = {} if not isinstance(storage, Mapping) else {**storage}
+    options.pop("uri", None)
+    if "://" not in uri and not Path(uri).exists():
+        return _to_be_made("storage", Path(uri))
+    begin = time.perf_counter()
+    store = open_store(uri, options)
+    path, content = f"objects/00/{os.urandom(8).hex()}.probe", os.urandom(64)
+    try:
+        store.write(path, content)
+        try:
+            same = store.read(path) == content
+        finally:
+            store.delete([path])
+    except FileNotFoundError:
+        same = False
+    finally:
+        store.close()
+    took = (time.perf_counter() - begin) * 1000
+    if not same:
+        return Finding("storage", "wrong", f"{mask_address(uri)} gives back other than was written")
+    return Finding(
+        "storage", "ok", f"{mask_address(uri)}: wrote, read and deleted in {took:.1f} ms"
+    )
+
+
+def _lake(place: dict[str, Any], catalog: Mapping[str, object]) -> Finding:
+    file = _file(catalog)
+    if file is not None and not file.exists():
+        return Finding("lake", "note", "there is none yet")
+    if catalog["type"] != "sqlite":
+        place = place | {"catalog": {**catalog, "auto_migrate": False, "lazy": False}}
+    try:
+        with opening.open(**place) as lake:
+            found = lake.stats()
+    except UnmigratedError as error:
+        return Finding("lake", "note", str(error))
+    return Finding(
+        "lake",
+        "ok",
+        f"{found.entries:,} entries, {found.objects:,} objects, {found.snapshots:,} snapshots",
+    )

@@ -1,0 +1,115 @@
+"""The types of settings: what each takes, strictly, and how JSON Schema tells it to editors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SecretStr,
+    ValidationInfo,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from lakebed.catalog.registry import MEMORY
+from lakebed.config.masking import mask
+
+_TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+class Model(BaseModel):
+    """A mapping of settings: unknown keys and values of another type are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, validate_default=True
+    )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        for name, value in super().__repr_args__():
+            yield name, mask(value, name or "")
+
+
+def wrong(message: str, at: str | None = None) -> PydanticCustomError:
+    """The error of a setting, or of the one named `at` inside it, in our words."""
+    return PydanticCustomError("lakebed", "{message}", {"message": message, "at": at})
+
+
+class _Schema:
+    """Another form that a setting may have before it is read, added to its JSON Schema."""
+
+    def __init__(self, **form: object) -> None:
+        self._form = form
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), self._form]}
+
+
+def or_text(description: str) -> _Schema:
+    """The setting may also be a text that stands for it."""
+    return _Schema(type="string", description=description)
+
+
+# What a reference gives is text, so numbers and truth values may be written as text.
+_REFERENCE = _Schema(type="string", pattern=r"\$\{|\{\{|^[0-9.]+$|^(true|false|yes|no|on|off)$")
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+def _number(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _truth(value: object) -> object:
+    return _TRUTH.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _path_text(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def expand_path(path: str, info: ValidationInfo) -> str:
+    """Absolute; a relative path starts at the folder of the file that names it."""
+    if path == MEMORY:
+        return path
+    assert isinstance(info.context, dict)
+    folder: Path = info.context["folder"]
+    return str((folder / Path(path).expanduser()).resolve())
+
+
+def _plain_or_uri(uri: str, info: ValidationInfo) -> str:
+    return uri if "://" in uri else expand_path(uri, info)
+
+
+Text = Annotated[str, Field(min_length=1)]
+LocalPath = Annotated[Text, AfterValidator(expand_path), BeforeValidator(_path_text)]
+LocalPathOrUri = Annotated[Text, AfterValidator(_plain_or_uri), BeforeValidator(_path_text)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(_whole), _REFERENCE]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole), _REFERENCE]
+Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_whole), _REFERENCE]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number), _REFERENCE]
+YesNo = Annotated[bool, BeforeValidator(_truth), _REFERENCE]
+
+Raw = dict[str, Any]
+"""The settings of a model before they are validated."""

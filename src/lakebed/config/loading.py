@@ -1,0 +1,153 @@
+"""From a file or a mapping to settings: find them, interpolate, validate, choose."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path as FilePath
+from typing import NamedTuple
+
+from lakebed.config.document import Document, read_document
+from lakebed.config.interpolation import Interpolation
+from lakebed.config.masking import mask_address
+from lakebed.config.models import BACKENDS, AutoSettings, Settings
+from lakebed.config.postgres import address_from_environment
+from lakebed.config.problems import Path, closest, kind, suggestion
+from lakebed.config.secrets import SecretsBackend, create_secrets_backend
+from lakebed.config.validation import validate_secrets, validate_settings
+
+Where = str | os.PathLike[str] | Mapping[str, object]
+
+log = logging.getLogger("lakebed.config")
+
+_OURS = frozenset(name for model in BACKENDS.values() for name in model.model_fields)
+
+
+class Configuration(NamedTuple):
+    """A configuration in effect. `name` is its file, empty for a mapping; `chosen` says what
+    `backend: auto` came to and why."""
+
+    settings: Settings
+    name: str
+    chosen: str | None = None
+
+
+class Section(NamedTuple):
+    """The settings of a lake before they are validated, found at `at` of their document.
+
+    `secrets`: the values that `{{ secrets.… }}` put in.
+    """
+
+    document: Document
+    at: Path
+    raw: dict[str, object]
+    secrets: frozenset[str]
+
+
+def load(where: Where) -> Configuration:
+    """Read a configuration: a YAML file, or its content as a mapping.
+
+    Raises ConfigurationError, with the path of every setting that is wrong.
+    """
+    return validate(read(where))
+
+
+def read(where: Where) -> Section:
+    """Find the settings of a lake in a file or mapping, and replace the references in them."""
+    if isinstance(where, Mapping):
+        document = Document(where, "", FilePath.cwd(), {})
+    else:
+        document = read_document(FilePath(where).expanduser())
+    section, at = _find(document)
+    raw_secrets = section.get("secrets")
+
+    @cache
+    def source() -> SecretsBackend:
+        plain = Interpolation(os.environ, None, document.error)
+        settings = validate_secrets(
+            document, {} if raw_secrets is None else plain.expand(raw_secrets, (*at, "secrets")), at
+        )
+        return create_secrets_backend(settings.source, prefix=settings.prefix)
+
+    interpolation = Interpolation(os.environ, source, document.error)
+    raw = interpolation.expand(section, at)
+    assert isinstance(raw, dict)
+    return Section(document, at, raw, frozenset(interpolation.used))
+
+
+def section_of(raw: Mapping[str, object]) -> Section:
+    """Settings that stand as they are: nothing in them is a reference."""
+    return Section(Document(raw, "", FilePath.cwd(), {}), (), dict(raw), frozenset())
+
+
+def validate(section: Section) -> Configuration:
+    """Validate the settings, and choose what `backend: auto` leaves open."""
+    document, at, raw, secrets = section
+    settings, chosen = validate_settings(document, raw, at), None
+    if isinstance(settings, AutoSettings):
+        settings, chosen = _choose(document, raw, at)
+        log.info("%s", chosen)
+    settings.hide(secrets)
+    return Configuration(settings, document.name, chosen)
+
+
+def _find(document: Document) -> tuple[Mapping[str, object], Path]:
+    """The mapping that holds our settings: `settings.ltm`, or the document itself."""
+    data = document.data
+    if "settings" not in data:
+        unknown = [str(key) for key in data if key not in _OURS]
+        if len(unknown) == len(data) > 0:
+            hint = suggestion(unknown[0], (*_OURS, "settings")).removeprefix("expected one of")
+            tail = (
+                hint if hint.startswith("did") else "expected settings.ltm, or backend at the root"
+            )
+            raise document.error((unknown[0],), f"no settings of a lake here: {tail}")
+        return data, ()
+    for key in data:
+        if key in _OURS:
+            raise document.error((str(key),), "misplaced: write it under settings.ltm")
+    settings = _mapping(document, data["settings"], ("settings",))
+    if "ltm" not in settings:
+        for key in settings:
+            if key in _OURS:
+                raise document.error(("settings", key), "misplaced: write it under settings.ltm")
+        for key in settings:
+            if closest(key, ["ltm"]):
+                raise document.error(("settings", key), "unknown key: did you mean 'ltm'?")
+        raise document.error(("settings", "ltm"), "is missing")
+    return _mapping(document, settings["ltm"], ("settings", "ltm")), ("settings", "ltm")
+
+
+def _mapping(document: Document, value: object, path: Path) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise document.error(path, f"expected a mapping, got {kind(value)}")
+    return value
+
+
+def _choose(document: Document, raw: dict[str, object], at: Path) -> tuple[Settings, str]:
+    """What `backend: auto` means here: the database that the environment names, else a folder."""
+    common = {key: value for key, value in raw.items() if key not in ("backend", "storage")}
+    url = os.environ.get("DATABASE_URL", "")
+    storage = {"storage": raw["storage"]} if raw.get("storage") is not None else {}
+    address = address_from_environment()
+    if address is not None:
+        catalog: dict[str, object] = {"type": "postgres"}
+        url = address.get("connection_string", "")
+        why = "DATABASE_URL is set" if url else "POSTGRES_HOST is set"
+    elif url.startswith("sqlite://"):
+        catalog, why = {"type": "sqlite", "path": url}, "DATABASE_URL is set"
+    elif "://" in url:
+        catalog, why = {"type": "sqlalchemy", "url": url}, "DATABASE_URL is set"
+    else:
+        catalog, why = {}, "neither DATABASE_URL nor POSTGRES_HOST is set"
+    if storage:
+        chosen = {"backend": "duckdb"} | storage | ({"catalog": catalog} if catalog else {})
+    elif catalog:
+        chosen = catalog | {"backend": catalog.pop("type")}
+    else:
+        chosen = {"backend": "ducklake"}
+    settings = validate_settings(document, common | chosen, at)
+    named = f" at {mask_address(url)}" if url and catalog else ""
+    return settings, f"backend auto: chose {chosen['backend']}{named}, because {why}"

@@ -1,0 +1,131 @@
+"""Settings as they may be shown: no password, token or key in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+MASK = "***"
+_ADDRESSES = ("connection_string", "url")
+# Options of filesystems that are no secrets; every other text is masked.
+_PLAIN_OPTIONS = {
+    "access",
+    "account_host",
+    "account_name",
+    "addressing_style",
+    "cache_regions",
+    "consistency",
+    "default_location",
+    "endpoint_url",
+    "host",
+    "profile",
+    "project",
+    "region",
+    "region_name",
+    "requester_pays",
+    "signature_version",
+    "username",
+}
+_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<info>.*)@", re.DOTALL)
+_QUERY = re.compile(r"(?<=[?&;])(?P<name>[^=&;]*)=[^&;]*")
+_PLAIN_QUERY = {
+    "application_name",
+    "charset",
+    "connect_timeout",
+    "host",
+    "options",
+    "port",
+    "sslmode",
+    "target_session_attrs",
+    "user",
+}
+_PAIR = re.compile(r"(?P<name>\w+)\s*=\s*(?P<value>'(?:[^'\\]|\\.)*'?|\S*)", re.DOTALL)
+_PLAIN_PAIRS = _PLAIN_QUERY | {"dbname", "hostaddr"}
+
+
+def mask_address(address: str) -> str:
+    """A URL or a libpq connection string without its secrets.
+
+    In a URL the user stays, everything else before the last `@` goes, whatever signs the password
+    has; of the parameters only well-known plain ones are shown.
+    """
+    if "://" not in address:
+        shown = [
+            f"{pair['name']}={pair['value'] if pair['name'] in _PLAIN_PAIRS else MASK}"
+            for pair in _PAIR.finditer(address)
+        ]
+        return " ".join(shown) or MASK
+
+    def user_info(found: re.Match[str]) -> str:
+        user, separator, _password = found["info"].partition(":")
+        return f"{found['scheme']}{user}{separator}{MASK if separator else ''}@"
+
+    def parameter(found: re.Match[str]) -> str:
+        plain = found["name"] in _PLAIN_QUERY
+        return found[0] if plain else f"{found['name']}={MASK}"
+
+    return _QUERY.sub(parameter, _USER_INFO.sub(user_info, address, count=1))
+
+
+def mask(value: object, name: str = "") -> object:
+    """Plain data of settings, with masks for passwords, keys and tokens."""
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return mask_address(text) if name in _ADDRESSES else MASK
+    if isinstance(value, Mapping):
+        return {key: mask(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask(item, name) for item in value]
+    return mask_address(value) if isinstance(value, str) and "://" in value else value
+
+
+def guard(value: object, name: str) -> object:
+    """An option of a filesystem, its texts made secrets unless they are known to be none."""
+    if isinstance(value, Mapping):
+        return {key: guard(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [guard(item, name) for item in value]
+    return SecretStr(value) if isinstance(value, str) and name not in _PLAIN_OPTIONS else value
+
+
+def reveal(value: object) -> object:
+    """Plain data with the secrets in it: for those who connect, never to be shown."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {key: reveal(item) for key, item in value.items()}
+    return [reveal(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def without(value: object, secrets: Iterable[str]) -> object:
+    """Plain data in which none of `secrets` is left, wherever in a text it stands."""
+    longest_first = sorted(secrets, key=len, reverse=True)
+    if isinstance(value, str):
+        for secret in longest_first:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, dict):
+        return {key: without(item, longest_first) for key, item in value.items()}
+    return [without(item, longest_first) for item in value] if isinstance(value, list) else value
+
+
+class Options(dict[str, Any]):
+    """Keyword arguments that print without their secrets."""
+
+    def __init__(self, settings: Mapping[str, object], secrets: Iterable[str] = ()) -> None:
+        secrets = frozenset(secrets)
+        super().__init__(
+            {
+                name: Options(value, secrets) if isinstance(value, Mapping) else reveal(value)
+                for name, value in settings.items()
+            }
+        )
+        self._shown = {
+            name: without(mask(value, name), secrets) for name, value in settings.items()
+        }
+
+    def __repr__(self) -> str:
+        return repr({name: self._shown.get(name, MASK) for name in self})

@@ -1,0 +1,295 @@
+"""The settings of a lake, one model a backend: the source of the reference and the JSON Schema."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+
+from lakebed.catalog.registry import MEMORY
+from lakebed.config.catalogs import (
+    DEFAULT_FILE,
+    Catalog,
+    PostgresOptions,
+    SecretsSettings,
+    SQLAlchemyOptions,
+    SQLiteCatalog,
+    SQLiteOptions,
+    long_form,
+    one_name,
+    sqlite_path,
+)
+from lakebed.config.fields import (
+    Count,
+    LocalPath,
+    LocalPathOrUri,
+    Model,
+    Raw,
+    Seconds,
+    YesNo,
+    or_text,
+    wrong,
+)
+from lakebed.config.masking import Options, guard, mask, reveal, without
+from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
+
+
+class StorageSettings(Model):
+    """Where the contents lie. All other keys are options of the fsspec filesystem, such as
+    `endpoint_url`, `key` and `secret` for S3."""
+
+    model_config = ConfigDict(extra="allow")
+
+    uri: LocalPathOrUri = Field(
+        description="A folder, or a URI that fsspec knows: `s3://bucket/prefix`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_of_ours(cls, raw: Raw) -> Raw:
+        for name in ("backend", "catalog", *Settings.model_fields):
+            if name in raw:
+                raise wrong("is no option of a storage: write it beside storage", name)
+        return {name: value if name == "uri" else guard(value, name) for name, value in raw.items()}
+
+    @model_validator(mode="after")
+    def _local_takes_no_options(self) -> StorageSettings:
+        if self.folder is not None and self.model_extra:
+            named = ", ".join(sorted(self.model_extra))
+            raise wrong(f"a local folder takes no options, got {named}")
+        return self
+
+    @property
+    def folder(self) -> str | None:
+        """The folder, if it is one of this machine."""
+        return _folder(self.uri)
+
+    def as_storage(self) -> dict[str, object]:
+        """The storage as `lakebed.open` takes it."""
+        extra = {name: reveal(value) for name, value in (self.model_extra or {}).items()}
+        return {"uri": self.uri, **extra}
+
+
+def _folder(uri: str) -> str | None:
+    path = uri.removeprefix("file://")
+    return None if "://" in path else path
+
+
+def _path_of(catalog: Raw) -> object:
+    """The path of a SQLite catalog before it is validated, None if it names none."""
+    named = one_name(catalog, "path", "url", "connection_string").get("path")
+    return sqlite_path(named) if isinstance(named, str) and "://" in named else named
+
+
+def _long_storage(value: object) -> Raw:
+    if isinstance(value, (str, os.PathLike)):
+        return {"uri": os.fspath(value)}
+    if not isinstance(value, Mapping):
+        raise wrong("expected a path, a URI such as s3://bucket/prefix, or a mapping with uri")
+    return dict(value)
+
+
+Storage = Annotated[
+    StorageSettings,
+    BeforeValidator(_long_storage),
+    or_text("a folder, or a URI: s3://bucket/prefix"),
+]
+
+
+class Settings(Model):
+    """What every backend takes."""
+
+    inline_threshold: Count | None = Field(
+        None,
+        description="Values up to so many bytes stay in the catalog; 4096 if left out. Settled "
+        "when the lake is created.",
+    )
+    history: Literal["snapshots", "all"] | None = Field(
+        None,
+        description="Which replaced versions are kept: those that snapshots see (`snapshots`, if "
+        "left out), or `all`. Settled when the lake is created.",
+    )
+    history_retention: Seconds | None = Field(
+        None,
+        description="With `history: all`, for how many seconds to keep them; for ever if left out. "
+        "Settled when the lake is created.",
+    )
+    durability: Literal["normal", "full"] = Field(
+        "normal", description="`full` waits for the disk at each commit of a SQLite catalog."
+    )
+    lock_timeout: Seconds = Field(60.0, description="Seconds that a write waits for others.")
+    lazy: YesNo = Field(
+        False,
+        description="Connect with the first call: the LTM interface always, `lakebed.open` if the "
+        "catalog is a server.",
+    )
+    secrets: SecretsSettings = Field(
+        default_factory=lambda: SecretsSettings(),
+        description="Where `{{ secrets.name }}` is looked up.",
+    )
+
+    @model_validator(mode="after")
+    def _retention_needs_history(self) -> Settings:
+        if self.history_retention is not None and self.history != "all":
+            raise wrong("is given without history: all", "history_retention")
+        if self.history_retention == 0:
+            raise wrong("expected more than 0 seconds", "history_retention")
+        return self
+
+    # What `{{ secrets.… }}` put in, wherever that was: not to be shown.
+    _secrets: frozenset[str] = PrivateAttr(frozenset())
+
+    def hide(self, secrets: frozenset[str]) -> None:
+        """Show none of these values in the settings' text."""
+        self._secrets = secrets
+
+    def options(self) -> Options:
+        """The settings in effect as keyword arguments of a backend, secrets included."""
+        return Options(self.model_dump(by_alias=True, exclude_none=True), self._secrets)
+
+    def shown(self) -> dict[str, object]:
+        """The settings in effect as plain data, secrets masked; those without a value left out."""
+        shown = without(mask(self.model_dump(by_alias=True, exclude_none=True)), self._secrets)
+        assert isinstance(shown, dict)
+        return {"backend": shown.pop("backend")} | shown
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        yield from self.shown().items()
+
+    @abstractmethod
+    def place(self) -> dict[str, Any]:
+        """`where`, or `catalog` and `storage`, as `lakebed.open` takes them."""
+
+    def open_options(self) -> dict[str, Any]:
+        """All keyword arguments of `lakebed.open`."""
+        return self.place() | {
+            "inline_threshold": self.inline_threshold,
+            "history": self.history,
+            "history_retention": self.history_retention,
+            "durability": self.durability,
+            "lock_timeout": self.lock_timeout,
+        }
+
+
+def _lazily(catalog: dict[str, object], lazy: bool) -> dict[str, object]:
+    return catalog | {"lazy": True} if lazy and catalog["type"] != "sqlite" else catalog
+
+
+class InlineSettings(Settings):
+    """A backend that is a catalog and nothing else."""
+
+    @abstractmethod
+    def as_catalog(self) -> dict[str, object]:
+        """The catalog as `lakebed.open` takes it."""
+
+    def place(self) -> dict[str, Any]:
+        return {"catalog": _lazily(self.as_catalog(), self.lazy)}
+
+
+class SQLiteSettings(SQLiteOptions, InlineSettings):
+    """All values inline in a SQLite file."""
+
+    backend: Literal["sqlite"]
+
+
+class PostgresSettings(PostgresOptions, InlineSettings):
+    """All values inline in a Postgres database."""
+
+    backend: Literal["postgres"]
+
+
+class SQLAlchemySettings(SQLAlchemyOptions, InlineSettings):
+    """All values inline in any database that SQLAlchemy knows."""
+
+    backend: Literal["sqlalchemy"]
+
+
+class DuckDBSettings(Settings):
+    """Names in a catalog, large contents in the lake, which DuckDB queries."""
+
+    backend: Literal["duckdb"]
+    catalog: Catalog = Field(
+        default_factory=lambda: SQLiteCatalog(type="sqlite"),
+        description=f"Keeps the names. Left out: SQLite, in the storage's folder, or in "
+        f"`{DEFAULT_FILE}` if the storage is no folder.",
+    )
+    storage: Storage | None = Field(
+        None,
+        description=f"Keeps the contents. Left out: the folder `{DEFAULT_FOLDER}`, "
+        "or none if the catalog is in memory.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, raw: Raw) -> Raw:
+        try:
+            catalog = long_form(raw.get("catalog", "sqlite"))
+            path = _path_of(catalog) if catalog["type"] == "sqlite" else ""
+        except PydanticCustomError:  # the field's own check tells, and where
+            return raw
+        storage = raw.get("storage", None if path == MEMORY else DEFAULT_FOLDER)
+        if path is None:
+            uri = storage.get("uri") if isinstance(storage, Mapping) else storage
+            folder = _folder(os.fspath(uri)) if isinstance(uri, (str, os.PathLike)) else None
+            catalog["path"] = DEFAULT_FILE if folder is None else f"{folder}/{CATALOG_FILE}"
+        return raw | {"catalog": catalog, "storage": storage}
+
+    @model_validator(mode="after")
+    def _lasts(self) -> DuckDBSettings:
+        lasting = not (isinstance(self.catalog, SQLiteCatalog) and self.catalog.path == MEMORY)
+        if lasting and self.storage is not None and self.storage.uri.startswith("memory://"):
+            raise wrong(
+                "memory:// is gone when the process ends, but the catalog stays: use a persistent "
+                "storage, or catalog: ':memory:'",
+                "storage",
+            )
+        return self
+
+    def place(self) -> dict[str, Any]:
+        folder = None if self.storage is None else self.storage.folder
+        # A folder with its own catalog is a lake that can be moved.
+        beside = None if folder is None else f"{folder}/{CATALOG_FILE}"
+        if isinstance(self.catalog, SQLiteCatalog) and self.catalog.path == beside:
+            return {"where": folder}
+        storage = None if self.storage is None else self.storage.as_storage()
+        return {"catalog": _lazily(self.catalog.as_catalog(), self.lazy), "storage": storage}
+
+
+class DuckLakeSettings(Settings):
+    """The local default spelled out: a folder with a SQLite catalog and the contents beside it.
+
+    It is not the format of the DuckDB extension of that name (see *Moving to Lakebed*).
+    """
+
+    backend: Literal["ducklake"]
+    path: LocalPath = Field(DEFAULT_FOLDER, description="The folder.")
+
+    def place(self) -> dict[str, Any]:
+        return {"where": self.path}
+
+
+class AutoSettings(Settings):
+    """Chosen by what the environment offers, and logged: `DATABASE_URL` or `POSTGRES_HOST` names
+    the catalog; without them it is the local folder."""
+
+    backend: Literal["auto"]
+    storage: Storage | None = Field(
+        None, description="Keeps the contents. Left out: with a database all values are inline."
+    )
+
+    def place(self) -> dict[str, Any]:
+        raise AssertionError("the backend was not chosen")
+
+
+BACKENDS: dict[str, type[Settings]] = {
+    "sqlite": SQLiteSettings,
+    "postgres": PostgresSettings,
+    "sqlalchemy": SQLAlchemySettings,
+    "duckdb": DuckDBSettings,
+    "ducklake": DuckLakeSettings,
+    "auto": AutoSettings,
+}

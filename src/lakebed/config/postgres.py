@@ -1,0 +1,59 @@
+"""The address of a Postgres server: from settings, a URL, or the usual environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+_SCHEMES = ("postgresql", "postgres")
+_VARIABLES = {
+    "host": "POSTGRES_HOST",
+    "port": "POSTGRES_PORT",
+    "user": "POSTGRES_USER",
+    "password": "POSTGRES_PASSWORD",
+    "database": "POSTGRES_DB",
+}
+_LIBPQ = {"database": "dbname"}
+
+
+def address_from_environment() -> dict[str, str] | None:
+    """The settings that `DATABASE_URL` (if it names a Postgres database), or else the `POSTGRES_…`
+    variables stand for; None if there is no address."""
+    plain = native_url(os.environ.get("DATABASE_URL", ""))
+    if plain is not None:
+        return {"connection_string": plain}
+    if not os.environ.get("POSTGRES_HOST"):
+        return None
+    return {name: os.environ[var] for name, var in _VARIABLES.items() if os.environ.get(var)}
+
+
+def native_url(url: str) -> str | None:
+    """A Postgres URL as libpq reads it (`postgresql+psycopg://…` names a driver that it does not
+    know); None if the URL is for something else."""
+    scheme, separator, rest = url.partition("://")
+    name, _, _driver = scheme.partition("+")
+    return f"postgresql://{rest}" if separator and name in _SCHEMES else None
+
+
+def connection_string(parts: Mapping[str, object]) -> str:
+    """A libpq connection string (`host='…' password='…'`) of settings with any characters."""
+    return " ".join(
+        f"{_LIBPQ.get(name, name)}='{_escape(str(value))}'"
+        for name, value in parts.items()
+        if value is not None
+    )
+
+
+def add_login(address: str, login: Mapping[str, str | None]) -> str:
+    """A connection string or URL with a user and a password, which win over those in it."""
+    given = {name: value for name, value in login.items() if value is not None}
+    if not given:
+        return address
+    if native_url(address) is None:
+        return f"{address} {connection_string(given)}"
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(given, quote_via=quote)}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,0 +1,68 @@
+"""The JSON Schema of a configuration, for editors."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from lakebed.config.models import BACKENDS, Settings
+from lakebed.config.validation import SYNONYMS
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of a document: the settings under `settings.ltm`, or at its root."""
+    union: Any = reduce(or_, BACKENDS.values())
+    chosen: TypeAdapter[Settings] = TypeAdapter(Annotated[union, Field(discriminator="backend")])
+    settings = chosen.json_schema(ref_template="#/$defs/{model}")
+    definitions = settings.pop("$defs")
+    _leave_out(definitions, "OutsideCatalog")
+    for name, definition in definitions.items():
+        _add_synonyms(name, definition)
+        _allow_left_out(definition)
+    definitions["Lake"] = {"oneOf": settings["oneOf"]}
+    return {
+        "$schema": _DIALECT,
+        "title": "Lakebed configuration",
+        "if": {"required": ["settings"]},
+        "then": {
+            "properties": {
+                "settings": {
+                    "type": "object",
+                    "properties": {"ltm": {"$ref": "#/$defs/Lake"}},
+                    "required": ["ltm"],
+                }
+            }
+        },
+        "else": {"$ref": "#/$defs/Lake"},
+        "$defs": definitions,
+    }
+
+
+def _leave_out(definitions: dict[str, Any], name: str) -> None:
+    """Editors shall mark a catalog that they do not know: most are misspelt."""
+    del definitions[name]
+    for form in definitions["DuckDBSettings"]["properties"]["catalog"]["anyOf"]:
+        if "oneOf" in form:
+            form["oneOf"] = [one for one in form["oneOf"] if one["$ref"] != f"#/$defs/{name}"]
+
+
+def _add_synonyms(name: str, definition: dict[str, Any]) -> None:
+    kind = name.removesuffix("Settings").removesuffix("Catalog").lower()
+    properties = definition.get("properties", {})
+    for synonym in SYNONYMS.get(kind, ()):
+        properties[synonym] = {"type": "string", "description": "Another name of the address."}
+    if kind == "sqlalchemy":
+        definition["required"] = [part for part in definition["required"] if part != "url"]
+        definition["anyOf"] = [{"required": ["url"]}, {"required": ["connection_string"]}]
+
+
+def _allow_left_out(definition: dict[str, Any]) -> None:
+    """A configuration without `backend` means the default one; only that one may lack it."""
+    backend = definition.get("properties", {}).get("backend", {})
+    if backend.get("const") == "duckdb":
+        definition["required"] = [part for part in definition["required"] if part != "backend"]

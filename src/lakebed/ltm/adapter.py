@@ -1,0 +1,185 @@
+"""The LTM interface over a lake: the same calls, with dictionaries for results and for errors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from lakebed.errors import CatalogError, LakebedError, NotFoundError
+from lakebed.lake.lake import Lake
+from lakebed.ltm.expiry import Expiring, expiry
+from lakebed.ltm.results import Result, explain, failure, found, not_found, reported, stored
+from lakebed.ltm.transactions import LTMTransaction
+
+
+class LTMBackend:
+    """Long-term memory for agents: the calls of a lake, with dictionaries for results.
+
+    Every result has `success`; where it is False, `error` says why, `error_type` names the kind of
+    error (see `lakebed.errors`), and `retry_after` the seconds to wait if a service asked for that.
+    `ttl` (seconds) and `expires_at` (ISO 8601 with offset, which wins) in an entry's metadata end
+    its life, and stay there.
+
+    `lake`: a lake, or a function that opens one, called with the first call. Safe to use from any
+    thread. Close it, or use it in a `with` block.
+    """
+
+    _lake: Lake | None = None  # also while a backend that cannot be made is shown
+
+    def __init__(self, lake: Lake | Callable[[], Lake]) -> None:
+        self._lake = lake if isinstance(lake, Lake) else None
+        self._open = lake if not isinstance(lake, Lake) else None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def lake(self) -> Lake:
+        """The lake itself, with all that this interface has no word for, such as snapshots.
+
+        Raises the error of opening it, if it was not open yet and cannot be opened.
+        """
+        return self._lake if self._lake is not None else self._connect()
+
+    def _connect(self) -> Lake:
+        with self._lock:
+            if self._closed:
+                raise CatalogError("the lake is closed")
+            if self._lake is None:
+                assert self._open is not None
+                self._lake = self._open()
+            return self._lake
+
+    @reported
+    def store(self, key: str, value: Any, metadata: dict[str, Any] | None = None) -> Result:
+        """Store a value under a key, replacing the entry whole.
+
+        Gives `{success, stored, key, created, content_hash, inlined, byte_size, deduplicated}`, and
+        `storage_uri` if the value is not inline. `stored` is False, and `deduplicated` True, if
+        nothing changed.
+        """
+        ttl, expires_at = expiry(metadata)
+        return stored(self.lake.store(key, value, metadata, ttl=ttl, expires_at=expires_at))
+
+    @reported
+    def retrieve(self, key: str, default: Any = None) -> Result:
+        """The value of a key: `{success, value, found, metadata, content_hash, inlined}`.
+
+        A key that is not there is a success with `found` False and `default` as its value.
+        """
+        entry = self.lake.entry(key)
+        if entry is None:
+            return not_found(default)
+        try:
+            return found(entry, entry.value)
+        except NotFoundError:  # replaced and collected since: what is there now?
+            entry = self.lake.entry(key)
+            return not_found(default) if entry is None else found(entry, entry.value)
+
+    @reported
+    def delete(self, key: str) -> Result:
+        """Delete an entry: `{success, deleted, key}`. An absent key is a success, not `deleted`."""
+        return {"success": True, "deleted": self.lake.delete(key), "key": key}
+
+    @reported
+    def search(
+        self,
+        query: str | None = None,
+        metadata_filter: dict[str, Any] | None = None,
+        limit: int = 10,
+    ) -> Result:
+        """The entries that match best: `{success, results, count, total}`.
+
+        `results` has `{key, value, metadata, score}` of `count` entries; `total` is how many match
+        in all. `query` and `metadata_filter` as for `Lake.search`.
+        """
+        hits = self.lake.search(query, metadata_filter=metadata_filter, limit=limit)
+        results = [dict(hit) for hit in hits]
+        return {"success": True, "results": results, "count": len(results), "total": hits.total}
+
+    def store_batch(self, entries: Iterable[Mapping[str, Any]], atomic: bool = True) -> Result:
+        """Store many entries, mappings with `key`, `value` and optionally `metadata`:
+        `{success, stored_count, failed_count, errors}`.
+
+        `errors` has `{error, error_type}` by key. `atomic`: all or none. Otherwise what can be
+        stored is, and the call is a success unless every entry failed.
+        """
+        expiring = Expiring(entries)
+        try:
+            report = self.lake.store_batch(expiring, atomic=atomic)
+            count, errors = report.stored, report.errors
+            first = next(iter(errors.values()), None)
+        except LakebedError as error:
+            count, errors, first = 0, error.errors, error
+        errors = {key: expiring.errors.get(key, error) for key, error in errors.items()}
+        result = {"success": True}
+        if first is not None and count == 0:
+            result = failure(next(iter(errors.values()), first))
+        return result | {
+            "stored_count": count,
+            "failed_count": len(errors),
+            "errors": {key: explain(error) for key, error in errors.items()},
+        }
+
+    @reported
+    def retrieve_batch(self, keys: Iterable[str]) -> Result:
+        """The values of many keys: `{success, entries, found_count, missing_count}`.
+
+        `entries` has, by key, what `retrieve` gives, or None for a key that is not there. If a
+        value cannot be read, its place holds `{success, error, error_type}`, and the call has
+        failed, for all the others that it gives.
+        """
+        read = self.lake.retrieve_batch(keys)
+        entries: dict[str, Result | None] = {
+            key: found(read.entry(key), value) for key, value in read.items()
+        }
+        entries |= dict.fromkeys(read.missing)
+        entries |= {key: failure(error) for key, error in read.errors.items()}
+        result = {"success": True}
+        for error in read.errors.values():
+            result = failure(error)
+            break
+        counts = {"found_count": len(read), "missing_count": len(read.missing)}
+        return result | {"entries": entries} | counts
+
+    @reported
+    def cleanup_expired(self, batch_size: int = 100) -> Result:
+        """Remove the entries that have expired, `batch_size` in a transaction:
+        `{success, deleted_count, remaining_count}`."""
+        done = self.lake.cleanup_expired(batch_size)
+        return {"success": True, "deleted_count": done.deleted, "remaining_count": done.remaining}
+
+    def iterate_all(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+        """All entries as `(key, value, metadata)`, in the order of keys, read as you go.
+
+        The one call that raises its errors (see `lakebed.errors`): it has no result to put them in.
+        """
+        for entry in self.lake.list():
+            yield entry.key, entry.value, entry.metadata
+
+    def transaction(self) -> LTMTransaction:
+        """Queue stores and deletes that then happen all or not at all; see `LTMTransaction`."""
+        return LTMTransaction(lambda: self.lake.transaction())
+
+    def close(self) -> None:
+        """Close the lake. Calls after it fail; closing again does nothing."""
+        with self._lock:
+            self._closed = True
+            if self._lake is not None:
+                self._lake.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = "not connected" if self._lake is None else self._lake.name
+        return f"<{type(self).__name__} {where}>"

@@ -1,0 +1,105 @@
+"""Which backends there are, and how configuration names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+from lakebed.config.problems import quoted
+from lakebed.errors import ConfigurationError
+from lakebed.ltm.adapter import LTMBackend
+from lakebed.ltm.backends import (
+    DuckDBBackend,
+    DuckLakeBackend,
+    PostgresBackend,
+    SQLAlchemyBackend,
+    SQLiteBackend,
+)
+
+ENTRY_POINTS = "lakebed.ltm_backends"
+"""The group of entry points by which installed packages offer backends: `type = module:maker`."""
+
+Factory = Callable[..., LTMBackend]
+"""Makes a backend of its options, as keyword arguments."""
+
+_factories: dict[str, Factory] = {
+    "sqlite": SQLiteBackend,
+    "postgres": PostgresBackend,
+    "sqlalchemy": SQLAlchemyBackend,
+    "duckdb": DuckDBBackend,
+    "ducklake": DuckLakeBackend,
+}
+
+
+def create_ltm_backend(type: str = "sqlite", **options: Any) -> LTMBackend:  # noqa: A002
+    """Make a backend of a type, with its options; see the classes and the configuration.
+
+    With `lazy=True` it connects with its first call. Raises ConfigurationError, a ValueError, for
+    an unknown type, listing the known ones, and for options that are wrong; and the error of
+    connecting, unless it is lazy.
+    """
+    factory = _factories.get(type) or _from_entry_point(type)
+    if factory is None:
+        known = ", ".join(get_registered_backends())
+        raise ConfigurationError(f"no LTM backend {quoted(type)}: expected one of {known}")
+    return factory(**options)
+
+
+def register_backend(type: str, factory: Factory) -> None:  # noqa: A002
+    """Make a backend known under a type, also for configurations; a known type is replaced.
+
+    `factory`: a class or function that takes the options as keyword arguments. Installed packages
+    register theirs by an entry point of the group `lakebed.ltm_backends` instead.
+    """
+    _factories[type] = factory
+
+
+def get_registered_backends() -> list[str]:
+    """The types that `create_ltm_backend` knows, sorted."""
+    offered = {point.name for point in metadata.entry_points(group=ENTRY_POINTS)}
+    return sorted(offered | _factories.keys())
+
+
+def _from_entry_point(name: str) -> Factory | None:
+    for point in metadata.entry_points(group=ENTRY_POINTS, name=name):
+        factory: Factory = point.load()
+        register_backend(name, factory)
+        return factory
+    return None
+
+
+def parse_backend_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The type and the options that a configuration stands for, for `create_ltm_backend`.
+
+    `config`: the path of a YAML file, or its content as a mapping: `settings.ltm`, or the same keys
+    at its root. References are replaced, settings validated, short forms written out and
+    `backend: auto` chosen; the options of a backend from outside are its own matter. The options
+    print with their secrets masked.
+    """
+    from lakebed.config.loading import read, validate
+    from lakebed.config.masking import Options, guard
+    from lakebed.config.models import BACKENDS
+
+    section = read(config)
+    name = section.raw.get("backend")
+    if isinstance(name, str) and name not in BACKENDS and name in get_registered_backends():
+        given = {key: value for key, value in section.raw.items() if key != "backend"}
+        return name, Options(
+            {key: guard(value, key) for key, value in given.items()}, section.secrets
+        )
+    options = validate(section).settings.options()
+    return options.pop("backend"), options
+
+
+def parse_catalog_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The type and the options of a catalog, for `create_catalog_backend`.
+
+    `config`: what `catalog` may be in a configuration: a word such as `postgres`, a URL, or a
+    mapping with `type`. References are replaced. The options print with their secrets masked.
+    """
+    from lakebed.config.loading import read, validate
+
+    section = read({"backend": "duckdb", "catalog": config})
+    options = validate(section).settings.options()["catalog"]
+    return options.pop("type"), options

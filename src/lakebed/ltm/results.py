@@ -1,0 +1,86 @@
+"""Results as dictionaries; the one place where errors become them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from lakebed.errors import LakebedError, RateLimitedError
+from lakebed.model import Entry, StoredEntry
+
+Result = dict[str, Any]
+P = ParamSpec("P")
+S = TypeVar("S")
+Method = Callable[Concatenate[S, P], Result]
+
+
+def reported(method: Method[S, P]) -> Method[S, P]:
+    """Make a method return its errors as results instead of raising them."""
+
+    @wraps(method)
+    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        try:
+            return method(self, *args, **kwargs)
+        except LakebedError as error:
+            return failure(error)
+
+    return call
+
+
+def failure(error: LakebedError) -> Result:
+    """`{success: False, error, error_type[, retry_after][, errors]}`, `errors` by key."""
+    result: Result = {"success": False} | explain(error)
+    if error.errors:
+        result["errors"] = {key: explain(each) for key, each in error.errors.items()}
+    return result
+
+
+def explain(error: LakebedError) -> Result:
+    """What went wrong: its text, its stable type, and seconds to wait if a service named them."""
+    result = {"error": str(error), "error_type": error.error_type}
+    if isinstance(error, RateLimitedError) and error.retry_after is not None:
+        return result | {"retry_after": error.retry_after}
+    return result
+
+
+def stored(entry: StoredEntry) -> Result:
+    """What a store did."""
+    changed, inlined = entry.changed, entry.inlined
+    result = {
+        "success": True,
+        "stored": changed,
+        "key": entry.key,
+        "created": entry.created,
+        "content_hash": entry.content_hash,
+        "inlined": inlined,
+        "byte_size": entry.byte_size,
+        "deduplicated": entry.deduplicated or not changed,
+    }
+    if not inlined:
+        result["storage_uri"] = entry.storage_uri
+    return result
+
+
+def found(entry: Entry, value: object) -> Result:
+    """An entry that was read."""
+    return {
+        "success": True,
+        "value": value,
+        "found": True,
+        "metadata": entry.metadata,
+        "content_hash": entry.content_hash,
+        "inlined": entry.inlined,
+    }
+
+
+def not_found(default: object) -> Result:
+    """A key that is not there: a success as well."""
+    return {
+        "success": True,
+        "value": default,
+        "found": False,
+        "metadata": None,
+        "content_hash": None,
+        "inlined": None,
+    }

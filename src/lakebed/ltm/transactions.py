@@ -1,0 +1,96 @@
+"""Transactions of the LTM interface: queued, then all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from lakebed.errors import LakebedError
+from lakebed.lake.transaction import Transaction
+from lakebed.ltm.expiry import expiry
+from lakebed.ltm.results import Result, failure, reported
+
+
+class LTMTransaction:
+    """Stores and deletes that happen together or not at all; made by `LTMBackend.transaction`.
+
+        with memory.transaction() as tx:
+            tx.store("a", 1)
+            tx.delete("b")
+
+    Leaving the block commits, an error in it rolls back. The block has no result to return, so it
+    raises the error of a commit that fails; call `commit` yourself to get it as a dictionary.
+    """
+
+    def __init__(self, begin: Callable[[], Transaction]) -> None:
+        self._begin = begin
+        self._transaction: Transaction | None = None
+        self._refused: LakebedError | None = None
+        self._ended = False
+
+    def store(self, key: str, value: Any, metadata: dict[str, Any] | None = None) -> Result:
+        """Queue a store, checked at once: `{success, queued, key}`."""
+
+        def queue(transaction: Transaction) -> None:
+            ttl, expires_at = expiry(metadata)
+            transaction.store(key, value, metadata, ttl=ttl, expires_at=expires_at)
+
+        return self._queue(key, queue)
+
+    def delete(self, key: str) -> Result:
+        """Queue a delete: `{success, queued, key}`."""
+        return self._queue(key, lambda transaction: transaction.delete(key))
+
+    @reported
+    def commit(self) -> Result:
+        """Apply all that is queued, or none of it: `{success, operations}`.
+
+        Fails with the first error of what could not be queued; a second commit is a
+        validation_error.
+        """
+        return {"success": True, "operations": self._commit()}
+
+    @reported
+    def rollback(self) -> Result:
+        """Forget all that is queued: `{success, discarded}`."""
+        self._ended = True
+        return {"success": True, "discarded": self._current().rollback()}
+
+    def _queue(self, key: str, queue: Callable[[Transaction], object]) -> Result:
+        try:
+            queue(self._current())
+        except LakebedError as error:
+            if not self._ended:
+                self._refused = self._refused or error
+            return failure(error)
+        return {"success": True, "queued": True, "key": key}
+
+    def _commit(self) -> int:
+        transaction = self._current()
+        self._ended = True
+        if self._refused is None:
+            return transaction.commit()
+        transaction.rollback()
+        raise self._refused
+
+    def _current(self) -> Transaction:
+        if self._transaction is None:
+            self._transaction = self._begin()
+        return self._transaction
+
+    def __enter__(self) -> LTMTransaction:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ended:
+            return
+        if error is None:
+            self._commit()
+        else:
+            self.rollback()
