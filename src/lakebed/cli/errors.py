@@ -1,0 +1,74 @@
+"""Exit codes, and errors as one line on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from lakebed.cli.output import printable
+from lakebed.errors import LakebedError, NotFoundError, StorageError, ValidationError
+
+NOT_FOUND = 1
+FAILED = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def report(error: LakebedError, *, as_json: bool, hint: str = "") -> int:
+    """Print an error on standard error, as one line; the exit code that it asks for."""
+    if as_json:
+        shown = {"error": str(error), "error_type": error.error_type}
+        print(json.dumps(shown, ensure_ascii=False), file=sys.stderr)
+    else:
+        typer.secho("lakebed: ", fg="red", err=True, nl=False)
+        typer.echo(printable(str(error)) + hint, err=True)
+    return NOT_FOUND if isinstance(error, NotFoundError) else FAILED
+
+
+class ReportingGroup(TyperGroup):
+    """The commands, with every error of the user's or of the environment's told in one line."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """Run the command that the arguments name, and exit with its code."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in arguments
+        options["standalone_mode"] = False
+        try:
+            code = super().main(arguments, *rest, **options)
+        except LakebedError as error:
+            code = report(error, as_json=as_json)
+        except OSError as error:
+            code = report(_of_the_system(error), as_json=as_json)
+        except typer.TyperException as error:
+            # Messages about choices come on several lines.
+            message = " ".join(error.format_message().split())
+            context = getattr(error, "ctx", None)
+            path = context.command_path if context else "lakebed"
+            code = report(ValidationError(message), as_json=as_json, hint=f" (see {path} --help)")
+        except typer.Abort:
+            code = INTERRUPTED
+        if code == INTERRUPTED:
+            typer.echo("lakebed: interrupted", err=True)
+        sys.exit(code or 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; a reader that went away (`lakebed ls | head -1`) ends it quietly."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Nothing may be left in the buffer for the interpreter to flush when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from None
+        return result
+
+
+def _of_the_system(error: OSError) -> StorageError:
+    reason = error.strerror or str(error)
+    return StorageError(f"{error.filename}: {reason}" if error.filename else reason)

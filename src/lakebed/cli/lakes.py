@@ -1,0 +1,59 @@
+"""init and stats: commands about a lake as a whole."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from lakebed.cli.opening import Settings, is_absent, lake_name, open_lake
+from lakebed.cli.output import Json, print_json, print_report
+
+
+def init(
+    ctx: typer.Context,
+    inline_threshold: Annotated[
+        int | None, typer.Option(help="Values up to so many bytes stay in the catalog.")
+    ] = None,
+    history: Annotated[
+        Literal["snapshots", "all"] | None,
+        typer.Option(help="Which replaced versions to keep: those that snapshots see, or all."),
+    ] = None,
+    history_retention: Annotated[
+        float | None, typer.Option(help="With --history all: for how many seconds to keep them.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a lake. One that is there already is left as it is; other settings are refused then.
+
+    Examples:
+
+    \b
+    lakebed init
+    lakebed --lake memories init --history all
+    """
+    created = is_absent(lake_name(ctx))
+    settings = Settings(inline_threshold, history, history_retention)
+    with open_lake(ctx, create=True, settings=settings) as lake:
+        name = lake.name
+    if as_json:
+        print_json({"lake": name, "created": created})
+    else:
+        print(f"made a lake: {name}" if created else f"a lake is there already: {name}")
+
+
+def stats(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show what the lake holds, and what sharing equal contents saves.
+
+    Examples:
+
+    \b
+    lakebed stats
+    lakebed stats --json
+    """
+    with open_lake(ctx) as lake:
+        found, name = lake.stats(), lake.name
+    if as_json:
+        print_json({"lake": name, **found})
+        return
+    print_report({"lake": name, **found})

@@ -1,0 +1,208 @@
+"""cleanup-expired, maintain, compact, collect, verify, purge: keeping a lake clean."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lakebed import Lake
+from lakebed.cli.errors import FAILED
+from lakebed.cli.opening import complete_key, open_lake
+from lakebed.cli.output import (
+    DryRun,
+    Json,
+    Yes,
+    confirm,
+    entries_in_words,
+    print_json,
+    print_report,
+    printable,
+)
+from lakebed.cli.progress import progress_bar
+from lakebed.lake.snapshots import LakeView
+
+MaxBytes = Annotated[int | None, typer.Option(help="Move at most so many bytes of values.")]
+
+
+def cleanup_expired(
+    ctx: typer.Context,
+    batch_size: Annotated[int, typer.Option(help="Entries in one transaction.")] = 1000,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Remove the entries that have expired. They are invisible already; this gives space back.
+
+    Examples:
+
+    \b
+    lakebed cleanup-expired
+    """
+    with open_lake(ctx) as lake:
+        if dry_run:
+            deleted, remaining = 0, lake.stats().expired
+        else:
+            with progress_bar("Removing expired entries") as advance:
+                done = lake.cleanup_expired(batch_size, progress=advance)
+            deleted, remaining = done.deleted, done.remaining
+    if as_json:
+        print_json({"deleted": deleted, "remaining": remaining})
+    else:
+        print(f"removed {deleted:,} expired entries, {remaining:,} remain")
+
+
+def maintain(ctx: typer.Context, max_bytes: MaxBytes = None, as_json: Json = False) -> None:
+    """Do all that keeps a lake clean, in the right order: fit for a cron job.
+
+    Removes what has expired and history that nothing keeps, moves values that lie in the catalog
+    for a week to packs, and collects garbage.
+
+    Examples:
+
+    \b
+    lakebed maintain
+    lakebed maintain --max-bytes 1000000000 --json
+    """
+    with open_lake(ctx) as lake, progress_bar("Maintaining") as advance:
+        done = lake.maintain(max_bytes, progress=advance)
+    if as_json:
+        print_json(done)
+        return
+    compacted = {f"compacted {name}": value for name, value in done.compacted.items()}
+    collected = {f"collected {name}": value for name, value in done.collected.items()}
+    print_report({"expired": done.expired, "history": done.history, **compacted, **collected})
+
+
+def compact(
+    ctx: typer.Context,
+    max_bytes: MaxBytes = None,
+    older_than: Annotated[
+        float, typer.Option(help="Only values that lie in the catalog for so many seconds.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Move values from the catalog to packs, and rewrite packs that are mostly dead.
+
+    Examples:
+
+    \b
+    lakebed compact
+    lakebed compact --older-than 604800 --max-bytes 1000000000
+    """
+    with open_lake(ctx) as lake, progress_bar("Compacting") as advance:
+        done = lake.compact(max_bytes, older_than=older_than, progress=advance)
+    print_json(done) if as_json else print_report(done)
+
+
+def collect(
+    ctx: typer.Context,
+    grace: Annotated[
+        float, typer.Option(help="Seconds that readers have before bytes are deleted.")
+    ] = 3600,
+    orphan_grace: Annotated[
+        float, typer.Option(help="Seconds that a file may be unknown to the catalog.")
+    ] = 86400,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="List the storage for such files in any case.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Remove contents that no entry, no snapshot and no kept version refers to.
+
+    Examples:
+
+    \b
+    lakebed collect --dry-run
+    lakebed collect --grace 0
+    """
+    with open_lake(ctx) as lake, progress_bar("Collecting") as advance:
+        done = lake.collect(grace, orphan_grace, dry_run=dry_run, orphans=orphans, progress=advance)
+    print_json(done) if as_json else print_report(done)
+
+
+def verify(
+    ctx: typer.Context,
+    sample: Annotated[float, typer.Option(help="The share of contents to read, up to 1.")] = 1.0,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what another file in the storage proves.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Read contents again, compare them with their hashes, and check every reference.
+
+    The exit code is 2 if a problem is left.
+
+    Examples:
+
+    \b
+    lakebed verify
+    lakebed verify --sample 0.1
+    lakebed verify --repair
+    """
+    with open_lake(ctx) as lake, progress_bar("Verifying") as advance:
+        found = lake.verify(sample, repair=repair, progress=advance)
+    left = [problem for problem in found.problems if not problem.repaired]
+    if as_json:
+        print_json({**found, "problems": list(found.problems)})
+    else:
+        for problem in found.problems:
+            print(printable(problem.text))
+        print_report(
+            {"objects": found.objects, "byte_size": found.byte_size, "problems": len(left)}
+        )
+    if left:
+        raise typer.Exit(FAILED)
+
+
+def purge(
+    ctx: typer.Context,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="The key.", autocompletion=complete_key)
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="All keys that begin with this, in place of KEY.")
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Forget a key, or all keys under a prefix, for good: now, in history, in every snapshot.
+
+    Examples:
+
+    \b
+    lakebed purge user/42/name --dry-run
+    lakebed purge --prefix user/42/ --yes
+    """
+    if (key is None) == (prefix is None):
+        raise typer.BadParameter("expected one of KEY and --prefix", param_hint="KEY")
+    with open_lake(ctx) as lake:
+        if dry_run:
+            seen = _seen(lake, key, prefix)
+            print_json(seen) if as_json else print_report(seen)
+            return
+        what = key if key is not None else f"all keys under {prefix}"
+        question = f"Forget {printable(what)} for good, in every snapshot as well?"
+        if not confirm(question, yes=yes, as_json=as_json):
+            print("nothing was changed")
+            return
+        with progress_bar("Purging") as advance:
+            done = lake.purge(key, prefix, progress=advance)
+    if as_json:
+        print_json({**done, "snapshots": list(done.snapshots), "remains": list(done.remains)})
+        return
+    print(f"forgot {entries_in_words(done.entries)} and {done.versions:,} earlier versions")
+    print_report({name: done[name] for name in ("bytes", "files", "packs_rewritten", "snapshots")})
+    for place in done.remains:
+        print(f"may remain in {printable(place)}")
+
+
+def _seen(lake: Lake, key: str | None, prefix: str | None) -> dict[str, object]:
+    """Who sees the keys: how many stand now, and the snapshots that see some."""
+
+    def seen(view: Lake | LakeView) -> int:
+        return int(key in view) if key is not None else sum(1 for _ in view.list(prefix or ""))
+
+    names = [snapshot.name for snapshot in lake.snapshots() if seen(lake.at(snapshot))]
+    return {"entries": seen(lake), "snapshots": names}

@@ -1,0 +1,88 @@
+"""Which lake a command works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+import lakebed
+from lakebed.config.opening import is_configuration_file
+from lakebed.errors import ConfigurationError, LakebedError
+from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, History
+
+_SQLITE = "sqlite:///"
+
+
+class Settings(NamedTuple):
+    """What is settled when a lake is made; None leaves it to the lake."""
+
+    inline_threshold: int | None = None
+    history: History | None = None
+    history_retention: float | None = None
+
+
+_AS_IT_IS = Settings()
+
+
+def open_lake(
+    ctx: typer.Context, *, create: bool = False, settings: Settings = _AS_IT_IS
+) -> lakebed.Lake:
+    """The lake that --lake or LAKEBED names. Made if it is not there only if `create`."""
+    where = lake_name(ctx)
+    if not create and is_absent(where):
+        named = "" if where == DEFAULT_FOLDER else f" --lake {where}"
+        raise ConfigurationError(
+            f"no lake at {where}: make one with `lakebed{named} init`, "
+            "or name another with --lake or LAKEBED"
+        )
+    if "://" in where:
+        return lakebed.open(catalog=where, **settings._asdict())
+    return lakebed.open(where, **settings._asdict())
+
+
+def lake_name(ctx: typer.Context) -> str:
+    """What names the lake: a folder, the URL of a catalog, or a YAML file."""
+    return str(ctx.find_root().params.get("lake") or DEFAULT_FOLDER)
+
+
+def is_absent(where: str) -> bool:
+    """Whether opening would make the lake. What only its server knows counts as there."""
+    if where.startswith(_SQLITE):
+        path = where.removeprefix(_SQLITE)
+        return path not in ("", ":memory:") and not Path(path).exists()
+    if is_configuration_file(where):
+        return _is_absent_place(where)
+    if "://" in where or where == ":memory:":
+        return False
+    path_ = Path(where).expanduser()
+    return not path_.exists() or (path_.is_dir() and not (path_ / CATALOG_FILE).exists())
+
+
+def _is_absent_place(file: str) -> bool:
+    from lakebed.config.loading import load
+
+    place = load(file).settings.place()
+    if "where" in place:
+        return is_absent(place["where"])
+    path = str(place["catalog"].get("path", ""))
+    return is_absent(f"{_SQLITE}{path}") if path else False
+
+
+def complete_key(ctx: typer.Context, _arguments: list[str], incomplete: str) -> list[str]:
+    """Keys that begin with what is typed, for the shell's completion."""
+    try:
+        with open_lake(ctx) as lake:
+            return [entry.key for entry in lake.list(incomplete, limit=100)]
+    except LakebedError:  # there is nothing to offer, and nowhere to say why
+        return []
+
+
+def complete_snapshot(ctx: typer.Context, _arguments: list[str], incomplete: str) -> list[str]:
+    """Names of snapshots that begin with what is typed, for the shell's completion."""
+    try:
+        with open_lake(ctx) as lake:
+            return [made.name for made in lake.snapshots() if made.name.startswith(incomplete)]
+    except LakebedError:
+        return []

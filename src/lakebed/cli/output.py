@@ -1,0 +1,132 @@
+"""What commands print: JSON for programs, readable lines for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.filesize import decimal
+
+from lakebed.errors import ValidationError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors included.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_CONTROL = (*range(0x20), *range(0x7F, 0xA0))
+_ESCAPED = {code: repr(chr(code))[1:-1] for code in _CONTROL}
+_ESCAPED_IN_JSON = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+
+
+def printable(text: str) -> str:
+    """Text on one line: control characters, which steer a terminal, are shown as escapes."""
+    return text.translate(_ESCAPED)
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """JSON text of values and of results (records become objects, times ISO 8601 text)."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, type):  # DeepDiff names types that changed
+        return value.__name__
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def print_json(value: object) -> None:
+    """Print a value: indented and in colour on a terminal, on one line elsewhere."""
+    if not sys.stdout.isatty():
+        print(to_json(value))
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    text = to_json(value, indent=2).translate(_ESCAPED_IN_JSON)
+    if len(text) > 100_000:
+        print(text)
+        return
+    Console().print(Syntax(text, "json", theme="ansi_dark", word_wrap=True))
+
+
+def print_json_array(values: Iterable[object]) -> None:
+    """Print an array, one element a line, as the elements come."""
+    before = "["
+    for value in values:
+        print(before, to_json(value), sep="\n", end="")
+        before = ","
+    print("[]" if before == "[" else "\n]")
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print names and values below each other."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        typer.secho(f"{name:<{width}}  ", nl=False, dim=True)
+        print(printable(value if isinstance(value, str) else to_json(value)))
+
+
+def print_report(report: Mapping[str, object]) -> None:
+    """Print what a call counted: whole numbers, sizes, lists."""
+    print_fields({name.replace("_", " "): _counted(name, value) for name, value in report.items()})
+
+
+def _counted(name: str, value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, int):
+        return decimal(value) if name.endswith(("bytes", "byte_size")) else f"{value:,}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "-"
+    return str(value)
+
+
+def confirm(question: str, *, yes: bool, as_json: bool) -> bool:
+    """Ask at a terminal. Where nobody can be asked, ValidationError that names --yes."""
+    if yes:
+        return True
+    if as_json or not sys.stdin.isatty():
+        raise ValidationError("this changes the lake: add --yes, or --dry-run to look")
+    return typer.confirm(question, err=True)
+
+
+def entries_in_words(count: int) -> str:
+    """A number of entries."""
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
+
+
+def moment(when: datetime) -> str:
+    """A time in UTC, to the second."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name when the block has ended well, and not before."""
+    # Only a file may be replaced: not a device, a pipe, or a link such as /dev/stdout.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with path.open("wb") as file:
+            yield file
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        if error.filename == str(part):  # name the file that was asked for
+            error.filename = str(path)
+        raise
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,129 @@
+"""Reading NDJSON, JSON, CSV and Parquet, row by row, with the place of each."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from lakebed.cli.values import parse_json
+from lakebed.errors import ValidationError
+
+Format = Literal["ndjson", "json", "csv", "parquet"]
+
+_SUFFIXES: dict[str, Format] = {
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".json": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
+
+
+class Row(NamedTuple):
+    """One row of a file: where it stands (`line 3`), and its fields, or why it has none."""
+
+    place: str
+    fields: dict[str, object] | None
+    error: str = ""
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file's name tells."""
+    try:
+        return _SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        raise ValidationError(
+            f"{path}: the name tells no format; add --format ndjson, json, csv or parquet"
+        ) from None
+
+
+def read_rows(file: BinaryIO, format: Format) -> Iterator[Row]:
+    """The rows of a file. ValidationError if the file as a whole cannot be read as its format."""
+    return _READERS[format](file)
+
+
+def _ndjson(file: BinaryIO) -> Iterator[Row]:
+    for number, line in enumerate(file, 1):
+        if line.isspace():
+            continue
+        try:
+            yield _row(
+                f"line {number}", parse_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            )
+        except ValueError as error:
+            yield Row(f"line {number}", None, f"not JSON: {error}")
+
+
+def _json(file: BinaryIO) -> Iterator[Row]:
+    try:
+        rows = parse_json(file.read().decode("utf-8-sig"))
+    except ValueError as error:
+        raise ValidationError(f"not a JSON file: {error}") from None
+    if not isinstance(rows, list):
+        raise ValidationError("the JSON file holds no array: expected an array of objects")
+    for number, fields in enumerate(rows, 1):
+        yield _row(f"item {number}", fields)
+
+
+def _row(place: str, fields: object) -> Row:
+    if isinstance(fields, dict):
+        return Row(place, fields)
+    return Row(place, None, "not a JSON object")
+
+
+def _csv(file: BinaryIO) -> Iterator[Row]:
+    csv.field_size_limit(2**31 - 1)  # cells are documents
+    reader = csv.reader(codecs.iterdecode(file, "utf-8-sig"), strict=True)
+    try:
+        columns = next(reader, [])
+        if len(set(columns)) < len(columns):
+            raise ValidationError("the CSV file names a column twice in its first line")
+        for cells in reader:
+            place = f"line {reader.line_num}"
+            if len(cells) == len(columns):
+                yield Row(place, dict(zip(columns, cells, strict=True)))
+            elif cells:
+                yield Row(place, None, f"{len(cells)} cells under {len(columns)} columns")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValidationError(f"not a CSV file in UTF-8: line {reader.line_num}: {error}") from None
+
+
+def _parquet(file: BinaryIO) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        batches = pq.ParquetFile(file).iter_batches(batch_size=1000)
+        number = 0
+        for batch in batches:
+            for fields in batch.to_pylist():
+                number += 1
+                yield Row(f"row {number}", {name: json_like(item) for name, item in fields.items()})
+    except pa.ArrowException as error:
+        raise ValidationError(f"not a Parquet file: {error}") from None
+
+
+def json_like(item: object) -> object:
+    """Dates, times and decimals, which JSON has not, as text."""
+    if isinstance(item, (datetime, date, time)):
+        return item.isoformat()
+    if isinstance(item, Decimal):
+        return str(item)
+    if isinstance(item, list):
+        return [json_like(member) for member in item]
+    if isinstance(item, dict):
+        return {name: json_like(member) for name, member in item.items()}
+    return item
+
+
+_READERS: dict[Format, Callable[[BinaryIO], Iterator[Row]]] = {
+    "ndjson": _ndjson,
+    "json": _json,
+    "csv": _csv,
+    "parquet": _parquet,
+}

@@ -1,0 +1,69 @@
+"""search: the entries that answer a question best."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import sys
+from typing import Annotated
+
+import typer
+
+from lakebed.cli.opening import open_lake
+from lakebed.cli.output import Json, print_json, printable
+from lakebed.cli.values import json_object
+from lakebed.lake.searching import Hit
+
+
+def search(
+    ctx: typer.Context,
+    query: Annotated[
+        str | None,
+        typer.Argument(metavar="QUERY", help="Words; without any, all entries by key."),
+    ] = None,
+    metadata_filter: Annotated[
+        str | None, typer.Option("--filter", help="Only entries whose metadata match: JSON.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Only keys that begin with this.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many hits.")] = 10,
+    offset: Annotated[int, typer.Option(help="Pass over so many hits.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Find the entries whose text has any of the words, the best first.
+
+    Words are compared without case, accents and English endings, in values and metadata.
+
+    Examples:
+
+    \b
+    lakebed search "parse a date string"
+    lakebed search "parse a date" --filter '{"package": "email"}' --limit 3
+    lakebed search prices --prefix user/42/ --json
+    """
+    conditions = json_object(metadata_filter, "--filter")
+    with open_lake(ctx) as lake:
+        hits = lake.search(
+            query, metadata_filter=conditions, prefix=prefix, limit=limit, offset=offset
+        )
+        if as_json:
+            found = [_plain(hit) for hit in hits]
+            print_json({"total": hits.total, "unread": hits.unread, "hits": found})
+            return
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for hit in hits:
+            typer.secho(f"{hit.score:>7.3f}  ", nl=False, dim=True)
+            typer.secho(printable(hit.key), bold=True)
+            print(f"         {printable(hit.preview())}"[:width])
+        print(f"{len(hits):,} of {hits.total:,} hits")
+    if hits.unread:
+        typer.echo(f"lakebed: {hits.unread:,} values could not be read", err=True)
+
+
+def _plain(hit: Hit) -> dict[str, object]:
+    """A hit as JSON; a table is told by its format alone."""
+    told: dict[str, object] = {"key": hit.key, "score": hit.score, "metadata": hit.metadata}
+    if hit.entry.format == "json":
+        return {**told, "value": hit.value}
+    if hit.entry.format == "bytes":
+        return {**told, "value_base64": base64.b64encode(hit.value).decode()}
+    return {**told, "format": hit.entry.format, "byte_size": hit.entry.byte_size}

@@ -1,0 +1,88 @@
+"""Values as the shell gives and takes them: JSON text, plain text, bytes, base64 in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+from lakebed.errors import ValidationError
+
+STDIN = "-"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of JSON text; ValueError if it is none (NaN and Infinity are none).
+
+    ValidationError if it nests too deeply to be read.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValidationError("the JSON is nested too deeply") from None
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def json_or_text(text: str) -> Any:
+    """The value of JSON text, or the text itself if it is not JSON."""
+    try:
+        return parse_json(text)
+    except ValidationError:
+        raise
+    except ValueError:
+        return text
+
+
+def json_object(text: str | None, option: str) -> dict[str, Any] | None:
+    """The object that an option gives as JSON text."""
+    if text is None:
+        return None
+    try:
+        value = parse_json(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter('expected a JSON object, such as {"a": 1}', param_hint=option)
+    return value
+
+
+def timestamp(text: object) -> datetime:
+    """A time in ISO 8601 with its zone."""
+    try:
+        when = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        when = None
+    if when is None or when.utcoffset() is None:
+        raise ValidationError(
+            f"expires_at is {text!r}: expected ISO 8601 with a zone, such as 2031-05-01T12:00:00Z"
+        )
+    return when
+
+
+def read_value(argument: str | None, file: Path | None, *, text: bool, raw: bool) -> Any:
+    """The value that `put` was given as an argument, in a file, or on standard input."""
+    if (argument is None) == (file is None):
+        raise typer.BadParameter("expected one of VALUE and --file", param_hint="VALUE")
+    if text and raw:
+        raise typer.BadParameter("expected one of --text and --bytes", param_hint="--bytes")
+    if argument is not None and argument != STDIN:
+        return os.fsencode(argument) if raw else argument if text else json_or_text(argument)
+    data = sys.stdin.buffer.read() if file is None or str(file) == STDIN else file.read_bytes()
+    if raw:
+        return data
+    try:
+        content = data.decode()
+    except UnicodeDecodeError:
+        raise ValidationError(
+            f"{'standard input' if file is None else file} is not UTF-8 text: "
+            "add --bytes to store it as bytes"
+        ) from None
+    return content if text else json_or_text(content)
