@@ -1,0 +1,133 @@
+"""A database that fails where a test wants it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
+from lakebed.errors import CatalogError
+
+DatabaseFault = Literal["fail", "lose"]
+T = TypeVar("T")
+
+
+class FaultyExecutor:
+    """An `Executor` around another, one of whose calls goes wrong as planned.
+
+    Calls are statements, and the begin and commit of transactions. `fail`: the call raises
+    CatalogError and does nothing, `lose`: it does what it should, and its answer is lost. `calls`
+    names those that were made since `plan`.
+    """
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+        self._number: int | None = None
+        self._fault: DatabaseFault = "fail"
+        self.calls: list[str] = []
+
+    def plan(self, number: int | None = None, fault: DatabaseFault = "fail") -> None:
+        """Which call goes wrong from now on, the next one being 0; None for none of them."""
+        self._number = number
+        self._fault = fault
+        self.calls = []
+
+    @contextmanager
+    def call(self, name: str) -> Iterator[None]:
+        """One call, which the block makes."""
+        chosen = len(self.calls) == self._number
+        self.calls.append(name)
+        if chosen and self._fault == "fail":
+            raise CatalogError(f"injected: {name} failed")
+        yield
+        if chosen:
+            raise CatalogError(f"injected: no answer to {name}")
+
+    @property
+    def dialect(self) -> str:
+        return self._inner.dialect
+
+    @property
+    def schema(self) -> str | None:
+        return self._inner.schema
+
+    def now(self) -> int:
+        return self._inner.now()
+
+    def stamp(self) -> int | None:
+        return self._inner.stamp()
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        with self.call("begin"), self._inner.read() as tx:
+            yield _FaultyTransaction(self, tx)
+
+    @contextmanager
+    def write(self, *, patient: bool = True, exclusive: bool = False) -> Iterator[Transaction]:
+        with self.call("begin"):
+            pass
+        lost = False
+        with self._inner.write(patient=patient, exclusive=exclusive) as tx:
+            yield _FaultyTransaction(self, tx)
+            chosen = len(self.calls) == self._number
+            self.calls.append("commit")
+            if chosen and self._fault == "fail":
+                raise CatalogError("injected: commit failed")
+            lost = chosen
+        if lost:
+            raise CatalogError("injected: no answer to commit")
+
+    def fetch(self, sql: str, params: Params) -> Sequence[Row]:
+        with self.call(sql):
+            return self._inner.fetch(sql, params)
+
+    def repeat(self, work: Callable[[], T]) -> T:
+        return self._inner.repeat(work)
+
+    def scrub(self) -> bool:
+        return self._inner.scrub()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _FaultyTransaction:
+    def __init__(self, executor: FaultyExecutor, inner: Transaction) -> None:
+        self._call = executor.call
+        self._inner = inner
+
+    def now(self) -> int:
+        return self._inner.now()
+
+    def one(self, sql: str, params: Params) -> Row | None:
+        with self._call(sql):
+            return self._inner.one(sql, params)
+
+    def all(self, sql: str, params: Params) -> Sequence[Row]:
+        with self._call(sql):
+            return self._inner.all(sql, params)
+
+    def each(self, sql: str, params: Params) -> Generator[Row]:
+        with self._call(sql):
+            return self._inner.each(sql, params)
+
+    def run(self, sql: str, params: Params) -> int:
+        with self._call(sql):
+            return self._inner.run(sql, params)
+
+    def many(self, sql: str, params: Iterable[Params]) -> None:
+        with self._call(sql):
+            self._inner.many(sql, params)
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        with self._call(f"copy to {table}"):
+            self._inner.copy(table, columns, rows)
+
+    def script(self, sql: str) -> None:
+        with self._call(sql):
+            self._inner.script(sql)
+
+    def insert(self, sql: str, params: Params) -> int | None:
+        with self._call(sql):
+            return self._inner.insert(sql, params)

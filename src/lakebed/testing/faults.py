@@ -1,0 +1,111 @@
+"""A store that fails where a test wants it to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import BinaryIO, Literal, NamedTuple, TypeVar
+
+from lakebed.errors import StorageError
+from lakebed.objects.store import ObjectStore, StoredFile
+
+Fault = Literal["fail", "lose", "truncate", "delay"]
+FAULTS: tuple[Fault, ...] = ("fail", "lose", "truncate", "delay")
+DELAY_SECONDS = 0.01
+
+
+_Items = TypeVar("_Items", bytes, list[str], list[StoredFile])
+
+
+class Call(NamedTuple):
+    """A call that a `FaultyStore` saw: its name, and the path (of a delete, the first one)."""
+
+    name: str
+    path: str
+
+
+class FaultyStore:
+    """An `ObjectStore` around another, whose calls go wrong as planned.
+
+    | fault | the call |
+    | --- | --- |
+    | `fail` | raises StorageError and does nothing |
+    | `lose` | does what it should, then raises StorageError: the acknowledgement is lost |
+    | `truncate` | writes, reads or lists half and reports success; `size` halves, `delete` skips |
+    | `delay` | takes 10 ms longer |
+
+    `plan` says which calls; `calls` has those that were made since.
+    """
+
+    def __init__(self, inner: ObjectStore) -> None:
+        self._inner = inner
+        self._plan: Mapping[int, Fault] = {}
+        self.calls: list[Call] = []
+
+    def plan(self, faults: Mapping[int, Fault] | None = None) -> None:
+        """What goes wrong from now on, by the number of the call, the next one being 0."""
+        self._plan = faults or {}
+        self.calls = []
+
+    def _next(self, name: str, path: str) -> Fault | None:
+        fault = self._plan.get(len(self.calls))
+        self.calls.append(Call(name, path))
+        if fault == "fail":
+            raise StorageError(f"injected: {name} of {path} failed")
+        if fault == "delay":
+            time.sleep(DELAY_SECONDS)
+        return fault
+
+    def _end(self, fault: Fault | None, name: str, path: str) -> None:
+        if fault == "lose":
+            raise StorageError(f"injected: no answer to {name} of {path}")
+
+    def uri(self, path: str) -> str:
+        return self._inner.uri(path)
+
+    def write(self, path: str, data: bytes) -> None:
+        fault = self._next("write", path)
+        self._inner.write(path, _half(data) if fault == "truncate" else data)
+        self._end(fault, "write", path)
+
+    @contextmanager
+    def open_write(self, path: str) -> Iterator[BinaryIO]:
+        fault = self._next("open_write", path)
+        with self._inner.open_write(path) as file:
+            yield file
+            if fault == "truncate":
+                file.truncate(file.tell() // 2)
+        self._end(fault, "open_write", path)
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        fault = self._next("read", path)
+        data = self._inner.read(path, offset, length)
+        self._end(fault, "read", path)
+        return _half(data) if fault == "truncate" else data
+
+    def size(self, path: str) -> int:
+        fault = self._next("size", path)
+        size = self._inner.size(path)
+        self._end(fault, "size", path)
+        return size // 2 if fault == "truncate" else size
+
+    def delete(self, paths: Iterable[str]) -> None:
+        paths = list(paths)
+        first = paths[0] if paths else ""
+        fault = self._next("delete", first)
+        self._inner.delete(_half(paths) if fault == "truncate" else paths)
+        self._end(fault, "delete", first)
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        fault = self._next("list", prefix)
+        files = list(self._inner.list(prefix))
+        yield from _half(files) if fault == "truncate" else files
+        self._end(fault, "list", prefix)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _half(items: _Items) -> _Items:
+    return items[: len(items) // 2]

@@ -1,0 +1,44 @@
+"""Opening a lake with the parts that a test brings: a clock, a store, a catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lakebed.catalog.executors.sqlite import Durability
+from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, open_sqlite
+from lakebed.clock import Clock, system_clock
+from lakebed.lake.lake import Lake
+from lakebed.lake.opening import CATALOG_FILE, History, assemble
+from lakebed.objects.local import LocalStore
+from lakebed.objects.store import ObjectStore
+
+
+def open_lake(
+    folder: Path | None = None,
+    *,
+    clock: Clock = system_clock,
+    catalog: OpenedCatalog | None = None,
+    objects: ObjectStore | None = None,
+    inline_threshold: int | None = None,
+    history: History | None = None,
+    history_retention: int | None = None,
+    durability: Durability = "normal",
+    lock_timeout: float = 60.0,
+) -> Lake:
+    """Open a lake as `lakebed.open` does, and put a test's own parts into it.
+
+    `folder`: where the lake lies, made if it is missing; None for one in memory.
+    `catalog`: a catalog to use in place of SQLite, which then has its own clock and lock timeout.
+    `objects`: a store in place of the folder's own, such as a `FaultyStore` around it; without
+    a folder and a store, all values stay in the catalog.
+    `history_retention`: in microseconds, for `history="all"`.
+    """
+    if catalog is None:
+        options = CatalogOptions(durability, lock_timeout, clock)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        catalog = open_sqlite(folder and folder / CATALOG_FILE, options)
+    if objects is None and folder is not None:
+        objects = LocalStore(folder)
+    shown = "." if folder is not None else ""
+    return assemble(catalog, objects, shown, inline_threshold, history, history_retention)

@@ -1,0 +1,396 @@
+"""The contract of the LTM interface: what every registered backend must do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakebed.errors import ValidationError
+from lakebed.ltm import LTMBackend, compute_content_hash
+
+LARGE = "forget me not " * 10_000
+"""A value that no default keeps inline where there is a storage."""
+
+_VALUES = [
+    None,
+    True,
+    0,
+    10**30,
+    1e22,
+    -0.0,
+    "",
+    "naïve 日本語 \U0001f600 \x00",
+    [],
+    {},
+    [1, [2, {"a": None}]],
+    {"b": 1, "": {"nested": [True, 1.5]}},
+    b"\x00\xffbytes",
+    LARGE,
+]
+_FILTERS: list[tuple[dict[str, Any], str]] = [
+    ({}, "abc"),
+    ({"kind": "note"}, "ab"),
+    ({"kind": {"$in": ["fact", "task"]}}, "c"),
+    ({"n": {"$gte": 2}}, "bc"),
+    ({"$or": [{"n": 1}, {"kind": "fact"}]}, "ac"),
+    ({"deep.x": {"$exists": True}}, "b"),
+]
+
+
+class LTMContract:
+    """Subclass it, say how a backend of yours is made, and pytest does the rest.
+
+        class TestMyBackend(LTMContract):
+            def make_backend(self, folder):
+                return create_ltm_backend("mine", path=folder / "memory")
+
+    Each test has a folder and a memory of its own, which must be empty.
+    """
+
+    def make_backend(self, folder: Path) -> LTMBackend:
+        """A backend over an empty memory; `folder` exists, is the test's own, and empty."""
+        raise NotImplementedError("a contract test says how its backend is made")
+
+    @pytest.fixture
+    def memory(self, tmp_path: Path) -> Iterator[LTMBackend]:
+        """The backend under test."""
+        with self.make_backend(tmp_path) as backend:
+            yield backend
+
+    @pytest.mark.parametrize("value", _VALUES, ids=lambda value: repr(value)[:30])
+    def test_store_and_retrieve(self, memory: LTMBackend, value: Any) -> None:
+        stored = memory.store("k", value, {"source": "chat"})
+        assert (
+            stored.items()
+            >= {
+                "success": True,
+                "stored": True,
+                "key": "k",
+                "created": True,
+                "deduplicated": False,
+                "content_hash": compute_content_hash(value),
+            }.items()
+        )
+        assert isinstance(stored["inlined"], bool)
+        assert stored["byte_size"] > 0
+        assert ("storage_uri" in stored) is not stored["inlined"]
+        assert memory.retrieve("k", "default") == {
+            "success": True,
+            "value": value,
+            "found": True,
+            "metadata": {"source": "chat"},
+            "content_hash": stored["content_hash"],
+            "inlined": stored["inlined"],
+        }
+
+    @pytest.mark.parametrize("value", ["small", LARGE], ids=["small", "large"])
+    def test_storing_the_same_again_changes_nothing(self, memory: LTMBackend, value: str) -> None:
+        memory.store("k", value, {"a": 1})
+        again = memory.store("k", value, {"a": 1})
+        assert (again["success"], again["stored"], again["created"]) == (True, False, False)
+        assert again["deduplicated"] is True
+        other = memory.store("other", value)
+        assert (other["stored"], other["created"], other["deduplicated"]) == (True, True, True)
+        changed = memory.store("k", value, {"a": 2})
+        assert (changed["stored"], changed["created"]) == (True, False)
+
+    def test_store_replaces_the_entry_whole(self, memory: LTMBackend) -> None:
+        memory.store("k", 1, {"a": 1})
+        memory.store("k", 2)
+        read = memory.retrieve("k")
+        assert (read["value"], read["metadata"]) == (2, {})
+
+    def test_a_miss_is_a_success(self, memory: LTMBackend) -> None:
+        read = memory.retrieve("absent", ["default"])
+        assert read.items() >= {"success": True, "found": False, "value": ["default"]}.items()
+        assert read["metadata"] is None
+        assert memory.retrieve("absent")["value"] is None
+
+    def test_delete(self, memory: LTMBackend) -> None:
+        memory.store("k", 1)
+        assert memory.delete("k") == {"success": True, "deleted": True, "key": "k"}
+        assert memory.delete("k") == {"success": True, "deleted": False, "key": "k"}
+        assert memory.retrieve("k")["found"] is False
+
+    @pytest.mark.parametrize(
+        ("arguments", "error_type"),
+        [
+            (("", 1), "validation_error"),
+            ((5, 1), "validation_error"),
+            (("k" * 1025, 1), "validation_error"),
+            (("k\0", 1), "validation_error"),
+            (("k", 1, "text"), "validation_error"),
+            (("k", 1, {"a": object()}), "validation_error"),
+            (("k", float("nan")), "serialization_error"),
+            (("k", {"a": {1}}), "serialization_error"),
+            (("k", {1: 2}), "serialization_error"),
+            (("k", 1, {"ttl": 0}), "validation_error"),
+            (("k", 1, {"ttl": -1}), "validation_error"),
+            (("k", 1, {"ttl": "5"}), "validation_error"),
+            (("k", 1, {"ttl": True}), "validation_error"),
+            (("k", 1, {"expires_at": "soon"}), "validation_error"),
+            (("k", 1, {"expires_at": "2030-01-01T00:00:00"}), "validation_error"),
+            (("k", 1, {"expires_at": 2030}), "validation_error"),
+            (("k", 1, {"expires_at": "2030-01-01T00:00:00Z", "ttl": -1}), "validation_error"),
+        ],
+    )
+    def test_refusals_store_nothing(
+        self, memory: LTMBackend, arguments: tuple[Any, ...], error_type: str
+    ) -> None:
+        refused = memory.store(*arguments)
+        assert refused.keys() == {"success", "error", "error_type"}
+        assert (refused["success"], refused["error_type"]) == (False, error_type)
+        assert refused["error"]
+        assert list(memory.iterate_all()) == []
+
+    def test_reading_refuses_as_writing_does(self, memory: LTMBackend) -> None:
+        for result in (memory.retrieve(""), memory.delete(""), memory.retrieve_batch([""])):
+            assert (result["success"], result["error_type"]) == (False, "validation_error")
+
+    def test_expiry_in_metadata(self, memory: LTMBackend) -> None:
+        soon = datetime.now(UTC) + timedelta(seconds=1.5)
+        memory.store("ttl", 1, {"ttl": 1.5})
+        memory.store("moment", 1, {"expires_at": soon.isoformat()})
+        # expires_at wins, whichever would come first
+        memory.store("both", 1, {"ttl": 3600, "expires_at": soon.isoformat()})
+        late = {"ttl": 0.001, "expires_at": "2099-01-01T00:00:00+02:00"}
+        memory.store("late", 1, late)
+        memory.store("none", 1, {"ttl": None, "expires_at": None})
+        assert memory.retrieve("ttl")["metadata"] == {"ttl": 1.5}
+        assert memory.search(limit=100)["total"] == 5
+        time.sleep(1.6)
+        left = [key for key, _, _ in memory.iterate_all()]
+        assert left == ["late", "none"]
+        assert memory.retrieve("both")["found"] is False
+        assert memory.retrieve("late")["metadata"] == late
+        assert memory.search(limit=100)["total"] == 2
+        assert memory.store("ttl", 2)["created"] is True
+
+    def test_cleanup_expired(self, memory: LTMBackend) -> None:
+        past = {"expires_at": "2001-01-01T00:00:00+00:00"}
+        for number in range(5):
+            memory.store(f"old{number}", number, past)
+        memory.store("young", 1)
+        done = memory.cleanup_expired(batch_size=2)
+        assert done == {"success": True, "deleted_count": 5, "remaining_count": 0}
+        assert memory.cleanup_expired()["deleted_count"] == 0
+        assert memory.cleanup_expired(batch_size=0)["error_type"] == "validation_error"
+        assert memory.retrieve("young")["found"] is True
+
+    def test_search_for_words(self, memory: LTMBackend) -> None:
+        memory.store("coffee", {"text": "The user likes strong coffee"}, {"kind": "fact"})
+        memory.store("tea", "Tea is what the other user drinks", {"kind": "fact"})
+        memory.store("rain", "It rained all day", {"kind": "note"})
+        result = memory.search("coffee")
+        assert result["success"] is True
+        (hit,) = result["results"]
+        assert hit.keys() == {"key", "value", "metadata", "score"}
+        assert (hit["key"], hit["value"]) == ("coffee", {"text": "The user likes strong coffee"})
+        assert hit["metadata"] == {"kind": "fact"}
+        assert (result["count"], result["total"]) == (1, 1)
+        assert memory.search("rain", metadata_filter={"kind": "fact"})["total"] == 0
+        assert memory.search('"') == {"success": True, "results": [], "count": 0, "total": 0}
+
+    def test_search_is_fresh(self, memory: LTMBackend) -> None:
+        memory.store("k", "apples")
+        assert memory.search("apples")["total"] == 1
+        memory.store("k", "pears")
+        assert memory.search("apples")["total"] == 0
+        memory.delete("k")
+        assert memory.search("pears")["total"] == 0
+
+    def test_search_total_counts_before_the_limit(self, memory: LTMBackend) -> None:
+        memory.store_batch([{"key": f"k{n:02}", "value": f"word {n}"} for n in range(25)])
+        assert [hit["key"] for hit in memory.search(limit=3)["results"]] == ["k00", "k01", "k02"]
+        for result in (memory.search(), memory.search("word")):
+            assert (result["count"], result["total"], len(result["results"])) == (10, 25, 10)
+        nothing = memory.search(limit=0)
+        assert (nothing["results"], nothing["count"], nothing["total"]) == ([], 0, 25)
+        assert memory.search(limit=-1)["error_type"] == "validation_error"
+
+    @pytest.mark.parametrize(("metadata_filter", "keys"), _FILTERS)
+    def test_filters(self, memory: LTMBackend, metadata_filter: dict[str, Any], keys: str) -> None:
+        memory.store("a", 1, {"kind": "note", "n": 1})
+        memory.store("b", 2, {"kind": "note", "n": 2, "deep": {"x": None}})
+        memory.store("c", 3, {"kind": "fact", "n": 3.5})
+        result = memory.search(metadata_filter=metadata_filter)
+        assert "".join(hit["key"] for hit in result["results"]) == keys
+        assert all(hit["score"] == 0 for hit in result["results"])
+
+    def test_unknown_operators_are_refused(self, memory: LTMBackend) -> None:
+        result = memory.search(metadata_filter={"a": {"$near": 1}})
+        assert (result["success"], result["error_type"]) == (False, "validation_error")
+        assert "$near" in result["error"]
+
+    def test_iterate_all_streams_in_the_order_of_keys(self, memory: LTMBackend) -> None:
+        memory.store("b", LARGE, {"n": 2})
+        memory.store("a", [1], {"n": 1})
+        memory.store("é", None)
+        entries = memory.iterate_all()
+        assert next(entries) == ("a", [1], {"n": 1})
+        assert list(entries) == [("b", LARGE, {"n": 2}), ("é", None, {})]
+
+    def test_store_batch(self, memory: LTMBackend) -> None:
+        entries: list[dict[str, Any]] = [
+            {"key": "a", "value": 1, "metadata": {"m": 1}},
+            {"key": "b", "value": LARGE},
+        ]
+        done = memory.store_batch(entry for entry in entries)
+        assert done == {"success": True, "stored_count": 2, "failed_count": 0, "errors": {}}
+        assert memory.retrieve("a")["metadata"] == {"m": 1}
+        assert memory.retrieve("b")["value"] == LARGE
+        assert memory.store_batch([])["stored_count"] == 0
+
+    def test_atomic_batch_is_all_or_none(self, memory: LTMBackend) -> None:
+        done = memory.store_batch(_some_wrong())
+        assert (done["success"], done["stored_count"], done["failed_count"]) == (False, 0, 3)
+        assert done["error_type"] == "serialization_error"
+        assert done["errors"].keys() == {"nan", "ttl", "moment"}
+        assert list(memory.iterate_all()) == []
+
+    def test_other_batches_store_what_they_can(self, memory: LTMBackend) -> None:
+        done = memory.store_batch(_some_wrong(), atomic=False)
+        assert (done["success"], done["stored_count"], done["failed_count"]) == (True, 2, 3)
+        kinds = {key: error["error_type"] for key, error in done["errors"].items()}
+        assert kinds == {
+            "nan": "serialization_error",
+            "ttl": "validation_error",
+            "moment": "validation_error",
+        }
+        assert "expires_at" in done["errors"]["moment"]["error"]
+        assert [key for key, _, _ in memory.iterate_all()] == ["good", "well"]
+        failed = memory.store_batch([{"key": "nan", "value": float("nan")}], atomic=False)
+        assert (failed["success"], failed["stored_count"]) == (False, 0)
+
+    def test_batches_read_expiry_from_metadata(self, memory: LTMBackend) -> None:
+        past = {"expires_at": "2001-01-01T00:00:00+00:00"}
+        memory.store_batch(
+            [{"key": "old", "value": 1, "metadata": past}, {"key": "new", "value": 1}]
+        )
+        assert [key for key, _, _ in memory.iterate_all()] == ["new"]
+
+    def test_retrieve_batch(self, memory: LTMBackend) -> None:
+        memory.store("a", None, {"m": 1})
+        memory.store("b", LARGE)
+        read = memory.retrieve_batch(["b", "absent", "a", "b"])
+        assert (read["success"], read["found_count"], read["missing_count"]) == (True, 2, 1)
+        assert read["entries"].keys() == {"a", "b", "absent"}
+        assert read["entries"]["absent"] is None
+        assert read["entries"]["a"] == memory.retrieve("a")
+        assert read["entries"]["b"] == memory.retrieve("b")
+        assert memory.retrieve_batch([])["entries"] == {}
+
+    def test_transaction(self, memory: LTMBackend) -> None:
+        memory.store("old", 1)
+        tx = memory.transaction()
+        assert tx.store("new", {"a": 1}, {"m": 1})["success"] is True
+        assert tx.store("large", LARGE)["success"] is True
+        assert tx.delete("old")["success"] is True
+        assert memory.retrieve("new")["found"] is False
+        assert tx.commit() == {"success": True, "operations": 3}
+        assert [key for key, _, _ in memory.iterate_all()] == ["large", "new"]
+        assert memory.retrieve("new")["metadata"] == {"m": 1}
+        again = tx.commit()
+        assert (again["success"], again["error_type"]) == (False, "validation_error")
+        assert tx.store("late", 1)["error_type"] == "validation_error"
+        assert tx.rollback()["error_type"] == "validation_error"
+
+    def test_rollback(self, memory: LTMBackend) -> None:
+        tx = memory.transaction()
+        tx.store("a", 1)
+        tx.delete("b")
+        assert tx.rollback() == {"success": True, "discarded": 2}
+        assert tx.commit()["error_type"] == "validation_error"
+        assert list(memory.iterate_all()) == []
+
+    def test_a_transaction_with_a_refused_change_stores_nothing(self, memory: LTMBackend) -> None:
+        tx = memory.transaction()
+        tx.store("a", 1)
+        assert tx.store("b", float("nan"))["error_type"] == "serialization_error"
+        tx.store("c", 1)
+        committed = tx.commit()
+        assert (committed["success"], committed["error_type"]) == (False, "serialization_error")
+        assert list(memory.iterate_all()) == []
+
+    def test_a_block_commits_or_rolls_back(self, memory: LTMBackend) -> None:
+        with memory.transaction() as tx:
+            tx.store("a", 1, {"ttl": 3600})
+        assert memory.retrieve("a")["metadata"] == {"ttl": 3600}
+        with pytest.raises(ZeroDivisionError), memory.transaction() as tx:  # noqa: PT012
+            tx.store("b", 1)
+            raise ZeroDivisionError
+        assert memory.retrieve("b")["found"] is False
+        with pytest.raises(ValidationError), memory.transaction() as tx:  # noqa: PT012
+            tx.store("c", 1)
+            tx.store("", 1)
+        assert memory.retrieve("c")["found"] is False
+
+    def test_threads(self, memory: LTMBackend) -> None:
+        start = threading.Barrier(8)
+
+        def work(thread: int) -> list[bool]:
+            start.wait()
+            done = []
+            for number in range(25):
+                done.append(memory.store(f"{thread}/{number}", [thread, number])["success"])
+                done.append(memory.store("shared", [thread, number])["success"])
+                done.append(memory.retrieve(f"{thread}/{number}")["value"] == [thread, number])
+            with memory.transaction() as tx:
+                tx.store(f"{thread}/in", thread)
+                tx.delete(f"{thread}/0")
+            batch = [{"key": f"{thread}/b{n}", "value": thread} for n in range(5)]
+            done.append(memory.store_batch(batch)["stored_count"] == 5)
+            return done
+
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(work, range(8)))
+        assert all(all(done) for done in results)
+        assert sum(1 for _ in memory.iterate_all()) == 8 * (24 + 1 + 5) + 1
+
+    def test_after_close_calls_fail(self, tmp_path: Path) -> None:
+        memory = self.make_backend(tmp_path)
+        memory.store("k", 1)
+        transaction = memory.transaction()
+        transaction.store("k", 2)
+        memory.close()
+        memory.close()
+        for result in (
+            memory.store("k", 1),
+            memory.retrieve("k"),
+            memory.delete("k"),
+            memory.search(),
+            memory.store_batch([{"key": "k", "value": 1}]),
+            memory.retrieve_batch(["k"]),
+            memory.cleanup_expired(),
+            transaction.commit(),
+        ):
+            assert result["success"] is False, result
+            assert result["error"]
+            assert result["error_type"]
+
+    def test_results_are_plain(self, memory: LTMBackend) -> None:
+        import json
+
+        memory.store("k", {"a": 1})
+        results = [memory.store("k", {"a": 1}), memory.retrieve("k"), memory.search("a")]
+        results += [memory.retrieve_batch(["k"]), memory.store_batch(_some_wrong())]
+        for result in results:
+            assert type(result) is dict
+            assert json.loads(json.dumps(result)) == result
+
+
+def _some_wrong() -> list[dict[str, Any]]:
+    return [
+        {"key": "good", "value": 1},
+        {"key": "nan", "value": float("nan")},
+        {"key": "ttl", "value": 1, "metadata": {"ttl": -1}},
+        {"key": "moment", "value": 1, "metadata": {"expires_at": "tomorrow"}},
+        {"key": "well", "value": 2, "metadata": {"ttl": 3600}},
+    ]

@@ -1,0 +1,20 @@
+"""A Hypothesis state machine: any sequence of calls does to a lake what it does to a dictionary."""
+
+from __future__ import annotations
+
+from lakebed.testing.machine.batches import BatchRules
+from lakebed.testing.machine.cleaning import CleaningRules
+from lakebed.testing.machine.entries import EntryRules
+
+__all__ = ["LakeMachine"]
+
+
+class LakeMachine(EntryRules, BatchRules, CleaningRules):
+    """Subclass it, say how the lake is opened, and give pytest its `TestCase`.
+
+    class MyMachine(LakeMachine):
+        def open_lake(self, folder, clock):
+            return lakebed.testing.open_lake(folder, clock=clock)
+
+    TestMyMachine = MyMachine.TestCase
+    """

@@ -1,0 +1,37 @@
+"""Rules for what keeps a lake clean: nothing that can be read changes by it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from lakebed.testing.machine.snapshots import SnapshotRules
+from lakebed.testing.model import identity
+
+
+class CleaningRules(SnapshotRules):
+    """Compaction and collection."""
+
+    KEEPS_ALL: ClassVar[bool] = False
+    """Whether the lake also keeps versions that no snapshot sees."""
+
+    @rule(max_bytes=st.none() | st.integers(0, 200))
+    def compact(self, max_bytes: int | None) -> None:
+        assert self.lake.compact(max_bytes).damaged == 0
+
+    @rule(grace=st.sampled_from([0, 1, 3600]))
+    def collect(self, grace: float) -> None:
+        report = self.lake.collect(grace, 0, orphans=True)
+        assert not report.orphans
+
+    @rule()
+    def clean_all(self) -> None:
+        self.maintain()
+        self.lake.collect(0)
+        models = [self.model, *(copy.model for copy in self.copies.values())]
+        named = {identity(kept.value) for model in models for kept in model.entries.values()}
+        objects = self.lake.stats().objects
+        assert objects >= len(named) if self.KEEPS_ALL else objects == len(named)
+        assert not self.lake.verify().problems

@@ -1,0 +1,144 @@
+"""Rules for search: what it finds is what the analyser finds in a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, rule
+
+from lakebed import filters as grammar
+from lakebed.catalog.text_reading import MAX_TEXT_BYTES
+from lakebed.lake.searching import Hits, Searching
+from lakebed.testing.machine import strategies as some
+from lakebed.testing.machine.snapshots import SnapshotRules
+from lakebed.testing.model import Kept
+from lakebed.values.text import analyse, query_words, text_of
+
+PHRASES = [
+    "x",
+    "café parsing",
+    "Cafe, parsed the large",
+    "東京",
+    "京 x",
+    'AND NEAR("',
+    "_%*",
+    "large " * 20,
+]
+QUERIES = ["x", "parse the CAFÉ", "京", 'large OR "near"', "the"]
+FILTERS: list[dict[str, Any] | None] = [None, None, {"n": 1}, {"n": {"$ne": 1}}]
+
+keys = st.sampled_from(["a", "a/b", "b", "é"])
+texts = st.sampled_from(PHRASES) | st.text(max_size=8)
+queries = st.none() | texts
+
+
+class SearchMachine(SnapshotRules):
+    """Searches among stores, deletes, expiry, snapshots and maintenance.
+
+    Subclass it as `LakeMachine`, of which it is the counterpart for search.
+    """
+
+    @invariant()
+    def finds_what_is_there(self) -> None:
+        for number, query in enumerate(QUERIES):
+            condition = FILTERS[(number + len(self.model.entries)) % len(FILTERS)]
+            check_search(self.lake, self.model.visible(), query, "", condition, 2, 1)
+
+    @invariant()
+    def finds_what_was_there(self) -> None:
+        for name, copy in self.copies.items():
+            for query in QUERIES[:2]:
+                check_search(self.lake.at(name), copy.visible(), query, "", None, 2, 1)
+
+    @rule(
+        key=keys,
+        value=texts | st.lists(texts, max_size=3) | st.builds(str.encode, texts),
+        metadata=st.fixed_dictionaries(
+            {"n": st.integers(1, 2)}, optional={"note": st.sampled_from(PHRASES)}
+        ),
+        ttl=some.ttls,
+    )
+    def store(self, key: str, value: Any, metadata: dict[str, Any], ttl: int | None) -> None:
+        self.model.store(key, value, metadata, ttl)
+        span = None if ttl is None else timedelta(microseconds=ttl)
+        self.lake.store(key, value, metadata, ttl=span)
+
+    @rule(key=keys)
+    def delete(self, key: str) -> None:
+        assert self.model.delete(key) == self.lake.delete(key)
+
+    @rule(micros=st.sampled_from([1, 1_000_000, 3_000_000]))
+    def advance(self, micros: int) -> None:
+        self.clock.advance(timedelta(microseconds=micros))
+
+    @rule(
+        query=queries,
+        prefix=st.sampled_from(["", "a", "a/", "c"]),
+        metadata_filter=st.none() | some.filters | st.sampled_from(FILTERS),
+        limit=st.integers(0, 4),
+        offset=st.integers(0, 3),
+    )
+    def search(
+        self,
+        query: str | None,
+        prefix: str,
+        metadata_filter: dict[str, Any] | None,
+        limit: int,
+        offset: int,
+    ) -> None:
+        visible = self.model.visible()
+        check_search(self.lake, visible, query, prefix, metadata_filter, limit, offset)
+        for name, copy in self.copies.items():
+            view, visible = self.lake.at(name), copy.visible()
+            check_search(view, visible, query, prefix, metadata_filter, limit, offset)
+
+
+def matching(
+    entries: Mapping[str, Kept],
+    query: str | None,
+    prefix: str = "",
+    metadata_filter: dict[str, Any] | None = None,
+) -> list[str]:
+    """The keys that a search must find, in their order, by plain evaluation."""
+    matches = grammar.Filter(metadata_filter or {}).matches
+    words = None if query is None else set(query_words(query))
+    return [
+        key
+        for key, kept in entries.items()
+        if key.startswith(prefix)
+        and matches(kept.metadata)
+        and (words is None or not words.isdisjoint(analyse(text_of(*kept[:2], MAX_TEXT_BYTES))))
+    ]
+
+
+def check_search(
+    lake: Searching,
+    entries: Mapping[str, Kept],
+    query: str | None,
+    prefix: str,
+    metadata_filter: dict[str, Any] | None,
+    limit: int,
+    offset: int,
+) -> None:
+    """That a search finds what it must, well ordered, page by page."""
+
+    def search(limit: int, offset: int) -> Hits:
+        return lake.search(
+            query, prefix=prefix, metadata_filter=metadata_filter, limit=limit, offset=offset
+        )
+
+    expected = matching(entries, query, prefix, metadata_filter)
+    found = search(100, 0)
+    keys = [hit.key for hit in found]
+    assert sorted(keys, key=str.encode) == expected
+    assert found.total == len(expected)
+    assert found.unread == 0
+    order = [(-hit.score, hit.key.encode()) for hit in found]
+    assert order == sorted(order)
+    assert all((hit.score == 0) == (query is None) for hit in found)
+    page = search(limit, offset)
+    assert page.total == len(expected)
+    assert [hit.key for hit in page] == keys[offset : offset + limit]

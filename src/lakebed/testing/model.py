@@ -1,0 +1,109 @@
+"""A lake as a plain dictionary: what the state machine compares a real one with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lakebed.clock import Clock
+from lakebed.errors import ConflictError
+
+Json = Mapping[str, Any]
+
+
+def identity(value: Any) -> tuple[str, bytes]:
+    """What makes two values the same content: format and bytes. 1, 1.0 and True are three contents,
+    -0.0 and 0.0 two."""
+    if isinstance(value, bytes):
+        return "bytes", value
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "json", text.encode()
+
+
+class Kept(NamedTuple):
+    """An entry of the model; times in microseconds."""
+
+    value: Any
+    metadata: Json
+    expires_at: int | None
+    created_at: int
+
+    def state(self) -> tuple[object, ...]:
+        """What a change must differ in to be one."""
+        return identity(self.value), identity(self.metadata), self.expires_at
+
+
+class Stored(NamedTuple):
+    """What a store must report."""
+
+    created: bool
+    changed: bool
+
+
+class LakeModel:
+    """The entries of a lake, by the rules of its documentation, in the simplest way."""
+
+    def __init__(self, clock: Clock, entries: Mapping[str, Kept] | None = None) -> None:
+        self.clock = clock
+        self.entries = dict(entries or {})
+
+    def copy(self) -> LakeModel:
+        """The same state, to change or to keep."""
+        return LakeModel(self.clock, self.entries)
+
+    def visible(self, at: int | None = None) -> dict[str, Kept]:
+        """Entries that have not expired now, or at a time, in the order of their keys' bytes."""
+        now = self.clock() if at is None else at
+        return {
+            key: self.entries[key]
+            for key in sorted(self.entries, key=str.encode)
+            if not _expired(self.entries[key], now)
+        }
+
+    def get(self, key: str) -> Kept | None:
+        """The entry of a key, if it is there and has not expired."""
+        return self.visible().get(key)
+
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: Json,
+        ttl: int | None = None,
+        *,
+        if_absent: bool = False,
+        if_match: bytes | None = None,
+    ) -> Stored:
+        """Store; `ttl` in microseconds, `if_match` bytes: a hash has no format."""
+        old = self.get(key)
+        if if_absent and old:
+            raise ConflictError("model: the key is there")
+        self._check(old, if_match)
+        now = self.clock()
+        expires_at = None if ttl is None else now + ttl
+        new = Kept(value, metadata, expires_at, old.created_at if old else now)
+        changed = old is None or old.state() != new.state()
+        if changed:  # else it stays the version that it is
+            self.entries[key] = new
+        return Stored(old is None, changed)
+
+    def delete(self, key: str, if_match: bytes | None = None) -> bool:
+        """Delete; whether the key was there."""
+        old = self.get(key)
+        self._check(old, if_match)
+        self.entries.pop(key, None)
+        return old is not None
+
+    def cleanup(self) -> int:
+        """Drop what has expired; how many entries."""
+        before, self.entries = len(self.entries), self.visible()
+        return before - len(self.entries)
+
+    def _check(self, old: Kept | None, if_match: bytes | None) -> None:
+        if if_match is not None and (old is None or identity(old.value)[1] != if_match):
+            raise ConflictError("model: if_match does not hold")
+
+
+def _expired(kept: Kept, now: int) -> bool:
+    return kept.expires_at is not None and kept.expires_at <= now
