@@ -1,0 +1,232 @@
+"""Opening a Postgres catalog: options, rights, and errors that say what to do."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lakebed
+from lakebed.errors import (
+    CatalogError,
+    ConfigurationError,
+    ConnectError,
+    DependencyMissingError,
+    LakebedError,
+    StorageError,
+)
+from tests.servers import PASSWORD, PostgresServer, free_port
+
+
+@pytest.fixture
+def at(postgres_18: PostgresServer) -> dict[str, Any]:
+    return {"type": "postgres", "url": postgres_18.url(), "schema": f"t{secrets.token_hex(6)}"}
+
+
+def test_clients_race_to_create_it(at: dict[str, Any]) -> None:
+    def client(number: int) -> str:
+        with lakebed.open(catalog=at) as lake:
+            lake.store(f"k{number}", number)
+            return str(lake._catalog.settings({})["lake_id"])  # type: ignore[attr-defined]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(client, range(8)))) == 1
+    with lakebed.open(catalog=at) as lake:
+        assert dict(lake) == {f"k{n}": n for n in range(8)}
+
+
+def test_lakes_in_one_database(at: dict[str, Any]) -> None:
+    other = {**at, "schema": at["schema"] + "-2"}
+    with lakebed.open(catalog=at) as a, lakebed.open(catalog=other) as b:
+        a.store("k", "a")
+        b.store("k", "b")
+        b.create_snapshot("s")
+        assert (a["k"], b["k"]) == ("a", "b")
+        assert not a.snapshots()
+
+
+def test_without_migration(at: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="auto_migrate"):
+        lakebed.open(catalog={**at, "auto_migrate": False})
+    lakebed.open(catalog=at).close()
+    with lakebed.open(catalog={**at, "auto_migrate": False}) as lake:
+        lake.store("a", 1)
+
+
+def test_lazy(at: dict[str, Any]) -> None:
+    nowhere = {**at, "url": f"postgresql://127.0.0.1:{free_port()}/x", "timeout": 0.3}
+    lake = lakebed.open(catalog={**nowhere, "lazy": True})
+    with pytest.raises(ConnectError):
+        lake.store("a", 1)
+    lake.close()
+    with lakebed.open(catalog={**at, "lazy": True}, inline_threshold=7) as lake:
+        lake.store("a", 1)
+        assert lake["a"] == 1
+    lake = lakebed.open(catalog={**at, "lazy": True}, inline_threshold=8)
+    with pytest.raises(ConfigurationError, match="inline_threshold"):
+        lake.retrieve("a")
+    lake.close()
+    lakebed.open(catalog={**at, "lazy": True}).close()
+
+
+def test_a_newer_schema(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    lakebed.open(catalog=at).close()
+    postgres_18.execute(
+        f"UPDATE {at['schema']}.lakebed_meta SET value = '99' "  # noqa: S608 - a name of ours
+        "WHERE name = 'schema_version'"
+    )
+    with pytest.raises(CatalogError, match="newer Lakebed"):
+        lakebed.open(catalog=at)
+
+
+def test_the_sequence_lies_behind(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    with lakebed.open(catalog=at) as lake:
+        for number in range(10):
+            newest = lake.store("a", number).version
+    postgres_18.execute(f"SELECT setval('{at['schema']}.version', 1)")
+    with lakebed.open(catalog=at) as lake:
+        assert lake.store("b", 1).version > newest
+
+
+def test_wrong_password(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    url = postgres_18.url(tcp=True).replace(PASSWORD, "wr0ng-one")
+    with pytest.raises(ConnectError, match="refuses the credentials") as caught:
+        lakebed.open(catalog={**at, "url": url})
+    assert caught.value.error_type == "auth_failed"
+    assert "wr0ng-one" not in _all_text(caught.value)
+
+
+def test_no_server(at: dict[str, Any]) -> None:
+    url = f"postgresql://u:{PASSWORD}@127.0.0.1:{free_port()}/x"
+    with pytest.raises(ConnectError) as caught:
+        lakebed.open(catalog={**at, "url": url, "timeout": 0.3})
+    assert caught.value.error_type == "connection_error"
+    assert PASSWORD not in _all_text(caught.value)
+
+
+def test_no_database(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="create it first"):
+        lakebed.open(catalog={**at, "url": postgres_18.url("nowhere")})
+
+
+def test_not_utf8(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    postgres_18.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'")
+    with pytest.raises(ConfigurationError, match="UTF8"):
+        lakebed.open(catalog={**at, "url": postgres_18.url("latin")})
+
+
+def test_rights(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    role, schema = f"r{secrets.token_hex(4)}", at["schema"]
+    postgres_18.execute(f"CREATE ROLE {role} LOGIN")
+    theirs = {**at, "url": postgres_18.url(user=role)}
+    with pytest.raises(StorageError, match=r"permission denied.*CREATE on the database"):
+        lakebed.open(catalog=theirs)
+    with lakebed.open(catalog=at) as lake:
+        lake.store("a", 1, {"n": 1})
+    postgres_18.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+    postgres_18.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}")
+    postgres_18.execute(f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role}")
+    with lakebed.open(catalog=theirs) as lake:  # may read
+        assert lake["a"] == 1
+        assert [e.key for e in lake.list(metadata_filter={"n": 1})] == ["a"]
+        with pytest.raises(StorageError, match="permission denied"):
+            lake.store("b", 1)
+
+
+def test_tables_of_somebody_else(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    postgres_18.execute(f"CREATE SCHEMA {at['schema']}")
+    postgres_18.execute(f"CREATE TABLE {at['schema']}.entry (n int)")
+    with pytest.raises(ConfigurationError, match="other tables"):
+        lakebed.open(catalog=at)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"schema": 'a"b'}, "schema"),
+        ({"schema": "pg_mine"}, "schema"),
+        ({"max_size": 0}, "max_size"),
+        ({"min_size": 5, "max_size": 4}, "max_size"),
+        ({"timeout": "long"}, "timeout"),
+        ({"lazy": "yes"}, "lazy"),
+        ({"maxsize": 3}, "unknown option 'maxsize'"),
+        ({"url": ""}, "connection_string"),
+        ({"url": "postgresql://u:hush@[h/"}, "connection_string"),
+    ],
+)
+def test_malformed(at: dict[str, Any], given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        lakebed.open(catalog={**at, **given})
+    assert "hush" not in _all_text(caught.value)
+
+
+def test_no_driver(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["psycopg"] = None
+import lakebed
+try:
+    lakebed.open(catalog="postgresql://x/y")
+except lakebed.errors.DependencyMissingError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert "pip install 'lakebed[postgres]'" in ran.stdout, ran.stderr
+    assert issubclass(DependencyMissingError, ImportError)
+
+
+def test_fork(at: dict[str, Any], tmp_path: Path) -> None:
+    """A child opens connections of its own; the parent's stay whole."""
+    code = f"""
+import os, lakebed
+lake = lakebed.open(catalog={at!r})
+lake.store("before", 1)
+child = os.fork()
+if child == 0:
+    for number in range(20):
+        lake.store(f"child/{{number}}", lake["before"])
+    os._exit(0)
+for number in range(20):
+    lake.store(f"parent/{{number}}", number)
+assert os.waitpid(child, 0)[1] == 0
+print(len(lake))
+lake.close()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert ran.stdout.strip() == "41", ran.stderr
+
+
+def test_writers_that_are_gone_are_forgotten(
+    postgres_18: PostgresServer, at: dict[str, Any]
+) -> None:
+    rows = f"{at['schema']}.writer"
+    with lakebed.open(catalog=at) as lake:
+        lake.store("a", 1)
+        postgres_18.execute(f"INSERT INTO {rows} VALUES (1, 1, false, 0)")  # noqa: S608
+        lake.collect()
+    assert not postgres_18.execute(f"SELECT 1 FROM {rows} WHERE id = 1")  # noqa: S608
+    assert postgres_18.execute(f"SELECT 1 FROM {rows}")  # noqa: S608 - a name of ours
+
+
+def test_closed(at: dict[str, Any]) -> None:
+    lake = lakebed.open(catalog=at)
+    lake.close()
+    lake.close()
+    with pytest.raises(LakebedError, match="closed"):
+        lake.retrieve("a")
+
+
+def _all_text(error: BaseException | None) -> str:
+    """What a traceback would show of an error and its causes."""
+    text = ""
+    while error is not None:
+        text += f"{error!r} {error} "
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return text

@@ -1,0 +1,122 @@
+"""How SQLite goes about the queries: by an index, whatever the size of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+import lakebed
+from lakebed.catalog.executors.base import Params, Row
+from lakebed.catalog.executors.sqlite import SQLiteExecutor
+from lakebed.catalog.sql import SQLCatalog
+
+COUNT = 3000
+
+
+class Watched(SQLiteExecutor):
+    """Keeps the reads of entries: their plan, and how many rows they gave."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.seen: list[tuple[list[str], int]] = []
+
+    def fetch(self, sql: str, params: Params) -> Sequence[Row]:
+        rows = super().fetch(sql, params)
+        if '"inline_value"' in sql:
+            plan = super().fetch("EXPLAIN QUERY PLAN " + sql, params)
+            self.seen.append(([row[3] for row in plan], len(rows)))
+        return rows
+
+
+@pytest.fixture
+def executor() -> Iterator[Watched]:
+    executor = Watched()
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def lake(executor: Watched) -> lakebed.Lake:
+    lake = lakebed.Lake(
+        SQLCatalog(executor), None, name="watched", inline_threshold=100, history="snapshots",
+        history_retention=None,
+    )  # fmt: skip
+    lake._catalog.settings({"lake_id": "1", "history": "snapshots"})
+    lake.store_batch(
+        {
+            "key": f"k/{n:05}",
+            "value": n,
+            "metadata": {"n": n, "kind": "rare" if n % 300 == 7 else "common"},
+        }
+        for n in range(COUNT)
+    )
+    return lake
+
+
+def listed(lake: lakebed.Lake, executor: Watched, **arguments: Any) -> tuple[list[str], int, int]:
+    """The plan of the first page, how many rows were read, and how many listed."""
+    found = len(list(lake.list(**arguments)))
+    plan = executor.seen[0][0]
+    return plan, sum(rows for _, rows in executor.seen), found
+
+
+def test_a_filter_reads_its_candidates_only(lake: lakebed.Lake, executor: Watched) -> None:
+    plan, read, found = listed(lake, executor, metadata_filter={"kind": "rare"})
+    assert "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert "SEARCH m USING PRIMARY KEY (path=? AND value>? AND value<?)" in plan
+    assert not any(step.startswith("SCAN") for step in plan)
+    assert read == found == COUNT // 300
+
+
+def test_a_filter_under_a_prefix_reads_no_more(lake: lakebed.Lake, executor: Watched) -> None:
+    plan, read, found = listed(lake, executor, metadata_filter={"kind": "rare"}, prefix="k/00")
+    assert "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert read == found == 4
+
+
+def test_a_range_reads_its_candidates_only(lake: lakebed.Lake, executor: Watched) -> None:
+    plan, read, found = listed(lake, executor, metadata_filter={"n": {"$gte": COUNT - 5}})
+    assert "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert read == found == 5
+
+
+def test_without_a_filter_keys_are_read_in_order(lake: lakebed.Lake, executor: Watched) -> None:
+    plan, read, found = listed(lake, executor, prefix="k/01", limit=10)
+    assert "SEARCH e USING INDEX sqlite_autoindex_entry_1 (key>? AND key<?)" in plan
+    assert not any("TEMP B-TREE" in step for step in plan)
+    assert read == found == 10
+
+
+def test_retrieve_looks_up_by_number_and_key(lake: lakebed.Lake, executor: Watched) -> None:
+    assert lake.retrieve("k/00042") == 42
+    ((plan, rows),) = executor.seen
+    assert rows == 1
+    assert not any(step.startswith("SCAN") for step in plan)
+
+
+def test_a_diff_reads_what_changed(lake: lakebed.Lake, executor: Watched) -> None:
+    sql = lake._catalog._queries["changed_keys"]
+    names = ("from_version", "to_version", "low", "high", "from_time", "to_time")
+    plan = executor.fetch("EXPLAIN QUERY PLAN " + sql, dict.fromkeys(names, 1))
+    steps = [row[3] for row in plan if "entry" in row[3]]
+    assert any("entry USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in s for s in steps)
+    assert any("entry_history_end (end_version>? AND end_version<?)" in s for s in steps)
+    assert not any("key>?" in step or step.startswith("SCAN") for step in steps)
+
+
+def test_a_limit_reads_little_of_what_a_filter_finds_at_once(
+    lake: lakebed.Lake, executor: Watched
+) -> None:
+    _, read, found = listed(lake, executor, metadata_filter={"kind": "common"}, limit=10)
+    assert found == 10
+    assert read == 20
+
+
+def test_a_limit_does_not_make_many_small_pages(lake: lakebed.Lake, executor: Watched) -> None:
+    condition = {"$not": {"kind": "common"}}  # the index cannot help
+    _, read, found = listed(lake, executor, metadata_filter=condition, limit=10)
+    assert found == COUNT // 300
+    assert read == COUNT
+    assert len(executor.seen) < 8

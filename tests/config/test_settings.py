@@ -1,0 +1,361 @@
+"""What settings stand for, and what is wrong with them, by path and with a suggestion."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lakebed
+from lakebed.catalog import registry
+from lakebed.config.catalogs import CATALOGS
+from lakebed.config.loading import load
+from lakebed.errors import ConfigurationError, DependencyMissingError
+from tests.config.conftest import Write, opened_with, refused
+
+POSTGRES = {
+    "type": "postgres",
+    "schema": "lakebed",
+    "min_size": 1,
+    "timeout": 30.0,
+    "auto_migrate": True,
+    "statement_timeout": 300.0,
+    "pgbouncer": False,
+}
+
+
+def postgres(connection_string: str, **others: Any) -> dict[str, Any]:
+    return POSTGRES | {"connection_string": connection_string} | others
+
+
+def test_a_file_opens_its_lake(write: Write, folder: Path) -> None:
+    path = write("settings: {ltm: {backend: duckdb, storage: data}}", "agent/memory.yml")
+    with lakebed.open(path) as lake:
+        lake.store("k", "x" * 10_000)
+    with lakebed.open(str(path)) as lake:
+        assert lake["k"] == "x" * 10_000
+    assert (folder / "agent" / "data" / "catalog.db").is_file()
+    with lakebed.open(folder / "agent" / "data") as lake:
+        assert list(lake) == ["k"]
+
+
+def test_a_mapping_opens_its_lake(folder: Path) -> None:
+    with lakebed.open({"backend": "sqlite", "path": folder / "m.db", "history": "all"}) as lake:
+        lake["k"] = 1
+    assert (folder / "m.db").is_file()
+    settings = {"settings": {"ltm": {"backend": "sqlite", "path": "m.db"}}}
+    with lakebed.open(settings) as lake:
+        assert lake["k"] == 1
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"catalog": "sqlite:///a"},
+        {"storage": "a"},
+        {"inline_threshold": 0},
+        {"history": "all"},
+        {"history_retention": 5},
+        {"durability": "full"},
+        {"lock_timeout": 1},
+    ],
+    ids=lambda beside: next(iter(beside)),
+)
+def test_nothing_stands_beside_a_configuration(write: Write, beside: dict[str, Any]) -> None:
+    for where in (write("backend: ducklake"), {"backend": "ducklake"}):
+        with pytest.raises(ConfigurationError, match=f"{next(iter(beside))} is given beside"):
+            lakebed.open(where, **beside)
+
+
+def test_paths_start_at_the_folder_of_the_file(write: Write, folder: Path) -> None:
+    path = write("backend: duckdb\ncatalog: sqlite:///../n.db\nstorage: ~/data", "etc/l.yaml")
+    found = opened_with(path)
+    assert found["catalog"] == {"type": "sqlite", "path": str(folder / "n.db")}
+    assert found["storage"] == {"uri": str(Path.home() / "data")}
+    path = write("backend: sqlalchemy\nurl: sqlite+pysqlite:///n.db", "etc/l.yaml")
+    assert opened_with(path)["catalog"]["url"] == f"sqlite+pysqlite:///{folder}/etc/n.db"
+
+
+LOCAL = [
+    ({}, {"where": "lakebed"}),
+    ({"backend": "duckdb"}, {"where": "lakebed"}),
+    ({"backend": "duckdb", "catalog": "sqlite"}, {"where": "lakebed"}),
+    ({"backend": "duckdb", "storage": "data"}, {"where": "data"}),
+    ({"catalog": "sqlite:///data/catalog.db", "storage": "data"}, {"where": "data"}),
+    ({"backend": "ducklake"}, {"where": "lakebed"}),
+    ({"backend": "ducklake", "path": "x/y"}, {"where": "x/y"}),
+    ({"backend": "auto"}, {"where": "lakebed"}),
+    ({"backend": "sqlite"}, {"catalog": {"type": "sqlite", "path": "lakebed.db"}}),
+    ({"backend": "sqlite", "path": "a.db"}, {"catalog": {"type": "sqlite", "path": "a.db"}}),
+    (
+        {"backend": "sqlite", "url": "sqlite:///a.db"},
+        {"catalog": {"type": "sqlite", "path": "a.db"}},
+    ),
+    (
+        {"catalog": "sqlite:///n.db"},
+        {"catalog": {"type": "sqlite", "path": "n.db"}, "storage": {"uri": "lakebed"}},
+    ),
+    (
+        {"storage": "s3://b/p"},
+        {"catalog": {"type": "sqlite", "path": "lakebed.db"}, "storage": {"uri": "s3://b/p"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "expected"), LOCAL)
+def test_local(settings: dict[str, Any], expected: dict[str, Any], folder: Path) -> None:
+    def absolute(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: absolute(item, key) for key, item in value.items()}
+        plain = name in ("where", "path", "uri") and "://" not in value
+        return str(folder / value) if plain else value
+
+    assert opened_with(settings) == absolute(expected)
+
+
+@pytest.mark.parametrize(
+    "catalog", [":memory:", "sqlite://", {"type": "sqlite", "path": ":memory:"}]
+)
+def test_in_memory(catalog: Any) -> None:
+    assert opened_with({"catalog": catalog}) == {
+        "catalog": {"type": "sqlite", "path": ":memory:"},
+    }
+    with lakebed.open({"catalog": catalog, "storage": "memory://x"}) as lake:
+        lake["k"] = "x" * 10_000
+
+
+URL = "postgresql://u:p%40%3A%2F%23@h:5433/d?sslmode=require"
+
+
+def test_postgres_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "POSTGRES_HOST" in refused({"catalog": "postgres"}).text
+    for name, value in {"HOST": "h", "USER": "u", "PASSWORD": "%40:/@#' \\", "DB": "d"}.items():
+        monkeypatch.setenv(f"POSTGRES_{name}", value)
+    expected = postgres(r"host='h' dbname='d' user='u' password='%40:/@#\' \\'")
+    assert opened_with({"catalog": "postgres", "storage": "s"})["catalog"] == expected
+    assert opened_with({"backend": "postgres"})["catalog"] == expected
+    monkeypatch.setenv("POSTGRES_PORT", "5433")
+    assert "port='5433'" in str(opened_with({"catalog": {"type": "postgres"}}))
+    for url in (URL, URL.replace("postgresql", "postgres"), URL.replace("://", "+psycopg://", 1)):
+        monkeypatch.setenv("DATABASE_URL", url)
+        assert opened_with({"backend": "postgres"})["catalog"] == postgres(URL)
+    monkeypatch.setenv("DATABASE_URL", "mysql://h/d")
+    assert "host='h'" in str(opened_with({"backend": "postgres"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "connection_string"),
+    [
+        ({"url": URL}, URL),
+        ({"connection_string": "host=h dbname=d"}, "host=h dbname=d"),
+        ({"host": "/run/pg", "port": "5433"}, "host='/run/pg' port='5433'"),
+        (
+            {"url": "postgresql://h/d", "user": "u@x", "password": "%40:/@#"},
+            "postgresql://h/d?user=u%40x&password=%2540%3A%2F%40%23",
+        ),
+        (
+            {"connection_string": "host=h", "password": "it's"},
+            r"host=h password='it\'s'",
+        ),
+    ],
+)
+def test_postgres_addresses(settings: dict[str, Any], connection_string: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    catalog = opened_with({"backend": "postgres", **settings})["catalog"]
+    assert catalog == postgres(connection_string)
+    parts = psycopg.conninfo.conninfo_to_dict(connection_string)
+    for name in ("user", "password"):
+        if name in settings:
+            assert parts[name] == settings[name]
+
+
+def test_catalogs_by_url() -> None:
+    def catalog(url: str) -> Any:
+        return opened_with({"catalog": url, "storage": "s"})["catalog"]
+
+    assert catalog(URL) == postgres(URL)
+    for url in ("mysql+pymysql://u:p@h/d", "postgresql+psycopg://h/d", "oracle://h"):
+        assert catalog(url)["type"] == "sqlalchemy"
+        assert catalog(url)["url"] == url
+
+
+def test_lazy_goes_to_servers_alone() -> None:
+    assert opened_with({"catalog": URL, "lazy": True})["catalog"] == postgres(URL, lazy=True)
+    assert "lazy" not in opened_with({"catalog": "sqlite:///n.db", "lazy": True})["catalog"]
+
+
+def test_settings_have_every_option_of_a_catalog() -> None:
+    from lakebed.catalog import postgres_opening, sqlalchemy
+
+    for opener, model in (
+        (postgres_opening, CATALOGS["postgres"]),
+        (sqlalchemy, CATALOGS["sqlalchemy"]),
+    ):
+        fields = {field.alias or name for name, field in model.model_fields.items()}
+        assert set(opener._KNOWN) - fields == {"lazy"}
+
+
+def test_catalogs_from_outside(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(registry, "_openers", dict(registry._openers))
+    monkeypatch.setattr(registry, "_schemes", dict(registry._schemes))
+    seen: list[Any] = []
+
+    def opener(given: Any, options: registry.CatalogOptions) -> registry.OpenedCatalog:
+        seen.append(dict(given))
+        return registry.open_sqlite(folder / "outside.db", options)
+
+    assert "sqlite" in refused({"catalog": {"type": "mine"}}).text
+    registry.register_catalog_backend("mine", opener, schemes=["mine"])
+    for catalog in ("mine", {"type": "mine", "token": "CANARY", "size": 3}, "mine://u:CANARY@h"):
+        with lakebed.open({"catalog": catalog, "storage": "s"}) as lake:
+            lake["k"] = 1
+        assert "CANARY" not in repr(load({"catalog": catalog}))
+    assert seen == [{}, {"token": "CANARY", "size": 3}, {"url": "mine://u:CANARY@h"}]
+
+
+def test_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"backend": "postgres", "host": "h"}
+    settings["credentials"] = {"source": "env", "prefix": "PGX_"}
+    assert refused(settings).text.endswith(
+        "no secret 'user' in source env: no environment variable PGX_user or PGX_USER"
+    )
+    monkeypatch.setenv("PGX_USER", "ada")
+    monkeypatch.setenv("PGX_password", "%40:/@#")
+    assert "user='ada' password='%40:/@#'" in str(opened_with(settings))
+    assert refused(settings | {"user": "x"}).paths == ["user"]
+
+
+def test_types_that_text_may_stand_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("N", "12")
+    monkeypatch.setenv("YES", "True")
+    found = load({"inline_threshold": "${N}", "lock_timeout": "1${N}.5", "lazy": "${YES}"}).settings
+    assert (found.inline_threshold, found.lock_timeout, found.lazy) == (12, 112.5, True)
+    kept = {"history": "all", "history_retention": timedelta(minutes=1)}
+    assert load(kept).settings.history_retention == 60
+
+
+WRONG = [
+    ({"backend": "duckbd"}, "backend", "unknown backend 'duckbd': did you mean 'duckdb'?"),
+    ({"backend": 7}, "backend", "unknown backend a whole number: expected one of auto, duckdb"),
+    ({"storge": "a", "backend": "duckdb"}, "storge", "unknown key: did you mean 'storage'?"),
+    ({"catalog": {"type": "sqlite", "pth": "a"}}, "catalog.pth", "did you mean 'path'?"),
+    ({"catalog": {"type": "sqlit"}}, "catalog.type", "is 'sqlit': did you mean 'sqlite'?"),
+    ({"catalog": {"path": "a"}}, "catalog.type", "is missing: expected one of postgres"),
+    ({"catalog": "postgress"}, "catalog", "did you mean 'postgres'?"),
+    ({"catalog": 7}, "catalog", "expected a word such as postgres, a URL, or a mapping"),
+    ({"catalog": "sqlite://host/x"}, "catalog", "three slashes"),
+    ({"backend": "sqlalchemy"}, "url", "is missing"),
+    ({"storage": {"url": "a"}}, "storage.uri", "is missing: did you mean it by 'url'?"),
+    ({"storage": 5}, "storage", "expected a path, a URI"),
+    ({"storage": ""}, "storage.uri", "is empty"),
+    ({"inline_threshold": -1}, "inline_threshold", "expected 0 or more"),
+    ({"inline_threshold": 1.5}, "inline_threshold", "expected a whole number, got a number"),
+    ({"inline_threshold": True}, "inline_threshold", "got true or false"),
+    ({"lock_timeout": "long"}, "lock_timeout", "expected a number, got text"),
+    ({"lock_timeout": float("inf")}, "lock_timeout", "expected a finite number"),
+    ({"lazy": 1}, "lazy", "expected true or false, got a whole number"),
+    ({"history": "some"}, "history", "'some' is unknown: expected 'snapshots' or 'all'"),
+    ({"durability": "high"}, "durability", "'high' is unknown: expected 'normal' or 'full'"),
+    ({"backend": "sqlite", "path": 12}, "path", "expected text, got a whole number: put it in"),
+    ({"backend": "postgres", "host": "h", "port": 70000}, "port", "expected 65535 or less"),
+    ({"secrets": {"source": "gpc"}}, "secrets.source", "'gpc' is unknown: expected 'env'"),
+    ({"secrets": "env"}, "secrets", "expected a mapping, got text"),
+    # misplaced
+    ({"pool_size": 5}, "pool_size", "is an option of the catalog: write it under catalog"),
+    ({"catalog": {"type": "sqlite", "history": "all"}}, "catalog.history", "belongs one level up"),
+    ({"catalog": {"type": "sqlite", "echo": True}}, "catalog.echo", "of catalog type sqlalchemy"),
+    ({"storage": {"uri": "s3://b", "lazy": True}}, "storage.lazy", "write it beside storage"),
+    ({"backend": "sqlite", "url": "sqlite:///a", "echo": True}, "echo", "of backend sqlalchemy"),
+    ({"backend": "duckdb", "settings": {}}, "backend", "misplaced: write it under settings.ltm"),
+    ({"settings": {"backend": "duckdb"}}, "settings.backend", "misplaced: write it under"),
+    ({"settings": {"lmt": {}}}, "settings.lmt", "unknown key: did you mean 'ltm'?"),
+    ({"settings": {}}, "settings.ltm", "is missing"),
+    ({"settings": {"ltm": "duckdb"}}, "settings.ltm", "expected a mapping, got text"),
+    ({"setings": {"ltm": {}}}, "setings", "did you mean 'settings'?"),
+    ({"agents": []}, "agents", "no settings of a lake here: expected settings.ltm, or backend"),
+    # impossible together
+    ({"backend": "sqlite", "storage": "a"}, "storage", "backend sqlite takes no storage"),
+    ({"backend": "ducklake", "catalog": "postgres"}, "catalog", "takes no catalog: leave it out"),
+    ({"storage": "memory://x"}, "storage", "is gone when the process ends"),
+    ({"storage": {"uri": "data", "key": "k"}}, "storage", "a local folder takes no options"),
+    ({"history_retention": 5}, "history_retention", "is given without history: all"),
+    ({"history": "all", "history_retention": 0}, "history_retention", "expected more than 0"),
+    (
+        {"backend": "postgres", "host": "h", "url": "postgresql://h"},
+        "host",
+        "is given beside connection_string: expected one of them",
+    ),
+    ({"backend": "sqlite", "path": "a", "url": "b"}, "url", "is given beside path"),
+]
+
+
+@pytest.mark.parametrize(("settings", "path", "message"), WRONG, ids=lambda part: str(part)[:40])
+def test_what_is_wrong(settings: dict[str, Any], path: str, message: str) -> None:
+    found = refused(settings)
+    assert path in found.paths
+    assert message in found.text
+
+
+def test_every_problem_is_told_with_its_place(write: Write) -> None:
+    path = write(
+        """
+        settings:
+          ltm:
+            backend: duckdb
+            catalog:
+              type: postgres
+              host: h
+              pool_size: 3
+            lazy: perhaps
+            histroy: all
+        """
+    )
+    found = refused(path)
+    assert found.paths == [
+        "settings.ltm.catalog.pool_size",
+        "settings.ltm.lazy",
+        "settings.ltm.histroy",
+    ]
+    for place in (f"{path}:8:7: ", f"{path}:9:5: ", f"{path}:10:5: "):
+        assert place in found.text
+
+
+def test_auto_logs_its_choice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "lakebed.config")
+
+    def chosen(**more: Any) -> tuple[str, str]:
+        caplog.clear()
+        found = load({"backend": "auto", **more})
+        assert caplog.messages == [found.chosen]
+        return found.settings.shown()["backend"], caplog.text
+
+    assert chosen()[0] == "ducklake"
+    assert chosen(storage="data")[0] == "duckdb"
+    monkeypatch.setenv("POSTGRES_HOST", "h")
+    assert chosen()[0] == "postgres"
+    assert "POSTGRES_HOST is set" in caplog.text
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:CANARY@h/d")
+    assert chosen()[0] == "postgres"
+    assert chosen(storage="s3://b", history="all")[0] == "duckdb"
+    assert "postgresql://u:***@h/d, because DATABASE_URL is set" in caplog.text
+    assert "CANARY" not in caplog.text
+    monkeypatch.delenv("POSTGRES_HOST")
+    monkeypatch.setenv("DATABASE_URL", "mysql://u:CANARY@h/d")
+    assert chosen()[0] == "sqlalchemy"
+    assert "CANARY" not in caplog.text
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///a.db")
+    assert chosen()[0] == "sqlite"
+    assert refused({"backend": "auto", "catalog": "postgres"}).paths == ["catalog"]
+
+
+def test_auto_does_not_settle_for_less(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A database that is named and does not answer is an error, not a local lake."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost:1/d?connect_timeout=2")
+    with pytest.raises((lakebed.errors.ConnectError, DependencyMissingError)):
+        lakebed.open({"backend": "auto"})
+    assert not list(folder.iterdir())

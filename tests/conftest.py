@@ -1,0 +1,68 @@
+"""What tests share: Hypothesis profiles, the rule for missing servers, the guard of the tree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+PROJECT = Path(__file__).parents[1]
+
+settings.register_profile(
+    "default",
+    deadline=None,  # timing is no test's matter here, and the cores are shared
+    max_examples=60,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("soak", settings.get_profile("default"), max_examples=3000)
+SOAK = os.environ.get("LAKEBED_SOAK") == "1"
+settings.load_profile("soak" if SOAK else "default")
+
+
+@pytest.fixture(scope="session")
+def soak() -> bool:
+    """Whether the full counts are asked for (`make soak`)."""
+    return SOAK
+
+
+@pytest.fixture(scope="session")
+def require_server() -> Callable[[str, str], NoReturn]:
+    """Call it with the name of a server that could not be had, and why.
+
+    Skips the test; where LAKEBED_REQUIRE_SERVERS=1 (as in .ci/run) it fails instead, so that no
+    run passes for want of a server.
+    """
+
+    def missing(name: str, reason: str) -> NoReturn:
+        message = f"{name} is not available: {reason}"
+        if os.environ.get("LAKEBED_REQUIRE_SERVERS") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+
+    return missing
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leaves_nothing_behind() -> Iterator[None]:
+    """No test may write outside its temporary folder: `./lakebed`, or something in HOME."""
+
+    def names() -> set[Path]:
+        return {path for folder in (PROJECT, Path.home()) for path in folder.iterdir()}
+
+    before = names()
+    yield
+    tools = {PROJECT / name for name in (".hypothesis", ".pytest_cache", ".ruff_cache")}
+    left = names() - before - tools - {Path.home() / ".cache"}
+    assert not left, f"tests left files outside their temporary folders: {sorted(map(str, left))}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests noted with `record_property`, so that counts are seen in every run."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

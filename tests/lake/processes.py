@@ -1,0 +1,50 @@
+"""Running Python text in processes of its own, together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+WAIT = """
+import os, sys, time
+folder, number = sys.argv[1], int(sys.argv[2])
+open(f"{folder}/ready-{number}", "w").close()
+while not os.path.exists(f"{folder}/go"):
+    time.sleep(0.001)
+"""
+
+
+def run_together(code: str, folder: Path, processes: int, before: str = "") -> Sequence[str]:
+    """Run `code` in several processes at one moment, with `folder` and `number` (from 0) as names;
+    what each printed. `before` is run in each process before that moment."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", f"{before}\n{WAIT}\n{code}", folder, str(number)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+    while len(list(folder.glob("ready-*"))) < processes:
+        assert all(process.poll() is None for process in running), running[0].communicate()
+    (folder / "go").touch()
+    said = [process.communicate(timeout=300) for process in running]
+    errors = [f"{process.args}: {err}" for process, (_, err) in zip(running, said, strict=True)]
+    assert [process.returncode for process in running] == [0] * processes, "\n".join(errors)
+    return [out for out, _ in said]
+
+
+def run_alone(code: str, folder: Path, *, timeout: float = 120) -> str:
+    """Run `code` in one process, with `folder` as a name; what it printed."""
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import sys\nfolder = sys.argv[1]\n{code}", folder],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=timeout,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout

@@ -1,0 +1,396 @@
+"""Collection, compaction, verification, purge: what nothing holds goes, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ValidationError
+from lakebed.lake.lake import Lake
+from lakebed.objects.local import LocalStore
+from lakebed.testing import FakeClock, FaultyStore, open_lake
+from lakebed.testing.faults import FAULTS
+
+DAY = 86_400 * 1_000_000
+LARGE = "a large value " * 40
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def lake(tmp_path: Path, clock: FakeClock) -> Iterator[Lake]:
+    with open_lake(tmp_path / "lake", clock=clock, inline_threshold=100) as lake:
+        yield lake
+
+
+def batch(lake: Lake, prefix: str, count: int, text: str = LARGE) -> dict[str, str]:
+    values = {f"{prefix}/{number:04}": f"{text}{prefix}{number}" for number in range(count)}
+    lake.store_batch([{"key": key, "value": value} for key, value in values.items()])
+    return values
+
+
+def files(lake: Lake) -> set[str]:
+    assert lake._objects is not None
+    return {file.path for prefix in ("objects", "packs") for file in lake._objects.list(prefix)}
+
+
+def path_of(lake: Lake, key: str) -> Path:
+    entry = lake.entry(key)
+    assert entry is not None
+    assert entry.storage_uri is not None
+    return Path(entry.storage_uri.removeprefix("file://").partition("#")[0])
+
+
+class TestCollect:
+    def test_bytes_wait_out_their_grace(self, lake: Lake, clock: FakeClock) -> None:
+        lake["a"] = LARGE
+        del lake["a"]
+        first = lake.collect(grace=10)
+        assert (first.objects, first.files, first.waiting) == (1, 0, 1)
+        clock.advance(9)
+        assert lake.collect(grace=10).files == 0
+        clock.advance(1)
+        assert lake.collect(grace=10).files == 1
+        assert not files(lake)
+
+    def test_without_grace_bytes_go_in_the_same_call(self, lake: Lake) -> None:
+        lake["a"] = LARGE
+        del lake["a"]
+        assert lake.collect(grace=0).files == 1
+        assert not files(lake)
+
+    def test_what_anything_refers_to_stays(self, lake: Lake) -> None:
+        lake["now"] = lake["other"] = LARGE
+        lake["then"] = LARGE + "then"
+        lake.create_snapshot("s")
+        del lake["now"], lake["then"]
+        assert lake.collect(grace=0).objects == 0
+        assert lake["other"] == LARGE
+        assert lake.at("s")["then"] == LARGE + "then"
+
+    def test_history_gives_up_its_contents_with_its_snapshot(self, lake: Lake) -> None:
+        lake["a"] = LARGE
+        lake.create_snapshot("s")
+        lake["a"] = 1
+        lake.drop_snapshot("s")
+        assert lake.maintain().history == 1
+        lake.collect(grace=0)
+        assert not files(lake)
+        assert lake.stats().objects == 1
+
+    def test_content_that_comes_back_before_the_collection_stays(self, lake: Lake) -> None:
+        lake["a"] = LARGE
+        del lake["a"]
+        lake["b"] = LARGE
+        assert lake.collect(grace=0).objects == 0
+        assert lake["b"] == LARGE
+
+    def test_content_that_comes_back_after_it_is_uploaded_anew(self, lake: Lake) -> None:
+        lake["a"] = LARGE
+        del lake["a"]
+        lake.collect()
+        assert not lake.store("b", LARGE).deduplicated
+        lake.collect(grace=0)
+        assert lake["b"] == LARGE
+
+    def test_a_pack_goes_when_nothing_in_it_lives(self, lake: Lake) -> None:
+        values = batch(lake, "p", 10)
+        for key in list(values)[1:]:
+            del lake[key]
+        assert lake.collect(grace=0).objects == 9
+        assert len(files(lake)) == 1
+        assert lake["p/0000"] == values["p/0000"]
+        del lake["p/0000"]
+        lake.collect(grace=0)
+        assert not files(lake)
+        assert lake.stats().packs == 0
+
+    def test_a_dry_run_changes_nothing(self, lake: Lake) -> None:
+        lake["a"] = LARGE
+        del lake["a"]
+        before = lake.stats(), files(lake)
+        assert lake.collect(grace=0, dry_run=True).objects == 1
+        assert (lake.stats(), files(lake)) == before
+
+    def test_orphans_are_found_by_listing_and_only_when_old(self, tmp_path: Path) -> None:
+        # With the machine's clock, which gives the files their times.
+        with open_lake(tmp_path / "lake", inline_threshold=100) as lake:
+            lake["a"] = LARGE
+            named = files(lake)
+            assert lake._objects is not None
+            lake._objects.write("objects/ab/" + "ab" * 32 + "-0123456789abcdef.json", b"1")
+            lake._objects.write("packs/stray.parquet", b"1")
+            assert lake.collect(grace=0).orphans is None
+            assert lake.collect(grace=0, orphans=True).orphans == 0
+            assert lake.collect(grace=0, orphan_grace=0, orphans=True).orphans == 2
+            assert files(lake) == named
+            assert lake["a"] == LARGE
+
+    def test_uploads_in_flight_are_no_orphans(self, tmp_path: Path) -> None:
+        with open_lake(tmp_path / "lake", inline_threshold=100) as lake:
+            assert lake._objects is not None
+            path = "packs/upload.parquet"
+            lake._catalog.lease([path], 60)
+            lake._objects.write(path, b"half")
+            lake._objects.write("packs/stray.parquet", b"stray")
+            assert lake.collect(grace=0, orphan_grace=0, orphans=True).orphans == 1
+            assert files(lake) == {path}
+
+    def test_lapsed_leases_become_garbage(self, lake: Lake, clock: FakeClock) -> None:
+        assert lake._objects is not None
+        lake._catalog.lease(["packs/upload.parquet"], 60)
+        lake._objects.write("packs/upload.parquet", b"half")
+        clock.advance(61)
+        assert lake.collect(grace=0).files == 1
+        assert not files(lake)
+
+    @pytest.mark.parametrize("argument", [{"grace": -1}, {"grace": "1"}, {"orphan_grace": -0.5}])
+    def test_wrong_arguments(self, lake: Lake, argument: dict[str, object]) -> None:
+        with pytest.raises(ValidationError, match=next(iter(argument))):
+            lake.collect(**argument)  # type: ignore[arg-type]
+
+
+class TestCompact:
+    def test_inline_values_move_to_packs_and_keep_their_versions(self, lake: Lake) -> None:
+        values = batch(lake, "i", 50, "inline " * 11)
+        before = {entry.key: entry.version for entry in lake.list()}
+        report = lake.compact()
+        assert (report.flushed, report.packs_written) == (50, 1)
+        assert {entry.key: entry.version for entry in lake.list()} == before
+        assert dict(lake.retrieve_batch(values)) == values
+        assert lake.stats().inline_objects == 0
+        assert not lake.verify().problems
+
+    def test_small_values_and_young_ones_stay(self, lake: Lake, clock: FakeClock) -> None:
+        lake["small"] = "x"
+        lake["young"] = "y" * 90
+        clock.advance(5)
+        assert lake.compact(older_than=10).flushed == 0
+        assert lake.compact(older_than=5).flushed == 1
+        assert lake.entry("small").inlined  # type: ignore[union-attr]
+
+    def test_worn_packs_are_rewritten(self, lake: Lake) -> None:
+        values = batch(lake, "p", 20)
+        for key in list(values)[:15]:
+            del lake[key]
+        lake.collect()
+        report = lake.compact()
+        assert (report.repacked, report.packs_given_up) == (5, 1)
+        lake.collect(grace=0)
+        assert len(files(lake)) == 1
+        assert dict(lake.items()) == dict(list(values.items())[15:])
+
+    def test_small_packs_are_merged(self, lake: Lake) -> None:
+        values = batch(lake, "p", 5) | batch(lake, "q", 5)
+        assert lake.stats().packs == 2
+        lake.compact()
+        assert lake.stats().packs == 1
+        assert lake.compact().packs_written == 0
+        assert dict(lake.items()) == values
+
+    def test_max_bytes_bounds_a_run(self, lake: Lake) -> None:
+        batch(lake, "i", 50, "inline " * 11)
+        report = lake.compact(max_bytes=1000)
+        assert 0 < report.moved_bytes <= 1000
+        assert report.flushed < 50
+
+    def test_a_reader_finds_what_has_moved(self, lake: Lake) -> None:
+        values = batch(lake, "p", 4)
+        entries = list(lake.list())
+        batch(lake, "q", 4)
+        lake.compact()
+        lake.collect(grace=0)
+        assert [entry.value for entry in entries] == list(values.values())
+
+
+class TestVerify:
+    def test_a_clean_lake_has_no_problems(self, lake: Lake) -> None:
+        batch(lake, "p", 5)
+        lake["a"], lake["b"] = LARGE, 1
+        report = lake.verify()
+        assert report.objects == 7
+        assert not report.problems
+
+    @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "swap"])
+    def test_damage_is_named_and_never_returned(self, lake: Lake, damage: str) -> None:
+        lake["a"], lake["b"] = LARGE, LARGE[::-1]
+        lake.create_snapshot("s")
+        path = path_of(lake, "a")
+        data = bytearray(path.read_bytes())
+        if damage == "flip":
+            data[7] ^= 1
+            path.write_bytes(data)
+        elif damage == "cut":
+            path.write_bytes(data[:-1])
+        elif damage == "remove":
+            path.unlink()
+        else:
+            path.write_bytes(path_of(lake, "b").read_bytes())
+        (problem,) = lake.verify().problems
+        entry = lake.entry("a")
+        assert entry is not None
+        assert problem.kind == ("missing" if damage == "remove" else "damaged")
+        assert problem.entry_keys == ["a"]
+        assert problem.snapshots == ["s"]
+        assert "'a'" in problem.text
+        assert entry.content_hash in problem.text
+        with pytest.raises(CorruptionError, match="'a'"):
+            lake.retrieve("a")
+        assert lake["b"] == LARGE[::-1]
+
+    def test_a_flipped_bit_in_a_pack(self, lake: Lake) -> None:
+        batch(lake, "p", 3)
+        path = path_of(lake, "p/0000")
+        data = bytearray(path.read_bytes())
+        offset = int(lake.entry("p/0000").storage_uri.partition("#")[2].split("-")[0])  # type: ignore[union-attr]
+        data[offset + 20] ^= 1
+        path.write_bytes(data)
+        assert {key for p in lake.verify().problems for key in p.entry_keys} >= {"p/0000"}
+
+    def test_an_inline_value_changed_behind_our_back(self, lake: Lake) -> None:
+        lake["a"] = "inline"
+        connection = lake._catalog._executor.connection()  # type: ignore[attr-defined]
+        connection.execute("UPDATE object SET inline_value = x'3131'")
+        (problem,) = lake.verify().problems
+        assert problem.entry_keys == ["a"]
+        with pytest.raises(CorruptionError):
+            lake.retrieve("a")
+
+    def test_repair_takes_what_another_file_proves(self, lake: Lake) -> None:
+        lake["a"] = LARGE
+        del lake["a"]
+        lake.collect()  # the first upload waits in the trash
+        lake["a"] = LARGE
+        path_of(lake, "a").unlink()
+        (problem,) = lake.verify(repair=True).problems
+        assert problem.repaired
+        assert lake["a"] == LARGE
+        assert not lake.verify().problems
+
+    def test_repair_corrects_counts(self, lake: Lake) -> None:
+        batch(lake, "p", 3)
+        connection = lake._catalog._executor.connection()  # type: ignore[attr-defined]
+        connection.execute("UPDATE pack SET live = 7")
+        (problem,) = lake.verify(repair=True).problems
+        assert (problem.kind, problem.repaired) == ("miscounted pack", True)
+        assert not lake.verify().problems
+
+    def test_a_sample(self, lake: Lake) -> None:
+        batch(lake, "p", 200)
+        assert 0 < lake.verify(sample=0.5).objects < 200
+        for wrong in (0, 1.5, True, "all"):
+            with pytest.raises(ValidationError, match="sample"):
+                lake.verify(sample=wrong)  # type: ignore[arg-type]
+
+
+class TestPurge:
+    CANARY = "canarybird"
+
+    def test_nothing_of_it_is_left(self, lake: Lake, tmp_path: Path) -> None:
+        kept = batch(lake, "kept", 5)
+        lake.store("secret/small", self.CANARY, {"note": self.CANARY})
+        lake["secret/large"] = f"{self.CANARY} " * 100
+        batch(lake, "secret/batch", 5, f"{self.CANARY} " * 100)
+        lake.list(metadata_filter={"note": self.CANARY})
+        assert lake.search(self.CANARY).total == 7
+        lake.create_snapshot("s")
+        lake["secret/small"] = f"{self.CANARY} again"
+        lake["secret/small"] = f"{self.CANARY} and again"
+        receipt = lake.purge(prefix="secret/")
+        assert (receipt.entries, receipt.versions, receipt.packs_rewritten) == (7, 1, 0)
+        assert receipt.snapshots == ["s"]
+        found = subprocess.run(
+            ["grep", "-rl", self.CANARY, tmp_path / "lake"], capture_output=True, check=False
+        )
+        assert found.stdout == b""
+        assert set(lake) == set(lake.at("s")) == set(kept)
+        assert lake.search(self.CANARY).total == 0
+        assert lake.snapshots()[0].purged_at is not None
+        assert dict(lake.items()) == kept
+        assert not lake.verify().problems
+
+    def test_a_shared_pack_is_rewritten(self, lake: Lake) -> None:
+        values = batch(lake, "p", 10)
+        old = files(lake)
+        receipt = lake.purge("p/0003")
+        assert (receipt.entries, receipt.packs_rewritten, receipt.files) == (1, 1, 1)
+        assert not old & files(lake)
+        del values["p/0003"]
+        assert dict(lake.items()) == values
+
+    def test_a_content_that_others_hold_stays(self, lake: Lake) -> None:
+        lake["a"] = lake["b"] = LARGE
+        lake.purge("a")
+        assert lake["b"] == LARGE
+        assert "a" not in lake
+
+    def test_a_key_that_only_history_has(self, lake: Lake) -> None:
+        lake["a"] = 1
+        lake.create_snapshot("s")
+        del lake["a"]
+        receipt = lake.purge("a")
+        assert (receipt.entries, receipt.versions) == (0, 1)
+        with pytest.raises(NotFoundError):
+            lake.at("s").retrieve("a")
+
+    def test_more_keys_than_one_step(self, lake: Lake) -> None:
+        batch(lake, "p", 2500, "inline ")
+        lake["q"] = 1
+        assert lake.purge(prefix="p/").entries == 2500
+        assert list(lake) == ["q"]
+
+    @pytest.mark.parametrize("arguments", [{}, {"key": "a", "prefix": "b"}, {"prefix": ""}])
+    def test_wrong_arguments(self, lake: Lake, arguments: dict[str, str]) -> None:
+        lake["a"] = 1
+        with pytest.raises(ValidationError):
+            lake.purge(**arguments)
+        assert lake["a"] == 1
+
+
+OPERATIONS = {
+    "collect": lambda lake: lake.collect(grace=0),
+    "compact": lambda lake: lake.compact(),
+    "purge": lambda lake: lake.purge(prefix="p/000"),
+    "maintain": lambda lake: lake.maintain(),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_fault_at_any_storage_call_loses_nothing(
+    tmp_path: Path, operation: str, fault: str
+) -> None:
+    """The operation fails or succeeds; what is named is readable, and the next run cleans up."""
+    number = calls = 0
+    while number <= calls:
+        folder = tmp_path / str(number)
+        store = FaultyStore(LocalStore(folder))
+        with open_lake(folder, objects=store, inline_threshold=100) as lake:
+            values = batch(lake, "p", 20) | batch(lake, "q", 4, "inline " * 11)
+            lake["alone"] = values["alone"] = LARGE
+            for key in list(values)[10:16]:
+                del lake[key], values[key]
+            lake["gone"] = LARGE + "gone"
+            del lake["gone"]
+            store.plan({number: fault})  # type: ignore[dict-item]
+            try:
+                OPERATIONS[operation](lake)
+            except LakebedError:
+                assert fault != "delay"
+            calls = max(calls, len(store.calls))
+            store.plan()
+            purged = {key for key in values if operation == "purge" and key.startswith("p/000")}
+            expected = {key: value for key, value in values.items() if key not in purged}
+            assert {key: lake[key] for key in expected} == expected
+            OPERATIONS[operation](lake)
+            lake.collect(grace=0)
+            assert dict(lake.items()) == expected
+            assert not lake.verify().problems
+        number += 1
+    assert calls > 0

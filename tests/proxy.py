@@ -1,0 +1,91 @@
+"""A TCP proxy that goes wrong as it is told: it delays, cuts, half-closes and swallows."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+PIECE = 65536
+
+
+class FaultyProxy:
+    """Passes bytes between clients and a server on the loopback address.
+
+    `delay`: seconds before each piece is passed on. `swallow`: nothing is passed on, and nobody is
+    told. `lose_answers`: what clients say is passed on, what the server says is not.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._server = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.delay = 0.0
+        self.swallow = False
+        self.lose_answers = False
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server))
+            except OSError:
+                return
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._pairs.append((client, server))
+            for source, sink in ((client, server), (server, client)):
+                answers = source is server
+                threading.Thread(
+                    target=self._pass_on, args=(source, sink, answers), daemon=True
+                ).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(PIECE):
+                if self.delay:
+                    time.sleep(self.delay)
+                while self.swallow:
+                    time.sleep(0.02)
+                if not (answers and self.lose_answers):
+                    sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        source.close()  # the sink is the other thread's
+
+    def cut(self) -> None:
+        """End all connections, at both ends."""
+        for pair in self._take():
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def half_close(self) -> None:
+        """Tell clients that the server has nothing more to say, and keep listening to them."""
+        for client, _ in self._take():
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
+
+    def _take(self) -> list[tuple[socket.socket, socket.socket]]:
+        pairs, self._pairs = self._pairs, []
+        return pairs
+
+    def close(self) -> None:
+        self.swallow = False
+        self._listener.close()
+        self.cut()
+
+
+@contextmanager
+def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
+    """A proxy to a port of the loopback address."""
+    proxy = FaultyProxy(port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

