@@ -6,9 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import lakebed.catalog.registry as catalogs
+import lakebed.ltm.registry as backends
 
 PROJECT = Path(__file__).parents[1]
 
@@ -59,6 +63,17 @@ def _leaves_nothing_behind() -> Iterator[None]:
     tools = {PROJECT / name for name in (".hypothesis", ".pytest_cache", ".ruff_cache")}
     left = names() - before - tools - {Path.home() / ".cache"}
     assert not left, f"tests left files outside their temporary folders: {sorted(map(str, left))}"
+
+
+@pytest.fixture(autouse=True)
+def _registries_as_they_were() -> Iterator[None]:
+    """What a test registers ends with it: the next one of this process must not see it."""
+    with (
+        patch.dict(catalogs._openers),
+        patch.dict(catalogs._schemes),
+        patch.dict(backends._factories),
+    ):
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -32,7 +32,7 @@ from lakebed.ltm import (
     parse_catalog_config,
     register_backend,
 )
-from lakebed.ltm.registry import ENTRY_POINTS, _factories
+from lakebed.ltm.registry import ENTRY_POINTS
 
 NOBODY = "postgresql://ada:s3cret@127.0.0.1:1/d"
 
@@ -169,7 +169,6 @@ def test_a_lazy_backend_connects_once_and_when_it_can(folder: Path) -> None:
 
 
 def test_register(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lakebed.ltm.registry._factories", dict(_factories))
     seen = []
 
     def make(**options: object) -> LTMBackend:
@@ -188,7 +187,6 @@ def test_register(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lakebed.ltm.registry._factories", dict(_factories))
     info = tmp_path / "outside-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
