@@ -1,4 +1,4 @@
-"""Private database servers for tests: own folder, own port, gone at the end.
+"""Private servers for tests: own folder, own port, gone at the end.
 
 As root they run as `nobody`, since Postgres and PgBouncer refuse root. They die with the process
 that started them.
@@ -14,8 +14,10 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -378,3 +380,49 @@ def mariadb(require_server: Missing) -> Iterator[MariaDBServer]:
             yield server
         finally:
             server.stop()
+
+
+class S3Server:
+    """A server that speaks S3, with the keys that it takes."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+
+    def create_bucket(self) -> str:
+        """A new bucket; its name."""
+        name = f"t-{secrets.token_hex(6)}"
+        urllib.request.urlopen(
+            urllib.request.Request(f"{self.endpoint_url}/{name}", method="PUT"), timeout=30
+        ).close()
+        return name
+
+    def storage(self, uri: str) -> dict[str, object]:
+        """`storage` as `lakebed.open` takes it."""
+        return {
+            "uri": uri,
+            "endpoint_url": self.endpoint_url,
+            "key": "testing",
+            "secret": PASSWORD,
+            "client_kwargs": {"region_name": "us-east-1"},
+        }
+
+
+@pytest.fixture(scope="session")
+def s3(require_server: Missing) -> Iterator[S3Server]:
+    """Moto's S3, which keeps its objects in memory."""
+    if find_spec("moto") is None:
+        require_server("S3", "the package moto[server] is not installed")
+    with server_folder() as folder:
+        server = S3Server(free_port())
+        with (folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(server.port)],
+                stdout=log, stderr=log, cwd=folder, preexec_fn=_die_with_parent,
+            )  # fmt: skip
+        try:
+            _await_port(server.port, process)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(30)
