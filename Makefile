@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= auto
-DEBIAN_PACKAGES := postgresql-15 pgbouncer
+DEBIAN_PACKAGES := postgresql-15 pgbouncer mariadb-server
 
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install -qq --constraint constraints.txt

@@ -18,6 +18,19 @@ SELECT GET_LOCK(concat('lakebed.', left(sha2(database(), 256), 40)), {seconds})
 -- for: releasing it
 SELECT RELEASE_LOCK(concat('lakebed.', left(sha2(database(), 256), 40)))
 
+-- name: note_commit
+-- for: a transaction's last statement before COMMIT: it tells whether the commit happened
+INSERT INTO {writer} ("id", "token", "seen") VALUES (:id, :token, :now)
+ON DUPLICATE KEY UPDATE "token" = VALUES("token"), "seen" = VALUES("seen")
+
+-- name: last_commit
+-- for: the last commit that a connection noted
+SELECT "token" FROM {writer} WHERE "id" = :id
+
+-- name: drop_writers
+-- for: forgetting connections that are long gone
+DELETE FROM {writer} WHERE "seen" < :now - 7 * 86400000000
+
 -- name: insert_meta
 -- for: adding a setting
 INSERT INTO {lakebed_meta} ("name", "value") VALUES (:name, :value)

@@ -108,6 +108,14 @@ CREATE TABLE IF NOT EXISTS {text_unread} (
     "version" BIGINT NOT NULL PRIMARY KEY
 ) {table_options};
 
+-- The last commit of each connection, noted in its own transaction: should the answer be lost, it
+-- tells whether the commit happened.
+CREATE TABLE IF NOT EXISTS {writer} (
+    "id" BIGINT NOT NULL PRIMARY KEY,
+    "token" BIGINT NOT NULL,
+    "seen" BIGINT NOT NULL
+) {table_options};
+
 DROP TABLE IF EXISTS lakebed_meta_new;
 
 CREATE TABLE lakebed_meta_new (

@@ -41,6 +41,14 @@ VALUES (:id, 0, true, {schema}."now_micros"())
 ON CONFLICT ("id") DO UPDATE SET "closed" = true
 RETURNING "token", "version", "created", "deduplicated", "expires_at", "created_at", "updated_at"
 
+-- name: note_commit
+-- for: the same, for a transaction of several statements: its last one before COMMIT
+SELECT {schema}."note_commit"(:id, :token)
+
+-- name: last_commit
+-- for: the last commit that a connection noted
+SELECT "token" FROM {writer} WHERE "id" = :id
+
 -- name: drop_writers
 -- for: forgetting connections that are long gone
 DELETE FROM {writer} WHERE "seen" < {schema}."now_micros"() - 7 * 86400000000

@@ -24,6 +24,7 @@ MODULES = (
     "search",
     "snapshots",
     "postgres",
+    "sqlalchemy_sqlite",
 )
 
 

@@ -177,8 +177,13 @@ def test_catalogs_by_url() -> None:
         return opened_with({"catalog": url, "storage": "s"})["catalog"]
 
     assert catalog(URL) == postgres(URL)
-    for url in ("mysql+pymysql://u:p@h/d", "postgresql+psycopg://h/d", "oracle://h"):
-        assert catalog(url)["type"] == "sqlalchemy"
+    for kind, url in (
+        ("mysql", "mysql+pymysql://u:p@h/d"),
+        ("mariadb", "mariadb://u:p@h/d"),
+        ("sqlalchemy", "postgresql+psycopg://h/d"),
+        ("sqlalchemy", "oracle://h"),
+    ):
+        assert catalog(url)["type"] == kind
         assert catalog(url)["url"] == url
 
 
@@ -241,7 +246,7 @@ WRONG = [
     ({"storge": "a", "backend": "duckdb"}, "storge", "unknown key: did you mean 'storage'?"),
     ({"catalog": {"type": "sqlite", "pth": "a"}}, "catalog.pth", "did you mean 'path'?"),
     ({"catalog": {"type": "sqlit"}}, "catalog.type", "is 'sqlit': did you mean 'sqlite'?"),
-    ({"catalog": {"path": "a"}}, "catalog.type", "is missing: expected one of postgres"),
+    ({"catalog": {"path": "a"}}, "catalog.type", "is missing: expected one of mariadb, mysql, postgres"),
     ({"catalog": "postgress"}, "catalog", "did you mean 'postgres'?"),
     ({"catalog": 7}, "catalog", "expected a word such as postgres, a URL, or a mapping"),
     ({"catalog": "sqlite://host/x"}, "catalog", "three slashes"),

@@ -12,7 +12,7 @@ from lakebed.catalog.executors.postgres import PostgresExecutor, Writer
 from lakebed.catalog.executors.postgres_errors import OvertakenError, is_broken
 from lakebed.catalog.executors.postgres_transaction import convert
 from lakebed.catalog.resilience import ResilientCatalog
-from lakebed.model import Change, Collected, Content, Delete, EntryRow, Outcome, Put, Upload
+from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
 _GONE = (None, None, None)
 _NAMED = re.compile(r"%\(\w+\)s")
@@ -50,15 +50,6 @@ class PostgresCatalog(ResilientCatalog):
             with self._executor.write(exclusive=True) as tx:
                 tx.all(self._queries["raise_sequence"], {})
         return found
-
-    def collect(self, after: int, limit: int, *, dry_run: bool = False) -> Collected:
-        if not dry_run and after <= 0:
-            self._executor.repeat(self._drop_writers)
-        return super().collect(after, limit, dry_run=dry_run)
-
-    def _drop_writers(self) -> None:
-        with self._executor.write() as tx:
-            tx.run(self._queries["drop_writers"], {})
 
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         if len(changes) == 1 and not uploads and not self._executor.pooled:

@@ -48,9 +48,12 @@ _openers: dict[str, Opener | str] = {
     "sqlite": "lakebed.catalog.registry:open_sqlite_mapping",
     "postgres": "lakebed.catalog.postgres_opening:open_postgres",
     "sqlalchemy": "lakebed.catalog.sqlalchemy:open_sqlalchemy",
+    "mysql": "lakebed.catalog.sqlalchemy:open_mysql",
+    "mariadb": "lakebed.catalog.sqlalchemy:open_mysql",
 }
 _schemes = {"sqlite": "sqlite", "postgresql": "postgres", "postgres": "postgres"}
-_schemes |= {"mysql": "sqlalchemy", "mariadb": "sqlalchemy", "mysql+pymysql": "sqlalchemy"}
+_schemes |= {"mysql": "mysql", "mariadb": "mariadb", "mysql+pymysql": "mysql"}
+_schemes |= {"mariadb+pymysql": "mariadb"}
 
 
 def _installed() -> EntryPoints:

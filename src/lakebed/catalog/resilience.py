@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from lakebed.catalog.sql import SQLCatalog
+from lakebed.model import Collected
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +30,18 @@ class ResilientCatalog(SQLCatalog):
     through again.
     """
 
+    def collect(self, after: int, limit: int, *, dry_run: bool = False) -> Collected:
+        if not dry_run and after <= 0 and "drop_writers" in self._queries:
+            self._executor.repeat(self._drop_writers)
+        return self._executor.repeat(
+            lambda: SQLCatalog.collect(self, after, limit, dry_run=dry_run)
+        )
+
+    def _drop_writers(self) -> None:
+        """Forget connections that are long gone."""
+        with self._executor.write() as tx:
+            tx.run(self._queries["drop_writers"], {"now": self._executor.stamp()})
+
     settings = _repeated(SQLCatalog.settings)
     commit = _repeated(SQLCatalog.commit)
     commit_batch = _repeated(SQLCatalog.commit_batch)
@@ -43,7 +56,6 @@ class ResilientCatalog(SQLCatalog):
     prune = _repeated(SQLCatalog.prune)
     purge = _repeated(SQLCatalog.purge)
     expedite = _repeated(SQLCatalog.expedite)
-    collect = _repeated(SQLCatalog.collect)
     lapse_leases = _repeated(SQLCatalog.lapse_leases)
     forget_trash = _repeated(SQLCatalog.forget_trash)
     add_trash = _repeated(SQLCatalog.add_trash)

@@ -12,18 +12,37 @@ from lakebed.catalog.resilience import ResilientCatalog
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError, DependencyMissingError
 
-_KNOWN = ("url", "schema", "pool_size", "echo", "timeout", "auto_migrate", "lazy")
+_KNOWN = (
+    "url",
+    "schema",
+    "pool_size",
+    "echo",
+    "timeout",
+    "statement_timeout",
+    "auto_migrate",
+    "lazy",
+)
 SQLAlchemyCatalog = ResilientCatalog
 """Writers take turns; on Postgres a `PostgresCatalog` runs over the same executor."""
+
+
+def open_mysql(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
+    """The catalog of `{"type": "mysql", "url": …}`, or "mariadb": as `open_sqlalchemy`, for a URL
+    of these."""
+    url = given.get("url")
+    if not isinstance(url, str) or not url.startswith(("mysql", "mariadb")):
+        raise ConfigurationError("catalog.url: expected mysql://user@host/database")
+    return open_sqlalchemy(given, options)
 
 
 def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
     """The catalog of `{"type": "sqlalchemy", "url": …}`; all others are optional:
 
     `pool_size` (5): connections. `echo` (false): log every statement. `timeout` (30): seconds to
-    wait for a connection, and to repeat what failed for a reason that passes. `schema`
-    ("lakebed"): of a Postgres database. `auto_migrate` (true): create and migrate the tables.
-    `lazy` (false): no connection before the first call.
+    wait for a connection, and to repeat what failed for a reason that passes; `statement_timeout`
+    (300): for a server's answer to one statement. `schema` ("lakebed"): of a Postgres database.
+    `auto_migrate` (true): create and migrate the tables. `lazy` (false): no connection before the
+    first call.
     """
     try:
         from sqlalchemy import make_url
@@ -33,6 +52,7 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
             "this catalog needs the sqlalchemy package: pip install 'lakebed[sqlalchemy]'"
         ) from error
     from lakebed.catalog.executors.sqlalchemy import SQLAlchemyExecutor
+    from lakebed.catalog.executors.sqlalchemy_databases import Options
 
     refuse_unknown(given, _KNOWN)
     address = given.get("url")
@@ -46,12 +66,15 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
         ) from None
     executor = SQLAlchemyExecutor(
         url,
-        schema=_text(given, "schema", "lakebed"),
+        Options(
+            timeout=_seconds(given, "timeout", 30.0),
+            lock_timeout=options.lock_timeout,
+            statement_timeout=_seconds(given, "statement_timeout", 300.0),
+            durability=options.durability,
+            schema=_text(given, "schema", "lakebed"),
+        ),
         pool_size=_number(given, "pool_size", 5),
         echo=_flag(given, "echo", False),
-        timeout=_seconds(given, "timeout", 30.0),
-        lock_timeout=options.lock_timeout,
-        durability=options.durability,
         clock=None if options.clock is system_clock else options.clock,
     )
     auto_migrate = _flag(given, "auto_migrate", True)

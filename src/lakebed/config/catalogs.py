@@ -154,6 +154,9 @@ class SQLAlchemyOptions(Model):
     pool_size: Positive = Field(5, description="Connections that are kept open.")
     echo: YesNo = Field(False, description="Log every statement.")
     timeout: Seconds = Field(30.0, description="Seconds to wait for a connection.")
+    statement_timeout: Seconds = Field(
+        300.0, description="Seconds to wait for a server's answer to one statement."
+    )
     schema_: Text = Field(
         "lakebed", alias="schema", description="Of a Postgres database: holds the tables."
     )
@@ -178,6 +181,7 @@ class SQLAlchemyOptions(Model):
             "pool_size": self.pool_size,
             "echo": self.echo,
             "timeout": self.timeout,
+            "statement_timeout": self.statement_timeout,
             "schema": self.schema_,
             "auto_migrate": self.auto_migrate,
         }
@@ -196,9 +200,12 @@ class PostgresCatalog(PostgresOptions):
 
 
 class SQLAlchemyCatalog(SQLAlchemyOptions):
-    """Names in a database that SQLAlchemy knows."""
+    """Names in a database that SQLAlchemy knows; `mysql` and `mariadb` are two of them."""
 
-    type: Literal["sqlalchemy"]
+    type: Literal["sqlalchemy", "mysql", "mariadb"]
+
+    def as_catalog(self) -> dict[str, object]:
+        return super().as_catalog() | {"type": self.type}
 
 
 class OutsideCatalog(Model):
@@ -253,6 +260,8 @@ def long_form(value: object) -> Raw:
 
 def _tag(value: object) -> str:
     kind = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
+    if kind in ("mysql", "mariadb"):
+        return "sqlalchemy"
     return kind if isinstance(kind, str) and kind in CATALOGS else OUTSIDE
 
 

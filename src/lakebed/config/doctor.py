@@ -22,6 +22,7 @@ from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
 from lakebed.objects.store import open_store
 
 State = Literal["ok", "note", "wrong"]
+_SERVERS = ("postgres", "sqlalchemy", "mysql", "mariadb")
 _WAIT = 10.0  # seconds: for a lock, and for a server that does not answer
 
 
@@ -107,7 +108,7 @@ def _parts(place: Mapping[str, Any]) -> tuple[Mapping[str, object], Any]:
 
 def _file(catalog: Mapping[str, object]) -> Path | None:
     """The file of a SQLite catalog, None if it is another or in memory."""
-    if catalog["type"] in ("postgres", "sqlalchemy"):
+    if catalog["type"] in _SERVERS:
         return None
     path = str(catalog["path"])
     path = sqlite_path(path) if "://" in path else path
@@ -119,7 +120,7 @@ def _catalog(catalog: Mapping[str, object]) -> Iterator[Finding]:
     if file is not None and not file.exists():
         yield _to_be_made("catalog", file)
         return
-    if catalog["type"] in ("postgres", "sqlalchemy"):
+    if catalog["type"] in _SERVERS:
         catalog = {**catalog, "timeout": min(_WAIT, float(str(catalog.get("timeout", _WAIT))))}
     opened = open_catalog(catalog, CatalogOptions(lock_timeout=_WAIT))
     try:

@@ -206,7 +206,7 @@ def _open_where(where: str, options: CatalogOptions) -> tuple[OpenedCatalog, _St
             f"where is a {scheme}:// address: name the catalog too, "
             + (
                 f"lakebed.open(catalog='sqlite:///catalog.db', storage='{scheme}://…')"
-                if scheme not in ("postgresql", "postgres", "mysql", "sqlite")
+                if scheme not in ("postgresql", "postgres", "mysql", "mariadb", "sqlite")
                 else f"lakebed.open(catalog='{scheme}://…', storage='…')"
             )
         )

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 from lakebed.catalog.executors.base import Params, Row, T
-from lakebed.catalog.executors.sqlalchemy_databases import Database, database_of
+from lakebed.catalog.executors.sqlalchemy_connection import Lent, SQLAlchemyTransaction, Writer
+from lakebed.catalog.executors.sqlalchemy_databases import Database, Options, database_of
+from lakebed.catalog.queries import load_queries
 from lakebed.clock import Clock
 from lakebed.errors import CatalogError, ConnectError, LakebedError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-    from sqlalchemy.engine import URL, CursorResult
+    from sqlalchemy import Engine, PoolProxiedConnection
+    from sqlalchemy.engine import URL
 
-_PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
-_NAME = re.compile(r'"(\w+)"')
-_ROWS_AT_ONCE = 1000
+_BRIEF = 0.02  # seconds between two requests for a lock that others would queue behind
+_DRAIN = 0.005
 
 
 class SQLAlchemyExecutor:
     """The tables of a lake in the database of a SQLAlchemy URL.
 
-    `timeout` is how long a call waits for a connection, and how long it repeats what failed for a
-    reason that passes; `lock_timeout` how long it waits for locks; both in seconds.
+    `pool_size`: connections at most. For how long it waits and repeats: see `Options`.
     """
 
     pooled = True  # nothing is kept in a session
@@ -39,28 +36,31 @@ class SQLAlchemyExecutor:
     def __init__(
         self,
         url: URL,
+        options: Options | None = None,
         *,
         pool_size: int = 5,
         echo: bool = False,
-        timeout: float = 30.0,
-        lock_timeout: float = 60.0,
-        durability: str = "normal",
-        schema: str = "lakebed",
         clock: Clock | None = None,
     ) -> None:
-        self.database: Database = database_of(url, lock_timeout, durability, schema)
+        self._options = options or Options()
+        self.database: Database = database_of(url, self._options)
         self.dialect = self.database.dialect
         self.schema = self.database.schema
         self.shown = self.database.shown
-        self.timeout = timeout
-        self.lock_timeout = lock_timeout
         self._clock = clock or self.database.clock
-        self._engine: Engine = self.database.engine(pool_size, echo, timeout)
-        self._style = self.database.style
+        self._pool_size = pool_size
+        self._engine: Engine = self.database.engine(pool_size, echo)
+        self._error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        self._log = self._engine.logger.info if echo else None
+        self._queries = load_queries(self.dialect, self.schema)
+        self._reached = False
+        self._closed = False
+        self._start()
+        _executors.add(self)
+
+    def _start(self) -> None:
         self._gate = threading.Lock() if self.database.queues else None
         self._local = threading.local()
-        self._closed = False
-        _executors.add(self)
 
     # Time
 
@@ -75,45 +75,86 @@ class SQLAlchemyExecutor:
     # Connections
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self) -> Iterator[Lent]:
         """A connection of the pool, or this thread's while it is in a transaction; errors of the
         driver leave as errors of ours."""
-        from sqlalchemy import exc
+        lent = self._take()
+        try:
+            yield lent
+        except self._error as error:
+            self._fail(lent, error)
+        finally:
+            self._give_back(lent)
 
-        current: Connection | None = getattr(self._local, "connection", None)
+    def _take(self) -> Lent:
+        current: Lent | None = getattr(self._local, "lent", None)
         if current is not None:
-            yield current
-            return
+            return current
         if self._closed:
             raise CatalogError("the lake is closed")
+        return Lent(self._check_out(), self.database.style, self._log)
+
+    def _check_out(self) -> PoolProxiedConnection:
+        from sqlalchemy import exc
+
         try:
-            with self._engine.connect() as connection:
-                yield connection
+            proxied = self._engine.raw_connection()
         except exc.TimeoutError:
             raise ConnectError(
-                f"no connection to {self.shown} became free within {self.timeout:g} seconds "
-                "(pool_size)",
+                f"no connection to {self.shown} became free within {self._options.timeout:g} "
+                "seconds (pool_size)",
                 "connection_timeout",
             ) from None
-        except exc.DBAPIError as error:
-            raise self.database.explain(error.orig or error) from (error.orig or error)
+        except (self._error, exc.DBAPIError) as error:
+            cause = getattr(error, "orig", error)
+            failure = self.database.explain(cause)
+            # Not repeated at the beginning: it is more likely to be a slip than an outage.
+            raise failure from (cause if self._reached else None)
         except exc.SQLAlchemyError as error:
             # Its text may hold parameters.
             raise CatalogError(f"{self.shown} failed: {type(error).__name__}") from None
+        self._reached = True
+        return proxied
+
+    def _give_back(self, lent: Lent) -> None:
+        if lent is not getattr(self._local, "lent", None):
+            lent.proxied.close()
+
+    def _fail(self, lent: Lent, error: Exception) -> NoReturn:
+        """Raise the error of ours; a connection that is lost does not go back to the pool."""
+        if self._is_lost(lent, error) or self.database.is_retired(error):
+            lent.proxied.invalidate()
+        raise self.database.explain(error) from error
+
+    def _is_lost(self, lent: Lent, error: Exception) -> bool:
+        if not lent.proxied.is_valid:
+            return True
+        dialect = self._engine.dialect
+        return isinstance(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(
+            error, lent.proxied, lent.cursor
+        )
 
     def repeat(self, work: Callable[[], T]) -> T:
         """The result of `work`, repeated with growing pauses while it fails for such a reason."""
         try:
             return work()
         except LakebedError as error:
-            if not self.database.is_repeatable(error):
+            # Within what is repeated as a whole, nothing is repeated by itself.
+            if not self.database.is_repeatable(error) or getattr(self._local, "repeating", False):
                 raise
+        self._local.repeating = True
+        try:
+            return self._repeat(work)
+        finally:
+            self._local.repeating = False
+
+    def _repeat(self, work: Callable[[], T]) -> T:
         import tenacity
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self.database.is_repeatable),
             wait=tenacity.wait_random_exponential(0.01, max=1.0),
-            stop=tenacity.stop_after_delay(self.timeout),
+            stop=tenacity.stop_after_delay(self._options.timeout),
             reraise=True,
         )
         return retrying(work)
@@ -121,226 +162,220 @@ class SQLAlchemyExecutor:
     # Statements
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
-        if getattr(self._local, "connection", None) is not None:
+        if getattr(self._local, "lent", None) is not None:
             return self._fetch(sql, params)
         return self.repeat(lambda: self._fetch(sql, params))
 
     def _fetch(self, sql: str, params: Params) -> Sequence[Row]:
-        with self.connection() as connection:
-            return self.execute(connection, sql, params).fetchall()
+        lent = self._take()  # without the context manager, which takes as long as the statement
+        try:
+            rows: Sequence[Row] = lent.execute(sql, params).fetchall()
+        except self._error as error:
+            self._fail(lent, error)
+        finally:
+            self._give_back(lent)
+        return rows
 
     @contextmanager
     def read(self) -> Generator[SQLAlchemyTransaction]:
-        with self.connection() as connection:
+        with self.connection() as lent:
             try:
-                self._run(connection, self.database.begin_read)
-                with self._inside(connection):
-                    yield SQLAlchemyTransaction(self, connection)
+                lent.run(self.database.begin_read)
+                with self._inside(lent):
+                    yield SQLAlchemyTransaction(lent, self.database, self.now)
             finally:
-                self._roll_back(connection)
+                self._roll_back(lent)
 
     @contextmanager
     def write(
         self, *, patient: bool = True, exclusive: bool = False
     ) -> Generator[SQLAlchemyTransaction]:
-        with self._queue(patient), self.connection() as connection:
+        lost: Exception | None = None
+        with self._queue(patient), self.connection() as lent:
             new = False
             try:
-                new = self._begin(connection, patient, exclusive)
-                with self._inside(connection):
-                    yield SQLAlchemyTransaction(self, connection)
-                self._commit(connection)
+                new = self._begin(lent, patient, exclusive)
+                with self._inside(lent):
+                    yield SQLAlchemyTransaction(lent, self.database, self.now)
+                lost = self._commit(lent)
             except BaseException:
-                self._roll_back(connection)
+                self._roll_back(lent)
                 raise
             finally:
-                if new and not connection.invalidated:
-                    self._run(connection, self.database.end_new)
+                if new and lent.proxied.is_valid:
+                    lent.run(self.database.end_new)
+            writer = lent.writer if lost else None
+        if lost and writer:
+            self._settle(writer, lost)
 
-    def _begin(self, connection: Connection, patient: bool, exclusive: bool) -> bool:
+    def _begin(self, lent: Lent, patient: bool, exclusive: bool) -> bool:
         """Begin with the lake's lock; where waiting for it holds others up, asked for briefly.
 
         Where that lock is a row and there are no tables yet: with the lock of a lake to be, and
         then True.
         """
-        from sqlalchemy import exc
-
-        deadline = time.monotonic() + self.lock_timeout
+        database, deadline = self.database, time.monotonic() + self._options.lock_timeout
         while True:
             try:
-                self._run(connection, self.database.begin_write(patient, exclusive))
+                lent.run(database.begin_write(patient, exclusive))
                 return False
-            except exc.DBAPIError as error:
-                if self.database.is_new(error.orig):
-                    row = self.execute(connection, self.database.begin_new, {}).fetchone()
+            except self._error as error:
+                if database.is_new(error):
+                    row = lent.execute(database.begin_new, {}).fetchone()
                     if row is None or row[0] != 1:
-                        raise self.database.locked() from None
+                        raise database.locked() from None
                     return True
-                asks = self.database.asks_again(error.orig, exclusive)
-                if not asks or time.monotonic() > deadline:
+                if not database.asks_again(error, exclusive) or time.monotonic() > deadline:
                     raise
-            self._roll_back(connection)
-            time.sleep(0.02)
-
-    def _commit(self, connection: Connection) -> None:
-        from sqlalchemy import exc
-
-        try:
-            self._run(connection, ["COMMIT"])
-        except exc.DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-            raise ConnectError(
-                f"the connection to {self.shown} was lost during a commit: whether it happened is "
-                "unknown"
-            ) from None  # without the driver's error, so that it is not repeated
+            self._roll_back(lent)
+            time.sleep(_BRIEF)
 
     @contextmanager
     def _queue(self, patient: bool) -> Iterator[None]:
         """Where waiting writers are not served in their order, those of this process queue here."""
-        if self._gate is None or getattr(self._local, "connection", None) is not None:
+        if self._gate is None or getattr(self._local, "lent", None) is not None:
             yield
             return
-        if not self._gate.acquire(timeout=self.lock_timeout if patient else 0):
+        if not self._gate.acquire(timeout=self._options.lock_timeout if patient else 0):
             raise self.database.locked()
         try:
             yield
         finally:
             self._gate.release()
 
-    def _roll_back(self, connection: Connection) -> None:
-        from sqlalchemy import exc
-
-        if connection.invalidated:
+    def _roll_back(self, lent: Lent) -> None:
+        if not lent.proxied.is_valid:
             return
         try:
-            self._run(connection, self.database.roll_back(connection))
-        except exc.DBAPIError:
-            connection.invalidate()  # which ends the transaction just as well
-
-    def execute(self, connection: Connection, sql: str, params: Params) -> CursorResult[Any]:
-        """Run a statement with `:name` parameters."""
-        text, names = convert(sql, self._style)
-        values = dict(params) if names is None else tuple(params[name] for name in names)
-        return connection.exec_driver_sql(text, values or None)
-
-    def execute_many(self, connection: Connection, sql: str, rows: Iterable[Params]) -> None:
-        """Run a statement with each set of parameters."""
-        text, names = convert(sql, self._style)
-        found = iter(rows)
-        while chunk := list(islice(found, _ROWS_AT_ONCE)):
-            if names is None:
-                values: list[Any] = [dict(row) for row in chunk]
-            else:
-                values = [tuple(row[name] for name in names) for row in chunk]
-            connection.exec_driver_sql(text, values)
-
-    def _run(self, connection: Connection, statements: Iterable[str]) -> None:
-        for statement in statements:
-            self.execute(connection, statement, {}).close()
+            lent.run(self.database.roll_back(lent.proxied.driver_connection))
+        except self._error:
+            lent.proxied.invalidate()  # which ends the transaction just as well
 
     @contextmanager
-    def _inside(self, connection: Connection) -> Iterator[None]:
+    def _inside(self, lent: Lent) -> Iterator[None]:
         """Whatever this thread runs meanwhile runs on this connection."""
-        self._local.connection = connection
+        self._local.lent = lent
         try:
             yield
         finally:
-            self._local.connection = None
+            self._local.lent = None
+
+    # Commits whose answer was lost
+
+    def _commit(self, lent: Lent) -> Exception | None:
+        """Commit, with a note in the same transaction; the error if the answer was lost."""
+        if self.database.notes:
+            writer = lent.writer
+            writer.token += 1
+            note = {"id": writer.id, "token": writer.token, "now": self.stamp()}
+            lent.execute(self._queries["note_commit"], note)
+        try:
+            lent.run(("COMMIT",))
+        except self._error as error:
+            if not self._is_lost(lent, error):
+                raise
+            lent.proxied.invalidate()
+            return error
+        return None
+
+    def _settle(self, writer: Writer, error: Exception) -> None:
+        """Nothing if that commit happened; else the error that repeating may cure.
+
+        Whoever gets the lake's lock knows that the writer which held it is done, so the note tells.
+        """
+        failure = self.database.explain(error)
+        try:
+            token = self._repeat(lambda: self._last_token(writer))
+        except LakebedError as unknown:
+            raise ConnectError(
+                f"the connection to {self.shown} was lost during a commit, and whether it happened "
+                f"could not be found out: {unknown}"
+            ) from None
+        if token != writer.token:
+            raise failure from error
+
+    def _last_token(self, writer: Writer) -> int | None:
+        with self._queue(True), self.connection() as lent:
+            try:
+                self._begin(lent, patient=True, exclusive=True)
+                row = lent.execute(self._queries["last_commit"], {"id": writer.id}).fetchone()
+            finally:
+                self._roll_back(lent)
+        return row[0] if row else None
+
+    # Ending and forking
 
     def scrub(self) -> bool:
         """Dead rows keep their bytes until the server reuses their place."""
         return self.database.scrub(self.fetch)
 
     def close(self) -> None:
+        """Let no call begin, wait for those at work, and close all connections."""
         self._closed = True
+        deadline = time.monotonic() + self._options.timeout
+        mine = getattr(self._local, "lent", None) is not None
+        while self._engine.pool.checkedout() > mine and time.monotonic() < deadline:  # type: ignore[attr-defined]
+            time.sleep(_DRAIN)
         self._engine.dispose()
 
-    def after_fork_in_child(self) -> None:
-        """Leave the parent's connections alone, and open own ones when asked."""
+    def before_fork(self) -> list[PoolProxiedConnection]:
+        """Where the database works inside this process: all connections, once nobody has them."""
+        if not self.database.inside or self._closed:
+            return []
+        mine: Lent | None = getattr(self._local, "lent", None)
+        taken = [] if mine is None else [mine.proxied]
+        while len(taken) < self._pool_size:
+            try:
+                taken.append(self._check_out())
+            except ConnectError:  # somebody is at work for longer than `timeout`
+                continue
+            except LakebedError:  # no file, so nobody is in it
+                break
+        return taken if mine is None else taken[1:]
+
+    def after_fork_in_child(self, taken: Sequence[PoolProxiedConnection]) -> None:
+        """Leave the parent's connections alone, and open own ones when asked.
+
+        SQLite's are closed first: it remembers file locks that a child does not have.
+        """
+        mine: Lent | None = getattr(self._local, "lent", None)
+        if self.database.inside and mine is not None:
+            mine.proxied.invalidate()
+        for proxied in taken:
+            proxied.invalidate()
         self._engine.dispose(close=False)
-        self._local = threading.local()
-        if self._gate is not None:
-            self._gate = threading.Lock()
-
-
-class SQLAlchemyTransaction:
-    """One transaction on a connection; see `Transaction`."""
-
-    __slots__ = ("_connection", "_executor")
-
-    def __init__(self, executor: SQLAlchemyExecutor, connection: Connection) -> None:
-        self._executor = executor
-        self._connection = connection
-
-    def now(self) -> int:
-        return self._executor.now()
-
-    def one(self, sql: str, params: Params) -> Row | None:
-        result = self._executor.execute(self._connection, sql, params)
-        row = result.fetchone()
-        result.close()
-        return None if row is None else tuple(row)
-
-    def all(self, sql: str, params: Params) -> Sequence[Row]:
-        return self._executor.execute(self._connection, sql, params).fetchall()
-
-    def each(self, sql: str, params: Params) -> Generator[Row]:
-        result = self._executor.execute(self._connection, sql, params)
-        try:
-            yield from result
-        finally:
-            result.close()
-
-    def run(self, sql: str, params: Params) -> int:
-        result = self._executor.execute(self._connection, sql, params)
-        count = result.rowcount
-        result.close()
-        return count
-
-    def many(self, sql: str, params: Iterable[Params]) -> None:
-        self._executor.execute_many(self._connection, sql, params)
-
-    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        names = ", ".join(f'"{column}"' for column in columns)
-        marks = ", ".join(f":{column}" for column in columns)
-        sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
-        self.many(sql, (dict(zip(columns, row, strict=True)) for row in rows))
-
-    def insert(self, sql: str, params: Params) -> int | None:
-        if self._executor.dialect == "postgres":
-            row = self.one(f'{sql} RETURNING "id"', params)
-            return None if row is None else int(row[0])
-        result = self._executor.execute(self._connection, sql, params)
-        created = result.rowcount > 0
-        number = result.lastrowid
-        result.close()
-        return int(number) if created else None
-
-    def script(self, sql: str) -> None:
-        for statement in self._executor.database.statements(sql):
-            self._executor.execute(self._connection, statement, {}).close()
-
-
-@lru_cache(maxsize=1024)
-def convert(sql: str, style: str) -> tuple[str, tuple[str, ...] | None]:
-    """The text with the driver's parameters in place of `:name`, and their order if it counts."""
-    if style == "named":
-        return sql, None
-    if style == "mysql":
-        sql = _NAME.sub(r"`\1`", sql)
-    if style in ("pyformat", "mysql"):
-        return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%")), None
-    return _PARAMETER.sub("?", sql), tuple(_PARAMETER.findall(sql))
+        self._start()
 
 
 _executors: weakref.WeakSet[SQLAlchemyExecutor] = weakref.WeakSet()
+_forking = threading.Lock()
+_quiet: list[tuple[SQLAlchemyExecutor, list[PoolProxiedConnection]]] = []
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    _quiet.extend((executor, executor.before_fork()) for executor in list(_executors))
+
+
+def _after_fork_in_parent() -> None:
+    with ExitStack() as ending:
+        ending.callback(_forking.release)
+        for _, taken in _quiet:
+            for proxied in taken:
+                proxied.close()
+        _quiet.clear()
 
 
 def _after_fork_in_child() -> None:
-    for executor in list(_executors):
-        executor.after_fork_in_child()
+    for executor, taken in _quiet:
+        executor.after_fork_in_child(taken)
+    _quiet.clear()
+    _forking.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

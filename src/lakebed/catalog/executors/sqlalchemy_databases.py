@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.executors import mysql_errors, postgres_errors
 from lakebed.catalog.executors.base import Params, Row
@@ -28,19 +29,43 @@ from lakebed.errors import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
     from sqlalchemy.engine import URL
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from lakebed.catalog.executors.sqlalchemy_connection import Lent, Style
 
 Fetch = Callable[[str, Params], Sequence[Row]]
+_GRACE = 2  # seconds that a server may take to say that a limit has passed
 
 
-class Database:
-    """A kind of database. `queues`: writers of one process queue before they ask for its lock."""
+class Options(NamedTuple):
+    """What a catalog is opened with. Times are in seconds: `timeout` for a connection,
+    `lock_timeout` for locks, `statement_timeout` for a server's answer."""
+
+    timeout: float = 30.0
+    lock_timeout: float = 60.0
+    statement_timeout: float = 300.0
+    durability: str = "normal"
+    schema: str = "lakebed"
+
+
+class Database(ABC):
+    """What the executor asks of a kind of database.
+
+    `queues`: writers of one process queue before they ask for its lock. `notes`: a commit's answer
+    can be lost, so each notes itself. `returns`: INSERT has a RETURNING. `inside`: the database
+    works inside this process, so that a fork waits for it.
+    """
 
     dialect: str
     schema: str | None = None
-    style = "pyformat"
+    style: Style = "pyformat"
     queues = False
+    notes = True
+    returns = False
+    inside = False
+    isolation_level: str | None = "AUTOCOMMIT"
     clock: Clock | None = None
     now = ""
     begin_read: Sequence[str] = ()
@@ -48,28 +73,28 @@ class Database:
     end_new: Sequence[str] = ()
     driver: str
 
-    def __init__(self, url: URL, lock_timeout: float, durability: str, schema: str) -> None:
-        del schema  # for those that have schemas
+    def __init__(self, url: URL, options: Options) -> None:
         self.url = url
-        self.lock_timeout = lock_timeout
-        self.durability = durability
+        self.options = options
         self.shown = f"{url.get_backend_name()}://{url.host or ''}/{url.database or ''}"
 
-    def engine(self, pool_size: int, echo: bool, timeout: float) -> Engine:
+    def engine(self, pool_size: int, echo: bool) -> Engine:
         """The pool of connections; each statement commits by itself outside a BEGIN of ours."""
         from sqlalchemy import create_engine, event, exc
 
+        level = {"isolation_level": self.isolation_level} if self.isolation_level else {}
         try:
             engine = create_engine(
                 self.url,
                 pool_size=pool_size,
                 max_overflow=0,
-                pool_timeout=timeout,
+                pool_timeout=self.options.timeout,
+                pool_use_lifo=True,
+                pool_reset_on_return=None,  # a transaction of ours ends before
                 echo=echo,
                 hide_parameters=True,
-                isolation_level="AUTOCOMMIT",
-                skip_autocommit_rollback=True,
-                connect_args=self.arguments(timeout),
+                connect_args=self.arguments(),
+                **level,
             )
         except exc.NoSuchModuleError as error:
             raise ConfigurationError(f"catalog.url: {error}") from None
@@ -80,36 +105,41 @@ class Database:
         event.listen(engine, "connect", lambda connection, _: self.prepare(connection))
         return engine
 
-    def arguments(self, timeout: float) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         """What the driver's connect takes besides the URL."""
-        del timeout
         return {}
 
     def prepare(self, connection: Any) -> None:
         """Prepare a new connection of the driver."""
+        del connection
 
+    @abstractmethod
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         """The statements that begin a transaction which holds the lake's lock."""
-        raise NotImplementedError
 
-    def is_new(self, error: BaseException | None) -> bool:
+    @abstractmethod
+    def explain(self, error: Exception) -> LakebedError:
+        """The error of ours for one of the driver's."""
+
+    def is_new(self, error: Exception) -> bool:
         """Whether the table is missing whose row is the lake's lock."""
         del error
         return False
 
-    def asks_again(self, error: BaseException | None, exclusive: bool) -> bool:
+    def asks_again(self, error: Exception, exclusive: bool) -> bool:
         """Whether the lock has been asked for only briefly."""
         del error, exclusive
         return False
 
-    def roll_back(self, connection: Connection) -> Sequence[str]:
-        """The statements that end a transaction without effect, if there is one."""
+    def roll_back(self, connection: Any) -> Sequence[str]:
+        """The statements that end a transaction of a driver's connection without effect."""
         del connection
-        return ["ROLLBACK"]
+        return ("ROLLBACK",)
 
-    def explain(self, error: BaseException) -> LakebedError:
-        """The error of ours for one of the driver's."""
-        raise NotImplementedError
+    def is_retired(self, error: Exception) -> bool:
+        """Whether a connection that still works must not be used again."""
+        del error
+        return False
 
     def is_repeatable(self, error: BaseException) -> bool:
         """Whether nothing has happened, and asking again may succeed."""
@@ -118,7 +148,15 @@ class Database:
 
     def locked(self) -> LockTimeoutError:
         """The error for a lock that others hold."""
-        return locked(self.lock_timeout)
+        return locked(self.options.lock_timeout)
+
+    def count(self, cursor: DBAPICursor) -> int:
+        """How many rows a statement touched."""
+        return cursor.rowcount
+
+    def copy(self, lent: Lent, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        """Bring many rows into a table."""
+        lent.insert_rows(table, columns, rows)
 
     def statements(self, script: str) -> Iterator[str]:
         """The statements of a script."""
@@ -137,14 +175,16 @@ class SQLiteDatabase(Database):
     """A SQLite file, prepared as the native catalog prepares it."""
 
     dialect = "sqlite"
-    style = "named"
+    style: Style = "named"
     queues = True
+    notes = False
+    inside = True
     clock = staticmethod(system_clock)
     begin_read = ("BEGIN",)
     driver = "pip install 'lakebed[sqlalchemy]'"
 
-    def __init__(self, url: URL, lock_timeout: float, durability: str, schema: str) -> None:
-        super().__init__(url, lock_timeout, durability, schema)
+    def __init__(self, url: URL, options: Options) -> None:
+        super().__init__(url, options)
         path = url.database
         if not path or path == ":memory:" or path.startswith("file:"):
             raise ConfigurationError(
@@ -153,13 +193,13 @@ class SQLiteDatabase(Database):
             )
         self.url = url.set(database=str(Path(path).absolute()))
         self.shown = f"sqlite:///{self.url.database}"
+        self._patient = f"PRAGMA busy_timeout = {int(options.lock_timeout * 1000)}"
 
-    def arguments(self, timeout: float) -> dict[str, Any]:
-        del timeout
-        return {"timeout": self.lock_timeout}
+    def arguments(self) -> dict[str, object]:
+        return {"timeout": self.options.lock_timeout}
 
     def prepare(self, connection: Any) -> None:
-        level = "FULL" if self.durability == "full" else "NORMAL"
+        level = "FULL" if self.options.durability == "full" else "NORMAL"
         settings = [f"page_size = {PAGE_BYTES}", f"cache_size = -{CACHE_KIB}"]
         if not is_foreign(connection):
             settings.append("journal_mode = WAL")
@@ -174,16 +214,15 @@ class SQLiteDatabase(Database):
 
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         del exclusive
-        wait = int(self.lock_timeout * 1000) if patient else 0
-        return [f"PRAGMA busy_timeout = {wait}", "BEGIN IMMEDIATE"]
+        if patient:
+            return ("BEGIN IMMEDIATE",)
+        return "PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE", self._patient
 
-    def roll_back(self, connection: Connection) -> Sequence[str]:
-        inside = getattr(connection.connection.driver_connection, "in_transaction", False)
-        return ["ROLLBACK"] if inside else []
+    def roll_back(self, connection: Any) -> Sequence[str]:
+        return ("ROLLBACK", self._patient) if connection.in_transaction else (self._patient,)
 
-    def explain(self, error: BaseException) -> LakebedError:
-        assert isinstance(error, Exception)
-        return explain(error, self.url.database, self.lock_timeout)
+    def explain(self, error: Exception) -> LakebedError:
+        return explain(error, self.url.database, self.options.lock_timeout)
 
     def statements(self, script: str) -> Iterator[str]:
         statement = ""
@@ -201,38 +240,50 @@ class PostgresDatabase(Database):
     """A schema of a Postgres database, with the locks of the native catalog, through psycopg."""
 
     dialect = "postgres"
+    returns = True
     now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
     begin_read = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
     driver = "pip install 'lakebed[postgres,sqlalchemy]'"
 
-    def __init__(self, url: URL, lock_timeout: float, durability: str, schema: str) -> None:
-        super().__init__(url.set(drivername="postgresql+psycopg"), lock_timeout, durability, schema)
-        self.schema = schema
-        queries = load_queries(self.dialect, schema)
-        limit = f"'{int(lock_timeout * 1000)}ms'"
+    def __init__(self, url: URL, options: Options) -> None:
+        super().__init__(url.set(drivername="postgresql+psycopg"), options)
+        self.schema = options.schema
+        queries = load_queries(self.dialect, self.schema)
+        limit = f"'{int(options.lock_timeout * 1000)}ms'"
         self._write = queries["begin_write"]
         self._exclusive = queries["begin_exclusive"].replace("{briefly}", "'50ms'")
         self._exclusive = self._exclusive.replace("{timeout}", limit)
         self._limit = limit
 
-    def arguments(self, timeout: float) -> dict[str, Any]:
-        return {"connect_timeout": max(2, int(min(timeout, 10))), "client_encoding": "utf8"}
+    def arguments(self) -> dict[str, object]:
+        return {
+            "connect_timeout": _patience(self.options),
+            "client_encoding": "utf8",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+        }
 
     def prepare(self, connection: Any) -> None:
         from psycopg.types.numeric import Int8Dumper
 
         connection.adapters.register_dumper(int, Int8Dumper)
+        limit = int(self.options.statement_timeout * 1000)
+        connection.execute(f"SET statement_timeout = {limit}")
 
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         if exclusive:
             return self._exclusive.split(";")
         return self._write.replace("{timeout}", self._limit if patient else "'50ms'").split(";")
 
-    def asks_again(self, error: BaseException | None, exclusive: bool) -> bool:
+    def asks_again(self, error: Exception, exclusive: bool) -> bool:
         return exclusive and getattr(error, "sqlstate", None) == "55P03"
 
-    def explain(self, error: BaseException) -> LakebedError:
-        assert isinstance(error, Exception)
+    def is_retired(self, error: Exception) -> bool:
+        return postgres_errors.is_retired(error)
+
+    def explain(self, error: Exception) -> LakebedError:
         return postgres_errors.explain(error, self.shown)
 
     def is_repeatable(self, error: BaseException) -> bool:
@@ -246,7 +297,7 @@ class MySQLDatabase(Database):
     """A MySQL or MariaDB database, through PyMySQL."""
 
     dialect = "mysql"
-    style = "mysql"
+    style: Style = "mysql"
     now = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
     begin_read = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -254,43 +305,65 @@ class MySQLDatabase(Database):
     )
     driver = "pip install 'lakebed[mysql,sqlalchemy]'"
 
-    def __init__(self, url: URL, lock_timeout: float, durability: str, schema: str) -> None:
-        super().__init__(url.set(drivername="mysql+pymysql"), lock_timeout, durability, schema)
+    def __init__(self, url: URL, options: Options) -> None:
+        super().__init__(url.set(drivername="mysql+pymysql"), options)
         queries = load_queries(self.dialect)
         self._lock = queries["lock_writers"]
-        self.begin_new = queries["lock_new"].replace("{seconds}", str(math.ceil(lock_timeout)))
+        self.begin_new = queries["lock_new"].replace(
+            "{seconds}", str(math.ceil(options.lock_timeout))
+        )
         self.end_new = (queries["unlock_new"],)
 
-    def arguments(self, timeout: float) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         from pymysql.constants import FIELD_TYPE
         from pymysql.converters import conversions
 
-        seconds = max(1, math.ceil(self.lock_timeout))
+        seconds = max(1, math.ceil(self.options.lock_timeout))
+        # The server's own limits come first; this one is for a server that says nothing more.
+        silence = math.ceil(max(self.options.statement_timeout, seconds)) + _GRACE
         return {
             "charset": "utf8mb4",
-            "connect_timeout": max(2, int(min(timeout, 10))),
+            "connect_timeout": _patience(self.options),
+            "read_timeout": silence,
+            "write_timeout": silence,
             # Keys and names are VARBINARY, so that they compare by their bytes.
             "conv": {**conversions, FIELD_TYPE.VAR_STRING: _text},
             "init_command": "SET SESSION innodb_lock_wait_timeout = "
             f"{seconds}, SESSION lock_wait_timeout = {seconds}",
         }
 
+    def prepare(self, connection: Any) -> None:
+        limit = self.options.statement_timeout
+        is_mariadb = "mariadb" in str(connection.get_server_info()).lower()
+        setting = (
+            f"max_statement_time = {limit:.3f}"
+            if is_mariadb
+            else f"max_execution_time = {int(limit * 1000)}"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION {setting}")
+
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         del exclusive  # any writer is alone
         return [
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
             "START TRANSACTION",
-            self._lock if patient and self.lock_timeout else f"{self._lock} NOWAIT",
+            self._lock if patient and self.options.lock_timeout else f"{self._lock} NOWAIT",
         ]
 
-    def is_new(self, error: BaseException | None) -> bool:
+    def is_new(self, error: Exception) -> bool:
         return mysql_errors.code_of(error) == mysql_errors.NO_TABLE
 
-    def explain(self, error: BaseException) -> LakebedError:
-        return mysql_errors.explain(error, self.shown, self.lock_timeout)
+    def explain(self, error: Exception) -> LakebedError:
+        return mysql_errors.explain(error, self.shown, self.options.lock_timeout)
 
     def is_repeatable(self, error: BaseException) -> bool:
         return mysql_errors.is_repeatable(error)
+
+
+def _patience(options: Options) -> int:
+    """Whole seconds that a driver may take to connect."""
+    return max(2, int(min(options.timeout, 10)))
 
 
 def _text(value: bytes | str) -> str:
@@ -305,7 +378,7 @@ _KINDS: dict[str, type[Database]] = {
 }
 
 
-def database_of(url: URL, lock_timeout: float, durability: str, schema: str) -> Database:
+def database_of(url: URL, options: Options) -> Database:
     """The database that a URL names; ConfigurationError for one that we have no SQL for."""
     kind = _KINDS.get(url.get_backend_name())
     if kind is None:
@@ -313,4 +386,4 @@ def database_of(url: URL, lock_timeout: float, durability: str, schema: str) -> 
             f"catalog.url: {url.get_backend_name()} is no database that this version knows: "
             f"expected {', '.join(sorted(_KINDS))}"
         )
-    return kind(url, lock_timeout, durability, schema)
+    return kind(url, options)

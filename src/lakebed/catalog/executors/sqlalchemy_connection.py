@@ -1,0 +1,169 @@
+"""A pooled connection of SQLAlchemy's, and a transaction on it, over the driver's own cursors.
+
+SQLAlchemy makes the connections and keeps the pool; statements go to the driver directly. Through
+its `Connection` a statement costs 25 µs more: docs/design/sqlalchemy.md.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from lakebed.catalog.executors.base import Params, Row
+
+if TYPE_CHECKING:
+    from sqlalchemy import PoolProxiedConnection
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from lakebed.catalog.executors.sqlalchemy_databases import Database
+
+Style = Literal["named", "qmark", "pyformat", "mysql"]
+"""How a driver writes parameters; "mysql": names in backticks besides."""
+
+_PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
+_NAME = re.compile(r'"(\w+)"')
+_ROWS_AT_ONCE = 1000
+
+
+class Writer:
+    """Under which number a connection notes its commits, and the last one that it tried."""
+
+    __slots__ = ("id", "token")
+
+    def __init__(self) -> None:
+        self.id = secrets.randbits(62)
+        self.token = 0
+
+
+class Lent:
+    """A connection of the pool while one call has it. `log` is told every statement, if given."""
+
+    __slots__ = ("_log", "_style", "cursor", "proxied")
+
+    def __init__(
+        self, proxied: PoolProxiedConnection, style: Style, log: Callable[[str], None] | None
+    ) -> None:
+        self.proxied = proxied
+        self.cursor: DBAPICursor = proxied.cursor()
+        self._style = style
+        self._log = log
+
+    @property
+    def writer(self) -> Writer:
+        """The connection's own, for as long as it lives."""
+        found: Writer | None = self.proxied.info.get("writer")
+        if found is None:
+            found = self.proxied.info["writer"] = Writer()
+        return found
+
+    def execute(self, sql: str, params: Params) -> DBAPICursor:
+        """Run a statement with `:name` parameters; its cursor is good until the next one."""
+        if not params:  # the driver then takes the text as it is
+            self._run(quote(sql, self._style))
+            return self.cursor
+        text, names = convert(sql, self._style)
+        if self._log:
+            self._log(text)
+        if names is None:
+            self.cursor.execute(text, params)
+        else:
+            self.cursor.execute(text, [params[name] for name in names])
+        return self.cursor
+
+    def run(self, statements: Iterable[str]) -> None:
+        """Run statements without parameters."""
+        for statement in statements:
+            self._run(quote(statement, self._style))
+
+    def _run(self, text: str) -> None:
+        if self._log:
+            self._log(text)
+        self.cursor.execute(text)
+
+    def execute_many(self, sql: str, rows: Iterable[Params]) -> None:
+        """Run a statement with each set of parameters."""
+        text, names = convert(sql, self._style)
+        if self._log:
+            self._log(text)
+        found = iter(rows)
+        while chunk := list(islice(found, _ROWS_AT_ONCE)):
+            if names is None:
+                self.cursor.executemany(text, chunk)
+            else:
+                self.cursor.executemany(text, [[row[name] for name in names] for row in chunk])
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        """Insert rows by the order of their columns."""
+        mark = "?" if self._style in ("named", "qmark") else "%s"
+        names = ", ".join(f'"{column}"' for column in columns)
+        marks = ", ".join([mark] * len(columns))
+        sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
+        text = quote(sql, self._style)
+        if self._log:
+            self._log(text)
+        found = iter(rows)
+        while chunk := list(islice(found, _ROWS_AT_ONCE)):
+            self.cursor.executemany(text, chunk)
+
+
+class SQLAlchemyTransaction:
+    """One transaction on a connection; see `Transaction`."""
+
+    __slots__ = ("_database", "_lent", "now")
+
+    def __init__(self, lent: Lent, database: Database, now: Callable[[], int]) -> None:
+        self._lent = lent
+        self._database = database
+        self.now = now
+
+    def one(self, sql: str, params: Params) -> Row | None:
+        row: Row | None = self._lent.execute(sql, params).fetchone()
+        return row
+
+    def all(self, sql: str, params: Params) -> Sequence[Row]:
+        rows: Sequence[Row] = self._lent.execute(sql, params).fetchall()
+        return rows
+
+    def each(self, sql: str, params: Params) -> Generator[Row]:
+        cursor = self._lent.execute(sql, params)
+        while rows := cursor.fetchmany(100):
+            yield from rows
+
+    def run(self, sql: str, params: Params) -> int:
+        return self._database.count(self._lent.execute(sql, params))
+
+    def many(self, sql: str, params: Iterable[Params]) -> None:
+        self._lent.execute_many(sql, params)
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        self._database.copy(self._lent, table, columns, rows)
+
+    def insert(self, sql: str, params: Params) -> int | None:
+        if self._database.returns:
+            row = self.one(f'{sql} RETURNING "id"', params)
+            return None if row is None else int(row[0])
+        cursor = self._lent.execute(sql, params)
+        return int(cursor.lastrowid) if cursor.rowcount > 0 else None
+
+    def script(self, sql: str) -> None:
+        self._lent.run(self._database.statements(sql))
+
+
+def quote(sql: str, style: Style) -> str:
+    """The text with names quoted as the database does it."""
+    return _NAME.sub(r"`\1`", sql) if style == "mysql" else sql
+
+
+@lru_cache(maxsize=1024)
+def convert(sql: str, style: Style) -> tuple[str, tuple[str, ...] | None]:
+    """The text with the driver's parameters in place of `:name`, and their order if it counts."""
+    if style == "named":
+        return sql, None
+    sql = quote(sql, style)
+    if style in ("pyformat", "mysql"):
+        return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%")), None
+    return _PARAMETER.sub("?", sql), tuple(_PARAMETER.findall(sql))
