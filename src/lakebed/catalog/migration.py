@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from lakebed.catalog.executors.base import Executor, Params, Row
-from lakebed.catalog.queries import fill, sql_folder
+from lakebed.catalog.queries import fill, read_sql, sql_folder
 from lakebed.errors import CatalogError, ConfigurationError, CorruptionError
 
 SCHEMA_VERSION = 1
@@ -35,21 +35,27 @@ def migrate(executor: Executor, queries: Mapping[str, str], *, allowed: bool = T
             f"release needs version {SCHEMA_VERSION}, and auto_migrate is off: open it once with "
             "auto_migrate=True"
         )
-    folder = sql_folder() / executor.dialect
     with executor.write(exclusive=True) as tx:
         version = _version(tx.all, queries)
         if version == 0:
-            tx.script(_script(executor, folder / "schema.sql"))
+            tx.script(_script(executor, "schema.sql"))
             tx.run(queries["insert_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
             return
         for number in range(version + 1, SCHEMA_VERSION + 1):
-            (script,) = folder.glob(f"migrations/{number:04}_*.sql")
-            tx.script(_script(executor, script))
+            tx.script(_script(executor, "migrations", _migration(executor, number)))
         tx.run(queries["set_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
 
 
-def _script(executor: Executor, path: Path) -> str:
-    return fill(path.read_text(), executor.dialect, executor.schema)
+def _migration(executor: Executor, number: int) -> str:
+    names = os.listdir(os.path.join(sql_folder(), executor.dialect, "migrations"))
+    (name,) = (name for name in names if name.startswith(f"{number:04}_"))
+    return name
+
+
+def _script(executor: Executor, *names: str) -> str:
+    text = read_sql(executor.dialect, *names)
+    assert text is not None
+    return fill(text, executor.dialect, executor.schema)
 
 
 def _version(fetch: _Fetch, queries: Mapping[str, str]) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 TABLES = (
     "entry",
@@ -27,8 +27,8 @@ TABLES = (
 
 _IN_CHUNK = 500  # parameters in one IN list: every database takes as many
 _ARRAY_CHUNK = 10_000
-_NOW = re.compile(r"(?<!:):now\b")
-_IN = re.compile(r"IN \(\{(\w+)\}\)")
+_NOW = r"(?<!:):now\b"
+_IN = r"IN \(\{(\w+)\}\)"
 _SERVER_NOW = (
     "coalesce(:now::bigint, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"
 )
@@ -44,11 +44,22 @@ ENTRY_COLUMNS = (
 """The columns of `EntryRow`, in its order, of `entry e` and `object o`."""
 
 
-def sql_folder() -> Path:
+def sql_folder() -> str:
     """Where `catalog_sql` lies: inside the installed package, or beside `src` in a checkout."""
-    package = Path(__file__).parent.parent
-    installed = package / "catalog_sql"
-    return installed if installed.is_dir() else package.parent.parent / "catalog_sql"
+    package = os.path.dirname(os.path.dirname(__file__))
+    installed = os.path.join(package, "catalog_sql")
+    if os.path.isdir(installed):
+        return installed
+    return os.path.join(os.path.dirname(os.path.dirname(package)), "catalog_sql")
+
+
+def read_sql(*names: str) -> str | None:
+    """The text of a file of `catalog_sql`, None if there is none."""
+    path = os.path.join(sql_folder(), *names)
+    if not os.path.isfile(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def load_queries(dialect: str, schema: str | None = None) -> dict[str, str]:
@@ -58,16 +69,15 @@ def load_queries(dialect: str, schema: str | None = None) -> dict[str, str]:
     are filled in; other braces are left to the caller.
     """
     queries = dict[str, str]()
-    for folder in (sql_folder(), sql_folder() / dialect):
+    for folder in ("", dialect):
         for name in ("queries.sql", "search.sql", "maintenance.sql"):
-            if (folder / name).is_file():
-                queries |= _parse((folder / name).read_text())
+            queries |= _parse(read_sql(folder, name) or "")
     return {name: fill(sql, dialect, schema) for name, sql in queries.items()}
 
 
 def load_spool_queries() -> dict[str, str]:
     """The queries of the spool."""
-    return _parse((sql_folder() / "spool.sql").read_text())
+    return _parse(read_sql("spool.sql") or "")
 
 
 def in_lists(
@@ -106,16 +116,16 @@ def fill(sql: str, dialect: str, schema: str | None) -> str:
         sql = sql.replace("{staged}", "pg_temp.staged").replace("{schema}", quoted(schema))
         sql = sql.replace("{schema_text}", f"'{schema}'")
         sql = sql.replace("{lock}", str(lock_number(schema)))
-        sql = _NOW.sub(_SERVER_NOW, sql)
+        sql = re.sub(_NOW, _SERVER_NOW, sql)
         # A list is one parameter, an array; the planner looks each of its values up in an index.
-        sql = _IN.sub(r"= ANY (ARRAY({\1}))", sql)
+        sql = re.sub(_IN, r"= ANY (ARRAY({\1}))", sql)
     for table in TABLES:
         name = table if schema is None else f"{quoted(schema)}.{table}"
         if dialect == "mysql" and table not in ("lakebed_meta", "staged"):
             name = f"lakebed_{table}"
         sql = sql.replace("{" + table + "}", name)
     if dialect == "mysql":
-        sql = _NOW.sub(_MYSQL_NOW, sql).replace("{table_options}", _MYSQL_TABLES)
+        sql = re.sub(_NOW, _MYSQL_NOW, sql).replace("{table_options}", _MYSQL_TABLES)
     return sql
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lakebed.catalog.executors.sqlite import Durability, SQLiteExecutor
@@ -12,6 +12,7 @@ from lakebed.catalog.protocol import Catalog
 from lakebed.catalog.sqlite import SQLiteCatalog
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import ConfigurationError, ValidationError
+from lakebed.paths import absolute
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -147,7 +148,7 @@ def refuse_unknown(given: Mapping[str, object], known: Sequence[str]) -> None:
             )
 
 
-def open_sqlite(path: Path | None, options: CatalogOptions) -> OpenedCatalog:
+def open_sqlite(path: str | os.PathLike[str] | None, options: CatalogOptions) -> OpenedCatalog:
     """The catalog in a SQLite file, or in memory if `path` is None."""
     executor = SQLiteExecutor(
         path,
@@ -163,7 +164,7 @@ def open_sqlite_mapping(given: Mapping[str, object], options: CatalogOptions) ->
     """The catalog of `{"type": "sqlite", "path": …}`, a path or a URL."""
     refuse_unknown({name: None for name in given if name != "url"}, ("path",))
     path = given.get("url")
-    if not isinstance(path, (str, Path)) or not str(path):
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise ConfigurationError("catalog.path: expected the path of the SQLite file")
     if isinstance(path, str) and path.startswith("sqlite://"):
         rest = path.removeprefix("sqlite://")
@@ -174,4 +175,4 @@ def open_sqlite_mapping(given: Mapping[str, object], options: CatalogOptions) ->
                 f"catalog: {path!r} names a host: write sqlite:///{rest} for a relative path"
             )
         path = rest[1:]
-    return open_sqlite(None if path == MEMORY else Path(path).absolute(), options)
+    return open_sqlite(None if path == MEMORY else absolute(path), options)

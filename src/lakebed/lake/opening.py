@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lakebed.catalog.executors.sqlite import Durability
@@ -28,6 +27,7 @@ from lakebed.lake.checks import check_count, check_expiry
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
 from lakebed.objects.store import ObjectStore, open_store
+from lakebed.paths import absolute
 
 DEFAULT_FOLDER = "lakebed"
 DEFAULT_INLINE_THRESHOLD = 4096
@@ -210,17 +210,18 @@ def _open_where(where: str, options: CatalogOptions) -> tuple[OpenedCatalog, _St
                 else f"lakebed.open(catalog='{scheme}://…', storage='…')"
             )
         )
-    return _open_folder(where, Path(where).expanduser().absolute(), options)
+    return _open_folder(where, absolute(os.path.expanduser(where)), options)
 
 
-def _open_folder(where: str, path: Path, options: CatalogOptions) -> tuple[OpenedCatalog, _Storage]:
+def _open_folder(where: str, path: str, options: CatalogOptions) -> tuple[OpenedCatalog, _Storage]:
     try:
-        if path.exists() and not path.is_dir():
+        exists = os.path.exists(path)
+        if exists and not os.path.isdir(path):
             raise ConfigurationError(
                 f"{where} is a file: expected a folder for the lake; for a SQLite file as the "
                 f"catalog write lakebed.open(catalog='sqlite:///{where}', storage='…')"
             )
-        names = {item.name for item in path.iterdir()} if path.exists() else set[str]()
+        names = set(os.listdir(path) if exists else ())
         if CATALOG_FILE not in names and not names <= _BEGINNINGS:
             if names <= _BEGINNINGS | {"objects", "packs"}:
                 raise ConfigurationError(
@@ -231,10 +232,11 @@ def _open_folder(where: str, path: Path, options: CatalogOptions) -> tuple[Opene
                 f"{path} is a folder that holds something else ({min(names)!r}, …) and no lake: "
                 "name an empty or a new folder"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot open the folder {path}: {error.strerror}") from error
-    return open_sqlite(path / CATALOG_FILE, options), _Storage(open_store(str(path)), _BESIDE)
+    catalog = open_sqlite(os.path.join(path, CATALOG_FILE), options)
+    return catalog, _Storage(open_store(path), _BESIDE)
 
 
 def _open_storage(storage: object) -> _Storage:
@@ -252,5 +254,5 @@ def _open_storage(storage: object) -> _Storage:
     if not isinstance(uri, str):
         raise ConfigurationError("storage: expected a path of text, not of bytes")
     if "://" not in uri:
-        uri = str(Path(uri).expanduser().absolute())
+        uri = absolute(os.path.expanduser(uri))
     return _Storage(open_store(uri, options), uri)

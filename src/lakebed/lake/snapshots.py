@@ -20,8 +20,8 @@ from lakebed.lake.stats import Statistics
 from lakebed.model import DiffRow, Entry, Moment, Report, SnapshotRow, ValueReader, VersionRow
 
 MAX_NAME_BYTES = 255
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_ID = re.compile(r"@[0-9a-f]{16}\Z")
+_CONTROL = r"[\x00-\x1f\x7f]"
+_ID = r"@[0-9a-f]{16}\Z"
 
 
 class Snapshot(Report):
@@ -222,7 +222,7 @@ class Snapshots(PresentLake):
             )
         if not name.startswith("@"):
             _check_name(name)
-        elif not _ID.match(name):
+        elif not re.match(_ID, name):
             raise ValidationError(f"{name!r} is no id of a snapshot")
         row = self._catalog.find_snapshot(name)
         if row is None:
@@ -233,7 +233,7 @@ class Snapshots(PresentLake):
 def _check_name(name: object) -> None:
     if not isinstance(name, str):
         raise ValidationError(f"name is of type {type(name).__name__}: expected str")
-    if not name or name.startswith("@") or _CONTROL.search(name):
+    if not name or name.startswith("@") or re.search(_CONTROL, name):
         raise ValidationError(
             f"name is {name!r}: expected text without control characters that does not begin with "
             "'@'"

@@ -6,11 +6,11 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from lakebed.errors import StorageError
 from lakebed.objects.store import StoredFile
+from lakebed.paths import absolute
 
 
 class LocalStore:
@@ -20,13 +20,8 @@ class LocalStore:
     entry is only ever committed after its bytes are on disk.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = str(root.expanduser().absolute())
-
-    @property
-    def root(self) -> Path:
-        """The folder, absolute."""
-        return Path(self._root)
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = absolute(os.path.expanduser(root))
 
     def uri(self, path: str) -> str:
         from urllib.parse import quote

@@ -44,7 +44,7 @@ _MERGE_BYTES = 8 << 20
 _SANE_PAGE_BYTES = 64 << 20  # a damaged frame header must not make us allocate what it claims
 _LEVEL = 6
 _TWO_HEADERS = 34  # the Thrift header of a data page takes 17 bytes or more
-_POSITION = re.compile(r"(\d{1,15})-(\d{1,8})-(\d{1,8})\Z", re.ASCII)
+_POSITION = r"(\d{1,15})-(\d{1,8})-(\d{1,8})\Z"
 
 
 class Position(NamedTuple):
@@ -61,7 +61,7 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Position:
         """The reverse of `str`; CorruptionError for any other text."""
-        match = _POSITION.match(text)
+        match = re.match(_POSITION, text, re.ASCII)
         if match is None:
             raise CorruptionError(f"{text!r} is no place in a pack")
         return cls(*map(int, match.groups()))

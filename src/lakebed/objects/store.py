@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from lakebed.errors import ConfigurationError
@@ -75,8 +74,8 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
         if separator:
             from urllib.parse import unquote
 
-            return LocalStore(Path(unquote(rest)))
-        return LocalStore(Path(uri))
+            return LocalStore(unquote(rest))
+        return LocalStore(uri)
     from lakebed.objects.remote import FsspecStore
 
     return FsspecStore(uri, options or {})

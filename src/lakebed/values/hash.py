@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from lakebed.errors import ValidationError
 
-_FORM = re.compile(r"sha256:([0-9a-f]{64})\Z")
+_FORM = r"sha256:([0-9a-f]{64})\Z"
 
 
 def digest(data: bytes) -> bytes:
@@ -17,7 +17,7 @@ def digest(data: bytes) -> bytes:
 
 def parse_content_hash(text: str, field: str) -> bytes:
     """The 32 bytes of `sha256:…`; ValidationError naming `field` for anything else."""
-    match = _FORM.match(text) if isinstance(text, str) else None
+    match = re.match(_FORM, text) if isinstance(text, str) else None
     if match is None:
         raise ValidationError(
             f"{field} is {text!r}: expected a content hash, 'sha256:' and 64 hexadecimal digits"

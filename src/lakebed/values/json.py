@@ -23,7 +23,7 @@ MAX_DEPTH = 100
 _FINITE = 1.7976931348623157e308
 _INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
 _SORTED = orjson.OPT_SORT_KEYS
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_]*\Z"
 _scan = json.JSONDecoder().raw_decode
 
 
@@ -135,7 +135,7 @@ def _encode_text(text: str, path: str) -> bytes:
 
 
 def _member(path: str, key: str) -> str:
-    if _PLAIN_NAME.match(key):
+    if re.match(_PLAIN_NAME, key):
         return f"{path}.{key}"
     return f"{path}[{json.dumps(key)}]"
 

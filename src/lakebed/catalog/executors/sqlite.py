@@ -8,7 +8,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -72,7 +71,7 @@ class SQLiteExecutor:
 
     def __init__(
         self,
-        path: Path | None,
+        path: str | os.PathLike[str] | None,
         *,
         durability: Durability = "normal",
         lock_timeout: float = 60.0,
