@@ -1,6 +1,6 @@
 """The records that pass between the layers, and those that callers see."""
 
-from __future__ import annotations
+# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime

@@ -1,6 +1,6 @@
 """What the lake asks of a catalog. Everything above works with everything that offers this."""
 
-from __future__ import annotations
+# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -100,7 +100,7 @@ class TextQuery(NamedTuple):
     words: Sequence[str]
     low: str
     high: str
-    metadata_filter: Filter | None
+    metadata_filter: "Filter | None"
     limit: int
     offset: int
 
@@ -136,7 +136,7 @@ class CatalogReads(Protocol):
         ...
 
     def page(
-        self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
+        self, low: str, high: str, limit: int, metadata_filter: "Filter | None" = None
     ) -> tuple[Sequence[EntryRow], bool]:
         """Up to `limit` entries with `low <= key < high`, by key, and whether more may follow.
 

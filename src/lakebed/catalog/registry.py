@@ -1,6 +1,6 @@
 """Which catalogs there are, and how each is named and opened."""
 
-from __future__ import annotations
+# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ _schemes |= {"mysql": "mysql", "mariadb": "mariadb", "mysql+pymysql": "mysql"}
 _schemes |= {"mariadb+pymysql": "mariadb"}
 
 
-def _installed() -> EntryPoints:
+def _installed() -> "EntryPoints":
     """What installed packages offer; the machinery that finds them is slow to load."""
     from importlib import metadata
 

@@ -6,18 +6,20 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakebed.clock import from_micros, to_micros
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.batch_reading import BatchReading
 from lakebed.lake.checks import check_count, check_key, check_prefix
-from lakebed.lake.diff import Diff, Restored
-from lakebed.lake.diff_spool import DiffSpool
 from lakebed.lake.searching import Searching
 from lakebed.lake.stats import Statistics
 from lakebed.model import DiffRow, Entry, Moment, Report, SnapshotRow, ValueReader, VersionRow
+
+if TYPE_CHECKING:
+    from lakebed.lake.diff import Diff, Restored
+    from lakebed.lake.diff_spool import DiffSpool
 
 MAX_NAME_BYTES = 255
 _CONTROL = r"[\x00-\x1f\x7f]"
@@ -152,6 +154,9 @@ class Snapshots(PresentLake):
         `a`, `b`: as for `at`; with `b` left out, now. `prefix`: only keys that begin with it. Its
         cost grows with what happened between them, not with the lake.
         """
+        from lakebed.lake.diff import Diff  # not for a first store
+        from lakebed.lake.diff_spool import DiffSpool
+
         low, high = check_prefix(prefix)
         first, first_name = self._moment(a)
         second, second_name = (None, "now") if b is None else self._moment(b)
@@ -168,6 +173,9 @@ class Snapshots(PresentLake):
         whose expiry has passed since stay away; the result counts them. Its cost grows with the
         changes. `dry_run` changes nothing, and gives the diff that would be applied.
         """
+        from lakebed.lake.diff import Restored  # not for a first store
+        from lakebed.lake.diff_spool import DiffSpool
+
         low, high = check_prefix(prefix)
         row = self._find(snapshot)
         collected: list[DiffSpool] = []

@@ -1,6 +1,6 @@
 """A value as it will be stored."""
 
-from __future__ import annotations
+# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 from collections.abc import Iterator
 from typing import IO, NamedTuple
