@@ -252,7 +252,7 @@ class TestFailures:
                 super().__init__()
                 self._db.execute("PRAGMA max_page_count = 64")
 
-        monkeypatch.setattr("lakebed.lake.batches.Spool", Full)
+        monkeypatch.setattr("lakebed.lake.batch_run.Spool", Full)
         lake.store("a", 1)
         for atomic in (True, False):
             with pytest.raises(StorageError, match="temporary"):

@@ -164,10 +164,10 @@ def test_many_processes_migrate_one_lake(tmp_path: Path) -> None:
         "UPDATE entry SET metadata = '{\"migrated\":true}' WHERE key = 'a';\n"
     )
     before = """
-import pathlib, sys, lakebed
-from lakebed.catalog import migration
+import sys, lakebed
+from lakebed.catalog import migration, queries
 migration.SCHEMA_VERSION += 1
-migration.sql_folder = lambda: pathlib.Path(sys.argv[1]) / "sql"
+queries.sql_folder = migration.sql_folder = lambda: sys.argv[1] + "/sql"
 """
     code = """
 with lakebed.open(folder + "/lake") as lake:

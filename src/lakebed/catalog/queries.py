@@ -71,8 +71,8 @@ def load_queries(dialect: str, schema: str | None = None) -> dict[str, str]:
     queries = dict[str, str]()
     for folder in ("", dialect):
         for name in ("queries.sql", "search.sql", "maintenance.sql"):
-            queries |= _parse(read_sql(folder, name) or "")
-    return {name: fill(sql, dialect, schema) for name, sql in queries.items()}
+            queries |= _parse(fill(read_sql(folder, name) or "", dialect, schema))
+    return queries
 
 
 def load_spool_queries() -> dict[str, str]:
