@@ -1,6 +1,6 @@
 """Opening a lake: which catalog and storage, and what its clients must agree on."""
 
-from __future__ import annotations
+# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 import os
 from collections.abc import Mapping

@@ -7,18 +7,17 @@ it is decompressed. Reading therefore needs neither the footer nor pyarrow: a ra
 Any Parquet reader can query the file. Measurements: docs/design/packs.md.
 """
 
-from __future__ import annotations
+# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 import re
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.values.encoded import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     import pyarrow as pa
 
 MAX_VALUE_BYTES = 4 << 20
@@ -59,7 +58,7 @@ class Position(NamedTuple):
         return f"{self.offset}-{self.length}-{self.start}"
 
     @classmethod
-    def parse(cls, text: str) -> Position:
+    def parse(cls, text: str) -> "Position":
         """The reverse of `str`; CorruptionError for any other text."""
         match = re.match(_POSITION, text, re.ASCII)
         if match is None:
@@ -217,7 +216,7 @@ def _write_parquet(pages: Sequence[_Page], sink: BinaryIO) -> list[tuple[int, in
     ]
 
 
-def _body(chunk: pa.parquet.ColumnChunkMetaData, raw_bytes: int) -> tuple[int, int]:
+def _body(chunk: "pa.parquet.ColumnChunkMetaData", raw_bytes: int) -> tuple[int, int]:
     """Offset and length of a chunk's one page behind its header, whose length is what the chunk
     takes beyond its values."""
     header = chunk.total_uncompressed_size - raw_bytes

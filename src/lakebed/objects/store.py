@@ -1,6 +1,6 @@
 """What the lake asks of a storage, and how to open one."""
 
-from __future__ import annotations
+# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
