@@ -11,7 +11,7 @@ from typing import Any
 
 import lakebed
 from tests.benchmarks.documents import documents
-from tests.benchmarks.peers import RawSQLite
+from tests.benchmarks.peers import BareStatements, RawSQLite
 from tests.benchmarks.runner import OURS, Contest, Room, Round, benchmark
 
 _Pairs = list[tuple[str, Any]]
@@ -52,10 +52,16 @@ def processes(room: Room) -> Iterator[Contest]:
     each = room.count(1000)
     lakebed.open(room.folder / "lake").close()
     RawSQLite(room.folder / "raw.db").close()
+    BareStatements(room.folder / "bare").close()
     ours, raw = Crew(_put_lake, room.folder / "lake"), Crew(_put_raw, room.folder / "raw.db")
+    bare = Crew(_put_bare, room.folder / "bare")
     yield Contest(
         "four processes store 470-byte documents",
-        {OURS: ours.round(each), "raw upsert": raw.round(each)},
+        {
+            OURS: ours.round(each),
+            "raw upsert": raw.round(each),
+            "bare statements": bare.round(each),
+        },
         {"raw upsert": 0.5},
         operations=4 * each,
         rounds=ROUNDS,
@@ -63,6 +69,7 @@ def processes(room: Room) -> Iterator[Contest]:
     )
     ours.dismiss()
     raw.dismiss()
+    bare.dismiss()
 
 
 def _threaded(puts: list[Callable[[str, Any], object]], each: int) -> Round:
@@ -141,6 +148,10 @@ def _serve(put: Callable[[str, Any], object], pipe: Any, start: Any) -> None:
 def _put_lake(place: Path, pipe: Any, start: Any) -> None:
     with lakebed.open(place) as lake:
         _serve(lake.store, pipe, start)
+
+
+def _put_bare(place: Path, pipe: Any, start: Any) -> None:
+    _serve(BareStatements(place).set, pipe, start)
 
 
 def _put_raw(place: Path, pipe: Any, start: Any) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import diskcache
 from langgraph.store.sqlite import SqliteStore
+
+import lakebed
+from lakebed.catalog.executors import sqlite as executor
+from lakebed.catalog.queries import load_queries
 
 RAW_TABLE = 'CREATE TABLE IF NOT EXISTS kv ("key" TEXT PRIMARY KEY, "value" TEXT NOT NULL)'
 RAW_UPSERT = "INSERT INTO kv VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -37,6 +43,62 @@ class RawSQLite:
 
     def get(self, key: str) -> Any:
         return json.loads(self.db.execute(RAW_SELECT, (key,)).fetchone()[0])
+
+    def close(self) -> None:
+        self.db.close()
+
+
+class BareStatements:
+    """The statements of a store of a new document, on a catalog of ours, through sqlite3 alone.
+
+    What is left when all Python of ours is taken away: no checks, no canonical JSON, no other case
+    than this one. No store over these tables can be faster.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        lakebed.open(folder).close()
+        self.db = sqlite3.connect(
+            folder / "catalog.db", isolation_level=None, timeout=60.0, check_same_thread=False
+        )
+        for setting in (
+            f"cache_size = -{executor.CACHE_KIB}",
+            "synchronous = NORMAL",
+            f"wal_autocheckpoint = {executor.CHECKPOINT_PAGES}",
+            "foreign_keys = ON",
+            "secure_delete = ON",
+        ):
+            self.db.execute(f"PRAGMA {setting}")
+        queries = load_queries("sqlite")
+        self._steps = [
+            queries[name] for name in ("lock_entry", "insert_object", "create_entry", "set_meta")
+        ]
+        self._mutex = threading.Lock()
+
+    def set(self, key: str, value: Any) -> None:
+        lock_entry, insert_object, create_entry, set_meta = self._steps
+        data = json.dumps(value).encode()
+        row = {
+            "key": key,
+            "content_hash": hashlib.sha256(data).digest(),
+            "format": "json",
+            "byte_size": len(data),
+            "inline_value": data,
+            "uri": None,
+            "pack_id": None,
+            "position": None,
+            "metadata": "{}",
+            "expires_at": None,
+            "created_at": 0,
+            "now": 0,
+            "name": "version",
+        }
+        with self._mutex:
+            cursor = self.db.execute("BEGIN IMMEDIATE")
+            row["version"] = row["value"] = cursor.execute(lock_entry, row).fetchone()[0] + 1
+            row["object_id"] = cursor.execute(insert_object, row).lastrowid
+            cursor.execute(create_entry, row)
+            cursor.execute(set_meta, row)
+            cursor.execute("COMMIT")
 
     def close(self) -> None:
         self.db.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import lakebed
 from tests.benchmarks.documents import documents
-from tests.benchmarks.peers import DiskCache, LangGraph, RawSQLite
+from tests.benchmarks.peers import BareStatements, DiskCache, LangGraph, RawSQLite
 from tests.benchmarks.runner import OURS, Contest, Room, Round, benchmark
 
 ROUNDS = 11
@@ -18,6 +18,7 @@ def store(room: Room) -> Iterator[Contest]:
     """Fresh keys, fresh contents."""
     lake, raw = lakebed.open(room.folder / "lake"), RawSQLite(room.folder / "raw.db")
     cache, graph = DiskCache(room.folder / "cache"), LangGraph(room.folder / "graph.db")
+    bare = BareStatements(room.folder / "bare")
     operations = room.count(2000)
     yield Contest(
         "store of a 470-byte document",
@@ -26,6 +27,7 @@ def store(room: Room) -> Iterator[Contest]:
             {
                 OURS: lake.store,
                 "raw upsert": raw.set,
+                "bare statements": bare.set,
                 "diskcache": cache.set,
                 "LangGraph": graph.set,
             },
@@ -34,7 +36,7 @@ def store(room: Room) -> Iterator[Contest]:
         operations=operations,
         rounds=ROUNDS,
     )
-    for contender in (lake, raw, cache, graph):
+    for contender in (lake, raw, bare, cache, graph):
         contender.close()
 
 

@@ -246,7 +246,11 @@ WRONG = [
     ({"storge": "a", "backend": "duckdb"}, "storge", "unknown key: did you mean 'storage'?"),
     ({"catalog": {"type": "sqlite", "pth": "a"}}, "catalog.pth", "did you mean 'path'?"),
     ({"catalog": {"type": "sqlit"}}, "catalog.type", "is 'sqlit': did you mean 'sqlite'?"),
-    ({"catalog": {"path": "a"}}, "catalog.type", "is missing: expected one of mariadb, mysql, postgres"),
+    (
+        {"catalog": {"path": "a"}},
+        "catalog.type",
+        "is missing: expected one of mariadb, mysql, postgres",
+    ),
     ({"catalog": "postgress"}, "catalog", "did you mean 'postgres'?"),
     ({"catalog": 7}, "catalog", "expected a word such as postgres, a URL, or a mapping"),
     ({"catalog": "sqlite://host/x"}, "catalog", "three slashes"),
