@@ -16,8 +16,8 @@ import lakebed.ltm.registry as backends
 
 PROJECT = Path(__file__).parents[1]
 
-# `make test` runs the whole conformance suite on SQLite and Postgres 18 and every tenth test of it
-# on these, which keeps it within twenty minutes on two cores; `make soak` runs all of it everywhere.
+# `make test` runs the whole conformance suite on SQLite and Postgres 18, and every tenth test of it
+# on these, which keeps it within twenty minutes on two cores; `make soak` runs all of it.
 SAMPLED = ("TestPostgres15", "TestPgBouncer", "TestPostgres", "TestMariaDB", "TestS3")
 SHARE = 10
 

@@ -7,6 +7,7 @@ that started them.
 from __future__ import annotations
 
 import ctypes
+import http.client
 import os
 import secrets
 import shutil
@@ -17,9 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
@@ -392,9 +392,10 @@ class S3Server:
     def create_bucket(self) -> str:
         """A new bucket; its name."""
         name = f"t-{secrets.token_hex(6)}"
-        urllib.request.urlopen(
-            urllib.request.Request(f"{self.endpoint_url}/{name}", method="PUT"), timeout=30
-        ).close()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with closing(connection):
+            connection.request("PUT", f"/{name}")
+            assert connection.getresponse().status == 200
         return name
 
     def storage(self, uri: str) -> dict[str, object]:
