@@ -30,6 +30,16 @@ class EntryRow(NamedTuple):
     uri: str | None
     position: str | None
 
+    def hash_text(self) -> str:
+        """The content hash as it is shown: `sha256:` and 64 hexadecimal digits."""
+        return f"sha256:{self.content_hash.hex()}"
+
+    def metadata_dict(self) -> dict[str, Any]:
+        """The metadata, decoded anew."""
+        text = self.metadata
+        metadata: dict[str, Any] = {} if text == "{}" else decode_text(text)
+        return metadata
+
 
 ContentId = tuple[bytes, str]
 """What makes a content: the hash of its bytes, and the format that says what they mean. The text
@@ -310,7 +320,7 @@ class Entry(Record):
 
     @property
     def content_hash(self) -> str:
-        return f"sha256:{self._row.content_hash.hex()}"
+        return self._row.hash_text()
 
     @property
     def format(self) -> str:
@@ -330,9 +340,7 @@ class Entry(Record):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        text = self._row.metadata
-        metadata: dict[str, Any] = {} if text == "{}" else decode_text(text)
-        return metadata
+        return self._row.metadata_dict()
 
     @property
     def expires_at(self) -> datetime | None:

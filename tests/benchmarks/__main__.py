@@ -25,6 +25,7 @@ MODULES = (
     "snapshots",
     "postgres",
     "sqlalchemy_sqlite",
+    "ltm",
 )
 
 

@@ -24,7 +24,11 @@ def ltm_single(room: Room) -> Iterator[Contest]:
     yield _contest("store", count, _puts(memory.store, rounds), _puts(other.store, rounds))
     keys = [key for pairs in rounds[:3] for key, _ in pairs]
     yield _contest("retrieve", len(keys), _gets(memory.retrieve, keys), _gets(lake.retrieve, keys))
-    yield _contest("delete", count, _gets(memory.delete, keys), _gets(other.delete, keys))
+    yield _contest(
+        "delete of an absent key",
+        len(keys),
+        *(_gets(each.delete, [f"no {key}" for key in keys]) for each in (memory, other)),
+    )
     memory.close()
     other.close()
 

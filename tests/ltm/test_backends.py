@@ -237,7 +237,7 @@ def test_a_service_that_asks_to_slow_down(monkeypatch: pytest.MonkeyPatch) -> No
         raise RateLimitedError("slow down", retry_after=2.5)
 
     with SQLiteBackend(":memory:") as memory:
-        monkeypatch.setattr(lakebed.Lake, "entry", limited)
+        monkeypatch.setattr(lakebed.Lake, "read_entry", limited)
         assert memory.retrieve("k") == {
             "success": False,
             "error": "slow down",

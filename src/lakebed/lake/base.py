@@ -36,7 +36,7 @@ class LakeBase:
     def _decode(self, row: EntryRow, data: bytes) -> Any:
         if digest(data) != row.content_hash:
             raise CorruptionError(
-                f"the content of {row.key!r} (sha256:{row.content_hash.hex()}) is damaged: "
+                f"the content of {row.key!r} ({row.hash_text()}) is damaged: "
                 f"{len(data)} bytes at {self.full_uri(row) or 'the catalog'} have another hash"
             )
         return decode_value(row.format, data)
@@ -67,7 +67,7 @@ class LakeBase:
         except FileNotFoundError:
             pass  # told below, as for a place that did not move
         raise CorruptionError(
-            f"the content of {row.key!r} (sha256:{row.content_hash.hex()}) is missing: "
+            f"the content of {row.key!r} ({row.hash_text()}) is missing: "
             f"no file at {self.full_uri(row)}"
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 from lakebed.errors import LakebedError, NotFoundError
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_key
-from lakebed.model import Entry, EntryRow, ValueReader
+from lakebed.model import EntryRow
 
 
 class BatchReading(LakeBase):
@@ -40,14 +40,17 @@ class BatchReading(LakeBase):
                 errors[key] = value
             else:
                 values[key] = value
-        return Retrieved(values, missing, errors, rows, self)
+        return Retrieved(values, missing, errors, rows)
 
 
 _MISSING = object()
 
 
 class Retrieved(Mapping[str, Any]):
-    """Values by key; `missing` has the keys that are not there, `errors` what could not be read."""
+    """Values by key; `missing` has the keys that are not there, `errors` what could not be read.
+
+    `rows`: the rows that were read with the values, by key, for faces over a lake.
+    """
 
     def __init__(
         self,
@@ -55,19 +58,11 @@ class Retrieved(Mapping[str, Any]):
         missing: Sequence[str],
         errors: Mapping[str, LakebedError],
         rows: Mapping[str, EntryRow],
-        lake: ValueReader,
     ) -> None:
         self._values = values
-        self._rows = rows
-        self._lake = lake
+        self.rows = rows
         self.missing = missing
         self.errors = errors
-
-    def entry(self, key: str) -> Entry:
-        """The entry of a key that was found, as it was read with the values."""
-        if key not in self._values:
-            raise NotFoundError(f"no entry with the key {key!r}")
-        return Entry(self._rows[key], self._lake)
 
     def __getitem__(self, key: str) -> Any:
         if key in self.errors:

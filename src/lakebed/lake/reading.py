@@ -36,20 +36,27 @@ class Reading(LakeBase):
         """
         if as_ is not None:
             check_library(as_)
-        row = self._catalog.get(check_key(key))
-        if row is not None:
-            try:
-                value = self.read_value(row)
-            except NotFoundError:
-                # Replaced or deleted, and collected, between the two reads: what is there now?
-                row = self._catalog.get(key)
-                if row is not None:
-                    value = self.read_value(row)
-            if row is not None:
-                return value if as_ is None else convert(value, as_)
+        found = self.read_entry(key)
+        if found is not None:
+            return found[1] if as_ is None else convert(found[1], as_)
         if default is MISSING:
             raise NotFoundError(f"no entry with the key {key!r}")
         return default
+
+    def read_entry(self, key: str) -> tuple[EntryRow, Any] | None:
+        """The row of a key and its value, which belong together; None if the key is not there.
+
+        For faces over a lake. Raises as `retrieve` does.
+        """
+        row = self._catalog.get(check_key(key))
+        if row is None:
+            return None
+        try:
+            return row, self.read_value(row)
+        except NotFoundError:
+            # Replaced or deleted, and collected, between the two reads: what is there now?
+            row = self._catalog.get(key)
+            return None if row is None else (row, self.read_value(row))
 
     def entry(self, key: str) -> Entry | None:
         """The entry of a key: its metadata, hash, place, times and value; None if not there."""

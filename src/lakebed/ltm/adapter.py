@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from lakebed.errors import CatalogError, LakebedError, NotFoundError
+from lakebed.errors import CatalogError, LakebedError
 from lakebed.lake.lake import Lake
 from lakebed.ltm.expiry import Expiring, expiry
 from lakebed.ltm.results import Result, explain, failure, found, not_found, reported, stored
@@ -68,14 +68,8 @@ class LTMBackend:
 
         A key that is not there is a success with `found` False and `default` as its value.
         """
-        entry = self.lake.entry(key)
-        if entry is None:
-            return not_found(default)
-        try:
-            return found(entry, entry.value)
-        except NotFoundError:  # replaced and collected since: what is there now?
-            entry = self.lake.entry(key)
-            return not_found(default) if entry is None else found(entry, entry.value)
+        read = self.lake.read_entry(key)
+        return not_found(default) if read is None else found(*read)
 
     @reported
     def delete(self, key: str) -> Result:
@@ -131,8 +125,9 @@ class LTMBackend:
         failed, for all the others that it gives.
         """
         read = self.lake.retrieve_batch(keys)
+        rows = read.rows
         entries: dict[str, Result | None] = {
-            key: found(read.entry(key), value) for key, value in read.items()
+            key: found(rows[key], value) for key, value in read.items()
         }
         entries |= dict.fromkeys(read.missing)
         entries |= {key: failure(error) for key, error in read.errors.items()}

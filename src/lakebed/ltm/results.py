@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lakebed.errors import LakebedError, RateLimitedError
-from lakebed.model import Entry, StoredEntry
+from lakebed.model import EntryRow, StoredEntry
 
 Result = dict[str, Any]
 P = ParamSpec("P")
@@ -62,15 +62,15 @@ def stored(entry: StoredEntry) -> Result:
     return result
 
 
-def found(entry: Entry, value: object) -> Result:
+def found(row: EntryRow, value: object) -> Result:
     """An entry that was read."""
     return {
         "success": True,
         "value": value,
         "found": True,
-        "metadata": entry.metadata,
-        "content_hash": entry.content_hash,
-        "inlined": entry.inlined,
+        "metadata": row.metadata_dict(),
+        "content_hash": row.hash_text(),
+        "inlined": row.inline_value is not None,
     }
 
 

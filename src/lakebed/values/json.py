@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -24,7 +25,7 @@ _FINITE = 1.7976931348623157e308
 _INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
 _SORTED = orjson.OPT_SORT_KEYS
 _PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_]*\Z"
-_scan = json.JSONDecoder().raw_decode
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 class _NeedsCare(Exception):
@@ -165,14 +166,15 @@ def decode_text(text: str) -> Any:
     """The value of canonical text. Raises CorruptionError if it is not JSON."""
     try:
         try:
-            value, end = _scan(text)
+            value, end = _scan(text, 0)
         except ValueError as error:
             if isinstance(error, json.JSONDecodeError):
                 raise
             # An integer past the interpreter's limit on digits; Decimal has none.
             value, end = json.JSONDecoder(parse_int=_parse_long).raw_decode(text)
-    except (ValueError, RecursionError) as error:
-        raise CorruptionError(f"stored bytes are not valid JSON: {error}") from None
+    except (ValueError, RecursionError, StopIteration) as error:
+        reason = "no value" if isinstance(error, StopIteration) else error
+        raise CorruptionError(f"stored bytes are not valid JSON: {reason}") from None
     if end != len(text):
         raise CorruptionError("stored bytes are not valid JSON: there is more after the value")
     return value
