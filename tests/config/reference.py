@@ -15,8 +15,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from lakebed.config.catalogs import CATALOGS, SecretsSettings
+from lakebed.config.catalogs import CATALOGS
 from lakebed.config.models import BACKENDS, Settings, StorageSettings
+from lakebed.config.secrets import SOURCES, source_model
+from lakebed.config.secrets.base import Secrets
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "configuration.md"
 _BEGIN, _END = "<!-- generated: reference -->", "<!-- end of what is generated -->"
@@ -32,8 +34,10 @@ def reference() -> str:
     for name, model in CATALOGS.items():
         parts += [f"### `catalog`, `type: {name}`", _words(model), _table(model, {"type"})]
     parts += ["### `storage`", _words(StorageSettings), _table(StorageSettings, set())]
-    parts += ["### `secrets`, `credentials`", _words(SecretsSettings)]
-    parts += [_table(SecretsSettings, set())]
+    for name in SOURCES:
+        source = source_model(name)
+        parts += [f"### `secrets`, `credentials`, `source: {name}`", _words(source)]
+        parts += [_table(source, {"source"})]
     return "\n\n".join(parts)
 
 
@@ -69,7 +73,7 @@ def _type_words(kind: Any) -> list[str]:
     if kind is SecretStr:
         return ["text, masked"]
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return ["mapping"] if kind is SecretsSettings else ["short form, mapping"]
+        return ["mapping"] if issubclass(kind, Secrets) else ["short form, mapping"]
     return [_WORDS[kind]]
 
 

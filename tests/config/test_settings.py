@@ -195,12 +195,13 @@ def test_lazy_goes_to_servers_alone() -> None:
 def test_settings_have_every_option_of_a_catalog() -> None:
     from lakebed.catalog import postgres_opening, sqlalchemy
 
-    for opener, model in (
-        (postgres_opening, CATALOGS["postgres"]),
-        (sqlalchemy, CATALOGS["sqlalchemy"]),
+    # `login` is what `credentials` and `iam` come to.
+    for opener, model, ours in (
+        (postgres_opening, CATALOGS["postgres"], {"lazy", "login"}),
+        (sqlalchemy, CATALOGS["sqlalchemy"], {"lazy"}),
     ):
         fields = {field.alias or name for name, field in model.model_fields.items()}
-        assert set(opener._KNOWN) - fields == {"lazy"}
+        assert set(opener._KNOWN) - fields == ours
 
 
 def test_catalogs_from_outside(folder: Path) -> None:
@@ -219,6 +220,13 @@ def test_catalogs_from_outside(folder: Path) -> None:
     assert seen == [{}, {"token": "CANARY", "size": 3}, {"url": "mine://u:CANARY@h"}]
 
 
+def logs_in(settings: dict[str, Any]) -> dict[str, str]:
+    """What a new connection would log in with."""
+    catalog: Any = opened_with(settings)["catalog"]
+    login: dict[str, str] = catalog["login"]()
+    return login
+
+
 def test_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"backend": "postgres", "host": "h"}
     settings["credentials"] = {"source": "env", "prefix": "PGX_"}
@@ -227,8 +235,13 @@ def test_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setenv("PGX_USER", "ada")
     monkeypatch.setenv("PGX_password", "%40:/@#")
-    assert "user='ada' password='%40:/@#'" in str(opened_with(settings))
-    assert refused(settings | {"user": "x"}).paths == ["user"]
+    assert logs_in(settings) == {"user": "ada", "password": "%40:/@#"}
+    monkeypatch.setenv("PGX_password", "changed")
+    assert logs_in(settings) == {"user": "ada", "password": "changed"}
+    assert logs_in(settings | {"user": "x"}) == {"user": "x", "password": "changed"}
+    assert refused(settings | {"password": "x"}).paths == ["password"]
+    monkeypatch.delenv("PGX_password")
+    assert refused({"settings": {"ltm": settings}}).paths == ["settings.ltm.credentials"]
 
 
 def test_types_that_text_may_stand_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +281,7 @@ WRONG = [
     ({"durability": "high"}, "durability", "'high' is unknown: expected 'normal' or 'full'"),
     ({"backend": "sqlite", "path": 12}, "path", "expected text, got a whole number: put it in"),
     ({"backend": "postgres", "host": "h", "port": 70000}, "port", "expected 65535 or less"),
-    ({"secrets": {"source": "gpc"}}, "secrets.source", "'gpc' is unknown: expected 'env'"),
+    ({"secrets": {"source": "gpc"}}, "secrets.source", "is 'gpc': did you mean 'gcp'?"),
     ({"secrets": "env"}, "secrets", "expected a mapping, got text"),
     # misplaced
     ({"pool_size": 5}, "pool_size", "is an option of the catalog: write it under catalog"),

@@ -13,6 +13,7 @@ from lakebed.errors import ConfigurationError
 
 _KNOWN = (
     "connection_string",
+    "login",
     "schema",
     "min_size",
     "max_size",
@@ -29,11 +30,13 @@ _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
 def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
     """The catalog of `{"type": "postgres", "connection_string": …}`; all others are optional:
 
-    `schema` ("lakebed"): holds the tables of one lake. `min_size` (1), `max_size` (10): connections
-    of the pool. `timeout` (30): seconds to wait for a connection, and to repeat what a lost one
-    made fail; `statement_timeout` (300): for the answer to one statement. `auto_migrate` (true):
-    create and migrate the tables. `lazy` (false): no connection before the first call. `pgbouncer`
-    (false): PgBouncer in transaction mode is in between.
+    `login`: a function that gives `user` and `password` of each new connection, for those that
+    change; they win over the address. `schema` ("lakebed"): holds the tables of one lake.
+    `min_size` (1), `max_size` (10): connections of the pool. `timeout` (30): seconds to wait for a
+    connection, and to repeat what a lost one made fail; `statement_timeout` (300): for the answer
+    to one statement. `auto_migrate` (true): create and migrate the tables. `lazy` (false): no
+    connection before the first call. `pgbouncer` (false): PgBouncer in transaction mode is in
+    between.
     """
     require_driver()
     refuse_unknown({name: None for name in given if name != "url"}, _KNOWN)
@@ -52,8 +55,12 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
     most = _number(given, "max_size", max(10, least), least=1)
     if most < least:
         raise ConfigurationError(f"catalog.max_size is {most}: expected min_size ({least}) or more")
+    login = given.get("login")
+    if login is not None and not callable(login):
+        raise ConfigurationError("catalog.login: expected a function")
     executor = PostgresExecutor(
         _checked(conninfo),
+        login=login,
         schema=schema,
         min_size=least,
         max_size=most,

@@ -20,7 +20,6 @@ from lakebed.config.fields import (
     Count,
     LocalPath,
     Model,
-    Port,
     Positive,
     Raw,
     Seconds,
@@ -28,33 +27,17 @@ from lakebed.config.fields import (
     Text,
     YesNo,
     expand_path,
+    one_name,
     or_text,
     wrong,
 )
 from lakebed.config.masking import guard, reveal
-from lakebed.config.postgres import (
-    add_login,
-    address_from_environment,
-    connection_string,
-)
 from lakebed.config.problems import quoted, suggestion
-from lakebed.config.secrets import create_secrets_backend
-from lakebed.errors import ConfigurationError
+from lakebed.config.providers.options import ServerOptions
 
 DEFAULT_FILE = "lakebed.db"
 OUTSIDE = "outside"
 _SQLITE = "sqlite://"
-
-
-class SecretsSettings(Model):
-    """Where secrets come from."""
-
-    source: Literal["env"] = Field(default="env", description="`env`: environment variables.")
-    prefix: str = Field(
-        default="",
-        description="Stands before each name: with `POSTGRES_`, `password` is "
-        "POSTGRES_password or POSTGRES_PASSWORD.",
-    )
 
 
 class SQLiteOptions(Model):
@@ -78,21 +61,9 @@ class SQLiteOptions(Model):
         return {"type": "sqlite", "path": self.path}
 
 
-class PostgresOptions(Model):
-    """A Postgres database. Without an address it comes from `DATABASE_URL`, or from
-    `POSTGRES_HOST`, `POSTGRES_PORT`, `POSTGRES_USER`, `POSTGRES_PASSWORD` and `POSTGRES_DB`."""
+class PostgresOptions(ServerOptions):
+    """A Postgres database."""
 
-    connection_string: Secret | None = Field(
-        None, description="A URL (`postgresql://…`) or libpq's `host=… dbname=…`. Also as `url`."
-    )
-    host: Text | None = Field(None, description="Name, address, or folder of the socket.")
-    port: Port | None = Field(None, description="5432 if left out.")
-    user: Text | None = None
-    password: Secret | None = Field(None, description="Any characters, as they are.")
-    database: Text | None = None
-    credentials: SecretsSettings | None = Field(
-        None, description="Where the secrets `user` and `password` come from."
-    )
     schema_: Text = Field("lakebed", alias="schema", description="Holds the tables of one lake.")
     min_size: Count = Field(1, description="Connections that the pool keeps.")
     max_size: Positive | None = Field(
@@ -105,39 +76,13 @@ class PostgresOptions(Model):
     auto_migrate: YesNo = Field(True, description="Create and migrate the tables.")
     pgbouncer: YesNo = Field(False, description="PgBouncer, in transaction mode, is in between.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _address(cls, raw: Raw) -> Raw:
-        raw = one_name(raw, "connection_string", "url")
-        raw = _with_credentials(raw)
-        parts = [name for name in ("host", "port", "database") if raw.get(name) is not None]
-        if raw.get("connection_string") is not None:
-            if parts:
-                raise wrong("is given beside connection_string: expected one of them", parts[0])
-            return raw
-        if raw.get("host") is not None:
-            return raw
-        found = address_from_environment()
-        if found is None:
-            raise wrong(
-                "no address: give connection_string or host, or set DATABASE_URL "
-                "(postgresql://…) or POSTGRES_HOST"
-            )
-        return found | {name: value for name, value in raw.items() if value is not None}
-
     def as_catalog(self) -> dict[str, object]:
         """The catalog as `lakebed.open` takes it."""
-        password = self.password.get_secret_value() if self.password else None
-        login = {"user": self.user, "password": password}
-        if self.connection_string is None:
-            server = {"host": self.host, "port": self.port, "database": self.database}
-            whole = connection_string({**server, **login})
-        else:
-            whole = add_login(self.connection_string.get_secret_value(), login)
-        limits = {} if self.max_size is None else {"max_size": self.max_size}
-        return limits | {
+        login = self.login()
+        more = {"max_size": self.max_size, "login": login}
+        return {name: value for name, value in more.items() if value is not None} | {
             "type": "postgres",
-            "connection_string": whole,
+            "connection_string": self.address(),
             "schema": self.schema_,
             "min_size": self.min_size,
             "timeout": self.timeout,
@@ -278,15 +223,6 @@ Catalog = Annotated[
 ]
 
 
-def one_name(raw: Raw, name: str, *synonyms: str) -> Raw:
-    """The settings with synonyms under one name; two of them at once are an error."""
-    given = [synonym for synonym in (name, *synonyms) if raw.get(synonym) is not None]
-    if len(given) > 1:
-        raise wrong(f"is given beside {given[0]}: expected one of them", given[1])
-    rest = {key: value for key, value in raw.items() if key not in synonyms}
-    return rest | {name: raw[given[0]]} if given else rest
-
-
 def sqlite_path(url: str) -> str:
     """The path in `sqlite:///path`."""
     rest = url.removeprefix(_SQLITE)
@@ -295,19 +231,3 @@ def sqlite_path(url: str) -> str:
     if not rest.startswith("/"):
         raise wrong("sqlite:// names a host: write sqlite:///path, three slashes")
     return rest[1:]
-
-
-def _with_credentials(raw: Raw) -> Raw:
-    credentials = raw.get("credentials")
-    if not isinstance(credentials, Mapping):
-        return raw
-    for name in ("user", "password"):
-        if raw.get(name) is not None:
-            raise wrong("is given beside credentials: expected one of them", name)
-    settings = SecretsSettings.model_validate(credentials)
-    try:
-        source = create_secrets_backend(settings.source, prefix=settings.prefix)
-        raw = {name: value for name, value in raw.items() if name != "credentials"}
-        return raw | {name: source.get(name) for name in ("user", "password")}
-    except ConfigurationError as error:
-        raise wrong(str(error)) from None

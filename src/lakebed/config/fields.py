@@ -113,3 +113,12 @@ YesNo = Annotated[bool, BeforeValidator(_truth), _REFERENCE]
 
 Raw = dict[str, Any]
 """The settings of a model before they are validated."""
+
+
+def one_name(raw: Raw, name: str, *synonyms: str) -> Raw:
+    """The settings with synonyms under one name; two of them at once are an error."""
+    given = [synonym for synonym in (name, *synonyms) if raw.get(synonym) is not None]
+    if len(given) > 1:
+        raise wrong(f"is given beside {given[0]}: expected one of them", given[1])
+    rest = {key: value for key, value in raw.items() if key not in synonyms}
+    return rest | {name: raw[given[0]]} if given else rest

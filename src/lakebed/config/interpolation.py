@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakebed.config.problems import Path, dotted
-from lakebed.config.secrets import SecretsBackend
 from lakebed.errors import ConfigurationError, LakebedError
+
+if TYPE_CHECKING:
+    from lakebed.config.secrets import SecretsBackend
 
 Fail = Callable[[Path, str], Exception]
 """Makes the error of one setting."""

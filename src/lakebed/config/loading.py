@@ -15,7 +15,7 @@ from lakebed.config.masking import mask_address
 from lakebed.config.models import BACKENDS, AutoSettings, Settings
 from lakebed.config.postgres import address_from_environment
 from lakebed.config.problems import Path, closest, kind, suggestion
-from lakebed.config.secrets import SecretsBackend, create_secrets_backend
+from lakebed.config.secrets import SecretsBackend
 from lakebed.config.validation import validate_secrets, validate_settings
 
 Where = str | os.PathLike[str] | Mapping[str, object]
@@ -66,10 +66,9 @@ def read(where: Where) -> Section:
     @cache
     def source() -> SecretsBackend:
         plain = Interpolation(os.environ, None, document.error)
-        settings = validate_secrets(
+        return validate_secrets(
             document, {} if raw_secrets is None else plain.expand(raw_secrets, (*at, "secrets")), at
         )
-        return create_secrets_backend(settings.source, prefix=settings.prefix)
 
     interpolation = Interpolation(os.environ, source, document.error)
     raw = interpolation.expand(section, at)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SecretStr
 
 MASK = "***"
-_ADDRESSES = ("connection_string", "url")
+ADDRESSES = ("connection_string", "url")
 # Options of filesystems that are no secrets; every other text is masked.
 _PLAIN_OPTIONS = {
     "access",
@@ -74,7 +74,7 @@ def mask(value: object, name: str = "") -> object:
     """Plain data of settings, with masks for passwords, keys and tokens."""
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
-        return mask_address(text) if name in _ADDRESSES else MASK
+        return mask_address(text) if name in ADDRESSES else MASK
     if isinstance(value, Mapping):
         return {key: mask(item, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

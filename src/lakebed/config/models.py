@@ -15,12 +15,10 @@ from lakebed.config.catalogs import (
     DEFAULT_FILE,
     Catalog,
     PostgresOptions,
-    SecretsSettings,
     SQLAlchemyOptions,
     SQLiteCatalog,
     SQLiteOptions,
     long_form,
-    one_name,
     sqlite_path,
 )
 from lakebed.config.fields import (
@@ -31,10 +29,13 @@ from lakebed.config.fields import (
     Raw,
     Seconds,
     YesNo,
+    one_name,
     or_text,
     wrong,
 )
 from lakebed.config.masking import Options, guard, mask, reveal, without
+from lakebed.config.secrets.env import EnvSecrets
+from lakebed.config.secrets.settings import SecretsSettings
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
 
 
@@ -128,7 +129,7 @@ class Settings(Model):
         "catalog is a server.",
     )
     secrets: SecretsSettings = Field(
-        default_factory=lambda: SecretsSettings(),
+        default_factory=lambda: EnvSecrets(),
         description="Where `{{ secrets.name }}` is looked up.",
     )
 

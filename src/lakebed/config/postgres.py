@@ -45,14 +45,28 @@ def connection_string(parts: Mapping[str, object]) -> str:
     )
 
 
-def add_login(address: str, login: Mapping[str, str | None]) -> str:
-    """A connection string or URL with a user and a password, which win over those in it."""
-    given = {name: value for name, value in login.items() if value is not None}
+def add_words(address: str, words: Mapping[str, str | None]) -> str:
+    """A connection string or URL with more parameters, which win over those in it."""
+    given = {name: value for name, value in words.items() if value is not None}
     if not given:
         return address
     if native_url(address) is None:
         return f"{address} {connection_string(given)}"
     return f"{address}{'&' if '?' in address else '?'}{urlencode(given, quote_via=quote)}"
+
+
+def words_of(address: str) -> dict[str, str]:
+    """The parameters in a connection string or URL by libpq's names; none if libpq cannot read it,
+    or is not installed: opening the catalog tells."""
+    try:
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        return {}
+    try:
+        return {name: str(value) for name, value in conninfo_to_dict(address).items()}
+    except ProgrammingError:
+        return {}
 
 
 def _escape(text: str) -> str:

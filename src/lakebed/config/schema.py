@@ -21,6 +21,7 @@ def json_schema() -> dict[str, Any]:
     settings = chosen.json_schema(ref_template="#/$defs/{model}")
     definitions = settings.pop("$defs")
     _leave_out(definitions, "OutsideCatalog")
+    _leave_out(definitions, "OutsideSecrets")
     for name, definition in definitions.items():
         _add_synonyms(name, definition)
         _allow_left_out(definition)
@@ -44,11 +45,15 @@ def json_schema() -> dict[str, Any]:
 
 
 def _leave_out(definitions: dict[str, Any], name: str) -> None:
-    """Editors shall mark a catalog that they do not know: most are misspelt."""
+    """Editors shall mark a catalog or source that they do not know: most are misspelt."""
     del definitions[name]
-    for form in definitions["DuckDBSettings"]["properties"]["catalog"]["anyOf"]:
-        if "oneOf" in form:
-            form["oneOf"] = [one for one in form["oneOf"] if one["$ref"] != f"#/$defs/{name}"]
+    for definition in definitions.values():
+        for setting in definition.get("properties", {}).values():
+            for form in (setting, *setting.get("anyOf", ())):
+                if "oneOf" in form:
+                    form["oneOf"] = [
+                        one for one in form["oneOf"] if one["$ref"] != f"#/$defs/{name}"
+                    ]
 
 
 def _add_synonyms(name: str, definition: dict[str, Any]) -> None:

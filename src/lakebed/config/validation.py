@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path as FilePath
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from lakebed.config.catalogs import CATALOGS, OUTSIDE, SecretsSettings
+from lakebed.config.catalogs import CATALOGS, OUTSIDE
 from lakebed.config.document import Document
+from lakebed.config.fields import Model
 from lakebed.config.models import BACKENDS, Settings
 from lakebed.config.problems import (
     InvalidConfiguration,
     Path,
     Place,
+    Problem,
     closest,
+    dotted,
     kind,
     quoted,
     suggestion,
 )
+from lakebed.config.secrets import SOURCES, source_model
+from lakebed.config.secrets.base import Secrets
+from lakebed.config.secrets.settings import SecretsSettings
 
+M = TypeVar("M", bound=BaseModel)
+Location = tuple[str | int, ...]
+"""Where pydantic found a fault."""
+_SOURCE_KEYS = ("credentials", "secrets")  # under which a source of secrets is chosen
 DEFAULT_BACKEND = "duckdb"
 SYNONYMS = {
     "sqlite": {"url", "connection_string"},
     "postgres": {"url"},
     "sqlalchemy": {"connection_string"},
 }
+
+
+class _Secrets(Model):
+    secrets: SecretsSettings
 
 
 def validate_settings(document: Document, raw: Mapping[str, object], at: Path) -> Settings:
@@ -45,50 +62,78 @@ def validate_settings(document: Document, raw: Mapping[str, object], at: Path) -
             given | {"backend": backend}, context={"folder": document.folder}
         )
     except ValidationError as error:
-        found = _problems(error, backend, given)
-        problems = [document.problem((*at, *path), message) for path, message in found]
+        found = [_explain(fault, given, partial(_unknown, backend)) for fault in _faults(error)]
     # Outside the block: pydantic's error would hang on ours, with more than we want to show.
+    problems = [document.problem((*at, *path), message) for path, message in found]
     problems.sort(key=lambda problem: problem.place or Place(0, 0))
     raise InvalidConfiguration(document.name, problems)
 
 
-def validate_secrets(document: Document, raw: object, at: Path) -> SecretsSettings:
-    """The settings of the source of `{{ secrets.… }}`, which are needed before all others."""
+def validate_secrets(document: Document, raw: object, at: Path) -> Secrets:
+    """The source of `{{ secrets.… }}`, which is needed before all other settings."""
     try:
-        return SecretsSettings.model_validate(raw)
+        return _Secrets.model_validate({"secrets": raw}).secrets
     except ValidationError as error:
-        found = [_explain(details, raw, "duckdb", ("secrets",)) for details in _details(error)]
-        problems = [document.problem((*at, *path), message) for path, message in found]
-    raise InvalidConfiguration(document.name, problems)
+        unknown = partial(_unknown, DEFAULT_BACKEND)
+        found = [_explain(fault, {"secrets": raw}, unknown) for fault in _faults(error)]
+    raise InvalidConfiguration(
+        document.name, [document.problem((*at, *path), message) for path, message in found]
+    )
 
 
-def _details(error: ValidationError) -> list[ErrorDetails]:
+def validate_model(model: type[M], raw: Mapping[str, object], name: str) -> M:
+    """The settings in `raw`, which no document holds; `name` says in errors what they are of.
+
+    Raises ConfigurationError with every problem that was found.
+    """
+    given = {key: value for key, value in raw.items() if value is not None}
+
+    def unknown(key: str, parent: Location) -> str:
+        if parent:
+            return _unknown_of_source(key, str(parent[-1]))
+        if issubclass(model, Secrets):
+            return _unknown_of_source(key, str(raw.get("source")))
+        return _no_such_key(key, _names(model), [])
+
+    try:
+        return model.model_validate(given, context={"folder": FilePath.cwd()})
+    except ValidationError as error:
+        found = [_explain(fault, given, unknown) for fault in _faults(error)]
+    raise InvalidConfiguration(
+        name, [Problem(dotted(path), None, message) for path, message in found]
+    )
+
+
+def _faults(error: ValidationError) -> list[ErrorDetails]:
     return error.errors(include_url=False, include_input=False)
 
 
-def _problems(
-    error: ValidationError, backend: str, raw: Mapping[str, object]
-) -> Iterator[tuple[Path, str]]:
-    for details in _details(error):
-        yield _explain(details, raw, backend, ())
+def _path(location: Location) -> Path:
+    """Where a setting stands. The kinds by which pydantic told models apart, of catalogs and of
+    sources, are no part of it."""
+    kinds = {"catalog": (*CATALOGS, OUTSIDE), **dict.fromkeys(_SOURCE_KEYS, (*SOURCES, OUTSIDE))}
+    return tuple(
+        part
+        for before, part in zip(("", *location), location, strict=False)
+        if part not in kinds.get(str(before), ())
+    )
 
 
-def _explain(details: ErrorDetails, raw: object, backend: str, at: Path) -> tuple[Path, str]:
+def _explain(
+    fault: ErrorDetails, raw: object, unknown: Callable[[str, Location], str]
+) -> tuple[Path, str]:
     """The path of a setting and what is wrong with it, without its value."""
-    location = details["loc"]
-    # The kind of catalog, by which pydantic told the models apart, is no part of the path.
-    tagged = len(location) > 1 and location[0] == "catalog" and location[1] in (*CATALOGS, OUTSIDE)
-    inner = location[:1] + location[2:] if tagged else location
-    path = (*at, *inner)
+    location = fault["loc"]
+    inner = path = _path(location)
     value = raw
     for part in inner:
         value = value.get(part) if isinstance(value, Mapping) else None
-    context = details.get("ctx", {})
+    context = fault.get("ctx", {})
     if context.get("at"):
         path = (*path, context["at"])
-    error = details["type"]
+    error = fault["type"]
     if error == "extra_forbidden":
-        return path, _unknown(str(location[-1]), (*at, *location[:-1]), backend)
+        return path, unknown(str(location[-1]), location[:-1])
     if error == "missing":
         return path, _missing(str(location[-1]), raw, inner[:-1])
     if error == "literal_error":
@@ -101,7 +146,7 @@ def _explain(details: ErrorDetails, raw: object, backend: str, at: Path) -> tupl
     for limit, words in (("ge", "or more"), ("gt", "or more"), ("le", "or less")):
         if limit in context:
             return path, f"expected {context[limit]:g} {words}"
-    return path, details["msg"]
+    return path, fault["msg"]
 
 
 _TYPES = {
@@ -130,19 +175,22 @@ def _names(model: type[BaseModel]) -> set[str]:
     return {field.alias or name for name, field in model.model_fields.items()}
 
 
-def _unknown(name: str, parent: Path, backend: str) -> str:
+def _unknown(backend: str, name: str, parent: Location) -> str:
     """What is wrong with a key that a mapping does not take."""
     if not parent:
         return _unknown_at_root(name, backend)
-    if parent[0] == "catalog":
-        own = str(parent[1])
-        if name in Settings.model_fields:
-            return "belongs one level up, beside catalog"
-        known = _names(CATALOGS[own]) | SYNONYMS[own]
-        others = [kind for kind, model in CATALOGS.items() if name in _names(model)]
-    else:
-        known, others = _names(SecretsSettings), []
-    return _no_such_key(name, known, [f"catalog type {other}" for other in others])
+    if any(key in parent for key in _SOURCE_KEYS):
+        return _unknown_of_source(name, str(parent[-1]))
+    own = str(parent[1])
+    if name in Settings.model_fields:
+        return "belongs one level up, beside catalog"
+    others = [f"catalog type {kind}" for kind, model in CATALOGS.items() if name in _names(model)]
+    return _no_such_key(name, _names(CATALOGS[own]) | SYNONYMS[own], others)
+
+
+def _unknown_of_source(name: str, source: str) -> str:
+    others = [f"source {other}" for other in SOURCES if name in _names(source_model(other))]
+    return _no_such_key(name, _names(source_model(source)), others)
 
 
 def _unknown_at_root(name: str, backend: str) -> str:

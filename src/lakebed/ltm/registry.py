@@ -99,7 +99,16 @@ def parse_catalog_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
     mapping with `type`. References are replaced. The options print with their secrets masked.
     """
     from lakebed.config.loading import read, validate
+    from lakebed.config.masking import ADDRESSES, Options, guard
+    from lakebed.config.models import DuckDBSettings
 
     section = read({"backend": "duckdb", "catalog": config})
-    options = validate(section).settings.options()["catalog"]
-    return options.pop("type"), options
+    settings = validate(section).settings
+    assert isinstance(settings, DuckDBSettings)
+    options = settings.catalog.as_catalog()
+    kind = str(options.pop("type"))
+    secret = {*ADDRESSES, *(settings.catalog.model_extra or ())}
+    return kind, Options(
+        {name: guard(value, name) if name in secret else value for name, value in options.items()},
+        section.secrets,
+    )

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,6 +56,7 @@ class PostgresExecutor:
     `timeout` is how long a call waits for a connection, and how long it repeats what a lost one or
     a restarting server made fail; `lock_timeout` how long it waits for locks, and
     `statement_timeout` for the answer to a statement; all in seconds.
+    `login` gives `user` and `password` of each new connection, which may change meanwhile.
     `pooled`: PgBouncer in transaction mode is in between, so nothing is left in a session.
     """
 
@@ -65,6 +66,7 @@ class PostgresExecutor:
         self,
         conninfo: str,
         *,
+        login: Callable[[], Mapping[str, str]] | None = None,
         schema: str = "lakebed",
         min_size: int = 1,
         max_size: int = 10,
@@ -79,6 +81,7 @@ class PostgresExecutor:
         self.lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
         self._conninfo = conninfo
+        self._login = login
         self._sizes = (min_size, max_size)
         self.pooled = pooled
         self._clock = clock
@@ -176,7 +179,8 @@ class PostgresExecutor:
         given = conninfo_to_dict(self._conninfo)
         options = {name: value for name, value in wanted.items() if name not in given}
         prepare = {"prepare_threshold": None} if self.pooled else {}
-        return {"autocommit": True, "client_encoding": "utf8", **options, **prepare}
+        login = self._login() if self._login else {}
+        return {"autocommit": True, "client_encoding": "utf8", **options, **prepare, **login}
 
     def _open_pool(self) -> ConnectionPool[Any]:
         from lakebed.catalog.executors.postgres_connection import WarmPool, Watch
@@ -188,7 +192,7 @@ class PostgresExecutor:
                 self._watch = Watch(max(self._statement_timeout, self.lock_timeout) + _GRACE)
                 pool = WarmPool(
                     self._conninfo,
-                    kwargs=self._options(),
+                    kwargs=self._options if self._login else self._options(),
                     min_size=least,
                     max_size=most,
                     timeout=self.timeout,
@@ -238,6 +242,8 @@ class PostgresExecutor:
             psycopg.connect(self._conninfo, **self._options()).close()
         except psycopg.Error as error:
             return explain(error, self.shown)
+        except LakebedError as error:  # of the login
+            return error
         return ConnectError(
             EXHAUSTED.format(where=self.shown, most=self._sizes[1], timeout=self.timeout),
             "connection_timeout",

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Protocol
 
-from lakebed.config.problems import suggestion
-from lakebed.config.secrets.env import EnvSecrets
+from lakebed.config.problems import quoted, suggestion
 from lakebed.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lakebed.config.secrets.base import Secrets
+
+ENTRY_POINTS = "lakebed.secrets"
+"""The group of entry points by which an installed package offers sources: name = module:opener.
+The opener takes the options of the source by keyword and gives a `SecretsBackend`."""
+
+SOURCES = {
+    "env": "lakebed.config.secrets.env:EnvSecrets",
+    "gcp": "lakebed.config.secrets.gcp:GcpSecrets",
+    "aws": "lakebed.config.secrets.aws:AwsSecrets",
+    "azure": "lakebed.config.secrets.azure:AzureSecrets",
+}
 
 
 class SecretsBackend(Protocol):
@@ -21,18 +34,39 @@ class SecretsBackend(Protocol):
         ...
 
 
-SOURCES: dict[str, Callable[..., SecretsBackend]] = {"env": EnvSecrets}
+def known_sources() -> set[str]:
+    """The sources that a configuration may name, those of installed packages included."""
+    return {*SOURCES, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))}
 
 
-def create_secrets_backend(source: str = "env", **options: object) -> SecretsBackend:
+def source_model(source: str) -> type[Secrets]:
+    """The class of a source: its settings, and how it is asked."""
+    module, _, name = SOURCES.get(
+        source, "lakebed.config.secrets.outside:OutsideSecrets"
+    ).partition(":")
+    model: type[Secrets] = getattr(import_module(module), name)
+    return model
+
+
+def create_secrets_backend(source: str = "env", **options: object) -> Secrets:
     """Open a source of secrets.
 
-    `source`: `env`, the environment, whose option `prefix` stands before every name.
-    Raises ConfigurationError for an unknown source or option.
+    `source`: `env`, environment variables; `gcp`, Google Secret Manager; `aws`, AWS Secrets
+    Manager; `azure`, Azure Key Vault; or one of an installed package. Its options: `prefix` of env;
+    `project_id` of gcp; `region` of aws; `vault_url` of azure; `secret_prefix` or `secret_name` of
+    the three; `username_key` and `password_key` of all. No cloud is asked before a secret is.
+
+    What it gives has `get(name)`, the secret of that name, and `credentials()`, a mapping with
+    `username` and `password`.
+
+    Raises ConfigurationError for an unknown source or option, and later for a secret that is not
+    there; DependencyMissingError, with the pip command, for a client that is not installed.
     """
-    if source not in SOURCES:
-        raise ConfigurationError(f"no secrets source {source!r}: {suggestion(source, SOURCES)}")
-    try:
-        return SOURCES[source](**options)
-    except TypeError as error:
-        raise ConfigurationError(f"secrets source {source}: {error}") from None
+    if source not in known_sources():
+        known = suggestion(str(source), known_sources())
+        raise ConfigurationError(f"no secrets source {quoted(source)}: {known}")
+    from lakebed.config.validation import validate_model
+
+    return validate_model(
+        source_model(source), {"source": source, **options}, f"secrets source {source}"
+    )

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
+from pydantic import Field
+
+from lakebed.config.fields import Text
+from lakebed.config.secrets.base import Secrets
 from lakebed.errors import ConfigurationError
 
 
-class EnvSecrets:
-    """The environment as a source of secrets: `password` is `<prefix>password`, or in capitals
-    `<prefix>PASSWORD`."""
+class EnvSecrets(Secrets):
+    """Environment variables."""
 
-    def __init__(self, prefix: str = "") -> None:
-        self._prefix = prefix
+    source: Literal["env"] = "env"
+    prefix: str = Field(
+        default="",
+        description="Stands before each name: with `POSTGRES_`, `password` is "
+        "POSTGRES_password or POSTGRES_PASSWORD.",
+    )
+    username_key: Text = Field(
+        default="user", description="The name, after the prefix, of the variable with the user."
+    )
+    password_key: Text = Field(
+        default="password",
+        description="The name, after the prefix, of the variable with the password.",
+    )
 
     def get(self, name: str) -> str:
-        exact, capitals = self._prefix + name, self._prefix + name.upper()
+        exact, capitals = self.prefix + name, self.prefix + name.upper()
         for variable in (exact, capitals):
             if variable in os.environ:
                 return os.environ[variable]

@@ -1,0 +1,1 @@
+"""Who runs the Postgres server: one file a provider, one line of `PROVIDERS` in `options`."""

@@ -1,0 +1,38 @@
+"""Secrets in a source that another package offers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import metadata
+
+from pydantic import ConfigDict, model_validator
+
+from lakebed.config.fields import Raw
+from lakebed.config.masking import guard, reveal
+from lakebed.config.secrets import ENTRY_POINTS, SecretsBackend
+from lakebed.config.secrets.base import Secrets
+
+
+class OutsideSecrets(Secrets):
+    """A source that another package offers by an entry point of the group `lakebed.secrets`; all
+    its options are its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _guard(cls, raw: Raw) -> Raw:
+        return {
+            name: value if name in cls.model_fields else guard(value, name)
+            for name, value in raw.items()
+        }
+
+    @cached_property
+    def _backend(self) -> SecretsBackend:
+        (point, *_) = metadata.entry_points(group=ENTRY_POINTS, name=self.source)
+        options = {name: reveal(value) for name, value in (self.model_extra or {}).items()}
+        backend: SecretsBackend = point.load()(**options)
+        return backend
+
+    def get(self, name: str) -> str:
+        return self._backend.get(name)
