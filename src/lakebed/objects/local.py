@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, NoReturn
 
 from lakebed.errors import StorageError
-from lakebed.objects.store import StoredFile
+from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 from lakebed.paths import absolute
 
 
@@ -78,6 +78,9 @@ class LocalStore:
         except OSError as error:
             self._fail("read", path, error)
 
+    def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
+        return read_each(self, ranges)
+
     def size(self, path: str) -> int:
         try:
             return os.stat(f"{self._root}/{path}").st_size
@@ -105,6 +108,11 @@ class LocalStore:
                     continue
                 path = os.path.relpath(full, self._root).replace(os.sep, "/")
                 yield StoredFile(path, status.st_size, status.st_mtime_ns // 1000)
+
+    def abandon_uploads(self, before: int) -> int:
+        """What a killed writer leaves is a file like others."""
+        del before
+        return 0
 
     def close(self) -> None:
         """Nothing is held open."""

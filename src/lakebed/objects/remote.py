@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import BinaryIO, NoReturn
@@ -11,7 +11,7 @@ import fsspec
 
 from lakebed.clock import system_clock, to_micros
 from lakebed.errors import ConfigurationError, DependencyMissingError, StorageError
-from lakebed.objects.store import StoredFile
+from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 
 _FAILURES = (OSError, ValueError, RuntimeError)
 
@@ -77,6 +77,9 @@ class FsspecStore:
             self._fail("read", path, error)
         return data
 
+    def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
+        return read_each(self, ranges)
+
     def size(self, path: str) -> int:
         try:
             return int(self._fs.size(self._full(path)))
@@ -104,6 +107,11 @@ class FsspecStore:
         for name, details in found.items():
             path = name[len(self._root) + 1 :]
             yield StoredFile(path, int(details["size"]), _modified(details))
+
+    def abandon_uploads(self, before: int) -> int:
+        """No filesystem tells of unfinished uploads in a common way."""
+        del before
+        return 0
 
     def close(self) -> None:
         """Filesystem instances are fsspec's own and shared; nothing of ours is held open."""

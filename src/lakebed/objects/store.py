@@ -2,11 +2,11 @@
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple, Protocol
 
-from lakebed.errors import ConfigurationError
+from lakebed.errors import ConfigurationError, LakebedError
 
 
 class StoredFile(NamedTuple):
@@ -15,6 +15,18 @@ class StoredFile(NamedTuple):
     path: str
     byte_size: int
     modified: int
+
+
+class Range(NamedTuple):
+    """A part of a file: `length` bytes from `offset`, or all from there."""
+
+    path: str
+    offset: int = 0
+    length: int | None = None
+
+
+ReadResult = bytes | FileNotFoundError | LakebedError
+"""What reading one of many ranges gave: the bytes, or the error."""
 
 
 class ObjectStore(Protocol):
@@ -41,6 +53,11 @@ class ObjectStore(Protocol):
         """Read a file or `length` bytes of it from `offset`."""
         ...
 
+    def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
+        """Read many ranges, side by side where that is faster; what cannot be read is given as its
+        error."""
+        ...
+
     def size(self, path: str) -> int:
         """The size of a file in bytes."""
         ...
@@ -53,9 +70,26 @@ class ObjectStore(Protocol):
         """All files whose path begins with the folder `prefix` (`objects` or `packs`)."""
         ...
 
+    def abandon_uploads(self, before: int) -> int:
+        """Give up the unfinished uploads that began before a time (microseconds), as a killed
+        writer leaves them; how many there were."""
+        ...
+
     def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+def read_each(store: ObjectStore, ranges: Sequence[Range]) -> list[ReadResult]:
+    """Read many ranges one after another."""
+
+    def attempt(wanted: Range) -> ReadResult:
+        try:
+            return store.read(*wanted)
+        except (FileNotFoundError, LakebedError) as error:
+            return error
+
+    return [attempt(wanted) for wanted in ranges]
 
 
 def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectStore:
@@ -76,6 +110,10 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
 
             return LocalStore(unquote(rest))
         return LocalStore(uri)
+    if protocol in ("s3", "s3a"):
+        from lakebed.objects.s3 import S3Store
+
+        return S3Store(uri, options or {})
     from lakebed.objects.remote import FsspecStore
 
     return FsspecStore(uri, options or {})

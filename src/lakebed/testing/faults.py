@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, Literal, NamedTuple, TypeVar
 
 from lakebed.errors import StorageError
-from lakebed.objects.store import ObjectStore, StoredFile
+from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile, read_each
 
 Fault = Literal["fail", "lose", "truncate", "delay"]
 FAULTS: tuple[Fault, ...] = ("fail", "lose", "truncate", "delay")
@@ -84,6 +84,9 @@ class FaultyStore:
         self._end(fault, "read", path)
         return _half(data) if fault == "truncate" else data
 
+    def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
+        return read_each(self, ranges)
+
     def size(self, path: str) -> int:
         fault = self._next("size", path)
         size = self._inner.size(path)
@@ -102,6 +105,9 @@ class FaultyStore:
         files = list(self._inner.list(prefix))
         yield from _half(files) if fault == "truncate" else files
         self._end(fault, "list", prefix)
+
+    def abandon_uploads(self, before: int) -> int:
+        return self._inner.abandon_uploads(before)
 
     def close(self) -> None:
         self._inner.close()

@@ -1,0 +1,99 @@
+"""What went wrong in a bucket: which failures pass, and what the others are called."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from lakebed.errors import ConnectError, LakebedError, RateLimitedError, StorageError
+
+_QUERY = re.compile(r"\?\S+")
+_THROTTLED = frozenset({"SlowDown", "TooManyRequests", "ServerBusy", "RequestLimitExceeded"})
+_TRANSIENT = frozenset({"RequestTimeout", "InternalError", "OperationTimedOut", "BadDigest"})
+_TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
+_CREDENTIALS = {
+    "ExpiredToken": "the session token has expired",
+    "ExpiredTokenException": "the session token has expired",
+    "TokenRefreshRequired": "the session token has expired",
+    "InvalidToken": "the session token is not valid",
+    "InvalidClientTokenId": "the access key is not known",
+    "InvalidAccessKeyId": "the access key is not known",
+    "SignatureDoesNotMatch": "the secret key is wrong",
+    "AuthFailure": "the secret key is wrong",
+    "AuthenticationFailed": "the account key or token is wrong or has expired",
+    "InvalidAuthenticationInfo": "the account key or token is wrong or has expired",
+    "NoCredentials": "no credentials were found",
+    "RequestTimeTooSkewed": "this machine's clock is too far from the service's: set it right",
+}
+_WRONG_REGION = frozenset(
+    {
+        "PermanentRedirect",
+        "Redirect",
+        "301",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+    }
+)
+_KEY_REFUSED = re.compile(r"kms|encryption ?scope|cryptoKey|encryption", re.IGNORECASE)
+
+
+class Failure(NamedTuple):
+    """An answer that refuses, or none: `status` is that of HTTP, `code` the service's own word, and
+    `answered` whether the service was reached at all."""
+
+    message: str
+    code: str = ""
+    status: int = 0
+    answered: bool = True
+
+    @property
+    def throttled(self) -> bool:
+        """The service asks to slow down."""
+        return self.code in _THROTTLED or self.status in (429, 503)
+
+    @property
+    def transient(self) -> bool:
+        """The same request may well succeed a little later."""
+        return (
+            not self.answered
+            or self.throttled
+            or self.code in _TRANSIENT
+            or self.status in _TRANSIENT_STATUS
+        )
+
+    @property
+    def gone(self) -> bool:
+        """The object is not there, as far as this answer tells."""
+        return self.status == 404 and self.code not in _NO_BUCKET
+
+    def error(self, action: str, bucket: str, seconds: float) -> LakebedError:
+        """The failure in words, for what was to be done (`write s3://…`) and in which bucket; a
+        transient one was tried for so many seconds."""
+        told = _QUERY.sub("?…", " ".join(self.message.split()))
+        if not self.answered:
+            return ConnectError(
+                f"cannot {action}: the service does not answer, tried for {seconds:.0f} s: {told}",
+                "connection_timeout" if "imeout" in told or "timed out" in told
+                else "connection_error",
+            )  # fmt: skip
+        if self.throttled:
+            return RateLimitedError(
+                f"cannot {action}: the service asks to slow down, tried for {seconds:.0f} s: {told}"
+            )
+        if self.code in _CREDENTIALS:
+            return ConnectError(f"cannot {action}: {_CREDENTIALS[self.code]}", "auth_failed")
+        if self.status == 401:
+            return ConnectError(f"cannot {action}: the credentials are refused", "auth_failed")
+        return StorageError(f"cannot {action}: {self._reason(bucket)}{told}")
+
+    def _reason(self, bucket: str) -> str:
+        if self.code in _NO_BUCKET or self.status == 404:
+            return f"there is no bucket {bucket!r}: "
+        if self.code in _WRONG_REGION or self.status == 301:
+            return f"the bucket {bucket!r} is in another region, set `region`: "
+        if _KEY_REFUSED.search(self.message) or _KEY_REFUSED.search(self.code):
+            return "the encryption asked for is refused: "
+        if self.status == 403 or self.code in ("AccessDenied", "AllAccessDisabled"):
+            return f"these credentials have no right to it in the bucket {bucket!r}: "
+        return ""

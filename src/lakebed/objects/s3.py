@@ -1,0 +1,269 @@
+"""Objects on S3, and on what speaks its protocol, through s3fs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from fsspec.asyn import sync
+
+from lakebed.clock import to_micros
+from lakebed.errors import ConfigurationError, LakebedError, StorageError
+from lakebed.objects.cloud import CloudStore, Source
+from lakebed.objects.failures import Failure
+from lakebed.objects.store import StoredFile
+
+PART_BYTES = 16 << 20
+"""What is larger than two of these is uploaded in parts of this size."""
+
+_MAX_PARTS = 10_000
+_PARTS_AT_ONCE = 4
+_DELETED_AT_ONCE = 1000  # what DeleteObjects takes
+_ENCRYPTION = {"sse-s3": "AES256", "sse-kms": "aws:kms"}
+
+
+class S3Store(CloudStore):
+    """Options beside those of s3fs: `region`, `addressing_style` (`path`, `virtual`), `checksums`
+    (`when_supported`, `when_required`), `signature_version`, `encryption` (`sse-s3`, `sse-kms`) and
+    `kms_key_id`. The endpoint may also come from S3_ENDPOINT_URL."""
+
+    PACKAGE = "s3"
+
+    def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
+        client = dict(options.pop("client_kwargs", None) or {})
+        config = dict(options.pop("config_kwargs", None) or {})
+        if region := options.pop("region", None):
+            client["region_name"] = region
+        if "endpoint_url" not in options and (url := os.environ.get("S3_ENDPOINT_URL")):
+            options["endpoint_url"] = url
+        if style := _choice(options, "addressing_style", ("auto", "path", "virtual")):
+            config["s3"] = {**config.get("s3", {}), "addressing_style": style}
+        if version := options.pop("signature_version", None):
+            config["signature_version"] = version
+        if checksums := _choice(options, "checksums", ("when_supported", "when_required")):
+            config["request_checksum_calculation"] = checksums
+            config["response_checksum_validation"] = checksums
+        config["max_pool_connections"] = self._connections
+        config["retries"] = {"total_max_attempts": 1}  # ours alone
+        self._encryption = _encryption(options)
+        return {**options, "client_kwargs": client, "config_kwargs": config}
+
+    def _prepare(self) -> None:
+        self._fs.retries = 1  # ours alone
+
+    async def _put(self, action: str, key: str, source: Source) -> None:
+        if source.size > 2 * PART_BYTES:
+            await self._put_parts(action, key, source)
+            return
+        data = source.whole()
+
+        async def put() -> None:
+            answer = await self._call(
+                "put_object", Key=key, Body=data, ContentMD5=_md5(data), **self._encryption
+            )
+            await self._verify(key, data, answer)
+
+        await self._request(action, put)
+
+    async def _verify(self, key: str, data: bytes, answer: Mapping[str, Any]) -> None:
+        """The service has the bytes: by the checksum that it answers, or else by their number."""
+        self._verify_encryption(key, answer)
+        if not _same(data, answer):
+            await self._verify_size(key, len(data))
+
+    async def _verify_size(self, key: str, size: int) -> None:
+        found = await self._head(key)
+        if found != size:
+            raise StorageError(f"{key} has {found} bytes after an upload of {size}")
+
+    def _verify_encryption(self, key: str, answer: Mapping[str, Any]) -> None:
+        wanted = self._encryption.get("ServerSideEncryption")
+        found = answer.get("ServerSideEncryption")
+        if wanted is not None and found != wanted:
+            raise StorageError(
+                f"{key} was to be encrypted with {wanted}, the service used {found or 'nothing'}"
+            )
+
+    async def _put_parts(self, action: str, key: str, source: Source) -> None:
+        begun = await self._request(
+            action, self._call_with, "create_multipart_upload", {"Key": key, **self._encryption}
+        )
+        upload = {"Key": key, "UploadId": begun["UploadId"]}
+        size = max(PART_BYTES, -(-source.size // _MAX_PARTS))
+        gate = asyncio.Semaphore(_PARTS_AT_ONCE)
+
+        async def put(number: int) -> dict[str, Any]:
+            async with gate:
+                data = source.part(number * size, size)
+                part = {**upload, "PartNumber": number + 1, "Body": data, "ContentMD5": _md5(data)}
+                answer = await self._request(action, self._call_with, "upload_part", part)
+                return {"PartNumber": number + 1, "ETag": answer["ETag"]}
+
+        tasks = [asyncio.ensure_future(put(n)) for n in range(-(-source.size // size))]
+        try:
+            parts = await asyncio.gather(*tasks)
+            whole = {**upload, "MultipartUpload": {"Parts": parts}}
+            with suppress(FileNotFoundError):  # done, but its answer was lost: its size tells
+                answer = await self._request(
+                    action, self._call_with, "complete_multipart_upload", whole
+                )
+                self._verify_encryption(key, answer)
+            await self._request(action, self._verify_size, key, source.size)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(Exception):  # else `abandon_uploads` finds it
+                await self._request(action, self._call_with, "abort_multipart_upload", upload)
+            raise
+
+    async def _get(self, key: str, start: int, end: int) -> bytes:
+        try:
+            data: bytes = await self._fs._cat_file(f"{self._bucket}/{key}", start=start, end=end)
+        except OSError as error:
+            if _status(error) == 416:  # behind the end
+                return b""
+            raise
+        return data
+
+    async def _head(self, key: str) -> int:
+        return int((await self._call("head_object", Key=key))["ContentLength"])
+
+    async def _remove(self, action: str, keys: Sequence[str]) -> None:
+        async def remove(some: Sequence[str]) -> None:
+            names = {"Objects": [{"Key": key} for key in some], "Quiet": True}
+            answer = await self._call("delete_objects", Delete=names)
+            for error in answer.get("Errors", ()):
+                if error.get("Code") != "NoSuchKey":
+                    raise _Refused(Failure(str(error.get("Message")), str(error.get("Code"))))
+
+        await asyncio.gather(
+            *(
+                self._request(action, remove, keys[first : first + _DELETED_AT_ONCE])
+                for first in range(0, len(keys), _DELETED_AT_ONCE)
+            )
+        )
+
+    async def _page(self, prefix: str, token: str | None) -> tuple[list[StoredFile], str | None]:
+        where = {} if token is None else {"ContinuationToken": token}
+        answer = await self._call("list_objects_v2", Prefix=prefix, **where)
+        files = [
+            StoredFile(item["Key"], int(item["Size"]), to_micros(item["LastModified"]))
+            for item in answer.get("Contents", ())
+        ]
+        return files, answer.get("NextContinuationToken")
+
+    def abandon_uploads(self, before: int) -> int:
+        action = f"list the unfinished uploads of {self._uri}"
+
+        async def abandon() -> int:
+            answer = await self._request(
+                action, self._call_with, "list_multipart_uploads", {"Prefix": self._key("")}
+            )
+            old = [
+                {"Key": item["Key"], "UploadId": item["UploadId"]}
+                for item in answer.get("Uploads", ())
+                if to_micros(item["Initiated"]) < before
+            ]
+            for upload in old:
+                with suppress(FileNotFoundError):
+                    await self._request(action, self._call_with, "abort_multipart_upload", upload)
+            return len(old)
+
+        return self._run(action, abandon)
+
+    async def _call(self, method: str, **arguments: object) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await self._fs._call_s3(
+            method, Bucket=self._bucket, **arguments
+        )
+        return answer
+
+    async def _call_with(self, method: str, arguments: Mapping[str, object]) -> Mapping[str, Any]:
+        return await self._call(method, **arguments)
+
+    def _failure(self, error: Exception) -> Failure | None:
+        if isinstance(error, _Refused):
+            return error.failure
+        if isinstance(error, LakebedError):
+            return None
+        from botocore import exceptions
+
+        cause = error.__cause__ if isinstance(error.__cause__, exceptions.ClientError) else error
+        if isinstance(cause, exceptions.ClientError):
+            told = cause.response.get("Error", {})
+            return Failure(
+                f"{told.get('Code', '')} {told.get('Message', '')}".strip(),
+                str(told.get("Code", "")),
+                _status(error),
+            )
+        if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+            return Failure(str(error), "NoCredentials")
+        if isinstance(
+            error,
+            (
+                exceptions.HTTPClientError,
+                exceptions.IncompleteReadError,
+                exceptions.ResponseParserError,
+                OSError,
+            ),
+        ) or type(error).__module__.startswith(("aiohttp", "asyncio")):
+            return Failure(f"{type(error).__name__}: {error}", answered=False)
+        if isinstance(error, (exceptions.BotoCoreError, ValueError)):
+            return Failure(str(error))
+        return None
+
+    def _disconnect(self) -> None:
+        client = getattr(self._fs, "_s3creator", None)
+        if client is not None:
+            sync(self._fs.loop, client.__aexit__, None, None, None)
+
+
+class _Refused(Exception):
+    """One object of a request for many was refused."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _status(error: BaseException) -> int:
+    cause = error.__cause__ or error
+    response = getattr(cause, "response", None) or {}
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _md5(data: bytes) -> str:
+    """As the header Content-MD5 has it: the service refuses other bytes than these."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+
+
+def _same(data: bytes, answer: Mapping[str, Any]) -> bool:
+    """Whether the answer to an upload proves it. An ETag is no MD5 on every service, nor with KMS:
+    another one proves nothing."""
+    if told := answer.get("ChecksumCRC32"):
+        return bool(told == base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode())
+    tag = str(answer.get("ETag", "")).strip('"')
+    return tag == hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _choice(options: dict[str, Any], name: str, known: Sequence[str]) -> str | None:
+    value = options.pop(name, None)
+    if value is not None and value not in known:
+        raise ConfigurationError(f"storage.{name} is {value!r}: expected one of {', '.join(known)}")
+    return None if value is None else str(value)
+
+
+def _encryption(options: dict[str, Any]) -> dict[str, str]:
+    """The arguments of an upload that have the service encrypt it."""
+    how = _choice(options, "encryption", tuple(_ENCRYPTION))
+    key = options.pop("kms_key_id", None)
+    if key is not None and how != "sse-kms":
+        raise ConfigurationError("storage.kms_key_id is given without encryption: sse-kms")
+    arguments = {} if how is None else {"ServerSideEncryption": _ENCRYPTION[how]}
+    return arguments if key is None else {**arguments, "SSEKMSKeyId": str(key)}
