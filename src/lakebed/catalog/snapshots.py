@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 
 from lakebed.catalog.batch import BatchCommit
@@ -114,26 +115,22 @@ class Snapshots:
             sorted((a[0], b[0])),
             sorted((a[1], b[1])),
         )
-        candidates = iter(
-            tx.all(
-                self._queries["changed_keys"],
-                {
-                    "from_version": from_version,
-                    "to_version": to_version,
-                    "from_time": from_time,
-                    "to_time": to_time,
-                    "low": low,
-                    "high": high,
-                },
-            )
-        )
-        while keys := [key for (key,) in islice(candidates, _CHUNK)]:
-            before = rows_at(tx, self._queries, a, keys)
-            after = rows_at(tx, self._queries, b, keys)
-            for key in keys:
-                row = DiffRow(before.get(key), after.get(key))
-                if _state(row.before) != _state(row.after):
-                    yield row
+        bounds = {
+            "from_version": from_version,
+            "to_version": to_version,
+            "from_time": from_time,
+            "to_time": to_time,
+            "low": low,
+            "high": high,
+        }
+        with closing(tx.each(self._queries["changed_keys"], bounds)) as candidates:
+            while keys := [key for (key,) in islice(candidates, _CHUNK)]:
+                before = rows_at(tx, self._queries, a, keys)
+                after = rows_at(tx, self._queries, b, keys)
+                for key in keys:
+                    row = DiffRow(before.get(key), after.get(key))
+                    if _state(row.before) != _state(row.after):
+                        yield row
 
     def restore(
         self,
