@@ -6,7 +6,7 @@ from collections.abc import ItemsView, Iterator, ValuesView
 from typing import Any, Final
 
 from lakebed.catalog.protocol import LAST_KEY
-from lakebed.errors import NotFoundError
+from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_key
 from lakebed.lake.listing import Listing
@@ -100,7 +100,11 @@ class Reading(LakeBase):
         return self.retrieve(key, default)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._catalog.get(check_key(key)) is not None
+        """Whether the key is there; what cannot be a key, such as `""` or `5`, is not."""
+        try:
+            return self._catalog.get(check_key(key)) is not None
+        except ValidationError:
+            return False
 
     def __len__(self) -> int:
         return self._catalog.count("", LAST_KEY)

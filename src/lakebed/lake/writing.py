@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.lake.checks import check_expiry, check_key
-from lakebed.lake.reading import Reading
+from lakebed.lake.reading import MISSING, Reading
 from lakebed.lake.staging import Staging, in_memory
 from lakebed.lake.transaction import Transaction
 from lakebed.model import Delete, Put, StoredEntry
@@ -120,6 +120,29 @@ class Writing(Staging, Reading):
                 return self.store(key, default, if_absent=True).value
             except ConflictError:  # somebody else was first: theirs is the value
                 continue
+
+    def pop(self, key: str, default: Any = MISSING) -> Any:
+        """Delete an entry and give the value that was deleted; `default` if the key is not there,
+        NotFoundError without one. Of several that pop a key at once, one gets its value."""
+        while (found := self.read_entry(key)) is not None:
+            row, value = found
+            try:
+                self.delete(key, if_match=row.hash_text())
+            except ConflictError:  # replaced or deleted since: what is there now?
+                continue
+            return value
+        if default is MISSING:
+            raise NotFoundError(f"no entry with the key {key!r}")
+        return default
+
+    def popitem(self) -> tuple[str, Any]:
+        """Pop the first entry in key order; NotFoundError if the lake is empty."""
+        for entry in self.list():
+            try:
+                return entry.key, self.pop(entry.key)
+            except NotFoundError:  # somebody else was first
+                continue
+        raise NotFoundError("the lake is empty")
 
     def clear(self) -> NoReturn:
         """Refused: a slip of the finger must not empty a lake."""

@@ -59,6 +59,7 @@ class Refusals(Conformance):
         self.refuses(lake, lambda: lake.entry(key), "key")
         self.refuses(lake, lambda: lake.delete(key), "key")
         self.refuses(lake, lambda: lake.list(after=key or 0), "key")  # type: ignore[arg-type]
+        assert key not in lake  # what cannot be a key is in no mapping
 
     @pytest.mark.parametrize(("options", "message"), STORES, ids=repr)
     def test_store(self, lake: Lake, options: dict[str, Any], message: str) -> None:
