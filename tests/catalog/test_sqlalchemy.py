@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ def name_of(folder: Path) -> str:
 class OnSQLAlchemy(CatalogConformance):
     storage = True
 
-    def spec(self, folder: Path) -> dict[str, object]:
-        raise NotImplementedError
+    @abstractmethod
+    def spec(self, folder: Path) -> dict[str, object]: ...
 
     def open_lake(self, folder: Path, clock: FakeClock, **settings: Any) -> Lake:
         durability = settings.pop("durability", "normal")

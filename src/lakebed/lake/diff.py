@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
@@ -94,8 +95,8 @@ class _Differences(Sequence[T], Generic[T]):
         self._kind = kind
         self._lake = lake
 
-    def _make(self, row: DiffRow) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    def _make(self, row: DiffRow) -> T: ...
 
     def __len__(self) -> int:
         return self._spool.count(self._kind)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from types import TracebackType
 from typing import Any
 
 from lakebed.lake.batch_reading import BatchReading
@@ -41,12 +40,7 @@ class Lake(
     def __enter__(self) -> Lake:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

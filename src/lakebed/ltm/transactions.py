@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from lakebed.errors import LakebedError
@@ -82,15 +81,10 @@ class LTMTransaction:
     def __enter__(self) -> LTMTransaction:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._ended:
             return
-        if error is None:
+        if kind is None:
             self._commit()
         else:
             self.rollback()

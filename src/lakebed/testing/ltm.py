@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -44,7 +45,7 @@ _FILTERS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-class LTMContract:
+class LTMContract(ABC):
     """Subclass it, say how a backend of yours is made, and pytest does the rest.
 
         class TestMyBackend(LTMContract):
@@ -54,9 +55,9 @@ class LTMContract:
     Each test has a folder and a memory of its own, which must be empty.
     """
 
+    @abstractmethod
     def make_backend(self, folder: Path) -> LTMBackend:
         """A backend over an empty memory; `folder` exists, is the test's own, and empty."""
-        raise NotImplementedError("a contract test says how its backend is made")
 
     @pytest.fixture
     def memory(self, tmp_path: Path) -> Iterator[LTMBackend]:

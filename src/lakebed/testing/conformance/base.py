@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ OpenLake = Callable[..., Lake]
 """Opens the test's lake anew, with settings of `Conformance.open_lake`."""
 
 
-class Conformance:
+class Conformance(ABC):
     """The hook that a catalog's test fills in, and the fixtures of the suite."""
 
     FEATURE: ClassVar[str]
@@ -27,6 +28,7 @@ class Conformance:
     Their tests are expected to fail: one that passes fails the suite, and the gap is to be closed.
     """
 
+    @abstractmethod
     def open_lake(self, folder: Path, clock: FakeClock, **settings: Any) -> Lake:
         """Open the lake of this folder with this clock as the catalog's time.
 
@@ -34,7 +36,6 @@ class Conformance:
         `inline_threshold` (bytes), `lock_timeout` (seconds), `history` and `history_retention`.
         Opening the same folder twice gives the same lake, unless `reopening` is a gap.
         """
-        raise NotImplementedError("a conformance test says how its lake is opened")
 
     @classmethod
     def features(cls) -> set[str]:
