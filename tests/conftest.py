@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import lakebed.catalog.registry as catalogs
 import lakebed.ltm.registry as backends
+from lakebed.testing import CatalogConformance
 
 PROJECT = Path(__file__).parents[1]
 
@@ -84,10 +85,15 @@ def _registries_as_they_were() -> Iterator[None]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if SOAK:
         return
-    sampled = [item for item in items if item.parent is not None and item.parent.name in SAMPLED]
+    sampled = [item for item in items if _is_sampled(item)]
     left = {item.nodeid for number, item in enumerate(sorted(sampled, key=_id)) if number % SHARE}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left])
     items[:] = [item for item in items if item.nodeid not in left]
+
+
+def _is_sampled(item: pytest.Item) -> bool:
+    suite = item.getparent(pytest.Class)
+    return suite is not None and suite.name in SAMPLED and issubclass(suite.obj, CatalogConformance)
 
 
 def _id(item: pytest.Item) -> str:

@@ -15,10 +15,9 @@ from lakebed.catalog.executors.sqlite import (
     CACHE_KIB,
     CHECKPOINT_PAGES,
     PAGE_BYTES,
-    explain,
     is_foreign,
-    locked,
 )
+from lakebed.catalog.executors.sqlite_errors import explain, locked
 from lakebed.catalog.queries import load_queries
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import (

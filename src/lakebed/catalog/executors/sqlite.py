@@ -13,14 +13,9 @@ from typing import Any, Literal
 
 from lakebed.catalog.executors.base import Params, Row, T
 from lakebed.catalog.executors.grouping import Grouping
+from lakebed.catalog.executors.sqlite_errors import explain, locked
 from lakebed.clock import Clock, system_clock
-from lakebed.errors import (
-    CatalogError,
-    CorruptionError,
-    LakebedError,
-    LockTimeoutError,
-    StorageError,
-)
+from lakebed.errors import CatalogError, LakebedError
 
 Durability = Literal["normal", "full"]
 
@@ -251,34 +246,6 @@ class SQLiteExecutor:
         if self._closed:
             return CatalogError("the lake is closed")
         return explain(error, self._path or ":memory:", self._lock_timeout)
-
-
-def explain(error: Exception, where: object, lock_timeout: float) -> LakebedError:
-    """The error of ours that says what happened; `error` is sqlite3's."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = None if code is None else code & 0xFF
-    if primary == sqlite3.SQLITE_BUSY:
-        return locked(lock_timeout)
-    if primary == sqlite3.SQLITE_FULL:
-        return StorageError(f"cannot write to the catalog {where}: the disk is full")
-    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return StorageError(f"cannot write to the catalog {where}: it is read-only")
-    if primary == sqlite3.SQLITE_CANTOPEN:
-        return StorageError(
-            f"cannot open the catalog {where}: the file or its folder is missing or not writable"
-        )
-    if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return CorruptionError(f"the catalog {where} is damaged or no SQLite file: {error}")
-    if primary == sqlite3.SQLITE_IOERR:
-        return StorageError(f"the disk under the catalog {where} fails: {error}")
-    return CatalogError(f"the catalog {where} failed: {error}")
-
-
-def locked(lock_timeout: float) -> LockTimeoutError:
-    """The error for a write lock that others hold."""
-    return LockTimeoutError(
-        f"the catalog's write lock was not free within {lock_timeout:g} seconds (lock_timeout)"
-    )
 
 
 class SQLiteTransaction:

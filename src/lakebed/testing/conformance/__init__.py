@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from lakebed.testing.conformance.batches import RetrievingBatches, StoringBatches
 from lakebed.testing.conformance.contents import Contents, Reopening
-from lakebed.testing.conformance.diffs import Diffs, Restores
+from lakebed.testing.conformance.diffs import Diffs
 from lakebed.testing.conformance.expiry import Expiry
 from lakebed.testing.conformance.filters import Filters
 from lakebed.testing.conformance.history import History, Moments
 from lakebed.testing.conformance.listing import Listing
 from lakebed.testing.conformance.refusals import Refusals
+from lakebed.testing.conformance.restores import Restores
 from lakebed.testing.conformance.search import Search
 from lakebed.testing.conformance.snapshots import LookingBack, Snapshots
 from lakebed.testing.conformance.storing import Conditions, Storing
