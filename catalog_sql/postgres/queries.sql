@@ -9,6 +9,10 @@ WHERE n.nspname = {schema_text} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 -- for: the values of an IN list as one parameter
 SELECT unnest(:array::{type}[])
 
+-- name: session_tls
+-- for: the doctor: how this connection is encrypted
+SELECT s.version, s.cipher FROM pg_catalog.pg_stat_ssl s WHERE s.pid = pg_backend_pid()
+
 -- name: begin_write
 -- for: a writer's first statements: others may write too, snapshots wait
 BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {timeout};

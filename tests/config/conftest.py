@@ -13,9 +13,10 @@ import pytest
 from lakebed.config.loading import Configuration, load
 from lakebed.config.problems import InvalidConfiguration
 from lakebed.errors import ConfigurationError
+from tests.config.tls_postgres import tls_postgres
 from tests.servers import postgres_18
 
-__all__ = ["postgres_18"]
+__all__ = ["postgres_18", "tls_postgres"]
 
 Write = Callable[..., Path]
 CONNECTING = ("DATABASE_URL", "POSTGRES_", "PG", "LAKEBED")

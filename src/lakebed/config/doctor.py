@@ -12,10 +12,14 @@ from typing import Any, Literal, NamedTuple
 import lakebed
 from lakebed.catalog.migration import UnmigratedError
 from lakebed.catalog.registry import MEMORY, CatalogOptions, open_catalog
-from lakebed.config.catalogs import long_form, sqlite_path
+from lakebed.config.catalogs import PostgresCatalog, long_form, sqlite_path
 from lakebed.config.loading import load
 from lakebed.config.masking import mask_address
+from lakebed.config.models import DuckDBSettings
 from lakebed.config.opening import is_configuration_file
+from lakebed.config.providers.checks import look_at
+from lakebed.config.providers.options import ServerOptions
+from lakebed.config.validation import validate_model
 from lakebed.errors import LakebedError
 from lakebed.lake import opening
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
@@ -42,13 +46,15 @@ def diagnose(where: str) -> Iterator[Finding]:
     """
     yield Finding("lakebed", "ok", f"{lakebed.__version__} on Python {platform.python_version()}")
     try:
-        place, findings = _place(where)
+        place, server, findings = _place(where)
     except LakebedError as error:
         yield Finding("configuration", "wrong", str(error))
         return
     yield from findings
     try:
         catalog, storage = _parts(place)
+        if server is not None:
+            yield from (Finding(*look) for look in look_at(server, _WAIT))
         yield from _catalog(catalog)
     except LakebedError as error:
         yield Finding("catalog", "wrong", str(error))
@@ -64,8 +70,9 @@ def diagnose(where: str) -> Iterator[Finding]:
         yield Finding("lake", "wrong", str(error))
 
 
-def _place(where: str) -> tuple[dict[str, Any], list[Finding]]:
-    """The arguments of `lakebed.open`, and what there is to say about where they come from."""
+def _place(where: str) -> tuple[dict[str, Any], ServerOptions | None, list[Finding]]:
+    """The arguments of `lakebed.open`, the Postgres server among them, and what there is to say
+    about where they come from."""
     if is_configuration_file(where):
         configuration = load(where)
         findings = [
@@ -73,16 +80,22 @@ def _place(where: str) -> tuple[dict[str, Any], list[Finding]]:
         ]
         if configuration.chosen:
             findings.append(Finding("configuration", "note", configuration.chosen))
-        return configuration.settings.open_options(), findings
+        settings = configuration.settings
+        catalog = settings.catalog if isinstance(settings, DuckDBSettings) else settings
+        server = catalog if isinstance(catalog, ServerOptions) else None
+        return settings.open_options(), server, findings
     if "://" in where:
-        return {"catalog": long_form(where)}, [
-            Finding("configuration", "ok", "the URL of a catalog")
-        ]
+        found = Finding("configuration", "ok", "the URL of a catalog")
+        given = long_form(where)
+        if given["type"] != "postgres":
+            return {"catalog": given}, None, [found]
+        server = validate_model(PostgresCatalog, given, "")
+        return {"catalog": server.as_catalog()}, server, [found]
     findings = [Finding("configuration", "ok", f"the folder {where}")]
     if where == DEFAULT_FOLDER and Path("lakebed.yaml").exists():
         unused = "lakebed.yaml is here but not in use: name it by --lake or LAKEBED"
         findings.append(Finding("configuration", "note", unused))
-    return {"where": where}, findings
+    return {"where": where}, None, findings
 
 
 def _words(shown: Mapping[str, object], prefix: str = "") -> str:

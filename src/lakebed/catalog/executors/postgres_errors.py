@@ -81,6 +81,9 @@ def _connect_error(where: str, text: str) -> LakebedError:
     lowered = text.lower()
     if "password" in lowered or "authentication failed" in lowered or "no pg_hba" in lowered:
         return ConnectError(f"{where} refuses the credentials: {text}", "auth_failed")
+    if "certificate verify failed" in lowered:
+        why = "its certificate has expired, or is from an authority that sslrootcert does not hold"
+        return ConnectError(f"no connection to {where}: {text}: {why}")
     if 'database "' in lowered and "does not exist" in lowered:
         return ConfigurationError(f"{where}: {text}; create it first")
     if 'role "' in lowered and "does not exist" in lowered:

@@ -1,0 +1,86 @@
+"""What there is to say about a connection to Postgres: who runs it, its TLS, its login."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from lakebed.catalog.executors.postgres import require_driver
+from lakebed.catalog.executors.postgres_errors import explain
+from lakebed.catalog.queries import load_queries
+from lakebed.config.postgres import words_of
+from lakebed.config.providers.options import ServerOptions
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_CHECKS = {
+    "verify-ca": ("note", "certificate checked, its name not: sslmode verify-full checks both"),
+    "verify-full": ("ok", "certificate and name checked"),
+}
+_UNCHECKED = (
+    "note",
+    "certificate not checked, so somebody in between could read along: give sslmode verify-full "
+    "and sslrootcert",
+)
+
+
+class Look(NamedTuple):
+    """One thing that was looked at."""
+
+    check: str
+    state: Literal["ok", "note"]
+    detail: str
+
+
+def look_at(options: ServerOptions, wait: float) -> Iterator[Look]:
+    """Connect once, and tell how. `wait`: for how many seconds at most.
+
+    Raises ConnectError and others of ours if it cannot be.
+    """
+    require_driver()
+    import psycopg
+
+    login = options.login()
+    words = words_of(options.address())
+    shown = f"postgresql://{words.get('host', 'localhost')}:{words.get('port', 5432)}"
+    tokens: dict[str, Any] = dict(login()) if login else {}
+    begin = time.perf_counter()
+    try:
+        with psycopg.connect(
+            options.address(), connect_timeout=int(wait), application_name="lakebed", **tokens
+        ) as connection:
+            took = (time.perf_counter() - begin) * 1000
+            row = connection.execute(load_queries("postgres")["session_tls"].encode()).fetchone()
+            major, minor = divmod(connection.info.server_version, 10_000)
+            user = connection.info.user
+            with_password = connection.pgconn.used_password
+            encrypted = connection.pgconn.ssl_in_use
+    except psycopg.Error as error:
+        raise explain(error, f"{shown}/{words.get('dbname', '')}") from None
+    yield Look(
+        "server",
+        "ok",
+        f"provider {options.provider}, PostgreSQL {major}.{minor}, connected in {took:.1f} ms",
+    )
+    yield _tls(words, encrypted, row)
+    kind = login.kind if login else "password" if with_password else "no password"
+    if not login and not with_password and "sslcert" in words:
+        kind = "client certificate"
+    ends = None if login is None else login.expires_at
+    left = "" if ends is None else f", good for another {ends - time.time():.0f} seconds"
+    yield Look("login", "ok", f"{user} by {kind}{left}")
+
+
+def _tls(words: Mapping[str, str], encrypted: bool, row: tuple[Any, ...] | None) -> Look:
+    if not encrypted:
+        host = words.get("host", "")
+        if not host or host.startswith(("/", "@")) or host in _LOOPBACK:
+            return Look("tls", "ok", "none: the connection stays on this machine")
+        return Look("tls", "note", "none: passwords and values cross the network in the open")
+    # Behind a pooler the server tells of the pooler's connection, not of ours.
+    version = row[0] if row and row[0] else "TLS, up to a pooler in between"
+    mode = words.get("sslmode", "prefer")
+    if mode == "require" and "sslrootcert" in words:
+        mode = "verify-ca"  # as libpq takes it
+    state, detail = _CHECKS.get(mode, _UNCHECKED)
+    return Look("tls", "ok" if state == "ok" else "note", f"{version}, {detail} (sslmode {mode})")
