@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
@@ -60,29 +61,28 @@ class Lent:
             found = self.proxied.info["writer"] = Writer()
         return found
 
-    def execute(self, sql: str, params: Params) -> DBAPICursor:
-        """Run a statement with `:name` parameters; its cursor is good until the next one."""
+    def execute(self, sql: str, params: Params, cursor: DBAPICursor | None = None) -> DBAPICursor:
+        """Run a statement with `:name` parameters; its cursor is good until the next one, or for as
+        long as the one that is given."""
+        cursor = cursor or self.cursor
         if not params:  # the driver then takes the text as it is
-            self._run(quote(sql, self._style))
-            return self.cursor
+            self._run(quote(sql, self._style), cursor)
+            return cursor
         text, names = convert(sql, self._style)
         if self._log:
             self._log(text)
-        if names is None:
-            self.cursor.execute(text, params)
-        else:
-            self.cursor.execute(text, [params[name] for name in names])
-        return self.cursor
+        cursor.execute(text, params if names is None else [params[name] for name in names])
+        return cursor
 
     def run(self, statements: Iterable[str]) -> None:
         """Run statements without parameters."""
         for statement in statements:
-            self._run(quote(statement, self._style))
+            self._run(quote(statement, self._style), self.cursor)
 
-    def _run(self, text: str) -> None:
+    def _run(self, text: str, cursor: DBAPICursor) -> None:
         if self._log:
             self._log(text)
-        self.cursor.execute(text)
+        cursor.execute(text)
 
     def execute_many(self, sql: str, rows: Iterable[Params]) -> None:
         """Run a statement with each set of parameters."""
@@ -129,9 +129,11 @@ class SQLAlchemyTransaction:
         return rows
 
     def each(self, sql: str, params: Params) -> Generator[Row]:
-        cursor = self._lent.execute(sql, params)
-        while rows := cursor.fetchmany(100):
-            yield from rows
+        # A cursor of its own: other statements come while the rows are read.
+        with closing(self._lent.proxied.cursor()) as cursor:
+            self._lent.execute(sql, params, cursor)
+            while rows := cursor.fetchmany(100):
+                yield from rows
 
     def run(self, sql: str, params: Params) -> int:
         return self._database.count(self._lent.execute(sql, params))
