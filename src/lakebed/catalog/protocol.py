@@ -26,6 +26,9 @@ from lakebed.model import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from lakebed.catalog.scanning import CatalogScan, Scan
     from lakebed.filters import Filter
 
 LAST_KEY = "\U0010ffff" * 257
@@ -234,6 +237,10 @@ class Catalog(CatalogReads, Protocol):
 
     def drop_snapshot(self, snapshot_id: str) -> bool:
         """Remove a snapshot; whether it was there."""
+        ...
+
+    def scan(self, wanted: Sequence[Scan]) -> AbstractContextManager[CatalogScan]:
+        """A transaction in which a query engine reads whole relations, those of `wanted`."""
         ...
 
     def at(self, moment: Moment) -> CatalogReads:

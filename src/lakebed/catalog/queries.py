@@ -70,7 +70,7 @@ def load_queries(dialect: str, schema: str | None = None) -> dict[str, str]:
     """
     queries = dict[str, str]()
     for folder in ("", dialect):
-        for name in ("queries.sql", "search.sql", "maintenance.sql"):
+        for name in ("queries.sql", "search.sql", "maintenance.sql", "scan.sql"):
             queries |= _parse(fill(read_sql(folder, name) or "", dialect, schema))
     return queries
 

@@ -95,11 +95,17 @@ class Snapshots:
 
     def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
         with self._executor.read() as tx:
-            present = Moment(self._version(tx), tx.now())
-            for moment in (a, b):
-                if moment is not None:
-                    self._check(tx, moment)
-            yield from self._diff(tx, a, b or present, low, high)
+            yield from self.diff_in(tx, a, b, low, high)
+
+    def diff_in(
+        self, tx: Transaction, a: Moment, b: Moment | None, low: str, high: str
+    ) -> Iterator[DiffRow]:
+        """The same inside a transaction."""
+        present = Moment(self._version(tx), tx.now())
+        for moment in (a, b):
+            if moment is not None:
+                self._check(tx, moment)
+        yield from self._diff(tx, a, b or present, low, high)
 
     def _check(self, tx: Transaction, moment: Moment) -> None:
         """That the transaction can read a moment."""

@@ -21,7 +21,7 @@ from lakebed.catalog.protocol import (
 )
 from lakebed.catalog.purging import Purging
 from lakebed.catalog.queries import in_lists, load_queries
-from lakebed.catalog.snapshots import Snapshots
+from lakebed.catalog.scanning import Scanning
 from lakebed.model import Change, ContentId, Delete, EntryRow, Outcome, Upload
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _COUNTERS = ("version", "metadata_indexed", "history_floor", "history_floor_time")
 
 
-class SQLCatalog(Snapshots, Purging):
+class SQLCatalog(Scanning, Purging):
     """A catalog in the database of an executor; see `Catalog` for what each call does."""
 
     def __init__(self, executor: Executor, *, auto_migrate: bool = True) -> None:

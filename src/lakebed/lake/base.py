@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError
@@ -13,6 +13,9 @@ from lakebed.objects.packs import Position, read_value, read_values
 from lakebed.objects.store import ObjectStore
 from lakebed.values.codec import decode_value
 from lakebed.values.hash import digest
+
+if TYPE_CHECKING:
+    from lakebed.lake.query_engine import QueryEngine
 
 MAX_INLINE_BYTES = 64 * 1024 * 1024
 """The largest value that a catalog keeps where there is no storage."""
@@ -28,18 +31,23 @@ class LakeBase:
 
     def read_value(self, row: EntryRow) -> Any:
         """The value of an entry, checked against its hash."""
-        data = row.inline_value
+        return decode_value(row.format, self._read_checked(row))
+
+    def read_content(self, row: EntryRow) -> bytes | LakebedError:
+        """The stored bytes of an entry, checked against its hash, or the error that it gave."""
+        return self._attempt(row)
+
+    def _read_checked(self, row: EntryRow, data: bytes | None = None) -> bytes:
+        if data is None:
+            data = row.inline_value
         if data is None:
             data = self._read_object(row)
-        return self._decode(row, data)
-
-    def _decode(self, row: EntryRow, data: bytes) -> Any:
         if digest(data) != row.content_hash:
             raise CorruptionError(
                 f"the content of {row.key!r} ({row.hash_text()}) is damaged: "
                 f"{len(data)} bytes at {self.full_uri(row) or 'the catalog'} have another hash"
             )
-        return decode_value(row.format, data)
+        return data
 
     def full_uri(self, row: EntryRow) -> str | None:
         """The URI of an entry's content, None if it lies in the catalog."""
@@ -80,18 +88,31 @@ class LakeBase:
 
     def _read_values(self, rows: Iterable[EntryRow]) -> Iterator[tuple[str, Any]]:
         """The value of each row by key, or the error that reading it gave; packs are read once."""
+        for row, data in self.read_contents(rows):
+            try:
+                yield (
+                    row.key,
+                    data if isinstance(data, LakebedError) else decode_value(row.format, data),
+                )
+            except CorruptionError as error:
+                yield row.key, error
+
+    def read_contents(
+        self, rows: Iterable[EntryRow]
+    ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
+        """The stored bytes of each row, or the error that reading it gave; packs are read once."""
         packs = defaultdict[str, list[EntryRow]](list)
         for row in rows:
             if row.uri is not None and row.position is not None:
                 packs[row.uri].append(row)
             else:
-                yield row.key, self._attempt(row)
+                yield row, self._attempt(row)
         for uri, packed in packs.items():
             found = self._read_pack(uri, packed)
             for row in packed:
                 data = found.get(row.position)
                 # What the pack did not give may have moved, which reading it alone finds out.
-                yield row.key, self._attempt(row, data if isinstance(data, bytes) else None)
+                yield row, self._attempt(row, data if isinstance(data, bytes) else None)
 
     def _read_pack(
         self, uri: str, rows: list[EntryRow]
@@ -103,9 +124,9 @@ class LakeBase:
         except (LakebedError, FileNotFoundError):
             return {}  # each value's own error, or place, is found by reading it alone
 
-    def _attempt(self, row: EntryRow, data: bytes | None = None) -> Any:
+    def _attempt(self, row: EntryRow, data: bytes | None = None) -> bytes | LakebedError:
         try:
-            return self.read_value(row) if data is None else self._decode(row, data)
+            return self._read_checked(row, data)
         except LakebedError as error:
             return error
 
@@ -129,3 +150,5 @@ class PresentLake(LakeBase):
         self._inline_threshold = inline_threshold
         self._history = history
         self._history_retention = history_retention  # microseconds, None for ever
+        self._engines: dict[bool, QueryEngine] = {}
+        self._query_settings: tuple[Any, ...] = ()

@@ -8,8 +8,8 @@ from typing import Any
 from lakebed.lake.batch_reading import BatchReading
 from lakebed.lake.batches import Batches
 from lakebed.lake.maintenance import Maintenance
+from lakebed.lake.querying import Querying
 from lakebed.lake.searching import Searching
-from lakebed.lake.snapshots import Snapshots
 from lakebed.lake.stats import Statistics
 from lakebed.lake.verifying import Verifying
 
@@ -18,7 +18,7 @@ class Lake(
     Batches,
     BatchReading,
     Searching,
-    Snapshots,
+    Querying,
     Maintenance,
     Verifying,
     Statistics,
@@ -33,6 +33,7 @@ class Lake(
 
     def close(self) -> None:
         """Close the catalog and the storage. Calls after it raise; closing again does nothing."""
+        self._close_engines()
         self._catalog.close()
         if self._objects is not None:
             self._objects.close()

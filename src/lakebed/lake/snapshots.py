@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,7 @@ from lakebed.model import DiffRow, Entry, Moment, Report, SnapshotRow, ValueRead
 if TYPE_CHECKING:
     from lakebed.lake.diff import Diff, Restored
     from lakebed.lake.diff_spool import DiffSpool
+    from lakebed.query.result import QueryResult
 
 MAX_NAME_BYTES = 255
 _CONTROL = r"[\x00-\x1f\x7f]"
@@ -90,6 +92,18 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
     Its calls raise NotFoundError once the snapshot is dropped, or the history pruned.
     """
 
+    def __init__(self, lake: Snapshots, moment: Moment, shown: str) -> None:
+        super().__init__(lake._catalog.at(moment), lake._objects, name=f"{lake.name} at {shown}")
+        self._lake = lake
+        self._moment = moment
+
+    def sql(
+        self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
+    ) -> QueryResult:
+        """The result of a SELECT over the tables `entries` and `documents` as of the moment; as
+        `Lake.sql`."""
+        return self._lake._query(query, params, self._moment)
+
     def __repr__(self) -> str:
         return f"<LakeView of {self.name}>"
 
@@ -99,6 +113,14 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
 
 class Snapshots(PresentLake):
     """The calls on snapshots."""
+
+    @abstractmethod
+    def _query(
+        self,
+        query: str,
+        params: Sequence[object] | Mapping[str, object] | None = None,
+        moment: Moment | None = None,
+    ) -> QueryResult: ...
 
     def create_snapshot(
         self, name: str, *, message: str | None = None, author: str | None = None
@@ -136,11 +158,7 @@ class Snapshots(PresentLake):
         Raises NotFoundError for a snapshot that is not there and for history that is not kept.
         """
         found, shown = self._moment(moment)
-        return LakeView(
-            self._catalog.at(found),
-            self._objects,
-            name=f"{self.name} at {shown}",
-        )
+        return LakeView(self, found, shown)
 
     def diff(
         self,

@@ -7,9 +7,10 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import count
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lakebed.catalog.executors.base import Params, Row, T
 from lakebed.catalog.executors.grouping import Grouping
@@ -17,12 +18,16 @@ from lakebed.catalog.executors.sqlite_errors import explain, locked
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Durability = Literal["normal", "full"]
 
 PAGE_BYTES = 2048  # smaller pages make smaller commits: docs/design/sqlite.md
 CACHE_KIB = 8192  # most of what looking up a search's matches touches: docs/design/search.md
 CHECKPOINT_PAGES = 8000  # a checkpoint costs two fsyncs; about 16 MB of log pay for them
 
+_numbers = count()  # of the connections that this process has made
 _connecting = threading.Lock()  # held while a connection is made: a fork waits for it
 
 
@@ -35,6 +40,7 @@ class _Connection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.lock = threading.RLock()
+        self.number = next(_numbers)
 
     def __del__(self) -> None:
         if hasattr(self, "lock"):  # it was opened
@@ -316,6 +322,19 @@ class SQLiteTransaction:
             yield from cursor
         finally:
             cursor.close()
+
+    def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow."""
+        from lakebed.catalog.scanning import row_batches
+
+        return row_batches(self.each(sql, params), schema)
+
+    def state(self) -> object:
+        """The same for two transactions only if they see the same rows."""
+        # The first number tells of other connections' commits, the second of this one's.
+        connection = self._connection
+        ((version,),) = connection.execute("PRAGMA data_version").fetchall()
+        return connection.number, version, connection.total_changes
 
     def run(self, sql: str, params: Params) -> int:
         return self._cursor.execute(sql, params).rowcount

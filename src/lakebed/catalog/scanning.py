@@ -1,0 +1,198 @@
+"""Whole relations of a catalog as Arrow, all from one transaction: what a query engine reads."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+
+from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
+from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
+from lakebed.catalog.protocol import LAST_KEY
+from lakebed.catalog.snapshots import Snapshots
+from lakebed.model import DiffRow, Moment
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakebed.filters import Filter
+
+_BATCH = 50_000
+_SCAN_COLUMNS = (
+    'e."key", e."version", e."object_id", e."metadata", e."expires_at", e."created_at", '
+    'e."updated_at", o."content_hash", o."format", o."byte_size", {value}, o."uri", o."pack_id", '
+    'o."position"'
+)
+_VALUE = 'o."inline_value"'
+_NO_VALUE = 'NULL AS "inline_value"'
+_JSON_ONLY = "AND o.\"format\" = 'json'"
+
+Column = tuple[str, Literal["text", "number", "bytes", "time"]]
+ENTRY_COLUMNS: tuple[Column, ...] = (
+    ("key", "text"),
+    ("version", "number"),
+    ("object_id", "number"),
+    ("metadata", "text"),
+    ("expires_at", "time"),
+    ("created_at", "time"),
+    ("updated_at", "time"),
+    ("content_hash", "bytes"),
+    ("format", "text"),
+    ("byte_size", "number"),
+    ("inline_value", "bytes"),
+    ("uri", "text"),
+    ("pack_id", "number"),
+    ("position", "text"),
+)
+"""What a scan of entries gives. `pack_id` refers to the packs. An object that lies in neither
+a file nor a pack lies inline, whether its value was asked for or not."""
+COLUMNS: Mapping[str, tuple[Column, ...]] = {
+    "entries": ENTRY_COLUMNS,
+    "history": (*ENTRY_COLUMNS, ("end_version", "number"), ("ended_at", "time")),
+    "objects": (
+        ("content_hash", "bytes"),
+        ("format", "text"),
+        ("byte_size", "number"),
+        ("uri", "text"),
+        ("pack_id", "number"),
+        ("position", "text"),
+        ("created_at", "time"),
+    ),
+    "packs": (("id", "number"), ("uri", "text"), ("objects", "number")),
+    "snapshots": (
+        ("id", "text"),
+        ("name", "text"),
+        ("version", "number"),
+        ("message", "text"),
+        ("author", "text"),
+        ("created_at", "time"),
+        ("purged_at", "time"),
+    ),
+}
+
+
+class Scan(NamedTuple):
+    """Rows that a query wants.
+
+    `moment`: entries as of it, None for now. `metadata_filter`: entries that cannot match may be
+    left out. `values`: JSON entries only, with their inline values.
+    """
+
+    relation: Literal["entries", "history", "objects", "packs", "snapshots"]
+    low: str = ""
+    high: str = LAST_KEY
+    moment: Moment | None = None
+    metadata_filter: Filter | None = None
+    values: bool = False
+
+
+class CatalogScan(Protocol):
+    """A transaction of a catalog in which all rows are of one state.
+
+    `now` is its time. `state` is the same for two transactions only if they see the same rows; None
+    where the catalog cannot tell.
+    """
+
+    @property
+    def now(self) -> int: ...
+
+    @property
+    def state(self) -> object: ...
+
+    def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
+        """The rows, with the columns of `COLUMNS`. NotFoundError for a moment that is gone."""
+        ...
+
+    def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
+        """The keys that differ between two moments (None is now)."""
+        ...
+
+
+@runtime_checkable
+class ArrowTransaction(Protocol):
+    """A transaction that knows a faster way to Arrow than row by row, and what tells its state."""
+
+    def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]: ...
+
+    def state(self) -> object: ...
+
+
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of columns: string, int64, binary, timestamp[us, UTC]."""
+    import pyarrow as pa
+
+    types = {
+        "text": pa.string(),
+        "number": pa.int64(),
+        "bytes": pa.binary(),
+        "time": pa.timestamp("us", "UTC"),
+    }
+    return pa.schema([(name, types[kind]) for name, kind in columns])
+
+
+def row_batches(rows: Generator[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Rows as batches of bounded size."""
+    import pyarrow as pa
+
+    try:
+        while chunk := list(islice(rows, _BATCH)):
+            columns = zip(*chunk, strict=True)
+            arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+    finally:
+        rows.close()
+
+
+class Scanning(Snapshots):
+    """The call of a SQL catalog that gives whole relations; see `Catalog`."""
+
+    _executor: Executor
+    _queries: Mapping[str, str]
+    _index: MetadataIndex
+
+    @contextmanager
+    def scan(self, wanted: Sequence[Scan]) -> Iterator[CatalogScan]:
+        # The index may have to catch up, which is a write of its own.
+        narrowings = {
+            scan: self._index.narrow(scan.metadata_filter)
+            for scan in wanted
+            if scan.metadata_filter
+        }
+        with self._executor.read() as tx:
+            yield _SQLScan(self, tx, narrowings)
+
+
+class _SQLScan:
+    def __init__(
+        self, catalog: Scanning, tx: Transaction, narrowings: Mapping[Scan, Narrowing]
+    ) -> None:
+        self._catalog = catalog
+        self._queries = catalog._queries
+        self._tx = tx
+        self._narrowings = narrowings
+        tx.all(self._queries["counters"], {})  # the transaction sees one state from its first read
+        self.now = tx.now()
+        self.state = tx.state() if isinstance(tx, ArrowTransaction) else None
+
+    def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
+        schema = schema_of(COLUMNS[scan.relation])
+        params: dict[str, object] = {"low": scan.low, "high": scan.high, "now": self.now}
+        name = {"snapshots": "list_snapshots"}.get(scan.relation, f"scan_{scan.relation}")
+        if scan.moment:
+            self._catalog._check(self._tx, scan.moment)
+            name = "scan_entries_at"
+            params |= {"version": scan.moment.version, "now": scan.moment.time}
+        narrowing = self._narrowings.get(scan, Narrowing())
+        sql = self._queries[name].replace("{scan_columns}", _SCAN_COLUMNS)
+        sql = sql.replace("{value}", _VALUE if scan.values else _NO_VALUE)
+        sql = sql.replace("{formats}", _JSON_ONLY if scan.values else "")
+        sql = sql.replace("{narrowing}", narrowing.sql)
+        params |= narrowing.params
+        if isinstance(self._tx, ArrowTransaction):
+            yield from self._tx.batches(sql, params, schema)
+        else:
+            yield from row_batches(self._tx.each(sql, params), schema)
+
+    def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
+        return self._catalog.diff_in(self._tx, a, b, low, high)

@@ -1,0 +1,274 @@
+"""Queries over a lake: what one names is loaded from the catalog, and DuckDB does the rest."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+
+from lakebed.catalog.protocol import Catalog
+from lakebed.catalog.scanning import CatalogScan, Scan
+from lakebed.errors import QueryError
+from lakebed.filters import parse as parse_filter
+from lakebed.lake.query_rows import LoadedRows, load_changes, load_scan
+from lakebed.lake.query_values import bring_values
+from lakebed.model import Moment
+from lakebed.query import relations
+from lakebed.query.conditions import Bounds, bounds, reads_column
+from lakebed.query.result import QueryResult
+from lakebed.query.session import QuerySettings, Session
+from lakebed.query.statement import Call, Node, Statement, parse, unjudged
+
+if TYPE_CHECKING:
+    from lakebed.lake.base import LakeBase
+    from lakebed.objects.store import ObjectStore
+
+Resolve = Callable[[object], Moment]
+"""Finds the moment that a caller names."""
+Params = Sequence[object] | Mapping[str, object] | None
+
+_KEPT_ROWS = 5_000_000
+_RELATION = {"entries_at": "entries"}
+
+
+class Wanted(NamedTuple):
+    """A relation as a query wants it: `moments` are those of a view or of a call."""
+
+    relation: str
+    moments: tuple[Moment | None, ...]
+    bounds: Bounds
+
+
+class _Kept(NamedTuple):
+    """Loaded rows that later queries may use: while the catalog's state is the same and, for the
+    present, nothing has expired."""
+
+    rows: LoadedRows
+    state: object
+    until: int | None
+
+
+class QueryEngine:
+    """One DuckDB session over a lake, and the rows that are loaded in it. Safe from any thread."""
+
+    def __init__(
+        self, lake: LakeBase, catalog: Catalog, settings: QuerySettings, *, external: bool = False
+    ) -> None:
+        self._lake = lake
+        self._catalog = catalog
+        self._objects: ObjectStore | None = lake._objects
+        self._base = "" if self._objects is None else self._objects.uri("")
+        self.session = Session(self._objects, settings, external_access=external)
+        self._external = external
+        self._loading = threading.RLock()
+        self._kept: dict[Wanted, _Kept] = {}
+        self.pid = os.getpid()
+
+    def close(self) -> None:
+        """Close the session; results that are open raise from then on."""
+        self.session.close()
+
+    def run(
+        self, text: str, params: Params, resolve: Resolve, moment: Moment | None = None
+    ) -> QueryResult:
+        """The result of a query over the lake now, or at a moment."""
+        connection = self.session.connect()
+        used: list[LoadedRows] = []
+
+        def done() -> None:
+            self.session.release(connection)
+            with self._loading:
+                for rows in used:
+                    rows.release()
+
+        try:
+            statement = self._parse(connection, text, params, moment)
+            self._prepare(connection, statement, params, resolve, moment, used)
+            arguments = [] if params is None else [params]
+            return QueryResult(
+                self.session,
+                connection,
+                lambda: connection.execute(statement.text, *arguments),
+                done,
+            )
+        except BaseException:
+            done()
+            raise
+
+    def _parse(
+        self, connection: duckdb.DuckDBPyConnection, text: str, params: Params, moment: object
+    ) -> Statement:
+        if moment is None:
+            tables, calls = relations.TABLES, relations.CALLS
+        else:  # the others are no part of a moment
+            tables, calls = frozenset({"entries", "documents"}), frozenset[str]()
+        if not self._external:
+            return parse(connection, text, params, tables, calls)
+        try:  # what is a query is looked through all the same, for what it needs
+            return parse(connection, text, params, tables, calls)
+        except QueryError:
+            return unjudged(text, tables, calls)
+
+    def _prepare(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        statement: Statement,
+        params: Params,
+        resolve: Resolve,
+        moment: Moment | None,
+        used: list[LoadedRows],
+    ) -> None:
+        """Load what the statement names, and let the connection see it."""
+        tables = {
+            name: Wanted(name, (moment,), bounds(statement, _named(name), params))
+            for name in statement.tables
+        }
+        calls = {
+            call: Wanted(
+                _RELATION.get(call.name, call.name),
+                _moments(call, resolve),
+                bounds(statement, _called(call.name), params),
+            )
+            for call in statement.calls
+        }
+        with self._loading:
+            loaded = self.load([*tables.values(), *calls.values()])
+            for rows in loaded.values():
+                rows.hold()
+                used.append(rows)
+            with self.session.errors():
+                for name, wanted in tables.items():
+                    rows = loaded[wanted]
+                    values = name == "documents" and reads_column(statement, name, "value")
+                    view = self.view(rows, values=values)
+                    connection.execute(f"CREATE TEMP VIEW {name} AS {view}")
+                for name in {call.name for call in calls}:
+                    same = {c: loaded[w] for c, w in calls.items() if c.name == name}
+                    connection.execute(self._macro(name, same))
+
+    def load(self, wanted: Sequence[Wanted]) -> dict[Wanted, LoadedRows]:
+        """The rows of relations, all from one transaction of the catalog, or kept from an earlier
+        one that saw the same. Hold them before you let others load."""
+        if not wanted:
+            return {}
+        scans = {want: _scan(want) for want in wanted if want.relation != "changes"}
+        found = dict[Wanted, LoadedRows]()
+        with self._catalog.scan(list(scans.values())) as scan:
+            self._forget_stale(scan)
+            for want in dict.fromkeys(wanted):
+                kept = self._kept.get(want) or self._kept.get(want._replace(bounds=Bounds()))
+                found[want] = kept.rows if kept else self._load(scan, want, scans.get(want))
+        return found
+
+    def _load(self, scan: CatalogScan, want: Wanted, how: Scan | None) -> LoadedRows:
+        with self.session.errors():
+            if how is None:
+                a, b = want.moments
+                assert a is not None
+                changed = scan.diff(a, b, want.bounds.low, want.bounds.high)
+                rows = load_changes(self.session, changed)
+            else:
+                rows = load_scan(self.session, scan, how, want.relation)
+        if scan.state is not None:
+            is_present = None in want.moments
+            self._keep(want, _Kept(rows, scan.state, rows.next_expiry if is_present else None))
+        return rows
+
+    def _keep(self, want: Wanted, kept: _Kept) -> None:
+        kept.rows.hold()
+        self._kept[want] = kept
+        while len(self._kept) > 1 and sum(k.rows.count for k in self._kept.values()) > _KEPT_ROWS:
+            self._kept.pop(next(iter(self._kept))).rows.release()
+
+    def _forget_stale(self, scan: CatalogScan) -> None:
+        for want, kept in list(self._kept.items()):
+            if kept.state != scan.state or (kept.until is not None and kept.until <= scan.now):
+                del self._kept[want]
+                kept.rows.release()
+
+    def view(self, rows: LoadedRows, *, values: bool) -> str:
+        """What a query sees of loaded rows, as a SELECT. Without `values`, reading the value of a
+        document is an error."""
+        if rows.relation != "documents":
+            return relations.select(rows.relation, rows.table, self._base)
+        if not values:
+            shown = relations.SHOWN["documents"].replace("{base}", relations.literal(self._base))
+            unread = "error('the values were not loaded')::JSON AS value"
+            return f"SELECT {shown}, {unread} FROM {rows.table}"
+        where = bring_values(self.session, rows, self._lake)
+        return relations.documents(
+            rows.table, self._base, fetched=where.fetched, packs=where.packs, stride=where.stride
+        )
+
+    def _macro(self, name: str, loaded: Mapping[Call, LoadedRows]) -> str:
+        """The table function of that name, as the calls in the query need it."""
+        by_arity = dict[int, list[str]]()
+        for call, rows in loaded.items():
+            conditions = [
+                f"CAST({parameter} AS VARCHAR) IS NOT DISTINCT FROM "
+                + ("NULL" if value is None else relations.literal(str(value)))
+                for parameter, value in zip("ab", call.arguments, strict=False)
+            ]
+            select = relations.select(rows.relation, rows.table, self._base)
+            by_arity.setdefault(len(call.arguments), []).append(
+                f"{select} WHERE {' AND '.join(conditions)}"
+            )
+        overloads = [
+            f"({', '.join('ab'[:arity])}) AS TABLE ({' UNION ALL '.join(selects)})"
+            for arity, selects in by_arity.items()
+        ]
+        return f"CREATE TEMP MACRO {name}{', '.join(overloads)}"
+
+
+def _named(name: str) -> Callable[[Node], bool]:
+    return lambda node: node.get("type") == "BASE_TABLE" and str(node["table_name"]).lower() == name
+
+
+def _called(name: str) -> Callable[[Node], bool]:
+    return lambda node: (
+        node.get("type") == "TABLE_FUNCTION"
+        and str(node["function"]["function_name"]).lower() == name
+    )
+
+
+def _moments(call: Call, resolve: Resolve) -> tuple[Moment | None, ...]:
+    takes = {"entries_at": (1,), "changes": (1, 2)}[call.name]
+    if len(call.arguments) not in takes:
+        raise QueryError(
+            f"{call.name} takes {' or '.join(map(str, takes))} arguments: snapshots by name or id, "
+            "or versions"
+        )
+    moments: list[Moment | None] = []
+    for place, argument in enumerate(call.arguments):
+        if argument is None and place == 1:
+            moments.append(None)
+        elif isinstance(argument, (str, int)) and not isinstance(argument, bool):
+            moments.append(resolve(argument))
+        else:
+            raise QueryError(
+                f"{call.name}: {argument!r} is no moment: expected the name or id of a snapshot, "
+                "or a version"
+            )
+    if call.name == "changes" and len(moments) == 1:
+        moments.append(None)
+    return tuple(moments)
+
+
+def _scan(want: Wanted) -> Scan:
+    """What to ask of the catalog."""
+    relation: Any = "entries" if want.relation == "documents" else want.relation
+    fields = dict(want.bounds.fields)
+    contradictory = len(fields) < len(set(want.bounds.fields))
+    metadata_filter = parse_filter(fields) if fields and not contradictory else None
+    (moment,) = want.moments
+    return Scan(
+        relation,
+        want.bounds.low,
+        want.bounds.high,
+        moment,
+        metadata_filter,
+        want.relation == "documents",
+    )

@@ -1,0 +1,157 @@
+"""Rows of the catalog as tables of a query session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+from lakebed.catalog.scanning import CatalogScan, Scan
+from lakebed.model import DiffRow, EntryRow
+from lakebed.query.relations import LOADED
+from lakebed.query.session import Session
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from lakebed.lake.query_values import Values
+
+_numbers = count()
+_CHUNK = 10_000
+_PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # few rows: what a pack is called
+
+
+class LoadedRows:
+    """A table of a session, dropped when nobody holds it any more.
+
+    `count` are its rows, `next_expiry` the earliest expiry among them in microseconds; `values`
+    tells where the values of documents are, once somebody has asked for them.
+    """
+
+    def __init__(self, session: Session, relation: str) -> None:
+        self.session = session
+        self.relation = relation
+        self.table = new_table(session, LOADED[relation])
+        self.count = 0
+        self.next_expiry: int | None = None
+        self.values: Values | None = None
+        self._held = 0
+
+    def hold(self) -> None:
+        """Keep the table until `release`."""
+        self._held += 1
+
+    def release(self) -> None:
+        """Let go; the last one drops the table."""
+        self._held -= 1
+        if self._held == 0:
+            drop(self.session, self.table)
+            if self.values is not None and self.values.fetched is not None:
+                drop(self.session, self.values.fetched)
+
+
+def new_table(session: Session, columns: str) -> str:
+    """An empty table in the session; its name."""
+    name = f"lakebed_rows_{next(_numbers)}"
+    connection = session.connect()
+    try:
+        connection.execute(f"CREATE TABLE {name} ({columns})")
+    finally:
+        session.release(connection)
+    return name
+
+
+def drop(session: Session, table: str) -> None:
+    """Remove a table; who is reading it reads on."""
+    if session.closed:
+        return
+    connection = session.connect()
+    try:
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+    finally:
+        session.release(connection)
+
+
+def load_scan(session: Session, scan: CatalogScan, how: Scan, relation: str) -> LoadedRows:
+    """The rows of a scan; `relation` is what they are for."""
+    rows = LoadedRows(session, relation)
+    connection = session.connect()
+    try:
+        insert = _insert(connection, scan, relation)
+        sql = f"INSERT INTO {rows.table} {insert}"
+        for batch in scan.rows(how):
+            connection.register("batch", batch)
+            connection.execute(sql)
+            connection.unregister("batch")
+            rows.count += batch.num_rows
+        if "expires_at" in LOADED[relation]:
+            query = f"SELECT epoch_us(min(expires_at)) FROM {rows.table}"
+            ((rows.next_expiry,),) = connection.execute(query).fetchall()
+    except BaseException:
+        session.release(connection)
+        drop(session, rows.table)
+        raise
+    session.release(connection)
+    return rows
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, relation: str) -> str:
+    """The SELECT that makes loaded rows of a batch."""
+    if relation == "snapshots":
+        return "SELECT * FROM batch"
+    import pyarrow as pa
+
+    packs = list(scan.rows(Scan("packs")))
+    table = pa.Table.from_batches(packs) if packs else pa.table({"id": [0], "uri": [""]})
+    connection.register("packs", table)
+    place = "content_hash, format, byte_size, coalesce(b.uri, p.uri) AS uri, pack_id, position"
+    entry = (
+        "key, version, object_id, metadata::JSON AS metadata, expires_at, created_at, updated_at, "
+        + place
+    )
+    columns = {
+        "entries": entry,
+        "documents": f"{entry}, decode(inline_value)::JSON AS value",
+        "history": f"{entry}, end_version, ended_at",
+        "objects": f"{place}, created_at",
+    }[relation]
+    return f"SELECT {columns} FROM batch b {_PACKED}"
+
+
+def load_changes(session: Session, changed: Iterator[DiffRow]) -> LoadedRows:
+    """The rows of a difference."""
+    rows = LoadedRows(session, "changes")
+    connection = session.connect()
+    try:
+        while chunk := list(islice(changed, _CHUNK)):
+            connection.register("batch", _changes(chunk))
+            # Text becomes JSON by the type of the column.
+            connection.execute(f"INSERT INTO {rows.table} SELECT * FROM batch")
+            connection.unregister("batch")
+            rows.count += len(chunk)
+    finally:
+        session.release(connection)
+    return rows
+
+
+def _changes(chunk: list[DiffRow]) -> pa.Table:
+    import pyarrow as pa
+
+    from lakebed.lake.arrow import DIFF_SCHEMA
+
+    columns: dict[str, list[Any]] = {name: [] for name in DIFF_SCHEMA.names}
+    for before, after in chunk:
+        change = "changed" if before and after else "added" if after else "removed"
+        columns["change"].append(change)
+        columns["key"].append((after or before or _nothing()).key)
+        for side, row in (("before", before), ("after", after)):
+            columns[f"{side}_content_hash"].append(row and f"sha256:{row.content_hash.hex()}")
+            for name in ("byte_size", "metadata", "expires_at", "updated_at"):
+                columns[f"{side}_{name}"].append(row and getattr(row, name))
+    arrays = [pa.array(columns[field.name], field.type) for field in DIFF_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=DIFF_SCHEMA)
+
+
+def _nothing() -> EntryRow:
+    raise AssertionError("a difference has a row on one side at least")

@@ -1,0 +1,186 @@
+"""The values of documents for a query: which to fetch one by one, which packs to read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lakebed.errors import LakebedError, NotFoundError, QueryError
+from lakebed.lake.query_rows import LoadedRows, drop, new_table
+from lakebed.model import EntryRow
+from lakebed.query.relations import pack_files
+from lakebed.query.session import Session
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from lakebed.lake.base import LakeBase
+
+_FETCHED = 4  # reading ranges wins while fewer than one object in so many is wanted of a pack
+_READERS = 16  # files of their own that are read at once
+_FILES = 500  # files of their own that are handed to them at once
+_BATCH_BYTES = 32 << 20
+
+
+class Values(NamedTuple):
+    """Where the values of documents are that do not lie inline: the table of those fetched, and the
+    packs to read, with the distance between the places of one pack and the next."""
+
+    fetched: str | None
+    packs: list[str]
+    stride: int
+
+
+def bring_values(session: Session, rows: LoadedRows, lake: LakeBase) -> Values:
+    """See to it that all values of the loaded documents are at hand.
+
+    QueryError for a value that has been collected since the rows were read, CorruptionError for one
+    that is damaged or missing.
+    """
+    if rows.values is None:
+        connection = session.connect()
+        try:
+            with session.errors():
+                rows.values = _bring(session, connection, rows, lake)
+        finally:
+            session.release(connection)
+    return rows.values
+
+
+def _bring(
+    session: Session, connection: duckdb.DuckDBPyConnection, rows: LoadedRows, lake: LakeBase
+) -> Values:
+    table = rows.table
+    packs = connection.execute(
+        "SELECT pack_id, uri, count(DISTINCT object_id) FROM "
+        f"{table} WHERE pack_id IS NOT NULL GROUP BY ALL ORDER BY uri"
+    ).fetchall()
+    whole = _whole(connection, packs)
+    fetched = _fetch(session, connection, table, whole, lake)
+    stride = 0
+    if whole:
+        stride = _place(connection, rows, whole)
+    return Values(fetched, [uri for _, uri in whole], stride)
+
+
+def _whole(
+    connection: duckdb.DuckDBPyConnection, packs: list[tuple[int, str, int]]
+) -> list[tuple[int, str]]:
+    """The packs of which enough is wanted to read them whole."""
+    if not packs:
+        return []
+    files = pack_files([uri for _, uri, _ in packs])
+    sizes = files.replace("read_parquet", "parquet_file_metadata", 1)
+    held = dict(connection.execute(f"SELECT file_name, num_rows FROM {sizes}").fetchall())
+    return [
+        (pack, uri)
+        for pack, uri, wanted in packs
+        if wanted * _FETCHED >= next(n for name, n in held.items() if name.endswith(uri))
+    ]
+
+
+def _place(
+    connection: duckdb.DuckDBPyConnection, rows: LoadedRows, whole: list[tuple[int, str]]
+) -> int:
+    """Note for each row where in the packs its value is: a join of numbers, which later queries
+    do, takes half the time of one of hashes. The distance between the places of two packs."""
+    files = pack_files([uri for _, uri in whole])
+    numbers = ", ".join(f"({pack}, {index})" for index, (pack, _) in enumerate(whole))
+    held = f"SELECT hash_prefix, file_index AS file, file_row_number AS number FROM {files}"
+    ((most,),) = connection.execute(f"SELECT max(number) FROM ({held})").fetchall()
+    stride = int(most) + 1
+    table = rows.table
+    placed = f"{table}_placed"
+    connection.execute(
+        f"CREATE TABLE {placed} AS SELECT r.*, h.file::BIGINT * {stride} + h.number AS place "
+        f"FROM {table} r LEFT JOIN (VALUES {numbers}) f(pack, file) ON f.pack = r.pack_id "
+        f"LEFT JOIN ({held}) h ON h.file = f.file AND h.hash_prefix = r.content_hash[1:16]"
+    )
+    packs = ", ".join(str(pack) for pack, _ in whole)
+    lost = connection.execute(
+        f"SELECT key, uri FROM {placed} WHERE place IS NULL AND pack_id IN ({packs}) LIMIT 1"
+    ).fetchall()
+    if lost:
+        connection.execute(f"DROP TABLE {placed}")
+        ((key, uri),) = lost
+        raise QueryError(f"the content of {key!r} is not in the pack {uri}: verify() tells more")
+    rows.table = placed
+    connection.execute(f"DROP TABLE {table}")
+    return stride
+
+
+def _fetch(
+    session: Session,
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    whole: list[tuple[int, str]],
+    lake: LakeBase,
+) -> str | None:
+    """Read the values that lie in files of their own, or in packs of which little is wanted, into a
+    table; its name, None if there are none."""
+    packs = ", ".join(str(pack) for pack, _ in whole) or "-1"
+    wanted = connection.execute(
+        "SELECT DISTINCT ON (object_id) object_id, key, version, content_hash, format, byte_size, "
+        f"uri, position FROM {table} "
+        f"WHERE uri IS NOT NULL AND coalesce(pack_id, 0) NOT IN ({packs})"
+    ).fetchall()
+    if not wanted:
+        return None
+    import pyarrow as pa
+
+    fetched = new_table(session, "object_id BIGINT, value JSON")
+    insert = f"INSERT INTO {fetched} SELECT object_id, decode(value)::JSON FROM batch"
+    try:
+        for batch in _batches(_read(lake, wanted)):
+            ids, values = zip(*batch, strict=True)
+            columns = {"object_id": pa.array(ids, pa.int64()), "value": pa.array(values)}
+            connection.register("batch", pa.table(columns))
+            connection.execute(insert)
+            connection.unregister("batch")
+    except BaseException:
+        drop(session, fetched)
+        raise
+    return fetched
+
+
+def _read(lake: LakeBase, wanted: list[tuple[Any, ...]]) -> Iterator[tuple[int, bytes]]:
+    """The stored bytes of objects by their number, the packed ones first."""
+    rows = {item[0]: _row(*item[1:]) for item in wanted}
+    numbers = {row: number for number, row in rows.items()}
+    packed = [row for row in rows.values() if row.position is not None]
+    for row, data in lake.read_contents(packed):
+        yield numbers[row], _present(data)
+    alone = iter([row for row in rows.values() if row.position is None])
+    with ThreadPoolExecutor(_READERS) as readers:
+        while chunk := list(islice(alone, _FILES)):
+            for row, data in zip(chunk, readers.map(lake.read_content, chunk), strict=True):
+                yield numbers[row], _present(data)
+
+
+def _row(
+    key: str, version: int, content_hash: bytes, format: str, size: int, uri: str, position: str
+) -> EntryRow:
+    return EntryRow(key, version, "{}", None, 0, 0, content_hash, format, size, None, uri, position)
+
+
+def _present(data: bytes | LakebedError) -> bytes:
+    if isinstance(data, NotFoundError):
+        raise QueryError(f"the query has outlived the grace period: {data}. Run it again")
+    if isinstance(data, LakebedError):
+        raise data
+    return data
+
+
+def _batches(items: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    batch: list[tuple[int, bytes]] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += len(item[1])
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,84 @@
+"""The tables that a query sees, as SQL over the rows that were loaded for it."""
+
+from __future__ import annotations
+
+from lakebed.query.filesystem import address
+
+TABLES = frozenset({"entries", "documents", "history", "snapshots", "objects"})
+CALLS = frozenset({"entries_at", "changes"})
+
+_PLACE = (
+    "content_hash BLOB, format VARCHAR, byte_size BIGINT, uri VARCHAR, pack_id BIGINT, "
+    "position VARCHAR"
+)
+_ENTRY = (
+    "key VARCHAR, version BIGINT, object_id BIGINT, metadata JSON, expires_at TIMESTAMPTZ, "
+    f"created_at TIMESTAMPTZ, updated_at TIMESTAMPTZ, {_PLACE}"
+)
+LOADED = {
+    "entries": _ENTRY,
+    "documents": f"{_ENTRY}, value JSON",
+    "history": f"{_ENTRY}, end_version BIGINT, ended_at TIMESTAMPTZ",
+    "objects": f"{_PLACE}, created_at TIMESTAMPTZ",
+    "snapshots": (
+        "id VARCHAR, name VARCHAR, version BIGINT, message VARCHAR, author VARCHAR, "
+        "created_at TIMESTAMPTZ, purged_at TIMESTAMPTZ"
+    ),
+    "changes": (
+        "key VARCHAR, change VARCHAR, before_content_hash VARCHAR, before_byte_size BIGINT, "
+        "before_metadata JSON, before_expires_at TIMESTAMPTZ, before_updated_at TIMESTAMPTZ, "
+        "after_content_hash VARCHAR, after_byte_size BIGINT, after_metadata JSON, "
+        "after_expires_at TIMESTAMPTZ, after_updated_at TIMESTAMPTZ"
+    ),
+}
+"""Columns of what is loaded, by relation. A content in neither a file nor a pack lies inline; what
+lies in a pack has its file as `uri`."""
+
+_HASH = "'sha256:' || lower(hex(content_hash)) AS content_hash"
+_WHERE = "uri IS NULL AS inlined, {base} || uri || coalesce('#' || position, '') AS storage_uri"
+_ENTRY_COLUMNS = (
+    f"key, version, {_HASH}, format, byte_size, {_WHERE}, metadata, expires_at, created_at, "
+    "updated_at"
+)
+SHOWN = {
+    "entries": _ENTRY_COLUMNS,
+    "documents": _ENTRY_COLUMNS,
+    "history": f"{_ENTRY_COLUMNS}, end_version, ended_at",
+    "objects": f"{_HASH}, format, byte_size, {_WHERE}, created_at",
+    "snapshots": "*",
+    "changes": "*",
+}
+"""Columns of what a query sees, by relation. Computed from the loaded ones when they are asked for:
+a hash as text takes twice the room."""
+
+
+def select(relation: str, table: str, base: str) -> str:
+    """What a query sees of a loaded table; `base` is the URI of the storage's root."""
+    columns = SHOWN[relation].replace("{base}", literal(base))
+    return f"SELECT {columns} FROM {table}"
+
+
+def documents(table: str, base: str, *, fetched: str | None, packs: list[str], stride: int) -> str:
+    """Entries with their values: loaded with the rows, fetched one by one into a table of their
+    own, or read out of packs, in which row `place - stride * file` of the file is the value."""
+    columns = SHOWN["documents"].replace("{base}", literal(base))
+    parts = [f"SELECT {columns}, value FROM {table} WHERE uri IS NULL"]
+    if fetched is not None:
+        parts.append(f"SELECT {columns}, f.value FROM {table} JOIN {fetched} f USING (object_id)")
+    if packs:
+        parts.append(
+            f"SELECT {columns}, CAST(decode(p.packed) AS JSON) AS value FROM {table} JOIN "
+            f"(SELECT value AS packed, file_index::BIGINT * {stride} + file_row_number AS place "
+            f"FROM {pack_files(packs)}) p USING (place)"
+        )
+    return " UNION ALL ".join(parts)
+
+
+def pack_files(paths: list[str]) -> str:
+    """The packs as one table, whose `file_index` counts them."""
+    return f"read_parquet([{', '.join(literal(address(path)) for path in paths)}])"
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"

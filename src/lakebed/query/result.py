@@ -1,0 +1,165 @@
+"""What a query gives."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from lakebed.errors import DependencyMissingError, QueryError
+from lakebed.query.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+Row = tuple[Any, ...]
+_SHOWN_ROWS = 20
+_SHOWN_CHARACTERS = 200
+_CHUNK = 1000
+
+
+class QueryResult:
+    """The rows of a query.
+
+    `fetchone`, `fetchmany`, `fetchall` and iterating read them once, from first to last, as they
+    are asked for; `arrow`, `df` and `pl` give all of them, whatever has been fetched: where some
+    have, the query runs again over the same state of the lake. `columns` are the names, `types` the
+    DuckDB types of the columns. Errors while fetching are QueryError, like those of the query
+    itself. Closing the lake ends it. May be used from any thread, one at a time.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        connection: duckdb.DuckDBPyConnection,
+        execute: Callable[[], object],
+        done: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._connection = connection
+        self._execute = execute
+        self._done = done
+        self._closed = False
+        self._lock = threading.RLock()
+        self._ahead: list[Row] = []  # fetched for printing
+        self._fetched = False
+        try:
+            with self._fetching():
+                execute()
+        except BaseException:
+            self._closed = True  # there is nothing to let go of: the caller does
+            raise
+        description = connection.description or []
+        self.columns = [column[0] for column in description]
+        self.types = [str(column[1]) for column in description]
+
+    @contextmanager
+    def _fetching(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock, self._session.errors():
+            if self._closed:
+                raise QueryError("the result is closed")
+            yield self._connection
+
+    def fetchone(self) -> Row | None:
+        """The next row; None at the end."""
+        rows = self.fetchmany(1)
+        return rows[0] if rows else None
+
+    def fetchmany(self, size: int = _CHUNK) -> list[Row]:
+        """The next rows, `size` at most; none at the end."""
+        with self._fetching() as connection:
+            self._fetched = True
+            rows, self._ahead = self._ahead[:size], self._ahead[size:]
+            if len(rows) < size:
+                rows += connection.fetchmany(size - len(rows))
+        return rows
+
+    def fetchall(self) -> list[Row]:
+        """All rows that have not been fetched."""
+        with self._fetching() as connection:
+            self._fetched = True
+            rows, self._ahead = self._ahead, []
+            return rows + connection.fetchall()
+
+    def __iter__(self) -> Iterator[Row]:
+        while rows := self.fetchmany():
+            yield from rows
+
+    def arrow(self) -> pa.Table:
+        """All rows as a pyarrow Table."""
+        with self._fetching() as connection:
+            self._rewind()
+            return connection.to_arrow_table()
+
+    def df(self) -> pd.DataFrame:
+        """All rows as a pandas DataFrame. DependencyMissingError if pandas is not installed."""
+        _require("pandas")
+        with self._fetching() as connection:
+            self._rewind()
+            return connection.df()
+
+    def pl(self) -> pl.DataFrame:
+        """All rows as a polars DataFrame. DependencyMissingError if polars is not installed."""
+        _require("polars")
+        import polars as pl
+
+        frame = pl.from_arrow(self.arrow())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def _rewind(self) -> None:
+        if self._fetched:
+            self._execute()
+        self._fetched, self._ahead = True, []
+
+    def close(self) -> None:
+        """Let go of what the rows are read from."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._done()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_lock"):
+            self.close()
+
+    def _shown(self) -> tuple[list[Row], bool]:
+        """The next rows, and whether there are more; they stay to be fetched."""
+        rows = self.fetchmany(_SHOWN_ROWS + 1)
+        with self._lock:
+            self._ahead = rows + self._ahead
+        return rows[:_SHOWN_ROWS], len(rows) > _SHOWN_ROWS
+
+    def __repr__(self) -> str:
+        rows, more = self._shown()
+        lines = [", ".join(self.columns), *(", ".join(map(_short, row)) for row in rows)]
+        return "\n  ".join(["<QueryResult", *lines, *["…"] * more]) + ">"
+
+    def _repr_html_(self) -> str:
+        rows, more = self._shown()
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(_short(v))}</td>" for v in row) + "</tr>"
+            for row in rows
+        )
+        note = "<p>… and more rows</p>" if more else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+
+def _short(value: object) -> str:
+    text = "NULL" if value is None else str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _require(library: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        raise DependencyMissingError(
+            f"this takes {library}, which is not installed: pip install 'lakebed[{library}]'"
+        )
