@@ -239,7 +239,7 @@ class Catalog(CatalogReads, Protocol):
         """Remove a snapshot; whether it was there."""
         ...
 
-    def scan(self, wanted: Sequence[Scan]) -> AbstractContextManager[CatalogScan]:
+    def scan(self, wanted: "Sequence[Scan]") -> "AbstractContextManager[CatalogScan]":
         """A transaction in which a query engine reads whole relations, those of `wanted`."""
         ...
 

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
-from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
-from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
+from lakebed.catalog.executors.base import Params, Row, Transaction
+from lakebed.catalog.metadata_index import Narrowing
 from lakebed.catalog.protocol import LAST_KEY
-from lakebed.catalog.snapshots import Snapshots
 from lakebed.model import DiffRow, Moment
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lakebed.catalog.sql import SQLCatalog
     from lakebed.filters import Filter
 
 _BATCH = 50_000
@@ -144,28 +144,20 @@ def row_batches(rows: Generator[Row], schema: pa.Schema) -> Iterator[pa.RecordBa
         rows.close()
 
 
-class Scanning(Snapshots):
-    """The call of a SQL catalog that gives whole relations; see `Catalog`."""
-
-    _executor: Executor
-    _queries: Mapping[str, str]
-    _index: MetadataIndex
-
-    @contextmanager
-    def scan(self, wanted: Sequence[Scan]) -> Iterator[CatalogScan]:
-        # The index may have to catch up, which is a write of its own.
-        narrowings = {
-            scan: self._index.narrow(scan.metadata_filter)
-            for scan in wanted
-            if scan.metadata_filter
-        }
-        with self._executor.read() as tx:
-            yield _SQLScan(self, tx, narrowings)
+@contextmanager
+def open_scan(catalog: SQLCatalog, wanted: Sequence[Scan]) -> Iterator[CatalogScan]:
+    """The scan of a SQL catalog; see `Catalog.scan`."""
+    # The index may have to catch up, which is a write of its own.
+    narrowings = {
+        scan: catalog._index.narrow(scan.metadata_filter) for scan in wanted if scan.metadata_filter
+    }
+    with catalog._executor.read() as tx:
+        yield _SQLScan(catalog, tx, narrowings)
 
 
 class _SQLScan:
     def __init__(
-        self, catalog: Scanning, tx: Transaction, narrowings: Mapping[Scan, Narrowing]
+        self, catalog: SQLCatalog, tx: Transaction, narrowings: Mapping[Scan, Narrowing]
     ) -> None:
         self._catalog = catalog
         self._queries = catalog._queries

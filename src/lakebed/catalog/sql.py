@@ -21,17 +21,20 @@ from lakebed.catalog.protocol import (
 )
 from lakebed.catalog.purging import Purging
 from lakebed.catalog.queries import in_lists, load_queries
-from lakebed.catalog.scanning import Scanning
+from lakebed.catalog.snapshots import Snapshots
 from lakebed.model import Change, ContentId, Delete, EntryRow, Outcome, Upload
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from lakebed.catalog.scanning import CatalogScan, Scan
     from lakebed.catalog.text_search import TextSearch
     from lakebed.filters import Filter
 
 _COUNTERS = ("version", "metadata_indexed", "history_floor", "history_floor_time")
 
 
-class SQLCatalog(Scanning, Purging):
+class SQLCatalog(Snapshots, Purging):
     """A catalog in the database of an executor; see `Catalog` for what each call does."""
 
     def __init__(self, executor: Executor, *, auto_migrate: bool = True) -> None:
@@ -149,6 +152,11 @@ class SQLCatalog(Scanning, Purging):
             self._queries["find_object"], {"content_hash": content_hash, "format": format}
         )
         return Place._make(rows[0][1:]) if rows else None
+
+    def scan(self, wanted: Sequence[Scan]) -> AbstractContextManager[CatalogScan]:
+        from lakebed.catalog.scanning import open_scan  # not for a first store
+
+        return open_scan(self, wanted)
 
     def expire(self, limit: int) -> int:
         with self._executor.write() as tx:
