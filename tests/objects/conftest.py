@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.servers import s3
+from tests.buckets import azure, gcs, s3
 
-__all__ = ["s3"]
+__all__ = ["azure", "gcs", "s3"]

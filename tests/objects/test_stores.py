@@ -16,16 +16,17 @@ from lakebed.objects.local import LocalStore
 from lakebed.objects.names import object_path, pack_path
 from lakebed.objects.remote import _modified
 from lakebed.objects.store import ObjectStore, Range, open_store
-from tests.servers import S3Server
+from tests.buckets import BucketServer
 
+BUCKETS = {"s3": "s3", "gcs": "gs", "azure": "az"}
 PATH = "objects/ab/abcd-1.json"
 
 
-@pytest.fixture(params=["folder", "file", "memory", "local", "s3"])
+@pytest.fixture(params=["folder", "file", "memory", "local", *BUCKETS])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
-    if request.param == "s3":
-        server: S3Server = request.getfixturevalue("s3")
-        options = server.storage(f"s3://{server.create_bucket()}/some/lake")
+    if request.param in BUCKETS:
+        server: BucketServer = request.getfixturevalue(request.param)
+        options = server.storage(f"{BUCKETS[request.param]}://{server.create_bucket()}/some/lake")
         store = open_store(str(options.pop("uri")), options)
         yield store
         store.close()
@@ -135,7 +136,7 @@ def test_uris_can_be_read_by_others(store: ObjectStore) -> None:
     store.write(PATH, b"content")
     uri = store.uri(PATH)
     assert uri.endswith(f"/{PATH}")
-    if " " not in uri and "%20" not in uri and not uri.startswith("s3:"):
+    if " " not in uri and "%20" not in uri and not uri.startswith(("s3:", "gs:", "az:")):
         with fsspec.open(uri) as file:
             assert file.read() == b"content"
 

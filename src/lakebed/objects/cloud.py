@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, ClassVar, TypeVar, cast
 
 import fsspec
-from fsspec.asyn import sync
+from fsspec.asyn import AsyncFileSystem, sync
 from tenacity import (
     AsyncRetrying,
     retry_if_exception_type,
@@ -37,6 +39,11 @@ READ_BYTES = 8 << 20
 """A read asks for so much at once; larger ones are several requests side by side."""
 MEMORY_BYTES = 32 << 20
 """What is written in pieces waits in memory up to this size, and on the local disk above it."""
+
+CONNECT_SECONDS = 5.0
+"""How long a connection may take to stand."""
+SILENCE_SECONDS = 30.0
+"""How long a connection may say nothing."""
 
 _LONGEST_WAIT = 5.0  # seconds between two tries
 
@@ -73,8 +80,7 @@ class CloudStore(ABC):
 
     def _connect(self) -> None:
         try:
-            self._fs, root = fsspec.core.url_to_fs(
-                self._uri,
+            self._fs = self._filesystem()(
                 **self._options,
                 use_listings_cache=False,  # what others write and delete must show at once
                 skip_instance_cache=True,  # ours to close
@@ -88,7 +94,7 @@ class CloudStore(ABC):
             raise ConfigurationError(
                 f"storage: cannot open {self._protocol}://…: {error}"
             ) from None
-        bucket, _, prefix = root.strip("/").partition("/")
+        bucket, _, prefix = self._fs._strip_protocol(self._uri).strip("/").partition("/")
         if not bucket:
             raise ConfigurationError(
                 f"storage: {self._uri} names no bucket: {self._protocol}://name"
@@ -99,6 +105,10 @@ class CloudStore(ABC):
         self._pid = os.getpid()
 
     # What a service brings.
+
+    def _filesystem(self) -> type[AsyncFileSystem]:
+        """The class of the filesystem; ImportError if its package is not installed."""
+        return cast(type[AsyncFileSystem], fsspec.get_filesystem_class(self._protocol))
 
     @abstractmethod
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -315,6 +325,28 @@ class Source:
     def whole(self) -> bytes:
         """All of it."""
         return self.part(0, self.size)
+
+    def file(self) -> BinaryIO:
+        """All of it, as a file at its beginning."""
+        if isinstance(self._data, SpooledTemporaryFile):
+            self._data.seek(0)
+            return cast(BinaryIO, self._data)
+        return BytesIO(self._data)
+
+    def md5(self) -> bytes:
+        """Its MD5, which services know contents by."""
+        found = hashlib.md5(usedforsecurity=False)
+        for offset in range(0, self.size, READ_BYTES):
+            found.update(self.part(offset, READ_BYTES))
+        return found.digest()
+
+
+def word(options: dict[str, Any], name: str) -> str | None:
+    """Take an option that is text."""
+    value = options.pop(name, None)
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"storage.{name} is {value!r}: expected text")
+    return value
 
 
 def _number(options: dict[str, Any], name: str, default: float, *, least: float) -> float:

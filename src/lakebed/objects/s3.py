@@ -15,7 +15,7 @@ from fsspec.asyn import sync
 
 from lakebed.clock import to_micros
 from lakebed.errors import ConfigurationError, LakebedError, StorageError
-from lakebed.objects.cloud import CloudStore, Source
+from lakebed.objects.cloud import CONNECT_SECONDS, SILENCE_SECONDS, CloudStore, Source, word
 from lakebed.objects.failures import Failure
 from lakebed.objects.store import StoredFile
 
@@ -38,17 +38,19 @@ class S3Store(CloudStore):
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
         client = dict(options.pop("client_kwargs", None) or {})
         config = dict(options.pop("config_kwargs", None) or {})
-        if region := options.pop("region", None):
+        if region := word(options, "region"):
             client["region_name"] = region
         if "endpoint_url" not in options and (url := os.environ.get("S3_ENDPOINT_URL")):
             options["endpoint_url"] = url
         if style := _choice(options, "addressing_style", ("auto", "path", "virtual")):
             config["s3"] = {**config.get("s3", {}), "addressing_style": style}
-        if version := options.pop("signature_version", None):
+        if version := word(options, "signature_version"):
             config["signature_version"] = version
         if checksums := _choice(options, "checksums", ("when_supported", "when_required")):
             config["request_checksum_calculation"] = checksums
             config["response_checksum_validation"] = checksums
+        config.setdefault("connect_timeout", CONNECT_SECONDS)
+        config.setdefault("read_timeout", SILENCE_SECONDS)
         config["max_pool_connections"] = self._connections
         config["retries"] = {"total_max_attempts": 1}  # ours alone
         self._encryption = _encryption(options)
@@ -262,8 +264,8 @@ def _choice(options: dict[str, Any], name: str, known: Sequence[str]) -> str | N
 def _encryption(options: dict[str, Any]) -> dict[str, str]:
     """The arguments of an upload that have the service encrypt it."""
     how = _choice(options, "encryption", tuple(_ENCRYPTION))
-    key = options.pop("kms_key_id", None)
+    key = word(options, "kms_key_id")
     if key is not None and how != "sse-kms":
         raise ConfigurationError("storage.kms_key_id is given without encryption: sse-kms")
     arguments = {} if how is None else {"ServerSideEncryption": _ENCRYPTION[how]}
-    return arguments if key is None else {**arguments, "SSEKMSKeyId": str(key)}
+    return arguments if key is None else {**arguments, "SSEKMSKeyId": key}

@@ -114,6 +114,14 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
         from lakebed.objects.s3 import S3Store
 
         return S3Store(uri, options or {})
+    if protocol in ("gs", "gcs"):
+        from lakebed.objects.gcs import GCSStore
+
+        return GCSStore(uri, options or {})
+    if protocol in ("az", "abfs", "abfss"):
+        from lakebed.objects.azure import AzureStore
+
+        return AzureStore(uri, options or {})
     from lakebed.objects.remote import FsspecStore
 
     return FsspecStore(uri, options or {})

