@@ -79,6 +79,10 @@ WHERE "id" = :id AND "inline_value" IS NOT NULL
 UPDATE {object} SET "pack_id" = :pack_id, "position" = :position
 WHERE "id" = :id AND "pack_id" = :old_pack
 
+-- name: present_objects
+-- for: compact: which objects are still there
+SELECT "id" FROM {object} WHERE "id" IN ({ids})
+
 -- name: count_packed
 -- for: compact: how many objects a pack holds
 SELECT count(*) FROM {object} WHERE "pack_id" = :pack_id
@@ -189,7 +193,7 @@ DELETE FROM {entry_history} WHERE "key" >= :low AND "key" < :high
 
 -- name: places_unreferenced
 -- for: purge: which of these objects nothing refers to any more, and where they lie
-SELECT o."id", o."byte_size", o."uri", o."pack_id" FROM {object} o
+SELECT o."id", o."byte_size", o."uri", o."pack_id", o."content_hash" FROM {object} o
 WHERE o."id" IN ({ids})
   AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
   AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
@@ -197,6 +201,19 @@ WHERE o."id" IN ({ids})
 -- name: get_packs
 -- for: purge: packs that hold purged bytes beside living ones
 SELECT "id", "uri", "byte_size", "live", "dead" FROM {pack} WHERE "id" IN ({ids})
+
+-- name: wear_pack
+-- for: purge: a pack that is to be rewritten, by a compaction if the purge is cut short
+UPDATE {pack} SET "dead" = "live" + 1 WHERE "id" = :id AND "dead" <= "live"
+
+-- name: packs_with_dead
+-- for: purge: packs in which other copies of purged bytes may lie
+SELECT "id", "uri", "byte_size", "live", "dead" FROM {pack}
+WHERE "dead" > 0 AND "id" > :after ORDER BY "id" LIMIT :page
+
+-- name: uploads
+-- for: purge: files that no commit has claimed, in which copies may lie as well
+SELECT "uri" FROM {pending}
 
 -- name: expedite_trash
 -- for: purge: trash that no grace spares

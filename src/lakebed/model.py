@@ -179,14 +179,13 @@ class Move(NamedTuple):
 
 
 class Purged(NamedTuple):
-    """A step of a purge: entries and kept versions removed, bytes of content that nothing holds any
-    more, the files that it lay in, the packs that it lay in beside others, and the names of the
-    snapshots that saw it."""
+    """A step of a purge: entries and kept versions removed, hashes and bytes of the contents that
+    nothing holds any more, the packs that they lay in, and the snapshots that saw them."""
 
     entries: int
     versions: int
+    hashes: Sequence[bytes]
     byte_size: int
-    files: Sequence[str]
     packs: Sequence[PackRow]
     snapshots: Sequence[str]
 

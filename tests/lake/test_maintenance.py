@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
+from lakebed.objects.names import object_path
 from lakebed.testing import FakeClock, FaultyStore, open_lake
 from lakebed.testing.faults import FAULTS
 
@@ -38,6 +41,16 @@ def batch(lake: Lake, prefix: str, count: int, text: str = LARGE) -> dict[str, s
 def files(lake: Lake) -> set[str]:
     assert lake._objects is not None
     return {file.path for prefix in ("objects", "packs") for file in lake._objects.list(prefix)}
+
+
+def _contents(lake: Lake, path: str) -> list[bytes]:
+    """What a file holds, taken out of its pack."""
+    assert lake._objects is not None
+    data = lake._objects.read(path)
+    if not path.startswith("packs/"):
+        return [data]
+    values: list[bytes] = pq.read_table(io.BytesIO(data))["value"].to_pylist()
+    return values
 
 
 def path_of(lake: Lake, key: str) -> Path:
@@ -320,6 +333,45 @@ class TestPurge:
         old = files(lake)
         receipt = lake.purge("p/0003")
         assert (receipt.entries, receipt.packs_rewritten, receipt.files) == (1, 1, 1)
+        assert not old & files(lake)
+        del values["p/0003"]
+        assert dict(lake.items()) == values
+
+    def test_bytes_that_lie_in_trash_and_among_the_dead_go_as_well(self, lake: Lake) -> None:
+        values = batch(lake, "p", 4)
+        lake["q"] = values["p/0000"]  # the same content
+        del lake["p/0000"], lake["q"]
+        lake.collect()  # its bytes stay in the pack, which others need
+        lake["p/0000"] = values["p/0000"]  # and come a second time
+        batch(lake, "r", 4)
+        lake.compact()  # the old packs wait out their grace
+        before = files(lake)
+        assert lake._catalog.trash() == 2
+        lake.purge("p/0000")
+        assert len(before & files(lake)) < len(before)
+        for path in files(lake):
+            assert b"p0" not in b"".join(_contents(lake, path))
+        assert not lake.verify().problems
+
+    def test_an_upload_that_was_broken_off_goes_as_well(self, lake: Lake) -> None:
+        lake["a"] = LARGE
+        entry = lake.entry("a")
+        assert entry is not None
+        assert lake._objects is not None
+        path = object_path(bytes.fromhex(entry.content_hash.removeprefix("sha256:")), "json")
+        lake._catalog.lease([path], 60)
+        lake._objects.write(path, b"the same")
+        lake._catalog.lease(["packs/other.parquet"], 60)
+        receipt = lake.purge("a")
+        assert not files(lake)
+        assert any("1 uploads" in place for place in receipt.remains)
+
+    def test_one_that_was_cut_short_is_finished_by_maintain(self, lake: Lake) -> None:
+        values = batch(lake, "p", 10)
+        old = files(lake)
+        lake._catalog.purge("p/0003", "p/0003\x01", 10)  # the names; then the process dies
+        lake.maintain()
+        lake.collect(grace=0)
         assert not old & files(lake)
         del values["p/0003"]
         assert dict(lake.items()) == values

@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lakebed.catalog.executors.base import Executor, Transaction
+from lakebed.catalog.protocol import GoneObjectsError
+from lakebed.catalog.queries import in_lists
 from lakebed.catalog.uploads import Claims
 from lakebed.model import BrokenReference, Collected, Move, Naming, ObjectRow, PackRow, Upload
 
@@ -149,9 +151,24 @@ class Collection:
                 if move.old_pack is not None:
                     left[move.old_pack] += tx.run(queries["move_packed"], _params(move, pack_id))
             ((moved,),) = tx.all(queries["count_packed"], {"pack_id": pack_id})
+            if moved < len(moves):
+                self._refuse_gone(tx, moves)
             claims.settle({upload.uri: moved}, self._executor.now())
             self._leave_packs(tx, left)
         return int(moved)
+
+    def _refuse_gone(self, tx: Transaction, moves: Sequence[Move]) -> None:
+        """No pack may begin with what nothing names: it may have been purged."""
+        ids = [move.id for move in moves]
+        present = {
+            number
+            for names, params in in_lists(self._queries, ids)
+            for (number,) in tx.all(
+                self._queries["present_objects"].replace("{ids}", names), params
+            )
+        }
+        if gone := set(ids) - present:
+            raise GoneObjectsError(gone)
 
     def objects(self, after: int, limit: int) -> Sequence[ObjectRow]:
         rows = self._executor.fetch(

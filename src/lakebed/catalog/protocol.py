@@ -42,6 +42,14 @@ class MissingContentError(CatalogError):
     """
 
 
+class GoneObjectsError(MissingContentError):
+    """Objects that were to be moved are not there any more; `ids` are their numbers."""
+
+    def __init__(self, ids: set[int]) -> None:
+        super().__init__(f"{len(ids)} objects that were to be moved are gone")
+        self.ids = ids
+
+
 class CatalogStats(NamedTuple):
     """Totals over a catalog; sizes in bytes. `used_bytes`: of the objects behind entries that are
     visible; the others await their collection, or are there for snapshots and history."""
@@ -348,7 +356,11 @@ class Catalog(CatalogReads, Protocol):
         ...
 
     def move(self, moves: Sequence[Move], upload: Upload) -> int:
-        """Point objects to their new pack, those that are still where they were; how many."""
+        """Point objects to their new pack, those that are still where they were; how many.
+
+        GoneObjectsError, and nothing is moved, if some are nowhere any more: what lies in the
+        upload may have been purged. MissingContentError if the upload's lease is gone.
+        """
         ...
 
     def objects(self, after: int, limit: int) -> Sequence[ObjectRow]:
@@ -362,6 +374,18 @@ class Catalog(CatalogReads, Protocol):
     def purge(self, low: str, high: str, limit: int) -> Purged:
         """Remove up to `limit` keys of the range from the present, the history and every snapshot,
         and what only they held. Nothing removed means that nothing is left."""
+        ...
+
+    def wear(self, pack: PackRow) -> None:
+        """Have the next compaction rewrite a pack."""
+        ...
+
+    def packs_with_dead(self, after: int, limit: int) -> Sequence[PackRow]:
+        """Packs with numbers above `after` in which bytes lie that no object names."""
+        ...
+
+    def uploads(self) -> Sequence[str]:
+        """The files that are leased: no commit has claimed them so far."""
         ...
 
     def expedite(self, paths: Iterable[str]) -> None:

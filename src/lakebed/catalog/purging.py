@@ -18,7 +18,7 @@ class Purging(Collection):
         with self._executor.write(exclusive=True) as tx:
             keys = [k for (k,) in tx.all(queries["keys_with_history"], bounds | {"page": limit})]
             if not keys:
-                return Purged(0, 0, 0, (), (), ())
+                return Purged(0, 0, (), 0, (), ())
             bounds["high"] = keys[-1] + "\x01"
             objects = [number for (number,) in tx.all(queries["purged_objects"], bounds)]
             touched = tx.all(queries["snapshots_seeing"], bounds)
@@ -30,25 +30,27 @@ class Purging(Collection):
             from lakebed.catalog.text_index import TextIndex
 
             TextIndex(self._executor, queries).clear(tx)
-            files, packs, byte_size = self._bury_unreferenced(tx, objects)
+            hashes, packs, byte_size = self._bury_unreferenced(tx, objects)
         names = tuple(name for _, name in touched)
-        return Purged(entries, versions, byte_size, files, packs, names)
+        return Purged(entries, versions, hashes, byte_size, packs, names)
 
     def _bury_unreferenced(
         self, tx: Transaction, objects: Sequence[int]
-    ) -> tuple[Sequence[str], Sequence[PackRow], int]:
-        """Remove the objects that nothing refers to: their files, the packs that they were in, and
-        their bytes as stored."""
+    ) -> tuple[Sequence[bytes], Sequence[PackRow], int]:
+        """Remove the objects that nothing refers to: their hashes, the packs that they were in, and
+        their bytes as stored. The packs are marked as worn, for a compaction to rewrite them if
+        the purge does not come to it."""
         places = [
             row
             for names, params in in_lists(self._queries, objects)
             for row in tx.all(self._queries["places_unreferenced"].replace("{ids}", names), params)
         ]
-        packs = self._packs(tx.all, sorted({pack for *_, pack in places if pack is not None}))
-        files = [uri for _, _, uri, _ in places if uri is not None]
+        packs = self._packs(tx.all, sorted({row[3] for row in places if row[3] is not None}))
+        files = [row[2] for row in places if row[2] is not None]
         self._bury(tx, [row[0] for row in places], [row[2:4] for row in places])
         self._expedite(tx, [*files, *(pack.uri for pack in packs)])
-        return files, packs, sum(row[1] for row in places)
+        tx.many(self._queries["wear_pack"], [{"id": pack.id} for pack in packs])
+        return [row[4] for row in places], packs, sum(row[1] for row in places)
 
     def _packs(
         self, fetch: Callable[[str, Params], Sequence[Row]], ids: Sequence[int]
@@ -58,6 +60,18 @@ class Purging(Collection):
             for names, params in in_lists(self._queries, ids)
             for row in fetch(self._queries["get_packs"].replace("{ids}", names), params)
         ]
+
+    def wear(self, pack: PackRow) -> None:
+        with self._executor.write() as tx:
+            tx.run(self._queries["wear_pack"], {"id": pack.id})
+
+    def packs_with_dead(self, after: int, limit: int) -> Sequence[PackRow]:
+        params = {"after": after, "page": limit}
+        rows = self._executor.fetch(self._queries["packs_with_dead"], params)
+        return [PackRow._make(row) for row in rows]
+
+    def uploads(self) -> Sequence[str]:
+        return [uri for (uri,) in self._executor.fetch(self._queries["uploads"], {})]
 
     def expedite(self, paths: Iterable[str]) -> None:
         with self._executor.write() as tx:

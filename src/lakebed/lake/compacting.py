@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
+from lakebed.catalog.protocol import GoneObjectsError, MissingContentError
 from lakebed.errors import LakebedError, StorageError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_count, check_grace
-from lakebed.lake.staging import LEASE_SECONDS
+from lakebed.lake.staging import LEASE_SECONDS, give_up
 from lakebed.model import Move, ObjectRow, PackRow, Progress, Report, Upload
 from lakebed.objects.names import pack_path
 from lakebed.objects.packs import PACK_BYTES, PACK_OBJECTS, Position, read_values, write_pack
@@ -84,8 +85,8 @@ class Compacting(PresentLake):
         small = [pack for pack in packs if pack.dead <= pack.live]
         for pack in packs:
             if pack.dead > pack.live or len(small) > 1:
-                run.given_up += 1
                 yield from self._living(pack, run)
+                run.given_up += 1
 
     def _living(self, pack: PackRow, run: CompactRun) -> Iterator[_Item]:
         """What lives in a pack; what is damaged there stays, for verify to name."""
@@ -104,6 +105,23 @@ class Compacting(PresentLake):
             return
 
     def _repack(self, items: list[_Item], run: CompactRun) -> None:
+        """Write items as one pack and point their objects there, those that are not gone by then.
+
+        A purge may have removed some meanwhile, or this upload since it holds them: then it is
+        written again without them, and leaves no bytes behind.
+        """
+        while items:
+            try:
+                self._write_pack(items)
+            except GoneObjectsError as error:
+                items = [item for item in items if item.row.id not in error.ids]
+            except MissingContentError:
+                continue
+            else:
+                run.count(items)
+                return
+
+    def _write_pack(self, items: list[_Item]) -> None:
         assert self._objects is not None
         path = pack_path()
         self._catalog.lease([path], LEASE_SECONDS)
@@ -115,17 +133,29 @@ class Compacting(PresentLake):
                 )
                 size = sink.tell()
             # What is about to be given up elsewhere must really be here.
-            if self._objects.size(path) != size:
+            if self._size(path) != size:
                 raise StorageError(f"the pack {path} was not written whole")
             moves = [
                 Move(item.row.id, item.old_pack, str(places[item.row.content_hash]))
                 for item in items
             ]
             self._catalog.move(moves, Upload(path, size, len(places)))
-        except Exception:
+        except MissingContentError:
             self._catalog.discard([path])
+            self._catalog.expedite([path])
+            self._objects.delete([path])
+            self._catalog.forget_trash([path])
             raise
-        run.count(items)
+        except Exception:
+            give_up(self._catalog, [path])
+            raise
+
+    def _size(self, path: str) -> int:
+        assert self._objects is not None
+        try:
+            return self._objects.size(path)
+        except FileNotFoundError:
+            raise MissingContentError("the upload has been purged") from None
 
 
 class CompactRun:

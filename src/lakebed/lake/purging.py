@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lakebed.errors import ValidationError
+from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.checks import check_key, check_prefix
 from lakebed.lake.collecting import Collecting
-from lakebed.lake.compacting import Compacting, CompactReport, CompactRun, packfuls
+from lakebed.lake.compacting import Compacting, CompactRun, packfuls
 from lakebed.model import PackRow, Progress, Report
+from lakebed.objects.names import hash_of
+from lakebed.objects.packs import pack_holds
 
 _STEP = 1000
 
@@ -35,6 +37,14 @@ class PurgeReport(Report):
     remains: Sequence[str]
 
 
+class _Rewriting:
+    """How many packs a purge has written anew, and which it could not."""
+
+    def __init__(self) -> None:
+        self.packs = 0
+        self.stuck: list[str] = []
+
+
 class Purging(Compacting, Collecting):
     """The call that purges."""
 
@@ -57,42 +67,79 @@ class Purging(Compacting, Collecting):
         prefix; StorageError if the storage fails: call again then.
         """
         low, high = _range(key, prefix)
-        entries = versions = byte_size = rewritten = 0
+        entries = versions = byte_size = 0
         snapshots: dict[str, None] = {}
-        stuck: list[str] = []
+        hashes = set[bytes]()
+        rewriting = _Rewriting()
         while step := self._catalog.purge(low, high, _STEP):
             if not step.entries and not step.versions:
                 break
             entries, versions = entries + step.entries, versions + step.versions
             byte_size += step.byte_size
             snapshots |= dict.fromkeys(step.snapshots)
+            hashes.update(step.hashes)
             for pack in step.packs:
-                run = self._rewrite(pack)
-                rewritten += run.packs_written > 0
-                if run.damaged:
-                    stuck.append(pack.uri)
+                self._rewrite(pack, rewriting)
             if progress:
                 progress(entries, None)
         # Values of these keys that were replaced earlier have no name any more: they are garbage.
         self._collect_objects(False, None)
-        files = 0 if self._objects is None else self._empty_trash_at(0, None)
+        files = 0
+        if self._objects is not None:
+            self._erase_copies(hashes, rewriting)
+            files = self._empty_trash_at(0, None)
         return PurgeReport(
             entries=entries,
             versions=versions,
             bytes=byte_size,
             files=files,
-            packs_rewritten=rewritten,
+            packs_rewritten=rewriting.packs,
             snapshots=list(snapshots),
-            remains=self._remains(stuck),
+            remains=self._remains(rewriting.stuck),
         )
 
-    def _rewrite(self, pack: PackRow) -> CompactReport:
+    def _rewrite(self, pack: PackRow, rewriting: _Rewriting) -> None:
         """Move what lives in a pack elsewhere and make the pack trash that is due at once."""
         run = CompactRun(None, None)
         for items in packfuls(self._living(pack, run)):
             self._repack(items, run)
         self._catalog.expedite([pack.uri])
-        return run.report()
+        report = run.report()
+        rewriting.packs += report.packs_written > 0
+        if report.damaged:
+            rewriting.stuck.append(pack.uri)
+
+    def _erase_copies(self, hashes: set[bytes], rewriting: _Rewriting) -> None:
+        """Rewrite or delete the files in which the same bytes lie once more: as the dead of a pack,
+        in trash that waits out its grace, in an upload that was broken off."""
+        if not hashes:
+            return
+        after = 0
+        while packs := self._catalog.packs_with_dead(after, _STEP):
+            for pack in packs:
+                if self._holds(pack.uri, hashes):
+                    self._catalog.wear(pack)
+                    self._rewrite(pack, rewriting)
+            after = packs[-1].id
+        uploads = [path for path in self._catalog.uploads() if self._holds(path, hashes)]
+        self._catalog.discard(uploads)
+        self._catalog.expedite(uploads)
+        latest, waiting = self._catalog.now(), ""
+        while paths := self._catalog.due_trash(latest, waiting, _STEP):
+            self._catalog.expedite([path for path in paths if self._holds(path, hashes)])
+            waiting = paths[-1]
+
+    def _holds(self, path: str, hashes: set[bytes]) -> bool:
+        """Whether one of these contents lies in a file."""
+        assert self._objects is not None
+        if not path.startswith("packs/"):
+            return hash_of(path) in hashes
+        try:
+            return pack_holds(self._objects, path, hashes)
+        except FileNotFoundError:
+            return False
+        except CorruptionError:  # nobody can tell, so it goes
+            return True
 
     def _remains(self, stuck: Sequence[str]) -> list[str]:
         remains = [f"the pack {uri}, which holds damaged values" for uri in stuck]
@@ -100,6 +147,8 @@ class Purging(Compacting, Collecting):
             remains.append(
                 "the catalog's log, which others are reading: it is emptied once they finish"
             )
+        if uploads := len(self._catalog.uploads()):
+            remains.append(f"{uploads} uploads that are under way, or were broken off")
         waiting = self._catalog.trash()
         if waiting:
             remains.append(

@@ -16,6 +16,14 @@ def object_path(content_hash: bytes, format: str) -> str:
     return f"objects/{name[:2]}/{name}-{os.urandom(8).hex()}.{_SUFFIX[format]}"
 
 
+def hash_of(path: str) -> bytes | None:
+    """The content hash in the path of an object; None if it is no such path."""
+    try:
+        return bytes.fromhex(path.rpartition("/")[2].partition("-")[0])
+    except ValueError:
+        return None
+
+
 def pack_path() -> str:
     """A path for a pack, used once."""
     return f"packs/{os.urandom(16).hex()}.parquet"

@@ -9,6 +9,7 @@ Any Parquet reader can query the file. Measurements: docs/design/packs.md.
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -72,6 +73,12 @@ class RangeReader(Protocol):
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
 
 
+class SizedReader(RangeReader, Protocol):
+    """What reading the hashes of a pack asks of a store."""
+
+    def size(self, path: str) -> int: ...
+
+
 def split_into_packs(objects: Iterable[Encoded]) -> Iterator[list[Encoded]]:
     """Cut a stream of objects into lists that each make one pack of bounded size."""
     pack: list[Encoded] = []
@@ -131,6 +138,58 @@ def read_values(
             except CorruptionError as error:
                 result = error
             yield position, result
+
+
+def pack_holds(store: SizedReader, path: str, hashes: Iterable[bytes]) -> bool:
+    """Whether a pack has bytes of one of these hashes, be they alive or dead.
+
+    Reads the footer and the column of hashes. CorruptionError if the file is no pack; errors of the
+    store pass through.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = {content_hash[:HASH_PREFIX_BYTES] for content_hash in hashes}
+    try:
+        file = pq.ParquetFile(pa.PythonFile(_StoredFile(store, path), mode="r"))
+        return any(
+            prefix.as_py() in wanted
+            for batch in file.iter_batches(columns=["hash_prefix"])
+            for prefix in batch.column(0)
+        )
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:  # an OSError for a file that is too short
+        raise CorruptionError(f"{path} is no pack: {error}") from None
+
+
+class _StoredFile(io.RawIOBase):
+    """A file of a store, as pyarrow reads files."""
+
+    def __init__(self, store: SizedReader, path: str) -> None:
+        self._store = store
+        self._path = path
+        self._size = store.size(path)
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        length = self._size - self._at if size < 0 else min(size, self._size - self._at)
+        data = self._store.read(self._path, self._at, length) if length > 0 else b""
+        self._at += len(data)
+        return data
 
 
 class _Page(NamedTuple):
