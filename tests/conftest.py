@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import lakebed.catalog.registry as catalogs
 import lakebed.ltm.registry as backends
-from lakebed.testing import CatalogConformance
+from lakebed.testing import CatalogConformance, LTMContract
 
 PROJECT = Path(__file__).parents[1]
 
@@ -23,6 +23,7 @@ SAMPLED = (
     "TestPostgres15", "TestPgBouncer", "TestPostgres", "TestMariaDB",
     "TestS3", "TestGCS", "TestAzure",
 )  # fmt: skip
+SAMPLED_CONTRACTS = ("TestSQLAlchemyOnPostgres", "TestSQLAlchemyOnMariaDB")
 SHARE = 10
 
 settings.register_profile(
@@ -96,7 +97,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_sampled(item: pytest.Item) -> bool:
     suite = item.getparent(pytest.Class)
-    return suite is not None and suite.name in SAMPLED and issubclass(suite.obj, CatalogConformance)
+    if suite is None:
+        return False
+    if issubclass(suite.obj, LTMContract):
+        return suite.name in SAMPLED_CONTRACTS
+    return suite.name in SAMPLED and issubclass(suite.obj, CatalogConformance)
 
 
 def _id(item: pytest.Item) -> str:

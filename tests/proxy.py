@@ -15,7 +15,9 @@ class FaultyProxy:
     """Passes bytes between clients and a server on the loopback address.
 
     `delay`: seconds before each piece is passed on. `swallow`: nothing is passed on, and nobody is
-    told. `lose_answers`: what clients say is passed on, what the server says is not.
+    told. `lose_answers`: what clients say is passed on, what the server says is not;
+    `lose_answers_to`: from the moment on that a client says this. `cut_before`: who says this is
+    cut off before the server hears it, once.
     """
 
     def __init__(self, port: int) -> None:
@@ -25,6 +27,8 @@ class FaultyProxy:
         self.delay = 0.0
         self.swallow = False
         self.lose_answers = False
+        self.lose_answers_to = b""
+        self.cut_before = b""
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -51,6 +55,11 @@ class FaultyProxy:
                     time.sleep(self.delay)
                 while self.swallow:
                     time.sleep(0.02)
+                if not answers and self.lose_answers_to and self.lose_answers_to in data:
+                    self.lose_answers = True
+                if not answers and self.cut_before and self.cut_before in data:
+                    self.cut_before = b""
+                    break
                 if not (answers and self.lose_answers):
                     sink.sendall(data)
         for end in (source, sink):

@@ -299,10 +299,11 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 class MariaDBServer:
-    """One MariaDB server, by its socket; `start` and `kill` it as often as you like."""
+    """One MariaDB server; `start` and `kill` it as often as you like."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.port = free_port()
         self.socket = folder / "socket"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -323,7 +324,9 @@ class MariaDBServer:
             self._process = subprocess.Popen(
                 [program or "mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}",
                  f"--socket={self.socket}", f"--pid-file={self.folder / 'pid'}",
-                 "--skip-networking", "--innodb-flush-log-at-trx-commit=2",
+                 "--bind-address=127.0.0.1", f"--port={self.port}", "--skip-name-resolve",
+                 # Processes die here, machines do not.
+                 "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
                  "--max-connections=200"],
                 stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent,
                 **_as_user(),
@@ -359,17 +362,31 @@ class MariaDBServer:
         self.execute(f"CREATE DATABASE IF NOT EXISTS {database}")
         return f"mysql://root@localhost/{database}?unix_socket={self.socket}"
 
-    def execute(self, sql: str) -> None:
-        """Run a statement as its owner."""
+    def tcp_url(self, database: str, user: str, port: int | None = None) -> str:
+        """The same by TCP, for a user with the password of the tests."""
+        return f"mysql://{user}:{PASSWORD}@127.0.0.1:{port or self.port}/{database}"
+
+    def create_user(self, name: str, rights: str) -> str:
+        """A user with these rights (`ALL ON *.*`); its name."""
+        self.execute(f"CREATE USER IF NOT EXISTS {name}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
+        if rights:
+            self.execute(f"GRANT {rights} TO {name}@'127.0.0.1'")
+        return name
+
+    def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement as its owner; the rows, if it gives any."""
         import pymysql
 
         with pymysql.connect(unix_socket=str(self.socket), user="root") as connection:
-            connection.cursor().execute(sql)
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            connection.commit()
+            return list(cursor.fetchall())
 
 
-@pytest.fixture(scope="session")
-def mariadb(require_server: Missing) -> Iterator[MariaDBServer]:
-    """MariaDB."""
+@contextmanager
+def running_mariadb(require_server: Missing) -> Iterator[MariaDBServer]:
+    """A server that runs meanwhile."""
     if shutil.which("mariadb-install-db") is None:
         require_server("MariaDB", "apt-get install mariadb-server")
     with server_folder() as folder:
@@ -380,6 +397,20 @@ def mariadb(require_server: Missing) -> Iterator[MariaDBServer]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb(require_server: Missing) -> Iterator[MariaDBServer]:
+    """MariaDB."""
+    with running_mariadb(require_server) as server:
+        yield server
+
+
+@pytest.fixture
+def private_mariadb(require_server: Missing) -> Iterator[MariaDBServer]:
+    """A MariaDB server of the test's own, to be killed and restarted."""
+    with running_mariadb(require_server) as server:
+        yield server
 
 
 class S3Server:

@@ -1,9 +1,13 @@
 -- What MySQL and MariaDB say their own way. The executor writes names in backticks.
 
 -- name: table_names
--- for: telling a lake from a new database; tables of others may stand beside those of a lake
-SELECT table_name FROM information_schema.tables
-WHERE table_schema = database() AND table_name = '{lakebed_meta}'
+-- for: telling a lake from a new database; tables of others may stand beside those of a lake, but
+-- not under its names. (An interrupted creation leaves some of ours, and is taken up again.)
+SELECT CASE WHEN table_comment = 'Lakebed' THEN table_name
+            ELSE concat(table_name, ', which is not Lakebed''s') END
+FROM information_schema.tables
+WHERE table_schema = database() AND left(table_name, 8) = 'lakebed_'
+  AND (table_comment <> 'Lakebed' OR table_name = '{lakebed_meta}')
 
 -- name: lock_writers
 -- for: a writer's first statement: one row's lock, held to the commit, makes versions visible in

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
-from tests.servers import mariadb, pgbouncer, postgres_15, postgres_18, private_postgres
+from tests.servers import (
+    mariadb,
+    pgbouncer,
+    postgres_15,
+    postgres_18,
+    private_mariadb,
+    private_postgres,
+)
 
-__all__ = ["mariadb", "pgbouncer", "postgres_15", "postgres_18", "private_postgres"]
+__all__ = [
+    "mariadb",
+    "pgbouncer",
+    "postgres_15",
+    "postgres_18",
+    "private_mariadb",
+    "private_postgres",
+]

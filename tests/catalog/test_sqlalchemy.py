@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from abc import abstractmethod
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import lakebed
 from lakebed.catalog.registry import CatalogOptions, open_catalog
-from lakebed.errors import ConflictError, ConnectError
 from lakebed.lake.lake import Lake
 from lakebed.testing import CatalogConformance, FakeClock, open_lake
 from tests.servers import MariaDBServer, PostgresServer
@@ -59,34 +55,3 @@ class TestMariaDB(OnSQLAlchemy):
 
     def spec(self, folder: Path) -> dict[str, object]:
         return {"url": self.server.url(name_of(folder))}
-
-
-def test_one_winner(mariadb: MariaDBServer, tmp_path: Path) -> None:
-    """`if_absent` under contention: exactly one wins each round."""
-    rounds, clients = 200, 4
-    with lakebed.open(catalog=mariadb.url(name_of(tmp_path))) as lake:
-        barrier = threading.Barrier(clients)
-
-        def contend(client: int) -> list[int]:
-            won = []
-            for number in range(rounds):
-                barrier.wait()
-                try:
-                    lake.store(f"new/{number}", client, if_absent=True)
-                    won.append(number)
-                except ConflictError:
-                    pass
-            return won
-
-        with ThreadPoolExecutor(clients) as pool:
-            won = sorted(number for found in pool.map(contend, range(clients)) for number in found)
-        assert won == list(range(rounds))
-        assert len(lake) == rounds
-
-
-def test_no_password_shown(mariadb: MariaDBServer) -> None:
-    url = f"mysql://root:s3cret@localhost/mysql?unix_socket={mariadb.socket}"
-    with pytest.raises(ConnectError) as caught:
-        lakebed.open(catalog=url)
-    assert caught.value.error_type == "auth_failed"
-    assert "s3cret" not in str(caught.value)

@@ -14,9 +14,9 @@ from lakebed.config.loading import Configuration, load
 from lakebed.config.problems import InvalidConfiguration
 from lakebed.errors import ConfigurationError
 from tests.config.tls_postgres import tls_postgres
-from tests.servers import postgres_18
+from tests.servers import mariadb, postgres_18
 
-__all__ = ["postgres_18", "tls_postgres"]
+__all__ = ["mariadb", "postgres_18", "tls_postgres"]
 
 Write = Callable[..., Path]
 CONNECTING = ("DATABASE_URL", "POSTGRES_", "PG", "LAKEBED")

@@ -16,7 +16,7 @@ from lakebed.config.schema import json_schema
 from tests.config.conftest import refused
 from tests.config.reference import GUIDE, current
 from tests.config.test_settings import LOCAL, WRONG
-from tests.servers import PASSWORD, PostgresServer
+from tests.servers import PASSWORD, MariaDBServer, PostgresServer
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -49,7 +49,6 @@ VARIABLES = {
 }
 NEEDS = {
     "s3://": "a bucket",
-    "sqlalchemy": "SQLAlchemy's catalog",
     "db.example.org": "a server of that name",
 }
 
@@ -83,10 +82,20 @@ def test_every_example_is_valid(example: Example, folder: Path) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=IDS)
 def test_every_example_that_can_runs(
-    example: Example, folder: Path, postgres_18: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    example: Example,
+    folder: Path,
+    postgres_18: PostgresServer,
+    mariadb: MariaDBServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DB_HOST", "127.0.0.1")
     monkeypatch.setenv("DB_PORT", str(postgres_18.port))
+    if "mysql+pymysql://agent" in example.text:
+        mariadb.create_user("agent", "ALL ON *.*")
+        mariadb.url("memory")
+        monkeypatch.setenv("DB_PASSWORD", PASSWORD)
+        here = f"127.0.0.1:{mariadb.port}"
+        example = example._replace(text=example.text.replace("db.example.org", here))
     for missing, reason in NEEDS.items():
         if missing in example.text:
             pytest.skip(f"needs {reason}")

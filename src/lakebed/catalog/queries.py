@@ -33,7 +33,7 @@ _SERVER_NOW = (
     "coalesce(:now::bigint, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"
 )
 _MYSQL_NOW = "coalesce(:now, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))"
-_MYSQL_TABLES = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+_MYSQL_TABLES = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin COMMENT='Lakebed'"
 _ARRAY_TYPES = {str: "text", bytes: "bytea", int: "bigint"}
 
 ENTRY_COLUMNS = (

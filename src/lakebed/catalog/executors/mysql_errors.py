@@ -13,7 +13,8 @@ from lakebed.errors import (
 
 NO_TABLE = 1146
 _DEADLOCK = 1213
-_LOCKED = frozenset({1205, 3572, 1206, 1969, 3024})
+_LOCKED = frozenset({1205, 3572, 1206})
+_CANCELLED = frozenset({1969, 3024})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 4031})
 _REFUSED = frozenset({1044, 1045, 1698})
 _NO_RIGHT = frozenset({1142, 1143, 1227, 1370})
@@ -37,6 +38,8 @@ def explain(error: BaseException, where: str, lock_timeout: float) -> LakebedErr
             f"a lock in {where} was not free within {lock_timeout:g} seconds (lock_timeout); "
             "nothing was written"
         )
+    if code in _CANCELLED:
+        return CatalogError(f"{where} cancelled a statement (statement_timeout): {text}")
     if code in _REFUSED:
         return ConnectError(f"{where} refuses the credentials: {text}", "auth_failed")
     if code == 1049:

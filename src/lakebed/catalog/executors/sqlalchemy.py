@@ -123,7 +123,7 @@ class SQLAlchemyExecutor:
     def _fail(self, lent: Lent, error: Exception) -> NoReturn:
         """Raise the error of ours; a connection that is lost does not go back to the pool."""
         if self._is_lost(lent, error) or self.database.is_retired(error):
-            lent.proxied.invalidate()
+            lent.drop()
         raise self.database.explain(error) from error
 
     def _is_lost(self, lent: Lent, error: Exception) -> bool:
@@ -249,7 +249,7 @@ class SQLAlchemyExecutor:
         try:
             lent.run(self.database.roll_back(lent.proxied.driver_connection))
         except self._error:
-            lent.proxied.invalidate()  # which ends the transaction just as well
+            lent.drop()  # which ends the transaction just as well
 
     @contextmanager
     def _inside(self, lent: Lent) -> Iterator[None]:
@@ -274,7 +274,7 @@ class SQLAlchemyExecutor:
         except self._error as error:
             if not self._is_lost(lent, error):
                 raise
-            lent.proxied.invalidate()
+            lent.drop()
             return error
         return None
 
@@ -340,7 +340,7 @@ class SQLAlchemyExecutor:
         """
         mine: Lent | None = getattr(self._local, "lent", None)
         if self.database.inside and mine is not None:
-            mine.proxied.invalidate()
+            mine.drop()
         for proxied in taken:
             proxied.invalidate()
         self._engine.dispose(close=False)

@@ -61,6 +61,11 @@ class Lent:
             found = self.proxied.info["writer"] = Writer()
         return found
 
+    def drop(self) -> None:
+        """Close the connection, which no other call shall have."""
+        if self.proxied.is_valid:
+            self.proxied.invalidate()
+
     def execute(self, sql: str, params: Params, cursor: DBAPICursor | None = None) -> DBAPICursor:
         """Run a statement with `:name` parameters; its cursor is good until the next one, or for as
         long as the one that is given."""

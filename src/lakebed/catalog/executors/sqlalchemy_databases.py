@@ -318,13 +318,12 @@ class MySQLDatabase(Database):
         from pymysql.converters import conversions
 
         seconds = max(1, math.ceil(self.options.lock_timeout))
-        # The server's own limits come first; this one is for a server that says nothing more.
-        silence = math.ceil(max(self.options.statement_timeout, seconds)) + _GRACE
+        patience = _patience(self.options)
         return {
             "charset": "utf8mb4",
-            "connect_timeout": _patience(self.options),
-            "read_timeout": silence,
-            "write_timeout": silence,
+            "connect_timeout": patience,
+            "read_timeout": patience,  # of the greeting; `prepare` gives statements more
+            "write_timeout": patience,
             # Keys and names are VARBINARY, so that they compare by their bytes.
             "conv": {**conversions, FIELD_TYPE.VAR_STRING: _text},
             "init_command": "SET SESSION innodb_lock_wait_timeout = "
@@ -333,6 +332,9 @@ class MySQLDatabase(Database):
 
     def prepare(self, connection: Any) -> None:
         limit = self.options.statement_timeout
+        # The server's own limits come first; these are for one that says nothing more.
+        silence = math.ceil(max(limit, self.options.lock_timeout)) + _GRACE
+        connection._read_timeout = connection._write_timeout = silence
         is_mariadb = "mariadb" in str(connection.get_server_info()).lower()
         setting = (
             f"max_statement_time = {limit:.3f}"

@@ -1,0 +1,338 @@
+"""Opening a catalog through SQLAlchemy: options, rights, forks, and errors that say what to do."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lakebed
+from lakebed.errors import (
+    CatalogError,
+    ConfigurationError,
+    ConnectError,
+    LakebedError,
+    StorageError,
+)
+from tests.servers import PASSWORD, MariaDBServer, free_port
+
+
+@pytest.fixture
+def name(mariadb: MariaDBServer) -> str:
+    """A new database."""
+    found = f"t{secrets.token_hex(6)}"
+    mariadb.url(found)
+    return found
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def at(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """A new place."""
+    if request.param == "sqlite":
+        return {"type": "sqlalchemy", "url": f"sqlite:///{tmp_path}/names.db"}
+    server = request.getfixturevalue("mariadb")
+    return {"type": "mariadb", "url": server.url(request.getfixturevalue("name"))}
+
+
+def test_clients_race_to_create_it(at: dict[str, Any]) -> None:
+    def client(number: int) -> str:
+        with lakebed.open(catalog=at) as lake:
+            lake.store(f"k{number}", number)
+            return str(lake._catalog.settings({})["lake_id"])  # type: ignore[attr-defined]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(client, range(8)))) == 1
+    with lakebed.open(catalog=at) as lake:
+        assert dict(lake) == {f"k{n}": n for n in range(8)}
+
+
+def test_without_migration(at: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="auto_migrate"):
+        lakebed.open(catalog={**at, "auto_migrate": False})
+    lakebed.open(catalog=at).close()
+    with lakebed.open(catalog={**at, "auto_migrate": False}) as lake:
+        lake.store("a", 1)
+
+
+def test_echo(at: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "sqlalchemy"):
+        with lakebed.open(catalog=at) as lake:
+            lake.store("silent", 1)
+        assert not [r for r in caplog.records if "INSERT" in r.getMessage()]
+        with lakebed.open(catalog={**at, "echo": True}) as lake:
+            lake.store("loud", "a value of mine")
+    said = [record.getMessage() for record in caplog.records]
+    assert any("INSERT" in text for text in said)
+    assert not any("a value of mine" in text for text in said)
+
+
+def test_the_pool_is_exhausted(at: dict[str, Any]) -> None:
+    with lakebed.open(catalog={**at, "pool_size": 1, "timeout": 0.3}) as lake:
+        lake.store("k", 1)
+        executor = lake._catalog._executor  # type: ignore[attr-defined]
+        with (
+            ThreadPoolExecutor(1) as pool,
+            executor.connection(),
+            pytest.raises(ConnectError, match="pool_size") as caught,
+        ):
+            pool.submit(lake.retrieve, "k").result()
+        assert caught.value.error_type == "connection_timeout"
+        assert lake["k"] == 1
+
+
+def test_closing_drains(at: dict[str, Any]) -> None:
+    """`close` waits for the calls at work, and keeps new ones away."""
+    lake = lakebed.open(catalog=at)
+    executor = lake._catalog._executor  # type: ignore[attr-defined]
+
+    def slow() -> object:
+        with executor.write() as tx:
+            time.sleep(0.5)
+            return tx.all("SELECT 1", {})[0][0]
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(slow)
+        time.sleep(0.2)
+        lake.close()
+        assert working.done()
+        assert working.result() == 1
+    with pytest.raises(CatalogError, match="closed"):
+        lake.store("k", 1)
+    lake.close()
+
+
+def test_fork(at: dict[str, Any], tmp_path: Path) -> None:
+    """A child opens connections of its own, whatever the parent's threads are doing."""
+    code = f"""
+import os, threading, lakebed
+lake = lakebed.open(catalog={at!r})
+lake.store("before", 1)
+stop = threading.Event()
+def work(name):
+    number = 0
+    while not stop.is_set():
+        number += 1
+        lake.store(f"{{name}}/{{number % 50}}", number)
+        lake.retrieve("before")
+threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b", "c")]
+for thread in threads:
+    thread.start()
+children = []
+for child in range(8):
+    pid = os.fork()
+    if pid == 0:
+        for number in range(20):
+            lake.store(f"child/{{child}}/{{number}}", lake["before"])
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+for thread in threads:
+    thread.join()
+assert not lake.verify().problems
+print(len([key for key in lake if key.startswith("child/")]))
+lake.close()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert ran.stdout.strip() == "160", ran.stderr
+
+
+def test_fork_inside_a_transaction(tmp_path: Path) -> None:
+    """The child must not go on with its parent's transaction on a SQLite file."""
+    code = f"""
+import os, lakebed
+lake = lakebed.open(catalog={{"type": "sqlalchemy", "url": "sqlite:///{tmp_path}/n.db"}})
+lake.store("before", 1)
+with lake._catalog._executor.write() as tx:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if lake["before"] == 1 else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+lake.store("after", 1)
+print(len(lake))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert ran.stdout.strip() == "2", ran.stderr
+
+
+# What MySQL and MariaDB answer
+
+
+def test_a_newer_schema(mariadb: MariaDBServer, name: str) -> None:
+    lakebed.open(catalog=mariadb.url(name)).close()
+    mariadb.execute(
+        f"UPDATE {name}.lakebed_meta SET value = '99' WHERE name = 'schema_version'"  # noqa: S608
+    )
+    with pytest.raises(CatalogError, match="newer Lakebed"):
+        lakebed.open(catalog=mariadb.url(name))
+
+
+def test_wrong_password(mariadb: MariaDBServer, name: str) -> None:
+    user = mariadb.create_user(f"u{secrets.token_hex(4)}", "ALL ON *.*")
+    url = mariadb.tcp_url(name, user)
+    lakebed.open(catalog=url).close()
+    with pytest.raises(ConnectError, match="refuses the credentials") as caught:
+        lakebed.open(catalog=url.replace(PASSWORD, "wr0ng-one"))
+    assert caught.value.error_type == "auth_failed"
+    assert "wr0ng-one" not in _all_text(caught.value)
+
+
+def test_nobody_listens() -> None:
+    """Said at once, whatever the timeout; later on it would be waited for."""
+    url = f"mysql://u:{PASSWORD}@127.0.0.1:{free_port()}/x"
+    start = time.monotonic()
+    with pytest.raises(ConnectError) as caught:
+        lakebed.open(catalog={"type": "mysql", "url": url, "timeout": 60})
+    assert time.monotonic() - start < 30
+    assert caught.value.error_type == "connection_error"
+    assert PASSWORD not in _all_text(caught.value)
+
+
+def test_a_host_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mysql://u:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/x"
+        with pytest.raises(ConnectError) as caught:
+            lakebed.open(catalog={"type": "mysql", "url": url, "timeout": 1})
+    assert caught.value.error_type == "connection_timeout"
+
+
+def test_no_database(mariadb: MariaDBServer, name: str) -> None:
+    url = mariadb.url(name).replace(name, "nowhere")
+    with pytest.raises(ConfigurationError, match="create it first"):
+        lakebed.open(catalog=url)
+
+
+def test_rights(mariadb: MariaDBServer, name: str) -> None:
+    user = mariadb.create_user(f"u{secrets.token_hex(4)}", f"SELECT ON {name}.*")
+    theirs = mariadb.tcp_url(name, user)
+    with pytest.raises(StorageError, match=r"lacks a right.*CREATE"):
+        lakebed.open(catalog=theirs)
+    with lakebed.open(catalog=mariadb.url(name)) as lake:
+        lake.store("a", 1, {"n": 1})
+    with lakebed.open(catalog=theirs) as lake:  # may read
+        assert lake["a"] == 1
+        assert [e.key for e in lake.list(metadata_filter={"n": 1})] == ["a"]
+        with pytest.raises(StorageError, match="lacks a right"):
+            lake.store("b", 1)
+
+
+def test_no_right_to_the_database(mariadb: MariaDBServer, name: str) -> None:
+    user = mariadb.create_user(f"u{secrets.token_hex(4)}", "")
+    with pytest.raises(ConnectError, match=name) as caught:
+        lakebed.open(catalog=mariadb.tcp_url(name, user))
+    assert caught.value.error_type == "auth_failed"
+
+
+@pytest.mark.parametrize("table", ["lakebed_meta", "lakebed_entry"])
+def test_a_table_of_somebody_else(mariadb: MariaDBServer, name: str, table: str) -> None:
+    mariadb.execute(f"CREATE TABLE {name}.{table} (n int)")
+    mariadb.execute(f"CREATE TABLE {name}.orders (n int)")
+    with pytest.raises(ConfigurationError, match=rf"{table}, which is not Lakebed's"):
+        lakebed.open(catalog=mariadb.url(name))
+    tables = mariadb.execute(
+        f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}'"  # noqa: S608
+    )
+    assert sorted(tables) == [(table,), ("orders",)]
+
+
+def test_beside_other_tables(mariadb: MariaDBServer, name: str) -> None:
+    mariadb.execute(f"CREATE TABLE {name}.orders (n int)")
+    with lakebed.open(catalog=mariadb.url(name)) as lake:
+        lake.store("a", 1)
+
+
+def test_a_database_that_is_not_utf8(mariadb: MariaDBServer, name: str) -> None:
+    """The tables bring their own character set, whatever the database's and the URL's."""
+    mariadb.execute(f"ALTER DATABASE {name} CHARACTER SET latin1")
+    text = "caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{EARTH GLOBE EUROPE-AFRICA}"
+    with lakebed.open(catalog=mariadb.url(name) + "&charset=latin1") as lake:
+        lake.store(text, text, {"t": text})
+        assert lake[text] == text
+        assert next(iter(lake.list(metadata_filter={"t": text}))).metadata == {"t": text}
+        assert [hit.key for hit in lake.search("cafe")] == [text]
+
+
+def test_a_server_that_is_read_only(private_mariadb: MariaDBServer) -> None:
+    user = private_mariadb.create_user("writer", "SELECT, INSERT, UPDATE, DELETE, CREATE ON *.*")
+    private_mariadb.execute(f"GRANT DROP, ALTER ON *.* TO {user}@'127.0.0.1'")
+    private_mariadb.execute(f"GRANT CREATE TEMPORARY TABLES ON *.* TO {user}@'127.0.0.1'")
+    private_mariadb.execute(f"GRANT REFERENCES ON *.* TO {user}@'127.0.0.1'")
+    private_mariadb.url("lake")
+    with lakebed.open(catalog=private_mariadb.tcp_url("lake", user)) as lake:
+        lake.store("k", 1)
+        private_mariadb.execute("SET GLOBAL read_only = 1")
+        assert lake["k"] == 1
+        with pytest.raises(StorageError, match="read-only"):
+            lake.store("k", 2)
+        private_mariadb.execute("SET GLOBAL read_only = 0")
+        lake.store("k", 2)
+
+
+def test_a_statement_that_takes_too_long(mariadb: MariaDBServer, name: str) -> None:
+    catalog = {"type": "mariadb", "url": mariadb.url(name), "statement_timeout": 0.5}
+    with lakebed.open(catalog=catalog) as lake:
+        executor = lake._catalog._executor  # type: ignore[attr-defined]
+        with pytest.raises(CatalogError, match="statement_timeout"):
+            executor.fetch("SELECT count(*) FROM seq_1_to_100000000 WHERE seq * 3 = 1", {})
+        lake.store("k", 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"pool_size": 0}, "pool_size"),
+        ({"timeout": "long"}, "timeout"),
+        ({"statement_timeout": 0}, "statement_timeout"),
+        ({"lazy": "yes"}, "lazy"),
+        ({"poolsize": 3}, "unknown option 'poolsize'"),
+        ({"url": "postgresql://u:hush@h/"}, "mysql://"),
+        ({"url": "mysql://u:hush@h:port/"}, "url"),
+        ({"url": ""}, "url"),
+    ],
+)
+def test_malformed(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        lakebed.open(catalog={"type": "mysql", "url": "mysql://u@127.0.0.1:1/x", **given})
+    assert "hush" not in _all_text(caught.value)
+
+
+def test_lazy() -> None:
+    url = f"mysql://127.0.0.1:{free_port()}/x"
+    lake = lakebed.open(catalog={"type": "mysql", "url": url, "timeout": 0.3, "lazy": True})
+    with pytest.raises(ConnectError):
+        lake.store("a", 1)
+    lake.close()
+
+
+def test_nothing_shows_the_password(mariadb: MariaDBServer, name: str) -> None:
+    user = mariadb.create_user(f"u{secrets.token_hex(4)}", "ALL ON *.*")
+    with lakebed.open(catalog=mariadb.tcp_url(name, user)) as lake:
+        shown = [repr(lake), lake.name]
+        executor = lake._catalog._executor  # type: ignore[attr-defined]
+        with pytest.raises(LakebedError) as caught:
+            executor.fetch("SELECT nothing", {})
+        shown.append(_all_text(caught.value))
+    assert PASSWORD not in " ".join(shown)
+
+
+def _all_text(error: BaseException | None) -> str:
+    """What a traceback would show of an error and its causes."""
+    text = ""
+    while error is not None:
+        text += f"{error!r} {error} "
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return text
