@@ -8,6 +8,7 @@ from typing import Any
 from lakebed.lake.batch_reading import BatchReading
 from lakebed.lake.batches import Batches
 from lakebed.lake.maintenance import Maintenance
+from lakebed.lake.publishing import Publishing
 from lakebed.lake.querying import Querying
 from lakebed.lake.searching import Searching
 from lakebed.lake.stats import Statistics
@@ -18,6 +19,7 @@ class Lake(
     Batches,
     BatchReading,
     Searching,
+    Publishing,
     Querying,
     Maintenance,
     Verifying,

@@ -26,7 +26,7 @@ from lakebed.errors import (
 from lakebed.lake.checks import check_count, check_expiry
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
-from lakebed.objects.store import ObjectStore, open_store
+from lakebed.objects.store import ObjectStore, open_store, parse_place
 from lakebed.paths import absolute
 
 DEFAULT_FOLDER = "lakebed"
@@ -242,17 +242,5 @@ def _open_folder(where: str, path: str, options: CatalogOptions) -> tuple[Opened
 def _open_storage(storage: object) -> _Storage:
     if storage is None:
         return _Storage(None, "")
-    options: Mapping[str, object] = {}
-    if isinstance(storage, Mapping):
-        options = {str(name): value for name, value in storage.items() if name != "uri"}
-        storage = storage.get("uri")
-    if not isinstance(storage, (str, os.PathLike)) or not os.fspath(storage):
-        raise ConfigurationError(
-            "storage: expected a path, a URI such as s3://bucket/prefix, or a mapping with 'uri'"
-        )
-    uri = os.fspath(storage)
-    if not isinstance(uri, str):
-        raise ConfigurationError("storage: expected a path of text, not of bytes")
-    if "://" not in uri:
-        uri = absolute(os.path.expanduser(uri))
+    uri, options = parse_place("storage", storage)
     return _Storage(open_store(uri, options), uri)

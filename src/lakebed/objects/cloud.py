@@ -70,6 +70,7 @@ class CloudStore(ABC):
     """The extra that brings the filesystem."""
 
     def __init__(self, uri: str, options: Mapping[str, object]) -> None:
+        self.options = options
         options = dict(options)
         self._uri = uri.rstrip("/")
         self._protocol = uri.partition("://")[0]
@@ -230,7 +231,12 @@ class CloudStore(ABC):
         token: str | None = None
         while True:
             files, token = self._run(
-                action, self._request, action, self._page, self._key(f"{prefix}/"), token
+                action,
+                self._request,
+                action,
+                self._page,
+                self._key(f"{prefix}/" if prefix else ""),
+                token,
             )
             skipped = len(self._key(""))
             for file in files:

@@ -36,7 +36,8 @@ class LocalStore:
     def open_write(self, path: str) -> Iterator[BinaryIO]:
         target = f"{self._root}/{path}"
         folder, name = os.path.split(target)
-        temporary = f"{folder}/.{name}.tmp"
+        # Of its own for each write: what a killed process left must not stop the next one.
+        temporary = f"{folder}/.{name}.{os.urandom(4).hex()}.tmp"
         try:
             self._make_folder(folder)
             file = open(temporary, "xb")  # noqa: SIM115 - closed below, whatever happens

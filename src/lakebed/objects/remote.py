@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import BinaryIO, NoReturn
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO, NoReturn, cast
 
 import fsspec
 
@@ -24,6 +25,7 @@ class FsspecStore:
 
     def __init__(self, uri: str, options: Mapping[str, object]) -> None:
         self._uri = uri.rstrip("/")
+        self.options = options
         protocol = uri.partition("://")[0]
         try:
             self._fs, root = fsspec.core.url_to_fs(self._uri, **options)
@@ -47,22 +49,15 @@ class FsspecStore:
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
-        try:
-            self._make_folder(path)
-            file = self._fs.open(self._full(path), "wb", autocommit=False)
-        except _FAILURES as error:
-            self._fail("write", path, error)
-        try:
-            yield file
-            file.close()
-            file.commit()
-        except BaseException as error:
-            file.discard()
-            with suppress(*_FAILURES):  # some filesystems discard nothing
-                self._fs.rm_file(self._full(path))
-            if isinstance(error, OSError):
+        # Not by a file of the filesystem's own: some show it, and drop what was there, at once.
+        with NamedTemporaryFile(prefix="lakebed-") as file:
+            try:
+                yield cast(BinaryIO, file)
+                file.flush()
+                self._make_folder(path)
+                self._fs.put_file(file.name, self._full(path))
+            except (OSError, RuntimeError) as error:
                 self._fail("write", path, error)
-            raise
 
     def _make_folder(self, path: str) -> None:
         self._fs.makedirs(self._full(path).rpartition("/")[0], exist_ok=True)

@@ -2,11 +2,13 @@
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple, Protocol
 
 from lakebed.errors import ConfigurationError, LakebedError
+from lakebed.paths import absolute
 
 
 class StoredFile(NamedTuple):
@@ -46,7 +48,11 @@ class ObjectStore(Protocol):
         ...
 
     def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """Write a new file in pieces; it appears when the block ends without an error."""
+        """Write a file in pieces; it appears when the block ends without an error.
+
+        Over one that is there already: others see the old one or the new one whole, and a failure
+        leaves the old one. (Objects and packs never are; a publication is.)
+        """
         ...
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -67,7 +73,8 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
-        """All files whose path begins with the folder `prefix` (`objects` or `packs`)."""
+        """All files whose path begins with the folder `prefix` (`objects`, `packs`, or ""
+        for the root)."""
         ...
 
     def abandon_uploads(self, before: int) -> int:
@@ -90,6 +97,27 @@ def read_each(store: ObjectStore, ranges: Sequence[Range]) -> list[ReadResult]:
             return error
 
     return [attempt(wanted) for wanted in ranges]
+
+
+def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
+    """The URI or absolute path of a place that a caller names, and options of its filesystem.
+
+    ConfigurationError, naming the field, unless it is a path, a URI, or a mapping with `uri`.
+    """
+    options: dict[str, object] = {}
+    if isinstance(place, Mapping):
+        options = {str(name): value for name, value in place.items() if name != "uri"}
+        place = place.get("uri")
+    if not isinstance(place, (str, os.PathLike)) or not os.fspath(place):
+        raise ConfigurationError(
+            f"{field}: expected a path, a URI such as s3://bucket/prefix, or a mapping with 'uri'"
+        )
+    uri = os.fspath(place)
+    if not isinstance(uri, str):
+        raise ConfigurationError(f"{field}: expected a path of text, not of bytes")
+    if "://" not in uri:
+        uri = absolute(os.path.expanduser(uri))
+    return uri, options
 
 
 def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectStore:

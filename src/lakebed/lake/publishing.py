@@ -1,0 +1,160 @@
+"""Publishing: the lake as plain Parquet, for engines that know nothing of its catalog."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+from lakebed.errors import ConfigurationError, LakebedError
+from lakebed.lake.snapshots import LakeView, Snapshot, Snapshots
+from lakebed.model import EntryRow, Progress, Report
+from lakebed.objects.store import ObjectStore, open_store, parse_place
+
+
+class Published(Report):
+    """What `publish` wrote: where the entries and the tables lie (full URIs; `tables_uri` is None
+    if there are no tables), the number of entries and of distinct tables, the size of all files in
+    bytes, and the version of the lake that they show."""
+
+    uri: str
+    tables_uri: str | None
+    entries: int
+    tables: int
+    byte_size: int
+    version: int
+
+
+class Publishing(Snapshots):
+    """The call that publishes."""
+
+    def publish(
+        self,
+        uri: str | os.PathLike[str] | Mapping[str, object],
+        *,
+        snapshot: str | Snapshot | None = None,
+        progress: Progress | None = None,
+    ) -> Published:
+        """Write a snapshot, or the lake as it is now, as Parquet that any engine reads.
+
+        `uri`: a path, a URI that fsspec knows, or a mapping with `uri` and the filesystem's
+        options; one on the same kind of storage as the lake has the lake's options if it brings
+        none. It is a place of its own, new or of an earlier publication.
+
+        `<uri>/entries.parquet` has a row for each entry, in key order. Columns: key (string),
+        version (int64), content_hash (string), format (string), byte_size (int64), metadata
+        (string, JSON), expires_at, created_at, updated_at (timestamp[us, UTC]), value (string: the
+        JSON of a `json` value), value_bytes (binary: a `bytes` value), table_uri (string: the
+        Parquet file of a table). Tables lie beside it, in a folder of `<uri>-tables/` that the
+        report names, each content once.
+
+        The entries appear at once when all is written, over those of the publication before; a
+        failure leaves that as it was. Its tables stay until the next publication. Memory is bounded
+        at about 200 MB; on its way to a bucket the entries' file takes room in the system's folder for
+        temporary files.
+
+        Raises ConflictError if something else lies there, ConfigurationError for a place that
+        cannot be written to, CorruptionError for a damaged content if a storage
+        fails.
+        """
+        target, tables = self._targets(uri)
+        if snapshot is not None:
+            found = self._find(snapshot)
+            return self._publish(self.at(found.id), found.version, target, tables, progress)
+        # A snapshot for as long as it takes: one state, whose contents nothing collects.
+        kept = self.create_snapshot(f"publishing-{os.urandom(8).hex()}")
+        try:
+            return self._publish(self.at(kept), kept.version, target, tables, progress)
+        finally:
+            self.drop_snapshot(kept)
+
+    def _publish(
+        self,
+        view: LakeView,
+        version: int,
+        target: ObjectStore,
+        tables: ObjectStore,
+        progress: Progress | None,
+    ) -> Published:
+        from lakebed.lake.publication import (
+            ENTRIES_FILE,
+            EntriesFile,
+            Tables,
+            chunks,
+            find_publication,
+            new_publication,
+            remove_leftovers,
+        )
+
+        before = find_publication(target)
+        publication = new_publication(self._catalog.now())
+        copies = Tables(self._objects, tables, publication)
+        done, total = 0, len(view)
+        with target.open_write(ENTRIES_FILE) as sink:
+            try:
+                with EntriesFile(sink, publication) as file:
+                    for rows in chunks(view.list().rows()):
+                        uris = copies.add(row for row in rows if row.format == "parquet")
+                        others = (row for row in rows if row.format != "parquet")
+                        file.add(rows, dict(_contents(view, others)), uris)
+                        done += len(rows)
+                        if progress:
+                            progress(done, total)
+                size = sink.tell()
+            except BaseException:
+                # Not when the upload below fails: it may have reached the storage all the same.
+                copies.discard()
+                raise
+        remove_leftovers(tables, {publication, before})
+        return Published(
+            uri=target.uri("").rstrip("/"),
+            tables_uri=tables.uri(publication) if copies.count else None,
+            entries=done,
+            tables=copies.count,
+            byte_size=size + copies.byte_size,
+            version=version,
+        )
+
+    def _targets(self, place: object) -> tuple[ObjectStore, ObjectStore]:
+        """The storage of the entries, and that of the tables beside it."""
+        uri, options = parse_place("uri", place)
+        uri = uri.rstrip("/")
+        if "://" in uri and not uri.startswith("file://"):
+            options = options or self._options_for(uri)
+            if "/" not in uri.partition("://")[2] and _protocol(uri) != "memory":
+                raise ConfigurationError(
+                    f"uri {uri} is a whole bucket: tables go beside the entries, so name a folder "
+                    f"in it, such as {uri}/published"
+                )
+        target = open_store(uri, options)
+        self._refuse_own_storage(target)
+        return target, open_store(f"{uri}-tables", options)
+
+    def _options_for(self, uri: str) -> dict[str, object]:
+        """The options of the lake's own storage, if it is of the same kind."""
+        from lakebed.objects.cloud import CloudStore
+        from lakebed.objects.remote import FsspecStore
+
+        own = self._objects
+        if isinstance(own, (CloudStore, FsspecStore)) and _protocol(own.uri("")) == _protocol(uri):
+            return dict(own.options)
+        return {}
+
+    def _refuse_own_storage(self, target: ObjectStore) -> None:
+        if self._objects is None:
+            return
+        own, wanted = self._objects.uri(""), target.uri("")
+        if own.startswith(wanted) or wanted.startswith(own):
+            raise ConfigurationError(
+                f"uri {wanted} and the lake's storage {own} lie in each other: publish elsewhere"
+            )
+
+
+def _protocol(uri: str) -> str:
+    return uri.partition("://")[0]
+
+
+def _contents(view: LakeView, rows: Iterable[EntryRow]) -> Iterator[tuple[str, bytes]]:
+    for row, data in view.read_contents(rows):
+        if isinstance(data, LakebedError):
+            raise data
+        yield row.key, data
