@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import lakebed
-from lakebed.cli import config, entries, lakes, maintenance, search, snapshots, transfer
+from lakebed.cli import config, entries, lakes, maintenance, publishing, search, snapshots, transfer
 from lakebed.cli.demo.command import demo
 from lakebed.cli.errors import ReportingGroup
 
@@ -73,6 +73,7 @@ app.add_typer(snapshots.snapshot, name="snapshot")
 app.command("diff")(snapshots.diff)
 app.command("history")(snapshots.history)
 app.command("restore")(snapshots.restore)
+app.command("publish")(publishing.publish)
 app.command("stats")(lakes.stats)
 app.command("verify")(maintenance.verify)
 app.command("maintain")(maintenance.maintain)

@@ -1,0 +1,40 @@
+"""publish: the lake as plain Parquet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lakebed.cli.opening import complete_snapshot, open_lake
+from lakebed.cli.output import Json, print_json, print_report
+from lakebed.cli.progress import progress_bar
+
+
+def publish(
+    ctx: typer.Context,
+    uri: Annotated[str, typer.Argument(metavar="URI", help="A folder, or a place in a bucket.")],
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A snapshot, in place of the lake as it is now.",
+            autocompletion=complete_snapshot,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the lake as Parquet that any engine reads without the catalog.
+
+    URI/entries.parquet has a row for each entry; the copies of stored tables lie in a folder of
+    URI-tables. A publication that is there already is replaced at once when all is written.
+
+    Examples:
+
+    \b
+    lakebed publish published
+    lakebed publish s3://bucket/published --snapshot before-import
+    """
+    with open_lake(ctx) as lake, progress_bar("Publishing") as advance:
+        done = lake.publish(uri, snapshot=snapshot, progress=advance)
+    print_json(done) if as_json else print_report(done)
