@@ -263,7 +263,7 @@ class ValueReader(Protocol):
 
     def read_value(self, row: EntryRow) -> Any: ...
 
-    def full_uri(self, row: EntryRow) -> str | None: ...
+    def full_uri(self, uri: str | None, position: str | None) -> str | None: ...
 
 
 _UNREAD = object()
@@ -335,7 +335,7 @@ class Entry(Record):
 
     @property
     def storage_uri(self) -> str | None:
-        return self._lake.full_uri(self._row)
+        return self._lake.full_uri(self._row.uri, self._row.position)
 
     @property
     def metadata(self) -> dict[str, Any]:

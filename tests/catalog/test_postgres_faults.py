@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import lakebed
+from lakebed.catalog.protocol import ArrowListing
 from lakebed.errors import CatalogError, ConnectError, LakebedError, LockTimeoutError, StorageError
 from lakebed.lake.lake import Lake
 from tests.catalog import load
@@ -241,6 +242,28 @@ def replica_of(primary: PostgresServer) -> Iterator[PostgresServer]:
         yield replica
     finally:
         replica.stop()
+
+
+def test_a_long_listing_as_arrow(proxy: FaultyProxy) -> None:
+    """It takes a connection of its own, which fails and waits like the others."""
+    catalog = through(proxy, timeout=2, statement_timeout=2)
+    with lakebed.open(catalog=catalog, lock_timeout=1) as lake:
+        lake.store_batch({"key": str(n), "value": n} for n in range(1500))
+        catalog_reads = lake._catalog
+        assert isinstance(catalog_reads, ArrowListing)
+        assert lake.list().to_arrow().num_rows == 1500
+        proxy.cut()
+        assert lake.list().to_arrow().num_rows == 1500
+        proxy.swallow = True
+        begin = time.monotonic()
+        with pytest.raises(ConnectError) as raised:
+            catalog_reads.listing_to_arrow("", "z")
+        assert raised.value.error_type == "connection_timeout"
+        assert time.monotonic() - begin < 30
+        proxy.swallow = False
+        proxy.close()
+        with pytest.raises(ConnectError, match="no connection"):
+            catalog_reads.listing_to_arrow("", "z")
 
 
 def test_failover(private_postgres: PostgresServer, tmp_path: Path) -> None:

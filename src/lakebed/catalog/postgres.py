@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from lakebed.catalog.batch import BatchCommit
 from lakebed.catalog.commit import Commit
 from lakebed.catalog.executors.base import Row, Transaction
-from lakebed.catalog.executors.postgres import PostgresExecutor, Writer
+from lakebed.catalog.executors.postgres import PostgresExecutor
 from lakebed.catalog.executors.postgres_errors import OvertakenError, is_broken
 from lakebed.catalog.executors.postgres_transaction import convert
+from lakebed.catalog.executors.postgres_writers import Writer
 from lakebed.catalog.resilience import ResilientCatalog
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _GONE = (None, None, None)
 _NAMED = re.compile(r"%\(\w+\)s")
@@ -51,6 +56,13 @@ class PostgresCatalog(ResilientCatalog):
                 tx.all(self._queries["raise_sequence"], {})
         return found
 
+    def listing_to_arrow(self, low: str, high: str) -> pa.Table:
+        from lakebed.catalog.executors.postgres_arrow import join_objects
+
+        statements = [self._queries[name] for name in ("arrow_entries", "arrow_objects")]
+        params = {"low": low, "high": high, "now": self._executor.stamp()}
+        return join_objects(*self._executor.read_tables(statements, params))
+
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         if len(changes) == 1 and not uploads and not self._executor.pooled:
             return [self._executor.repeat(lambda: self._commit_one(changes[0]))]
@@ -63,7 +75,7 @@ class PostgresCatalog(ResilientCatalog):
         lost = None
         row: Row = ()
         with self._executor.connection() as connection:
-            writer = self._executor.writer(connection)
+            writer = self._executor.writers.of(connection)
             writer.token += 1
             clock = self._executor.stamp()
             name, arguments = _arguments(change, clock, self._keep_all, writer)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lakebed.catalog.executors.postgres import PostgresExecutor, require_driver
+from lakebed.catalog.executors.postgres import PostgresExecutor
+from lakebed.catalog.executors.postgres_server import require_driver
 from lakebed.catalog.postgres import PostgresCatalog
 from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.clock import system_clock
@@ -71,7 +72,7 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
         clock=None if options.clock is system_clock else options.clock,
     )
     catalog = PostgresCatalog(executor, auto_migrate=_flag(given, "auto_migrate", True))
-    return OpenedCatalog(catalog, executor.shown, True, _flag(given, "lazy", False))
+    return OpenedCatalog(catalog, executor.server.shown, True, _flag(given, "lazy", False))
 
 
 def _checked(conninfo: str) -> str:

@@ -3,7 +3,7 @@
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from lakebed.errors import CatalogError
 from lakebed.model import (
@@ -27,6 +27,8 @@ from lakebed.model import (
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    import pyarrow as pa
 
     from lakebed.catalog.scanning import CatalogScan, Scan
     from lakebed.filters import Filter
@@ -172,6 +174,20 @@ class CatalogReads(Protocol):
 
     def stats(self) -> CatalogStats:
         """Totals."""
+        ...
+
+
+@runtime_checkable
+class ArrowListing(Protocol):
+    """A catalog that hands out long listings as Arrow, faster than row by row."""
+
+    def listing_to_arrow(self, low: str, high: str) -> "pa.Table":
+        """All entries with `low <= key < high`, by key, as of one moment.
+
+        Columns: key, format, uri, position, metadata, and content_hash with `sha256:` and
+        hexadecimal digits (string); version, byte_size, expires_at, created_at, updated_at (int64);
+        inlined (bool). uri, position and expires_at may be null.
+        """
         ...
 
 

@@ -32,7 +32,21 @@ ENTRY_SCHEMA = pa.schema(
 _CHUNK = 10_000
 
 
-def rows_to_arrow(rows: Iterator[EntryRow], uri: Callable[[EntryRow], str | None]) -> pa.Table:
+FullUri = Callable[[str | None, str | None], str | None]
+"""Gives the full URI of a path under the storage and a position in it; None where there is none."""
+
+
+def columns_to_arrow(columns: pa.Table, uri: FullUri) -> pa.Table:
+    """The table of a catalog's `listing_to_arrow` with the columns of `ENTRY_SCHEMA`."""
+    paths, positions = columns["uri"], columns["position"]
+    if paths.null_count == len(paths):
+        uris = pa.nulls(len(paths), pa.string())
+    else:
+        uris = pa.array(map(uri, paths.to_pylist(), positions.to_pylist()), pa.string())
+    return columns.append_column("storage_uri", uris).select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
+
+
+def rows_to_arrow(rows: Iterator[EntryRow], uri: FullUri) -> pa.Table:
     """Entries as a table with the columns of `ENTRY_SCHEMA`; metadata as JSON text.
 
     `uri` gives the full URI of a row whose content lies in the storage.
@@ -43,7 +57,7 @@ def rows_to_arrow(rows: Iterator[EntryRow], uri: Callable[[EntryRow], str | None
         key, version, metadata, expires_at, created_at, updated_at, *others = zip(
             *chunk, strict=True
         )
-        hashes, format, byte_size, inline, uris, _ = others
+        hashes, format, byte_size, inline, paths, positions = others
         columns = [
             key,
             version,
@@ -51,7 +65,7 @@ def rows_to_arrow(rows: Iterator[EntryRow], uri: Callable[[EntryRow], str | None
             format,
             byte_size,
             [value is not None for value in inline],
-            [None if u is None else uri(row) for u, row in zip(uris, chunk, strict=True)],
+            list(map(uri, paths, positions)),
             metadata,
             expires_at,
             created_at,

@@ -43,18 +43,19 @@ class LakeBase:
         if data is None:
             data = self._read_object(row)
         if digest(data) != row.content_hash:
+            place = self.full_uri(row.uri, row.position) or "the catalog"
             raise CorruptionError(
                 f"the content of {row.key!r} ({row.hash_text()}) is damaged: "
-                f"{len(data)} bytes at {self.full_uri(row) or 'the catalog'} have another hash"
+                f"{len(data)} bytes at {place} have another hash"
             )
         return data
 
-    def full_uri(self, row: EntryRow) -> str | None:
-        """The URI of an entry's content, None if it lies in the catalog."""
-        if row.uri is None or self._objects is None:
+    def full_uri(self, uri: str | None, position: str | None) -> str | None:
+        """The URI of content at a place in the storage, None if it lies in the catalog."""
+        if uri is None or self._objects is None:
             return None
-        uri = self._objects.uri(row.uri)
-        return uri if row.position is None else f"{uri}#{row.position}"
+        full = self._objects.uri(uri)
+        return full if position is None else f"{full}#{position}"
 
     def _read_object(self, row: EntryRow) -> bytes:
         uri, position = row.uri, row.position
@@ -76,7 +77,7 @@ class LakeBase:
             pass  # told below, as for a place that did not move
         raise CorruptionError(
             f"the content of {row.key!r} ({row.hash_text()}) is missing: "
-            f"no file at {self.full_uri(row)}"
+            f"no file at {self.full_uri(uri, position)}"
         )
 
     def _read_place(self, uri: str | None, position: str | None) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
-from lakebed.catalog.protocol import CatalogReads
+from lakebed.catalog.protocol import ArrowListing, CatalogReads
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
-from lakebed.model import Entry, EntryRow
+from lakebed.model import Entry, EntryRow, ValueReader
 from lakebed.values.json import decode_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Listing:
     def __init__(
         self,
         catalog: CatalogReads,
-        entry: Callable[[EntryRow], Entry],
+        lake: ValueReader,
         prefix: str = "",
         *,
         metadata_filter: Mapping[str, Any] | None = None,
@@ -33,7 +33,7 @@ class Listing:
         after: str | None = None,
     ) -> None:
         self._catalog = catalog
-        self._entry = entry
+        self._lake = lake
         self._prefix = prefix
         self._low, self._high = check_prefix(prefix)
         if after is not None:
@@ -67,7 +67,7 @@ class Listing:
                 low = page[-1].key + "\x01"
 
     def __iter__(self) -> Iterator[Entry]:
-        return map(self._entry, self.rows())
+        return map(Entry, self.rows(), repeat(self._lake))
 
     def __repr__(self) -> str:
         shown = [entry.key for entry in islice(self, 6)]
@@ -81,6 +81,13 @@ class Listing:
         byte_size (int64), inlined (bool), storage_uri (string), metadata (string, JSON),
         expires_at, created_at, updated_at (timestamp[us, UTC]).
         """
-        from lakebed.lake.arrow import rows_to_arrow
+        from lakebed.lake.arrow import columns_to_arrow, rows_to_arrow
 
-        return rows_to_arrow(self.rows(), lambda row: self._entry(row).storage_uri)
+        rows = self.rows()
+        if isinstance(self._catalog, ArrowListing) and self._filter is None and self._limit is None:
+            first = list(islice(rows, PAGE))
+            if len(first) == PAGE:
+                columns = self._catalog.listing_to_arrow(self._low, self._high)
+                return columns_to_arrow(columns, self._lake.full_uri)
+            rows = chain(first, rows)
+        return rows_to_arrow(rows, self._lake.full_uri)

@@ -84,7 +84,7 @@ class Reading(LakeBase):
         """
         return Listing(
             self._catalog,
-            self._entry,
+            self,
             prefix,
             metadata_filter=metadata_filter,
             limit=limit,

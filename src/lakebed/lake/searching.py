@@ -183,7 +183,7 @@ class Searching(Reading):
                 if offset < total <= offset + limit:
                     rows.append(row)
         else:
-            listing = Listing(self._catalog, self._entry, prefix, limit=offset + limit)
+            listing = Listing(self._catalog, self, prefix, limit=offset + limit)
             rows = list(islice(listing.rows(), min(offset, sys.maxsize), None))
             total = self._catalog.count(low, high)
         return Hits([Hit(self._entry(row), 0.0) for row in rows], total)

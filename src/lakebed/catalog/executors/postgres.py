@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import threading
 import time
 import weakref
@@ -20,24 +19,25 @@ from lakebed.catalog.executors.postgres_errors import (
     is_repeatable,
     is_retired,
 )
+from lakebed.catalog.executors.postgres_server import Server
 from lakebed.catalog.executors.postgres_transaction import (
     NOW,
     PostgresTransaction,
     convert,
     leave,
 )
+from lakebed.catalog.executors.postgres_writers import Writer, Writers
 from lakebed.catalog.queries import load_queries, quoted
 from lakebed.clock import Clock
 from lakebed.errors import (
     CatalogError,
-    ConfigurationError,
     ConnectError,
-    DependencyMissingError,
     LakebedError,
 )
 
 if TYPE_CHECKING:
     import psycopg
+    import pyarrow as pa
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
@@ -80,8 +80,7 @@ class PostgresExecutor:
         self.timeout = timeout
         self.lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
-        self._conninfo = conninfo
-        self._login = login
+        self.server = Server(conninfo, timeout, login=login, pooled=pooled)
         self._sizes = (min_size, max_size)
         self.pooled = pooled
         self._clock = clock
@@ -101,8 +100,7 @@ class PostgresExecutor:
     def _start(self) -> None:
         self._pool: ConnectionPool[Any] | None = None
         self._watch: Watch | None = None
-        self._writers: weakref.WeakKeyDictionary[Connection[Any], Writer]
-        self._writers = weakref.WeakKeyDictionary()
+        self.writers = Writers()
         self._opening = threading.Lock()
         self._local = threading.local()
 
@@ -153,46 +151,19 @@ class PostgresExecutor:
     def _explain(self, connection: Connection[Any], error: psycopg.Error) -> LakebedError:
         if is_retired(error):
             connection.close()
-        return explain(error, self.shown)
-
-    @property
-    def shown(self) -> str:
-        """The server and database, without credentials."""
-        from psycopg.conninfo import conninfo_to_dict
-
-        known = conninfo_to_dict(self._conninfo)
-        place = f"{known.get('host', 'localhost')}:{known.get('port', 5432)}"
-        return f"postgresql://{place}/{known.get('dbname', '')}"
-
-    def _options(self) -> dict[str, Any]:
-        """What a connection needs so that no wait is without a limit."""
-        from psycopg.conninfo import conninfo_to_dict
-
-        wanted: dict[str, Any] = {
-            "application_name": "lakebed",
-            "connect_timeout": max(2, int(min(self.timeout, 10))),
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 30_000,
-        }
-        given = conninfo_to_dict(self._conninfo)
-        options = {name: value for name, value in wanted.items() if name not in given}
-        prepare = {"prepare_threshold": None} if self.pooled else {}
-        login = self._login() if self._login else {}
-        return {"autocommit": True, "client_encoding": "utf8", **options, **prepare, **login}
+        return explain(error, self.server.shown)
 
     def _open_pool(self) -> ConnectionPool[Any]:
         from lakebed.catalog.executors.postgres_connection import WarmPool, Watch
 
         with self._opening:
             if self._pool is None:
-                self._probe()
+                self.server.probe()
                 least, most = self._sizes
                 self._watch = Watch(max(self._statement_timeout, self.lock_timeout) + _GRACE)
                 pool = WarmPool(
-                    self._conninfo,
-                    kwargs=self._options if self._login else self._options(),
+                    self.server.conninfo,
+                    kwargs=self.server.arguments if self.server.login else self.server.arguments(),
                     min_size=least,
                     max_size=most,
                     timeout=self.timeout,
@@ -202,22 +173,6 @@ class PostgresExecutor:
                 pool.open()
                 self._pool = pool
             return self._pool
-
-    def _probe(self) -> None:
-        """Connect once by itself: the pool would only tell that there is no connection."""
-        import psycopg
-
-        try:
-            with psycopg.connect(self._conninfo, **self._options()) as connection:
-                encoding = connection.info.parameter_status("server_encoding")
-        except psycopg.Error as error:
-            # Not repeated: at the beginning it is more likely to be a slip than an outage.
-            raise explain(error, self.shown) from None
-        if encoding != "UTF8":
-            raise ConfigurationError(
-                f"{self.shown} has the encoding {encoding}: a lake takes a database in UTF8, "
-                "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
-            )
 
     def _configure(self, connection: WatchedConnection) -> None:
         """Prepare a new connection; the session keeps nothing where sessions are shared."""
@@ -236,16 +191,9 @@ class PostgresExecutor:
 
     def _no_connection(self) -> LakebedError:
         """Why the pool gave none: the server's own answer, or that all are in use."""
-        import psycopg
-
-        try:
-            psycopg.connect(self._conninfo, **self._options()).close()
-        except psycopg.Error as error:
-            return explain(error, self.shown)
-        except LakebedError as error:  # of the login
-            return error
-        return ConnectError(
-            EXHAUSTED.format(where=self.shown, most=self._sizes[1], timeout=self.timeout),
+        where = self.server.shown
+        return self.server.refusal() or ConnectError(
+            EXHAUSTED.format(where=where, most=self._sizes[1], timeout=self.timeout),
             "connection_timeout",
         )
 
@@ -301,6 +249,13 @@ class PostgresExecutor:
         finally:
             self._give_back(connection)
 
+    def read_tables(self, statements: Sequence[str], params: Params) -> list[pa.Table]:
+        """The answers to statements as Arrow tables, all as of one moment."""
+        from lakebed.catalog.executors.postgres_arrow import read_tables
+
+        limit = self._statement_timeout
+        return self.repeat(lambda: read_tables(self.server, statements, params, limit))
+
     @contextmanager
     def read(self) -> Generator[PostgresTransaction]:
         with self.connection() as connection:
@@ -326,9 +281,9 @@ class PostgresExecutor:
     ) -> Generator[PostgresTransaction]:
         import psycopg
 
-        lost: tuple[Writer, psycopg.Error] | None = None
+        lost: psycopg.Error | None = None
         with self.connection() as connection:
-            writer = self.writer(connection)
+            writer = self.writers.of(connection)
             try:
                 self._begin(connection, patient, exclusive)
                 with self._inside(connection):
@@ -338,11 +293,11 @@ class PostgresExecutor:
                 except psycopg.Error as error:
                     if not is_broken(error):
                         raise
-                    lost = writer, error
+                    lost = error
             finally:
                 leave(connection)
         if lost:
-            self.settle(*lost)
+            self.settle(writer, lost)
 
     def _begin(self, connection: Connection[Any], patient: bool, exclusive: bool) -> None:
         """Begin with the lake's lock: shared among writers, or exclusive.
@@ -372,25 +327,17 @@ class PostgresExecutor:
         schema = quoted(self.schema)
         return f'SELECT {schema}."note_commit"({writer.id}, {writer.token}); COMMIT'.encode()
 
-    # Commits whose answer was lost
-
-    def writer(self, connection: Connection[Any]) -> Writer:
-        """The connection's row among the writers, which its commits are noted in."""
-        found = self._writers.get(connection)
-        if found is None:
-            found = Writer()
-            self._writers[connection] = found
-        return found
-
     def settle(self, writer: Writer, error: Exception) -> Row:
-        """The writer's row if its last commit happened; else the error that repeating may cure.
+        """What the writer's last commit left if it happened, although its answer was lost; else the
+        error that repeating may cure.
 
         Waits for a server that is still at it, and keeps a commit that arrives later from
         happening.
         """
-        failure = explain(error, self.shown)
+        failure = explain(error, self.server.shown)
+        close = self._queries["close_writer"]
         try:
-            rows = self._repeat(lambda: self._close_writer(writer), failure)
+            rows = self._repeat(lambda: self._fetch(convert(close), {"id": writer.id}), failure)
         except LakebedError as unknown:
             raise ConnectError(
                 f"the connection was lost during a commit, and whether it happened could not be "
@@ -399,11 +346,6 @@ class PostgresExecutor:
         if rows and rows[0][0] == writer.token:
             return rows[0]
         raise failure from error
-
-    def _close_writer(self, writer: Writer) -> Sequence[Row]:
-        with self.connection() as connection:
-            sql = convert(self._queries["close_writer"])
-            return connection.execute(sql, {"id": writer.id}, binary=True).fetchall()
 
     def scrub(self) -> bool:
         """Dead rows keep their bytes until VACUUM has passed, which the server does in its time."""
@@ -431,28 +373,6 @@ class PostgresExecutor:
         if self._pool is not None:
             self._inherited.append(self._pool)  # closing them would end the parent's sessions
         self._start()
-
-
-class Writer:
-    """What tells a connection's commits apart; see the table `writer`."""
-
-    __slots__ = ("__weakref__", "id", "token")
-
-    def __init__(self) -> None:
-        self.id = secrets.randbits(63)
-        self.token = 0
-
-
-def require_driver() -> None:
-    """DependencyMissingError if psycopg is not installed."""
-    try:
-        import psycopg
-        import psycopg_pool
-    except ImportError as error:
-        raise DependencyMissingError(
-            "a Postgres catalog needs the psycopg package: pip install 'lakebed[postgres]'"
-        ) from error
-    del psycopg, psycopg_pool
 
 
 _executors: weakref.WeakSet[PostgresExecutor] = weakref.WeakSet()

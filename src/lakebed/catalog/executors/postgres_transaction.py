@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
+PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
 
 
 class PostgresTransaction:
@@ -73,7 +73,7 @@ class PostgresTransaction:
 @lru_cache(maxsize=512)
 def convert(sql: str) -> str:
     """The text with the driver's parameters in place of `:name`."""
-    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
+    return PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 def leave(connection: Connection[Any]) -> None:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from lakebed.catalog.executors.postgres import require_driver
 from lakebed.catalog.executors.postgres_errors import explain
+from lakebed.catalog.executors.postgres_server import require_driver
 from lakebed.catalog.queries import load_queries
 from lakebed.config.postgres import words_of
 from lakebed.config.providers.options import ServerOptions

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import ClassVar
 
 import pytest
 
 from lakebed.lake.lake import Lake
 from lakebed.testing.conformance.base import Conformance
+from lakebed.values.json import decode_text
 
 ODD_KEYS = [
     " ",
@@ -181,3 +183,24 @@ class Listing(Conformance):
         for name in ("version", "content_hash", "format", "byte_size", "inlined", "expires_at"):
             assert table.column(name).to_pylist() == [entry[name] for entry in entries]
         assert lake.list("none").to_arrow().num_rows == 0
+
+    def test_many_to_arrow(self, lake: Lake) -> None:
+        # Longer than a page, which a catalog may hand out in its own way.
+        large = "large" * 1000
+        lake.store_batch(
+            {
+                "key": f"k{number:04}{odd}",
+                "value": large + str(number) if number % 400 == 0 else number % 7,
+                "metadata": {"n": number} if number % 2 else {},
+            }
+            for number, odd in zip(range(1500), cycle(["", "é", "'", "\\", "\n", "%(a)s", ":low"]))
+        )
+        lake.store("k0500 lasts", 1, ttl=60)
+        lake.store("k0500 single", large)
+        for prefix in ("", "k", "k0"):
+            table = lake.list(prefix).to_arrow()
+            entries = list(lake.list(prefix))
+            for name in set(table.column_names) - {"metadata"}:
+                assert table.column(name).to_pylist() == [entry[name] for entry in entries], name
+            metadata = map(decode_text, table.column("metadata").to_pylist())
+            assert list(metadata) == [entry.metadata for entry in entries]

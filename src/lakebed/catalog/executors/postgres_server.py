@@ -1,0 +1,105 @@
+"""Where a Postgres server is, and how it is connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lakebed.catalog.executors.postgres_errors import explain
+from lakebed.errors import ConfigurationError, DependencyMissingError, LakebedError
+
+
+class Server:
+    """A database on a server: `conninfo` is a URL or libpq's `host=… dbname=…`.
+
+    `timeout`: seconds that a call may wait for a connection. `login` gives `user` and `password` of
+    each new connection, which may change meanwhile. `pooled`: PgBouncer in transaction mode is in
+    between.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        timeout: float,
+        *,
+        login: Callable[[], Mapping[str, str]] | None = None,
+        pooled: bool = False,
+    ) -> None:
+        self.conninfo = conninfo
+        self.login = login
+        self._timeout = timeout
+        self._pooled = pooled
+
+    @property
+    def shown(self) -> str:
+        """The server and database, without credentials."""
+        from psycopg.conninfo import conninfo_to_dict
+
+        known = conninfo_to_dict(self.conninfo)
+        place = f"{known.get('host', 'localhost')}:{known.get('port', 5432)}"
+        return f"postgresql://{place}/{known.get('dbname', '')}"
+
+    def options(self) -> dict[str, Any]:
+        """What libpq is told beside, so that no wait is without a limit."""
+        from psycopg.conninfo import conninfo_to_dict
+
+        wanted: dict[str, Any] = {
+            "application_name": "lakebed",
+            "connect_timeout": max(2, int(min(self._timeout, 10))),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+        }
+        given = conninfo_to_dict(self.conninfo)
+        options = {name: value for name, value in wanted.items() if name not in given}
+        login = self.login() if self.login else {}
+        return {"client_encoding": "utf8", **options, **login}
+
+    def arguments(self) -> dict[str, Any]:
+        """What psycopg is told beside: libpq's options, and its own."""
+        prepare = {"prepare_threshold": None} if self._pooled else {}
+        return {"autocommit": True, **self.options(), **prepare}
+
+    def probe(self) -> None:
+        """Connect once by itself: a pool would only tell that there is no connection.
+
+        Raises what the server answers, and ConfigurationError if the database is not in UTF8.
+        """
+        import psycopg
+
+        try:
+            with psycopg.connect(self.conninfo, **self.arguments()) as connection:
+                encoding = connection.info.parameter_status("server_encoding")
+        except psycopg.Error as error:
+            # Not repeated: at the beginning it is more likely to be a slip than an outage.
+            raise explain(error, self.shown) from None
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"{self.shown} has the encoding {encoding}: a lake takes a database in UTF8, "
+                "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            )
+
+    def refusal(self) -> LakebedError | None:
+        """The error that connecting gives now, if any."""
+        import psycopg
+
+        try:
+            psycopg.connect(self.conninfo, **self.arguments()).close()
+        except psycopg.Error as error:
+            return explain(error, self.shown)
+        except LakebedError as error:  # of the login
+            return error
+        return None
+
+
+def require_driver() -> None:
+    """DependencyMissingError if psycopg is not installed."""
+    try:
+        import psycopg
+        import psycopg_pool
+    except ImportError as error:
+        raise DependencyMissingError(
+            "a Postgres catalog needs the psycopg package: pip install 'lakebed[postgres]'"
+        ) from error
+    del psycopg, psycopg_pool
