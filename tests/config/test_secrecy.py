@@ -170,7 +170,7 @@ def test_no_canary_shows(
 
 
 def test_secrets_in_settings_that_are_none(write: Write) -> None:
-    """Whoever connects has to name a host or path; what shows the settings does not."""
+    """A secret stays one wherever a configuration puts it."""
     path = write("backend: sqlite\npath: '{{ secrets.password }}/x'\nhistory: a")
     assert not leaks(printed(lambda: load(path)) + run(["config", "check", str(path)]))
     path = write("backend: sqlite\npath: '{{ secrets.password }}/x'")
@@ -179,8 +179,39 @@ def test_secrets_in_settings_that_are_none(write: Write) -> None:
     for arguments in (["config", "show", str(path)], ["--lake", str(path), "doctor"]):
         shown = run(arguments)
         assert "***/x" in shown
-        if arguments[0] == "config":
-            assert not leaks(shown)
+        assert not leaks(shown)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "backend: postgres\nhost: '{{ secrets.password }}'",
+        "backend: postgres\nhost: '{{ secrets.password }}'\nlazy: true",
+        "backend: postgres\nurl: 'postgresql://{{ secrets.plain }}@127.0.0.1:1/d'",
+        "backend: postgres\nhost: 127.0.0.1\nport: 1\nuser: '{{ secrets.plain }}'\nlazy: true",
+        "backend: postgres\nhost: 127.0.0.1\nport: 1\ndatabase: '{{ secrets.plain }}'",
+        "backend: sqlalchemy\nurl: 'mysql+pymysql://{{ secrets.plain }}@127.0.0.1:1/d'",
+        "backend: sqlite\npath: 'file.txt/{{ secrets.plain }}/x'",
+        "backend: ducklake\npath: 'file.txt/{{ secrets.plain }}'",
+        "storage: '{{ secrets.plain }}://bucket'\ncatalog: ':memory:'",
+    ],
+)
+def test_errors_of_connecting_show_no_secret(
+    write: Write, monkeypatch: pytest.MonkeyPatch, settings: str
+) -> None:
+    monkeypatch.setenv("PLAIN", "xCANARYx")
+    write("a file, where a folder is asked for", "file.txt")
+    path = write(f"{settings}\ntimeout: 1" if "host" in settings else settings)
+
+    def use() -> None:
+        with lakebed.open(path) as lake:
+            lake.store("k", 1)
+
+    for arguments in (["doctor"], ["ls"], ["put", "k", "1"], ["stats", "--json"]):
+        assert not leaks(run(["--lake", str(path), *arguments])), arguments
+    with pytest.raises(LakebedError):
+        use()
+    assert not leaks(printed(use))
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
     if login is not None and not callable(login):
         raise ConfigurationError("catalog.login: expected a function")
     executor = PostgresExecutor(
-        _checked(conninfo),
+        check_address(conninfo),
         login=login,
         schema=schema,
         min_size=least,
@@ -75,7 +75,9 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
     return OpenedCatalog(catalog, executor.server.shown, True, _flag(given, "lazy", False))
 
 
-def _checked(conninfo: str) -> str:
+def check_address(conninfo: str) -> str:
+    """The connection string, if libpq reads it as it is meant; else ConfigurationError, which does
+    not repeat it."""
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 

@@ -14,7 +14,7 @@ from lakebed.catalog.migration import UnmigratedError
 from lakebed.catalog.registry import MEMORY, CatalogOptions, open_catalog
 from lakebed.config.catalogs import PostgresCatalog, long_form, sqlite_path
 from lakebed.config.loading import load
-from lakebed.config.masking import mask_address
+from lakebed.config.masking import mask_address, without
 from lakebed.config.models import DuckDBSettings
 from lakebed.config.opening import is_configuration_file
 from lakebed.config.providers.checks import look_at
@@ -38,6 +38,16 @@ class Finding(NamedTuple):
     detail: str
 
 
+class _Place(NamedTuple):
+    """The arguments of `lakebed.open`, the Postgres server among them, what there is to say about
+    where they come from, and the values in them that came from a source of secrets."""
+
+    options: dict[str, Any]
+    server: ServerOptions | None
+    findings: list[Finding]
+    secrets: frozenset[str] = frozenset()
+
+
 def diagnose(where: str) -> Iterator[Finding]:
     """Look at the lake that a folder, a catalog's URL or a configuration file names.
 
@@ -46,11 +56,17 @@ def diagnose(where: str) -> Iterator[Finding]:
     """
     yield Finding("lakebed", "ok", f"{lakebed.__version__} on Python {platform.python_version()}")
     try:
-        place, server, findings = _place(where)
+        place = _place(where)
     except LakebedError as error:
         yield Finding("configuration", "wrong", str(error))
         return
-    yield from findings
+    yield from place.findings
+    for finding in _look(place.options, place.server):
+        yield finding._replace(detail=str(without(finding.detail, place.secrets)))
+
+
+def _look(place: dict[str, Any], server: ServerOptions | None) -> Iterator[Finding]:
+    """Try the catalog, the storage and the lake, as far as it goes."""
     try:
         catalog, storage = _parts(place)
         if server is not None:
@@ -70,9 +86,7 @@ def diagnose(where: str) -> Iterator[Finding]:
         yield Finding("lake", "wrong", str(error))
 
 
-def _place(where: str) -> tuple[dict[str, Any], ServerOptions | None, list[Finding]]:
-    """The arguments of `lakebed.open`, the Postgres server among them, and what there is to say
-    about where they come from."""
+def _place(where: str) -> _Place:
     if is_configuration_file(where):
         configuration = load(where)
         findings = [
@@ -83,19 +97,19 @@ def _place(where: str) -> tuple[dict[str, Any], ServerOptions | None, list[Findi
         settings = configuration.settings
         catalog = settings.catalog if isinstance(settings, DuckDBSettings) else settings
         server = catalog if isinstance(catalog, ServerOptions) else None
-        return settings.open_options(), server, findings
+        return _Place(settings.open_options(), server, findings, settings.secret_values)
     if "://" in where:
         found = Finding("configuration", "ok", "the URL of a catalog")
         given = long_form(where)
         if given["type"] != "postgres":
-            return {"catalog": given}, None, [found]
+            return _Place({"catalog": given}, None, [found])
         server = validate_model(PostgresCatalog, given, "")
-        return {"catalog": server.as_catalog()}, server, [found]
+        return _Place({"catalog": server.as_catalog()}, server, [found])
     findings = [Finding("configuration", "ok", f"the folder {where}")]
     if where == DEFAULT_FOLDER and Path("lakebed.yaml").exists():
         unused = "lakebed.yaml is here but not in use: name it by --lake or LAKEBED"
         findings.append(Finding("configuration", "note", unused))
-    return {"where": where}, None, findings
+    return _Place({"where": where}, None, findings)
 
 
 def _words(shown: Mapping[str, object], prefix: str = "") -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import SecretStr
+
+from lakebed.errors import LakebedError
 
 MASK = "***"
 ADDRESSES = ("connection_string", "url")
@@ -110,6 +113,20 @@ def without(value: object, secrets: Iterable[str]) -> object:
     if isinstance(value, dict):
         return {key: without(item, longest_first) for key, item in value.items()}
     return [without(item, longest_first) for item in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def hiding(secrets: Iterable[str]) -> Iterator[None]:
+    """No error that leaves the block has one of `secrets` in its text."""
+    try:
+        yield
+    except LakebedError as error:
+        shown = str(without(error.message, secrets))
+        if shown != error.message:
+            error.message, error.args = shown, (shown,)
+            error.__cause__ = None  # the driver's own error names the same host or path
+            error.__suppress_context__ = True
+        raise
 
 
 class Options(dict[str, Any]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
@@ -33,7 +34,7 @@ from lakebed.config.fields import (
     or_text,
     wrong,
 )
-from lakebed.config.masking import Options, guard, mask, reveal, without
+from lakebed.config.masking import Options, guard, hiding, mask, reveal, without
 from lakebed.config.secrets.env import EnvSecrets
 from lakebed.config.secrets.settings import SecretsSettings
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
@@ -147,6 +148,15 @@ class Settings(Model):
     def hide(self, secrets: frozenset[str]) -> None:
         """Show none of these values in the settings' text."""
         self._secrets = secrets
+
+    @property
+    def secret_values(self) -> frozenset[str]:
+        """What `{{ secrets.… }}` put in."""
+        return self._secrets
+
+    def hiding(self) -> AbstractContextManager[None]:
+        """A block that no error leaves with one of these values in its text."""
+        return hiding(self._secrets)
 
     def options(self) -> Options:
         """The settings in effect as keyword arguments of a backend, secrets included."""

@@ -10,6 +10,7 @@ from lakebed.catalog.executors.sqlite import Durability
 from lakebed.errors import ConfigurationError
 from lakebed.lake import opening
 from lakebed.lake.lake import Lake
+from lakebed.lake.lazy import LazyLake
 from lakebed.lake.opening import History
 
 _SUFFIXES = (".yaml", ".yml")
@@ -81,7 +82,12 @@ def open(
             raise ConfigurationError(f"{name} is given beside a configuration: write it in there")
     from lakebed.config.loading import load
 
-    return opening.open(**load(where).settings.open_options())
+    settings = load(where).settings
+    with settings.hiding():
+        lake = opening.open(**settings.open_options())
+    if isinstance(lake, LazyLake):
+        lake.connect_within(settings.hiding)
+    return lake
 
 
 def is_configuration_file(where: object) -> bool:

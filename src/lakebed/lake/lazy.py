@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lakebed.lake.lake import Lake
@@ -16,12 +17,17 @@ class LazyLake(Lake):
         self._settle = settle
         self._close = close
         self._settling = threading.Lock()
+        self._within: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def connect_within(self, block: Callable[[], AbstractContextManager[None]]) -> None:
+        """Connect, when it comes to that, inside such a block."""
+        self._within = block
 
     def __getattr__(self, name: str) -> Any:
         # Called for what is not there: before the first use, that is all that Lake.__init__ sets.
         if name.startswith("__"):
             raise AttributeError(name)
-        with self._settling:
+        with self._settling, self._within():
             if "_catalog" not in self.__dict__:
                 super().__init__(**self._settle())
         if name not in self.__dict__:

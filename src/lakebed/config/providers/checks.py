@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from lakebed.catalog.executors.postgres_errors import explain
 from lakebed.catalog.executors.postgres_server import require_driver
+from lakebed.catalog.postgres_opening import check_address
 from lakebed.catalog.queries import load_queries
 from lakebed.config.postgres import words_of
 from lakebed.config.providers.options import ServerOptions
@@ -41,13 +42,14 @@ def look_at(options: ServerOptions, wait: float) -> Iterator[Look]:
     import psycopg
 
     login = options.login()
-    words = words_of(options.address())
+    address = check_address(options.address())
+    words = words_of(address)
     shown = f"postgresql://{words.get('host', 'localhost')}:{words.get('port', 5432)}"
     tokens: dict[str, Any] = dict(login()) if login else {}
     begin = time.perf_counter()
     try:
         with psycopg.connect(
-            options.address(), connect_timeout=int(wait), application_name="lakebed", **tokens
+            address, connect_timeout=int(wait), application_name="lakebed", **tokens
         ) as connection:
             took = (time.perf_counter() - begin) * 1000
             row = connection.execute(load_queries("postgres")["session_tls"].encode()).fetchone()
