@@ -223,3 +223,19 @@ def test_names_are_used_once() -> None:
     assert object_path(content_hash, "bytes").endswith(".bin")
     assert object_path(content_hash, "parquet").endswith(".parquet")
     assert len({pack_path() for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"client_kwargs": {"nonsense": 1}}, "'nonsense'"),
+        ({"endpoint_url": "nonsense"}, "endpoint_url"),
+    ],
+)
+def test_options_that_the_client_does_not_take(options: dict[str, object], named: str) -> None:
+    store = open_store("s3://bucket/prefix", {"key": "k", "secret": "s", **options})
+    try:
+        with pytest.raises(ConfigurationError, match=named):
+            store.write("objects/00/a.json", b"1")
+    finally:
+        store.close()

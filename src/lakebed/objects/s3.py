@@ -181,6 +181,15 @@ class S3Store(CloudStore):
         return self._run(action, abandon)
 
     async def _call(self, method: str, **arguments: object) -> Mapping[str, Any]:
+        try:
+            await self._fs.set_session()  # does nothing if there is a client
+        except TypeError as error:
+            raise ConfigurationError(f"storage: no such option of S3's client: {error}") from None
+        except ValueError:  # its text may hold an address with a password
+            raise ConfigurationError(
+                "storage: an option has a value that S3's client does not take, such as an "
+                "endpoint_url that is no URL"
+            ) from None
         answer: Mapping[str, Any] = await self._fs._call_s3(
             method, Bucket=self._bucket, **arguments
         )
@@ -195,6 +204,7 @@ class S3Store(CloudStore):
         if isinstance(error, LakebedError):
             return None
         from botocore import exceptions
+        from botocore.parsers import ResponseParserError
 
         cause = error.__cause__ if isinstance(error.__cause__, exceptions.ClientError) else error
         if isinstance(cause, exceptions.ClientError):
@@ -211,7 +221,7 @@ class S3Store(CloudStore):
             (
                 exceptions.HTTPClientError,
                 exceptions.IncompleteReadError,
-                exceptions.ResponseParserError,
+                ResponseParserError,
                 OSError,
             ),
         ) or type(error).__module__.startswith(("aiohttp", "asyncio")):
