@@ -17,12 +17,9 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
 from lakebed.objects.store import ObjectStore, StoredFile
+from lakebed.testing.faults import Crash
 
 T = TypeVar("T")
-
-
-class Crash(BaseException):
-    """The end of an actor, which nothing but the scheduler catches."""
 
 
 class Choice(NamedTuple):
@@ -67,12 +64,12 @@ class _Actor:
     def wait(self, step: str) -> None:
         """Give the baton back until the scheduler chooses this actor to make the step."""
         if self.dies:
-            raise Crash
+            raise Crash(self.step)
         self.step = step
         self._turn.release()
         self.go.acquire()
         if self.dies:
-            raise Crash
+            raise Crash(step)
 
 
 _local = threading.local()

@@ -1,29 +1,22 @@
 """Writers, a compactor, a collector, a purger and a snapshot maker in every order of their steps.
 
-On a SQLite catalog and fsspec's filesystem, both in memory, so that thousands of orders can be had;
-what several connections and processes add is for `test_cleaning_together`.
+On a lake in memory, so that thousands of orders can be had; what several connections and processes
+add is for `test_cleaning_together`.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import traceback
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
-import fsspec
-import pyarrow.parquet as pq
 import pytest
 
-from lakebed.catalog.executors.sqlite import SQLiteExecutor
-from lakebed.catalog.registry import OpenedCatalog
-from lakebed.catalog.sql import SQLCatalog
 from lakebed.errors import NotFoundError, StorageError
 from lakebed.lake.staging import LEASE_SECONDS
 from lakebed.model import Collected
-from lakebed.objects.remote import FsspecStore
-from lakebed.testing import FakeClock, open_lake
+from tests.lake.cleaning_world import DEAD, VALUES, CleaningWorld
 from tests.lake.interleaving import (
     ScheduleError,
     SteppingExecutor,
@@ -34,134 +27,47 @@ from tests.lake.interleaving import (
 )
 
 GONE = None
-SECRET = "canarybird"  # noqa: S105 - a word to look for
-DEAD = "dead content " * 20
-INLINE = "inline value " * 5
-VALUES = {f"p/{n}": f"packed {n} " * 30 for n in range(6)}
-VALUES["p/1"] = f"{SECRET} " * 30
 NEW = {"b/0": "new one " * 30, "b/1": "new two " * 30, "b/2": DEAD}
-MEMORY = fsspec.filesystem("memory")
-_worlds = itertools.count()
 
 
-class World:
-    """A lake in memory that begins as a template did, and the actors in it."""
+class World(CleaningWorld):
+    """The world, and the actors in it; `broken` breaks a rule of theirs."""
 
     def __init__(self, *names: str, broken: Callable[[World], object] | None = None) -> None:
-        self._actors = names
+        super().__init__()
+        self.actors = names
         self._broken = broken
-        self._image, self._files, self._time = _template()
         # What each key may hold in the end.
         self.allowed: dict[str, set[Any]] = {}
         for name in names:
             for key, values in CHANGES.get(name, {}).items():
-                self.allowed.setdefault(key, set()).update(values)
+                self.allowed.setdefault(key, {VALUES.get(key)}).update(values)
 
     def begin(self) -> Sequence[Callable[[], object]]:
-        self._root = f"/world-{next(_worlds)}"
-        MEMORY.pipe({f"{self._root}/{path}": data for path, data in self._files.items()})
-        self.clock = FakeClock()
-        self.clock.advance(self._time)
-        self.executor = SQLiteExecutor(None, clock=self.clock)
-        self.executor.connection().deserialize(self._image)
-        self.catalog = SQLCatalog(SteppingExecutor(self.executor))
-        store = SteppingStore(FsspecStore(f"memory:/{self._root}", {}))
-        opened = OpenedCatalog(self.catalog, "stepping", True)
-        self.lake = open_lake(catalog=opened, objects=store, inline_threshold=100)
+        self.start(SteppingExecutor, SteppingStore)
         if self._broken:
             self._broken(self)
         self.seen: dict[str, Mapping[str, str]] = {}
-        return [lambda name=name: ACTORS[name](self) for name in self._actors]  # type: ignore[misc]
-
-    def files(self) -> set[str]:
-        return {path[len(self._root) + 1 :] for path in MEMORY.find(self._root)}
-
-    def check(self) -> None:
-        """Nothing that the catalog names is without its bytes, at any moment."""
-        rows = self.executor.fetch(
-            "SELECT coalesce(o.uri, p.uri) FROM object o LEFT JOIN pack p ON p.id = o.pack_id"
-            " WHERE o.inline_value IS NULL",
-            {},
-        )
-        dangling = {uri for (uri,) in rows} - self.files()
-        assert not dangling, f"named, and not there: {dangling}"
-        rows = self.executor.fetch(
-            "SELECT object_id FROM entry UNION SELECT object_id FROM entry_history"
-            " EXCEPT SELECT id FROM object",
-            {},
-        )
-        assert not rows, f"referred to, and not there: {rows}"
+        return [lambda name=name: ACTORS[name](self) for name in self.actors]  # type: ignore[misc]
 
     def end(self, died: Set[int]) -> None:
         """All is as somebody meant it, and what is left over can be cleaned up."""
-        self.died = {self._actors[number] for number in died}
-        if "purger" in self._actors and not died:
-            self._check_forgotten()
+        if "purger" in self.actors and not died:
+            self.check_forgotten()
         self._check_values()
-        assert not self.lake.verify().problems
-        self.clock.advance(LEASE_SECONDS + 1)
-        self.lake.maintain()
-        self.lake.collect(0, 0, orphans=True)
+        self.clean()
         self._check_values()
-        assert not self.lake.verify().problems
-        rows = self.executor.fetch(
-            "SELECT uri FROM object WHERE uri IS NOT NULL UNION SELECT uri FROM pack", {}
-        )
-        assert self.files() == {uri for (uri,) in rows}
-        for table in ("pending", "trash", "candidate"):
-            assert self.executor.fetch(f"SELECT * FROM {table}", {}) == []  # noqa: S608
-        if "p/1" not in self.lake:
-            self._check_forgotten()
-        self.lake.close()
-        MEMORY.rm(self._root, recursive=True)
-
-    def _check_forgotten(self) -> None:
-        assert SECRET.encode() not in self.executor.connection().serialize()
-        assert not [path for path in self.files() if SECRET in self._content(path)]
-
-    def _content(self, path: str) -> str:
-        data = MEMORY.cat_file(f"{self._root}/{path}")
-        if path.startswith("packs/"):
-            return str(pq.read_table(io.BytesIO(data)).to_pydict())
-        return data.decode()
+        self.stop()
 
     def _check_values(self) -> None:
-        found = dict(self.lake.items())
+        found = self.shown()
         for key in found.keys() | VALUES.keys():
-            expected = self.allowed.get(key, {VALUES.get(key, INLINE if key == "i" else GONE)})
-            assert found.get(key) in expected | self._initial(key), key
+            assert found.get(key) in self.allowed.get(key, {VALUES.get(key)}), key
         for name, seen in self.seen.items():
             then = dict(self.lake.at(name).items())
-            purged = {"p/1"} if "purger" in self._actors else set()
+            purged = {"p/1"} if "purger" in self.actors else set()
             assert then.keys() >= seen.keys() - purged
             assert then == {key: seen[key] for key in then}
-
-    def _initial(self, key: str) -> set[Any]:
-        """What a key that an actor changes holds if it comes to nothing."""
-        return {VALUES.get(key)} if key in self.allowed else set()
-
-
-def _template() -> tuple[bytes, dict[str, bytes], float]:
-    """A worn pack, a small one, a file, inline values, and content that has just died."""
-    root, clock = f"/template-{next(_worlds)}", FakeClock()
-    executor = SQLiteExecutor(None, clock=clock)
-    catalog = OpenedCatalog(SQLCatalog(executor), "template", True)
-    store = FsspecStore(f"memory:/{root}", {})
-    with open_lake(catalog=catalog, objects=store, inline_threshold=100) as lake:
-        lake.store_batch({"key": key, "value": value} for key, value in list(VALUES.items())[:4])
-        lake.store_batch({"key": f"q/{n}", "value": f"worn {n} " * 30} for n in range(6))
-        lake.store_batch([{"key": key, "value": VALUES[key]} for key in ("p/4", "p/5")])
-        for number in range(5):
-            del lake[f"q/{number}"]
-        lake.collect(grace=0)
-        VALUES["q/5"] = lake["q/5"]
-        lake["i"] = VALUES["i"] = INLINE
-        lake["dead"] = DEAD
-        del lake["dead"]
-        image = executor.connection().serialize()
-    files = {path[len(root) + 1 :]: MEMORY.cat_file(path) for path in MEMORY.find(root)}
-    MEMORY.rm(root, recursive=True)
-    return image, files, 1.0
 
 
 def _snapshot(world: World) -> None:
@@ -185,7 +91,7 @@ def _store_batch(world: World) -> None:
     try:
         world.lake.store_batch(entries)
     except StorageError as error:  # it took longer than a lease, and has stored nothing
-        if "store it again" not in str(error) or "late collector" not in world._actors:
+        if "store it again" not in str(error) or "late collector" not in world.actors:
             raise
 
 
@@ -330,7 +236,7 @@ def _packs_take_what_is_gone(world: World) -> None:
         (_no_second_check, ("resurrecting", "collector"), "referred to, and not there"),
         (_lease_is_not_taken, ("batching", "late collector"), "named, and not there"),
         (_leases_are_not_looked_at, ("batching", "collector"), "named, and not there"),
-        (_packs_take_what_is_gone, ("compactor", "purger"), "_check_forgotten"),
+        (_packs_take_what_is_gone, ("compactor", "purger"), "check_forgotten"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

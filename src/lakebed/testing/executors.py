@@ -8,8 +8,9 @@ from typing import Literal, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
 from lakebed.errors import CatalogError
+from lakebed.testing.faults import Crash
 
-DatabaseFault = Literal["fail", "lose"]
+DatabaseFault = Literal["fail", "lose", "crash"]
 T = TypeVar("T")
 
 
@@ -17,8 +18,9 @@ class FaultyExecutor:
     """An `Executor` around another, one of whose calls goes wrong as planned.
 
     Calls are statements, and the begin and commit of transactions. `fail`: the call raises
-    CatalogError and does nothing, `lose`: it does what it should, and its answer is lost. `calls`
-    names those that were made since `plan`.
+    CatalogError and does nothing, `lose`: it does what it should, and its answer is lost, `crash`:
+    it raises `Crash`, which nothing catches that would tidy up, as if the process had died before
+    it. `calls` names those that were made since `plan`.
     """
 
     def __init__(self, inner: Executor) -> None:
@@ -38,11 +40,17 @@ class FaultyExecutor:
         """One call, which the block makes."""
         chosen = len(self.calls) == self._number
         self.calls.append(name)
-        if chosen and self._fault == "fail":
-            raise CatalogError(f"injected: {name} failed")
+        if chosen:
+            self._break(name)
         yield
         if chosen:
             raise CatalogError(f"injected: no answer to {name}")
+
+    def _break(self, name: str) -> None:
+        if self._fault == "crash":
+            raise Crash(name)
+        if self._fault == "fail":
+            raise CatalogError(f"injected: {name} failed")
 
     @property
     def dialect(self) -> str:
@@ -72,8 +80,8 @@ class FaultyExecutor:
             yield _FaultyTransaction(self, tx)
             chosen = len(self.calls) == self._number
             self.calls.append("commit")
-            if chosen and self._fault == "fail":
-                raise CatalogError("injected: commit failed")
+            if chosen:
+                self._break("commit")
             lost = chosen
         if lost:
             raise CatalogError("injected: no answer to commit")
@@ -86,7 +94,8 @@ class FaultyExecutor:
         return self._inner.repeat(work)
 
     def scrub(self) -> bool:
-        return self._inner.scrub()
+        with self.call("scrub"):
+            return self._inner.scrub()
 
     def close(self) -> None:
         self._inner.close()

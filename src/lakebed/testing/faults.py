@@ -10,12 +10,16 @@ from typing import BinaryIO, Literal, NamedTuple, TypeVar
 from lakebed.errors import StorageError
 from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile, read_each
 
-Fault = Literal["fail", "lose", "truncate", "delay"]
-FAULTS: tuple[Fault, ...] = ("fail", "lose", "truncate", "delay")
+Fault = Literal["fail", "lose", "truncate", "delay", "crash"]
+FAULTS: tuple[Fault, ...] = ("fail", "lose", "truncate", "delay")  # those that are no crash
 DELAY_SECONDS = 0.01
 
 
 _Items = TypeVar("_Items", bytes, list[str], list[StoredFile])
+
+
+class Crash(BaseException):  # what handles errors must not handle it
+    """The end of a process, at the call that it names."""
 
 
 class Call(NamedTuple):
@@ -34,6 +38,7 @@ class FaultyStore:
     | `lose` | does what it should, then raises StorageError: the acknowledgement is lost |
     | `truncate` | writes, reads or lists half and reports success; `size` halves, `delete` skips |
     | `delay` | takes 10 ms longer |
+    | `crash` | raises `Crash` before it does anything, as if the process had died |
 
     `plan` says which calls; `calls` has those that were made since.
     """
@@ -51,6 +56,8 @@ class FaultyStore:
     def _next(self, name: str, path: str) -> Fault | None:
         fault = self._plan.get(len(self.calls))
         self.calls.append(Call(name, path))
+        if fault == "crash":
+            raise Crash(f"{name} of {path}")
         if fault == "fail":
             raise StorageError(f"injected: {name} of {path} failed")
         if fault == "delay":
