@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.batch import BatchCommit
@@ -55,6 +56,10 @@ class PostgresCatalog(ResilientCatalog):
             with self._executor.write(exclusive=True) as tx:
                 tx.all(self._queries["raise_sequence"], {})
         return found
+
+    def _settled(self) -> AbstractContextManager[Transaction]:
+        # Versions come from a sequence: a lower one than others see may still be under way.
+        return self._executor.settled()
 
     def listing_to_arrow(self, low: str, high: str) -> pa.Table:
         from lakebed.catalog.executors.postgres_arrow import join_objects

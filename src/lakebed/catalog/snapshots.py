@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from itertools import islice
 
 from lakebed.catalog.batch import BatchCommit
@@ -75,7 +75,7 @@ class Snapshots:
                 "this lake keeps history for its snapshots only, so at() takes a snapshot: for any "
                 "moment, create the lake with history='all'"
             )
-        with self._executor.read() as tx:
+        with self._settled() as tx:
             newest, now = self._version(tx), tx.now()
             ((floor, floor_time),) = tx.all(self._queries["history_floor"], {})
             if version is None:
@@ -92,6 +92,10 @@ class Snapshots:
             moment = Moment(version, time)
             self._check(tx, moment)
         return moment
+
+    def _settled(self) -> AbstractContextManager[Transaction]:
+        """A transaction that reads while no version that has been drawn waits for its commit."""
+        return self._executor.read()
 
     def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
         with self._executor.read() as tx:

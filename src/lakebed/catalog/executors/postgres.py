@@ -267,6 +267,17 @@ class PostgresExecutor:
                 leave(connection)
 
     @contextmanager
+    def settled(self) -> Generator[PostgresTransaction]:
+        """A transaction that reads while no writer is at work."""
+        with self.connection() as connection:
+            try:
+                self._begin(connection, patient=True, exclusive=True)
+                with self._inside(connection):
+                    yield PostgresTransaction(connection, self._clock)
+            finally:
+                leave(connection)
+
+    @contextmanager
     def _inside(self, connection: Connection[Any]) -> Iterator[None]:
         """Whatever this thread runs meanwhile runs on this connection."""
         self._local.connection = connection
