@@ -6,17 +6,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from lakebed.config.loading import Configuration, load
 from lakebed.config.problems import InvalidConfiguration
 from lakebed.errors import ConfigurationError
+from tests.config.clouds import clouds, google_key
 from tests.config.tls_postgres import tls_postgres
-from tests.servers import mariadb, postgres_18
+from tests.servers import S3Server, mariadb, postgres_18, s3
 
-__all__ = ["mariadb", "postgres_18", "tls_postgres"]
+__all__ = ["clouds", "google_key", "mariadb", "postgres_18", "s3", "tls_postgres"]
 
 Write = Callable[..., Path]
 CONNECTING = ("DATABASE_URL", "POSTGRES_", "PG", "LAKEBED")
@@ -45,6 +46,26 @@ def write(folder: Path) -> Write:
     return write
 
 
+@pytest.fixture
+def aws(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A client of Moto's Secrets Manager, and an environment in which all clients find Moto."""
+    import boto3
+
+    for name in [*os.environ]:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIATESTS",
+        "AWS_SECRET_ACCESS_KEY": "CANARY-of-aws",
+        "AWS_ENDPOINT_URL": s3.endpoint_url,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    return boto3.session.Session(region_name="eu-west-1").client("secretsmanager")
+
+
 class Refusal(NamedTuple):
     """The paths of what was wrong, and the text of the error."""
 
@@ -71,3 +92,10 @@ def opened_with(where: object) -> dict[str, object]:
         for name, value in found.settings.open_options().items()
         if value not in (None, "normal", 60.0)
     }
+
+
+def logs_in(settings: dict[str, Any]) -> dict[str, str]:
+    """What a new connection would log in with."""
+    catalog: Any = opened_with(settings)["catalog"]
+    login: dict[str, str] = catalog["login"]()
+    return login

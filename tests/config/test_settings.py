@@ -14,7 +14,7 @@ from lakebed.catalog import registry
 from lakebed.config.catalogs import CATALOGS
 from lakebed.config.loading import load
 from lakebed.errors import ConfigurationError, DependencyMissingError
-from tests.config.conftest import Write, opened_with, refused
+from tests.config.conftest import Write, logs_in, opened_with, refused
 
 POSTGRES = {
     "type": "postgres",
@@ -218,13 +218,6 @@ def test_catalogs_from_outside(folder: Path) -> None:
             lake["k"] = 1
         assert "CANARY" not in repr(load({"catalog": catalog}))
     assert seen == [{}, {"token": "CANARY", "size": 3}, {"url": "mine://u:CANARY@h"}]
-
-
-def logs_in(settings: dict[str, Any]) -> dict[str, str]:
-    """What a new connection would log in with."""
-    catalog: Any = opened_with(settings)["catalog"]
-    login: dict[str, str] = catalog["login"]()
-    return login
 
 
 def test_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
