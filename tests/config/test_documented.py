@@ -13,7 +13,6 @@ import yaml
 import lakebed
 from lakebed.config.loading import load
 from lakebed.config.schema import json_schema
-from tests.config.conftest import refused
 from tests.config.reference import GUIDE, current
 from tests.config.test_settings import LOCAL, WRONG
 from tests.servers import PASSWORD, MariaDBServer, PostgresServer
@@ -134,16 +133,16 @@ def test_the_schema_takes_what_is_right(settings: dict[str, Any]) -> None:
 # What only we can know: what the environment has, what is in a text, what goes together.
 BEYOND = (
     "unknown catalog",
-    "postgress",
+    "did you mean 'postgres'",
     "three slashes",
     "misplaced",
     "no settings of a lake",
-    "memory://",
+    "is gone when",
     "a local folder takes no options",
     "without history",
-    "more than 0 seconds",
+    "expected more than 0",
     "given beside",
-    "no option of a storage",
+    "write it beside storage",
     "'setings'",
     "is empty",
     "finite number",
@@ -151,8 +150,10 @@ BEYOND = (
 )
 
 
-@pytest.mark.parametrize("settings", [settings for settings, _, _ in WRONG], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [settings for settings, _, text in WRONG if not any(words in text for words in BEYOND)],
+    ids=str,
+)
 def test_the_schema_refuses_what_is_wrong(settings: dict[str, Any]) -> None:
-    if any(words in refused(settings).text for words in BEYOND):
-        pytest.skip("beyond a schema")
     assert not SCHEMA.is_valid(settings)

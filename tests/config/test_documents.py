@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -97,11 +96,9 @@ def test_what_is_no_file(write: Write, folder: Path) -> None:
     assert "larger than" in refused(write(b"#" * (MAX_BYTES + 1))).text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_without_permission(write: Write) -> None:
-    path = write("backend: duckdb")
-    path.chmod(0)
-    assert "Permission denied" in refused(path).text
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    (folder / "loop.yaml").symlink_to("loop.yaml")  # not even by root
+    assert refused("loop.yaml").text == "cannot read loop.yaml: Too many levels of symbolic links"
 
 
 def test_anchors_and_merges_work(write: Write, folder: Path) -> None:

@@ -1,12 +1,13 @@
-"""The parts of the guide on moving that need a server, run against one of the tests' own."""
+"""The parts of the guide on moving that need a server or more items than it shows."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langgraph.store.memory import InMemoryStore
 
 import lakebed
 from tests.servers import PostgresServer
@@ -40,15 +41,14 @@ def test_from_a_postgres_table(
         assert lake.entry("user/7").metadata == {"tags": ["a", "b"]}
 
 
-def test_from_langgraph(folder: Path) -> None:
-    memory = pytest.importorskip("langgraph.store.memory")
-    store = memory.InMemoryStore()
+def test_from_langgraph_in_pages(folder: Path) -> None:
+    store = InMemoryStore()
     for number in range(1500):
         store.put(("users", str(number % 3)), f"k{number}", {"n": number})
-    names: dict[str, object] = {"lakebed": lakebed, "datetime": datetime, "UTC": UTC}
-    names["store"] = store
-    exec(block("From LangGraph's store", "def from_langgraph"), names)  # noqa: S102
-    exec(block("From LangGraph's store", "store_batch"), names)  # noqa: S102
+    names: dict[str, Any] = {}
+    text = block("From LangGraph's store", "def from_langgraph").partition("\nwith ")[0]
+    exec(text, names)  # noqa: S102
     with lakebed.open(folder / "graph") as lake:
+        lake.store_batch(names["from_langgraph"](store))
         assert len(lake) == 1500
         assert lake["users/1/k4"] == {"n": 4}
