@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from lakebed.catalog.queries import quoted
 from lakebed.clock import Clock
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from psycopg import Connection
 
 NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
@@ -45,6 +46,19 @@ class PostgresTransaction:
         with self._connection.cursor(f"each_{secrets.token_hex(4)}", binary=True) as cursor:
             cursor.execute(convert(sql), params)
             yield from cursor
+
+    def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow."""
+        from lakebed.catalog.executors.postgres_copy import copy_batches
+
+        return copy_batches(self._connection, convert(sql), params, schema)
+
+    def state(self) -> object:
+        """The same for two transactions only if they see the same rows."""
+        # What tells which transactions a row must come from to be seen: exact, where the sequence
+        # of versions is not (a number may be drawn long before its row is committed). Our own
+        # reading takes no number of a transaction.
+        return self.all("SELECT pg_current_snapshot()::text", {})[0][0]
 
     def run(self, sql: str, params: Params) -> int:
         return self._connection.execute(convert(sql), params).rowcount
