@@ -144,9 +144,10 @@ WHERE "id" = :id
 SELECT "uri", "pack_id" FROM {object} WHERE "id" = :id
 
 -- name: replace_object
--- for: verify: content that was damaged, written anew as a file of its own
+-- for: verify, presign: content that gets a file of its own, if it lies where it lay
 UPDATE {object} SET "inline_value" = NULL, "pack_id" = NULL, "position" = NULL, "uri" = :new_uri
-WHERE "id" = :id
+WHERE "id" = :id AND coalesce("uri", '') = :uri AND coalesce("pack_id", 0) = :pack_id
+    AND coalesce("position", '') = :position
 
 -- Purge: a range of keys goes from now, from history and from every snapshot.
 

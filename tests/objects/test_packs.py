@@ -7,6 +7,7 @@ import io
 import random
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from lakebed.errors import CorruptionError
 from lakebed.objects import packs
 from lakebed.objects.packs import Position, read_value, read_values, split_into_packs, write_pack
+from lakebed.objects.store import Range, ReadResult
 from lakebed.values.encoded import Encoded
 
 
@@ -35,6 +37,14 @@ class Bytes:
         assert length is not None
         self.reads.append((offset, length))
         return self.data[offset : offset + length]
+
+    def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
+        return [self.read(*wanted) for wanted in ranges]
+
+
+def values_of(store: Bytes, positions: Iterable[Position]) -> dict[Position, ReadResult]:
+    """The values of the one pack."""
+    return {place: value for _, place, value in read_values(store, {"p": positions})}
 
 
 def encoded(data: bytes, kind: str = "bytes") -> Encoded:
@@ -63,7 +73,7 @@ def test_what_is_written_is_read(values: list[bytes]) -> None:
     assert set(positions) == {item.content_hash for item in objects}
     for item in objects:
         assert read_value(store, "p", positions[item.content_hash]) == item.data
-    read = dict(read_values(store, "p", positions.values()))
+    read = values_of(store, positions.values())
     assert {read[positions[item.content_hash]] for item in objects} == set(values)
 
 
@@ -83,7 +93,7 @@ def test_pages_of_every_shape(count: int, size: int) -> None:
     store, positions = packed(objects)
     for item in objects[:: max(1, count // 200)]:
         assert read_value(store, "p", positions[item.content_hash]) == item.data
-    read = dict(read_values(store, "p", positions.values()))
+    read = values_of(store, positions.values())
     assert all(read[positions[item.content_hash]] == item.data for item in objects)
 
 
@@ -127,23 +137,23 @@ def test_many_values_take_few_reads_and_each_page_once(monkeypatch: pytest.Monke
     store, positions = packed(objects)
     pages = {position[:2] for position in positions.values()}
     assert len(pages) > 4
-    list(read_values(store, "p", positions.values()))
+    values_of(store, positions.values())
     assert len(store.reads) == 1
     first, last = min(pages), max(pages)
     monkeypatch.setattr(packs, "_MERGE_GAP", 10)
     store.reads.clear()
     ends = [place for place in positions.values() if place[:2] in (first, last)]
-    list(read_values(store, "p", ends))
+    values_of(store, ends)
     assert store.reads == [first, last]
     monkeypatch.setattr(packs, "_MERGE_BYTES", 60_000)
     store.reads.clear()
-    list(read_values(store, "p", positions.values()))
+    values_of(store, positions.values())
     assert store.reads == sorted(pages)
 
 
 def test_reading_nothing_reads_nothing() -> None:
     store = Bytes(b"")
-    assert list(read_values(store, "p", [])) == []
+    assert values_of(store, []) == {}
     assert store.reads == []
 
 
@@ -153,7 +163,7 @@ def test_a_damaged_page_does_not_hide_the_others() -> None:
     bad = sorted({position[:2] for position in positions.values()})[1]
     store.data = store.data[: bad[0]] + b"\0" * 40 + store.data[bad[0] + 40 :]
     by_position = {positions[item.content_hash]: item.data for item in objects}
-    for position, value in read_values(store, "p", positions.values()):
+    for position, value in values_of(store, positions.values()).items():
         if position[:2] == bad:
             assert isinstance(value, CorruptionError)
         else:
@@ -170,7 +180,7 @@ def test_flipped_bits_and_cuts_never_escape(rng: random.Random, flips: int) -> N
     for position in rng.sample(sorted(positions.values()), 20):
         with suppress(CorruptionError):
             assert isinstance(read_value(damaged, "p", position), bytes)
-    for _, result in read_values(damaged, "p", positions.values()):
+    for result in values_of(damaged, positions.values()).values():
         assert isinstance(result, bytes | CorruptionError)
 
 

@@ -6,10 +6,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lakebed.catalog.executors.base import Executor, Transaction
-from lakebed.catalog.protocol import GoneObjectsError
+from lakebed.catalog.protocol import GoneObjectsError, Place
 from lakebed.catalog.queries import in_lists
 from lakebed.catalog.uploads import Claims
-from lakebed.model import BrokenReference, Collected, Move, Naming, ObjectRow, PackRow, Upload
+from lakebed.model import (
+    BrokenReference,
+    Collected,
+    ContentId,
+    Move,
+    Naming,
+    ObjectRow,
+    PackRow,
+    Upload,
+)
 
 
 class Collection:
@@ -202,18 +211,26 @@ class Collection:
                 return False
         return True
 
-    def replace(self, row: ObjectRow, upload: Upload) -> bool:
+    def replace(self, content: ContentId, place: Place, upload: Upload) -> bool:
+        content_hash, format = content
         with self._executor.write() as tx:
             claims = Claims(tx, self._queries, [upload])
             now = self._executor.now()
-            old = tx.one(self._queries["object_place"], {"id": row.id})
-            if old is not None:
-                tx.run(self._queries["replace_object"], {"id": row.id, "new_uri": upload.uri})
-                if old[0] is not None:
-                    tx.run(self._queries["add_trash"], {"uri": old[0], "now": now})
-                self._leave_packs(tx, {} if old[1] is None else {old[1]: 1})
-            claims.settle({} if old is None else {upload.uri: 1}, now)
-        return old is not None
+            replaced = False
+            found = tx.one(
+                self._queries["find_object"], {"content_hash": content_hash, "format": format}
+            )
+            if found is not None and tuple(found[2:]) == place[1:]:
+                own_uri, pack_id = tx.one(self._queries["object_place"], {"id": found[0]}) or (0, 0)
+                old = {"uri": own_uri or "", "pack_id": pack_id or 0, "position": found[3] or ""}
+                new = {"id": found[0], "new_uri": upload.uri}
+                replaced = tx.run(self._queries["replace_object"], old | new) == 1
+            if replaced:
+                if own_uri is not None:
+                    tx.run(self._queries["add_trash"], {"uri": own_uri, "now": now})
+                self._leave_packs(tx, {} if pack_id is None else {pack_id: 1})
+            claims.settle({upload.uri: 1} if replaced else {}, now)
+        return replaced
 
     def names(self, object_id: int) -> Sequence[Naming]:
         rows = self._executor.fetch(self._queries["names_of_object"], {"object_id": object_id})

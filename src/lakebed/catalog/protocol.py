@@ -420,8 +420,9 @@ class Catalog(CatalogReads, Protocol):
         """Mend one of them, where that changes no name; whether it did."""
         ...
 
-    def replace(self, row: ObjectRow, upload: Upload) -> bool:
-        """Point an object to a new file with the same content; whether it was there."""
+    def replace(self, content: ContentId, place: Place, upload: Upload) -> bool:
+        """Point an object to a new file with the same content, if it still lies at `place`; whether
+        it did. What lay there becomes trash."""
         ...
 
     def close(self) -> None:

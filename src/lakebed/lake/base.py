@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError
 from lakebed.model import EntryRow
 from lakebed.objects.packs import Position, read_value, read_values
-from lakebed.objects.store import ObjectStore
+from lakebed.objects.store import ObjectStore, Range, ReadResult
 from lakebed.values.codec import decode_value
 from lakebed.values.hash import digest
 
 if TYPE_CHECKING:
     from lakebed.lake.query_engine import QueryEngine
 
+_WINDOW_BYTES = 64 * 1024 * 1024  # of objects that are read at once
 MAX_INLINE_BYTES = 64 * 1024 * 1024
 """The largest value that a catalog keeps where there is no storage."""
 
@@ -101,35 +102,70 @@ class LakeBase:
     def read_contents(
         self, rows: Iterable[EntryRow]
     ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
-        """The stored bytes of each row, or the error that reading it gave; packs are read once."""
+        """The stored bytes of each row, or the error that reading it gave: objects side by side,
+        packs by few reads."""
         packs = defaultdict[str, list[EntryRow]](list)
+        files: list[EntryRow] = []
         for row in rows:
-            if row.uri is not None and row.position is not None:
-                packs[row.uri].append(row)
-            else:
+            if row.uri is None or self._objects is None:
                 yield row, self._attempt(row)
-        for uri, packed in packs.items():
-            found = self._read_pack(uri, packed)
-            for row in packed:
-                data = found.get(row.position)
-                # What the pack did not give may have moved, which reading it alone finds out.
-                yield row, self._attempt(row, data if isinstance(data, bytes) else None)
+            elif row.position is None:
+                files.append(row)
+            else:
+                packs[row.uri].append(row)
+        if self._objects is not None:
+            yield from self._read_files(self._objects, files)
+            yield from self._read_packs(self._objects, packs)
 
-    def _read_pack(
-        self, uri: str, rows: list[EntryRow]
-    ) -> dict[str | None, bytes | CorruptionError]:
-        assert self._objects is not None
-        try:
-            places = [Position.parse(row.position) for row in rows if row.position is not None]
-            return {str(p): data for p, data in read_values(self._objects, uri, places)}
-        except (LakebedError, FileNotFoundError):
-            return {}  # each value's own error, or place, is found by reading it alone
+    def _read_files(
+        self, objects: ObjectStore, rows: Iterable[EntryRow]
+    ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
+        for some in _windows(rows):
+            found = objects.read_many([Range(row.uri or "") for row in some])
+            for row, data in zip(some, found, strict=True):
+                yield row, self._attempt(row, data)
 
-    def _attempt(self, row: EntryRow, data: bytes | None = None) -> bytes | LakebedError:
+    def _read_packs(
+        self, objects: ObjectStore, packs: Mapping[str, Iterable[EntryRow]]
+    ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
+        wanted = defaultdict[str, list[Position]](list)
+        by_place = defaultdict[tuple[str, str], list[EntryRow]](list)
+        for uri, rows in packs.items():
+            for row in rows:
+                try:
+                    position = Position.parse(row.position or "")
+                except CorruptionError as error:
+                    yield row, self._attempt(row, error)
+                else:
+                    wanted[uri].append(position)
+                    by_place[uri, str(position)].append(row)
+        for uri, position, data in read_values(objects, wanted):
+            for row in by_place[uri, str(position)]:
+                yield row, self._attempt(row, data)
+
+    def _attempt(self, row: EntryRow, data: ReadResult | None = None) -> bytes | LakebedError:
+        """The bytes of a row of which this was read, or the error. What is gone or damaged may have
+        moved, which reading it alone finds out."""
+        if isinstance(data, LakebedError) and not isinstance(data, CorruptionError):
+            return data
         try:
-            return self._read_checked(row, data)
+            return self._read_checked(row, data if isinstance(data, bytes) else None)
         except LakebedError as error:
             return error
+
+
+def _windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
+    """Part rows into lists whose contents are read at once."""
+    window: list[EntryRow] = []
+    size = 0
+    for row in rows:
+        if window and size + row.byte_size > _WINDOW_BYTES:
+            yield window
+            window, size = [], 0
+        window.append(row)
+        size += row.byte_size
+    if window:
+        yield window
 
 
 class PresentLake(LakeBase):

@@ -76,7 +76,7 @@ class Batch:
 
     def close(self) -> None:
         """Give up what no commit has taken."""
-        self._packer.discard()
+        self._packer.close()
         self._spool.close()
 
     def _stage(self, put: Put, encoded: Encoded | EncodedFile) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from lakebed.catalog.protocol import GoneObjectsError, MissingContentError
-from lakebed.errors import LakebedError, StorageError
+from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_count, check_grace
 from lakebed.lake.staging import LEASE_SECONDS, give_up
@@ -93,16 +93,17 @@ class Compacting(PresentLake):
         assert self._objects is not None
         rows = {row.position: row for row in self._catalog.pack_objects(pack.id, pack.uri)}
         places = [Position.parse(position) for position in rows if position]
-        try:
-            for place, data in read_values(self._objects, pack.uri, places):
-                row = rows[str(place)]
-                if isinstance(data, LakebedError) or digest(data) != row.content_hash:
-                    run.damaged += 1
-                else:
-                    yield _Item(row, pack.id, data)
-        except FileNotFoundError:
-            # Another compaction was here, and a collection after it; or verify will name the pack.
-            return
+        for _, place, data in read_values(self._objects, {pack.uri: places}):
+            if isinstance(data, FileNotFoundError):
+                # Another compaction was here, and a collection after it; or verify will name it.
+                return
+            row = rows[str(place)]
+            if isinstance(data, bytes) and digest(data) == row.content_hash:
+                yield _Item(row, pack.id, data)
+            elif isinstance(data, (bytes, CorruptionError)):
+                run.damaged += 1
+            else:
+                raise data
 
     def _repack(self, items: list[_Item], run: CompactRun) -> None:
         """Write items as one pack and point their objects there, those that are not gone by then.

@@ -8,6 +8,7 @@ from typing import Any
 from lakebed.lake.batch_reading import BatchReading
 from lakebed.lake.batches import Batches
 from lakebed.lake.maintenance import Maintenance
+from lakebed.lake.presigning import Presigning
 from lakebed.lake.publishing import Publishing
 from lakebed.lake.querying import Querying
 from lakebed.lake.searching import Searching
@@ -21,6 +22,7 @@ class Lake(
     Searching,
     Publishing,
     Querying,
+    Presigning,
     Maintenance,
     Verifying,
     Statistics,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lakebed.catalog.protocol import Catalog
 from lakebed.errors import LakebedError
@@ -12,13 +14,14 @@ from lakebed.lake.spool import Spool
 from lakebed.lake.staging import LEASE_SECONDS, give_up, upload
 from lakebed.model import ContentId, Upload
 from lakebed.objects.names import object_path, pack_path
-from lakebed.objects.packs import MAX_VALUE_BYTES, PACK_BYTES, PACK_OBJECTS, write_pack
+from lakebed.objects.packs import MAX_VALUE_BYTES, PACK_BYTES, PACK_OBJECTS, Position, write_pack
 from lakebed.objects.store import ObjectStore
 from lakebed.values.encoded import Encoded, EncodedFile
 
 _ROOM_BYTES = 4096
 """What orjson leaves of its buffer behind each text, however short: 65,536 of them that wait for a
 pack took 264 MB, their copies 5."""
+_UPLOADS = 8
 _Content = TypeVar("_Content", Encoded, Encoded | EncodedFile)
 
 
@@ -40,6 +43,8 @@ class Packer:
         self._bytes = 0
         self._uploads: list[Upload] = []
         self._leased: set[str] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: deque[_Running] = deque()
         self.failed: dict[ContentId, LakebedError] = {}
 
     def add(self, encoded: Encoded | EncodedFile) -> None:
@@ -47,6 +52,8 @@ class Packer:
         large value at once."""
         content_hash, size = encoded.content_hash, encoded.byte_size
         waiting = self._waiting.get(content_hash)
+        while any(encoded.id in running.ids for running in self._running):
+            self._settle()  # it may fail, and is tried again then
         if (waiting and waiting.id == encoded.id) or self._spool.is_placed(encoded.id):
             return
         # Others read tables where they lie. A pack holds a hash once; the same bytes in another
@@ -70,6 +77,8 @@ class Packer:
         """Upload what waits; all uploads since the last commit."""
         if self._waiting:
             self._upload_pack()
+        while self._running:
+            self._settle()
         return self._uploads
 
     def add_kept(self) -> None:
@@ -89,36 +98,68 @@ class Packer:
         """Give up what waits, and the uploads that no commit has claimed."""
         self._waiting = {}
         self._bytes = 0
+        running, self._running = self._running, deque()
+        wait([upload.future for upload in running])
         if self._leased:
             give_up(self._catalog, self._leased)
         self.committed()
 
+    def close(self) -> None:
+        """Discard, and end the threads."""
+        self.discard()
+        if self._pool is not None:
+            self._pool.shutdown()
+
     def _upload_pack(self) -> None:
         waiting = list(self._waiting.values())
         self._waiting = {}
-        self._bytes = 0
+        size, self._bytes = self._bytes, 0
         pack = list[Encoded]()
         with self._uploading(waiting):
             pack = self._unknown(waiting)
         if not pack or self._objects is None:
             return
-        with self._uploading(pack):
-            with self._leased_path(pack_path()) as path:
-                with self._objects.open_write(path) as sink:
-                    positions = write_pack(pack, sink)
-                    size = sink.tell()
-                self._uploads.append(Upload(path, size, len(positions)))
-            for item in pack:
-                self._spool.place(item.id, path, str(positions[item.content_hash]))
+        objects = self._objects
+        with self._uploading(pack), self._leased_path(pack_path()) as path:
+            self._start(pack, size, path, lambda: _upload_pack(objects, path, pack))
 
     def _upload_alone(self, encoded: Encoded | EncodedFile) -> None:
         with self._uploading([encoded]):
             if not self._unknown([encoded]) or self._objects is None:
                 return
-            path = object_path(encoded.content_hash, encoded.format)
-            with self._leased_path(path):
-                self._uploads.append(upload(self._objects, path, encoded))
-            self._spool.place(encoded.id, path, None)
+            objects = self._objects
+            with self._leased_path(object_path(encoded.content_hash, encoded.format)) as path:
+                self._start(
+                    [encoded], encoded.byte_size, path, lambda: _alone(objects, path, encoded)
+                )
+                if isinstance(encoded, EncodedFile):  # its file is closed when this returns
+                    while self._running:
+                        self._settle()
+
+    def _start(
+        self,
+        contents: Sequence[Encoded | EncodedFile],
+        size: int,
+        path: str,
+        job: Callable[[], _Uploaded],
+    ) -> None:
+        """Upload beside what the batch does next; one pack's worth of bytes at a time."""
+        while self._running and sum(r.size for r in self._running) + size > PACK_BYTES:
+            self._settle()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_UPLOADS, "lakebed-upload")
+        ids = {item.id for item in contents}
+        self._running.append(_Running(self._pool.submit(job), contents, ids, size, path))
+
+    def _settle(self) -> None:
+        """Wait for the upload that began first, and note where its contents lie."""
+        running = self._running.popleft()
+        with self._uploading(running.contents), self._giving_up(running.path):
+            uploaded, positions = running.future.result()
+            self._uploads.append(uploaded)
+            for item in running.contents:
+                position = positions.get(item.content_hash)
+                self._spool.place(item.id, running.path, position and str(position))
 
     def _unknown(self, contents: Sequence[_Content]) -> list[_Content]:
         """The contents that the lake lacks; of the others the bytes are kept."""
@@ -145,10 +186,40 @@ class Packer:
     def _leased_path(self, path: str) -> Iterator[str]:
         """A path under a lease, which is given up if the block fails."""
         self._leased.add(path)
-        try:
+        with self._giving_up(path):
             self._catalog.lease([path], LEASE_SECONDS)
             yield path
+
+    @contextmanager
+    def _giving_up(self, path: str) -> Iterator[None]:
+        """Give up the path if the block fails."""
+        try:
+            yield
         except LakebedError:
             give_up(self._catalog, [path])
             self._leased.discard(path)
             raise
+
+
+_Uploaded = tuple[Upload, Mapping[bytes, Position]]
+
+
+class _Running(NamedTuple):
+    """An upload under way: of what, of how many bytes, and where to."""
+
+    future: Future[_Uploaded]
+    contents: Sequence[Encoded | EncodedFile]
+    ids: Set[ContentId]
+    size: int
+    path: str
+
+
+def _upload_pack(objects: ObjectStore, path: str, pack: Sequence[Encoded]) -> _Uploaded:
+    with objects.open_write(path) as sink:
+        positions = write_pack(pack, sink)
+        size = sink.tell()
+    return Upload(path, size, len(positions)), positions
+
+
+def _alone(objects: ObjectStore, path: str, encoded: Encoded | EncodedFile) -> _Uploaded:
+    return upload(objects, path, encoded), {}

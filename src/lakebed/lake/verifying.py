@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-from lakebed.errors import CorruptionError, LakebedError, ValidationError
+from lakebed.catalog.protocol import Place
+from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.staging import LEASE_SECONDS
 from lakebed.model import Naming, ObjectRow, Progress, Report, Upload
@@ -132,15 +133,22 @@ class Verifying(PresentLake):
     ) -> Iterator[tuple[ObjectRow, str | None]]:
         assert self._objects is not None
         by_position = {row.position: row for row in rows}
-        try:
-            places = [Position.parse(row.position) for row in rows if row.position]
-            for place, data in read_values(self._objects, uri, places):
-                row = by_position[str(place)]
-                yield row, str(data) if isinstance(data, LakebedError) else _check_bytes(row, data)
-        except FileNotFoundError:
-            yield from ((row, "missing") for row in rows)
-        except CorruptionError:
-            yield from ((row, self._check_single(row)) for row in rows)
+        places: list[Position] = []
+        for row in rows:
+            try:
+                places.append(Position.parse(row.position or ""))
+            except CorruptionError as error:
+                yield row, str(error)
+        for _, place, data in read_values(self._objects, {uri: places}):
+            row = by_position[str(place)]
+            if isinstance(data, bytes):
+                yield row, _check_bytes(row, data)
+            elif isinstance(data, FileNotFoundError):
+                yield row, "missing"
+            elif isinstance(data, CorruptionError):
+                yield row, str(data)
+            else:
+                raise data
 
     def _judge(self, row: ObjectRow, error: str, repair: bool) -> Iterator[Problem]:
         """A problem, unless the object has moved or gone since it was read."""
@@ -203,7 +211,9 @@ class Verifying(PresentLake):
                 path = object_path(row.content_hash, row.format)
                 self._catalog.lease([path], LEASE_SECONDS)
                 self._objects.write(path, data)
-                return self._catalog.replace(row, Upload(path, len(data)))
+                place = Place(row.inline_value, row.uri, row.position)
+                upload = Upload(path, len(data))
+                return self._catalog.replace((row.content_hash, row.format), place, upload)
         return False
 
     def _check_references(self, repair: bool) -> Iterator[Problem]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fsspec.asyn import sync
 
 from lakebed.clock import to_micros
-from lakebed.errors import LakebedError, StorageError
+from lakebed.errors import ConfigurationError, LakebedError, StorageError
 from lakebed.objects.cloud import CONNECT_SECONDS, SILENCE_SECONDS, CloudStore, Source, word
 from lakebed.objects.failures import Failure
 from lakebed.objects.store import StoredFile
@@ -88,6 +89,32 @@ class AzureStore(CloudStore):
             async for blob in await anext(pages)
         ]
         return files, pages.continuation_token or None
+
+    async def _sign(self, key: str, seconds: int) -> str:
+        from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+
+        client = self._fs.service_client
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        credential = client.credential
+        if hasattr(credential, "account_key"):
+            signing = {"account_key": credential.account_key}
+        elif hasattr(credential, "get_token"):
+            begin = datetime.now(UTC) - timedelta(minutes=5)  # clocks differ
+            delegated = await client.get_user_delegation_key(begin, until)
+            signing = {"user_delegation_key": delegated}
+        else:
+            raise ConfigurationError(
+                "presign: a storage opened with a SAS token has no key to sign with"
+            )
+        token = generate_blob_sas(
+            client.account_name,
+            self._bucket,
+            key,
+            permission=BlobSasPermissions(read=True),
+            expiry=until,
+            **signing,
+        )
+        return f"{client.get_blob_client(self._bucket, key).url}?{token}"
 
     def _failure(self, error: Exception) -> Failure | None:
         if isinstance(error, LakebedError):

@@ -143,6 +143,10 @@ class CloudStore(ABC):
     def _failure(self, error: Exception) -> Failure | None:
         """What an exception of the filesystem means; None if it is no failure of the service."""
 
+    @abstractmethod
+    async def _sign(self, key: str, seconds: int) -> str:
+        """A URL that reads an object; ConfigurationError if the credentials hold no key."""
+
     async def _is_there(self) -> bool:
         """Whether the bucket exists, where a missing object's answer does not tell."""
         return True
@@ -243,6 +247,14 @@ class CloudStore(ABC):
                 yield file._replace(path=file.path[skipped:])
             if token is None:
                 return
+
+    def sign(self, path: str, seconds: int) -> str:
+        action = f"sign {self.uri(path)}"
+
+        async def signed() -> str:
+            return await self._request(action, self._sign, self._key(path), seconds)
+
+        return self._run(action, signed)
 
     def abandon_uploads(self, before: int) -> int:
         """Most services forget unfinished uploads by themselves."""

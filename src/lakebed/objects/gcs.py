@@ -13,7 +13,7 @@ from typing import Any
 from fsspec.asyn import AsyncFileSystem, sync
 
 from lakebed.clock import to_micros
-from lakebed.errors import LakebedError, StorageError
+from lakebed.errors import ConfigurationError, LakebedError, StorageError
 from lakebed.objects.cloud import CONNECT_SECONDS, SILENCE_SECONDS, CloudStore, Source, word
 from lakebed.objects.failures import Failure
 from lakebed.objects.store import StoredFile
@@ -143,6 +143,17 @@ class GCSStore(CloudStore):
             for item in answer.get("items", ())
         ]
         return files, answer.get("nextPageToken")
+
+    async def _sign(self, key: str, seconds: int) -> str:
+        from google.auth.credentials import Signing
+
+        if not isinstance(self._fs.credentials.credentials, Signing):
+            raise ConfigurationError(
+                "presign: these credentials cannot sign, a service account's key can: token="
+            )
+        sign = partial(self._fs.sign, version="v4")
+        url: str = await asyncio.to_thread(sign, f"{self._bucket}/{key}", seconds)
+        return url
 
     async def _is_there(self) -> bool:
         try:

@@ -12,10 +12,11 @@ Any Parquet reader can query the file. Measurements: docs/design/packs.md.
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from lakebed.errors import CorruptionError, StorageError
+from lakebed.objects.store import Range, ReadResult
 from lakebed.values.encoded import Encoded
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _PAGE_ROWS = 8_192  # pyarrow would begin another page at 20,000
 _LENGTH_BYTES = 4  # PLAIN byte arrays: each value behind its length, little-endian
 _MERGE_GAP = 64 << 10  # reading this much in vain is cheaper than another request
 _MERGE_BYTES = 8 << 20
+_WINDOW_BYTES = 64 << 20
 _SANE_PAGE_BYTES = 64 << 20  # a damaged frame header must not make us allocate what it claims
 _LEVEL = 6
 _TWO_HEADERS = 34  # the Thrift header of a data page takes 17 bytes or more
@@ -71,6 +73,8 @@ class RangeReader(Protocol):
     """What reading a pack asks of a store: `length` bytes from `offset`, fewer at a file's end."""
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
+
+    def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]: ...
 
 
 class SizedReader(RangeReader, Protocol):
@@ -118,26 +122,67 @@ def read_value(store: RangeReader, path: str, position: Position) -> bytes:
 
 
 def read_values(
-    store: RangeReader, path: str, positions: Iterable[Position]
-) -> Iterator[tuple[Position, bytes | CorruptionError]]:
-    """Many values of one pack, in file order, by few range reads and each page decompressed once.
+    store: RangeReader, wanted: Mapping[str, Iterable[Position]]
+) -> Iterator[tuple[str, Position, ReadResult]]:
+    """Many values out of packs, by pack and position: near ranges are read as one, ranges of all
+    packs side by side, and each page is decompressed once. Keeps some 64 MiB of pages in memory.
 
-    A damaged value is given as its error, beside the others. Errors of the store pass through.
+    What could not be read is given as its error, beside the others: FileNotFoundError for a pack
+    that is gone, CorruptionError for a damaged value, an error of the store.
     """
-    for run in _runs(sorted(set(positions))):
-        first = run[0].offset
-        data = memoryview(store.read(path, first, max(p.offset + p.length for p in run) - first))
+    runs = (
+        _Run(path, run)
+        for path, positions in wanted.items()
+        for run in _runs(sorted(set(positions)))
+    )
+    for window in _windows(runs):
+        for run, data in zip(window, store.read_many([run.range for run in window]), strict=True):
+            yield from run.values(data)
+
+
+class _Run(NamedTuple):
+    """Positions of a pack that one read serves."""
+
+    path: str
+    positions: list[Position]
+
+    @property
+    def range(self) -> Range:
+        first = self.positions[0].offset
+        return Range(self.path, first, max(p.offset + p.length for p in self.positions) - first)
+
+    def values(self, data: ReadResult) -> Iterator[tuple[str, Position, ReadResult]]:
+        """The value at each position, or the error that reading the run gave."""
+        if not isinstance(data, bytes):
+            yield from ((self.path, position, data) for position in self.positions)
+            return
+        whole, first = memoryview(data), self.positions[0].offset
         place, page = (-1, -1), b""
-        for position in run:
+        for position in self.positions:
             try:
                 if place != position[:2]:
                     at = position.offset - first
-                    page = _decompress(data[at : at + position.length], path, position)
+                    page = _decompress(whole[at : at + position.length], self.path, position)
                     place = position[:2]
-                result: bytes | CorruptionError = _value(page, path, position)
+                result: ReadResult = _value(page, self.path, position)
             except CorruptionError as error:
                 result = error
-            yield position, result
+            yield self.path, position, result
+
+
+def _windows(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
+    """Part runs into lists that are read at once."""
+    window: list[_Run] = []
+    size = 0
+    for run in runs:
+        length = run.range.length or 0
+        if window and size + length > _WINDOW_BYTES:
+            yield window
+            window, size = [], 0
+        window.append(run)
+        size += length
+    if window:
+        yield window
 
 
 def pack_holds(store: SizedReader, path: str, hashes: Iterable[bytes]) -> bool:

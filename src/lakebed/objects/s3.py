@@ -161,6 +161,12 @@ class S3Store(CloudStore):
         ]
         return files, answer.get("NextContinuationToken")
 
+    async def _sign(self, key: str, seconds: int) -> str:
+        if self._fs.anon:
+            raise ConfigurationError("presign: an anonymous storage has no key to sign with")
+        url: str = await self._fs._url(f"{self._bucket}/{key}", expires=seconds)
+        return url
+
     def abandon_uploads(self, before: int) -> int:
         action = f"list the unfinished uploads of {self._uri}"
 

@@ -5,7 +5,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.paths import absolute
@@ -85,6 +85,16 @@ class ObjectStore(Protocol):
     def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+@runtime_checkable
+class Signer(Protocol):
+    """A store that can let others read: a URL which works for so many seconds.
+
+    Raises ConfigurationError if its credentials cannot sign.
+    """
+
+    def sign(self, path: str, seconds: int) -> str: ...
 
 
 def read_each(store: ObjectStore, ranges: Sequence[Range]) -> list[ReadResult]:
