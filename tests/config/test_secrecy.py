@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from lakebed.config.loading import load
 from lakebed.config.masking import mask_address
 from lakebed.errors import LakebedError
 from lakebed.ltm import create_ltm_backend, parse_backend_config, parse_catalog_config
+from tests.config.clouds import Clouds
 from tests.config.conftest import Write
 
 CANARY = "hunter2%40:/@#CANARY"
@@ -79,6 +81,35 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
             "endpoint_url": f"http://u:{QUOTED}@127.0.0.1:1",
             "client_kwargs": {"aws_secret_access_key": CANARY, "list": [CANARY]},
         },
+    },
+    "a provider's token beside a password": {
+        "backend": "postgres",
+        "provider": "aws",
+        "host": "127.0.0.1",
+        "iam": True,
+        "user": "ada",
+        "password": CANARY,
+    },
+    "a provider's token beside a password in a URL": {
+        "backend": "postgres",
+        "provider": "gcp",
+        "url": f"postgresql://ada:{QUOTED}@127.0.0.1:1/d",
+        "iam": True,
+    },
+    "a provider by URL": {
+        "backend": "postgres",
+        "provider": "azure",
+        "url": f"postgresql://ada:{QUOTED}@127.0.0.1:1/d",
+    },
+    "credentials with a key that is none": {
+        "backend": "postgres",
+        "host": "127.0.0.1",
+        "credentials": {"source": "aws", "secret": CANARY, "secret_name": [CANARY]},
+    },
+    "credentials of a source that is none": {
+        "backend": "postgres",
+        "host": "127.0.0.1",
+        "credentials": {"source": CANARY},
     },
     "secrets of a wrong type": {
         "inline_threshold": CANARY,
@@ -167,6 +198,58 @@ def test_no_canary_shows(
         assert not leaks(printed(act)), what
     assert not leaks(caplog.text)
     assert not leaks(" ".join(str(warning.message) for warning in recwarn))
+
+
+# What a cloud gives: a secret, or a token for Postgres.
+CLOUDY: dict[str, dict[str, Any]] = {
+    "gcp secret": {"credentials": {"source": "gcp", "secret_prefix": "db-"}},
+    "gcp secret as JSON": {"credentials": {"source": "gcp", "secret_name": "all"}},
+    "gcp secret that lacks a part": {
+        "credentials": {"source": "gcp", "secret_name": "all", "username_key": "nope"}
+    },
+    "azure secret": {
+        "credentials": {
+            "source": "azure",
+            "vault_url": "https://memory.vault.azure.net",
+            "secret_prefix": "db-",
+        }
+    },
+    "a reference": {
+        "user": "ada",
+        "password": "{{ secrets.db-password }}",
+        "secrets": {"source": "gcp"},
+    },
+    "gcp token": {"provider": "gcp", "iam": True, "user": "ada"},
+    "azure token": {"provider": "azure", "iam": True, "user": "ada"},
+    "aws token": {"provider": "aws", "iam": True, "user": "ada", "region": "eu-west-1"},
+}
+REFUSED = ("gcp secret", "a reference", "azure token")
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("name", "works"),
+    [*((name, True) for name in CLOUDY), *((name, False) for name in REFUSED)],
+)
+def test_no_canary_of_a_cloud_shows(
+    write: Write, name: str, works: bool, clouds: Clouds, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Secrets, tokens, and what the clients themselves log in with; also when they are refused."""
+    caplog.set_level(logging.INFO)
+    clouds.google["db-username"] = b"ada"
+    clouds.google["db-password"] = CANARY.encode()
+    clouds.google["all"] = json.dumps({"username": "ada", "password": CANARY}).encode()
+    clouds.azure.update({"db-username": "ada", "db-password": CANARY})
+    clouds.forbidden = not works
+    settings = {"backend": "postgres", "host": "127.0.0.1", "port": 1, **CLOUDY[name]}
+    path = write(yaml.safe_dump({"settings": {"ltm": settings}}))
+    signed = "X-Amz-Signature"
+    for what, act in acts(path, settings):
+        shown = printed(act)
+        assert not leaks(shown), what
+        assert signed not in shown, what
+    assert not leaks(caplog.text)
+    assert signed not in caplog.text
 
 
 def test_secrets_in_settings_that_are_none(write: Write) -> None:

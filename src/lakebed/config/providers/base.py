@@ -59,6 +59,10 @@ class Provider:
     def _no_host(self) -> str:
         return f"is missing: provider {self.name} takes host, or {self.variables['host']} is set"
 
+    def host(self, given: Mapping[str, str | None]) -> str | None:
+        """The host that the settings name."""
+        return given["host"]
+
     def user(self, user: str, _host: str, *, at_host: bool) -> str:
         """The user as this provider's servers know it; `at_host` is Azure's option."""
         assert not at_host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import ClassVar
 
@@ -34,7 +34,8 @@ class Gcp(Provider):
         if raw.get("instance") is not None:
             if raw.get("host") is not None:
                 raise wrong("is given beside instance: expected one of them", "host")
-            return raw | {"host": f"/cloudsql/{_connection_name(raw)}"}
+            _check_connection_name(raw)
+            return raw
         for name in ("project", "region"):
             if raw.get(name) is not None:
                 raise wrong("is given without instance", name)
@@ -50,6 +51,11 @@ class Gcp(Provider):
         if not _CONNECTION_NAME.fullmatch(found):
             raise wrong(f"{_VARIABLE} is set, but not to project:region:instance", "host")
         return raw | {"host": f"/cloudsql/{found}"}
+
+    def host(self, given: Mapping[str, str | None]) -> str | None:
+        if given["instance"] is None:
+            return given["host"]
+        return f"/cloudsql/{given['project']}:{given['region']}:{given['instance']}"
 
     def user(self, user: str, _host: str, *, at_host: bool) -> str:
         assert not at_host
@@ -77,14 +83,13 @@ class Gcp(Provider):
         return token
 
 
-def _connection_name(raw: Raw) -> str:
+def _check_connection_name(raw: Raw) -> None:
     for name, pattern in (("project", _PROJECT), ("region", _PART), ("instance", _PART)):
         part = raw.get(name)
         if part is None:
             raise wrong("is missing: instance takes project and region beside it", name)
         if not isinstance(part, str) or not pattern.fullmatch(part):
             raise wrong(f"expected the {name}'s name alone, without ':', '/' or spaces", name)
-    return f"{raw['project']}:{raw['region']}:{raw['instance']}"
 
 
 def _no_token(error: Exception) -> ConnectError:

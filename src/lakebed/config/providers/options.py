@@ -117,7 +117,7 @@ class ServerOptions(Model):
             return raw
         for other in PROVIDERS.values():
             for name in sorted(other.options - provider.options):
-                if raw.get(name) is not None:
+                if raw.get(name) not in (None, False):
                     raise wrong(f"is an option of provider {other.name}, not of this one", name)
         if raw.get("connection_string") is None:
             return provider.place(raw)
@@ -203,8 +203,11 @@ class ServerOptions(Model):
             None if self.connection_string is None else self.connection_string.get_secret_value()
         )
         inside = {} if given is None else words_of(given)
-        host = self.host or inside.get("host", "")
-        user = None if self.user is None else self._spell(self.user, host)
+        parts = {name: getattr(self, name) for name in ("host", *self._provider.address)}
+        host = self._provider.host(parts)
+        user = None
+        if self.user is not None:
+            user = self._spell(self.user, host or inside.get("host", ""))
         default = "verify-full" if self.sslrootcert == _SYSTEM else self._provider.sslmode
         words = {
             "user": user,
@@ -217,7 +220,7 @@ class ServerOptions(Model):
         if given is not None:
             return add_words(given, words)
         return connection_string(
-            {"host": self.host, "port": self.port, "database": self.database, **words}
+            {"host": host, "port": self.port, "database": self.database, **words}
         )
 
     def login(self) -> Login | None:
