@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 import lakebed
-from lakebed.cli import config, entries, lakes, maintenance, publishing, search, snapshots, transfer
+from lakebed.cli import (
+    config,
+    entries,
+    lakes,
+    maintenance,
+    publishing,
+    search,
+    snapshots,
+    sql,
+    transfer,
+)
 from lakebed.cli.demo.command import demo
 from lakebed.cli.errors import ReportingGroup
 
@@ -67,6 +77,7 @@ app.command("get")(entries.get)
 app.command("ls")(entries.ls)
 app.command("rm")(entries.rm)
 app.command("search")(search.search)
+app.command("sql")(sql.sql)
 app.command("import")(transfer.import_)
 app.command("export")(transfer.export)
 app.add_typer(snapshots.snapshot, name="snapshot")

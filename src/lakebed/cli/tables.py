@@ -92,10 +92,10 @@ def _write(table: pa.Table, file: BinaryIO, path: Path) -> None:
 def _rows(table: pa.Table) -> Iterator[dict[str, object]]:
     for batch in table.to_batches(max_chunksize=1000):
         for row in batch.to_pylist():
-            yield {name: _cell(item) for name, item in row.items()}
+            yield {name: cell(item) for name, item in row.items()}
 
 
-def _cell(item: object) -> object:
+def cell(item: object) -> object:
     """What JSON has not as text; NaN and infinities as null."""
     if isinstance(item, float) and not math.isfinite(item):
         return None
@@ -104,9 +104,9 @@ def _cell(item: object) -> object:
     if isinstance(item, (timedelta, UUID)):
         return str(item)
     if isinstance(item, (list, tuple)):
-        return [_cell(member) for member in item]
+        return [cell(member) for member in item]
     if isinstance(item, dict):
-        return {name: _cell(member) for name, member in item.items()}
+        return {name: cell(member) for name, member in item.items()}
     return json_like(item)
 
 

@@ -98,6 +98,24 @@ class QueryResult:
             self._rewind()
             return connection.to_arrow_table()
 
+    def batches(self, rows: int = 50_000) -> pa.RecordBatchReader:
+        """All rows as a pyarrow RecordBatchReader, which reads about `rows` of them at a time."""
+        with self._fetching() as connection:
+            self._rewind()
+            reader = connection.to_arrow_reader(rows)
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(reader.schema, self._each(reader))
+
+    def _each(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        while True:
+            with self._fetching():
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+            yield batch
+
     def df(self) -> pd.DataFrame:
         """All rows as a pandas DataFrame. DependencyMissingError if pandas is not installed."""
         _require("pandas")

@@ -1,0 +1,106 @@
+"""sql: a query over the lake."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lakebed.cli.opening import open_lake
+from lakebed.cli.output import Json, print_json, print_json_array, printable, to_json, writing
+from lakebed.cli.tables import cell
+from lakebed.values.json import decode_text
+
+if TYPE_CHECKING:
+    from lakebed.query.result import QueryResult
+
+_ROWS_SHOWN = 100
+
+
+def sql(
+    ctx: typer.Context,
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="A SELECT; - reads it from standard input.")
+    ],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all rows into a Parquet file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Query the lake with a SELECT, in DuckDB's SQL.
+
+    Tables: entries, documents (with their value as JSON), history, snapshots, objects,
+    entries_at('snapshot'), changes('a', 'b').
+
+    Examples:
+
+    \b
+    lakebed sql "SELECT format, count(*), sum(byte_size) FROM entries GROUP BY format"
+    lakebed sql "SELECT key, value->>'name' AS name FROM documents WHERE key LIKE 'user/%'" --csv
+    lakebed sql "SELECT * FROM changes('yesterday', NULL)" --parquet changes.parquet
+    """
+    if as_csv + as_json > 1 or (as_csv and parquet):
+        raise typer.BadParameter("takes one of --json, --csv and --parquet", param_hint="--csv")
+    text = sys.stdin.read() if query == "-" else query
+    with open_lake(ctx) as lake:
+        result = lake.sql(text)
+        if parquet is not None:
+            rows = _write(result, parquet)
+            told = {"output": str(parquet), "rows": rows, "byte_size": parquet.stat().st_size}
+            print_json(told) if as_json else print(f"{rows:,} rows in {parquet}")
+        elif as_json:
+            print_json_array(_objects(result))
+        elif as_csv:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(result.columns)
+            writer.writerows([_field(value) for value in row] for row in result)
+        else:
+            _show(result)
+
+
+def _objects(result: QueryResult) -> Iterator[dict[str, object]]:
+    """Rows as objects; what is JSON in the table is JSON there."""
+    is_json = [kind == "JSON" for kind in result.types]
+    for row in result:
+        yield {
+            name: decode_text(value) if nested and value is not None else cell(value)
+            for name, nested, value in zip(result.columns, is_json, row, strict=True)
+        }
+
+
+def _field(value: Any) -> Any:
+    """A value as CSV has it: a null is nothing, what is nested is JSON."""
+    plain = cell(value)
+    return to_json(plain) if isinstance(plain, (dict, list)) else plain
+
+
+def _write(result: QueryResult, path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    rows = 0
+    batches = result.batches()
+    with writing(path) as file, pq.ParquetWriter(file, batches.schema, compression="zstd") as sink:
+        for batch in batches:
+            sink.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def _show(result: QueryResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown, rows = Table(*map(printable, result.columns)), list(islice(result, _ROWS_SHOWN + 1))
+    for row in rows[:_ROWS_SHOWN]:
+        cells = (item if isinstance(item, str) else to_json(cell(item)) for item in row)
+        shown.add_row(*(Text(printable(text)) for text in cells))
+    Console().print(shown)
+    if len(rows) > _ROWS_SHOWN:
+        print(f"the first {_ROWS_SHOWN} rows; all with --json, --csv or --parquet FILE")
