@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 import lakebed
 from tests.cli.conftest import Cli
@@ -314,3 +315,20 @@ def test_a_file_that_is_not_what_it_says(
 def test_nothing_to_import(data: Data) -> None:
     assert data("import", "-", input="\n\n")["stored"] == 0
     assert data("import", "-", "--format", "csv", "--key", "a", input="")["stored"] == 0
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_key_column_that_is_not_there_is_told_once(cli: Cli, kind: str) -> None:
+    table = pa.table({"faa": ["a", "b"], "n": [1, 2]})
+    if kind == "csv":
+        csv.write_csv(table, "t.csv")
+    else:
+        pq.write_table(table, "t.parquet")
+    told = cli("import", f"t.{kind}", "--key", "fa", code=2).stderr
+    assert told == "lakebed: the file has no column 'fa': did you mean 'faa'?\n"
+
+
+def test_import_tells_what_came_twice(cli: Cli) -> None:
+    cli("init")
+    told = cli("import", "-", input='{"key": "a", "value": 1}\n{"key": "a", "value": 2}\n').stdout
+    assert "1 gave way to a later one of its key" in told

@@ -89,6 +89,12 @@ def test_a_byte_order_mark_and_other_line_ends_are_fine(write: Write, folder: Pa
     assert opened_with(path) == {"where": str(folder / "a")}
 
 
+def test_a_tab_and_a_second_document_are_told(write: Write) -> None:
+    text = refused(write("backend: sqlite\n\tpath: x")).text
+    assert text.endswith("2:1: not valid YAML: found character '\\t' that cannot start any token")
+    assert "expected one document" in refused(write("a: b\n---\nc: d")).text
+
+
 def test_what_is_no_file(write: Write, folder: Path) -> None:
     assert refused("no.yaml").text == "no configuration file no.yaml"
     (folder / "folder.yaml").mkdir()

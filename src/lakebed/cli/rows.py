@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from lakebed.cli.values import parse_json
+from lakebed.config.problems import suggestion
 from lakebed.errors import ValidationError
 
 Format = Literal["ndjson", "json", "csv", "parquet"]
@@ -42,9 +43,19 @@ def format_of(path: Path) -> Format:
         ) from None
 
 
-def read_rows(file: BinaryIO, format: Format) -> Iterator[Row]:
-    """The rows of a file. ValidationError if the file as a whole cannot be read as its format."""
-    return _READERS[format](file)
+def read_rows(file: BinaryIO, format: Format, column: str | None = None) -> Iterator[Row]:
+    """The rows of a file. ValidationError if the file as a whole cannot be read as its format, or
+    is a table without the `column` that is needed."""
+    if format == "csv":
+        return _csv(file, column)
+    if format == "parquet":
+        return _parquet(file, column)
+    return _ndjson(file) if format == "ndjson" else _json(file)
+
+
+def _check_column(column: str | None, columns: Sequence[str]) -> None:
+    if column is not None and columns and column not in columns:
+        raise ValidationError(f"the file has no column {column!r}: {suggestion(column, columns)}")
 
 
 def _ndjson(file: BinaryIO) -> Iterator[Row]:
@@ -76,13 +87,14 @@ def _row(place: str, fields: object) -> Row:
     return Row(place, None, "not a JSON object")
 
 
-def _csv(file: BinaryIO) -> Iterator[Row]:
+def _csv(file: BinaryIO, column: str | None) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)  # cells are documents
     reader = csv.reader(codecs.iterdecode(file, "utf-8-sig"), strict=True)
     try:
         columns = next(reader, [])
         if len(set(columns)) < len(columns):
             raise ValidationError("the CSV file names a column twice in its first line")
+        _check_column(column, columns)
         for cells in reader:
             place = f"line {reader.line_num}"
             if len(cells) == len(columns):
@@ -93,14 +105,15 @@ def _csv(file: BinaryIO) -> Iterator[Row]:
         raise ValidationError(f"not a CSV file in UTF-8: line {reader.line_num}: {error}") from None
 
 
-def _parquet(file: BinaryIO) -> Iterator[Row]:
+def _parquet(file: BinaryIO, column: str | None) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        batches = pq.ParquetFile(file).iter_batches(batch_size=1000)
+        table = pq.ParquetFile(file)
+        _check_column(column, table.schema_arrow.names)
         number = 0
-        for batch in batches:
+        for batch in table.iter_batches(batch_size=1000):
             for fields in batch.to_pylist():
                 number += 1
                 yield Row(f"row {number}", {name: json_like(item) for name, item in fields.items()})
@@ -119,11 +132,3 @@ def json_like(item: object) -> object:
     if isinstance(item, dict):
         return {name: json_like(member) for name, member in item.items()}
     return item
-
-
-_READERS: dict[Format, Callable[[BinaryIO], Iterator[Row]]] = {
-    "ndjson": _ndjson,
-    "json": _json,
-    "csv": _csv,
-    "parquet": _parquet,
-}

@@ -85,7 +85,7 @@ def import_(
     with ExitStack() as stack:
         source = _open(file, kind, stack)
         lake = stack.enter_context(open_lake(ctx, create=True))
-        entries = _entries(read_rows(source, kind), key, prefix, refused)
+        entries = _entries(read_rows(source, kind, key), key, prefix, refused)
         report = lake.store_batch(entries, atomic=False)
     for name, error in report.errors.items():
         refused.add(f"key {name}", error)
@@ -173,6 +173,11 @@ def _tell(report: BatchReport, refused: _Refused, as_json: bool) -> None:
         print(
             f"stored {entries_in_words(report.stored)}: {report.created:,} new, "
             f"{report.changed:,} changed, {report.unchanged:,} unchanged"
+            + (
+                f"; {report.replaced:,} gave way to a later one of its key"
+                if report.replaced
+                else ""
+            )
             + (f"; {refused.count:,} could not be stored" if refused.count else "")
         )
     if refused.count:

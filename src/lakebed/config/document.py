@@ -21,7 +21,7 @@ MAX_NODES = 10_000
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str")}
 _MERGE = f"{_TAG}merge"
-_QUOTED = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
+_QUOTED = re.compile(r"(?P<tab>'\\t')|'[^']{2,}'|\"[^\"]{2,}\"")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -117,7 +117,10 @@ class _Builder:
         except yaml.reader.ReaderError as error:
             raise self._unreadable(error) from None
         except yaml.MarkedYAMLError as error:
-            problem = _QUOTED.sub("'…'", error.problem or "not valid YAML")
+            problem = _QUOTED.sub(
+                lambda found: found["tab"] or "'…'", error.problem or "not valid YAML"
+            )
+            problem = problem.replace("but found another", "expected one document, found another")
             mark = error.problem_mark or error.context_mark
             raise self._error((), mark, f"not valid YAML: {problem}") from None
         except RecursionError:

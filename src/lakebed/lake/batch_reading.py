@@ -7,7 +7,7 @@ from typing import Any
 
 from lakebed.errors import LakebedError, NotFoundError
 from lakebed.lake.base import LakeBase
-from lakebed.lake.checks import check_key
+from lakebed.lake.checks import check_iterable, check_key
 from lakebed.model import EntryRow
 
 
@@ -21,6 +21,7 @@ class BatchReading(LakeBase):
         `missing`, the keys that are not there, and `errors`, the error of each value that could not
         be read, by key.
         """
+        check_iterable("keys", keys)
         wanted = list(dict.fromkeys(map(check_key, keys)))
         rows = {row.key: row for row in self._catalog.get_many(wanted)}
         found = dict(self._read_values(rows.values()))

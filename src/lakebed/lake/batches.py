@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from lakebed.errors import LakebedError
+from lakebed.lake.checks import check_iterable
 from lakebed.lake.writing import Writing
 from lakebed.model import Progress, Report
 
@@ -64,6 +65,7 @@ class Batches(Writing):
         catalog, some 220 MiB where packs are written. Nothing is locked while the iterable or the
         storage is awaited; the commit holds the write lock for about ten seconds a million entries.
         """
+        check_iterable("entries", entries)
         from lakebed.lake.batch_run import Batch  # not for a first store
 
         with closing(Batch(self, atomic, progress)) as batch:

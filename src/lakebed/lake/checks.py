@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -96,6 +96,12 @@ def check_expiry(
             f"ttl is {seconds!r} seconds: expected more than 0 and at most 100 years"
         )
     return max(1, round(seconds * 1_000_000)), None
+
+
+def check_iterable(field: str, items: object) -> None:
+    """Something to iterate over, and no text, whose letters nobody means."""
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise ValidationError(f"{field} is of type {type(items).__name__}: expected an iterable")
 
 
 def check_filter(metadata_filter: Mapping[str, object] | None) -> Filter | None:

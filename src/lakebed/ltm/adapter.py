@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from lakebed.errors import CatalogError, LakebedError
+from lakebed.lake.checks import check_iterable
 from lakebed.lake.lake import Lake
 from lakebed.ltm.expiry import Expiring, expiry
 from lakebed.ltm.results import Result, explain, failure, found, not_found, reported, stored
@@ -100,6 +101,7 @@ class LTMBackend:
         """
         expiring = Expiring(entries)
         try:
+            check_iterable("entries", entries)
             report = self.lake.store_batch(expiring, atomic=atomic)
             count, errors = report.stored, report.errors
             first = next(iter(errors.values()), None)

@@ -155,6 +155,12 @@ class LTMContract(ABC):
         for result in (memory.retrieve(""), memory.delete(""), memory.retrieve_batch([""])):
             assert (result["success"], result["error_type"]) == (False, "validation_error")
 
+    def test_batches_refuse_what_is_no_batch(self, memory: LTMBackend) -> None:
+        for nothing in (None, 5, "abc"):
+            for result in (memory.store_batch(nothing), memory.retrieve_batch(nothing)):  # type: ignore[arg-type]
+                assert (result["success"], result["error_type"]) == (False, "validation_error")
+                assert type(nothing).__name__ in result["error"]
+
     def test_expiry_in_metadata(self, memory: LTMBackend) -> None:
         soon = datetime.now(UTC) + timedelta(seconds=1.5)
         memory.store("ttl", 1, {"ttl": 1.5})
