@@ -26,6 +26,7 @@ MODULES = (
     "postgres",
     "sqlalchemy_sqlite",
     "ltm",
+    "tables",
 )
 
 

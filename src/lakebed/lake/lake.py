@@ -7,10 +7,10 @@ from typing import Any
 
 from lakebed.lake.batch_reading import BatchReading
 from lakebed.lake.batches import Batches
+from lakebed.lake.ibis_tables import IbisTables
 from lakebed.lake.maintenance import Maintenance
 from lakebed.lake.presigning import Presigning
 from lakebed.lake.publishing import Publishing
-from lakebed.lake.querying import Querying
 from lakebed.lake.searching import Searching
 from lakebed.lake.stats import Statistics
 from lakebed.lake.verifying import Verifying
@@ -21,7 +21,7 @@ class Lake(
     BatchReading,
     Searching,
     Publishing,
-    Querying,
+    IbisTables,
     Presigning,
     Maintenance,
     Verifying,

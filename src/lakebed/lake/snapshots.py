@@ -19,8 +19,12 @@ from lakebed.lake.stats import Statistics
 from lakebed.model import DiffRow, Entry, Moment, Report, SnapshotRow, ValueReader, VersionRow
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    from ibis.backends.duckdb import Backend
+
     from lakebed.lake.diff import Diff, Restored
     from lakebed.lake.diff_spool import DiffSpool
+    from lakebed.lake.stored_tables import StoredTables
     from lakebed.query.result import QueryResult
 
 MAX_NAME_BYTES = 255
@@ -104,6 +108,24 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
         `Lake.sql`."""
         return self._lake._query(query, params, self._moment)
 
+    def ibis(self) -> Backend:
+        """An Ibis backend with the tables `entries` and `documents` as of the moment; as
+        `Lake.ibis`, with whose tables they join."""
+        return self._lake._stored_tables().ibis(self._moment)
+
+    def table(self, key: str) -> ir.Table:
+        """A table that was stored at the moment; as `Lake.table`."""
+        from lakebed.lake.ibis_tables import table
+
+        return table(self, self._lake._stored_tables(), key, self._moment)
+
+    def tables(self, prefix: str = "", *, widen: bool = False, key_column: str = "key") -> ir.Table:
+        """The tables that were stored under a prefix at the moment; as `Lake.tables`."""
+        from lakebed.lake.ibis_tables import tables
+
+        stored = self._lake._stored_tables()
+        return tables(stored, prefix, self._moment, widen=widen, key_column=key_column)
+
     def __repr__(self) -> str:
         return f"<LakeView of {self.name}>"
 
@@ -121,6 +143,9 @@ class Snapshots(PresentLake):
         params: Sequence[object] | Mapping[str, object] | None = None,
         moment: Moment | None = None,
     ) -> QueryResult: ...
+
+    @abstractmethod
+    def _stored_tables(self) -> StoredTables: ...
 
     def create_snapshot(
         self, name: str, *, message: str | None = None, author: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from itertools import chain
 from types import ModuleType
@@ -25,6 +25,8 @@ TableLibrary = Literal["pandas", "polars"]
 _UNIFORM = frozenset(
     ("string", "bytes", "floating", "integer", "mixed-integer-float", "boolean", "decimal", "empty")
 )
+
+_BATCH_ROWS = 1 << 16
 
 
 def is_table(value: object) -> bool:
@@ -100,6 +102,9 @@ def _open(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
         return value.schema, value.to_batches()
     if isinstance(value, pa.RecordBatchReader):
         return value.schema, value
+    if _is(value, "ibis.expr.types", "Table"):  # whose own stream comes out of memory
+        value = value.to_pyarrow_batches(chunk_size=_BATCH_ROWS)
+        return value.schema, _cast(value)
     try:
         reader = pa.RecordBatchReader.from_stream(value)
     except pa.ArrowInvalid as error:
@@ -159,6 +164,19 @@ def _check_objects(frame: pd.DataFrame, table: pa.Table) -> None:
                     f"the column {str(column.name)!r} cannot be stored: {given!r} would come back "
                     f"as {kept!r}"
                 )
+
+
+def _cast(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The batches of a reader of Ibis, which says int64 of what DuckDB gives as decimals: a sum."""
+    import pyarrow as pa
+
+    for batch in reader:
+        try:
+            yield batch.cast(reader.schema)
+        except pa.ArrowException as error:
+            raise SerializationError(
+                f"the expression gives other types than Ibis tells: {error}"
+            ) from None
 
 
 def _from_polars(frame: pl.DataFrame) -> pa.Table:

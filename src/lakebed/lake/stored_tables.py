@@ -1,0 +1,239 @@
+"""Stored tables, and the lake's own, as tables of Ibis on one query session."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lakebed.errors import CorruptionError, NotFoundError, QueryError, ValidationError
+from lakebed.lake.base import LakeBase
+from lakebed.lake.query_engine import QueryEngine, Wanted
+from lakebed.lake.query_rows import LoadedRows
+from lakebed.model import EntryRow, Moment
+from lakebed.objects.store import Range
+from lakebed.query.conditions import Bounds
+from lakebed.query.filesystem import address
+from lakebed.query.ibis_backend import LakeBackend
+from lakebed.query.relations import literal
+from lakebed.values.parquet import read_table
+
+_RELATIONS = ("entries", "documents", "history", "snapshots", "objects")
+_AT_A_MOMENT = ("entries", "documents")
+_SCHEMA = "lakebed_tables"
+_TAIL_BYTES = 64 << 10  # what is read of a file's end at once: the footer of most tables
+_KEYS = pa.schema([("part", pa.int64()), ("file", pa.int64()), ("key", pa.string())])
+
+Column = tuple[str, str]
+"""A name, and its type as DuckDB sees it."""
+
+
+class _Stored(NamedTuple):
+    """A stored table: its key, and where its content lies; `uri` None for the catalog."""
+
+    key: str
+    content_hash: bytes
+    byte_size: int
+    uri: str | None
+
+
+class StoredTables:
+    """What Ibis sees of a lake through one query session. Safe from any thread."""
+
+    def __init__(self, engine: QueryEngine, lake: LakeBase) -> None:
+        self._engine = engine
+        self._session = engine.session
+        self._lake = lake
+        self._objects = lake._objects
+        self._backends: dict[Moment | None, LakeBackend] = {}
+        self._held: dict[Moment | None, list[LoadedRows]] = {}
+        self._schemas: dict[str, bytes] = {}
+        self._columns: dict[bytes, list[Column]] = {}
+
+    def is_for(self, engine: QueryEngine) -> bool:
+        """Whether they are on this session."""
+        return self._engine is engine
+
+    def ibis(self, moment: Moment | None) -> LakeBackend:
+        """The backend whose tables show the lake as it is now, or was at a moment."""
+        engine = self._engine
+        names = _RELATIONS if moment is None else _AT_A_MOMENT
+        wanted = {name: Wanted(name, (moment,), Bounds()) for name in names}
+        with engine._loading, self._session.errors():
+            loaded = engine.load(list(wanted.values()))
+            backend = self._backend(moment)
+            connection = backend.con
+            connection.begin()
+            for name, want in wanted.items():
+                view = engine.view(loaded[want], values=True)
+                connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view}")
+            connection.commit()
+            for rows in loaded.values():
+                rows.hold()
+            for rows in self._held.get(moment, ()):
+                rows.release()
+            self._held[moment] = list(loaded.values())
+        return backend
+
+    def table(self, row: EntryRow, moment: Moment | None) -> ir.Table:
+        """A stored table."""
+        if row.format != "parquet":
+            raise ValidationError(f"{row.key!r} is of the format {row.format!r}: expected a table")
+        stored = _Stored(row.key, row.content_hash, row.byte_size, row.uri)
+        with self._engine._loading, self._session.errors():
+            name = self._view(f"t_{row.content_hash.hex()}", f"SELECT * FROM {self._rows(stored)}")
+            return self._backend(moment).table(name, database=_SCHEMA)
+
+    def tables(
+        self, prefix: str, bounds: Bounds, moment: Moment | None, *, widen: bool, key_column: str
+    ) -> ir.Table:
+        """The stored tables of a range of keys as one."""
+        with self._engine._loading, self._session.errors():
+            stored = self._stored(prefix, bounds, moment)
+            parts = dict[bytes, list[_Stored]]()
+            for table, schema in zip(stored, self._read_schemas(stored), strict=True):
+                parts.setdefault(schema, []).append(table)
+            self._check_columns(parts, widen=widen, key_column=key_column)
+            digest = sha256(repr((key_column, stored)).encode()).hexdigest()
+            select = self._united(parts, f"k_{digest}", key_column)
+            name = self._view(f"u_{digest}", select)
+            return self._backend(moment).table(name, database=_SCHEMA)
+
+    def _backend(self, moment: Moment | None) -> LakeBackend:
+        if moment not in self._backends:
+            schema = "lake" if moment is None else f"at_{len(self._backends)}"
+            self._backends[moment] = backend = LakeBackend(self._session, schema)
+            backend.con.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
+        return self._backends[moment]
+
+    def _view(self, name: str, select: str) -> str:
+        """A view, which stays: it shows contents, which never change."""
+        self._backend(None).con.execute(f"CREATE VIEW IF NOT EXISTS {_SCHEMA}.{name} AS {select}")
+        return name
+
+    def _stored(self, prefix: str, bounds: Bounds, moment: Moment | None) -> list[_Stored]:
+        want = Wanted("entries", (moment,), bounds)
+        rows = self._engine.load([want])[want]
+        connection = self._backend(None).con
+        query = "SELECT key, content_hash, byte_size, uri FROM {} WHERE format = 'parquet'"
+        found = connection.execute(f"{query.format(rows.table)} ORDER BY encode(key)").fetchall()
+        if not found:
+            others = f": its {rows.count} entries are no tables" if rows.count else ""
+            raise NotFoundError(f"no stored table has a key that begins with {prefix!r}{others}")
+        return list(map(_Stored._make, found))
+
+    def _rows(self, stored: _Stored) -> str:
+        """What SQL reads a table from."""
+        if stored.uri is not None:
+            return f"read_parquet([{literal(address(stored.uri))}])"
+        name = f"{_SCHEMA}.c_{stored.content_hash.hex()}"
+        connection = self._backend(None).con
+        if not connection.execute(
+            "SELECT 1 FROM duckdb_tables() WHERE schema_name || '.' || table_name = ?", [name]
+        ).fetchone():
+            place = self._lake._catalog.locate((stored.content_hash, "parquet"))
+            if place is None or place.inline_value is None:
+                raise NotFoundError(f"the content of {stored.key!r} has been collected")
+            connection.register("content", read_table(place.inline_value))
+            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM content")
+            connection.unregister("content")
+        return name
+
+    def _read_schemas(self, stored: Sequence[_Stored]) -> Iterator[bytes]:
+        """What tells the schema of each table from others."""
+        unread = {t.uri: t for t in stored if t.uri is not None and t.uri not in self._schemas}
+        if unread:
+            assert self._objects is not None
+            ends = [
+                Range(uri, max(0, t.byte_size - _TAIL_BYTES), min(t.byte_size, _TAIL_BYTES))
+                for uri, t in unread.items()
+            ]
+            results = self._objects.read_many(ends)
+            for (uri, table), result in zip(unread.items(), results, strict=True):
+                if not isinstance(result, bytes):
+                    raise result
+                self._schemas[uri] = self._schema(table, uri, result)
+        for table in stored:
+            yield table.content_hash if table.uri is None else self._schemas[table.uri]
+
+    def _schema(self, table: _Stored, uri: str, end: bytes) -> bytes:
+        """The Arrow schema in a file's footer, which settles the types, without its metadata."""
+        length = int.from_bytes(end[-8:-4], "little") + 8
+        if length > len(end):
+            assert self._objects is not None
+            end = self._objects.read(uri, table.byte_size - length, length)
+        try:
+            footer = pq.read_metadata(io.BytesIO(b"PAR1" + end[-length:]))
+            stored = (footer.metadata or {})[b"ARROW:schema"]
+            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored)))
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise CorruptionError(f"the content of {table.key!r} is damaged: {error}") from None
+        return bytes(schema.remove_metadata().serialize())
+
+    def _check_columns(
+        self, parts: dict[bytes, list[_Stored]], *, widen: bool, key_column: str
+    ) -> None:
+        seen = dict[str, tuple[str, str]]()
+        for schema, tables in parts.items():
+            key = tables[0].key
+            for name, kind in self._columns_of(schema, tables[0]):
+                folded = name.lower()  # as DuckDB compares names
+                if folded == key_column.lower():
+                    raise QueryError(
+                        f"the table {key!r} has a column {name!r}: name the column of the keys "
+                        "otherwise, with key_column="
+                    )
+                first_key, first_kind = seen.setdefault(folded, (key, kind))
+                if kind != first_kind and not widen:
+                    raise QueryError(
+                        f"the column {name!r} is {first_kind} in {first_key!r} and {kind} in "
+                        f"{key!r}: widen=True makes one type of both"
+                    )
+
+    def _columns_of(self, schema: bytes, table: _Stored) -> list[Column]:
+        if schema not in self._columns:
+            described = self._backend(None).con.execute(f"DESCRIBE FROM {self._rows(table)}")
+            self._columns[schema] = [(row[0], row[1]) for row in described.fetchall()]
+        return self._columns[schema]
+
+    def _united(self, parts: dict[bytes, list[_Stored]], keys: str, key_column: str) -> str:
+        """The SELECT of all tables. Those of one schema are one read, which opens a single file
+        before it runs."""
+        column = '"' + key_column.replace('"', '""') + '"'
+        selects, mapping = [], list[tuple[int, int, str]]()
+        for number, tables in enumerate(parts.values()):
+            files = dict[str, int]()
+            for table in tables:
+                if table.uri is None:
+                    selects.append(
+                        f"SELECT {literal(table.key)} AS {column}, * FROM {self._rows(table)}"
+                    )
+                else:
+                    mapping.append((number, files.setdefault(table.uri, len(files)), table.key))
+            if files:
+                paths = ", ".join(literal(address(uri)) for uri in files)
+                selects.append(
+                    f"SELECT k.key AS {column}, t.* FROM read_parquet([{paths}]) t "
+                    f"JOIN {_SCHEMA}.{keys} k ON k.part = {number} AND k.file = t.file_index"
+                )
+        self._write_keys(keys, mapping)
+        return " UNION ALL BY NAME ".join(selects)
+
+    def _write_keys(self, name: str, mapping: Iterable[tuple[int, int, str]]) -> None:
+        """The keys of each file of each part, as a table."""
+        connection = self._backend(None).con
+        part, file, key = zip(*mapping, strict=True) if mapping else ((), (), ())
+        columns = [
+            pa.array(part, pa.int64()),
+            pa.array(file, pa.int64()),
+            pa.array(key, pa.string()),
+        ]
+        connection.register("mapping", pa.table(columns, names=["part", "file", "key"]))
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {_SCHEMA}.{name} AS FROM mapping")
+        connection.unregister("mapping")
