@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 import pytest
 
+import lakebed
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
@@ -162,6 +165,27 @@ class TestCollect:
         clock.advance(61)
         assert lake.collect(grace=0).files == 1
         assert not files(lake)
+
+    def test_what_is_being_written_is_no_orphan(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with lakebed.open(tmp_path / "lake", inline_threshold=0) as lake:
+            write = LocalStore.open_write
+
+            @contextmanager
+            def watched(store: LocalStore, path: str) -> Iterator[BinaryIO]:
+                with write(store, path) as file:
+                    monkeypatch.undo()
+                    found = lake.collect(grace=0, orphan_grace=0, orphans=True)
+                    assert found.orphans == 0
+                    yield file
+
+            monkeypatch.setattr(LocalStore, "open_write", watched)
+            lake.store_batch({"key": f"k{n}", "value": f"value {n}"} for n in range(10))
+            assert lake["k3"] == "value 3"
+            (tmp_path / "lake" / "packs" / ".of a killed writer.0a1b2c3d.tmp").write_bytes(b"x")
+            assert lake.collect(grace=0, orphan_grace=0, orphans=True).orphans == 1
+            assert lake.verify().problems == []
 
     @pytest.mark.parametrize("argument", [{"grace": -1}, {"grace": "1"}, {"orphan_grace": -0.5}])
     def test_wrong_arguments(self, lake: Lake, argument: dict[str, object]) -> None:

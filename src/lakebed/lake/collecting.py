@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
@@ -9,6 +10,7 @@ from itertools import islice
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_grace
 from lakebed.model import Progress, Report
+from lakebed.objects.names import upload_of
 
 _STEP = 1000
 GRACE = 3600.0
@@ -106,7 +108,11 @@ class Collecting(PresentLake):
         found = 0
         files = self._old_files(started - orphan_waits)
         while paths := list(islice(files, _STEP)):
-            unknown = self._catalog.unknown(paths)
+            # What is being written lies beside its name, which the catalog knows by its lease.
+            uploads = defaultdict[str, list[str]](list)
+            for path in paths:
+                uploads[upload_of(path)].append(path)
+            unknown = [path for name in self._catalog.unknown(uploads) for path in uploads[name]]
             if unknown and not dry_run:
                 self._catalog.add_trash(unknown)
             found += len(unknown)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, NoReturn
 
 from lakebed.errors import StorageError
+from lakebed.objects.names import temporary_path
 from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 from lakebed.paths import absolute
 
@@ -35,9 +36,7 @@ class LocalStore:
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
         target = f"{self._root}/{path}"
-        folder, name = os.path.split(target)
-        # Of its own for each write: what a killed process left must not stop the next one.
-        temporary = f"{folder}/.{name}.{os.urandom(4).hex()}.tmp"
+        folder, temporary = os.path.dirname(target), temporary_path(target)
         try:
             self._make_folder(folder)
             file = open(temporary, "xb")  # noqa: SIM115 - closed below, whatever happens

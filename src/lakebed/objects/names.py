@@ -27,3 +27,18 @@ def hash_of(path: str) -> bytes | None:
 def pack_path() -> str:
     """A path for a pack, used once."""
     return f"packs/{os.urandom(16).hex()}.parquet"
+
+
+def temporary_path(path: str) -> str:
+    """Where the bytes of `path` wait until all are there; of its own for each write, since what a
+    killed process left must not stop the next one."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.{os.urandom(4).hex()}.tmp"
+
+
+def upload_of(path: str) -> str:
+    """The path that bytes at a temporary path are to have; any other path is its own."""
+    folder, _, name = path.rpartition("/")
+    if not (name.startswith(".") and name.endswith(".tmp")):
+        return path
+    return f"{folder}/{name[1:].rpartition('.tmp')[0].rpartition('.')[0]}"
