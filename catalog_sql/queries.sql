@@ -46,7 +46,7 @@ SELECT (SELECT count(*) FROM {entry} WHERE "key" >= :low AND "key" < :high)
 
 -- name: lock_entry
 -- for: the state that a change starts from: counter, newest snapshot, and the row of the key
-SELECT (SELECT "value" FROM {lakebed_meta} WHERE "name" = 'version'),
+SELECT (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'version'),
        (SELECT max("version") FROM {snapshot}),
        {entry_columns}, e."object_id"
 FROM (SELECT 1) one LEFT JOIN {entry} e ON e."key" = :key
@@ -181,7 +181,7 @@ FROM {object}
 
 -- name: counters
 -- for: the state that a batch starts from
-SELECT (SELECT "value" FROM {lakebed_meta} WHERE "name" = 'version'),
+SELECT (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'version'),
        (SELECT max("version") FROM {snapshot})
 
 -- name: batch_objects
@@ -284,7 +284,8 @@ EXISTS (SELECT 1 FROM {snapshot} WHERE "id" = :snapshot)
 
 -- name: pinned_version
 -- for: the same for a version without a snapshot: its history must not have been pruned
-EXISTS (SELECT 1 FROM {lakebed_meta} WHERE "name" = 'history_floor' AND "value" <= :version)
+EXISTS (SELECT 1 FROM {lakebed_meta} WHERE "name" = 'history_floor'
+        AND CAST("value" AS {integer}) <= :version)
 
 -- name: is_pinned
 -- for: telling an empty answer from a moment that is gone
@@ -445,9 +446,9 @@ DELETE FROM {entry_history} WHERE "version" = :version
 
 -- name: raise_meta
 -- for: maintenance: versions below the history's floor, and times before its time, are not kept
-UPDATE {lakebed_meta} SET "value" = :value WHERE "name" = :name AND "value" < :value
+UPDATE {lakebed_meta} SET "value" = :value WHERE "name" = :name AND CAST("value" AS {integer}) < :value
 
 -- name: history_floor
 -- for: at(datetime) and at(version): how far back the history reaches
-SELECT (SELECT "value" FROM {lakebed_meta} WHERE "name" = 'history_floor'),
-       (SELECT "value" FROM {lakebed_meta} WHERE "name" = 'history_floor_time')
+SELECT (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'history_floor'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'history_floor_time')

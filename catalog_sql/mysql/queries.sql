@@ -40,19 +40,6 @@ DELETE FROM {writer} WHERE "seen" < :now - 7 * 86400000000
 INSERT INTO {lakebed_meta} ("name", "value") VALUES (:name, :value)
 ON DUPLICATE KEY UPDATE "value" = VALUES("value")
 
--- name: lock_entry
--- for: the state that a change starts from: counter, newest snapshot, and the row of the key
-SELECT (SELECT CAST("value" AS SIGNED) FROM {lakebed_meta} WHERE "name" = 'version'),
-       (SELECT max("version") FROM {snapshot}),
-       {entry_columns}, e."object_id"
-FROM (SELECT 1) one LEFT JOIN {entry} e ON e."key" = :key
-LEFT JOIN {object} o ON o."id" = e."object_id"
-
--- name: counters
--- for: the state that a batch starts from
-SELECT (SELECT CAST("value" AS SIGNED) FROM {lakebed_meta} WHERE "name" = 'version'),
-       (SELECT max("version") FROM {snapshot})
-
 -- name: insert_object
 -- for: naming new content; no other writer is at work
 INSERT INTO {object} ("content_hash", "format", "byte_size", "inline_value", "uri", "pack_id",
@@ -91,24 +78,9 @@ INSERT INTO {snapshot} ("id", "name", "version", "message", "author", "created_a
 SELECT :id, :name, :version, :message, :author, :now FROM DUAL
 WHERE NOT EXISTS (SELECT 1 FROM {snapshot} WHERE "name" = :name)
 
--- name: pinned_version
--- for: the part of a statement that finds out whether history reaches a version
-EXISTS (SELECT 1 FROM {lakebed_meta}
-        WHERE "name" = 'history_floor' AND CAST("value" AS SIGNED) <= :version)
-
 -- name: is_pinned
 -- for: telling an empty answer from a moment that is gone
 SELECT 1 FROM DUAL WHERE {pinned}
-
--- name: raise_meta
--- for: maintenance: versions below the history's floor, and times before its time, are not kept
-UPDATE {lakebed_meta} SET "value" = :value
-WHERE "name" = :name AND CAST("value" AS SIGNED) < :value
-
--- name: history_floor
--- for: at(datetime) and at(version): how far back the history reaches
-SELECT (SELECT CAST("value" AS SIGNED) FROM {lakebed_meta} WHERE "name" = 'history_floor'),
-       (SELECT CAST("value" AS SIGNED) FROM {lakebed_meta} WHERE "name" = 'history_floor_time')
 
 -- name: create_staged
 -- for: what a batch is about to store, in key order, for the time of its commit; a row without a

@@ -69,20 +69,6 @@ SELECT setval('{schema}."version"', greatest((SELECT max("version") FROM {entry}
     (SELECT max("version") FROM {entry_history}), (SELECT max("end_version") FROM {entry_history}),
     (SELECT max("version") FROM {snapshot}), 1))
 
--- name: pinned_version
--- for: the part of a statement that finds out whether history reaches a version
-EXISTS (SELECT 1 FROM {lakebed_meta} WHERE "name" = 'history_floor' AND "value"::bigint <= :version)
-
--- name: raise_meta
--- for: maintenance: versions below the history's floor, and times before its time, are not kept
-UPDATE {lakebed_meta} SET "value" = :value
-WHERE "name" = :name AND "value"::bigint < :value
-
--- name: history_floor
--- for: at(datetime) and at(version): how far back the history reaches
-SELECT (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'history_floor'),
-       (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'history_floor_time')
-
 -- name: counters
 -- for: the state that a batch or a snapshot starts from
 SELECT (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END

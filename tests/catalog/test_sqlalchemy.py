@@ -55,3 +55,10 @@ class TestMariaDB(OnSQLAlchemy):
 
     def spec(self, folder: Path) -> dict[str, object]:
         return {"url": self.server.url(name_of(folder))}
+
+
+class TestDuckDB(OnSQLAlchemy):
+    """The portable SQL, on a dialect that has none of its own here."""
+
+    def spec(self, folder: Path) -> dict[str, object]:
+        return {"url": f"duckdb:///{folder}/names.db"}

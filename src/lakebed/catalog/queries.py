@@ -34,6 +34,13 @@ _SERVER_NOW = (
 )
 _MYSQL_NOW = "coalesce(:now, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))"
 _MYSQL_TABLES = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin COMMENT='Lakebed'"
+_TYPES = {  # of numbers, as CAST names them: whole ones, and such with a fraction
+    "sqlite": ("INTEGER", "REAL"),
+    "mysql": ("SIGNED", "DOUBLE"),
+    "postgres": ("bigint", "float8"),
+    "portable": ("BIGINT", "DOUBLE PRECISION"),
+}
+_PREFIXED = ("mysql", "portable")  # tables whose names say whose they are
 _ARRAY_TYPES = {str: "text", bytes: "bytea", int: "bigint"}
 
 ENTRY_COLUMNS = (
@@ -110,6 +117,8 @@ def _parse(text: str) -> dict[str, str]:
 def fill(sql: str, dialect: str, schema: str | None) -> str:
     """The text with table names and what else depends on the dialect."""
     sql = sql.replace("{entry_columns}", ENTRY_COLUMNS)
+    integer, double = _TYPES.get(dialect, _TYPES["portable"])
+    sql = sql.replace("{integer}", integer).replace("{double}", double)
     # SQLite, which keeps no statistics, would rather walk all keys than a short range of versions.
     sql = sql.replace("{unindexed}", "+" if dialect == "sqlite" else "")
     if dialect == "postgres" and schema is not None:
@@ -121,7 +130,7 @@ def fill(sql: str, dialect: str, schema: str | None) -> str:
         sql = re.sub(_IN, r"= ANY (ARRAY({\1}))", sql)
     for table in TABLES:
         name = table if schema is None else f"{quoted(schema)}.{table}"
-        if dialect == "mysql" and table not in ("lakebed_meta", "staged"):
+        if dialect in _PREFIXED and table not in ("lakebed_meta", "staged"):
             name = f"lakebed_{table}"
         sql = sql.replace("{" + table + "}", name)
     if dialect == "mysql":

@@ -170,11 +170,11 @@ class TextIndex:
     def _add(self, tx: Transaction, reach: Reach, documents: Sequence[Document]) -> None:
         read = [document for document in documents if not document.unread]
         unread = [{"version": item.row.version} for item in documents if item.unread]
-        if "add_word" in self._queries:  # the index is a table of words
-            tx.many(self._queries["add_word"], _words(read))
-        else:
+        if "add_text" in self._queries:
             texts = [{"version": d.row.version, "tokens": " ".join(d.tokens)} for d in read]
             tx.many(self._queries["add_text"], texts)
+        else:  # the index is a table of words
+            tx.many(self._queries["add_word"], _words(read))
         tx.many(self._queries["add_unread"], unread)
         tokens = reach.tokens + sum(len(document.tokens) for document in read)
         for name, value in (("text_rows", reach.rows + len(read)), ("text_tokens", tokens)):

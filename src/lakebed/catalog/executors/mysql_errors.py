@@ -11,7 +11,6 @@ from lakebed.errors import (
     StorageError,
 )
 
-NO_TABLE = 1146
 _DEADLOCK = 1213
 _LOCKED = frozenset({1205, 3572, 1206})
 _CANCELLED = frozenset({1969, 3024})

@@ -92,7 +92,8 @@ class SQLAlchemyExecutor:
             return current
         if self._closed:
             raise CatalogError("the lake is closed")
-        return Lent(self._check_out(), self.database.style, self._log)
+        database = self.database
+        return Lent(self._check_out(), database.style, self._log, together=database.together)
 
     def _check_out(self) -> PoolProxiedConnection:
         from sqlalchemy import exc
@@ -220,15 +221,21 @@ class SQLAlchemyExecutor:
                 lent.run(database.begin_write(patient, exclusive))
                 return False
             except self._error as error:
-                if database.is_new(error):
-                    row = lent.execute(database.begin_new, {}).fetchone()
-                    if row is None or row[0] != 1:
+                if self._is_lost(lent, error):
+                    raise
+                self._roll_back(lent)
+                if database.begin_new and self._is_new(lent):
+                    lent.run(database.begin_new)
+                    if lent.cursor.fetchone() != (1,):
                         raise database.locked() from None
                     return True
                 if not database.asks_again(error, exclusive) or time.monotonic() > deadline:
                     raise
-            self._roll_back(lent)
             time.sleep(_BRIEF)
+
+    def _is_new(self, lent: Lent) -> bool:
+        """Whether there is no lake yet, and so no row for a lock."""
+        return not lent.execute(self._queries["table_names"], {}).fetchall()
 
     @contextmanager
     def _queue(self, patient: bool) -> Iterator[None]:

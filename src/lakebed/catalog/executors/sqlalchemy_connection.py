@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lakebed.catalog.executors.base import Params, Row
 
@@ -27,7 +27,9 @@ Style = Literal["named", "qmark", "pyformat", "mysql"]
 
 _PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
 _NAME = re.compile(r'"(\w+)"')
+_INSERT = re.compile(r"(INSERT .*\bVALUES\s*)(\(\?(?:, \?)*\))([^?]*)", re.DOTALL)
 _ROWS_AT_ONCE = 1000
+_ROWS_TOGETHER = 300
 
 
 class Writer:
@@ -41,17 +43,26 @@ class Writer:
 
 
 class Lent:
-    """A connection of the pool while one call has it. `log` is told every statement, if given."""
+    """A connection of the pool while one call has it. `log` is told every statement, if given.
 
-    __slots__ = ("_log", "_style", "cursor", "proxied")
+    `together`: the driver sends rows one by one, so INSERT gets many at once.
+    """
+
+    __slots__ = ("_log", "_style", "_together", "cursor", "proxied")
 
     def __init__(
-        self, proxied: PoolProxiedConnection, style: Style, log: Callable[[str], None] | None
+        self,
+        proxied: PoolProxiedConnection,
+        style: Style,
+        log: Callable[[str], None] | None,
+        *,
+        together: bool = False,
     ) -> None:
         self.proxied = proxied
         self.cursor: DBAPICursor = proxied.cursor()
         self._style = style
         self._log = log
+        self._together = together
 
     @property
     def writer(self) -> Writer:
@@ -92,14 +103,10 @@ class Lent:
     def execute_many(self, sql: str, rows: Iterable[Params]) -> None:
         """Run a statement with each set of parameters."""
         text, names = convert(sql, self._style)
-        if self._log:
-            self._log(text)
-        found = iter(rows)
-        while chunk := list(islice(found, _ROWS_AT_ONCE)):
-            if names is None:
-                self.cursor.executemany(text, chunk)
-            else:
-                self.cursor.executemany(text, [[row[name] for name in names] for row in chunk])
+        if names is None:
+            self._run_many(text, rows)
+        else:
+            self._run_many(text, ([row[name] for name in names] for row in rows))
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
         """Insert rows by the order of their columns."""
@@ -107,12 +114,19 @@ class Lent:
         names = ", ".join(f'"{column}"' for column in columns)
         marks = ", ".join([mark] * len(columns))
         sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
-        text = quote(sql, self._style)
+        self._run_many(quote(sql, self._style), rows)
+
+    def _run_many(self, text: str, rows: Iterable[Any]) -> None:
         if self._log:
             self._log(text)
-        found = iter(rows)
-        while chunk := list(islice(found, _ROWS_AT_ONCE)):
-            self.cursor.executemany(text, chunk)
+        found, parts = iter(rows), _INSERT.fullmatch(text) if self._together else None
+        while chunk := list(islice(found, _ROWS_TOGETHER if parts else _ROWS_AT_ONCE)):
+            if parts is None:
+                self.cursor.executemany(text, chunk)
+                continue
+            head, marks, tail = parts.groups()
+            together = f"{head}{', '.join([marks] * len(chunk))}{tail}"
+            self.cursor.execute(together, [value for row in chunk for value in row])
 
 
 class SQLAlchemyTransaction:

@@ -21,7 +21,9 @@ from lakebed.catalog.executors.sqlite_errors import explain, locked
 from lakebed.catalog.queries import load_queries
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import (
+    CatalogError,
     ConfigurationError,
+    ConnectError,
     DependencyMissingError,
     LakebedError,
     LockTimeoutError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from lakebed.catalog.executors.sqlalchemy_connection import Lent, Style
 
 Fetch = Callable[[str, Params], Sequence[Row]]
+_CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock
 _GRACE = 2  # seconds that a server may take to say that a limit has passed
 
 
@@ -54,7 +57,9 @@ class Database(ABC):
 
     `queues`: writers of one process queue before they ask for its lock. `notes`: a commit's answer
     can be lost, so each notes itself. `returns`: INSERT has a RETURNING. `inside`: the database
-    works inside this process, so that a fork waits for it.
+    works inside this process, so that a fork waits for it. `begin_new`: where the lake's lock is a
+    row, the statements that begin a transaction while there is none; the last one gives 1.
+    `together`: see `Lent`.
     """
 
     dialect: str
@@ -64,13 +69,14 @@ class Database(ABC):
     notes = True
     returns = False
     inside = False
+    together = False
     isolation_level: str | None = "AUTOCOMMIT"
     clock: Clock | None = None
     now = ""
     begin_read: Sequence[str] = ()
-    begin_new = ""
+    begin_new: Sequence[str] = ()
     end_new: Sequence[str] = ()
-    driver: str
+    driver = "install its dialect"
 
     def __init__(self, url: URL, options: Options) -> None:
         self.url = url
@@ -119,11 +125,6 @@ class Database(ABC):
     @abstractmethod
     def explain(self, error: Exception) -> LakebedError:
         """The error of ours for one of the driver's."""
-
-    def is_new(self, error: Exception) -> bool:
-        """Whether the table is missing whose row is the lake's lock."""
-        del error
-        return False
 
     def asks_again(self, error: Exception, exclusive: bool) -> bool:
         """Whether the lock has been asked for only briefly."""
@@ -352,14 +353,78 @@ class MySQLDatabase(Database):
             self._lock if patient and self.options.lock_timeout else f"{self._lock} NOWAIT",
         ]
 
-    def is_new(self, error: Exception) -> bool:
-        return mysql_errors.code_of(error) == mysql_errors.NO_TABLE
-
     def explain(self, error: Exception) -> LakebedError:
         return mysql_errors.explain(error, self.shown, self.options.lock_timeout)
 
     def is_repeatable(self, error: BaseException) -> bool:
         return mysql_errors.is_repeatable(error)
+
+
+class PortableDatabase(Database):
+    """Any other database, by the SQL that most understand; proven with DuckDB.
+
+    Its dialect has ON CONFLICT, RETURNING, sequences and temporary tables, text compares by its
+    bytes, and a transaction reads one state. The time is this machine's.
+    """
+
+    dialect = "portable"
+    style: Style = "qmark"
+    queues = True
+    returns = True
+    together = True
+    isolation_level = None  # `prepare` asks for what drivers mostly do by themselves
+    clock = staticmethod(system_clock)
+    begin_read = ("BEGIN",)
+    begin_new = ("BEGIN", "SELECT 1")
+
+    def __init__(self, url: URL, options: Options) -> None:
+        super().__init__(url, options)
+        queries = load_queries(self.dialect)
+        self._lock = queries["lock_writers"]
+        self._check = queries["compares_by_bytes"]
+
+    def engine(self, pool_size: int, echo: bool) -> Engine:
+        engine = super().engine(pool_size, echo)
+        if engine.dialect.paramstyle in ("format", "pyformat"):
+            self.style = "pyformat"
+        return engine
+
+    def prepare(self, connection: Any) -> None:
+        if hasattr(connection, "autocommit"):
+            connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(self._check)
+        if cursor.fetchone()[0] != 1:
+            raise ConfigurationError(
+                f"{self.shown} does not compare text by its bytes, as a lake's keys are: give the "
+                "catalog a database with a binary collation"
+            )
+
+    def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
+        del patient, exclusive
+        return "BEGIN", self._lock
+
+    def count(self, cursor: DBAPICursor) -> int:
+        if cursor.rowcount >= 0:
+            return cursor.rowcount
+        row = cursor.fetchone()  # DuckDB answers a change with its count
+        return int(row[0]) if row else 0
+
+    def explain(self, error: Exception) -> LakebedError:
+        kind, text = type(error).__name__, (str(error).splitlines() or [""])[0]
+        if "lock" in text.lower() and kind in ("IOException", "OperationalError"):
+            return ConnectError(f"{self.shown} is in use by another process: {text}")
+        if kind in ("OperationalError", "InterfaceError", "ConnectionException"):
+            return ConnectError(f"no connection to {self.shown}: {text}")
+        return CatalogError(f"{self.shown} failed: {text}")
+
+    def is_repeatable(self, error: BaseException) -> bool:
+        cause = error.__cause__
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+        conflict = type(cause).__name__ == "TransactionException" or state in _CONFLICTS
+        return isinstance(error, LakebedError) and (
+            conflict or (cause is not None and isinstance(error, ConnectError))
+        )
 
 
 def _patience(options: Options) -> int:
@@ -380,11 +445,5 @@ _KINDS: dict[str, type[Database]] = {
 
 
 def database_of(url: URL, options: Options) -> Database:
-    """The database that a URL names; ConfigurationError for one that we have no SQL for."""
-    kind = _KINDS.get(url.get_backend_name())
-    if kind is None:
-        raise ConfigurationError(
-            f"catalog.url: {url.get_backend_name()} is no database that this version knows: "
-            f"expected {', '.join(sorted(_KINDS))}"
-        )
-    return kind(url, options)
+    """The database that a URL names."""
+    return _KINDS.get(url.get_backend_name(), PortableDatabase)(url, options)

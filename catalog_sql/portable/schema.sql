@@ -1,0 +1,115 @@
+-- The schema of a Lakebed catalog in any other database that SQLAlchemy knows, version 1.
+-- Times are microseconds since 1970-01-01 UTC. Keys compare by their bytes, which the executor
+-- makes sure of. No foreign keys: one writer at a time holds the lake's lock.
+
+CREATE SEQUENCE lakebed_pack_id;
+CREATE SEQUENCE lakebed_object_id;
+
+CREATE TABLE {lakebed_meta} (
+    "name" VARCHAR NOT NULL PRIMARY KEY,
+    "value" VARCHAR NOT NULL
+);
+
+CREATE TABLE {pack} (
+    "id" BIGINT NOT NULL DEFAULT nextval('lakebed_pack_id') PRIMARY KEY,
+    "uri" VARCHAR NOT NULL UNIQUE,
+    "byte_size" BIGINT NOT NULL,
+    "live" BIGINT NOT NULL,
+    "dead" BIGINT NOT NULL
+);
+
+CREATE TABLE {object} (
+    "id" BIGINT NOT NULL DEFAULT nextval('lakebed_object_id') PRIMARY KEY,
+    "content_hash" BYTEA NOT NULL,
+    "format" VARCHAR NOT NULL,
+    "byte_size" BIGINT NOT NULL,
+    "inline_value" BYTEA,
+    "uri" VARCHAR,
+    "pack_id" BIGINT,
+    "position" VARCHAR,
+    "created_at" BIGINT NOT NULL,
+    UNIQUE ("content_hash", "format")
+);
+
+CREATE TABLE {entry} (
+    "key" VARCHAR NOT NULL PRIMARY KEY,
+    "version" BIGINT NOT NULL,
+    "object_id" BIGINT NOT NULL,
+    "metadata" VARCHAR NOT NULL,
+    "expires_at" BIGINT,
+    "created_at" BIGINT NOT NULL,
+    "updated_at" BIGINT NOT NULL
+);
+CREATE INDEX lakebed_entry_version ON {entry} ("version");
+CREATE INDEX lakebed_entry_object ON {entry} ("object_id");
+
+CREATE TABLE {entry_history} (
+    "key" VARCHAR NOT NULL,
+    "version" BIGINT NOT NULL PRIMARY KEY,
+    "end_version" BIGINT NOT NULL,
+    "ended_at" BIGINT NOT NULL,
+    "object_id" BIGINT NOT NULL,
+    "metadata" VARCHAR NOT NULL,
+    "expires_at" BIGINT,
+    "created_at" BIGINT NOT NULL,
+    "updated_at" BIGINT NOT NULL
+);
+CREATE INDEX lakebed_entry_history_key ON {entry_history} ("key");
+CREATE INDEX lakebed_entry_history_object ON {entry_history} ("object_id");
+
+CREATE TABLE {snapshot} (
+    "id" VARCHAR NOT NULL PRIMARY KEY,
+    "name" VARCHAR NOT NULL UNIQUE,
+    "version" BIGINT NOT NULL,
+    "message" VARCHAR,
+    "author" VARCHAR,
+    "created_at" BIGINT NOT NULL,
+    "purged_at" BIGINT
+);
+
+CREATE TABLE {pending} (
+    "uri" VARCHAR NOT NULL PRIMARY KEY,
+    "lease" BIGINT NOT NULL
+);
+
+CREATE TABLE {trash} (
+    "uri" VARCHAR NOT NULL PRIMARY KEY,
+    "since" BIGINT NOT NULL
+);
+
+-- Objects that lost a reference and may have none left.
+CREATE TABLE {candidate} (
+    "object_id" BIGINT NOT NULL PRIMARY KEY
+);
+
+-- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version.
+-- Filled up to the version that lakebed_meta names; rows of versions that are gone do no harm.
+CREATE TABLE {entry_metadata} (
+    "path" VARCHAR NOT NULL,
+    "value" BYTEA NOT NULL,
+    "version" BIGINT NOT NULL,
+    PRIMARY KEY ("path", "value", "version")
+);
+
+-- Text search: how often each word is in an entry's text, and how many tokens the text has, by the
+-- entry's version. Filled up to the version that lakebed_meta names.
+CREATE TABLE {entry_text} (
+    "word" VARCHAR NOT NULL,
+    "version" BIGINT NOT NULL,
+    "count" BIGINT NOT NULL,
+    "length" BIGINT NOT NULL,
+    PRIMARY KEY ("word", "version")
+);
+
+-- Entries below that version whose text could not be read so far.
+CREATE TABLE {text_unread} (
+    "version" BIGINT NOT NULL PRIMARY KEY
+);
+
+-- The last commit of each connection, noted in its own transaction: should the answer be lost, it
+-- tells whether the commit happened.
+CREATE TABLE {writer} (
+    "id" BIGINT NOT NULL PRIMARY KEY,
+    "token" BIGINT NOT NULL,
+    "seen" BIGINT NOT NULL
+);
