@@ -27,10 +27,15 @@ DATA = b"content"
 HASH = "sha256:" + hashlib.sha256(DATA).hexdigest()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb", "duckdb"])
 def options(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     if request.param == "sqlite":
         return {"type": "sqlite", "path": str(tmp_path / "names.db")}
+    if request.param == "duckdb":
+        return {"type": "sqlalchemy", "url": f"duckdb:///{tmp_path}/names.db"}
+    if request.param == "mariadb":
+        url = request.getfixturevalue("mariadb").url(f"t{secrets.token_hex(6)}")
+        return {"type": "mariadb", "url": url}
     server: PostgresServer = request.getfixturevalue("postgres_18")
     return {"type": "postgres", "url": server.url(), "schema": f"t{secrets.token_hex(6)}"}
 

@@ -15,7 +15,7 @@ from lakebed.errors import ConflictError
 from lakebed.lake.lake import Lake
 
 CLIENTS = 4
-CATALOGS = ("sqlite", "sqlalchemy sqlite", "sqlalchemy postgres", "mariadb")
+CATALOGS = ("sqlite", "sqlalchemy sqlite", "sqlalchemy postgres", "mariadb", "duckdb")
 
 
 @pytest.fixture(params=CATALOGS)
@@ -23,6 +23,8 @@ def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     name = f"t{secrets.token_hex(6)}"
     if request.param == "sqlite":
         return {"type": "sqlite", "path": str(tmp_path / "names.db")}
+    if request.param == "duckdb":
+        return {"type": "sqlalchemy", "url": f"duckdb:///{tmp_path}/names.db"}
     if request.param == "mariadb":
         return {"type": "mariadb", "url": request.getfixturevalue("mariadb").url(name)}
     if request.param == "sqlalchemy sqlite":

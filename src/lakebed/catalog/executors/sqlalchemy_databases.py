@@ -309,9 +309,8 @@ class MySQLDatabase(Database):
         super().__init__(url.set(drivername="mysql+pymysql"), options)
         queries = load_queries(self.dialect)
         self._lock = queries["lock_writers"]
-        self.begin_new = queries["lock_new"].replace(
-            "{seconds}", str(math.ceil(options.lock_timeout))
-        )
+        seconds = str(math.ceil(options.lock_timeout))
+        self.begin_new = ("START TRANSACTION", queries["lock_new"].replace("{seconds}", seconds))
         self.end_new = (queries["unlock_new"],)
 
     def arguments(self) -> dict[str, object]:
