@@ -21,6 +21,10 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.example import SybilFailure
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
+from tests.servers import PostgresServer, postgres_18
+
+__all__ = ["postgres_18"]
+
 PROJECT = Path(__file__).parents[1]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 LEXER = RawFencedCodeBlockLexer(re.compile(r"[ \t]*(?P<language>\S*)[^\n]*\n"))
@@ -71,6 +75,11 @@ def run_console(example: Example) -> str | None:
         if not doctest.OutputChecker().check_output(wanted, printed, FLAGS):
             return f"{found[0]}wanted:\n{wanted}\nprinted:\n{printed}"
     return None
+
+
+# Addresses of the pages that stand for what runs here: a database of the private server, a folder.
+DATABASE = "postgresql://ada@db.example.org/memory"
+STORAGE = "s3://bucket/memory"
 
 
 EVALUATORS: dict[str, Callable[[Example], str | None]] = {
@@ -131,7 +140,13 @@ def test_site_builds(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
-def test_blocks_run(page: Path) -> None:
+def test_blocks_run(page: Path, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    text = page.read_text("utf-8")
+    if DATABASE in text:
+        server: PostgresServer = request.getfixturevalue("postgres_18")
+        text = text.replace(DATABASE, server.url(server.create_database()))
+        page = tmp_path / page.name
+        page.write_text(text.replace(STORAGE, str(tmp_path / "bucket")), "utf-8")
     evaluate(page)
 
 
