@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -30,6 +31,7 @@ ACCOUNT = "memory@lakebed-test.iam.gserviceaccount.com"
 TENANT, CLIENT, CLIENT_SECRET = "tenant-of-tests", "client-of-tests", "CANARY-client-secret"
 _GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
 _HOSTS = (
+    "iamcredentials.googleapis.com",
     "oauth2.googleapis.com",
     "secretmanager.googleapis.com",
     "login.microsoftonline.com",
@@ -72,6 +74,8 @@ class Clouds:
             return Answer(500, {"error": {"code": 500, "message": "down", "status": "INTERNAL"}})
         if host == "oauth2.googleapis.com":
             return self._google_token({name: v[0] for name, v in parse_qs(body).items()})
+        if host == "iamcredentials.googleapis.com":  # from where the account may be used: anywhere
+            return Answer(200, {"locations": [], "encodedLocations": "0x0"})
         if host == "secretmanager.googleapis.com":
             return self._google_secret(path, bearer)
         if host == "login.microsoftonline.com":
@@ -113,8 +117,8 @@ class Clouds:
         if self.forbidden:
             status = {"code": 403, "message": "no permission", "status": "PERMISSION_DENIED"}
             return Answer(403, {"error": status})
-        name = path.removeprefix("/v1/projects/lakebed-test/secrets/")
-        name = name.removesuffix("/versions/latest:access")
+        found = re.fullmatch(r"/v1/projects/[^/]+/secrets/([^/]+)/versions/latest:access", path)
+        name = found[1] if found else ""
         if name not in self.google:
             status = {"code": 404, "message": "not found", "status": "NOT_FOUND"}
             return Answer(404, {"error": status})

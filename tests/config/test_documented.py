@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import jsonschema
 import pytest
 import yaml
+from psycopg.conninfo import conninfo_to_dict
 
 import lakebed
 from lakebed.config.loading import load
 from lakebed.config.schema import json_schema
+from tests.config.documented_connections import CONNECTIONS
 from tests.config.reference import GUIDE, current
+from tests.config.test_secret_sources import put_aws
 from tests.config.test_settings import LOCAL, WRONG
 from tests.servers import PASSWORD, MariaDBServer, PostgresServer
 
@@ -42,20 +45,56 @@ VARIABLES = {
     "POSTGRES_USER": "agent",
     "POSTGRES_PASSWORD": "secret",
     "AGENT_DB_PASSWORD": "secret",
+    "DB_USER": "memory_app",
     "DB_PASSWORD": "secret",
+    "CLOUDSQL_CONNECTION_NAME": "my-project:europe-west3:memory",
+    "RDS_HOSTNAME": "memory.abc123.eu-west-1.rds.amazonaws.com",
+    "RDS_PORT": "5433",
+    "RDS_DB_NAME": "memory",
+    "AZURE_POSTGRESQL_HOST": "memory.postgres.database.azure.com",
     "S3_KEY": "key",
     "S3_SECRET": "secret",
 }
 NEEDS = {
     "s3://": "a bucket",
     "db.example.org": "a server of that name",
+    "provider:": "a server of that cloud",
+}
+_JSON = '{"username": "memory_app", "password": "of-json"}'
+# What the examples' sources of secrets hold.
+GOOGLE = {"memory-db": _JSON, "memory-db-username": "memory_app", "memory-db-password": "of-gcp"}
+AWS = {
+    "memory/db": _JSON,
+    "rds!db-memory": _JSON,
+    "memory/password": "of-aws",
+    "memory/s3-key": "key",
+    "memory/s3-secret": "secret",
+}
+AZURE = {
+    "db-username": "memory_app",
+    "db-password": "of-azure",
+    "memory-app-name": "memory_app",
+    "memory-app-key": "of-azure",
 }
 
 
 @pytest.fixture(autouse=True)
-def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def variables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples' variables, and the services of the clouds that one of them asks."""
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
+    example = getattr(request.node, "callspec", None) and request.node.callspec.params.get(
+        "example"
+    )
+    text = example.text if example else ""
+    if re.search(r"(source|provider): aws", text):
+        client = request.getfixturevalue("aws")
+        for name, value in AWS.items():
+            put_aws(client, name, value)
+    if re.search(r"(source|provider): (gcp|azure)", text):
+        clouds = request.getfixturevalue("clouds")
+        clouds.google |= {name: value.encode() for name, value in GOOGLE.items()}
+        clouds.azure |= AZURE
 
 
 def written(example: Example, folder: Path) -> Path:
@@ -110,6 +149,25 @@ def test_every_example_that_can_runs(
     with lakebed.open(written(example, folder)) as lake:
         lake.store("k", "x" * 10_000)
         assert lake["k"] == "x" * 10_000
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=IDS)
+def test_every_connection_is_the_one_meant(example: Example, folder: Path) -> None:
+    """To which server, how protected, and as whom; a token shows by how it begins."""
+    page, _line = example.name.rsplit(":", 1)
+    before = [other for other in EXAMPLES if other.name.startswith(f"{page}:")].index(example)
+    catalog = load(written(example, folder)).settings.open_options().get("catalog")
+    if catalog is None or catalog["type"] != "postgres":
+        assert (page, before) not in CONNECTIONS
+        return
+    found = conninfo_to_dict(catalog["connection_string"])
+    if "login" in catalog:
+        found |= catalog["login"]() | {"by": catalog["login"].kind}
+    if "token" in found.get("by", ""):
+        found["password"] = found["password"][:13]
+    if str(found.get("sslrootcert", "")).startswith(str(folder)):
+        found["sslrootcert"] = Path(found["sslrootcert"]).name
+    assert CONNECTIONS.get((page, before)) == found, f"{example.name} in CONNECTIONS"
 
 
 SCHEMA = jsonschema.Draft202012Validator(json_schema())
