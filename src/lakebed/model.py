@@ -238,6 +238,11 @@ class Record(Mapping[str, object]):
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
         return f"{type(self).__name__}({shown})"
 
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import fields
+
+        return fields(type(self).__name__, ((name, getattr(self, name)) for name in self.FIELDS))
+
     # By identity of fields; a record holding a dict is not hashable, and none pretends to be.
     __hash__ = None  # type: ignore[assignment]
 

@@ -74,6 +74,13 @@ class Listing:
         keys = ", ".join(map(repr, shown[:5])) + (", …" if len(shown) > 5 else "")
         return f"<Listing of {self._prefix!r}: {keys or 'no entries'}>"
 
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import SHOWN_ROWS, table
+
+        names = ("key", "format", "byte_size", "metadata", "expires_at", "updated_at")
+        rows = ([entry[name] for name in names] for entry in islice(self, SHOWN_ROWS + 1))
+        return table(f"Listing of {self._prefix!r}", names, rows)
+
     def to_arrow(self) -> pa.Table:
         """The listing as an Arrow table, one row an entry, in key order.
 

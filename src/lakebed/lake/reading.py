@@ -13,6 +13,8 @@ from lakebed.lake.listing import Listing
 from lakebed.model import Entry, EntryRow
 from lakebed.values.tables import TableLibrary, check_library, convert
 
+_COMPLETED = 1000  # keys that a notebook offers at most
+
 
 class _Missing:
     def __repr__(self) -> str:
@@ -57,6 +59,9 @@ class Reading(LakeBase):
             # Replaced or deleted, and collected, between the two reads: what is there now?
             row = self._catalog.get(key)
             return None if row is None else (row, self.read_value(row))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [entry.key for entry in self.list(limit=_COMPLETED)]
 
     def entry(self, key: str) -> Entry | None:
         """The entry of a key: its metadata, hash, place, times and value; None if not there."""

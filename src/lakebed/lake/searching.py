@@ -55,6 +55,12 @@ class Hit(Record):
     def __repr__(self) -> str:
         return f"<Hit {self.key!r}, score {self.score:.3g}: {self.preview()}>"
 
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import fields
+
+        shown = ("key", self.key), ("score", round(self.score, 3)), ("value", self.preview())
+        return fields("Hit", (*shown, ("metadata", self.metadata)))
+
     def preview(self) -> str:
         """The beginning of the value, on a line; without reading it if it is large."""
         entry = self.entry

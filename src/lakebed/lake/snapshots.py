@@ -49,6 +49,17 @@ class Snapshot(Report):
     purged_at: datetime | None
 
 
+class SnapshotList(list[Snapshot]):
+    """Snapshots, oldest first."""
+
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import table
+
+        names = ("name", "version", "created_at", "message", "author")
+        title = f"{len(self)} snapshots, newest first"
+        return table(title, names, ([made[name] for name in names] for made in reversed(self)))
+
+
 class Version(Entry):
     """A version of an entry: the entry's fields, and `ended_at`, when it was replaced or deleted
     (None for the one that stands)."""
@@ -88,6 +99,13 @@ class History(Sequence[Version]):
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} versions{': ' + self.note if self.note else ''}>"
+
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import table
+
+        names = ("version", "updated_at", "ended_at", "byte_size", "metadata", "content_hash")
+        rows = ([version[name] for name in names] for version in self)
+        return table(repr(self)[1:-1], names, rows)
 
 
 class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
@@ -163,7 +181,7 @@ class Snapshots(PresentLake):
 
     def snapshots(self) -> Sequence[Snapshot]:
         """All snapshots, oldest first."""
-        return [_snapshot(row) for row in self._catalog.snapshots()]
+        return SnapshotList(map(_snapshot, self._catalog.snapshots()))
 
     def drop_snapshot(self, snapshot: str | Snapshot) -> None:
         """Remove a snapshot, by its name or id. What only it kept goes with `maintain`.
