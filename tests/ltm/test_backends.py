@@ -211,6 +211,8 @@ def test_parse_backend_config(folder: Path) -> None:
     assert "s3cret" not in repr((kind, options))
     with pytest.raises(ConfigurationError, match="did you mean 'sqlite'"):
         parse_backend_config({"backend": "sqlit"})
+    with pytest.raises(ConfigurationError, match="type int: expected the path"):
+        parse_backend_config(5)  # type: ignore[arg-type]
 
 
 def test_parse_catalog_config(folder: Path) -> None:
@@ -219,9 +221,9 @@ def test_parse_catalog_config(folder: Path) -> None:
     assert kind == "postgres"
     assert options.items() >= {"connection_string": NOBODY, "schema": "s"}.items()
     assert "s3cret" not in repr(options)
-    for wrong in ("postgress", {"path": "a"}):
+    for wrong in ("postgress", {"path": "a"}, None):
         with pytest.raises(ConfigurationError):
-            parse_catalog_config(wrong)
+            parse_catalog_config(wrong)  # type: ignore[arg-type]
 
 
 def test_compute_content_hash() -> None:

@@ -17,6 +17,7 @@ from lakebed.config.postgres import address_from_environment
 from lakebed.config.problems import Path, closest, kind, suggestion
 from lakebed.config.secrets import SecretsBackend
 from lakebed.config.validation import validate_secrets, validate_settings
+from lakebed.errors import ConfigurationError
 
 Where = str | os.PathLike[str] | Mapping[str, object]
 
@@ -58,8 +59,13 @@ def read(where: Where) -> Section:
     """Find the settings of a lake in a file or mapping, and replace the references in them."""
     if isinstance(where, Mapping):
         document = Document(where, "", FilePath.cwd(), {})
-    else:
+    elif isinstance(where, (str, os.PathLike)):
         document = read_document(FilePath(where).expanduser())
+    else:
+        raise ConfigurationError(
+            f"a configuration is of type {type(where).__name__}: expected the path of a YAML file, "
+            "or its content as a mapping"
+        )
     section, at = _find(document)
     raw_secrets = section.get("secrets")
 

@@ -102,6 +102,8 @@ def parse_catalog_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
     from lakebed.config.masking import ADDRESSES, Options, guard
     from lakebed.config.models import DuckDBSettings
 
+    if config is None:  # in a configuration that would mean the default
+        raise ConfigurationError("a catalog is None: expected a word, a URL or a mapping with type")
     section = read({"backend": "duckdb", "catalog": config})
     settings = validate(section).settings
     assert isinstance(settings, DuckDBSettings)
