@@ -21,6 +21,7 @@ HEAVY = {
     "asyncio",
     "concurrent",
     "duckdb",
+    "email",
     "fsspec",
     "hypothesis",
     "ibis",
