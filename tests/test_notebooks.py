@@ -1,0 +1,66 @@
+"""Every notebook runs from beginning to end, and is saved with what it gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "notebooks.md"
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def kinds(cell: Any) -> set[str]:
+    """What a cell shows: types of data, names of streams, "error"."""
+    found = set()
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            found.add(output.name)
+        elif output.output_type == "error":
+            found.add("error")
+        else:
+            found |= set(output.data)
+    return found
+
+
+# The kernel's client leaves its sockets to the garbage collector.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs_and_is_saved(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    saved = nbformat.read(path, as_version=4)
+    run = nbformat.read(path, as_version=4)
+    for cell in code_cells(run):
+        cell.outputs = []
+    client = NotebookClient(
+        run, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    for before, now in zip(code_cells(saved), code_cells(run), strict=True):
+        assert before.execution_count, f"saved without having been run: {before.source}"
+        assert "stderr" not in kinds(now), now.outputs
+        assert kinds(before) == kinds(now), before.source
+    assert [path.name for path in tmp_path.iterdir() if path.name.islower()] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_small_and_told_of(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text) < 300_000
+    assert "/work/" not in json.dumps([cell.source for cell in code_cells(nbformat.reads(text, 4))])
+    assert f"notebooks/{path.name}" in GUIDE.read_text("utf-8")
+
+
+def test_there_are_notebooks() -> None:
+    assert len(NOTEBOOKS) >= 4
