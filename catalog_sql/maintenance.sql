@@ -12,13 +12,13 @@ SELECT c."object_id", o."byte_size", o."uri", o."pack_id",
 FROM {candidate} c LEFT JOIN {object} o ON o."id" = c."object_id"
 WHERE c."object_id" > :after ORDER BY c."object_id" LIMIT :page
 
--- name: delete_candidate
--- for: collect: a candidate that has been judged
-DELETE FROM {candidate} WHERE "object_id" = :object_id
+-- name: delete_candidates
+-- for: collect: candidates that have been judged
+DELETE FROM {candidate} WHERE "object_id" > :after AND "object_id" <= :last
 
--- name: delete_object
--- for: collect: content that nothing refers to
-DELETE FROM {object} WHERE "id" = :object_id
+-- name: delete_objects
+-- for: collect: contents that nothing refers to
+DELETE FROM {object} WHERE "id" IN ({ids})
 
 -- name: bury_in_pack
 -- for: objects of a pack that are dead, or have moved out of it
@@ -38,7 +38,7 @@ SELECT count(*) FROM {trash}
 
 -- name: delete_trash
 -- for: collect: files that are gone
-DELETE FROM {trash} WHERE "uri" = :uri
+DELETE FROM {trash} WHERE "uri" IN ({uris})
 
 -- name: named_files
 -- for: orphan removal: which files the catalog knows, for whatever reason
@@ -67,7 +67,8 @@ WHERE "live" > 0 AND ("dead" > "live" OR "byte_size" < :small) ORDER BY "id"
 
 -- name: pack_objects
 -- for: the objects that live in a pack
-SELECT "id", "content_hash", "format", "position" FROM {object} WHERE "pack_id" = :pack_id
+SELECT "id", "content_hash", "format", "byte_size", "position" FROM {object}
+WHERE "pack_id" = :pack_id
 
 -- name: move_inline
 -- for: compact: an inline value to its place in a pack, if it is still inline
@@ -215,6 +216,25 @@ WHERE "dead" > 0 AND "id" > :after ORDER BY "id" LIMIT :page
 -- name: uploads
 -- for: purge: files that no commit has claimed, in which copies may lie as well
 SELECT "uri" FROM {pending}
+
+-- name: preview_purge
+-- for: purge: what it would remove: entries, versions, and of the contents that nothing else holds
+-- their bytes, files and packs
+WITH held AS (
+    SELECT o."byte_size", o."uri", o."pack_id" FROM {object} o
+    WHERE o."id" IN (SELECT "object_id" FROM {entry} WHERE "key" >= :low AND "key" < :high
+                     UNION
+                     SELECT "object_id" FROM {entry_history}
+                     WHERE "key" >= :low AND "key" < :high)
+      AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id"
+                        AND NOT (e."key" >= :low AND e."key" < :high))
+      AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id"
+                        AND NOT (h."key" >= :low AND h."key" < :high))
+)
+SELECT (SELECT count(*) FROM {entry} WHERE "key" >= :low AND "key" < :high),
+       (SELECT count(*) FROM {entry_history} WHERE "key" >= :low AND "key" < :high),
+       coalesce(sum("byte_size"), 0), count("uri"), count(DISTINCT "pack_id")
+FROM held
 
 -- name: expedite_trash
 -- for: purge: trash that no grace spares

@@ -190,6 +190,18 @@ class Purged(NamedTuple):
     snapshots: Sequence[str]
 
 
+class PurgePreview(NamedTuple):
+    """What a purge would remove: entries, kept versions, bytes of contents that nothing else holds,
+    the files of these and the packs that they lie in, and the snapshots that see them."""
+
+    entries: int
+    versions: int
+    byte_size: int
+    files: int
+    packs: int
+    snapshots: Sequence[str]
+
+
 class BrokenReference(NamedTuple):
     """A reference between rows that does not hold: its kind, and the key, path under the storage or
     number of the row that it concerns."""

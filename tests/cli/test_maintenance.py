@@ -34,6 +34,7 @@ def test_compact(cli: Cli, data: Data) -> None:
     for key in "abc":
         cli("put", key, key * 100)
     assert data("compact", "--older-than", "3600")["flushed"] == 0
+    assert data("compact", "--dry-run")["flushed"] == 3
     assert data("compact", "--max-bytes", "1")["flushed"] == 0
     assert data("compact", "--max-bytes", "110")["flushed"] == 1
     assert data("compact")["flushed"] == 2
@@ -75,6 +76,22 @@ def test_maintain(cli: Cli, data: Data) -> None:
     shown = cli("maintain").stdout
     assert "compacted packs written   0\n" in shown
     assert "collected files" in shown
+    assert "finished                  yes\n" in shown
+
+
+def test_maintain_can_be_looked_at_and_limited(cli: Cli, data: Data, folder: Path) -> None:
+    cli("put", "a", "x" * 5000)
+    cli("put", "a", "1", "--ttl", "0.000001")
+    cli("put", "b", "2")
+    time.sleep(0.01)
+    before = files(folder)
+    planned = data("maintain", "--dry-run")
+    assert (planned["expired"], planned["collected"]["objects"]) == (1, 1)
+    assert (planned["dry_run"], planned["finished"]) == (True, True)
+    assert files(folder) == before
+    told = data("maintain", "--max-seconds", "0")
+    assert (told["expired"], told["collected"]["objects"], told["finished"]) == (0, 0, False)
+    assert data("maintain", "--max-seconds", "60")["expired"] == 1
 
 
 def test_verify(cli: Cli, data: Data, folder: Path) -> None:
@@ -103,9 +120,14 @@ def seen(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("seen")
 def test_purge(cli: Cli, data: Data, folder: Path) -> None:
-    assert data("purge", "p/1", "--dry-run") == {"entries": 1, "snapshots": ["s"]}
-    assert data("purge", "--prefix", "p/", "--dry-run") == {"entries": 2, "snapshots": ["s"]}
-    assert "snapshots  -\n" in cli("purge", "p/2", "--dry-run").stdout
+    planned = data("purge", "p/1", "--dry-run")
+    assert (planned["entries"], planned["files"], planned["snapshots"]) == (1, 1, ["s"])
+    planned = data("purge", "--prefix", "p/", "--dry-run")
+    assert (planned["entries"], planned["snapshots"], planned["dry_run"]) == (2, ["s"], True)
+    shown = cli("purge", "p/2", "--dry-run").stdout
+    assert shown.startswith("would forget 1 entry and 0 earlier versions\n")
+    assert "snapshots        -\n" in shown
+    assert cli("ls").stdout.split() == ["p/1", "p/2", "q"]
     told = data("purge", "p/1", "--yes")
     assert (told["entries"], told["files"], told["snapshots"]) == (1, 1, ["s"])
     assert files(folder) == []
@@ -142,6 +164,7 @@ def test_purge_does_not_act_unasked(cli: Cli, arguments: tuple[str, ...], said: 
         ("verify", "--sample", "0"),
         ("verify", "--sample", "1.5"),
         ("maintain", "--max-bytes", "-1"),
+        ("maintain", "--max-seconds", "-1"),
         ("cleanup-expired", "--batch-size", "0"),
     ],
 )

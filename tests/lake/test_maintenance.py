@@ -6,6 +6,7 @@ import io
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -244,6 +245,81 @@ class TestCompact:
         lake.compact()
         lake.collect(grace=0)
         assert [entry.value for entry in entries] == list(values.values())
+
+
+class TestMaintain:
+    def test_one_run_takes_what_it_made_garbage(self, lake: Lake, clock: FakeClock) -> None:
+        values = batch(lake, "p", 20)
+        for number in range(15):
+            lake.store(f"p/{number:04}", values[f"p/{number:04}"], ttl=10)
+        clock.advance(10)
+        done = lake.maintain()
+        assert (done.expired, done.collected.objects) == (15, 15)
+        assert (done.compacted.repacked, done.compacted.packs_given_up) == (5, 1)
+        assert done.collected.waiting == 1
+        assert done.finished
+        clock.advance(3600)
+        assert lake.maintain().collected.files == 1
+        assert len(files(lake)) == 1
+
+    def test_a_dry_run_tells_and_changes_nothing(self, lake: Lake, clock: FakeClock) -> None:
+        values = batch(lake, "p", 20) | batch(lake, "i", 30, "inline " * 10)
+        for key in list(values)[:12]:
+            del lake[key]
+        lake.store("soon", 1, ttl=5)
+        lake["h"] = 1
+        lake.create_snapshot("s")
+        lake["h"] = 2
+        lake.drop_snapshot("s")
+        lake.collect()  # so that the pack is seen to be worn
+        lake["dead"] = LARGE
+        del lake["dead"]
+        clock.advance(8 * 86_400)
+        before = lake.stats(), files(lake), lake._catalog.trash()
+        told = lake.maintain(dry_run=True)
+        assert (told.expired, told.history, told.dry_run) == (1, 1, True)
+        assert (told.compacted.flushed, told.compacted.repacked) == (30, 8)
+        assert (told.collected.objects, told.collected.dry_run) == (1, True)
+        assert (lake.stats(), files(lake), lake._catalog.trash()) == before
+        done = lake.maintain()
+        assert (done.expired, done.history) == (told.expired, told.history)
+        assert done.compacted == told.compacted
+
+    def test_its_limits_stop_it_and_the_next_run_goes_on(
+        self, lake: Lake, clock: FakeClock
+    ) -> None:
+        batch(lake, "i", 50, "inline " * 11)
+        lake.store("soon", 1, ttl=5)
+        clock.advance(8 * 86_400)
+        done = lake.maintain(max_seconds=0)
+        assert not done.finished
+        assert (done.expired, done.compacted.flushed) == (0, 0)
+        done = lake.maintain(max_bytes=1000, max_seconds=timedelta(minutes=1))
+        assert not done.finished
+        assert done.expired == 1
+        assert 0 < done.compacted.moved_bytes <= 1000
+        assert lake.maintain().finished
+        assert lake.stats().inline_objects == 0
+        for wrong in (-1, "soon", True):
+            with pytest.raises(ValidationError, match="max_seconds"):
+                lake.maintain(max_seconds=wrong)  # type: ignore[arg-type]
+
+    def test_a_dry_run_of_each_part(self, lake: Lake, clock: FakeClock) -> None:
+        values = batch(lake, "p", 6)
+        lake.store("soon", 1, ttl=5)
+        lake.create_snapshot("s")
+        lake["p/0001"] = "again"
+        clock.advance(5)
+        assert dict(lake.cleanup_expired(dry_run=True)) == {"deleted": 0, "remaining": 1}
+        told = lake.purge(prefix="p/000", dry_run=True)
+        assert (told.entries, told.versions, told.packs_rewritten) == (6, 1, 1)
+        assert told.bytes == sum(len(f'"{value}"') for value in values.values()) + len('"again"')
+        assert told.snapshots == ["s"]
+        assert told.dry_run
+        assert lake["p/0000"] == values["p/0000"]
+        assert lake.at("s")["p/0001"] == values["p/0001"]
+        done = lake.purge(prefix="p/000")
+        assert (done.entries, done.versions, done.bytes) == (6, 1, told.bytes)
 
 
 class TestVerify:

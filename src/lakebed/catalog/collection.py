@@ -34,16 +34,19 @@ class Collection:
             dead = [row for row in rows if row[1] is not None and not row[4]]
             if not dry_run:
                 self._bury(tx, [row[0] for row in dead], [row[2:4] for row in dead])
-                tx.many(self._queries["delete_candidate"], [{"object_id": row[0]} for row in rows])
+                if rows:
+                    judged = {"after": after, "last": rows[-1][0]}
+                    tx.run(self._queries["delete_candidates"], judged)
         return Collected(
             len(dead), sum(row[1] for row in dead), rows[-1][0] if len(rows) == limit else None
         )
 
     def _bury(
-        self, tx: Transaction, ids: Iterable[int], places: Sequence[tuple[str | None, int | None]]
+        self, tx: Transaction, ids: Sequence[int], places: Sequence[tuple[str | None, int | None]]
     ) -> None:
         """Remove objects that nothing refers to; their files, or emptied packs, become trash."""
-        tx.many(self._queries["delete_object"], [{"object_id": number} for number in ids])
+        for names, params in in_lists(self._queries, ids):
+            tx.run(self._queries["delete_objects"].replace("{ids}", names), params)
         now = self._executor.now()
         files = [uri for uri, _ in places if uri is not None]
         tx.many(self._queries["add_trash"], [{"uri": uri, "now": now} for uri in files])
@@ -83,7 +86,11 @@ class Collection:
 
     def forget_trash(self, paths: Iterable[str]) -> None:
         with self._executor.write() as tx:
-            tx.many(self._queries["delete_trash"], [{"uri": path} for path in paths])
+            self._forget_trash(tx, list(paths))
+
+    def _forget_trash(self, tx: Transaction, paths: Sequence[str]) -> None:
+        for names, params in in_lists(self._queries, paths):
+            tx.run(self._queries["delete_trash"].replace("{uris}", names), params)
 
     def add_trash(self, paths: Iterable[str]) -> None:
         with self._executor.write() as tx:
@@ -142,8 +149,8 @@ class Collection:
     def pack_objects(self, pack_id: int, uri: str) -> Sequence[ObjectRow]:
         rows = self._executor.fetch(self._queries["pack_objects"], {"pack_id": pack_id})
         return [
-            ObjectRow(number, content_hash, format, 0, None, uri, position)
-            for number, content_hash, format, position in rows
+            ObjectRow(number, content_hash, format, byte_size, None, uri, position)
+            for number, content_hash, format, byte_size, position in rows
         ]
 
     def move(self, moves: Sequence[Move], upload: Upload) -> int:
@@ -202,7 +209,7 @@ class Collection:
         queries, number = self._queries, broken.number
         with self._executor.write() as tx:
             if broken.kind == "trash in use":
-                tx.run(queries["delete_trash"], {"uri": broken.uri})
+                self._forget_trash(tx, [broken.uri or ""])
             elif broken.kind == "unnoted":
                 tx.run(queries["add_candidate"], {"object_id": number})
             elif broken.kind == "miscounted pack":

@@ -20,6 +20,7 @@ from lakebed.model import (
     Outcome,
     PackRow,
     Purged,
+    PurgePreview,
     SnapshotRow,
     Upload,
     VersionRow,
@@ -237,8 +238,9 @@ class Catalog(CatalogReads, Protocol):
         """Remove up to `limit` expired entries; how many."""
         ...
 
-    def tidy_search(self, read: ReadValues) -> None:
-        """Bring the text index up to date, and build it anew if most of it is stale."""
+    def tidy_search(self, read: ReadValues, is_over: Callable[[], bool]) -> None:
+        """Bring the text index up to date, and build it anew if most of it is stale; until
+        `is_over`."""
         ...
 
     def expired(self) -> int:
@@ -312,7 +314,9 @@ class Catalog(CatalogReads, Protocol):
         """The versions of a key that are kept, newest first."""
         ...
 
-    def prune(self, horizon: int, after: int, limit: int) -> tuple[int, int | None]:
+    def prune(
+        self, horizon: int, after: int, limit: int, *, dry_run: bool = False
+    ) -> tuple[int, int | None]:
         """Forget up to `limit` versions that ended by `horizon` and that no snapshot sees.
 
         Looks at versions above `after`, in their order; how many it forgot, and where to go on,
@@ -390,6 +394,10 @@ class Catalog(CatalogReads, Protocol):
     def purge(self, low: str, high: str, limit: int) -> Purged:
         """Remove up to `limit` keys of the range from the present, the history and every snapshot,
         and what only they held. Nothing removed means that nothing is left."""
+        ...
+
+    def preview_purge(self, low: str, high: str) -> PurgePreview:
+        """What a purge of all keys of the range would remove; changes nothing."""
         ...
 
     def wear(self, pack: PackRow) -> None:

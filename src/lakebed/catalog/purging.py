@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from lakebed.catalog.collection import Collection
 from lakebed.catalog.executors.base import Params, Row, Transaction
 from lakebed.catalog.queries import in_lists
-from lakebed.model import PackRow, Purged
+from lakebed.model import PackRow, Purged, PurgePreview
 
 
 class Purging(Collection):
@@ -60,6 +60,15 @@ class Purging(Collection):
             for names, params in in_lists(self._queries, ids)
             for row in fetch(self._queries["get_packs"].replace("{ids}", names), params)
         ]
+
+    def preview_purge(self, low: str, high: str) -> PurgePreview:
+        queries, bounds = self._queries, {"low": low, "high": high}
+        with self._executor.read() as tx:
+            (row,) = tx.all(queries["preview_purge"], bounds)
+            touched = tx.all(queries["snapshots_seeing"], bounds)
+        entries, versions, byte_size, files, packs = map(int, row)  # a sum may come as a decimal
+        names = tuple(name for _, name in touched)
+        return PurgePreview(entries, versions, byte_size, files, packs, names)
 
     def wear(self, pack: PackRow) -> None:
         with self._executor.write() as tx:

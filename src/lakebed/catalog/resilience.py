@@ -55,6 +55,8 @@ class ResilientCatalog(SQLCatalog):
     preview_restore = _repeated(SQLCatalog.preview_restore)
     prune = _repeated(SQLCatalog.prune)
     purge = _repeated(SQLCatalog.purge)
+    preview_purge = _repeated(SQLCatalog.preview_purge)
+    wear = _repeated(SQLCatalog.wear)
     expedite = _repeated(SQLCatalog.expedite)
     lapse_leases = _repeated(SQLCatalog.lapse_leases)
     forget_trash = _repeated(SQLCatalog.forget_trash)

@@ -192,7 +192,9 @@ class Snapshots:
         rows = self._executor.fetch(self._queries["entry_versions"], {"key": key})
         return [VersionRow(EntryRow._make(row[:_ROW]), row[_ROW], row[_ROW + 1]) for row in rows]
 
-    def prune(self, horizon: int, after: int, limit: int) -> tuple[int, int | None]:
+    def prune(
+        self, horizon: int, after: int, limit: int, *, dry_run: bool = False
+    ) -> tuple[int, int | None]:
         prunable = self._queries["prunable_history"]
         # The search may pass many versions that snapshots see, so it holds no lock.
         found = self._executor.fetch(
@@ -201,6 +203,8 @@ class Snapshots:
         )
         if not found:
             return 0, None
+        if dry_run:
+            return len(found), found[-1][0]
         removed = 0
         with self._executor.write() as tx:
             for names, params in in_lists(self._queries, [row[0] for row in found]):

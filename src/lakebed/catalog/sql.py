@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.commit import Commit
@@ -88,10 +88,10 @@ class SQLCatalog(Snapshots, Purging):
     def search(self, query: TextQuery, read: ReadValues) -> TextMatches:
         return self._text_search().run(query, read)
 
-    def tidy_search(self, read: ReadValues) -> None:
+    def tidy_search(self, read: ReadValues, is_over: Callable[[], bool]) -> None:
         from lakebed.catalog.text_reading import TextReader
 
-        self._text_search().index.tidy(TextReader(read, thorough=True))
+        self._text_search().index.tidy(TextReader(read, thorough=True, is_over=is_over))
 
     def _text_search(self) -> TextSearch:
         from lakebed.catalog.text_search import TextSearch  # not for a first store

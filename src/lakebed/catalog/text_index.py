@@ -191,7 +191,7 @@ class TextIndex:
                 self.clear(tx)
             else:
                 tx.run(self._queries["drop_stale_unread"], {})
-        if stale:
+        if stale and not reader.exhausted:
             self.catch_up(reader, patient=True)
 
     def clear(self, tx: Transaction) -> None:

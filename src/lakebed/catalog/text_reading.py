@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from lakebed.catalog.protocol import ReadValues
@@ -33,11 +33,19 @@ class TextReader:
     """Reads the text of entries, during one call of the lake.
 
     Values in a storage that fails are given up after a few failures, so that a search comes to an
-    end; so are those that are missing or damaged after some more, unless `thorough`.
+    end; so are those that are missing or damaged after some more, unless `thorough`. And nothing
+    more is read once the call's time `is_over`.
     """
 
-    def __init__(self, read: ReadValues, *, thorough: bool = False) -> None:
+    def __init__(
+        self,
+        read: ReadValues,
+        *,
+        thorough: bool = False,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._read = read
+        self._is_over = is_over
         self._failures = 0
         self._damaged = 0
         self._bearable = math.inf if thorough else _MAX_DAMAGED
@@ -45,7 +53,8 @@ class TextReader:
     @property
     def exhausted(self) -> bool:
         """Whether nothing more is read from the storage."""
-        return self._failures >= _MAX_FAILURES or self._damaged >= self._bearable
+        given_up = self._failures >= _MAX_FAILURES or self._damaged >= self._bearable
+        return given_up or self._is_over()
 
     def documents(self, rows: Iterable[EntryRow]) -> Iterator[Document]:
         """The tokens of entries, each of another key, in their order."""

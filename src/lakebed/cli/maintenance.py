@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from lakebed import Lake
 from lakebed.cli.errors import FAILED
 from lakebed.cli.opening import complete_key, open_lake
 from lakebed.cli.output import (
@@ -20,7 +19,7 @@ from lakebed.cli.output import (
     printable,
 )
 from lakebed.cli.progress import progress_bar
-from lakebed.lake.snapshots import LakeView
+from lakebed.lake.purging import PurgeReport
 
 MaxBytes = Annotated[int | None, typer.Option(help="Move at most so many bytes of values.")]
 
@@ -38,20 +37,23 @@ def cleanup_expired(
     \b
     lakebed cleanup-expired
     """
-    with open_lake(ctx) as lake:
-        if dry_run:
-            deleted, remaining = 0, lake.stats().expired
-        else:
-            with progress_bar("Removing expired entries") as advance:
-                done = lake.cleanup_expired(batch_size, progress=advance)
-            deleted, remaining = done.deleted, done.remaining
+    with open_lake(ctx) as lake, progress_bar("Removing expired entries") as advance:
+        done = lake.cleanup_expired(batch_size, dry_run=dry_run, progress=advance)
     if as_json:
-        print_json({"deleted": deleted, "remaining": remaining})
+        print_json(done)
     else:
-        print(f"removed {deleted:,} expired entries, {remaining:,} remain")
+        print(f"removed {done.deleted:,} expired entries, {done.remaining:,} remain")
 
 
-def maintain(ctx: typer.Context, max_bytes: MaxBytes = None, as_json: Json = False) -> None:
+def maintain(
+    ctx: typer.Context,
+    max_bytes: MaxBytes = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="End after so many seconds; the next run goes on.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
     """Do all that keeps a lake clean, in the right order: fit for a cron job.
 
     Removes what has expired and history that nothing keeps, moves values that lie in the catalog
@@ -61,16 +63,20 @@ def maintain(ctx: typer.Context, max_bytes: MaxBytes = None, as_json: Json = Fal
 
     \b
     lakebed maintain
-    lakebed maintain --max-bytes 1000000000 --json
+    lakebed maintain --dry-run
+    lakebed maintain --max-bytes 1000000000 --max-seconds 600 --json
     """
     with open_lake(ctx) as lake, progress_bar("Maintaining") as advance:
-        done = lake.maintain(max_bytes, progress=advance)
+        done = lake.maintain(max_bytes, max_seconds=max_seconds, dry_run=dry_run, progress=advance)
     if as_json:
         print_json(done)
         return
     compacted = {f"compacted {name}": value for name, value in done.compacted.items()}
     collected = {f"collected {name}": value for name, value in done.collected.items()}
-    print_report({"expired": done.expired, "history": done.history, **compacted, **collected})
+    del collected["collected dry_run"]
+    ends = {"finished": done.finished, "dry_run": done.dry_run}
+    counts = {"expired": done.expired, "history": done.history}
+    print_report({**counts, **compacted, **collected, **ends})
 
 
 def compact(
@@ -79,6 +85,7 @@ def compact(
     older_than: Annotated[
         float, typer.Option(help="Only values that lie in the catalog for so many seconds.")
     ] = 0,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Move values from the catalog to packs, and rewrite packs that are mostly dead.
@@ -86,11 +93,11 @@ def compact(
     Examples:
 
     \b
-    lakebed compact
+    lakebed compact --dry-run
     lakebed compact --older-than 604800 --max-bytes 1000000000
     """
     with open_lake(ctx) as lake, progress_bar("Compacting") as advance:
-        done = lake.compact(max_bytes, older_than=older_than, progress=advance)
+        done = lake.compact(max_bytes, older_than=older_than, dry_run=dry_run, progress=advance)
     print_json(done) if as_json else print_report(done)
 
 
@@ -179,8 +186,7 @@ def purge(
         raise typer.BadParameter("expected one of KEY and --prefix", param_hint="KEY")
     with open_lake(ctx) as lake:
         if dry_run:
-            seen = _seen(lake, key, prefix)
-            print_json(seen) if as_json else print_report(seen)
+            _print_purge(lake.purge(key, prefix, dry_run=True), as_json=as_json)
             return
         what = key if key is not None else f"all keys under {prefix}"
         question = f"Forget {printable(what)} for good, in every snapshot as well?"
@@ -189,20 +195,15 @@ def purge(
             return
         with progress_bar("Purging") as advance:
             done = lake.purge(key, prefix, progress=advance)
+    _print_purge(done, as_json=as_json)
+
+
+def _print_purge(done: PurgeReport, *, as_json: bool) -> None:
     if as_json:
         print_json({**done, "snapshots": list(done.snapshots), "remains": list(done.remains)})
         return
-    print(f"forgot {entries_in_words(done.entries)} and {done.versions:,} earlier versions")
+    verb = "would forget" if done.dry_run else "forgot"
+    print(f"{verb} {entries_in_words(done.entries)} and {done.versions:,} earlier versions")
     print_report({name: done[name] for name in ("bytes", "files", "packs_rewritten", "snapshots")})
     for place in done.remains:
         print(f"may remain in {printable(place)}")
-
-
-def _seen(lake: Lake, key: str | None, prefix: str | None) -> dict[str, object]:
-    """Who sees the keys: how many stand now, and the snapshots that see some."""
-
-    def seen(view: Lake | LakeView) -> int:
-        return int(key in view) if key is not None else sum(1 for _ in view.list(prefix or ""))
-
-    names = [snapshot.name for snapshot in lake.snapshots() if seen(lake.at(snapshot))]
-    return {"entries": seen(lake), "snapshots": names}

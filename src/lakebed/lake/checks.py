@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -132,3 +134,16 @@ def check_grace(field: str, seconds: float | timedelta) -> int:
     if not 0 <= number <= _LONGEST_TTL:
         raise ValidationError(f"{field} is {number!r} seconds: expected 0 to 100 years")
     return round(number * 1_000_000)
+
+
+class Deadline:
+    """When a run is to end: `max_seconds` after it began; None for no limit."""
+
+    def __init__(self, max_seconds: float | timedelta | None = None) -> None:
+        self._end = math.inf
+        if max_seconds is not None:
+            self._end = time.monotonic() + check_grace("max_seconds", max_seconds) / 1_000_000
+
+    def passed(self) -> bool:
+        """Whether it is time to end."""
+        return time.monotonic() >= self._end

@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import islice
 
 from lakebed.lake.base import PresentLake
-from lakebed.lake.checks import check_grace
+from lakebed.lake.checks import Deadline, check_grace
 from lakebed.model import Progress, Report
 from lakebed.objects.names import upload_of
 
@@ -37,6 +37,21 @@ class CollectReport(Report):
     files: int
     waiting: int
     dry_run: bool
+
+
+class CollectRun:
+    """How one collection goes about it, and the objects that it has removed."""
+
+    def __init__(
+        self,
+        dry_run: bool = False,
+        deadline: Deadline | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.dry_run = dry_run
+        self.deadline = deadline or Deadline()
+        self.progress = progress
+        self.objects = self.object_bytes = 0
 
 
 class Collecting(PresentLake):
@@ -68,27 +83,39 @@ class Collecting(PresentLake):
         """
         waits = check_grace("grace", grace)
         orphan_waits = check_grace("orphan_grace", orphan_grace)
-        if not dry_run:
-            while self._catalog.lapse_leases(_STEP):
+        run = CollectRun(dry_run, Deadline(), progress)
+        self._collect_names(run)
+        return self._collect_files(run, waits, orphan_waits, orphans=orphans)
+
+    def _collect_names(self, run: CollectRun) -> None:
+        """Uploads whose writer is gone, and objects that nothing refers to, become trash."""
+        if not run.dry_run:
+            while not run.deadline.passed() and self._catalog.lapse_leases(_STEP):
                 pass
-        objects, object_bytes = self._collect_objects(dry_run, progress)
-        found = None
-        if self._objects is not None and (orphans or self._listing_is_due(orphan_waits)):
-            found = self._collect_orphans(orphan_waits, dry_run)
-        files = 0 if self._objects is None else self._empty_trash(waits, dry_run, progress)
+        run.objects, run.object_bytes = self._collect_objects(run)
+
+    def _collect_files(
+        self, run: CollectRun, waits: int, orphan_waits: int, *, orphans: bool
+    ) -> CollectReport:
+        found, files = None, 0
+        if self._objects is not None:
+            if (orphans or self._listing_is_due(orphan_waits)) and not run.deadline.passed():
+                found = self._collect_orphans(orphan_waits, run)
+            files = self._empty_trash(self._catalog.now() - waits, run)
         return CollectReport(
-            objects=objects,
-            object_bytes=object_bytes,
+            objects=run.objects,
+            object_bytes=run.object_bytes,
             orphans=found,
             files=files,
-            waiting=self._catalog.trash() - (files if dry_run else 0),
-            dry_run=dry_run,
+            waiting=self._catalog.trash() - (files if run.dry_run else 0),
+            dry_run=run.dry_run,
         )
 
-    def _collect_objects(self, dry_run: bool, progress: Progress | None) -> tuple[int, int]:
+    def _collect_objects(self, run: CollectRun) -> tuple[int, int]:
+        dry_run, progress = run.dry_run, run.progress
         objects = byte_size = 0
         after: int | None = -1
-        while after is not None:
+        while after is not None and not run.deadline.passed():
             step = self._catalog.collect(after, _STEP, dry_run=dry_run)
             objects, byte_size, after = (
                 objects + step.objects,
@@ -102,7 +129,7 @@ class Collecting(PresentLake):
     def _listing_is_due(self, orphan_waits: int) -> bool:
         return self._catalog.orphans_listed() <= self._catalog.now() - orphan_waits
 
-    def _collect_orphans(self, orphan_waits: int, dry_run: bool) -> int:
+    def _collect_orphans(self, orphan_waits: int, run: CollectRun) -> int:
         """Files that are old and unknown become trash."""
         started = self._catalog.now()
         found = 0
@@ -113,10 +140,12 @@ class Collecting(PresentLake):
             for path in paths:
                 uploads[upload_of(path)].append(path)
             unknown = [path for name in self._catalog.unknown(uploads) for path in uploads[name]]
-            if unknown and not dry_run:
+            if unknown and not run.dry_run:
                 self._catalog.add_trash(unknown)
             found += len(unknown)
-        if not dry_run:
+            if run.deadline.passed():
+                return found
+        if not run.dry_run:
             self._catalog.note_orphans_listed(started)
         return found
 
@@ -127,21 +156,18 @@ class Collecting(PresentLake):
                 if file.modified <= horizon:
                     yield file.path
 
-    def _empty_trash(self, waits: int, dry_run: bool, progress: Progress | None) -> int:
-        """Delete the files whose grace has passed."""
-        return self._empty_trash_at(self._catalog.now() - waits, progress, dry_run=dry_run)
-
-    def _empty_trash_at(
-        self, horizon: int, progress: Progress | None, *, dry_run: bool = False
-    ) -> int:
+    def _empty_trash(self, horizon: int, run: CollectRun) -> int:
         """Delete what became trash by then: bytes first, so that a crash forgets none."""
         assert self._objects is not None
         files, after = 0, ""
-        while paths := self._catalog.due_trash(horizon, after, _STEP):
-            if not dry_run:
+        while not run.deadline.passed():
+            paths = self._catalog.due_trash(horizon, after, _STEP)
+            if not paths:
+                break
+            if not run.dry_run:
                 self._objects.delete(paths)
                 self._catalog.forget_trash(paths)
             files, after = files + len(paths), paths[-1]
-            if progress:
-                progress(files, None)
+            if run.progress:
+                run.progress(files, None)
         return files

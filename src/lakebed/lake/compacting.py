@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lakebed.catalog.protocol import GoneObjectsError, MissingContentError
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.base import PresentLake
-from lakebed.lake.checks import check_count, check_grace
+from lakebed.lake.checks import Deadline, check_count, check_grace
 from lakebed.lake.staging import LEASE_SECONDS, give_up
 from lakebed.model import Move, ObjectRow, PackRow, Progress, Report, Upload
 from lakebed.objects.names import pack_path
@@ -27,7 +27,7 @@ _PAGE = 500
 class CompactReport(Report):
     """What `compact` did: values moved out of the catalog, values moved out of worn packs, packs
     written and given up, bytes of values moved (before compression), and damaged values that were
-    left where they are (`verify` names them)."""
+    left where they are (`verify` names them). With `dry_run` what it would do."""
 
     flushed: int
     repacked: int
@@ -51,6 +51,7 @@ class Compacting(PresentLake):
         max_bytes: int | None = None,
         *,
         older_than: float | timedelta = 0,
+        dry_run: bool = False,
         progress: Progress | None = None,
     ) -> CompactReport:
         """Move inline values into packs, and what lives in worn packs into fresh ones.
@@ -59,17 +60,23 @@ class Compacting(PresentLake):
         packs that are mostly dead are rewritten, and packs below 4 MiB merged. Entries keep their
         versions; only where contents lie changes. The old files become trash, for `collect`.
 
-        `max_bytes`: stop after so many bytes of values. Memory is bounded by one pack, 64 MiB.
-        Interrupting loses no finished pack. Does nothing in a lake without storage.
+        `max_bytes`: stop after so many bytes of values. `dry_run` counts and changes nothing.
+        Memory is bounded by one pack, 64 MiB. Interrupting loses no finished pack. Does nothing in
+        a lake without storage.
         """
         limit = None if max_bytes is None else check_count("max_bytes", max_bytes)
-        horizon = self._catalog.now() - check_grace("older_than", older_than)
-        run = CompactRun(limit, progress)
+        age = check_grace("older_than", older_than)
+        return self._compact(age, CompactRun(limit, progress, dry_run=dry_run))
+
+    def _compact(self, age: int, run: CompactRun) -> CompactReport:
         if self._objects is not None:
-            for items in packfuls(run.take(self._worn(run))):
-                self._repack(items, run)
-            for items in packfuls(run.take(self._inline(horizon))):
-                self._repack(items, run)
+            horizon = self._catalog.now() - age
+            for source in (self._worn(run), self._inline(horizon)):
+                for items in packfuls(run.take(source)):
+                    if run.dry_run:
+                        run.count(items)
+                    else:
+                        self._repack(items, run)
         return run.report()
 
     def _inline(self, horizon: int) -> Iterator[_Item]:
@@ -92,6 +99,9 @@ class Compacting(PresentLake):
         """What lives in a pack; what is damaged there stays, for verify to name."""
         assert self._objects is not None
         rows = {row.position: row for row in self._catalog.pack_objects(pack.id, pack.uri)}
+        if run.dry_run:
+            yield from (_Item(row, pack.id, b"") for row in rows.values())
+            return
         places = [Position.parse(position) for position in rows if position]
         for _, place, data in read_values(self._objects, {pack.uri: places}):
             if isinstance(data, FileNotFoundError):
@@ -162,7 +172,17 @@ class Compacting(PresentLake):
 class CompactRun:
     """The limits and counts of one compaction."""
 
-    def __init__(self, limit: int | None, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        limit: int | None = None,
+        progress: Progress | None = None,
+        *,
+        deadline: Deadline | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        self.dry_run = dry_run
+        self.stopped = False
+        self._deadline = deadline or Deadline()
         self._limit = limit
         self._progress = progress
         self._flushed = self._repacked = self._written = self._bytes = 0
@@ -171,11 +191,14 @@ class CompactRun:
         self.damaged = 0
 
     def take(self, items: Iterable[_Item]) -> Iterator[_Item]:
-        """The items, until their bytes reach the limit."""
+        """The items, until their bytes reach the limit, or the time is up."""
         for item in items:
-            if self._limit is not None and self._taken + len(item.data) > self._limit:
+            size = item.row.byte_size
+            over = self._limit is not None and self._taken + size > self._limit
+            if over or self._deadline.passed():
+                self.stopped = True
                 return
-            self._taken += len(item.data)
+            self._taken += size
             yield item
 
     def count(self, items: list[_Item]) -> None:
@@ -183,7 +206,7 @@ class CompactRun:
         inline = sum(item.old_pack is None for item in items)
         self._flushed += inline
         self._repacked += len(items) - inline
-        self._bytes += sum(len(item.data) for item in items)
+        self._bytes += sum(item.row.byte_size for item in items)
         self._written += 1
         if self._progress:
             self._progress(self._bytes, self._limit)
@@ -205,12 +228,12 @@ def packfuls(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     hashes: set[bytes] = set()
     size = 0
     for item in items:
-        full = size + len(item.data) > PACK_BYTES or len(pack) == PACK_OBJECTS
+        full = size + item.row.byte_size > PACK_BYTES or len(pack) == PACK_OBJECTS
         if pack and (full or item.row.content_hash in hashes):
             yield pack
             pack, hashes, size = [], set(), 0
         pack.append(item)
         hashes.add(item.row.content_hash)
-        size += len(item.data)
+        size += item.row.byte_size
     if pack:
         yield pack

@@ -2,79 +2,135 @@
 
 from __future__ import annotations
 
-from lakebed.lake.checks import check_count
-from lakebed.lake.collecting import CollectReport
-from lakebed.lake.compacting import CompactReport
+from datetime import timedelta
+
+from lakebed.lake.checks import Deadline, check_count, check_grace
+from lakebed.lake.collecting import GRACE, ORPHAN_GRACE, CollectReport, CollectRun
+from lakebed.lake.compacting import CompactReport, CompactRun
 from lakebed.lake.purging import Purging
 from lakebed.model import Progress, Report
 
 
 class CleanupReport(Report):
-    """What `cleanup_expired` did: entries removed, and expired entries that remain."""
+    """What `cleanup_expired` did: entries removed, and expired entries that remain (with `dry_run`
+    all of them do)."""
 
     deleted: int
     remaining: int
 
 
 class MaintenanceReport(Report):
-    """What `maintain` did: expired entries and versions of the history that it removed, and the
-    reports of `compact` and `collect`."""
+    """What `maintain` did.
+
+    | field | |
+    | --- | --- |
+    | `expired`, `history` | expired entries, and versions of the history, that it removed |
+    | `compacted`, `collected` | the reports of `compact` and `collect` |
+    | `finished` | it came to the end: neither limit stopped it |
+    | `dry_run` | nothing was changed; counts are of what there is to do now |
+    """
 
     expired: int
     history: int
     compacted: CompactReport
     collected: CollectReport
+    finished: bool
+    dry_run: bool
 
 
 _PRUNE_CHUNK = 500
-_FLUSH_AGE = 7 * 86_400.0
+_EXPIRE_CHUNK = 1000
+_GRACE = check_grace("grace", GRACE)
+_ORPHAN_GRACE = check_grace("orphan_grace", ORPHAN_GRACE)
+_FLUSH_AGE = 7 * 86_400_000_000
+"""Microseconds that an inline value stays where it is read fastest."""
 
 
 class Maintenance(Purging):
     """The calls that keep a lake clean."""
 
     def cleanup_expired(
-        self, batch_size: int = 1000, *, progress: Progress | None = None
+        self,
+        batch_size: int = 1000,
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
     ) -> CleanupReport:
         """Remove the entries that had expired when the call began, `batch_size` in a transaction.
 
         They are invisible from the moment of their expiry; this gives their space back. Snapshots
-        that see them still do. `progress` is called with the entries removed and those to remove.
+        that see them still do. `dry_run` counts them only. `progress` is called with the entries
+        removed and those to remove.
         """
         check_count("batch_size", batch_size, least=1)
+        deleted = 0 if dry_run else self._expire(batch_size, Deadline(), progress)
+        return CleanupReport(deleted=deleted, remaining=self._catalog.expired())
+
+    def _expire(self, batch_size: int, deadline: Deadline, progress: Progress | None) -> int:
         total, deleted = self._catalog.expired(), 0
-        while deleted < total:
+        while deleted < total and not deadline.passed():
             removed = self._catalog.expire(min(batch_size, total - deleted))
             if not removed:  # others clean up as well
                 break
             deleted += removed
             if progress:
                 progress(deleted, total)
-        return CleanupReport(deleted=deleted, remaining=self._catalog.expired())
+        return deleted
 
     def maintain(
-        self, max_bytes: int | None = None, *, progress: Progress | None = None
+        self,
+        max_bytes: int | None = None,
+        *,
+        max_seconds: float | timedelta | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
     ) -> MaintenanceReport:
         """All that keeps a lake clean, in the right order: fit for a cron job.
 
-        Removes what has expired, and history that no snapshot sees and no retention keeps; brings
-        the text index up to date; moves inline values that are a week old to packs, and rewrites
-        worn packs; collects garbage. Short transactions, safe to interrupt and to run beside
-        everything else. `max_bytes` limits the values that compaction moves.
+        Removes what has expired, history that no snapshot sees and no retention keeps, and contents
+        that nothing refers to by then; brings the text index up to date; moves inline values that
+        are a week old to packs, and rewrites worn packs; deletes the files whose grace is over.
+        Short transactions, safe to interrupt and to run beside everything else.
+
+        `max_bytes` limits the values that compaction moves, `max_seconds` the whole: it ends after
+        the step that is under way then, at most a pack of 64 MiB, and the next run goes on.
+        `dry_run` changes nothing and counts what there is to do now (what expires has to go before
+        its contents count as garbage).
+
+        Raises ValidationError for a limit below 0, StorageError and LockTimeoutError if the lake
+        cannot be written; what is done by then is done.
         """
-        cleanup = self.cleanup_expired(progress=progress)
-        horizon = self._catalog.now() - (self._history_retention or 0)
-        pruned = 0
-        if self._history != "all" or self._history_retention is not None:
-            after: int | None = 0
-            while after is not None:
-                removed, after = self._catalog.prune(horizon, after, _PRUNE_CHUNK)
-                pruned += removed
-        self._catalog.tidy_search(self._read_values)
-        compacted = self.compact(max_bytes, older_than=_FLUSH_AGE, progress=progress)
+        limit = None if max_bytes is None else check_count("max_bytes", max_bytes)
+        deadline = Deadline(max_seconds)
+        if dry_run:
+            expired = self._catalog.expired()
+        else:
+            expired = self._expire(_EXPIRE_CHUNK, deadline, progress)
+        pruned = self._prune(deadline, dry_run)
+        collecting = CollectRun(dry_run, deadline, progress)
+        self._collect_names(collecting)  # before the compaction, which need not move garbage then
+        if not dry_run and not deadline.passed():
+            self._catalog.tidy_search(self._read_values, deadline.passed)
+        compacting = CompactRun(limit, progress, deadline=deadline, dry_run=dry_run)
+        compacted = self._compact(_FLUSH_AGE, compacting)
+        collected = self._collect_files(collecting, _GRACE, _ORPHAN_GRACE, orphans=False)
         return MaintenanceReport(
-            expired=cleanup.deleted,
+            expired=expired,
             history=pruned,
             compacted=compacted,
-            collected=self.collect(progress=progress),
+            collected=collected,
+            finished=not compacting.stopped and not deadline.passed(),
+            dry_run=dry_run,
         )
+
+    def _prune(self, deadline: Deadline, dry_run: bool) -> int:
+        """Forget the versions that no snapshot sees and no retention keeps."""
+        if self._history == "all" and self._history_retention is None:
+            return 0
+        horizon = self._catalog.now() - (self._history_retention or 0)
+        pruned = 0
+        after: int | None = 0
+        while after is not None and not deadline.passed():
+            removed, after = self._catalog.prune(horizon, after, _PRUNE_CHUNK, dry_run=dry_run)
+            pruned += removed
+        return pruned

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.checks import check_key, check_prefix
-from lakebed.lake.collecting import Collecting
+from lakebed.lake.collecting import Collecting, CollectRun
 from lakebed.lake.compacting import Compacting, CompactRun, packfuls
 from lakebed.model import PackRow, Progress, Report
 from lakebed.objects.names import hash_of
@@ -26,6 +26,7 @@ class PurgeReport(Report):
     | `packs_rewritten` | packs written anew without it |
     | `snapshots` | names of the snapshots that saw it, which are marked |
     | `remains` | where something of it may be left, in words |
+    | `dry_run` | nothing was changed; packs that would be rewritten or deleted count as rewritten |
     """
 
     entries: int
@@ -35,6 +36,7 @@ class PurgeReport(Report):
     packs_rewritten: int
     snapshots: Sequence[str]
     remains: Sequence[str]
+    dry_run: bool
 
 
 class _Rewriting:
@@ -53,6 +55,7 @@ class Purging(Compacting, Collecting):
         key: str | None = None,
         prefix: str | None = None,
         *,
+        dry_run: bool = False,
         progress: Progress | None = None,
     ) -> PurgeReport:
         """Remove a key, or all keys under a prefix, from now, from history and from every snapshot.
@@ -61,12 +64,16 @@ class Purging(Compacting, Collecting):
         that hold others beside them are rewritten, the text index forgets and is built anew by the
         next search. A reader caught in between looks again once, then gets a clear error. Snapshots
         that saw the keys are marked (`purged_at`). A thousand keys are one transaction; after an
-        interruption call again.
+        interruption call again, and `maintain` finishes with what had lost its key by then.
+
+        `dry_run` counts and changes nothing.
 
         Raises ValidationError unless exactly one of `key` and `prefix` is given, and for an empty
         prefix; StorageError if the storage fails: call again then.
         """
         low, high = _range(key, prefix)
+        if dry_run:
+            return self._preview(low, high)
         entries = versions = byte_size = 0
         snapshots: dict[str, None] = {}
         hashes = set[bytes]()
@@ -83,11 +90,11 @@ class Purging(Compacting, Collecting):
             if progress:
                 progress(entries, None)
         # Values of these keys that were replaced earlier have no name any more: they are garbage.
-        self._collect_objects(False, None)
+        self._collect_objects(CollectRun())
         files = 0
         if self._objects is not None:
             self._erase_copies(hashes, rewriting)
-            files = self._empty_trash_at(0, None)
+            files = self._empty_trash(0, CollectRun())
         return PurgeReport(
             entries=entries,
             versions=versions,
@@ -96,11 +103,25 @@ class Purging(Compacting, Collecting):
             packs_rewritten=rewriting.packs,
             snapshots=list(snapshots),
             remains=self._remains(rewriting.stuck),
+            dry_run=False,
+        )
+
+    def _preview(self, low: str, high: str) -> PurgeReport:
+        found = self._catalog.preview_purge(low, high)
+        return PurgeReport(
+            entries=found.entries,
+            versions=found.versions,
+            bytes=found.byte_size,
+            files=found.files,
+            packs_rewritten=found.packs,
+            snapshots=list(found.snapshots),
+            remains=[],
+            dry_run=True,
         )
 
     def _rewrite(self, pack: PackRow, rewriting: _Rewriting) -> None:
         """Move what lives in a pack elsewhere and make the pack trash that is due at once."""
-        run = CompactRun(None, None)
+        run = CompactRun()
         for items in packfuls(self._living(pack, run)):
             self._repack(items, run)
         self._catalog.expedite([pack.uri])

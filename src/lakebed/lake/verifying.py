@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _READERS = 8
+_AT_ONCE = 32  # a task for each file would cost as much as reading and hashing a small one
 
 Kind = Literal["damaged", "missing", "no object", "trash in use", "miscounted pack", "unnoted"]
 
@@ -113,9 +114,14 @@ class Verifying(PresentLake):
                 packs[row.uri].append(row)
             else:
                 single.append(row)
-        yield from zip(single, readers.map(self._check_single, single), strict=True)
+        some = [single[start : start + _AT_ONCE] for start in range(0, len(single), _AT_ONCE)]
+        for checked, errors in zip(some, readers.map(self._check_some, some), strict=True):
+            yield from zip(checked, errors, strict=True)
         for uri, packed in packs.items():
             yield from self._check_pack(uri, packed)
+
+    def _check_some(self, rows: Sequence[ObjectRow]) -> list[str | None]:
+        return [self._check_single(row) for row in rows]
 
     def _check_single(self, row: ObjectRow) -> str | None:
         try:

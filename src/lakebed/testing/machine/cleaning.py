@@ -7,12 +7,13 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import SnapshotRules
 from lakebed.testing.model import identity
 
 
 class CleaningRules(SnapshotRules):
-    """Compaction and collection."""
+    """Compaction, collection, purges, verification."""
 
     KEEPS_ALL: ClassVar[bool] = False
     """Whether the lake also keeps versions that no snapshot sees."""
@@ -25,6 +26,16 @@ class CleaningRules(SnapshotRules):
     def collect(self, grace: float) -> None:
         report = self.lake.collect(grace, 0, orphans=True)
         assert not report.orphans
+
+    @rule(key=some.keys)
+    def purge(self, key: str) -> None:
+        planned = self.lake.purge(key, dry_run=True)
+        done = self.lake.purge(key)
+        counted = ("entries", "versions", "bytes", "snapshots")
+        assert [planned[name] for name in counted] == [done[name] for name in counted]
+        for model in [self.model, *(copy.model for copy in self.copies.values())]:
+            model.entries.pop(key, None)
+        assert not self.lake.verify().problems
 
     @rule()
     def clean_all(self) -> None:
