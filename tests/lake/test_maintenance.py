@@ -159,6 +159,16 @@ class TestCollect:
             assert lake.collect(grace=0, orphan_grace=0, orphans=True).orphans == 1
             assert files(lake) == {path}
 
+    def test_a_file_that_is_being_written_is_no_orphan(self, tmp_path: Path) -> None:
+        with open_lake(tmp_path / "lake", inline_threshold=100) as lake:
+            assert lake._objects is not None
+            path = "packs/upload.parquet"
+            lake._catalog.lease([path], 60)
+            with lake._objects.open_write(path) as file:
+                file.write(b"half")
+                assert lake.collect(0, 0, orphans=True).orphans == 0
+            assert files(lake) == {path}
+
     def test_lapsed_leases_become_garbage(self, lake: Lake, clock: FakeClock) -> None:
         assert lake._objects is not None
         lake._catalog.lease(["packs/upload.parquet"], 60)

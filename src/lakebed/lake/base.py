@@ -60,22 +60,22 @@ class LakeBase:
 
     def _read_object(self, row: EntryRow) -> bytes:
         uri, position = row.uri, row.position
-        try:
-            return self._read_place(uri, position)
-        except FileNotFoundError:
-            place = self._catalog.locate((row.content_hash, row.format))
-        # A compaction may have moved the bytes, a collection removed them, since the row was read.
-        if place is None:
-            raise NotFoundError(
-                f"the content of {row.key!r} as of version {row.version} has been collected since"
-            )
-        if place.inline_value is not None:
-            return place.inline_value
-        try:
-            if place[1:] != (uri, position):
-                return self._read_place(place.uri, place.position)
-        except FileNotFoundError:
-            pass  # told below, as for a place that did not move
+        while True:
+            try:
+                return self._read_place(uri, position)
+            except FileNotFoundError:
+                place = self._catalog.locate((row.content_hash, row.format))
+            # A compaction may have moved the bytes, a collection removed them, since it was read.
+            if place is None:
+                raise NotFoundError(
+                    f"the content of {row.key!r} as of version {row.version} has been collected "
+                    "since"
+                )
+            if place.inline_value is not None:
+                return place.inline_value
+            if place[1:] == (uri, position):
+                break
+            uri, position = place[1:]
         raise CorruptionError(
             f"the content of {row.key!r} ({row.hash_text()}) is missing: "
             f"no file at {self.full_uri(uri, position)}"
