@@ -24,6 +24,7 @@ MODULES = (
     "search",
     "snapshots",
     "postgres",
+    "queries",
     "sqlalchemy_sqlite",
     "ltm",
     "tables",

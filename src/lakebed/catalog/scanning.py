@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lakebed.catalog.sql import SQLCatalog
     from lakebed.filters import Filter
 
-_BATCH = 50_000
+BATCH = 20_000
+"""Rows that are brought to Arrow at once."""
 _SCAN_COLUMNS = (
     'e."key", e."version", e."object_id", e."metadata", e."expires_at", e."created_at", '
     'e."updated_at", o."content_hash", o."format", o."byte_size", {value}, o."uri", o."pack_id", '
@@ -133,15 +134,18 @@ def schema_of(columns: Sequence[Column]) -> pa.Schema:
 
 def row_batches(rows: Generator[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Rows as batches of bounded size."""
+    with closing(rows):
+        yield from chunk_batches(iter(lambda: list(islice(rows, BATCH)), []), schema)
+
+
+def chunk_batches(chunks: Iterable[Sequence[Row]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Lists of rows as a batch each."""
     import pyarrow as pa
 
-    try:
-        while chunk := list(islice(rows, _BATCH)):
-            columns = zip(*chunk, strict=True)
-            arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-    finally:
-        rows.close()
+    for chunk in chunks:
+        columns = zip(*chunk, strict=True)
+        arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -325,9 +326,11 @@ class SQLiteTransaction:
 
     def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow."""
-        from lakebed.catalog.scanning import row_batches
+        from lakebed.catalog.scanning import BATCH, chunk_batches
 
-        return row_batches(self.each(sql, params), schema)
+        # Not row by row: fetching in chunks takes two thirds of the time.
+        with closing(self._connection.execute(sql, params)) as cursor:
+            yield from chunk_batches(iter(lambda: cursor.fetchmany(BATCH), []), schema)
 
     def state(self) -> object:
         """The same for two transactions only if they see the same rows."""
