@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,9 +11,9 @@ import pyarrow.csv
 from lakebed.catalog.executors.base import Params
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from psycopg import Connection, Copy
 
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 4 << 20
 _HEX_MARK = b"\\x"
 
 
@@ -21,18 +21,24 @@ def copy_batches(
     connection: Connection[Any], sql: str, params: Params, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a query, in batches of bounded size. `sql` has the driver's parameters."""
-    with connection.cursor() as cursor:
-        copying = f"COPY ({sql}) TO STDOUT (FORMAT csv)"
-        with cursor.copy(copying, params) as copy:
-            pending, size = list[bytes | bytearray | memoryview](), 0
-            for row in copy:  # one row a message
-                pending.append(row)
-                size += len(row)
-                if size >= _BATCH_BYTES:
-                    yield from _parse(b"".join(pending), schema)
-                    pending, size = [], 0
-            if pending:
-                yield from _parse(b"".join(pending), schema)
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT csv)", params) as copy,
+    ):
+        while text := connection.wait(_read(copy)):
+            yield from _parse(text, schema)
+
+
+def _read(copy: Copy) -> Generator[Any, Any, bytes]:
+    """Many rows in one wait: one for each, as iterating has it, takes most of the time."""
+    rows, size = list[bytes | bytearray | memoryview](), 0
+    while size < _BATCH_BYTES:
+        row = yield from copy._read_gen()
+        if not row:
+            break
+        rows.append(row)
+        size += len(row)
+    return b"".join(rows)
 
 
 def _parse(text: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
