@@ -189,3 +189,4 @@ class PresentLake(LakeBase):
         self._history_retention = history_retention  # microseconds, None for ever
         self._engines: dict[bool, QueryEngine] = {}
         self._query_settings: tuple[Any, ...] = ()
+        self._ended = False

@@ -37,6 +37,7 @@ class Lake(
 
     def close(self) -> None:
         """Close the catalog and the storage. Calls after it raise; closing again does nothing."""
+        self._ended = True
         self._close_engines()
         self._catalog.close()
         if self._objects is not None:

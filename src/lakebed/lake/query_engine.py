@@ -159,7 +159,9 @@ class QueryEngine:
         with self._catalog.scan(list(scans.values())) as scan:
             self._forget_stale(scan)
             for want in dict.fromkeys(wanted):
-                kept = self._kept.get(want) or self._kept.get(want._replace(bounds=Bounds()))
+                kept = self._kept.get(want)
+                if kept is None and want.relation != "documents":  # whose values would all be read
+                    kept = self._kept.get(want._replace(bounds=Bounds()))
                 found[want] = kept.rows if kept else self._load(scan, want, scans.get(want))
         return found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
-from lakebed.catalog.scanning import CatalogScan, Scan
+from lakebed.catalog.scanning import COLUMNS, CatalogScan, Scan, schema_of
 from lakebed.model import DiffRow, EntryRow
 from lakebed.query.relations import LOADED
 from lakebed.query.session import Session
@@ -25,8 +25,9 @@ _PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # few rows: what a pack is ca
 class LoadedRows:
     """A table of a session, dropped when nobody holds it any more.
 
-    `count` are its rows, `next_expiry` the earliest expiry among them in microseconds; `values`
-    tells where the values of documents are, once somebody has asked for them.
+    `count` are its rows, `next_expiry` the earliest expiry among them in microseconds; `packs`
+    tells how many objects each pack holds, and `values` where the values of documents are, once
+    somebody has asked for them.
     """
 
     def __init__(self, session: Session, relation: str) -> None:
@@ -35,6 +36,7 @@ class LoadedRows:
         self.table = new_table(session, LOADED[relation])
         self.count = 0
         self.next_expiry: int | None = None
+        self.packs: dict[int, int] = {}
         self.values: Values | None = None
         self._held = 0
 
@@ -78,7 +80,7 @@ def load_scan(session: Session, scan: CatalogScan, how: Scan, relation: str) -> 
     rows = LoadedRows(session, relation)
     connection = session.connect()
     try:
-        insert = _insert(connection, scan, relation)
+        insert = _insert(connection, scan, rows)
         sql = f"INSERT INTO {rows.table} {insert}"
         for batch in scan.rows(how):
             connection.register("batch", batch)
@@ -96,15 +98,16 @@ def load_scan(session: Session, scan: CatalogScan, how: Scan, relation: str) -> 
     return rows
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, relation: str) -> str:
+def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: LoadedRows) -> str:
     """The SELECT that makes loaded rows of a batch."""
+    relation = rows.relation
     if relation == "snapshots":
         return "SELECT * FROM batch"
     import pyarrow as pa
 
-    packs = list(scan.rows(Scan("packs")))
-    table = pa.Table.from_batches(packs) if packs else pa.table({"id": [0], "uri": [""]})
-    connection.register("packs", table)
+    packs = pa.Table.from_batches(scan.rows(Scan("packs")), schema_of(COLUMNS["packs"]))
+    rows.packs = dict(zip(packs["id"].to_pylist(), packs["objects"].to_pylist(), strict=True))
+    connection.register("packs", packs)
     place = "content_hash, format, byte_size, coalesce(b.uri, p.uri) AS uri, pack_id, position"
     entry = (
         "key, version, object_id, metadata::JSON AS metadata, expires_at, created_at, updated_at, "

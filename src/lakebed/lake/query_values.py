@@ -57,7 +57,7 @@ def _bring(
         "SELECT pack_id, uri, count(DISTINCT object_id) FROM "
         f"{table} WHERE pack_id IS NOT NULL GROUP BY ALL ORDER BY uri"
     ).fetchall()
-    whole = _whole(connection, packs)
+    whole = _whole(packs, rows)
     fetched = _fetch(session, connection, table, whole, lake)
     stride = 0
     if whole:
@@ -65,20 +65,9 @@ def _bring(
     return Values(fetched, [uri for _, uri in whole], stride)
 
 
-def _whole(
-    connection: duckdb.DuckDBPyConnection, packs: list[tuple[int, str, int]]
-) -> list[tuple[int, str]]:
+def _whole(packs: list[tuple[int, str, int]], rows: LoadedRows) -> list[tuple[int, str]]:
     """The packs of which enough is wanted to read them whole."""
-    if not packs:
-        return []
-    files = pack_files([uri for _, uri, _ in packs])
-    sizes = files.replace("read_parquet", "parquet_file_metadata", 1)
-    held = dict(connection.execute(f"SELECT file_name, num_rows FROM {sizes}").fetchall())
-    return [
-        (pack, uri)
-        for pack, uri, wanted in packs
-        if wanted * _FETCHED >= next(n for name, n in held.items() if name.endswith(uri))
-    ]
+    return [(pack, uri) for pack, uri, wanted in packs if wanted * _FETCHED >= rows.packs[pack]]
 
 
 def _place(

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lakebed.errors import ValidationError
+from lakebed.errors import CatalogError, ValidationError
 from lakebed.lake.checks import check_count
 from lakebed.lake.snapshots import Snapshots
 
@@ -100,7 +100,8 @@ the two states |
                 _inherited.append(engine)
                 engine = None
             if engine is None:
-                self._catalog.now()  # a lake that is closed says so
+                if self._ended:
+                    raise CatalogError("the lake is closed")
                 settings = QuerySettings(*self._query_settings)
                 engine = QueryEngine(self, self._catalog, settings, external=external)
                 self._engines[external] = engine

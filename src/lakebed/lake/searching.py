@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from lakebed.catalog.protocol import TextQuery
 from lakebed.errors import LakebedError, ValidationError
@@ -15,7 +15,12 @@ from lakebed.lake.listing import Listing
 from lakebed.lake.reading import Reading
 from lakebed.model import Entry, Record
 
+if TYPE_CHECKING:
+    from lakebed.filters import Filter
+
 _SHOWN_HITS = 20
+_ALL = 2**40  # more than there can be
+_VALUES = 1000  # values that are read and judged at once
 _SHOWN_CHARACTERS = 200
 _SHOWN_BYTES = 64 * 1024  # printing a hit reads and decodes no more than this
 
@@ -133,6 +138,7 @@ class Searching(Reading):
         query: str | None = None,
         *,
         metadata_filter: dict[str, Any] | None = None,
+        value_filter: dict[str, Any] | None = None,
         prefix: str = "",
         limit: int = 10,
         offset: int = 0,
@@ -145,7 +151,9 @@ class Searching(Reading):
         One without any word matches nothing; with None, all entries match, in the order of keys,
         with score 0.
 
-        `metadata_filter` and `prefix` as for `list`. `limit`: how many hits to give, `offset`: how
+        `metadata_filter` and `prefix` as for `list`. `value_filter`, by the same grammar, keeps the
+        entries whose value is a JSON object that it matches; it reads the value of each entry that
+        is left by the rest, packs in whole. `limit`: how many hits to give, `offset`: how
         many to pass over; both count matches, of which the result's `total` tells the number. Equal
         scores are in the order of keys.
 
@@ -160,6 +168,10 @@ class Searching(Reading):
         check_count("limit", limit)
         check_count("offset", offset)
         low, high = check_prefix(prefix)
+        wanted = check_filter(value_filter)
+        if wanted is not None:
+            every = self.search(query, metadata_filter=metadata_filter, prefix=prefix, limit=_ALL)
+            return self._with_value(every, wanted, limit, offset)
         if query is None:
             return self._all(metadata_filter, prefix, low, high, limit, offset)
         from lakebed.values.text import query_words  # loads the stemmer
@@ -171,6 +183,21 @@ class Searching(Reading):
         found = self._catalog.search(text_query, self._read_values)
         hits = [Hit(self._entry(row), score) for row, score in found.rows]
         return Hits(hits, found.total, found.unread)
+
+    def _with_value(self, hits: Hits, wanted: Filter, limit: int, offset: int) -> Hits:
+        """A page of the hits whose value is an object that the filter matches."""
+        page, total, unread = list[Hit](), 0, hits.unread
+        documents = (hit for hit in hits if hit.entry.format == "json")
+        while chunk := list(islice(documents, _VALUES)):
+            values = dict(self._read_values([hit.entry._row for hit in chunk]))
+            for hit in chunk:
+                value = values[hit.key]
+                unread += isinstance(value, LakebedError)
+                if isinstance(value, dict) and wanted.matches(value):
+                    total += 1
+                    if offset < total <= offset + limit:
+                        page.append(hit)
+        return Hits(page, total, unread)
 
     def _all(
         self,

@@ -65,6 +65,7 @@ class QueryResult:
         with self._lock, self._session.errors():
             if self._closed:
                 raise QueryError("the result is closed")
+            self._session.check_open()
             yield self._connection
 
     def fetchone(self) -> Row | None:
@@ -108,12 +109,16 @@ class QueryResult:
         return pa.RecordBatchReader.from_batches(reader.schema, self._each(reader))
 
     def _each(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
         while True:
             with self._fetching():
                 try:
                     batch = reader.read_next_batch()
                 except StopIteration:
                     return
+                except (pa.ArrowException, OSError) as error:  # DuckDB's, by way of Arrow
+                    raise QueryError(str(error)) from error
             yield batch
 
     def df(self) -> pd.DataFrame:

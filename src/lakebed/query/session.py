@@ -16,6 +16,8 @@ import duckdb
 from lakebed.errors import LakebedError, QueryError
 from lakebed.query.filesystem import PROTOCOL, Files, ReadOnlyFiles
 
+_CLOSED = "the lake, or its query session, is closed: take a result's rows before, as with arrow()"
+
 
 class QuerySettings(NamedTuple):
     """What a session may use.
@@ -82,8 +84,7 @@ class Session:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the session's database; give it to `release` in the end."""
         with self._closing:
-            if self.closed:
-                raise QueryError("the lake is closed")
+            self.check_open()
             connection = self._database.cursor()
             self._open.add(connection)
         return connection
@@ -124,11 +125,14 @@ class Session:
         except duckdb.Error as error:
             raise self._explain(error) from error
 
+    def check_open(self) -> None:
+        """QueryError once the session is closed."""
+        if self.closed:
+            raise QueryError(_CLOSED)
+
     def _explain(self, error: duckdb.Error) -> LakebedError:
         if self.closed:
-            return QueryError(
-                "the lake is closed: fetch a query's rows before, or take them all with arrow()"
-            )
+            return QueryError(_CLOSED)
         if self.files is not None and self.files.missing is not None:
             gone, self.files.missing = self.files.missing, None
             return QueryError(
