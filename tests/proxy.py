@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 PIECE = 65536
+BODY = 2000  # bytes; shorter pieces are headers
+SLOW_DOWN = (
+    b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: 71\r\n"
+    b"Connection: close\r\n\r\n"
+    b"<Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>"
+)
 
 
 class FaultyProxy:
@@ -18,6 +24,10 @@ class FaultyProxy:
     told. `lose_answers`: what clients say is passed on, what the server says is not;
     `lose_answers_to`: from the moment on that a client says this. `cut_before`: who says this is
     cut off before the server hears it, once.
+
+    Of HTTP: so many of the next requests are refused with 503 (`refuse`), so many of the next long
+    answers are cut in the middle (`halve`), so many of the next answers never arrive (`lose`); the
+    connection ends with each. `most_sockets`: of clients, at one time.
     """
 
     def __init__(self, port: int) -> None:
@@ -29,6 +39,8 @@ class FaultyProxy:
         self.lose_answers = False
         self.lose_answers_to = b""
         self.cut_before = b""
+        self.refuse = self.halve = self.lose = 0
+        self.sockets = self.most_sockets = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -42,6 +54,8 @@ class FaultyProxy:
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pairs.append((client, server))
+            self.sockets += 1
+            self.most_sockets = max(self.most_sockets, self.sockets)
             for source, sink in ((client, server), (server, client)):
                 answers = source is server
                 threading.Thread(
@@ -55,6 +69,8 @@ class FaultyProxy:
                     time.sleep(self.delay)
                 while self.swallow:
                     time.sleep(0.02)
+                if not self._passes(data, source, sink, answers):
+                    break
                 if not answers and self.lose_answers_to and self.lose_answers_to in data:
                     self.lose_answers = True
                 if not answers and self.cut_before and self.cut_before in data:
@@ -65,7 +81,26 @@ class FaultyProxy:
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+        if not answers:
+            self.sockets -= 1
         source.close()  # the sink is the other thread's
+
+    def _passes(
+        self, data: bytes, source: socket.socket, sink: socket.socket, answers: bool
+    ) -> bool:
+        """Whether this piece is passed on; if not, what happens instead has happened."""
+        if not answers and self.refuse:
+            self.refuse -= 1
+            source.sendall(SLOW_DOWN)
+            return False
+        if answers and self.halve and len(data) > BODY:
+            self.halve -= 1
+            sink.sendall(data[: len(data) // 2])
+            return False
+        if answers and self.lose:
+            self.lose -= 1
+            return False
+        return True
 
     def cut(self) -> None:
         """End all connections, at both ends."""

@@ -18,7 +18,7 @@ from tests.config.documented_connections import CONNECTIONS
 from tests.config.reference import GUIDE, current
 from tests.config.test_secret_sources import put_aws
 from tests.config.test_settings import LOCAL, WRONG
-from tests.servers import PASSWORD, MariaDBServer, PostgresServer
+from tests.servers import PASSWORD, MariaDBServer, PostgresServer, S3Server
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -55,8 +55,12 @@ VARIABLES = {
     "S3_KEY": "key",
     "S3_SECRET": "secret",
 }
+AWS = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 NEEDS = {
-    "s3://": "a bucket",
     "db.example.org": "a server of that name",
     "provider:": "a server of that cloud",
 }
@@ -124,6 +128,7 @@ def test_every_example_that_can_runs(
     folder: Path,
     postgres_18: PostgresServer,
     mariadb: MariaDBServer,
+    s3: S3Server,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DB_HOST", "127.0.0.1")
@@ -134,6 +139,14 @@ def test_every_example_that_can_runs(
         monkeypatch.setenv("DB_PASSWORD", PASSWORD)
         here = f"127.0.0.1:{mariadb.port}"
         example = example._replace(text=example.text.replace("db.example.org", here))
+    if "s3://" in example.text:  # the private server stands for every service
+        for name, value in AWS.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("S3_ENDPOINT_URL", s3.endpoint_url)
+        monkeypatch.setenv("DATABASE_URL", postgres_18.url(postgres_18.create_database()))
+        text = example.text.replace("s3://my-bucket", f"s3://{s3.create_bucket()}")
+        endpoint = f"endpoint_url: {s3.endpoint_url}"
+        example = example._replace(text=re.sub(r"endpoint_url: \S+", endpoint, text))
     for missing, reason in NEEDS.items():
         if missing in example.text:
             pytest.skip(f"needs {reason}")

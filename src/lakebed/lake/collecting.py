@@ -9,6 +9,7 @@ from itertools import islice
 
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import Deadline, check_grace
+from lakebed.lake.staging import LEASE_SECONDS
 from lakebed.model import Progress, Report
 from lakebed.objects.names import upload_of
 
@@ -74,7 +75,8 @@ class Collecting(PresentLake):
 
         Files that the catalog does not know, which a crashed writer leaves, are found by listing
         the storage: only if that was last done `orphan_grace` seconds ago, or `orphans` asks for
-        it, and only files older than `orphan_grace`. The listing reads the names of all files.
+        it, and only files older than `orphan_grace`. The listing reads the names of all files. It
+        also ends uploads in parts that a killed writer left unfinished a day ago.
 
         `dry_run` counts and changes nothing. `progress` is called with the objects and files done.
 
@@ -146,6 +148,8 @@ class Collecting(PresentLake):
             if run.deadline.passed():
                 return found
         if not run.dry_run:
+            assert self._objects is not None
+            self._objects.abandon_uploads(started - max(orphan_waits, round(LEASE_SECONDS * 1e6)))
             self._catalog.note_orphans_listed(started)
         return found
 

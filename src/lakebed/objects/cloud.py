@@ -96,7 +96,7 @@ class CloudStore(ABC):
                 f"storage: cannot open {self._protocol}://…: {error}"
             ) from None
         bucket, _, prefix = self._fs._strip_protocol(self._uri).strip("/").partition("/")
-        if not bucket:
+        if not bucket or "://" not in self._uri:
             raise ConfigurationError(
                 f"storage: {self._uri} names no bucket: {self._protocol}://name"
             )

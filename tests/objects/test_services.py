@@ -1,0 +1,145 @@
+"""What one service has and the others have not: encryption, unfinished uploads, words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lakebed.clock import system_clock
+from lakebed.errors import ConfigurationError, ConnectError, RateLimitedError, StorageError
+from lakebed.objects.failures import Failure
+from lakebed.objects.s3 import S3Store
+from lakebed.objects.store import open_store
+from tests.buckets import AzureServer, GCSServer, S3Server
+
+PATH = "objects/ab/abcd-1.json"
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0123abcd"
+HOUR = 3_600_000_000
+
+
+def s3_store(server: S3Server, bucket: str, **more: Any) -> S3Store:
+    options = server.storage(f"s3://{bucket}/some/lake") | more
+    store = open_store(str(options.pop("uri")), options)
+    assert isinstance(store, S3Store)
+    return store
+
+
+def head(store: S3Store, path: str) -> dict[str, Any]:
+    """What the service says of an object."""
+    found: dict[str, Any] = store._fs.call_s3("head_object", Bucket=store._bucket, Key=path)
+    return found
+
+
+@pytest.mark.parametrize("size", [10, 36 << 20])
+def test_encryption_on_s3(s3: S3Server, size: int) -> None:
+    """Of every object, in one piece or in parts."""
+    bucket = s3.create_bucket()
+    store = s3_store(s3, bucket, encryption="sse-kms", kms_key_id=KEY)
+    store.write(PATH, b"x" * size)
+    said = head(store, f"some/lake/{PATH}")
+    assert (said["ServerSideEncryption"], said["SSEKMSKeyId"]) == ("aws:kms", KEY)
+    assert said["ContentLength"] == size
+    store.close()
+    plain = s3_store(s3, bucket, encryption="sse-s3")
+    plain.write("objects/cd/1.json", b"x")
+    assert head(plain, "some/lake/objects/cd/1.json")["ServerSideEncryption"] == "AES256"
+    plain.close()
+
+
+def test_encryption_on_azure(azure: AzureServer) -> None:
+    """Azurite ignores the scope: then the upload must fail, for its answer names none."""
+    options = azure.storage(f"az://{azure.create_bucket()}/lake") | {"encryption_scope": "mine"}
+    store = open_store(str(options.pop("uri")), options)
+    with pytest.raises(StorageError, match=r"scope 'mine'"):
+        store.write(PATH, b"x")
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"encryption": "aes"}, "encryption is 'aes': expected one of sse-s3, sse-kms"),
+        ({"kms_key_id": KEY}, "without encryption: sse-kms"),
+        ({"addressing_style": "dns"}, "addressing_style is 'dns'"),
+        ({"checksums": True}, "checksums is True"),
+        ({"max_connections": 0}, "max_connections is 0: expected a number, 1 or more"),
+        ({"retry_timeout": "long"}, "retry_timeout is 'long'"),
+        ({"region": 7}, "region is 7: expected text"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        open_store("s3://bucket", options)
+
+
+def test_a_uri_without_a_bucket() -> None:
+    with pytest.raises(ConfigurationError, match="names no bucket"):
+        open_store("s3://")
+
+
+def test_unfinished_uploads_are_abandoned(s3: S3Server) -> None:
+    """As a killed writer leaves them; not those that are young, nor a neighbour's. (For moto all
+    began in 2010.)"""
+    bucket = s3.create_bucket()
+    store = s3_store(s3, bucket)
+    for key in (f"some/lake/{PATH}", "another/lake/x"):
+        store._fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+    assert store.abandon_uploads(HOUR) == 0
+    assert store.abandon_uploads(system_clock()) == 1
+    left = store._fs.call_s3("list_multipart_uploads", Bucket=bucket)["Uploads"]
+    assert [upload["Key"] for upload in left] == ["another/lake/x"]
+    store.close()
+
+
+def test_many_deletes(s3: S3Server) -> None:
+    """More than one request takes."""
+    store = s3_store(s3, s3.create_bucket())
+    store.write(PATH, b"x")
+    store.delete([*(f"objects/zz/{n}.json" for n in range(1500)), PATH])
+    assert list(store.list("objects")) == []
+    store.close()
+
+
+def test_a_value_that_looks_like_a_boundary(gcs: GCSServer) -> None:
+    """gcsfs' own upload of small files ends at these bytes."""
+    options = gcs.storage(f"gs://{gcs.create_bucket()}/lake")
+    store = open_store(str(options.pop("uri")), options)
+    store.write(PATH, b"one\n--==0==--\ntwo")
+    assert store.read(PATH) == b"one\n--==0==--\ntwo"
+    store.close()
+
+
+# The private servers refuse nothing of this: here are the words that the services answer.
+@pytest.mark.parametrize(
+    ("failure", "kind", "words"),
+    [
+        (Failure("gone", "NoSuchBucket", 404), StorageError, "no bucket 'b'"),
+        (Failure("gone", "ContainerNotFound", 404), StorageError, "no bucket 'b'"),
+        (Failure("moved", "PermanentRedirect", 301), StorageError, "another region, set `region`"),
+        (Failure("x", "AuthorizationHeaderMalformed", 400), StorageError, "another region"),
+        (Failure("Access Denied", "AccessDenied", 403), StorageError, "no right to it"),
+        (Failure("Forbidden", "", 403), StorageError, "no right to it"),
+        (Failure("x", "ExpiredToken", 400), ConnectError, "session token has expired"),
+        (Failure("x", "InvalidAccessKeyId", 403), ConnectError, "access key is not known"),
+        (Failure("x", "RequestTimeTooSkewed", 403), ConnectError, "clock is too far"),
+        (Failure("x", "", 401), ConnectError, "credentials are refused"),
+        (
+            Failure("x", "KMS.DisabledException", 400),
+            StorageError,
+            "encryption asked for is refused",
+        ),
+        (Failure("x", "SlowDown", 503), RateLimitedError, "slow down, tried for 60 s"),
+        (Failure("refused", answered=False), ConnectError, "does not answer, tried for 60 s"),
+    ],
+)
+def test_words(failure: Failure, kind: type[Exception], words: str) -> None:
+    error = failure.error("write s3://b/x", "b", 60.0)
+    assert type(error) is kind
+    assert str(error).startswith("cannot write s3://b/x: ")
+    assert words in str(error)
+
+
+def test_no_signature_is_shown() -> None:
+    told = Failure("GET https://host/c/b?sv=1&sig=s3cret failed", status=400)
+    assert "s3cret" not in str(told.error("read az://c/b", "c", 1.0))
