@@ -18,15 +18,24 @@ from lakebed.testing.machine.history import HistoryMachine
 EXAMPLES, SOAK_EXAMPLES = 4, 300
 
 
-@pytest.fixture(params=["postgres", "mariadb"])
-def catalogs(request: pytest.FixtureRequest) -> Any:
+CATALOGS = ("postgres", "mariadb", "sqlalchemy sqlite", "sqlalchemy postgres", "duckdb")
+
+
+@pytest.fixture(params=CATALOGS)
+def catalogs(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Gives the place of a new catalog."""
 
     def new() -> dict[str, object]:
         name = f"machine_{secrets.token_hex(6)}"  # Hypothesis makes `random` repeat itself
         if request.param == "mariadb":
-            return {"type": "sqlalchemy", "url": request.getfixturevalue("mariadb").url(name)}
+            return {"type": "mariadb", "url": request.getfixturevalue("mariadb").url(name)}
+        if request.param == "duckdb":
+            return {"type": "sqlalchemy", "url": f"duckdb:///{tmp_path}/{name}.db"}
+        if request.param == "sqlalchemy sqlite":
+            return {"type": "sqlalchemy", "url": f"sqlite:///{tmp_path}/{name}.db"}
         url = request.getfixturevalue("postgres_18").url()
+        if request.param == "sqlalchemy postgres":
+            return {"type": "sqlalchemy", "url": url, "schema": name, "pool_size": 2}
         return {"type": "postgres", "url": url, "schema": name, "max_size": 2}
 
     new()

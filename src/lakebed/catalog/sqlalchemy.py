@@ -23,7 +23,13 @@ _KNOWN = (
     "lazy",
 )
 SQLAlchemyCatalog = ResilientCatalog
-"""Writers take turns; on Postgres a `PostgresCatalog` runs over the same executor."""
+"""Writers take turns; Postgres has a class of its own."""
+
+
+class SQLAlchemyPostgresCatalog(PostgresCatalog):
+    """The Postgres catalog over SQLAlchemy's pool, which has no way of its own to Arrow."""
+
+    listing_to_arrow = None  # type: ignore[assignment] # so it is no `ArrowListing`
 
 
 def open_mysql(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
@@ -80,7 +86,8 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
     auto_migrate = _flag(given, "auto_migrate", True)
     catalog: ResilientCatalog
     if executor.dialect == "postgres":
-        catalog = PostgresCatalog(cast(PostgresExecutor, executor), auto_migrate=auto_migrate)
+        over = cast(PostgresExecutor, executor)
+        catalog = SQLAlchemyPostgresCatalog(over, auto_migrate=auto_migrate)
     else:
         catalog = SQLAlchemyCatalog(executor, auto_migrate=auto_migrate)
     return OpenedCatalog(catalog, executor.shown, True, _flag(given, "lazy", False))

@@ -188,6 +188,17 @@ class SQLAlchemyExecutor:
                 self._roll_back(lent)
 
     @contextmanager
+    def settled(self) -> Generator[SQLAlchemyTransaction]:
+        """A transaction that reads while no writer is at work."""
+        with self._queue(True), self.connection() as lent:
+            try:
+                self._begin(lent, patient=True, exclusive=True)
+                with self._inside(lent):
+                    yield SQLAlchemyTransaction(lent, self.database, self.now)
+            finally:
+                self._roll_back(lent)
+
+    @contextmanager
     def write(
         self, *, patient: bool = True, exclusive: bool = False
     ) -> Generator[SQLAlchemyTransaction]:
@@ -302,12 +313,8 @@ class SQLAlchemyExecutor:
             raise failure from error
 
     def _last_token(self, writer: Writer) -> int | None:
-        with self._queue(True), self.connection() as lent:
-            try:
-                self._begin(lent, patient=True, exclusive=True)
-                row = lent.execute(self._queries["last_commit"], {"id": writer.id}).fetchone()
-            finally:
-                self._roll_back(lent)
+        with self.settled() as tx:
+            row = tx.one(self._queries["last_commit"], {"id": writer.id})
         return row[0] if row else None
 
     # Ending and forking

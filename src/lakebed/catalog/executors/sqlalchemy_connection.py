@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -148,11 +147,16 @@ class SQLAlchemyTransaction:
         return rows
 
     def each(self, sql: str, params: Params) -> Generator[Row]:
-        # A cursor of its own: other statements come while the rows are read.
-        with closing(self._lent.proxied.cursor()) as cursor:
+        if not self._database.streams:
+            yield from self.all(sql, params)
+            return
+        cursor = self._lent.proxied.cursor()  # its own: other statements may come meanwhile
+        try:
             self._lent.execute(sql, params, cursor)
             while rows := cursor.fetchmany(100):
                 yield from rows
+        finally:
+            cursor.close()
 
     def run(self, sql: str, params: Params) -> int:
         return self._database.count(self._lent.execute(sql, params))

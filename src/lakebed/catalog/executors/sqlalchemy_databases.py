@@ -59,7 +59,7 @@ class Database(ABC):
     can be lost, so each notes itself. `returns`: INSERT has a RETURNING. `inside`: the database
     works inside this process, so that a fork waits for it. `begin_new`: where the lake's lock is a
     row, the statements that begin a transaction while there is none; the last one gives 1.
-    `together`: see `Lent`.
+    `together`: see `Lent`. `streams`: a result can be read on after another statement.
     """
 
     dialect: str
@@ -70,6 +70,7 @@ class Database(ABC):
     returns = False
     inside = False
     together = False
+    streams = True
     isolation_level: str | None = "AUTOCOMMIT"
     clock: Clock | None = None
     now = ""
@@ -371,6 +372,7 @@ class PortableDatabase(Database):
     queues = True
     returns = True
     together = True
+    streams = False
     isolation_level = None  # `prepare` asks for what drivers mostly do by themselves
     clock = staticmethod(system_clock)
     begin_read = ("BEGIN",)
