@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -53,6 +53,7 @@ class StoredTables:
         self._objects = lake._objects
         self._backends: dict[Moment | None, LakeBackend] = {}
         self._held: dict[Moment | None, list[LoadedRows]] = {}
+        self._views: dict[tuple[str, LakeBackend], ir.Table] = {}
         self._schemas: dict[str, bytes] = {}
         self._columns: dict[bytes, list[Column]] = {}
 
@@ -87,8 +88,8 @@ class StoredTables:
             raise ValidationError(f"{row.key!r} is of the format {row.format!r}: expected a table")
         stored = _Stored(row.key, row.content_hash, row.byte_size, row.uri)
         with self._engine._loading, self._session.errors():
-            name = self._view(f"t_{row.content_hash.hex()}", f"SELECT * FROM {self._rows(stored)}")
-            return self._backend(moment).table(name, database=_SCHEMA)
+            name = f"t_{row.content_hash.hex()}"
+            return self._made(name, moment, lambda: f"SELECT * FROM {self._rows(stored)}")
 
     def tables(
         self, prefix: str, bounds: Bounds, moment: Moment | None, *, widen: bool, key_column: str
@@ -101,9 +102,9 @@ class StoredTables:
                 parts.setdefault(schema, []).append(table)
             self._check_columns(parts, widen=widen, key_column=key_column)
             digest = sha256(repr((key_column, stored)).encode()).hexdigest()
-            select = self._united(parts, f"k_{digest}", key_column)
-            name = self._view(f"u_{digest}", select)
-            return self._backend(moment).table(name, database=_SCHEMA)
+            return self._made(
+                f"u_{digest}", moment, lambda: self._united(parts, f"k_{digest}", key_column)
+            )
 
     def _backend(self, moment: Moment | None) -> LakeBackend:
         if moment not in self._backends:
@@ -112,10 +113,14 @@ class StoredTables:
             backend.con.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
         return self._backends[moment]
 
-    def _view(self, name: str, select: str) -> str:
-        """A view, which stays: it shows contents, which never change."""
-        self._backend(None).con.execute(f"CREATE VIEW IF NOT EXISTS {_SCHEMA}.{name} AS {select}")
-        return name
+    def _made(self, name: str, moment: Moment | None, select: Callable[[], str]) -> ir.Table:
+        """A table of Ibis on a view, which stays: it shows contents, which never change."""
+        backend = self._backend(moment)
+        if (name, backend) not in self._views:
+            # Once: that opens a file of each schema.
+            backend.con.execute(f"CREATE VIEW IF NOT EXISTS {_SCHEMA}.{name} AS {select()}")
+            self._views[name, backend] = backend.table(name, database=_SCHEMA)
+        return self._views[name, backend]
 
     def _stored(self, prefix: str, bounds: Bounds, moment: Moment | None) -> list[_Stored]:
         want = Wanted("entries", (moment,), bounds)
