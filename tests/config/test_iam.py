@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import lakebed
 from lakebed.config.loading import load
-from lakebed.errors import ConfigurationError, ConnectError
+from lakebed.errors import ConfigurationError, ConnectError, LakebedError
 from lakebed.lake.lake import Lake
 from tests.config.clouds import Clouds
 from tests.config.conftest import Write, logs_in, opened_with
@@ -190,6 +190,18 @@ def outlives(lake: Lake, role: Role, renew: Callable[[], object]) -> None:
         assert lake["k"] == number
 
 
+def failure(lake: Lake, role: Role) -> LakebedError:
+    """The error of a call that has to connect anew. A connection that the pool was making already,
+    with what was right before, may still serve one."""
+    for _ in range(10):
+        role.cut()
+        try:
+            assert lake["k"] == 2
+        except LakebedError as error:
+            return error
+    raise AssertionError("calls go on")
+
+
 def test_the_pool_outlives_tokens_of_google(role: Role, clouds: Clouds) -> None:
     clouds.on_token = role.takes
     clouds.lifetime = 100  # so short that each new connection renews it
@@ -259,16 +271,13 @@ def test_a_changed_password_is_picked_up(role: Role, monkeypatch: pytest.MonkeyP
         numbers = iter(range(10))
         outlives(lake, role, lambda: change(f"next {next(numbers)} %40:/@#"))
         role.takes("which nobody knows")
-        role.cut()
-        with pytest.raises(ConnectError) as caught:
-            lake["k"]
-        assert caught.value.error_type == "auth_failed"
+        assert failure(lake, role).error_type == "auth_failed"
         change("known again")
         assert lake["k"] == 2
         monkeypatch.delenv("PGX_PASSWORD")
-        role.cut()
-        with pytest.raises(ConfigurationError, match="no secret 'password' in source env"):
-            lake["k"]
+        found = failure(lake, role)
+        assert isinstance(found, ConfigurationError)
+        assert "no secret 'password' in source env" in str(found)
 
 
 def test_a_changed_password_in_secrets_manager(role: Role, aws: Any) -> None:
