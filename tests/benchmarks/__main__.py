@@ -23,6 +23,7 @@ MODULES = (
     "batches",
     "search",
     "snapshots",
+    "maintenance",
     "postgres",
     "queries",
     "sqlalchemy_sqlite",

@@ -1,0 +1,45 @@
+"""What cleans a lake up counts and does the same on each catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import lakebed
+from tests.catalog.test_cleaning_together import lake_on
+
+LARGE = "large " * 400
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres_18", "mariadb"])
+def test_a_dry_run_counts_what_is_done_then(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    server = None if kind == "sqlite" else request.getfixturevalue(kind)
+    with lakebed.open(**lake_on(server, tmp_path)) as lake:
+        lake.store_batch({"key": f"p/{n}", "value": f"{n} {LARGE}"} for n in range(8))
+        lake.create_snapshot("s")
+        lake.store("p/0", f"again {LARGE}")
+        lake.store("q", f"1 {LARGE}")  # the same content as p/1
+        planned = lake.purge(prefix="p/", dry_run=True)
+        assert (planned.entries, planned.versions, planned.snapshots) == (8, 1, ["s"])
+        assert (planned.files, planned.packs_rewritten) == (1, 1)
+        done = lake.purge(prefix="p/")
+        counted = ("entries", "versions", "bytes", "files", "packs_rewritten", "snapshots")
+        # Of the files one is the pack's.
+        assert [done[name] for name in counted if name != "files"] == [
+            planned[name] for name in counted if name != "files"
+        ]
+        assert done.files == 2
+        for number in range(5):
+            lake.store(f"r/{number}", f"r {number} {LARGE}")
+            lake.delete(f"r/{number}")
+        for number in range(3):
+            lake.store(f"i/{number}", f"inline {number} " * 10)
+        assert lake.collect(0, dry_run=True).objects == lake.collect(0).objects == 5
+        assert lake.compact(dry_run=True) == lake.compact()
+        planned_all, done_all = lake.maintain(dry_run=True), lake.maintain()
+        assert planned_all.compacted == done_all.compacted
+        assert not lake.verify().problems
+        assert lake["q"] == f"1 {LARGE}"
