@@ -55,7 +55,7 @@ VARIABLES = {
     "S3_KEY": "key",
     "S3_SECRET": "secret",
 }
-AWS = {
+AWS_LOGIN = {
     "AWS_ACCESS_KEY_ID": "key",
     "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -140,7 +140,7 @@ def test_every_example_that_can_runs(
         here = f"127.0.0.1:{mariadb.port}"
         example = example._replace(text=example.text.replace("db.example.org", here))
     if "s3://" in example.text:  # the private server stands for every service
-        for name, value in AWS.items():
+        for name, value in AWS_LOGIN.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("S3_ENDPOINT_URL", s3.endpoint_url)
         monkeypatch.setenv("DATABASE_URL", postgres_18.url(postgres_18.create_database()))
