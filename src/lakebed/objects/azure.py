@@ -123,7 +123,8 @@ class AzureStore(CloudStore):
 
         cause = error.__cause__ if isinstance(error.__cause__, exceptions.AzureError) else error
         if isinstance(cause, exceptions.HttpResponseError):
-            code = str(getattr(cause, "error_code", None) or "")
+            told = getattr(cause, "error_code", None) or ""
+            code = str(getattr(told, "value", told))  # an enumeration's, or plain text
             status = int(cause.status_code or 0)
             if not status and isinstance(cause, exceptions.ClientAuthenticationError):
                 return Failure("no credential was accepted", "NoCredentials")

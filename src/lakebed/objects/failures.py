@@ -21,6 +21,7 @@ _CREDENTIALS = {
     "InvalidAccessKeyId": "the access key is not known",
     "SignatureDoesNotMatch": "the secret key is wrong",
     "AuthFailure": "the secret key is wrong",
+    "AuthorizationFailure": "the account key or token is wrong or has expired",
     "AuthenticationFailed": "the account key or token is wrong or has expired",
     "InvalidAuthenticationInfo": "the account key or token is wrong or has expired",
     "NoCredentials": "no credentials were found",

@@ -225,6 +225,7 @@ class S3Store(CloudStore):
         if isinstance(
             error,
             (
+                exceptions.ConnectionError,
                 exceptions.HTTPClientError,
                 exceptions.IncompleteReadError,
                 ResponseParserError,
