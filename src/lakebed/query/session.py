@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,8 @@ class Session:
         self.files = None if files is None else ReadOnlyFiles(files)
         try:
             self._folder = tempfile.mkdtemp(prefix="lakebed-query-", dir=settings.temp_directory)
+            # For who never closes the lake: it goes with the process at the latest.
+            weakref.finalize(self, _remove, self._folder, self.pid)
             self._database = duckdb.connect(":memory:", config=self._config(settings))
         except (duckdb.Error, OSError) as error:
             self._remove_folder()
@@ -140,3 +143,8 @@ class Session:
                 "began. Run it again"
             )
         return QueryError(str(error))
+
+
+def _remove(folder: str, pid: int) -> None:
+    if os.getpid() == pid:  # not in a child, which inherits what is to be done at the end
+        shutil.rmtree(folder, ignore_errors=True)
