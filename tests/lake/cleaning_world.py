@@ -105,7 +105,8 @@ class CleaningWorld:
 
     def clean(self) -> None:
         """The next maintenance leaves nothing behind but what is named."""
-        assert not self.lake.verify().problems
+        problems = [problem.text for problem in self.lake.verify().problems]
+        assert not problems, problems
         before = self.shown()
         self.clock.advance(LEASE_SECONDS + 1)
         self.lake.maintain()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
-from lakebed.objects.store import ObjectStore, StoredFile
+from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile
 from lakebed.testing.faults import Crash
 
 T = TypeVar("T")
@@ -247,6 +247,14 @@ class SteppingStore:
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         step(f"read {path}")
         return self._inner.read(path, offset, length)
+
+    def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
+        step("read many")
+        return self._inner.read_many(ranges)
+
+    def abandon_uploads(self, before: int) -> int:
+        step("abandon uploads")
+        return self._inner.abandon_uploads(before)
 
     def size(self, path: str) -> int:
         step(f"size {path}")
