@@ -57,10 +57,11 @@ def test_an_error_while_fetching(lake: lakebed.Lake) -> None:
     query = "SELECT CASE WHEN i = 3000000 THEN error('late') ELSE i END FROM range(4000000) t(i)"
     result = lake.sql(query)
     assert result.fetchone() is not None
-    with pytest.raises(QueryError, match="late"):
+    # Of a stream DuckDB may say "interrupted", where the thread that failed was not the reader's.
+    with pytest.raises(QueryError, match=r"late|Interrupted"):
         result.fetchall()
     batches = lake.sql(query).batches()
-    with pytest.raises(QueryError):  # DuckDB may say "interrupted" of a stream
+    with pytest.raises(QueryError, match=r"late|Interrupted|interrupted"):
         batches.read_all()
     assert lake.sql("SELECT 1").fetchall() == [(1,)]
 

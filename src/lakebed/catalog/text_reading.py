@@ -18,6 +18,7 @@ MAX_VALUE_BYTES = 4 * 1024 * 1024
 """Values that take more are not read: their entries are found by their metadata."""
 
 _MAX_FAILURES = 3
+_FIRST_READS = 4  # at once, to see whether the storage answers; then twice as many, and so on
 _MAX_DAMAGED = 50
 
 
@@ -72,12 +73,13 @@ class TextReader:
 
     def _read_stored(self, rows: list[EntryRow]) -> dict[str, Any]:
         values = dict[str, Any]()
-        if self.exhausted:
-            return values
-        for key, value in self._read(rows):
-            values[key] = value
-            if isinstance(value, LakebedError) and self._gives_up(value):
-                break
+        start, count = 0, _FIRST_READS
+        while start < len(rows) and not self.exhausted:
+            for key, value in self._read(rows[start : start + count]):
+                values[key] = value
+                if isinstance(value, LakebedError) and self._gives_up(value):
+                    break
+            start, count = start + count, count * 2
         return values
 
     def _gives_up(self, error: LakebedError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis.stateful import rule
 
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import SnapshotRules
-from lakebed.testing.model import identity
+from lakebed.testing.model import LakeModel, identity
 
 
 class CleaningRules(SnapshotRules):
@@ -17,6 +18,10 @@ class CleaningRules(SnapshotRules):
 
     KEEPS_ALL: ClassVar[bool] = False
     """Whether the lake also keeps versions that no snapshot sees."""
+
+    def models(self) -> Iterable[LakeModel]:
+        """What the lake shows, now and at every moment that can be looked at."""
+        return [self.model, *(copy.model for copy in self.copies.values())]
 
     @rule(max_bytes=st.none() | st.integers(0, 200))
     def compact(self, max_bytes: int | None) -> None:
@@ -33,7 +38,7 @@ class CleaningRules(SnapshotRules):
         done = self.lake.purge(key)
         counted = ("entries", "versions", "bytes", "snapshots")
         assert [planned[name] for name in counted] == [done[name] for name in counted]
-        for model in [self.model, *(copy.model for copy in self.copies.values())]:
+        for model in self.models():
             model.entries.pop(key, None)
         assert not self.lake.verify().problems
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from lakebed.lake.snapshots import LakeView
 from lakebed.testing.machine import LakeMachine
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import Copy
+from lakebed.testing.model import LakeModel
 
 numbers = st.integers(0, 1000)
 
@@ -28,6 +30,10 @@ class HistoryMachine(LakeMachine):
         super().__init__()
         self._times: dict[int, Copy] = {}
         self._versions: dict[int, Copy] = {}
+
+    def models(self) -> Iterable[LakeModel]:
+        past = (*self._times.values(), *self._versions.values())
+        return [*super().models(), *(copy.model for copy in past)]
 
     @invariant()
     def note_the_present(self) -> None:
