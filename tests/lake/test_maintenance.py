@@ -367,14 +367,36 @@ class TestVerify:
             lake.retrieve("a")
         assert lake["b"] == LARGE[::-1]
 
-    def test_a_flipped_bit_in_a_pack(self, lake: Lake) -> None:
-        batch(lake, "p", 3)
-        path = path_of(lake, "p/0000")
+    @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "swap"])
+    def test_damage_in_a_pack(self, lake: Lake, damage: str) -> None:
+        ours, theirs = batch(lake, "p", 3), batch(lake, "q", 3)
+        path, other = path_of(lake, "p/0000"), path_of(lake, "q/0000")
+        entry = lake.entry("p/0000")
+        assert entry is not None
+        assert entry.storage_uri is not None
+        offset, length, _ = map(int, entry.storage_uri.partition("#")[2].split("-"))
         data = bytearray(path.read_bytes())
-        offset = int(lake.entry("p/0000").storage_uri.partition("#")[2].split("-")[0])  # type: ignore[union-attr]
-        data[offset + 20] ^= 1
-        path.write_bytes(data)
-        assert {key for p in lake.verify().problems for key in p.entry_keys} >= {"p/0000"}
+        data[offset + length // 2] ^= 1
+        if damage == "flip":
+            path.write_bytes(data)
+        elif damage == "cut":
+            path.write_bytes(data[: offset + length // 2])
+        elif damage == "remove":
+            path.unlink()
+        else:
+            path.write_bytes(other.read_bytes())
+        problems = lake.verify().problems
+        assert {key for problem in problems for key in problem.entry_keys} == set(ours)
+        assert {problem.kind for problem in problems} == {
+            "missing" if damage == "remove" else "damaged"
+        }
+        assert any(entry.content_hash in problem.text for problem in problems)
+        found = lake.retrieve_batch([*ours, *theirs])
+        assert dict(found) == theirs
+        assert set(found.errors) == set(ours)
+        for key in ours:
+            with pytest.raises(CorruptionError, match=key):
+                lake.retrieve(key)
 
     def test_an_inline_value_changed_behind_our_back(self, lake: Lake) -> None:
         lake["a"] = "inline"

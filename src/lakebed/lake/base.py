@@ -65,6 +65,10 @@ class LakeBase:
                 return self._read_place(uri, position)
             except FileNotFoundError:
                 place = self._catalog.locate((row.content_hash, row.format))
+            except CorruptionError as error:
+                raise CorruptionError(
+                    f"the content of {row.key!r} ({row.hash_text()}) is damaged: {error}"
+                ) from error
             # A compaction may have moved the bytes, a collection removed them, since it was read.
             if place is None:
                 raise NotFoundError(

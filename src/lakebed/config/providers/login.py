@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from lakebed.config.providers.base import Provider, Target, Token
@@ -10,7 +11,7 @@ from lakebed.config.secrets.base import Secrets
 from lakebed.errors import ConfigurationError
 
 
-class Login:
+class Login(ABC):
     """Gives the `user` and `password` of a new connection, and is asked by each anew."""
 
     kind: str
@@ -26,8 +27,8 @@ class Login:
             check_text(value, name)
         return found
 
-    def _ask(self) -> dict[str, str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _ask(self) -> dict[str, str]: ...
 
     def __repr__(self) -> str:
         return f"<login by {self.kind}>"
