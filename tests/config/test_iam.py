@@ -159,6 +159,8 @@ class Role:
             sslmode="verify-full",
             sslrootcert=str(tls.trusted.certificate),
         )
+        # One connection: another that the pool was making could log in with what was right before.
+        self.settings |= {"max_size": 1}
         self.server.execute(
             f"""DO $$ BEGIN CREATE ROLE "{ROLE}" LOGIN SUPERUSER;
             EXCEPTION WHEN duplicate_object THEN NULL; END $$"""
@@ -224,7 +226,7 @@ def test_the_pool_outlives_tokens_of_azure(
 
     with lakebed.open(role.settings | {"provider": "azure", "iam": True}) as lake:
         outlives(lake, role, renew)
-    assert len(clouds.issued["azure"]) >= 4  # the pool may have asked for one more meanwhile
+    assert len(clouds.issued["azure"]) >= 4
 
 
 def test_whole_tables_take_a_token_too(role: Role, clouds: Clouds) -> None:
