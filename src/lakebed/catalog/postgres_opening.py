@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lakebed.catalog.executors.postgres import PostgresExecutor
 from lakebed.catalog.executors.postgres_server import require_driver
+from lakebed.catalog.options import flag, number, seconds
 from lakebed.catalog.postgres import PostgresCatalog
 from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.clock import system_clock
@@ -52,8 +53,8 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
             f"catalog.schema is {schema!r}: expected up to 63 letters, digits, '_', '$' and '-' "
             "that begin with a letter or '_', and not with 'pg_'"
         )
-    least = _number(given, "min_size", 1, least=0)
-    most = _number(given, "max_size", max(10, least), least=1)
+    least = number(given, "min_size", 1, least=0)
+    most = number(given, "max_size", max(10, least), least=1)
     if most < least:
         raise ConfigurationError(f"catalog.max_size is {most}: expected min_size ({least}) or more")
     login = given.get("login")
@@ -65,14 +66,14 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
         schema=schema,
         min_size=least,
         max_size=most,
-        timeout=_seconds(given, "timeout", 30.0),
-        statement_timeout=_seconds(given, "statement_timeout", 300.0),
+        timeout=seconds(given, "timeout", 30.0),
+        statement_timeout=seconds(given, "statement_timeout", 300.0),
         lock_timeout=options.lock_timeout,
-        pooled=_flag(given, "pgbouncer", False),
+        pooled=flag(given, "pgbouncer", False),
         clock=None if options.clock is system_clock else options.clock,
     )
-    catalog = PostgresCatalog(executor, auto_migrate=_flag(given, "auto_migrate", True))
-    return OpenedCatalog(catalog, executor.server.shown, True, _flag(given, "lazy", False))
+    catalog = PostgresCatalog(executor, auto_migrate=flag(given, "auto_migrate", True))
+    return OpenedCatalog(catalog, executor.server.shown, True, flag(given, "lazy", False))
 
 
 def check_address(conninfo: str) -> str:
@@ -107,24 +108,3 @@ def _is_unclear(conninfo: str) -> bool:
         or rest.partition("?")[0].count("@") > authority.count("@")
         or not all(_HOST.fullmatch(host) for host in hosts)
     )
-
-
-def _number(given: Mapping[str, object], name: str, default: int, *, least: int) -> int:
-    value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected a number from {least} up")
-    return value
-
-
-def _seconds(given: Mapping[str, object], name: str, default: float) -> float:
-    value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected seconds above 0")
-    return float(value)
-
-
-def _flag(given: Mapping[str, object], name: str, default: bool) -> bool:
-    value = given.get(name, default)
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected true or false")
-    return value

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from lakebed.catalog.executors.postgres import PostgresExecutor
+from lakebed.catalog.options import flag, number, seconds, text
 from lakebed.catalog.postgres import PostgresCatalog
 from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.catalog.resilience import ResilientCatalog
@@ -73,49 +74,21 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
     executor = SQLAlchemyExecutor(
         url,
         Options(
-            timeout=_seconds(given, "timeout", 30.0),
+            timeout=seconds(given, "timeout", 30.0),
             lock_timeout=options.lock_timeout,
-            statement_timeout=_seconds(given, "statement_timeout", 300.0),
+            statement_timeout=seconds(given, "statement_timeout", 300.0),
             durability=options.durability,
-            schema=_text(given, "schema", "lakebed"),
+            schema=text(given, "schema", "lakebed"),
         ),
-        pool_size=_number(given, "pool_size", 5),
-        echo=_flag(given, "echo", False),
+        pool_size=number(given, "pool_size", 5),
+        echo=flag(given, "echo", False),
         clock=None if options.clock is system_clock else options.clock,
     )
-    auto_migrate = _flag(given, "auto_migrate", True)
+    auto_migrate = flag(given, "auto_migrate", True)
     catalog: ResilientCatalog
     if executor.dialect == "postgres":
         over = cast(PostgresExecutor, executor)
         catalog = SQLAlchemyPostgresCatalog(over, auto_migrate=auto_migrate)
     else:
         catalog = SQLAlchemyCatalog(executor, auto_migrate=auto_migrate)
-    return OpenedCatalog(catalog, executor.shown, True, _flag(given, "lazy", False))
-
-
-def _text(given: Mapping[str, object], name: str, default: str) -> str:
-    value = given.get(name, default)
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected text")
-    return value
-
-
-def _number(given: Mapping[str, object], name: str, default: int) -> int:
-    value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected a number from 1 up")
-    return value
-
-
-def _seconds(given: Mapping[str, object], name: str, default: float) -> float:
-    value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected seconds above 0")
-    return float(value)
-
-
-def _flag(given: Mapping[str, object], name: str, default: bool) -> bool:
-    value = given.get(name, default)
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected true or false")
-    return value
+    return OpenedCatalog(catalog, executor.shown, True, flag(given, "lazy", False))
