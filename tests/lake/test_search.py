@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
 import lakebed
 from lakebed.catalog import text_index
+from lakebed.catalog.executors.base import Row
 from lakebed.errors import LockTimeoutError
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
@@ -242,6 +245,29 @@ def test_pages_are_bounded_in_rows_and_bytes(folder: Path, monkeypatch: pytest.M
             lake.delete(f"{number:02}")
         assert lake.at("s").search("words").total == 50
         assert lake.search("words").total == 0
+
+
+@pytest.mark.parametrize("overwritten", [1, 99, 100])
+def test_a_page_that_is_overwritten_while_it_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, overwritten: int
+) -> None:
+    sizes = text_index.TextIndex._sizes
+    overwrites = [overwritten]
+
+    def then_overwrite(index: text_index.TextIndex, *args: Any) -> Sequence[Row]:
+        found = sizes(index, *args)
+        if overwrites:
+            fill(lake, overwrites.pop(), "other words")
+        return found
+
+    with lakebed.open(folder) as lake:
+        fill(lake, 100)
+        monkeypatch.setattr(text_index.TextIndex, "_sizes", then_overwrite)
+        lake.maintain()
+        assert not overwrites
+        assert reach(folder)["rows"] == 100
+        assert lake.search("other", limit=1).total == overwritten
+        assert lake.search("words", limit=1).total == 100
 
 
 def test_expired_entries_count_nowhere(folder: Path) -> None:

@@ -89,13 +89,18 @@ class TextIndex:
         return Source(table, condition, 0, reach.indexed)
 
     def pages(self, fetch: Fetch, source: Source, scope: Scope) -> Iterator[list[EntryRow]]:
-        """The entries of a source in version order, in pages of bounded size."""
+        """The entries of a source in version order, in pages of bounded size, none of them empty.
+
+        Without a transaction around both statements a page may lack what was overwritten in
+        between: that has a later version by now.
+        """
         rows = _fill(self._queries["text_rows"], source)
         after = source.after
         while sizes := self._sizes(fetch, source._replace(after=after), scope, _PAGE_ROWS):
             last = _last_of_page(sizes)
             bounds = {**scope._asdict(), "after": after, "upto": last}
-            yield [EntryRow._make(row) for row in fetch(rows, bounds)]
+            if page := [EntryRow._make(row) for row in fetch(rows, bounds)]:
+                yield page
             after = last
 
     def _sizes(self, fetch: Fetch, source: Source, scope: Scope, limit: int) -> Sequence[Row]:
