@@ -3,6 +3,12 @@
 import certifi
 
 CONNECTIONS: dict[tuple[str, int], dict[str, str]] = {
+    ("README.md", 0): {
+        "host": "db.example.org",
+        "dbname": "memory",
+        "user": "agent",
+        "password": "secret",
+    },
     ("docs/guides/configuration.md", 0): {
         "host": "db.example.org",
         "dbname": "memory",
