@@ -8,6 +8,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,30 @@ def test_tables_and_search(ran: tuple[Path, str]) -> None:
         assert hits[0].key == "email._parseaddr.parsedate_tz"
         assert all(hit.key in printed for hit in hits)
         assert f"{len(hits)} of {hits.total:,} hits" in printed
+
+
+def test_queries(ran: tuple[Path, str]) -> None:
+    folder, printed = ran
+    examples = Counter[str]()
+    functions = Counter[str]()
+    for memory in documentation():
+        if memory["metadata"]["kind"] == "function":
+            functions[memory["metadata"]["package"]] += 1
+            examples[memory["metadata"]["package"]] += ">>>" in memory["value"]["doc"]
+    best = sorted(examples, key=lambda package: (-examples[package], package))[:4]
+    flights = read_flights()
+    assert flights is not None
+    with lakebed.open(folder / "lakebed-demo") as lake:
+        expected = [(name, functions[name], examples[name]) for name in best]
+        assert calls.ask(lake).fetchall() == expected
+        found = calls.all_flights(lake).to_pyarrow().to_pylist()
+        counts = Counter(flights["origin"].to_pylist())
+        assert {row["origin"]: row["flights"] for row in found} == counts
+    for name, *numbers in expected:
+        assert [name, *(f"{n:,}" for n in numbers)] in [
+            line.split() for line in printed.split("\n")
+        ]
+    assert all(f"{count:,}" in printed for count in counts.values())
 
 
 def test_the_commands_to_try_next_work(ran: tuple[Path, str]) -> None:

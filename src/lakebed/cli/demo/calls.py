@@ -17,7 +17,10 @@ from lakebed.lake.snapshots import Snapshot
 from lakebed.lake.stats import Stats
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pyarrow as pa
+
+    from lakebed.query.result import QueryResult
 
 Memories = Iterable[Mapping[str, Any]]
 
@@ -88,6 +91,22 @@ def second_agent(lake: Lake) -> BatchReport:
     return lake.store_batch(
         {"key": f"agents/ada/{entry.key}", "value": entry.value, "metadata": entry.metadata}
         for entry in lake.list("asyncio.")
+    )
+
+
+def ask(lake: Lake) -> QueryResult:
+    return lake.sql("""
+        SELECT metadata->>'package' AS package, count(*) AS functions,
+               count(*) FILTER (value->>'doc' LIKE '%>>>%') AS with_example
+        FROM documents WHERE metadata->>'kind' = 'function' AND key NOT LIKE 'agents/%'
+        GROUP BY ALL ORDER BY with_example DESC, package LIMIT 4
+    """)
+
+
+def all_flights(lake: Lake) -> ir.Table:
+    flights = lake.tables("flights/")
+    return flights.group_by("origin").agg(
+        flights=flights.count(), mean_delay=flights.dep_delay.mean()
     )
 
 

@@ -212,6 +212,21 @@ def _deduplicate(stage: Stage, lake: Lake) -> None:
     )
 
 
+def _query(stage: Stage, lake: Lake) -> None:
+    stage.step("Ask in SQL: the lake is a set of tables, and DuckDB answers")
+    result = stage.run(calls.ask, lake)
+    stage.table(["package", "functions", "with an example"], result.fetchall())
+    stage.say(f"in {stage.seconds:.2f} s, DuckDB's start included", "green")
+    if next(iter(lake.list("flights/", limit=1)), None) is None:
+        return
+    stage.step("Or with Ibis: twelve stored tables as one")
+    found = stage.run(calls.all_flights, lake).to_pyarrow().sort_by("origin")
+    stage.table(
+        ["from", "flights", "mean delay at departure, minutes"],
+        ([row["origin"], row["flights"], f"{row['mean_delay']:.1f}"] for row in found.to_pylist()),
+    )
+
+
 def _count(stage: Stage, lake: Lake) -> None:
     stage.step("Count")
     found = stage.run(calls.count, lake)
@@ -239,6 +254,7 @@ _STEPS = (
     _expire,
     _deduplicate,
     _tables,
+    _query,
     _count,
 )
 NEXT = (
