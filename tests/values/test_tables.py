@@ -216,6 +216,18 @@ def objects(*values: object) -> pd.DataFrame:
 
 _NOT_NULL = pa.field("n", pa.int8(), nullable=False)
 _MONTHS = pa.month_day_nano_interval()
+_UNION = pa.UnionArray.from_sparse(
+    pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]
+)
+_PERIODS = pd.period_range("2020", periods=2, freq="M")
+
+
+def labelled(labels: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame([OK], columns=labels)
+
+
+def indexed(index: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame({"ok": OK}, index=index)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +240,11 @@ _MONTHS = pa.month_day_nano_interval()
             "'m'.*month_day_nano_interval",
         ),
         (pa.table({"ok": OK, "s": pa.array([{}, {}], pa.struct([]))}), "'s'.*no child"),
+        (pa.table({"ok": OK, "u": _UNION}), "'u'.*sparse_union"),
+        (
+            pa.table({"ok": OK, "u": pa.ListArray.from_arrays([0, 1, 2], _UNION)}),
+            "'u'.*sparse_union",
+        ),
         (pa.table({"ok": OK, "r": pa.RunEndEncodedArray.from_arrays([2], ["a"])}), "'r'.*run_end"),
         (pa.table({"ok": OK, "t": pa.array([1, 2**62], pa.timestamp("s"))}), "'t'.*overflow"),
         (
@@ -257,6 +274,14 @@ _MONTHS = pa.month_day_nano_interval()
         (objects({1}, {2}), "'a'.*.1. would come back as"),
         (objects({1: 2}, None), "'a'.*dict key"),
         (objects(1, 2).set_index(pd.Index([b"x", "y"], name="i")), "'i'.*would come back as"),
+        (labelled(pd.Index([True, False])), "labels, of dtype bool"),
+        (labelled(pd.CategoricalIndex(["a", "b"])), "labels, of dtype category"),
+        (labelled(_PERIODS), "labels, of dtype period"),
+        (labelled(pd.interval_range(0, 2)), "labels, of dtype interval"),
+        (labelled(pd.to_timedelta(OK)), "labels, of dtype timedelta"),
+        (indexed(_PERIODS), "index holds .*period"),
+        (indexed(pd.interval_range(0, 2)), "index holds .*interval"),
+        (indexed(pd.MultiIndex.from_arrays([OK, _PERIODS])), "index holds .*period"),
         (pl.DataFrame({"ok": [1], "a": pl.Series([object()], dtype=pl.Object)}), "'a'.*objects"),
         (pl.DataFrame({"ok": [1], "a": pl.Series([1], dtype=pl.Int128)}), "'a'"),
     ],
@@ -349,6 +374,11 @@ INDEXES = {
     "named as a column": pd.Index([5, 7], name="a"),
     "levels": pd.MultiIndex.from_tuples([(1, "a"), (2, "b")], names=["x", None]),
     "times": pd.DatetimeIndex(["2020-01-01", "2020-01-05"], tz="Europe/Berlin"),
+    "durations": pd.to_timedelta([1, 5]),
+    "categories": pd.CategoricalIndex(["b", "a"], categories=["a", "b", "c"]),
+    "bools": pd.Index([True, False]),
+    "floats": pd.Index([1.5, float("nan")]),
+    "twice": pd.Index([5, 5]),
 }
 
 
@@ -364,6 +394,10 @@ def test_pandas_index(name: str) -> None:
         [0, 1],
         pd.Index(["a", "b"], name="n"),
         pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", "y"]),
+        pd.MultiIndex.from_product([pd.DatetimeIndex(["2020-01-01"]), ["a", "b"]]),
+        pd.DatetimeIndex(["2020-01-01", "2020-01-05"], tz="Europe/Berlin"),
+        pd.Index([1.5, 2.5]),
+        pd.Index([b"a", b"b"]),
     ],
     ids=str,
 )

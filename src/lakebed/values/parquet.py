@@ -10,6 +10,7 @@ import base64
 import io
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from hashlib import sha256
 from typing import IO
 
@@ -131,13 +132,17 @@ def _write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], sink: _HashingS
             use_compliant_nested_type=False,  # keeps the names of what lists hold
         )
     except REFUSALS as error:
-        raise _refusal_of(schema.empty_table(), error) from None
+        raise refusal(schema.names, partial(_try_schema, schema), error) from None
     with writer:
         for group in _row_groups(schema, batches):
             try:
                 writer.write_table(group, row_group_size=GROUP_ROWS)
             except REFUSALS as error:
                 raise _refusal_of(group, error) from None
+
+
+def _try_schema(schema: pa.Schema, name: str) -> None:
+    pq.ParquetWriter(pa.MockOutputStream(), pa.schema([schema.field(name)])).close()
 
 
 def _refusal_of(table: pa.Table, error: Exception) -> SerializationError:

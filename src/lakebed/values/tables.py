@@ -142,6 +142,7 @@ def _from_pandas(frame: pd.DataFrame) -> pa.Table:
     if table.num_rows != len(frame):
         raise _no_columns(len(frame))
     _check_objects(frame, table)
+    _check_axes(frame, table)
     return table
 
 
@@ -164,6 +165,29 @@ def _check_objects(frame: pd.DataFrame, table: pa.Table) -> None:
                     f"the column {str(column.name)!r} cannot be stored: {given!r} would come back "
                     f"as {kept!r}"
                 )
+
+
+def _check_axes(frame: pd.DataFrame, table: pa.Table) -> None:
+    """Refuse labels and an index that would come back as something else, or not at all: pyarrow
+    restores all types of columns, but of these only the common ones."""
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        labels = _to_pandas(table.slice(0, 0), pd).columns
+    except _failures(pd):
+        labels = None
+    if labels is None or not labels.equals(frame.columns):
+        raise SerializationError(
+            f"the column labels, of dtype {frame.columns.dtype}, would not come back as they are: "
+            "make text of them, such as with frame.set_axis(frame.columns.astype(str), axis=1)"
+        )
+    for name in table.schema.pandas_metadata["index_columns"]:
+        if isinstance(name, str) and isinstance(table[name].type, pa.BaseExtensionType):
+            raise SerializationError(
+                f"the index holds {table[name].type} and would come back as plain numbers: "
+                "reset_index() makes columns of it, which keep their types"
+            )
 
 
 def _cast(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
