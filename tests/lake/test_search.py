@@ -130,11 +130,12 @@ def test_large_values_are_found_by_their_text(folder: Path) -> None:
             {"key": f"packed/{n}", "value": "padding " * 50 + f"haystack{n}"} for n in range(9)
         )
         lake.store("bytes", b"needle " * 100)
-        lake.store("too much text", ["padding " * (256 * 1024 // 8), "needle"])
+        lake.store("too much text", ["padding " * (256 * 1024 // 8), "needle"], {"about": "hay"})
         lake.store("too large", ["needle", "padding " * 600_000])
         lake.store("described", "padding " * 600_000, {"about": "a needle"})
         assert sorted(keys(lake, "needle")) == ["described", "object"]
         assert keys(lake, "haystack3") == ["packed/3"]
+        assert keys(lake, "hay") == ["too much text"]
         assert lake.search("padding").total == 11
         assert not lake.search("needle")[0].entry.inlined
         assert "padding" not in repr(lake.search("needle"))

@@ -212,7 +212,7 @@ def leaves(value: object) -> list[str]:
 
 @given(JSON, st.dictionaries(st.text(max_size=3), JSON, max_size=3), st.integers(0, 60))
 def test_the_text_of_an_entry(value: object, metadata: dict[str, object], limit: int) -> None:
-    whole = "\n".join(leaves(value) + leaves(metadata))
+    whole = "\n".join(leaves(metadata) + leaves(value))
     assert text_of(value, metadata, 1 << 20) == whole
     cut = text_of(value, metadata, limit)
     assert whole.startswith(cut)
@@ -223,7 +223,7 @@ def test_the_text_of_an_entry(value: object, metadata: dict[str, object], limit:
 
 def test_text_of_leaves_out_keys_numbers_and_bytes() -> None:
     value = {"title": "a", "parts": ["b", 1, None, {"deep": ("c",)}], "flag": True}
-    assert text_of(value, {"tag": "d"}, 100) == "a\nb\nc\nd"
+    assert text_of(value, {"tag": "d"}, 100) == "d\na\nb\nc"
     assert text_of(b"bytes", {}, 100) == ""
     assert text_of("é" * 10, {}, 5) == "éé"
 

@@ -97,11 +97,11 @@ def query_words(text: str) -> list[str]:
 
 
 def text_of(value: object, metadata: object, limit_bytes: int) -> str:
-    """The text by which a value is found: the strings in it and in its metadata, in their order, a
+    """The text by which a value is found: the strings in its metadata and in it, in their order, a
     line each, cut to `limit_bytes` of UTF-8. The keys of objects are no part of it."""
     parts: list[str] = []
     room = limit_bytes + 1  # the first line needs no line feed
-    for leaf in chain(_strings(value), _strings(metadata)):
+    for leaf in chain(_strings(metadata), _strings(value)):
         size = 1 + (len(leaf) if leaf.isascii() else len(leaf.encode("utf-8", "surrogatepass")))
         if size > room:
             if room > 1:
