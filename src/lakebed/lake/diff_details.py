@@ -15,7 +15,9 @@ def details(before: Entry, after: Entry) -> dict[str, Any]:
     if before.format == after.format == "json":
         from deepdiff import DeepDiff
 
-        differences: dict[str, Any] = DeepDiff(before.value, after.value, verbose_level=2).to_dict()
+        differences: dict[str, Any] = DeepDiff(
+            before.value, after.value, verbose_level=2, ignore_private_variables=False
+        ).to_dict()  # names that begin with "__" are fields like others
         return differences or _sizes(before, after)  # 0.0 and -0.0 are equal to it
     if before.format == after.format == "parquet":
         return _table_details(before.value, after.value)

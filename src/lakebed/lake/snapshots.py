@@ -171,12 +171,13 @@ class Snapshots(PresentLake):
         """Keep the present state of the lake under a name. Costs one row, whatever the lake's size.
 
         Raises ConflictError if the name is taken, ValidationError if it is malformed: 1 to 255
-        bytes of text without control characters, not beginning with `@`.
+        bytes of text without control characters, not beginning with `@`; and for a message or author
+        that is no text, or holds NUL.
         """
         _check_name(name)
         for field, text in (("message", message), ("author", author)):
-            if text is not None and not isinstance(text, str):
-                raise ValidationError(f"{field} is of type {type(text).__name__}: expected str")
+            if text is not None:
+                _check_text(field, text)
         return _snapshot(self._catalog.create_snapshot(_new_id(), name, message, author))
 
     def snapshots(self) -> Sequence[Snapshot]:
@@ -300,19 +301,29 @@ class Snapshots(PresentLake):
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str):
-        raise ValidationError(f"name is of type {type(name).__name__}: expected str")
-    if not name or name.startswith("@") or re.search(_CONTROL, name):
+    text = _check_text("name", name)
+    if not text or text.startswith("@") or re.search(_CONTROL, text):
         raise ValidationError(
-            f"name is {name!r}: expected text without control characters that does not begin with "
+            f"name is {text!r}: expected text without control characters that does not begin with "
             "'@'"
         )
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        raise ValidationError(f"name {name!r} holds a lone surrogate") from None
+    size = len(text.encode())
     if size > MAX_NAME_BYTES:
         raise ValidationError(f"name takes {size} bytes: expected at most {MAX_NAME_BYTES}")
+
+
+def _check_text(field: str, text: object) -> str:
+    """Text that every catalog can hold."""
+    if not isinstance(text, str):
+        raise ValidationError(f"{field} is of type {type(text).__name__}: expected str")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValidationError(f"{field} {text!r} holds a lone surrogate") from None
+    if "\0" in text:
+        raise ValidationError(f"{field} {text!r} holds a NUL character: not allowed")
+    return text
 
 
 def _new_id() -> str:

@@ -215,17 +215,20 @@ class Diffs(Conformance):
         assert "51 added" in repr(lake.diff("<s&>"))
 
     def test_details_of_json(self, lake: Lake) -> None:
-        lake.store("a", {"price": 1, "tags": ["x"], "gone": None, "z": 0.0})
+        lake.store("a", {"price": 1, "tags": ["x"], "gone": None, "z": 0.0, "__v": 1})
         lake.store("m", 1, {"x": 1})
         lake.store("zero", 0.0)
         lake.store("other", "text")
         lake.create_snapshot("s")
-        lake.store("a", {"price": 2, "tags": ["x", "y"], "new": 1, "z": 0})
+        lake.store("a", {"price": 2, "tags": ["x", "y"], "new": 1, "z": 0, "__v": 2})
         lake.store("m", 1, {"x": 2})
         lake.store("zero", -0.0)
         lake.store("other", b"bytes")
         details = {change.key: change.details() for change in lake.diff("s").changed}
-        assert details["a"]["values_changed"] == {"root['price']": {"new_value": 2, "old_value": 1}}
+        assert details["a"]["values_changed"] == {
+            "root['price']": {"new_value": 2, "old_value": 1},
+            "root['__v']": {"new_value": 2, "old_value": 1},
+        }
         assert details["a"]["iterable_item_added"] == {"root['tags'][1]": "y"}
         assert list(details["a"]["dictionary_item_added"]) == ["root['new']"]
         assert list(details["a"]["dictionary_item_removed"]) == ["root['gone']"]

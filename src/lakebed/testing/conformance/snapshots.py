@@ -100,11 +100,13 @@ class Snapshots(Conformance):
         lake.restore(name)
         lake.drop_snapshot(name)
 
+    @pytest.mark.parametrize("text", [5, b"t", "a\0b", "\ud800"])
     @pytest.mark.parametrize("field", ["message", "author"])
-    def test_malformed_notes(self, lake: Lake, field: str) -> None:
-        notes: dict[str, Any] = {field: 5}
+    def test_malformed_notes(self, lake: Lake, field: str, text: object) -> None:
+        notes: dict[str, Any] = {field: text}
         with pytest.raises(ValidationError, match=field):
             lake.create_snapshot("s", **notes)
+        assert lake.snapshots() == []
 
     @pytest.mark.parametrize("by", ["name", "id", "snapshot"])
     def test_named_in_every_way(self, lake: Lake, by: str) -> None:
