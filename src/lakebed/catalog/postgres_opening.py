@@ -71,6 +71,7 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
         lock_timeout=options.lock_timeout,
         pooled=flag(given, "pgbouncer", False),
         clock=None if options.clock is system_clock else options.clock,
+        mask=options.mask,
     )
     catalog = PostgresCatalog(executor, auto_migrate=flag(given, "auto_migrate", True))
     return OpenedCatalog(catalog, executor.server.shown, True, flag(given, "lazy", False))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from lakebed.catalog.executors.hiding import Mask
 from lakebed.catalog.executors.sqlite import Durability, SQLiteExecutor
 from lakebed.catalog.protocol import Catalog
 from lakebed.catalog.sqlite import SQLiteCatalog
@@ -24,11 +25,13 @@ _SYNONYMS = ("url", "connection_string", "path")
 
 
 class CatalogOptions(NamedTuple):
-    """What `lakebed.open` passes to every catalog."""
+    """What `lakebed.open` passes to every catalog. `mask` makes of a text, such as an error's, what
+    may be shown of it: parts of the address may be secrets."""
 
     durability: Durability = "normal"
     lock_timeout: float = 60.0
     clock: Clock = system_clock
+    mask: Mask = str
 
 
 class OpenedCatalog(NamedTuple):
@@ -155,6 +158,7 @@ def open_sqlite(path: str | os.PathLike[str] | None, options: CatalogOptions) ->
         durability=options.durability,
         lock_timeout=options.lock_timeout,
         clock=options.clock,
+        mask=options.mask,
     )
     name = MEMORY if path is None else f"sqlite:///{path}"
     return OpenedCatalog(SQLiteCatalog(executor), name, path is not None)

@@ -79,6 +79,7 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
             statement_timeout=seconds(given, "statement_timeout", 300.0),
             durability=options.durability,
             schema=text(given, "schema", "lakebed"),
+            mask=options.mask,
         ),
         pool_size=number(given, "pool_size", 5),
         echo=flag(given, "echo", False),

@@ -154,6 +154,10 @@ class Settings(Model):
         """What `{{ secrets.… }}` put in."""
         return self._secrets
 
+    def mask(self, text: str) -> str:
+        """The text without these values."""
+        return str(without(text, self._secrets))
+
     def hiding(self) -> AbstractContextManager[None]:
         """A block that no error leaves with one of these values in its text."""
         return hiding(self._secrets)

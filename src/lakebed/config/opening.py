@@ -84,7 +84,7 @@ def open(
 
     settings = load(where).settings
     with settings.hiding():
-        lake = opening.open(**settings.open_options())
+        lake = opening.open(**settings.open_options(), mask=settings.mask)
     if isinstance(lake, LazyLake):
         lake.connect_within(settings.hiding)
     return lake

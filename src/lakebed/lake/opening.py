@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from lakebed.catalog.executors.hiding import Mask
 from lakebed.catalog.executors.sqlite import Durability
 from lakebed.catalog.registry import (
     MEMORY,
@@ -56,10 +57,14 @@ def open(
     history_retention: float | timedelta | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
+    mask: Mask = str,
 ) -> Lake:
-    """Open a lake of a folder, or of a catalog and a storage: `lakebed.open` without files."""
+    """Open a lake of a folder, or of a catalog and a storage: `lakebed.open` without files.
+
+    `mask` makes of a text what may be shown of it: of the catalog's name, and in its errors.
+    """
     retention = _check_retention(history, history_retention)
-    options = _check_options(inline_threshold, history, durability, lock_timeout)
+    options = _check_options(inline_threshold, history, durability, lock_timeout, mask)
     if where is not None and (catalog is not None or storage is not None):
         raise ConfigurationError(
             "where and catalog or storage are both given: expected one of them"
@@ -79,6 +84,7 @@ def open(
                 f"storage {place.shown} is gone when the process ends, but the catalog stays: "
                 "use a persistent storage, or catalog='sqlite://' in memory"
             )
+    opened = opened._replace(name=mask(opened.name))
     return assemble(opened, place.store, place.shown, inline_threshold, history, retention)
 
 
@@ -151,7 +157,11 @@ def _settle(
 
 
 def _check_options(
-    inline_threshold: int | None, history: object, durability: object, lock_timeout: object
+    inline_threshold: int | None,
+    history: object,
+    durability: object,
+    lock_timeout: object,
+    mask: Mask,
 ) -> CatalogOptions:
     if inline_threshold is not None:
         check_count("inline_threshold", inline_threshold)
@@ -167,7 +177,7 @@ def _check_options(
         raise ValidationError(
             f"lock_timeout is {lock_timeout!r}: expected seconds, from 0 to {_LONGEST_WAIT:,}"
         )
-    return CatalogOptions(durability, float(lock_timeout))
+    return CatalogOptions(durability, float(lock_timeout), mask=mask)
 
 
 def _check_retention(history: object, retention: float | timedelta | None) -> int | None:

@@ -171,8 +171,8 @@ class Snapshots(PresentLake):
         """Keep the present state of the lake under a name. Costs one row, whatever the lake's size.
 
         Raises ConflictError if the name is taken, ValidationError if it is malformed: 1 to 255
-        bytes of text without control characters, not beginning with `@`; and for a message or author
-        that is no text, or holds NUL.
+        bytes of text without control characters, not beginning with `@`; and for a message or
+        author that is no text, or holds NUL.
         """
         _check_name(name)
         for field, text in (("message", message), ("author", author)):

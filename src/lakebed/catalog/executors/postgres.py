@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakebed.catalog.executors.base import Params, Row
+from lakebed.catalog.executors.hiding import Mask
 from lakebed.catalog.executors.postgres_errors import (
     EXHAUSTED,
-    explain,
     is_broken,
     is_repeatable,
     is_retired,
@@ -75,12 +75,13 @@ class PostgresExecutor:
         statement_timeout: float = 300.0,
         pooled: bool = False,
         clock: Clock | None = None,
+        mask: Mask = str,
     ) -> None:
         self.schema = schema
         self.timeout = timeout
         self.lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
-        self.server = Server(conninfo, timeout, login=login, pooled=pooled)
+        self.server = Server(conninfo, timeout, login=login, pooled=pooled, mask=mask)
         self._sizes = (min_size, max_size)
         self.pooled = pooled
         self._clock = clock
@@ -151,7 +152,7 @@ class PostgresExecutor:
     def _explain(self, connection: Connection[Any], error: psycopg.Error) -> LakebedError:
         if is_retired(error):
             connection.close()
-        return explain(error, self.server.shown)
+        return self.server.explain(error)
 
     def _open_pool(self) -> ConnectionPool[Any]:
         from lakebed.catalog.executors.postgres_connection import WarmPool, Watch
@@ -163,6 +164,7 @@ class PostgresExecutor:
                 self._watch = Watch(max(self._statement_timeout, self.lock_timeout) + _GRACE)
                 pool = WarmPool(
                     self.server.conninfo,
+                    hide=self.server.hiding.error,
                     kwargs=self.server.arguments if self.server.login else self.server.arguments(),
                     min_size=least,
                     max_size=most,
@@ -345,7 +347,7 @@ class PostgresExecutor:
         Waits for a server that is still at it, and keeps a commit that arrives later from
         happening.
         """
-        failure = explain(error, self.server.shown)
+        failure = self.server.explain(error)
         close = self._queries["close_writer"]
         try:
             rows = self._repeat(lambda: self._fetch(convert(close), {"id": writer.id}), failure)

@@ -14,7 +14,6 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from lakebed.catalog.executors.base import Params
-from lakebed.catalog.executors.postgres_errors import explain
 from lakebed.catalog.executors.postgres_server import Server
 from lakebed.catalog.executors.postgres_transaction import PARAMETER
 from lakebed.errors import ConnectError
@@ -55,7 +54,7 @@ def read_tables(
         if not isinstance(failures[0], adbc_driver_manager.Error):
             raise failures[0]
         error = _as_psycopg(failures[0])
-        raise explain(error, server.shown) from error
+        raise server.explain(error) from error
     return answer
 
 

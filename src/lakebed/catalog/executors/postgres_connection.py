@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import psycopg
@@ -29,6 +29,10 @@ class WatchedConnection(psycopg.Connection[Any]):
         finally:
             self.asked = None
 
+    def __repr__(self) -> str:
+        # The library's own names host, user and database, and its pool logs it.
+        return f"<{type(self).__name__} at {id(self):#x}>"
+
     def cut(self) -> None:
         """End it from another thread, which wakes the one that waits."""
         with socket.socket(fileno=os.dup(self.fileno())) as copy:
@@ -45,11 +49,20 @@ class WarmPool(ConnectionPool[WatchedConnection]):
     """A pool that prefers the connection used last: its server process and statements are warm.
 
     The library's own goes round all of them, which made reads by one thread half as fast.
+    `hide` masks what is not to be shown in an error, which the pool logs.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, hide: Callable[[Exception], None], **options: Any) -> None:
         super().__init__(*args, connection_class=WatchedConnection, **options)
         self._pool = _NewestFirst()
+        self._hide = hide
+
+    def _connect(self, timeout: float | None = None) -> WatchedConnection:
+        try:
+            return super()._connect(timeout)
+        except Exception as error:
+            self._hide(error)
+            raise
 
 
 class Watch:

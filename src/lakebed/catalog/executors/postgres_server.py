@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
+from lakebed.catalog.executors.hiding import Hiding, Mask
 from lakebed.catalog.executors.postgres_errors import explain
 from lakebed.errors import ConfigurationError, DependencyMissingError, LakebedError
 
@@ -14,7 +16,7 @@ class Server:
 
     `timeout`: seconds that a call may wait for a connection. `login` gives `user` and `password` of
     each new connection, which may change meanwhile. `pooled`: PgBouncer in transaction mode is in
-    between.
+    between. `mask` makes of a text what may be shown of it.
     """
 
     def __init__(
@@ -24,20 +26,36 @@ class Server:
         *,
         login: Callable[[], Mapping[str, str]] | None = None,
         pooled: bool = False,
+        mask: Mask = str,
     ) -> None:
         self.conninfo = conninfo
         self.login = login
         self._timeout = timeout
         self._pooled = pooled
+        self._mask = mask
 
-    @property
-    def shown(self) -> str:
-        """The server and database, without credentials."""
+    @cached_property
+    def _address(self) -> tuple[str, str, str]:
         from psycopg.conninfo import conninfo_to_dict
 
         known = conninfo_to_dict(self.conninfo)
-        place = f"{known.get('host', 'localhost')}:{known.get('port', 5432)}"
-        return f"postgresql://{place}/{known.get('dbname', '')}"
+        parts = {"host": "localhost", "port": 5432, "dbname": ""} | known
+        return str(parts["host"]), str(parts["port"]), str(parts["dbname"])
+
+    @cached_property
+    def shown(self) -> str:
+        """The server and database, without credentials and what is masked."""
+        host, port, database = map(self._mask, self._address)
+        return f"postgresql://{host}:{port}/{database}"
+
+    @cached_property
+    def hiding(self) -> Hiding:
+        """What may be shown of its errors."""
+        return Hiding(self._mask, self._address[0])
+
+    def explain(self, error: Exception) -> LakebedError:
+        """The error of ours that says what happened; `error` is psycopg's."""
+        return self.hiding.explained(error, lambda error: explain(error, self.shown))
 
     def options(self) -> dict[str, Any]:
         """What libpq is told beside, so that no wait is without a limit."""
@@ -73,7 +91,7 @@ class Server:
                 encoding = connection.info.parameter_status("server_encoding")
         except psycopg.Error as error:
             # Not repeated: at the beginning it is more likely to be a slip than an outage.
-            raise explain(error, self.shown) from None
+            raise self.explain(error) from None
         if encoding != "UTF8":
             raise ConfigurationError(
                 f"{self.shown} has the encoding {encoding}: a lake takes a database in UTF8, "
@@ -87,7 +105,7 @@ class Server:
         try:
             psycopg.connect(self.conninfo, **self.arguments()).close()
         except psycopg.Error as error:
-            return explain(error, self.shown)
+            return self.explain(error)
         except LakebedError as error:  # of the login
             return error
         return None

@@ -108,7 +108,7 @@ class SQLAlchemyExecutor:
             ) from None
         except (self._error, exc.DBAPIError) as error:
             cause = getattr(error, "orig", error)
-            failure = self.database.explain(cause)
+            failure = self._explain(cause)
             # Not repeated at the beginning: it is more likely to be a slip than an outage.
             raise failure from (cause if self._reached else None)
         except exc.SQLAlchemyError as error:
@@ -125,7 +125,10 @@ class SQLAlchemyExecutor:
         """Raise the error of ours; a connection that is lost does not go back to the pool."""
         if self._is_lost(lent, error) or self.database.is_retired(error):
             lent.drop()
-        raise self.database.explain(error) from error
+        raise self._explain(error) from error
+
+    def _explain(self, error: Exception) -> LakebedError:
+        return self.database.hiding.explained(error, self.database.explain)
 
     def _is_lost(self, lent: Lent, error: Exception) -> bool:
         if not lent.proxied.is_valid:
@@ -301,7 +304,7 @@ class SQLAlchemyExecutor:
 
         Whoever gets the lake's lock knows that the writer which held it is done, so the note tells.
         """
-        failure = self.database.explain(error)
+        failure = self._explain(error)
         try:
             token = self._repeat(lambda: self._last_token(writer))
         except LakebedError as unknown:

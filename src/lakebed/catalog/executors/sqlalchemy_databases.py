@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.executors import mysql_errors, postgres_errors
 from lakebed.catalog.executors.base import Params, Row
+from lakebed.catalog.executors.hiding import Hiding, Mask
 from lakebed.catalog.executors.sqlite import (
     CACHE_KIB,
     CHECKPOINT_PAGES,
@@ -32,7 +33,7 @@ from lakebed.errors import (
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
-    from sqlalchemy.engine.interfaces import DBAPICursor
+    from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 
     from lakebed.catalog.executors.sqlalchemy_connection import Lent, Style
 
@@ -43,13 +44,15 @@ _GRACE = 2  # seconds that a server may take to say that a limit has passed
 
 class Options(NamedTuple):
     """What a catalog is opened with. Times are in seconds: `timeout` for a connection,
-    `lock_timeout` for locks, `statement_timeout` for a server's answer."""
+    `lock_timeout` for locks, `statement_timeout` for a server's answer. `mask` makes of a text what
+    may be shown of it."""
 
     timeout: float = 30.0
     lock_timeout: float = 60.0
     statement_timeout: float = 300.0
     durability: str = "normal"
     schema: str = "lakebed"
+    mask: Mask = str
 
 
 class Database(ABC):
@@ -82,7 +85,9 @@ class Database(ABC):
     def __init__(self, url: URL, options: Options) -> None:
         self.url = url
         self.options = options
-        self.shown = f"{url.get_backend_name()}://{url.host or ''}/{url.database or ''}"
+        host, database = map(options.mask, (url.host or "", url.database or ""))
+        self.shown = f"{url.get_backend_name()}://{host}/{database}"
+        self.hiding = Hiding(options.mask, url.host or "")
 
     def engine(self, pool_size: int, echo: bool) -> Engine:
         """The pool of connections; each statement commits by itself outside a BEGIN of ours."""
@@ -109,7 +114,18 @@ class Database(ABC):
                 f"the catalog {self.shown} needs the package {error.name}: {self.driver}"
             ) from error
         event.listen(engine, "connect", lambda connection, _: self.prepare(connection))
+        event.listen(engine, "do_connect", self._connect)
         return engine
+
+    def _connect(
+        self, dialect: Dialect, _record: object, args: Sequence[Any], options: Mapping[str, Any]
+    ) -> Any:
+        """Connect, as the engine would; what an error names may be hidden, and the pool logs it."""
+        try:
+            return dialect.connect(*args, **options)
+        except Exception as error:
+            self.hiding.error(error)
+            raise
 
     def arguments(self) -> dict[str, object]:
         """What the driver's connect takes besides the URL."""
@@ -193,7 +209,7 @@ class SQLiteDatabase(Database):
                 "memory use catalog='sqlite://'"
             )
         self.url = url.set(database=str(Path(path).absolute()))
-        self.shown = f"sqlite:///{self.url.database}"
+        self.shown = f"sqlite:///{options.mask(str(self.url.database))}"
         self._patient = f"PRAGMA busy_timeout = {int(options.lock_timeout * 1000)}"
 
     def arguments(self) -> dict[str, object]:
@@ -223,7 +239,7 @@ class SQLiteDatabase(Database):
         return ("ROLLBACK", self._patient) if connection.in_transaction else (self._patient,)
 
     def explain(self, error: Exception) -> LakebedError:
-        return explain(error, self.url.database, self.options.lock_timeout)
+        return explain(error, self.options.mask(str(self.url.database)), self.options.lock_timeout)
 
     def statements(self, script: str) -> Iterator[str]:
         statement = ""

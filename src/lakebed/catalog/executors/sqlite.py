@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lakebed.catalog.executors.base import Params, Row, T
 from lakebed.catalog.executors.grouping import Grouping
+from lakebed.catalog.executors.hiding import Mask
 from lakebed.catalog.executors.sqlite_errors import explain, locked
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError
@@ -78,9 +79,11 @@ class SQLiteExecutor:
         durability: Durability = "normal",
         lock_timeout: float = 60.0,
         clock: Clock = system_clock,
+        mask: Mask = str,
     ) -> None:
         self.now = clock
         self._path = path
+        self._shown = ":memory:" if path is None else mask(os.fspath(path))
         self._durability = durability
         self._lock_timeout = lock_timeout
         self._closed = False
@@ -252,7 +255,7 @@ class SQLiteExecutor:
         """The error of ours that says what happened."""
         if self._closed:
             return CatalogError("the lake is closed")
-        return explain(error, self._path or ":memory:", self._lock_timeout)
+        return explain(error, self._shown, self._lock_timeout)
 
 
 class SQLiteTransaction:
