@@ -213,6 +213,7 @@ BEYOND = (
     "without history",
     "expected more than 0",
     "given beside",
+    "expected min_size",
     "write it beside storage",
     "'setings'",
     "is empty",

@@ -163,6 +163,7 @@ def test_without_a_password() -> None:
         ("aws", {"username": ""}, {"host": "h"}, "user: is empty"),
         ("aws", {}, {"host": "h", "hots": "h"}, "hots: unknown key: did you mean 'host'?"),
         ("aws", {}, {"host": "h", "iam": True}, "iam: is nothing that a connection string is"),
+        ("aws", "ada", {"host": "h"}, "credentials: expected a mapping, got text"),
         ("aws", {}, {}, "host: is missing: provider aws takes host, or RDS_HOSTNAME"),
         ("gcp", {}, {"instance": "i", "region": "r"}, "project: is missing"),
         ("gcp", {}, {"instance": "a:b:c"}, "project: is missing"),
@@ -170,7 +171,7 @@ def test_without_a_password() -> None:
     ],
 )
 def test_what_no_string_is_built_of(
-    provider: str, credentials: dict[str, str], config: dict[str, Any], message: str
+    provider: str, credentials: Any, config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
         build_provider_connection_string(provider, credentials, **config)
@@ -189,6 +190,10 @@ def test_credentials_from_a_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ({}, {"credentials": {}}, {"credentials": "env"}, {"user": "x"}):
         with pytest.raises(ConfigurationError, match=r"credentials\.source: is missing"):
             resolve_catalog_credentials(wrong)
+    for nothing in (None, "env", [1]):
+        mistaken: Any = nothing
+        with pytest.raises(ConfigurationError, match="expected the settings of a catalog"):
+            resolve_catalog_credentials(mistaken)
 
 
 def test_certificates(folder: Path) -> None:

@@ -208,6 +208,7 @@ def test_a_client_that_is_not_installed(
 
 WRONG = [
     ({"source": "gcq"}, "credentials.source", "did you mean 'gcp'?"),
+    ({"source": ["env"]}, "credentials.source", "is a list"),
     ({"source": "env", "region": "x"}, "credentials.region", "is an option of source aws"),
     ({"source": "azure"}, "credentials.vault_url", "is missing"),
     ({"source": "azure", "vault_url": "http://v"}, "credentials.vault_url", "expected https://"),
@@ -235,7 +236,7 @@ def test_what_is_wrong(credentials: Any, path: str, message: str) -> None:
         assert found.paths == [f"{at}.{path}"]
         assert message in found.text
     if isinstance(credentials, dict):
-        with pytest.raises(ConfigurationError, match="secrets source"):
+        with pytest.raises(ConfigurationError, match="secrets source "):
             create_secrets_backend(**credentials)
 
 

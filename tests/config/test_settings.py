@@ -294,6 +294,11 @@ WRONG = [
     ({"backend": "ducklake", "catalog": "postgres"}, "catalog", "takes no catalog: leave it out"),
     ({"storage": "memory://x"}, "storage", "is gone when the process ends"),
     ({"storage": {"uri": "data", "key": "k"}}, "storage", "a local folder takes no options"),
+    (
+        {"backend": "postgres", "host": "h", "min_size": 5, "max_size": 4},
+        "max_size",
+        "expected min_size (5) or more",
+    ),
     ({"history_retention": 5}, "history_retention", "is given without history: all"),
     ({"history": "all", "history_retention": 0}, "history_retention", "expected more than 0"),
     (
@@ -310,6 +315,12 @@ def test_what_is_wrong(settings: dict[str, Any], path: str, message: str) -> Non
     found = refused(settings)
     assert path in found.paths
     assert message in found.text
+
+
+def test_a_mapping_that_holds_itself() -> None:
+    settings: dict[str, Any] = {"backend": "sqlite"}
+    settings["path"] = {"a": [settings]}
+    assert "nested too deeply" in refused(settings).text
 
 
 def test_every_problem_is_told_with_its_place(write: Write) -> None:

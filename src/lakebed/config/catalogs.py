@@ -76,6 +76,12 @@ class PostgresOptions(ServerOptions):
     auto_migrate: YesNo = Field(True, description="Create and migrate the tables.")
     pgbouncer: YesNo = Field(False, description="PgBouncer, in transaction mode, is in between.")
 
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> PostgresOptions:
+        if self.max_size is not None and self.max_size < self.min_size:
+            raise wrong(f"expected min_size ({self.min_size}) or more", "max_size")
+        return self
+
     def as_catalog(self) -> dict[str, object]:
         """The catalog as `lakebed.open` takes it."""
         login = self.login()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lakebed.config.interpolation import expand_env_vars
+from lakebed.config.problems import kind
 from lakebed.config.providers.options import ServerOptions
 from lakebed.config.secrets import create_secrets_backend
 from lakebed.config.validation import validate_model
@@ -28,7 +29,9 @@ def build_provider_connection_string(
 
     Raises ConfigurationError naming the setting for what is wrong or does not go together.
     """
-    login = dict(credentials or {})
+    login = {} if credentials is None else credentials
+    if not isinstance(login, Mapping):
+        raise ConfigurationError(f"credentials: expected a mapping, got {kind(login)}")
     for name in login:
         if name not in ("username", "password"):
             raise ConfigurationError(f"credentials.{name}: expected username and password")
@@ -51,7 +54,9 @@ def resolve_catalog_credentials(config: Mapping[str, object]) -> dict[str, str]:
     source and key; ConnectError for a source that cannot be reached or refuses;
     DependencyMissingError, with the pip command, for a client that is not installed.
     """
-    given = expand_env_vars(dict(config))
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(f"expected the settings of a catalog, got {kind(config)}")
+    given = expand_env_vars(config)
     credentials, user = (
         (given["credentials"], given.get("user")) if "credentials" in given else (given, None)
     )

@@ -77,7 +77,10 @@ def read(where: Where) -> Section:
         )
 
     interpolation = Interpolation(os.environ, source, document.error)
-    raw = interpolation.expand(section, at)
+    try:
+        raw = interpolation.expand(section, at)
+    except RecursionError:  # a mapping that holds itself
+        raise document.error(at, "nested too deeply") from None
     assert isinstance(raw, dict)
     return Section(document, at, raw, frozenset(interpolation.used))
 

@@ -103,17 +103,17 @@ class LTMBackend:
         try:
             check_iterable("entries", entries)
             report = self.lake.store_batch(expiring, atomic=atomic)
-            count, errors = report.stored, report.errors
+            count, failed, errors = report.stored, report.failed, report.errors
             first = next(iter(errors.values()), None)
         except LakebedError as error:
-            count, errors, first = 0, error.errors, error
+            count, failed, errors, first = 0, len(error.errors), error.errors, error
         errors = {key: expiring.errors.get(key, error) for key, error in errors.items()}
         result = {"success": True}
         if first is not None and count == 0:
             result = failure(next(iter(errors.values()), first))
         return result | {
             "stored_count": count,
-            "failed_count": len(errors),
+            "failed_count": failed,
             "errors": {key: explain(error) for key, error in errors.items()},
         }
 

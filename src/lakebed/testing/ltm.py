@@ -273,8 +273,9 @@ class LTMContract(ABC):
         }
         assert "expires_at" in done["errors"]["moment"]["error"]
         assert [key for key, _, _ in memory.iterate_all()] == ["good", "well"]
-        failed = memory.store_batch([{"key": "nan", "value": float("nan")}], atomic=False)
-        assert (failed["success"], failed["stored_count"]) == (False, 0)
+        failed = memory.store_batch([{"key": "nan", "value": float("nan")}] * 2, atomic=False)
+        assert (failed["success"], failed["stored_count"], failed["failed_count"]) == (False, 0, 2)
+        assert failed["errors"].keys() == {"nan"}
 
     def test_batches_read_expiry_from_metadata(self, memory: LTMBackend) -> None:
         past = {"expires_at": "2001-01-01T00:00:00+00:00"}

@@ -62,7 +62,7 @@ def create_secrets_backend(source: str = "env", **options: object) -> Secrets:
     Raises ConfigurationError for an unknown source or option, and later for a secret that is not
     there; DependencyMissingError, with the pip command, for a client that is not installed.
     """
-    if source not in known_sources():
+    if not isinstance(source, str) or source not in known_sources():
         known = suggestion(str(source), known_sources())
         raise ConfigurationError(f"no secrets source {quoted(source)}: {known}")
     from lakebed.config.validation import validate_model
