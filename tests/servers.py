@@ -440,8 +440,8 @@ class S3Server:
         }
 
 
-@pytest.fixture(scope="session")
-def s3(require_server: Missing) -> Iterator[S3Server]:
+@contextmanager
+def running_s3(require_server: Missing) -> Iterator[S3Server]:
     """Moto's S3, which keeps its objects in memory."""
     if find_spec("moto") is None:
         require_server("S3", "the package moto[server] is not installed")
@@ -458,3 +458,10 @@ def s3(require_server: Missing) -> Iterator[S3Server]:
         finally:
             process.terminate()
             process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def s3(require_server: Missing) -> Iterator[S3Server]:
+    """A server that speaks S3."""
+    with running_s3(require_server) as server:
+        yield server

@@ -29,6 +29,7 @@ MODULES = (
     "sqlalchemy_sqlite",
     "ltm",
     "tables",
+    "buckets",
 )
 
 

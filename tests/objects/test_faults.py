@@ -113,7 +113,11 @@ def test_bodies_cut_in_the_middle(opened: Open, proxy: FaultyProxy) -> None:
         assert store.read(PATH, 7, 100_000) == content[7:100_007]
 
 
-def test_large_files_in_parts(opened: Open, proxy: FaultyProxy) -> None:
+def test_large_files_in_parts(
+    opened: Open, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("s3", "gcs"):
+        monkeypatch.setattr(f"lakebed.objects.{module}.WHOLE_BYTES", 16 << 20)
     store = opened()
     content = bytes(range(256)) * (36 << 12)  # 36 MiB
     proxy.lose = 2

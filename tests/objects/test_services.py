@@ -32,8 +32,9 @@ def head(store: S3Store, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("size", [10, 36 << 20])
-def test_encryption_on_s3(s3: S3Server, size: int) -> None:
+def test_encryption_on_s3(s3: S3Server, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every object, in one piece or in parts."""
+    monkeypatch.setattr("lakebed.objects.s3.WHOLE_BYTES", 16 << 20)
     bucket = s3.create_bucket()
     store = s3_store(s3, bucket, encryption="sse-kms", kms_key_id=KEY)
     store.write(PATH, b"x" * size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
@@ -115,22 +115,22 @@ class Packer:
         self._waiting = {}
         size, self._bytes = self._bytes, 0
         pack = list[Encoded]()
-        with self._uploading(waiting):
+        with self._uploading(_ids(waiting)):
             pack = self._unknown(waiting)
         if not pack or self._objects is None:
             return
-        objects = self._objects
-        with self._uploading(pack), self._leased_path(pack_path()) as path:
-            self._start(pack, size, path, lambda: _upload_pack(objects, path, pack))
+        objects, ids = self._objects, _ids(pack)
+        with self._uploading(ids), self._leased_path(pack_path()) as path:
+            self._start(ids, size, path, lambda: _upload_pack(objects, path, pack))
 
     def _upload_alone(self, encoded: Encoded | EncodedFile) -> None:
-        with self._uploading([encoded]):
+        with self._uploading([encoded.id]):
             if not self._unknown([encoded]) or self._objects is None:
                 return
             objects = self._objects
             with self._leased_path(object_path(encoded.content_hash, encoded.format)) as path:
                 self._start(
-                    [encoded], encoded.byte_size, path, lambda: _alone(objects, path, encoded)
+                    [encoded.id], encoded.byte_size, path, lambda: _alone(objects, path, encoded)
                 )
                 if isinstance(encoded, EncodedFile):  # its file is closed when this returns
                     while self._running:
@@ -138,7 +138,7 @@ class Packer:
 
     def _start(
         self,
-        contents: Sequence[Encoded | EncodedFile],
+        ids: Sequence[ContentId],
         size: int,
         path: str,
         job: Callable[[], _Uploaded],
@@ -148,18 +148,17 @@ class Packer:
             self._settle()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_UPLOADS, "lakebed-upload")
-        ids = {item.id for item in contents}
-        self._running.append(_Running(self._pool.submit(job), contents, ids, size, path))
+        self._running.append(_Running(self._pool.submit(job), frozenset(ids), size, path))
 
     def _settle(self) -> None:
         """Wait for the upload that began first, and note where its contents lie."""
         running = self._running.popleft()
-        with self._uploading(running.contents), self._giving_up(running.path):
+        with self._uploading(running.ids), self._giving_up(running.path):
             uploaded, positions = running.future.result()
             self._uploads.append(uploaded)
-            for item in running.contents:
-                position = positions.get(item.content_hash)
-                self._spool.place(item.id, running.path, position and str(position))
+            for content in running.ids:
+                position = positions.get(content[0])
+                self._spool.place(content, running.path, position and str(position))
 
     def _unknown(self, contents: Sequence[_Content]) -> list[_Content]:
         """The contents that the lake lacks; of the others the bytes are kept."""
@@ -170,17 +169,17 @@ class Packer:
         return [item for item in contents if item.id not in known]
 
     @contextmanager
-    def _uploading(self, contents: Sequence[Encoded | EncodedFile]) -> Iterator[None]:
+    def _uploading(self, contents: Collection[ContentId]) -> Iterator[None]:
         """Notes whether the upload of these contents fails, unless the packer is strict."""
         try:
             yield
         except LakebedError as error:
             if self._strict:
                 raise
-            self.failed |= dict.fromkeys((item.id for item in contents), error)
+            self.failed |= dict.fromkeys(contents, error)
         else:
-            for item in contents:
-                self.failed.pop(item.id, None)
+            for content in contents:
+                self.failed.pop(content, None)
 
     @contextmanager
     def _leased_path(self, path: str) -> Iterator[str]:
@@ -208,17 +207,21 @@ class _Running(NamedTuple):
     """An upload under way: of what, of how many bytes, and where to."""
 
     future: Future[_Uploaded]
-    contents: Sequence[Encoded | EncodedFile]
     ids: Set[ContentId]
     size: int
     path: str
 
 
-def _upload_pack(objects: ObjectStore, path: str, pack: Sequence[Encoded]) -> _Uploaded:
+def _upload_pack(objects: ObjectStore, path: str, pack: list[Encoded]) -> _Uploaded:
     with objects.open_write(path) as sink:
         positions = write_pack(pack, sink)
         size = sink.tell()
+        pack.clear()  # its bytes are in the sink: give back the room before the upload
     return Upload(path, size, len(positions)), positions
+
+
+def _ids(contents: Iterable[Encoded]) -> list[ContentId]:
+    return [item.id for item in contents]
 
 
 def _alone(objects: ObjectStore, path: str, encoded: Encoded | EncodedFile) -> _Uploaded:

@@ -37,8 +37,9 @@ RETRY_SECONDS = 60.0
 """How long a request is repeated in all, if `retry_timeout` says nothing else."""
 READ_BYTES = 8 << 20
 """A read asks for so much at once; larger ones are several requests side by side."""
-MEMORY_BYTES = 32 << 20
-"""What is written in pieces waits in memory up to this size, and on the local disk above it."""
+WHOLE_BYTES = 72 << 20
+"""What is no larger, as every pack, is uploaded in one request and lies in memory until then; what
+is larger waits on the local disk, and is uploaded in parts."""
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take to stand."""
@@ -161,18 +162,24 @@ class CloudStore(ABC):
         return f"{self._uri}/{path}"
 
     def write(self, path: str, data: bytes) -> None:
-        action = f"write {self.uri(path)}"
-        self._run(action, self._put, action, self._key(path), Source(data))
+        self._upload(path, Source(data))
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
-        action = f"write {self.uri(path)}"
-        with SpooledTemporaryFile(MEMORY_BYTES) as file:
+        with SpooledTemporaryFile(WHOLE_BYTES) as file:
             try:
                 yield cast(BinaryIO, file)
             except OSError as error:  # of the temporary file
-                raise StorageError(f"cannot {action}: {error.strerror or error}") from error
-            self._run(action, self._put, action, self._key(path), Source(file))
+                raise StorageError(
+                    f"cannot write {self.uri(path)}: {error.strerror or error}"
+                ) from error
+            self._upload(path, Source(file))
+
+    def _upload(self, path: str, source: Source) -> None:
+        action = f"write {self.uri(path)}"
+        if source.size <= WHOLE_BYTES:
+            source.md5()  # here, or else the loop of all threads would wait for it
+        self._run(action, self._put, action, self._key(path), source)
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         (result,) = self.read_many([Range(path, offset, length)])
@@ -330,6 +337,7 @@ class Source:
             self.size = data.tell()
         else:
             self.size = len(data)
+        self._md5: bytes | None = None
 
     def part(self, offset: int, length: int) -> bytes:
         """Some of it."""
@@ -353,10 +361,12 @@ class Source:
 
     def md5(self) -> bytes:
         """Its MD5, which services know contents by."""
-        found = hashlib.md5(usedforsecurity=False)
-        for offset in range(0, self.size, READ_BYTES):
-            found.update(self.part(offset, READ_BYTES))
-        return found.digest()
+        if self._md5 is None:
+            found = hashlib.md5(usedforsecurity=False)
+            for offset in range(0, self.size, READ_BYTES):
+                found.update(self.part(offset, READ_BYTES))
+            self._md5 = found.digest()
+        return self._md5
 
 
 def word(options: dict[str, Any], name: str) -> str | None:

@@ -14,12 +14,19 @@ from fsspec.asyn import AsyncFileSystem, sync
 
 from lakebed.clock import to_micros
 from lakebed.errors import ConfigurationError, LakebedError, StorageError
-from lakebed.objects.cloud import CONNECT_SECONDS, SILENCE_SECONDS, CloudStore, Source, word
+from lakebed.objects.cloud import (
+    CONNECT_SECONDS,
+    SILENCE_SECONDS,
+    WHOLE_BYTES,
+    CloudStore,
+    Source,
+    word,
+)
 from lakebed.objects.failures import Failure
 from lakebed.objects.store import StoredFile
 
 PART_BYTES = 16 << 20
-"""What is larger than two of these is uploaded in parts of this size, one after another: a
+"""The size of the parts in which a larger file than WHOLE_BYTES is uploaded, one after another: a
 resumable upload takes them in order."""
 
 _TYPE = "application/octet-stream"
@@ -54,7 +61,7 @@ class GCSStore(CloudStore):
         }
 
     async def _put(self, action: str, key: str, source: Source) -> None:
-        if source.size > 2 * PART_BYTES:
+        if source.size > WHOLE_BYTES:
             answer = await self._put_parts(action, key, source)
         else:
             answer = await self._request(action, self._put_whole, key, source.whole())

@@ -44,7 +44,7 @@ _MERGE_GAP = 64 << 10  # reading this much in vain is cheaper than another reque
 _MERGE_BYTES = 8 << 20
 _WINDOW_BYTES = 64 << 20
 _SANE_PAGE_BYTES = 64 << 20  # a damaged frame header must not make us allocate what it claims
-_LEVEL = 6
+_LEVEL = 3
 _TWO_HEADERS = 34  # the Thrift header of a data page takes 17 bytes or more
 _POSITION = r"(\d{1,15})-(\d{1,8})-(\d{1,8})\Z"
 

@@ -15,12 +15,19 @@ from fsspec.asyn import sync
 
 from lakebed.clock import to_micros
 from lakebed.errors import ConfigurationError, LakebedError, StorageError
-from lakebed.objects.cloud import CONNECT_SECONDS, SILENCE_SECONDS, CloudStore, Source, word
+from lakebed.objects.cloud import (
+    CONNECT_SECONDS,
+    SILENCE_SECONDS,
+    WHOLE_BYTES,
+    CloudStore,
+    Source,
+    word,
+)
 from lakebed.objects.failures import Failure
 from lakebed.objects.store import StoredFile
 
 PART_BYTES = 16 << 20
-"""What is larger than two of these is uploaded in parts of this size."""
+"""The size of the parts in which a larger file than WHOLE_BYTES is uploaded."""
 
 _MAX_PARTS = 10_000
 _PARTS_AT_ONCE = 4
@@ -60,24 +67,21 @@ class S3Store(CloudStore):
         self._fs.retries = 1  # ours alone
 
     async def _put(self, action: str, key: str, source: Source) -> None:
-        if source.size > 2 * PART_BYTES:
+        if source.size > WHOLE_BYTES:
             await self._put_parts(action, key, source)
             return
         data = source.whole()
 
         async def put() -> None:
+            md5 = base64.b64encode(source.md5()).decode()
             answer = await self._call(
-                "put_object", Key=key, Body=data, ContentMD5=_md5(data), **self._encryption
+                "put_object", Key=key, Body=data, ContentMD5=md5, **self._encryption
             )
-            await self._verify(key, data, answer)
+            self._verify_encryption(key, answer)
+            if not _proven(data, source.md5(), answer):
+                await self._verify_size(key, len(data))
 
         await self._request(action, put)
-
-    async def _verify(self, key: str, data: bytes, answer: Mapping[str, Any]) -> None:
-        """The service has the bytes: by the checksum that it answers, or else by their number."""
-        self._verify_encryption(key, answer)
-        if not _same(data, answer):
-            await self._verify_size(key, len(data))
 
     async def _verify_size(self, key: str, size: int) -> None:
         found = await self._head(key)
@@ -103,7 +107,8 @@ class S3Store(CloudStore):
         async def put(number: int) -> dict[str, Any]:
             async with gate:
                 data = source.part(number * size, size)
-                part = {**upload, "PartNumber": number + 1, "Body": data, "ContentMD5": _md5(data)}
+                md5 = await asyncio.to_thread(_md5, data)  # else the loop of all threads waits
+                part = {**upload, "PartNumber": number + 1, "Body": data, "ContentMD5": md5}
                 answer = await self._request(action, self._call_with, "upload_part", part)
                 return {"PartNumber": number + 1, "ETag": answer["ETag"]}
 
@@ -262,13 +267,13 @@ def _md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
-def _same(data: bytes, answer: Mapping[str, Any]) -> bool:
+def _proven(data: bytes, md5: bytes, answer: Mapping[str, Any]) -> bool:
     """Whether the answer to an upload proves it. An ETag is no MD5 on every service, nor with KMS:
     another one proves nothing."""
     if told := answer.get("ChecksumCRC32"):
         return bool(told == base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode())
     tag = str(answer.get("ETag", "")).strip('"')
-    return tag == hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return tag == md5.hex()
 
 
 def _choice(options: dict[str, Any], name: str, known: Sequence[str]) -> str | None:
