@@ -110,7 +110,9 @@ def _cut_when_stored(proxy: FaultyProxy, other: Lake, key: str) -> None:
 
 def test_a_request_that_never_arrives(proxy: FaultyProxy) -> None:
     """What swallows everything and stays silent is found out in time, and nothing has happened."""
-    catalog = through(proxy, max_size=1, timeout=2, statement_timeout=1)
+    catalog = through(proxy, max_size=1)
+    lakebed.open(catalog=catalog).close()  # making the tables may take longer
+    catalog |= {"timeout": 2, "statement_timeout": 1}
     with lakebed.open(catalog=catalog, lock_timeout=1) as lake:
         lake.store("k", 0)
         proxy.swallow = True
@@ -131,9 +133,10 @@ def test_a_request_that_never_arrives(proxy: FaultyProxy) -> None:
 
 
 def test_the_pool_is_exhausted(postgres_18: PostgresServer) -> None:
-    with lakebed.open(catalog=options(postgres_18.url(), max_size=1, timeout=0.3)) as lake:
+    with lakebed.open(catalog=options(postgres_18.url(), max_size=1)) as lake:
         lake.store("k", 1)
         executor = lake._catalog._executor  # type: ignore[attr-defined]
+        executor.timeout = 0.3  # from now on: connecting may take longer
         with (
             ThreadPoolExecutor(1) as pool,
             executor.connection(),
@@ -146,16 +149,26 @@ def test_the_pool_is_exhausted(postgres_18: PostgresServer) -> None:
 
 def test_closing_drains(postgres_18: PostgresServer) -> None:
     """`close` waits for the calls at work, and keeps new ones away."""
-    lake = lakebed.open(catalog=options(postgres_18.url(), max_size=4, timeout=20))
+    lake = lakebed.open(catalog=options(postgres_18.url(), max_size=4, timeout=60))
     executor = lake._catalog._executor  # type: ignore[attr-defined]
+    begun, order = threading.Event(), []
+
+    def slow() -> object:
+        with executor.connection() as connection:
+            begun.set()
+            row = connection.execute("SELECT 1 FROM pg_sleep(0.5)").fetchone()
+            order.append("answered")
+            return row
+
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(executor.fetch, "SELECT 1 FROM pg_sleep(0.7)", {})
-        time.sleep(0.2)
+        working = pool.submit(slow)
+        assert begun.wait(60)
         start = time.monotonic()
         lake.close()
-        assert slow.done()
-        assert time.monotonic() - start < 10
-        assert slow.result() == [(1,)]
+        order.append("closed")
+        assert time.monotonic() - start < 50  # not the whole timeout
+        assert working.result() == (1,)
+    assert order == ["answered", "closed"]
     with pytest.raises(CatalogError, match="closed"):
         lake.store("k", 1)
 
@@ -199,10 +212,12 @@ def test_a_snapshot_does_not_stall_writers(postgres_18: PostgresServer) -> None:
 
 
 def test_a_statement_that_takes_too_long(postgres_18: PostgresServer) -> None:
-    with lakebed.open(catalog=options(postgres_18.url(), statement_timeout=0.3)) as lake:
+    catalog = options(postgres_18.url())
+    lakebed.open(catalog=catalog).close()  # making the tables may take longer
+    with lakebed.open(catalog={**catalog, "statement_timeout": 1}) as lake:
         executor = lake._catalog._executor  # type: ignore[attr-defined]
         with pytest.raises(CatalogError, match="cancelled a statement"):
-            executor.fetch("SELECT pg_sleep(3)", {})
+            executor.fetch("SELECT pg_sleep(60)", {})
         lake.store("k", 1)
 
 
@@ -294,9 +309,12 @@ def test_a_server_that_is_read_only(private_postgres: PostgresServer) -> None:
     catalog = options(primary.url())
     with lakebed.open(catalog=catalog) as lake, replica_of(primary) as replica:
         lake.store("k", 1)
-        time.sleep(0.5)
-        there = {**catalog, "url": replica.url(), "timeout": 0.5}
+        there = {**catalog, "url": replica.url(), "timeout": 3}
         with lakebed.open(catalog=there) as reader:
+            deadline = time.monotonic() + 60
+            while "k" not in reader:  # confirmed means received, not yet shown
+                assert time.monotonic() < deadline, replica.log()
+                time.sleep(0.01)
             assert reader["k"] == 1
             with pytest.raises(StorageError, match="read-only"):
                 reader.store("k", 2)

@@ -17,6 +17,7 @@ import pytest
 import lakebed
 from lakebed.errors import LockTimeoutError
 from lakebed.lake.lake import Lake
+from lakebed.lake.snapshots import LakeView
 from lakebed.values.codec import encode_value
 from tests.servers import PostgresServer
 
@@ -54,8 +55,8 @@ def test_a_write_under_way_is_waited_for(place: dict[str, Any]) -> None:
             version = lake.store("after", 2).version  # higher, and visible before
             assert set(lake) == {"first", "after"}
             committing = threading.Timer(0.3, connection.commit)
-            committing.start()
             begin = time.monotonic()
+            committing.start()
             assert views(lake, version) == [{"first", "late", "after"}] * 2
             assert time.monotonic() - begin > 0.25
             committing.join()
@@ -77,23 +78,24 @@ def test_moments_stay_as_they_are_while_others_write(place: dict[str, Any], soak
     with lakebed.open(catalog=place, history="all") as lake:
         lake.store("k0", 0)
         until = time.monotonic() + seconds
+        enough = threading.Event()
 
         def write(thread: int) -> None:
             number = 0
-            while time.monotonic() < until:
+            while not enough.is_set():
                 lake.store(f"k{(number * 3 + thread) % 7}", [thread, number])
                 number += 1
 
         threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
         for thread in threads:
             thread.start()
-        seen = []
-        while time.monotonic() < until:
+        seen: list[tuple[LakeView, dict[str, Any]]] = []
+        while time.monotonic() < until or len(seen) < 6:
             for moment in (datetime.now(UTC), max(entry.version for entry in lake.list())):
                 view = lake.at(moment)
                 seen.append((view, dict(view.items())))
+        enough.set()
         for thread in threads:
             thread.join()
-        assert len(seen) > 5
         for view, before in seen:
             assert dict(view.items()) == before

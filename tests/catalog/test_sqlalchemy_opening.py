@@ -7,6 +7,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,18 +93,23 @@ def test_closing_drains(at: dict[str, Any]) -> None:
     """`close` waits for the calls at work, and keeps new ones away."""
     lake = lakebed.open(catalog=at)
     executor = lake._catalog._executor  # type: ignore[attr-defined]
+    begun, order = threading.Event(), []
 
     def slow() -> object:
         with executor.write() as tx:
+            begun.set()
             time.sleep(0.5)
-            return tx.all("SELECT 1", {})[0][0]
+            row = tx.all("SELECT 1", {})[0][0]
+            order.append("answered")
+            return row
 
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(slow)
-        time.sleep(0.2)
+        assert begun.wait(60)
         lake.close()
-        assert working.done()
+        order.append("closed")
         assert working.result() == 1
+    assert order == ["answered", "closed"]
     with pytest.raises(CatalogError, match="closed"):
         lake.store("k", 1)
     lake.close()

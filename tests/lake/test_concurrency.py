@@ -182,8 +182,8 @@ with lakebed.open(folder + "/lake") as lake:
         assert db.execute(version).fetchone() == (SCHEMA_VERSION + 1,)
 
 
-LIMIT = 0.5
-SLACK = 0.4  # for a busy machine; twice the limit would be a fault
+LIMIT = 1.0
+SLACK = 0.9  # for a busy machine; twice the limit would be a fault
 WRITES: dict[str, Callable[[Lake], object]] = {
     "store": lambda lake: lake.store("a", 2),
     "large": lambda lake: lake.store("a", "x" * 10_000),
@@ -215,7 +215,7 @@ def locked(tmp_path: Path) -> Iterator[Lake]:
 @pytest.mark.parametrize("name", WRITES)
 def test_lock_timeout(locked: Lake, name: str) -> None:
     start = time.monotonic()
-    with pytest.raises(LockTimeoutError, match=r"0\.5 seconds") as caught:
+    with pytest.raises(LockTimeoutError, match=r"\b1 seconds") as caught:
         WRITES[name](locked)
     assert LIMIT * 0.9 <= time.monotonic() - start < LIMIT + SLACK
     assert caught.value.error_type == "lock_timeout"
@@ -237,22 +237,26 @@ def test_lock_timeout_of_threads(locked: Lake) -> None:
     assert max(waits) < LIMIT + SLACK
 
 
-def test_reads_do_not_wait(locked: Lake) -> None:
-    start = time.monotonic()
-    assert locked["a"] == 1
-    assert [entry.key for entry in locked.list(metadata_filter={"x": {"$exists": False}})] == ["a"]
-    assert locked.stats().entries == 1
-    assert time.monotonic() - start < LIMIT
+def test_reads_do_not_wait(tmp_path: Path) -> None:
+    with lakebed.open(tmp_path / "lake", lock_timeout=120) as lake:
+        lake.store("a", 1)
+        with closing(sqlite3.connect(tmp_path / "lake" / "catalog.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            start = time.monotonic()
+            assert lake["a"] == 1
+            assert [e.key for e in lake.list(metadata_filter={"x": {"$exists": False}})] == ["a"]
+            assert lake.stats().entries == 1
+            assert time.monotonic() - start < 60
 
 
 def test_a_filter_does_not_wait_for_the_index(tmp_path: Path) -> None:
-    with lakebed.open(tmp_path / "lake", lock_timeout=5) as lake:
+    with lakebed.open(tmp_path / "lake", lock_timeout=120) as lake:
         lake.store_batch({"key": f"{n}", "value": n, "metadata": {"n": n}} for n in range(2_000))
         with closing(sqlite3.connect(tmp_path / "lake" / "catalog.db")) as other:
             other.execute("BEGIN IMMEDIATE")
             start = time.monotonic()
             assert [e.key for e in lake.list(metadata_filter={"n": 7})] == ["7"]
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 60
         assert [e.key for e in lake.list(metadata_filter={"n": 7})] == ["7"]
 
 

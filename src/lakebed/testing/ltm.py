@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,23 +162,32 @@ class LTMContract(ABC):
                 assert type(nothing).__name__ in result["error"]
 
     def test_expiry_in_metadata(self, memory: LTMBackend) -> None:
-        soon = datetime.now(UTC) + timedelta(seconds=1.5)
-        memory.store("ttl", 1, {"ttl": 1.5})
-        memory.store("moment", 1, {"expires_at": soon.isoformat()})
-        # expires_at wins, whichever would come first
-        memory.store("both", 1, {"ttl": 3600, "expires_at": soon.isoformat()})
-        late = {"ttl": 0.001, "expires_at": "2099-01-01T00:00:00+02:00"}
-        memory.store("late", 1, late)
-        memory.store("none", 1, {"ttl": None, "expires_at": None})
-        assert memory.retrieve("ttl")["metadata"] == {"ttl": 1.5}
-        assert memory.search(limit=100)["total"] == 5
-        time.sleep(1.6)
-        left = [key for key, _, _ in memory.iterate_all()]
-        assert left == ["late", "none"]
-        assert memory.retrieve("both")["found"] is False
-        assert memory.retrieve("late")["metadata"] == late
-        assert memory.search(limit=100)["total"] == 2
+        past, future = "2001-01-01T00:00:00+00:00", "2099-01-01T00:00:00+02:00"
+        ends: dict[str, dict[str, Any]] = {
+            "ttl": {"ttl": 0.02},
+            "moment": {"expires_at": past},
+            "both": {"ttl": 3600, "expires_at": past},  # expires_at wins, whichever comes first
+        }
+        stays: dict[str, dict[str, Any]] = {
+            "hour": {"ttl": 3600.5},
+            "late": {"ttl": 0.02, "expires_at": future},
+            "none": {"ttl": None, "expires_at": None},
+        }
+        for key, metadata in (ends | stays).items():
+            assert memory.store(key, 1, metadata)["stored"] is True
+        time.sleep(0.05)
+        assert [key for key, _, _ in memory.iterate_all()] == list(stays)
+        for key in ends:
+            assert memory.retrieve(key)["found"] is False
+        for key, metadata in stays.items():
+            assert memory.retrieve(key)["metadata"] == metadata
+        assert memory.search(limit=100)["total"] == len(stays)
         assert memory.store("ttl", 2)["created"] is True
+        hour, late = memory.lake.entry("hour"), memory.lake.entry("late")
+        assert hour is not None
+        assert late is not None
+        assert hour.expires_at == hour.created_at + timedelta(seconds=3600.5)
+        assert late.expires_at == datetime.fromisoformat(future)
 
     def test_cleanup_expired(self, memory: LTMBackend) -> None:
         past = {"expires_at": "2001-01-01T00:00:00+00:00"}
