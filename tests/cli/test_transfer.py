@@ -153,7 +153,7 @@ def test_import_entries(data: Data) -> None:
         ('{"key": "a", "value": 1, "expires_at": "soon"}', "expected ISO 8601"),
         ('{"key": "a", "value": 1, "expires_at": "2091-01-01T00:00:00"}', "with a zone"),
         ('{"key": "a", "value": 1, "expires_at": 5}', "expected ISO 8601"),
-        ('{"key": "a", "value": ' + "[" * 5000 + "]" * 5000 + "}", "nested too deeply"),
+        ('{"key": "a", "value": ' + "[" * 500_000 + "]" * 500_000 + "}", "nested too deeply"),
         (b'{"key": "a", "value": "\xff"}', "not JSON"),
     ],
 )

@@ -8,6 +8,8 @@ import sqlite3
 import sys
 import threading
 import unicodedata
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain
 
 import pytest
@@ -119,15 +121,15 @@ def test_the_short_cuts_change_nothing(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def fts() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(
-        """
-        CREATE VIRTUAL TABLE doc USING fts5(text, tokenize = 'unicode61 remove_diacritics 0');
-        CREATE VIRTUAL TABLE vocabulary USING fts5vocab(doc, instance);
-        """
-    )
-    return connection
+def fts() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(
+            """
+            CREATE VIRTUAL TABLE doc USING fts5(text, tokenize = 'unicode61 remove_diacritics 0');
+            CREATE VIRTUAL TABLE vocabulary USING fts5vocab(doc, instance);
+            """
+        )
+        yield connection
 
 
 @given(text=ANY_TEXT)

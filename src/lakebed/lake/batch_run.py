@@ -76,8 +76,10 @@ class Batch:
 
     def close(self) -> None:
         """Give up what no commit has taken."""
-        self._packer.close()
-        self._spool.close()
+        try:
+            self._packer.close()
+        finally:
+            self._spool.close()
 
     def _stage(self, put: Put, encoded: Encoded | EncodedFile) -> None:
         try:
