@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +23,22 @@ from tests.servers import (
     _await_port,
     _die_with_parent,
     free_port,
+    running_s3,
     s3,
     server_folder,
 )
 
-__all__ = ["AzureServer", "BucketServer", "GCSServer", "S3Server", "azure", "gcs", "s3"]
+__all__ = [
+    "AzureServer",
+    "BucketServer",
+    "GCSServer",
+    "GuardedS3",
+    "S3Server",
+    "azure",
+    "gcs",
+    "guarded_s3",
+    "s3",
+]
 
 AZURE_ACCOUNT = "devstoreaccount1"  # azurite's own, and its key, which all the world knows
 AZURE_KEY = (
@@ -46,6 +58,65 @@ class BucketServer(Protocol):
     def storage(self, uri: str) -> dict[str, Any]:
         """`storage` as `lakebed.open` takes it."""
         ...
+
+
+class GuardedS3:
+    """A server that speaks S3 and IAM, and lets users do only what their policy allows."""
+
+    def __init__(self, server: S3Server) -> None:
+        self._server = server
+        self.port = server.port
+        self._admin: dict[str, str] = {}
+        self._admin = self.user("s3:*", "iam:*")
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("POST", "/moto-api/reset-auth", b"0")  # from now on
+            assert connection.getresponse().status == 200
+
+    def _client(self, service: str) -> Any:
+        import boto3
+
+        keys = self._admin or {"key": "testing", "secret": "testing"}
+        return boto3.client(
+            service,
+            endpoint_url=self._server.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=keys["key"],
+            aws_secret_access_key=keys["secret"],
+        )
+
+    def user(self, *actions: str) -> dict[str, str]:
+        """A new user who may do so, everywhere; its key as s3fs takes it."""
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        return self.user_with({"Version": "2012-10-17", "Statement": [statement]})
+
+    def user_with(self, policy: dict[str, Any]) -> dict[str, str]:
+        """A new user with a policy."""
+        name = f"u-{secrets.token_hex(6)}"
+        with closing(self._client("iam")) as iam:
+            iam.create_user(UserName=name)
+            iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
+            made = iam.create_access_key(UserName=name)["AccessKey"]
+        return {"key": made["AccessKeyId"], "secret": made["SecretAccessKey"]}
+
+    def create_bucket(self, region: str = "us-east-1") -> str:
+        """A new bucket; its name."""
+        name = f"t-{secrets.token_hex(6)}"
+        where = {} if region == "us-east-1" else {
+            "CreateBucketConfiguration": {"LocationConstraint": region}
+        }  # fmt: skip
+        with closing(self._client("s3")) as client:
+            client.create_bucket(Bucket=name, **where)
+        return name
+
+    def keys(self, bucket: str) -> list[str]:
+        """The names of all objects."""
+        with closing(self._client("s3")) as client:
+            found = client.list_objects_v2(Bucket=bucket).get("Contents", [])
+        return [item["Key"] for item in found]
+
+    def storage(self, uri: str) -> dict[str, Any]:
+        """`storage` as `lakebed.open` takes it, without keys."""
+        return {"uri": uri, "endpoint_url": self._server.endpoint_url, "region": "us-east-1"}
 
 
 class GCSServer:
@@ -89,6 +160,22 @@ class AzureServer:
     def storage(self, uri: str) -> dict[str, Any]:
         return {"uri": uri, "connection_string": self.connection_string()}
 
+    def limited(self, container: str, rights: str, hours: float = 1) -> dict[str, Any]:
+        """The options of one who has a SAS token with these rights (`rwdl`), good for so long."""
+        from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+        token = generate_container_sas(
+            AZURE_ACCOUNT,
+            container,
+            AZURE_KEY,
+            permission=ContainerSasPermissions.from_string(rights),
+            expiry=datetime.now(UTC) + timedelta(hours=hours),
+        )
+        return {
+            "connection_string": f"BlobEndpoint=http://127.0.0.1:{self.port}/{AZURE_ACCOUNT};"
+            f"SharedAccessSignature={token}"
+        }
+
 
 @contextmanager
 def _running(folder: Path, port: int, *command: str | Path) -> Iterator[None]:
@@ -105,6 +192,13 @@ def _running(folder: Path, port: int, *command: str | Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def guarded_s3(require_server: Missing) -> Iterator[GuardedS3]:
+    """Moto's S3, which asks IAM for each request."""
+    with running_s3(require_server) as server:
+        yield GuardedS3(server)
 
 
 @pytest.fixture(scope="session")

@@ -462,6 +462,6 @@ def running_s3(require_server: Missing) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def s3(require_server: Missing) -> Iterator[S3Server]:
-    """A server that speaks S3."""
+    """Moto's S3, which lets everybody in."""
     with running_s3(require_server) as server:
         yield server

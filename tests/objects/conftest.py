@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.buckets import azure, gcs, s3
+from tests.buckets import azure, gcs, guarded_s3, s3
 
-__all__ = ["azure", "gcs", "s3"]
+__all__ = ["azure", "gcs", "guarded_s3", "s3"]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import lakebed
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError, ConnectError, RateLimitedError, StorageError
+from lakebed.objects.examination import examine
 from lakebed.objects.failures import Failure
 from lakebed.objects.s3 import S3Store
 from lakebed.objects.store import open_store
-from tests.buckets import AzureServer, GCSServer, S3Server
+from tests.buckets import AzureServer, GCSServer, GuardedS3, S3Server
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "storage.md"
 PATH = "objects/ab/abcd-1.json"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0123abcd"
 HOUR = 3_600_000_000
@@ -144,3 +150,33 @@ def test_words(failure: Failure, kind: type[Exception], words: str) -> None:
 def test_no_signature_is_shown() -> None:
     told = Failure("GET https://host/c/b?sv=1&sig=s3cret failed", status=400)
     assert "s3cret" not in str(told.error("read az://c/b", "c", 1.0))
+
+
+def test_the_rights_that_the_guide_names_suffice(guarded_s3: GuardedS3, tmp_path: Path) -> None:
+    """For all that a lake does, large objects in parts and unfinished uploads included."""
+    bucket = guarded_s3.create_bucket()
+    (policy,) = re.findall(r"```json\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    rights = json.loads(policy.replace("my-bucket", bucket))
+    # Moto asks for the right to delete many of the bucket, Amazon of each object.
+    rights["Statement"][0]["Action"].append("s3:DeleteObject")
+    user = guarded_s3.user_with(rights)
+    storage = guarded_s3.storage(f"s3://{bucket}/memory") | user
+    options = dict(storage)
+    looks = list(examine(str(options.pop("uri")), options, "it"))
+    assert {look.check: look.state for look in looks if look.state != "ok"} == {}
+    catalog = f"sqlite:///{tmp_path}/names.db"
+    with lakebed.open(catalog=catalog, storage=storage, inline_threshold=10) as lake:
+        lake.store("large", bytes(40 << 20))
+        lake.store_batch({"key": f"k{n}", "value": f"{n}" * 100} for n in range(10))
+        assert lake["k3"] == "3" * 100
+        assert lake["large"] == bytes(40 << 20)
+        assert lake.presign("k3")
+        lake.delete("large")
+        lake.compact()
+        lake.collect(grace=0, orphan_grace=0, orphans=True)
+        assert not lake.verify().problems
+    elsewhere = dict(storage) | {"uri": f"s3://{bucket}/another"}
+    store = open_store(str(elsewhere.pop("uri")), elsewhere)
+    with pytest.raises(StorageError, match="no right to it"):
+        store.write(PATH, b"x")
+    store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +23,8 @@ from lakebed.config.validation import validate_model
 from lakebed.errors import LakebedError
 from lakebed.lake import opening
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
-from lakebed.objects.store import open_store
+from lakebed.objects.examination import examine
+from lakebed.objects.store import parse_place
 
 State = Literal["ok", "note", "wrong"]
 _SERVERS = ("postgres", "sqlalchemy", "mysql", "mariadb")
@@ -51,8 +52,7 @@ class _Place(NamedTuple):
 def diagnose(where: str) -> Iterator[Finding]:
     """Look at the lake that a folder, a catalog's URL or a configuration file names.
 
-    Creates no lake and changes none; of the storage it asks that a small file can be written, read
-    and deleted.
+    Creates no lake and changes none. In the storage it writes a small file, reads and deletes it.
     """
     yield Finding("lakebed", "ok", f"{lakebed.__version__} on Python {platform.python_version()}")
     try:
@@ -67,23 +67,28 @@ def diagnose(where: str) -> Iterator[Finding]:
 
 def _look(place: dict[str, Any], server: ServerOptions | None) -> Iterator[Finding]:
     """Try the catalog, the storage and the lake, as far as it goes."""
-    try:
-        catalog, storage = _parts(place)
-        if server is not None:
-            yield from (Finding(*look) for look in look_at(server, _WAIT))
-        yield from _catalog(catalog)
-    except LakebedError as error:
-        yield Finding("catalog", "wrong", str(error))
+    catalog, storage = _parts(place)
+    if server is not None:
+        server_looks = (Finding(*look) for look in look_at(server, _WAIT))
+        if not (yield from _tried("catalog", server_looks)):
+            return
+    if not (yield from _tried("catalog", _catalog(catalog))):
         return
-    try:
-        yield _storage(storage)
-    except LakebedError as error:
-        yield Finding("storage", "wrong", str(error))
+    if storage is not None and not (yield from _tried("storage", _storage(storage))):
         return
+    remembered: list[str] = []
+    if (yield from _tried("lake", _lake(place, catalog, remembered))) and storage is None:
+        yield from _tried("storage", _remembered(remembered))
+
+
+def _tried(check: str, findings: Iterator[Finding]) -> Generator[Finding, None, bool]:
+    """Hand on findings; an error of ours becomes one. Whether there was none."""
     try:
-        yield _lake(place, catalog)
+        yield from findings
     except LakebedError as error:
-        yield Finding("lake", "wrong", str(error))
+        yield Finding(check, "wrong", str(error))
+        return False
+    return True
 
 
 def _place(where: str) -> _Place:
@@ -169,47 +174,44 @@ def _to_be_made(check: str, path: Path) -> Finding:
     return Finding(check, "wrong", f"{path} is not there, and {parent} is not writable")
 
 
-def _storage(storage: Any) -> Finding:
-    if storage is None:
-        return Finding("storage", "ok", "none: all values stay in the catalog")
-    uri = str(storage["uri"] if isinstance(storage, Mapping) else storage)
-    options = {} if not isinstance(storage, Mapping) else {**storage}
-    options.pop("uri", None)
+def _storage(storage: Any) -> Iterator[Finding]:
+    uri, options = parse_place("storage", storage)
+    shown = mask_address(uri) if "://" in uri else uri
     if "://" not in uri and not Path(uri).exists():
-        return _to_be_made("storage", Path(uri))
-    begin = time.perf_counter()
-    store = open_store(uri, options)
-    path, content = f"objects/00/{os.urandom(8).hex()}.probe", os.urandom(64)
-    try:
-        store.write(path, content)
-        try:
-            same = store.read(path) == content
-        finally:
-            store.delete([path])
-    except FileNotFoundError:
-        same = False
-    finally:
-        store.close()
-    took = (time.perf_counter() - begin) * 1000
-    if not same:
-        return Finding("storage", "wrong", f"{mask_address(uri)} gives back other than was written")
-    return Finding(
-        "storage", "ok", f"{mask_address(uri)}: wrote, read and deleted in {took:.1f} ms"
-    )
+        yield _to_be_made("storage", Path(uri))
+    elif "://" not in uri and not Path(uri).is_dir():
+        yield Finding("storage", "wrong", f"{uri} is no folder")
+    else:
+        yield from (Finding(*look) for look in examine(uri, options, shown, _WAIT))
 
 
-def _lake(place: dict[str, Any], catalog: Mapping[str, object]) -> Finding:
+def _remembered(uris: list[str]) -> Iterator[Finding]:
+    """The storage that the catalog names, if it names one."""
+    if not uris:
+        yield Finding("storage", "ok", "none: all values stay in the catalog")
+    for uri in uris:
+        yield from _storage(uri)
+
+
+def _lake(
+    place: dict[str, Any], catalog: Mapping[str, object], remembered: list[str]
+) -> Iterator[Finding]:
+    """Open it; `remembered` gets the storage that its catalog names."""
     file = _file(catalog)
     if file is not None and not file.exists():
-        return Finding("lake", "note", "there is none yet")
+        yield Finding("lake", "note", "there is none yet")
+        return
     if catalog["type"] != "sqlite":
         place = place | {"catalog": {**catalog, "auto_migrate": False, "lazy": False}}
     try:
         with opening.open(**place) as lake:
             found = lake.stats()
+            if (uri := lake.full_uri("", None)) is not None:
+                remembered.append(uri.rstrip("/"))
     except UnmigratedError as error:
-        return Finding("lake", "note", str(error))
-    return Finding(
+        yield Finding("lake", "note", str(error))
+        return
+    yield Finding(
         "lake",
         "ok",
         f"{found.entries:,} entries, {found.objects:,} objects, {found.snapshots:,} snapshots",

@@ -12,8 +12,15 @@ from fsspec.asyn import sync
 
 from lakebed.clock import to_micros
 from lakebed.errors import ConfigurationError, LakebedError, StorageError
-from lakebed.objects.cloud import CONNECT_SECONDS, SILENCE_SECONDS, CloudStore, Source, word
+from lakebed.objects.cloud import (
+    CONNECT_SECONDS,
+    SILENCE_SECONDS,
+    About,
+    CloudStore,
+    word,
+)
 from lakebed.objects.failures import Failure
+from lakebed.objects.source import Source
 from lakebed.objects.store import StoredFile
 
 _BLOCKS_AT_ONCE = 4
@@ -57,6 +64,10 @@ class AzureStore(CloudStore):
 
         await self._request(action, put)
 
+    async def _put_new(self, key: str, data: bytes) -> None:
+        blob = self._fs.service_client.get_blob_client(self._bucket, key)
+        await blob.upload_blob(data, overwrite=False, **self._scope)
+
     async def _get(self, key: str, start: int, end: int) -> bytes:
         from azure.core.exceptions import HttpResponseError
 
@@ -89,6 +100,22 @@ class AzureStore(CloudStore):
             async for blob in await anext(pages)
         ]
         return files, pages.continuation_token or None
+
+    async def _about(self) -> About:
+        from azure.core.exceptions import HttpResponseError
+
+        dates: list[str | None] = []
+        container = self._fs.service_client.get_container_client(self._bucket)
+        try:
+            await container.get_container_properties(
+                raw_response_hook=lambda answer: dates.append(
+                    answer.http_response.headers.get("Date")
+                )
+            )
+        except HttpResponseError as error:
+            if error.status_code != 403:
+                raise
+        return About(dates[-1] if dates else None)
 
     async def _sign(self, key: str, seconds: int) -> str:
         from azure.storage.blob import BlobSasPermissions, generate_blob_sas

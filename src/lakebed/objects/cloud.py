@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BytesIO
+from email.utils import parsedate_to_datetime
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, ClassVar, TypeVar, cast
+from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
@@ -29,6 +28,7 @@ from lakebed.errors import (
     StorageError,
 )
 from lakebed.objects.failures import Failure
+from lakebed.objects.source import Source
 from lakebed.objects.store import Range, ReadResult, StoredFile
 
 MAX_CONNECTIONS = 32
@@ -58,6 +58,22 @@ class _TransientError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+class About(NamedTuple):
+    """What a service tells with an answer about a bucket, None for what it does not: the header
+    Date, the bucket's region, and the one that requests are made for."""
+
+    date: str | None
+    region: str | None = None
+    asked: str | None = None
+
+    def time(self) -> float | None:
+        """The service's clock, in seconds since 1970; it tells whole ones."""
+        try:
+            return None if self.date is None else parsedate_to_datetime(self.date).timestamp()
+        except ValueError:
+            return None
 
 
 class CloudStore(ABC):
@@ -125,6 +141,10 @@ class CloudStore(ABC):
         """Upload, verified, by `_request`."""
 
     @abstractmethod
+    async def _put_new(self, key: str, data: bytes) -> None:
+        """Upload on condition that nothing is there; `_failure` knows the refusal as `present`."""
+
+    @abstractmethod
     async def _get(self, key: str, start: int, end: int) -> bytes:
         """The bytes from `start` to before `end`, or to the end of the object."""
 
@@ -147,6 +167,10 @@ class CloudStore(ABC):
     @abstractmethod
     async def _sign(self, key: str, seconds: int) -> str:
         """A URL that reads an object; ConfigurationError if the credentials hold no key."""
+
+    @abstractmethod
+    async def _about(self) -> About:
+        """Ask for the bucket itself; a refusal that tells something is no error."""
 
     async def _is_there(self) -> bool:
         """Whether the bucket exists, where a missing object's answer does not tell."""
@@ -263,6 +287,28 @@ class CloudStore(ABC):
 
         return self._run(action, signed)
 
+    def give_up_after(self, seconds: float) -> None:
+        """Repeat failing requests for no longer than this in all."""
+        self._retry_seconds = min(self._retry_seconds, seconds)
+
+    def about(self) -> About:
+        """What the service tells of the bucket; StorageError if there is none."""
+        action = f"find {self._uri}"
+        try:
+            found: About = self._run(action, self._request, action, self._about)
+        except FileNotFoundError:
+            raise self._error(action, Failure("", status=404)) from None
+        return found
+
+    def write_new(self, path: str, data: bytes) -> bool:
+        """Write a file if nothing is there, as the service sees it; whether it was written."""
+        action = f"write {self.uri(path)}"
+        try:
+            self._run(action, self._request, action, self._put_new, self._key(path), data)
+        except FileExistsError:
+            return False
+        return True
+
     def abandon_uploads(self, before: int) -> int:
         """Most services forget unfinished uploads by themselves."""
         del before
@@ -314,6 +360,8 @@ class CloudStore(ABC):
             if failure.transient:
                 log.debug("%s: %s, to be tried again", action, failure.code or failure.status)
                 raise _TransientError(failure)
+            if failure.present:
+                raise FileExistsError(action)
             if failure.gone and await self._is_there():
                 raise FileNotFoundError(action)
             raise self._error(action, failure)
@@ -325,48 +373,6 @@ class CloudStore(ABC):
             reraise=True,
         )
         return await retrying(attempt)
-
-
-class Source:
-    """What is to be uploaded: bytes in memory, or a file that lies where it was written."""
-
-    def __init__(self, data: bytes | memoryview | SpooledTemporaryFile[bytes]) -> None:
-        self._data = data
-        if isinstance(data, SpooledTemporaryFile):
-            data.seek(0, os.SEEK_END)
-            self.size = data.tell()
-        else:
-            self.size = len(data)
-        self._md5: bytes | None = None
-
-    def part(self, offset: int, length: int) -> bytes:
-        """Some of it."""
-        if isinstance(self._data, SpooledTemporaryFile):
-            self._data.seek(offset)
-            return self._data.read(length)
-        if length == self.size and isinstance(self._data, bytes):
-            return self._data
-        return bytes(self._data[offset : offset + length])
-
-    def whole(self) -> bytes:
-        """All of it."""
-        return self.part(0, self.size)
-
-    def file(self) -> BinaryIO:
-        """All of it, as a file at its beginning."""
-        if isinstance(self._data, SpooledTemporaryFile):
-            self._data.seek(0)
-            return cast(BinaryIO, self._data)
-        return BytesIO(self._data)
-
-    def md5(self) -> bytes:
-        """Its MD5, which services know contents by."""
-        if self._md5 is None:
-            found = hashlib.md5(usedforsecurity=False)
-            for offset in range(0, self.size, READ_BYTES):
-                found.update(self.part(offset, READ_BYTES))
-            self._md5 = found.digest()
-        return self._md5
 
 
 def word(options: dict[str, Any], name: str) -> str | None:

@@ -40,13 +40,14 @@ _KEY_REFUSED = re.compile(r"kms|encryption ?scope|cryptoKey|encryption", re.IGNO
 
 
 class Failure(NamedTuple):
-    """An answer that refuses, or none: `status` is that of HTTP, `code` the service's own word, and
-    `answered` whether the service was reached at all."""
+    """An answer that refuses, or none: `status` is that of HTTP, `code` the service's own word,
+    `answered` whether the service was reached at all, and `region` that of the bucket, if told."""
 
     message: str
     code: str = ""
     status: int = 0
     answered: bool = True
+    region: str = ""
 
     @property
     def throttled(self) -> bool:
@@ -68,6 +69,11 @@ class Failure(NamedTuple):
         """The object is not there, as far as this answer tells."""
         return self.status == 404 and self.code not in _NO_BUCKET
 
+    @property
+    def present(self) -> bool:
+        """The object was to be written only if it is not there, and it is."""
+        return self.status == 412 or self.code == "BlobAlreadyExists"
+
     def error(self, action: str, bucket: str, seconds: float) -> LakebedError:
         """The failure in words, for what was to be done (`write s3://…`) and in which bucket; a
         transient one was tried for so many seconds."""
@@ -86,15 +92,18 @@ class Failure(NamedTuple):
             return ConnectError(f"cannot {action}: {_CREDENTIALS[self.code]}", "auth_failed")
         if self.status == 401:
             return ConnectError(f"cannot {action}: the credentials are refused", "auth_failed")
-        return StorageError(f"cannot {action}: {self._reason(bucket)}{told}")
+        reasons = (f"cannot {action}", self._reason(bucket), told)
+        return StorageError(": ".join(reason for reason in reasons if reason))
 
     def _reason(self, bucket: str) -> str:
         if self.code in _NO_BUCKET or self.status == 404:
-            return f"there is no bucket {bucket!r}: "
+            return f"there is no bucket {bucket!r}"
         if self.code in _WRONG_REGION or self.status == 301:
-            return f"the bucket {bucket!r} is in another region, set `region`: "
-        if _KEY_REFUSED.search(self.message) or _KEY_REFUSED.search(self.code):
-            return "the encryption asked for is refused: "
+            where = f"the region {self.region}" if self.region else "another region"
+            name = f"region: {self.region}" if self.region else "region"
+            return f"the bucket {bucket!r} is in {where}, set `{name}`"
+        if _KEY_REFUSED.search(f"{self.code} {self.message}".replace(bucket, "")):
+            return "the encryption asked for is refused"
         if self.status == 403 or self.code in ("AccessDenied", "AllAccessDisabled"):
-            return f"these credentials have no right to it in the bucket {bucket!r}: "
+            return f"these credentials have no right to it in the bucket {bucket!r}"
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -18,11 +19,12 @@ from lakebed.objects.cloud import (
     CONNECT_SECONDS,
     SILENCE_SECONDS,
     WHOLE_BYTES,
+    About,
     CloudStore,
-    Source,
     word,
 )
 from lakebed.objects.failures import Failure
+from lakebed.objects.source import Source
 from lakebed.objects.store import StoredFile
 
 PART_BYTES = 16 << 20
@@ -66,6 +68,14 @@ class GCSStore(CloudStore):
         else:
             answer = await self._request(action, self._put_whole, key, source.whole())
         self._verify(key, source, answer)
+
+    async def _put_new(self, key: str, data: bytes) -> None:
+        from gcsfs.core import simple_upload
+
+        await simple_upload(
+            self._fs, self._bucket, key, data,
+            mode="create", kms_key_name=self._kms.get("kmsKeyName"),
+        )  # fmt: skip
 
     async def _put_whole(self, key: str, data: bytes) -> Mapping[str, Any]:
         # Not by gcsfs' own simple upload: its fixed boundary may stand in the data.
@@ -162,6 +172,18 @@ class GCSStore(CloudStore):
         url: str = await asyncio.to_thread(sign, f"{self._bucket}/{key}", seconds)
         return url
 
+    async def _about(self) -> About:
+        # The first needs a right that writers seldom have, storage.buckets.get.
+        for path, more in (("b/{}", {}), ("b/{}/o", {"maxResults": "1"})):
+            try:
+                headers, content = await self._fs._call("GET", path, self._bucket, **more)
+            except OSError as error:
+                if not _is_forbidden(error):
+                    raise
+            else:
+                return About(headers.get("Date"), json.loads(content).get("location"))
+        return About(None)
+
     async def _is_there(self) -> bool:
         try:
             await self._fs._call("GET", "b/{}", self._bucket)
@@ -186,7 +208,9 @@ class GCSStore(CloudStore):
             return Failure(
                 str(error), "NoCredentials" if "default" in str(error) else "ExpiredToken"
             )
-        if isinstance(error, OSError) and str(error).startswith("Forbidden"):
+        if isinstance(error, FileExistsError):
+            return Failure(str(error), status=412)
+        if _is_forbidden(error):
             return Failure(str(error).partition("\n")[2], status=403)
         if isinstance(error, (requests.exceptions.ProxyError, ChecksumError)):
             return Failure(type(error).__name__, status=502)
@@ -201,3 +225,8 @@ class GCSStore(CloudStore):
     def _disconnect(self) -> None:
         if self._fs._session is not None:
             sync(self._fs.loop, self._fs._session.close)
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """Whether it is what gcsfs makes of an answer 403."""
+    return isinstance(error, OSError) and str(error).startswith("Forbidden")

@@ -19,11 +19,12 @@ from lakebed.objects.cloud import (
     CONNECT_SECONDS,
     SILENCE_SECONDS,
     WHOLE_BYTES,
+    About,
     CloudStore,
-    Source,
     word,
 )
 from lakebed.objects.failures import Failure
+from lakebed.objects.source import Source
 from lakebed.objects.store import StoredFile
 
 PART_BYTES = 16 << 20
@@ -82,6 +83,12 @@ class S3Store(CloudStore):
                 await self._verify_size(key, len(data))
 
         await self._request(action, put)
+
+    async def _put_new(self, key: str, data: bytes) -> None:
+        await self._call(
+            "put_object",
+            Key=key, Body=data, ContentMD5=_md5(data), IfNoneMatch="*", **self._encryption,
+        )  # fmt: skip
 
     async def _verify_size(self, key: str, size: int) -> None:
         found = await self._head(key)
@@ -172,6 +179,21 @@ class S3Store(CloudStore):
         url: str = await self._fs._url(f"{self._bucket}/{key}", expires=seconds)
         return url
 
+    async def _about(self) -> About:
+        try:
+            answer = await self._call("head_bucket")
+        except OSError as error:
+            if _status(error) not in (301, 400, 403):
+                raise
+            answer = _response(error)  # has the same headers; why, a request with a body tells
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        asked = self._fs._s3.meta.region_name
+        return About(
+            headers.get("date"),
+            headers.get("x-amz-bucket-region"),
+            "us-east-1" if asked == "aws-global" else asked,  # botocore's word for no region
+        )
+
     def abandon_uploads(self, before: int) -> int:
         action = f"list the unfinished uploads of {self._uri}"
 
@@ -224,6 +246,7 @@ class S3Store(CloudStore):
                 f"{told.get('Code', '')} {told.get('Message', '')}".strip(),
                 str(told.get("Code", "")),
                 _status(error),
+                region=str(told.get("Region") or _headers(error).get("x-amz-bucket-region", "")),
             )
         if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
             return Failure(str(error), "NoCredentials")
@@ -256,10 +279,18 @@ class _Refused(Exception):
         self.failure = failure
 
 
+def _response(error: BaseException) -> Mapping[str, Any]:
+    """What botocore has read of a refusal, empty if it is none."""
+    return getattr(error.__cause__ or error, "response", None) or {}
+
+
 def _status(error: BaseException) -> int:
-    cause = error.__cause__ or error
-    response = getattr(cause, "response", None) or {}
-    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return int(_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _headers(error: BaseException) -> Mapping[str, str]:
+    found: Mapping[str, str] = _response(error).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return found
 
 
 def _md5(data: bytes) -> str:
