@@ -121,6 +121,8 @@ class FaultyProxy:
 
     def close(self) -> None:
         self.swallow = False
+        with suppress(OSError):  # else the thread that waits there lets one more in
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
 

@@ -195,21 +195,3 @@ WITH taken AS (
 )
 SELECT t."version", coalesce(e."metadata", '{}')
 FROM taken t LEFT JOIN {entry} e ON e."version" = t."version" ORDER BY 1
-
--- name: arrow_entries
--- for: to_arrow: the names of a range of keys in their order
-SELECT e."key", e."version", e."object_id", e."metadata", e."expires_at", e."created_at",
-       e."updated_at"
-FROM {entry} e
-WHERE e."key" >= :low AND e."key" < :high AND (e."expires_at" IS NULL OR e."expires_at" > :now)
-ORDER BY e."key"
-
--- name: arrow_objects
--- for: to_arrow: the objects behind them; joined by the reader, as the server would sort wide rows
-SELECT o."id", 'sha256:' || encode(o."content_hash", 'hex') AS "content_hash", o."format",
-       o."byte_size", o."inline_value" IS NOT NULL AS "inlined",
-       CASE WHEN o."pack_id" IS NULL THEN o."uri"
-            ELSE (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id") END AS "uri",
-       o."position"
-FROM {object} o
-WHERE o."id" IN (SELECT e."object_id" FROM {entry} e WHERE e."key" >= :low AND e."key" < :high)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import lakebed
-from lakebed.catalog.protocol import ArrowListing
+from lakebed.catalog.scanning import Scan
 from lakebed.errors import CatalogError, ConnectError, LakebedError, LockTimeoutError, StorageError
 from lakebed.lake.lake import Lake
 from tests.catalog import load
@@ -259,26 +259,31 @@ def replica_of(primary: PostgresServer) -> Iterator[PostgresServer]:
         replica.stop()
 
 
-def test_a_long_listing_as_arrow(proxy: FaultyProxy) -> None:
-    """It takes a connection of its own, which fails and waits like the others."""
+def test_reading_all_at_once(proxy: FaultyProxy) -> None:
+    """A listing as Arrow and a query read by COPY, which fails and waits like other statements."""
     catalog = through(proxy, timeout=2, statement_timeout=2)
+    count = "SELECT count(*) FROM entries"
     with lakebed.open(catalog=catalog, lock_timeout=1) as lake:
         lake.store_batch({"key": str(n), "value": n} for n in range(1500))
-        catalog_reads = lake._catalog
-        assert isinstance(catalog_reads, ArrowListing)
         assert lake.list().to_arrow().num_rows == 1500
-        proxy.cut()
-        assert lake.list().to_arrow().num_rows == 1500
-        proxy.swallow = True
+        for read in (lambda: lake.list().to_arrow().num_rows, lambda: lake.sql(count).fetchone()):
+            proxy.cut()
+            assert read() in (1500, (1500,))
         begin = time.monotonic()
-        with pytest.raises(ConnectError) as raised:
-            catalog_reads.listing_to_arrow("", "z")
-        assert raised.value.error_type == "connection_timeout"
+        with pytest.raises(ConnectError):
+            _scan_while_swallowed(lake, proxy)
         assert time.monotonic() - begin < 30
         proxy.swallow = False
         proxy.close()
         with pytest.raises(ConnectError, match="no connection"):
-            catalog_reads.listing_to_arrow("", "z")
+            lake.sql(count)
+
+
+def _scan_while_swallowed(lake: Lake, proxy: FaultyProxy) -> None:
+    wanted = Scan("entries")
+    with lake._catalog.scan([wanted]) as scan:
+        proxy.swallow = True
+        assert not list(scan.rows(wanted))
 
 
 def test_failover(private_postgres: PostgresServer, tmp_path: Path) -> None:

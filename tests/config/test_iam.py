@@ -229,19 +229,6 @@ def test_the_pool_outlives_tokens_of_azure(
     assert len(clouds.issued["azure"]) >= 4
 
 
-def test_whole_tables_take_a_token_too(role: Role, clouds: Clouds) -> None:
-    """Long listings have a connection of their own, by another driver."""
-    clouds.on_token = role.takes
-    clouds.lifetime = 100
-    with lakebed.open(role.settings | {"provider": "gcp", "iam": True}) as lake:
-        lake.store_batch([{"key": f"{i:04}", "value": i} for i in range(2000)])
-        before = len(clouds.issued["google"])
-        role.takes("no token any more")
-        table = lake.list().to_arrow()
-        assert len(clouds.issued["google"]) > before
-    assert table["key"].to_pylist() == [f"{i:04}" for i in range(2000)]
-
-
 @pytest.mark.usefixtures("aws")
 def test_the_pool_outlives_tokens_of_aws(role: Role) -> None:
     tokens = []

@@ -11,7 +11,6 @@ import yaml
 from typer.testing import CliRunner
 
 import lakebed
-from lakebed.catalog.protocol import ArrowListing
 from lakebed.cli.app import app
 from lakebed.errors import ConfigurationError, ConnectError
 from tests.certificates import Certified
@@ -99,23 +98,6 @@ def test_a_client_certificate(tls_postgres: TLSPostgres) -> None:
     own = {"sslcert": str(strange.certificate), "sslkey": str(strange.key)}
     found = outcome(tls_postgres.options(**login, **own))
     assert found != "works"
-
-
-def test_a_long_listing(tls_postgres: TLSPostgres) -> None:
-    """It takes another driver's connection, which checks as much."""
-    tls_postgres.show(tls_postgres.right)
-    files = tls_postgres.client
-    own = {"user": "certified", "password": None}
-    own |= {"sslcert": str(files.certificate), "sslkey": str(files.key)}
-    root = {"sslmode": "verify-full", "sslrootcert": str(tls_postgres.trusted.certificate)}
-    with lakebed.open(tls_postgres.options(timeout=1, **own, **root)) as lake:
-        lake.store_batch({"key": f"long/{n}", "value": n} for n in range(1500))
-        catalog = lake._catalog
-        assert isinstance(catalog, ArrowListing)
-        assert catalog.listing_to_arrow("long/", "long0").num_rows == 1500
-        tls_postgres.show(tls_postgres.wrong_name)
-        with pytest.raises((ConnectError, ConfigurationError), match=r"db\.example\.org"):
-            catalog.listing_to_arrow("long/", "long0")
 
 
 @pytest.mark.parametrize("provider", ["gcp", "aws", "azure"])

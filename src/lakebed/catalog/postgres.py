@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
 from lakebed.catalog.batch import BatchCommit
 from lakebed.catalog.commit import Commit
@@ -16,9 +15,6 @@ from lakebed.catalog.executors.postgres_transaction import convert
 from lakebed.catalog.executors.postgres_writers import Writer
 from lakebed.catalog.resilience import ResilientCatalog
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _GONE = (None, None, None)
 _NAMED = re.compile(r"%\(\w+\)s")
@@ -60,13 +56,6 @@ class PostgresCatalog(ResilientCatalog):
     def _settled(self) -> AbstractContextManager[Transaction]:
         # Versions come from a sequence: a lower one than others see may still be under way.
         return self._executor.settled()
-
-    def listing_to_arrow(self, low: str, high: str) -> pa.Table:
-        from lakebed.catalog.executors.postgres_arrow import join_objects
-
-        statements = [self._queries[name] for name in ("arrow_entries", "arrow_objects")]
-        params = {"low": low, "high": high, "now": self._executor.stamp()}
-        return join_objects(*self._executor.read_tables(statements, params))
 
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         if len(changes) == 1 and not uploads and not self._executor.pooled:

@@ -29,8 +29,6 @@ from lakebed.model import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    import pyarrow as pa
-
     from lakebed.catalog.scanning import CatalogScan, Scan
     from lakebed.filters import Filter
 
@@ -179,20 +177,15 @@ class CatalogReads(Protocol):
 
 
 @runtime_checkable
-class ArrowListing(Protocol):
-    """A catalog that hands out long listings as Arrow, faster than row by row."""
+class Scannable(Protocol):
+    """What gives whole relations at once, faster than page by page."""
 
-    def listing_to_arrow(self, low: str, high: str) -> "pa.Table":
-        """All entries with `low <= key < high`, by key, as of one moment.
-
-        Columns: key, format, uri, position, metadata, and content_hash with `sha256:` and
-        hexadecimal digits (string); version, byte_size, expires_at, created_at, updated_at (int64);
-        inlined (bool). uri, position and expires_at may be null.
-        """
+    def scan(self, wanted: "Sequence[Scan]") -> "AbstractContextManager[CatalogScan]":
+        """A transaction in which a query engine reads whole relations, those of `wanted`."""
         ...
 
 
-class Catalog(CatalogReads, Protocol):
+class Catalog(CatalogReads, Scannable, Protocol):
     """Names, and where their contents are. Safe to use from any thread and after a fork."""
 
     def now(self) -> int:
@@ -263,10 +256,6 @@ class Catalog(CatalogReads, Protocol):
 
     def drop_snapshot(self, snapshot_id: str) -> bool:
         """Remove a snapshot; whether it was there."""
-        ...
-
-    def scan(self, wanted: "Sequence[Scan]") -> "AbstractContextManager[CatalogScan]":
-        """A transaction in which a query engine reads whole relations, those of `wanted`."""
         ...
 
     def at(self, moment: Moment) -> CatalogReads:

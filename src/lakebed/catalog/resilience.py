@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from lakebed.catalog.sql import SQLCatalog
 from lakebed.model import Collected
+
+if TYPE_CHECKING:
+    from lakebed.catalog.scanning import CatalogScan, Scan
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +45,17 @@ class ResilientCatalog(SQLCatalog):
         """Forget connections that are long gone."""
         with self._executor.write() as tx:
             tx.run(self._queries["drop_writers"], {"now": self._executor.stamp()})
+
+    @contextmanager
+    def scan(self, wanted: Sequence[Scan]) -> Iterator[CatalogScan]:
+        def enter() -> tuple[ExitStack, CatalogScan]:
+            with ExitStack() as stack:
+                scan = stack.enter_context(SQLCatalog.scan(self, wanted))
+                return stack.pop_all(), scan
+
+        stack, scan = self._executor.repeat(enter)
+        with stack:
+            yield scan
 
     settings = _repeated(SQLCatalog.settings)
     commit = _repeated(SQLCatalog.commit)

@@ -27,12 +27,6 @@ SQLAlchemyCatalog = ResilientCatalog
 """Writers take turns; Postgres has a class of its own."""
 
 
-class SQLAlchemyPostgresCatalog(PostgresCatalog):
-    """The Postgres catalog over SQLAlchemy's pool, which has no way of its own to Arrow."""
-
-    listing_to_arrow = None  # type: ignore[assignment] # so it is no `ArrowListing`
-
-
 def open_mysql(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
     """The catalog of `{"type": "mysql", "url": …}`, or "mariadb": as `open_sqlalchemy`, for a URL
     of these."""
@@ -89,7 +83,7 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
     catalog: ResilientCatalog
     if executor.dialect == "postgres":
         over = cast(PostgresExecutor, executor)
-        catalog = SQLAlchemyPostgresCatalog(over, auto_migrate=auto_migrate)
+        catalog = PostgresCatalog(over, auto_migrate=auto_migrate)
     else:
         catalog = SQLAlchemyCatalog(executor, auto_migrate=auto_migrate)
     return OpenedCatalog(catalog, executor.shown, True, flag(given, "lazy", False))

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from lakebed.catalog.protocol import Scannable
+from lakebed.catalog.scanning import COLUMNS, Scan, schema_of
 from lakebed.lake.diff import EntryChange
 from lakebed.model import Entry, EntryRow
 from lakebed.values.codec import encode_metadata
 
+_TEXT = pa.string()
 _TIME = pa.timestamp("us", "UTC")
+_HASH_MARK = b"sha256:"
 ENTRY_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -36,14 +42,35 @@ FullUri = Callable[[str | None, str | None], str | None]
 """Gives the full URI of a path under the storage and a position in it; None where there is none."""
 
 
-def columns_to_arrow(columns: pa.Table, uri: FullUri) -> pa.Table:
-    """The table of a catalog's `listing_to_arrow` with the columns of `ENTRY_SCHEMA`."""
-    paths, positions = columns["uri"], columns["position"]
+def scan_to_arrow(catalog: Scannable, wanted: Scan, uri: FullUri) -> pa.Table:
+    """A scan of entries as a table with the columns of `ENTRY_SCHEMA`, by key, as of one moment."""
+    of_packs = Scan("packs")
+    with catalog.scan([of_packs, wanted]) as scan:
+        packs = pa.Table.from_batches(scan.rows(of_packs), schema_of(COLUMNS["packs"]))
+        rows = pa.Table.from_batches(scan.rows(wanted), schema_of(COLUMNS["entries"]))
+    # Here, because a server sorts rows as wide as these on disk.
+    rows = rows.take(pc.sort_indices(rows["key"]))
+    in_packs = packs["uri"].take(pc.index_in(rows["pack_id"], value_set=packs["id"]))
+    paths = pc.coalesce(rows["uri"], in_packs)
+    columns = dict(zip(rows.column_names, rows.columns, strict=True))
+    columns["content_hash"] = pa.chunked_array(map(_hash_texts, rows["content_hash"].chunks), _TEXT)
+    columns["inlined"] = paths.is_null()
     if paths.null_count == len(paths):
-        uris = pa.nulls(len(paths), pa.string())
+        columns["storage_uri"] = pa.nulls(len(paths), _TEXT)
     else:
-        uris = pa.array(map(uri, paths.to_pylist(), positions.to_pylist()), pa.string())
-    return columns.append_column("storage_uri", uris).select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
+        uris = map(uri, paths.to_pylist(), rows["position"].to_pylist())
+        columns["storage_uri"] = pa.array(uris, _TEXT)
+    return pa.table([columns[name] for name in ENTRY_SCHEMA.names], schema=ENTRY_SCHEMA)
+
+
+def _hash_texts(hashes: pa.BinaryArray) -> pa.StringArray:
+    """Content hashes as entries have them, `sha256:` and hexadecimal digits."""
+    digits = b"".join(hashes.to_pylist()).hex().encode()
+    texts = np.empty((len(hashes), len(_HASH_MARK) + 64), np.uint8)
+    texts[:, : len(_HASH_MARK)] = np.frombuffer(_HASH_MARK, np.uint8)
+    texts[:, len(_HASH_MARK) :] = np.frombuffer(digits, np.uint8).reshape(-1, 64)
+    ends = np.arange(0, texts.size + 1, texts.shape[1], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(hashes), pa.py_buffer(ends), pa.py_buffer(texts))
 
 
 def rows_to_arrow(rows: Iterator[EntryRow], uri: FullUri) -> pa.Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
-from lakebed.catalog.protocol import ArrowListing, CatalogReads
+from lakebed.catalog.protocol import CatalogReads, Scannable
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.model import Entry, EntryRow, ValueReader
 from lakebed.values.json import decode_text
@@ -88,13 +88,14 @@ class Listing:
         byte_size (int64), inlined (bool), storage_uri (string), metadata (string, JSON),
         expires_at, created_at, updated_at (timestamp[us, UTC]).
         """
-        from lakebed.lake.arrow import columns_to_arrow, rows_to_arrow
+        from lakebed.catalog.scanning import Scan
+        from lakebed.lake.arrow import rows_to_arrow, scan_to_arrow
 
         rows = self.rows()
-        if isinstance(self._catalog, ArrowListing) and self._filter is None and self._limit is None:
+        if isinstance(self._catalog, Scannable) and self._filter is None and self._limit is None:
             first = list(islice(rows, PAGE))
             if len(first) == PAGE:
-                columns = self._catalog.listing_to_arrow(self._low, self._high)
-                return columns_to_arrow(columns, self._lake.full_uri)
+                wanted = Scan("entries", self._low, self._high)
+                return scan_to_arrow(self._catalog, wanted, self._lake.full_uri)
             rows = chain(first, rows)
         return rows_to_arrow(rows, self._lake.full_uri)

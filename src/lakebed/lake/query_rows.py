@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _numbers = count()
 _CHUNK = 10_000
+_INSERTED_BYTES = 64 << 20
 _PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # few rows: what a pack is called
 
 
@@ -82,11 +83,11 @@ def load_scan(session: Session, scan: CatalogScan, how: Scan, relation: str) -> 
     try:
         insert = _insert(connection, scan, rows)
         sql = f"INSERT INTO {rows.table} {insert}"
-        for batch in scan.rows(how):
-            connection.register("batch", batch)
+        for some in _together(scan.rows(how)):
+            connection.register("batch", some)
             connection.execute(sql)
             connection.unregister("batch")
-            rows.count += batch.num_rows
+            rows.count += some.num_rows
         if "expires_at" in LOADED[relation]:
             query = f"SELECT epoch_us(min(expires_at)) FROM {rows.table}"
             ((rows.next_expiry,),) = connection.execute(query).fetchall()
@@ -96,6 +97,22 @@ def load_scan(session: Session, scan: CatalogScan, how: Scan, relation: str) -> 
         raise
     session.release(connection)
     return rows
+
+
+def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches as few tables of bounded size: DuckDB takes a fourth of the time for rows that come
+    in one statement."""
+    import pyarrow as pa
+
+    some, size = list[pa.RecordBatch](), 0
+    for batch in batches:
+        some.append(batch)
+        size += batch.nbytes
+        if size >= _INSERTED_BYTES:
+            yield pa.Table.from_batches(some)
+            some, size = [], 0
+    if some:
+        yield pa.Table.from_batches(some)
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: LoadedRows) -> str:

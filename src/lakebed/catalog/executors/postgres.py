@@ -37,7 +37,6 @@ from lakebed.errors import (
 
 if TYPE_CHECKING:
     import psycopg
-    import pyarrow as pa
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
@@ -250,13 +249,6 @@ class PostgresExecutor:
             raise self._explain(connection, error) from error
         finally:
             self._give_back(connection)
-
-    def read_tables(self, statements: Sequence[str], params: Params) -> list[pa.Table]:
-        """The answers to statements as Arrow tables, all as of one moment."""
-        from lakebed.catalog.executors.postgres_arrow import read_tables
-
-        limit = self._statement_timeout
-        return self.repeat(lambda: read_tables(self.server, statements, params, limit))
 
     @contextmanager
     def read(self) -> Generator[PostgresTransaction]:
