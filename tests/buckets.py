@@ -29,16 +29,12 @@ from tests.servers import (
 )
 
 __all__ = [
-    "AzureServer",
-    "BucketServer",
-    "GCSServer",
-    "GuardedS3",
-    "S3Server",
-    "azure",
-    "gcs",
-    "guarded_s3",
-    "s3",
-]
+    "SCHEMES", "AzureServer", "BucketServer", "GCSServer", "GuardedS3", "S3Server", "Service",
+    "azure", "gcs", "guarded_s3", "s3", "through",
+]  # fmt: skip
+
+SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "az"}
+"""The schemes of the URIs, by the fixture of the server."""
 
 AZURE_ACCOUNT = "devstoreaccount1"  # azurite's own, and its key, which all the world knows
 AZURE_KEY = (
@@ -58,6 +54,18 @@ class BucketServer(Protocol):
     def storage(self, uri: str) -> dict[str, Any]:
         """`storage` as `lakebed.open` takes it."""
         ...
+
+
+Service = tuple[str, BucketServer]
+"""The scheme of a service's URIs, and a server that speaks its protocol."""
+
+
+def through(server: BucketServer, uri: str, port: int) -> dict[str, Any]:
+    """The storage by way of another port."""
+    options = server.storage(uri)
+    if isinstance(server, AzureServer):
+        return options | {"connection_string": server.connection_string(port)}
+    return options | {"endpoint_url": f"http://127.0.0.1:{port}"}
 
 
 class GuardedS3:

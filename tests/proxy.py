@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -27,7 +28,9 @@ class FaultyProxy:
 
     Of HTTP: so many of the next requests are refused with 503 (`refuse`), so many of the next long
     answers are cut in the middle (`halve`), so many of the next answers never arrive (`lose`); the
-    connection ends with each. `most_sockets`: of clients, at one time.
+    connection ends with each. `hold`: the next request by one of these methods stays on the way
+    until `deliver` is called, and its client hears nothing but the end of the connection.
+    `most_sockets`: of clients, at one time.
     """
 
     def __init__(self, port: int) -> None:
@@ -40,6 +43,8 @@ class FaultyProxy:
         self.lose_answers_to = b""
         self.cut_before = b""
         self.refuse = self.halve = self.lose = 0
+        self.hold: tuple[bytes, ...] = ()
+        self._held: list[bytes] = []
         self.sockets = self.most_sockets = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -89,6 +94,10 @@ class FaultyProxy:
         self, data: bytes, source: socket.socket, sink: socket.socket, answers: bool
     ) -> bool:
         """Whether this piece is passed on; if not, what happens instead has happened."""
+        if not answers and self.hold and data.startswith(self.hold):
+            self.hold = ()
+            self._held.append(_whole_request(data, source))
+            return False
         if not answers and self.refuse:
             self.refuse -= 1
             source.sendall(SLOW_DOWN)
@@ -101,6 +110,15 @@ class FaultyProxy:
             self.lose -= 1
             return False
         return True
+
+    def deliver(self) -> int:
+        """The requests that were held arrive now; how many there were."""
+        held, self._held = self._held, []
+        for request in held:
+            with socket.create_connection(("127.0.0.1", self._server), 30) as server:
+                server.sendall(request)
+                assert server.recv(PIECE).startswith(b"HTTP/1.1 20")
+        return len(held)
 
     def cut(self) -> None:
         """End all connections, at both ends."""
@@ -125,6 +143,20 @@ class FaultyProxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
+
+
+def _whole_request(data: bytes, source: socket.socket) -> bytes:
+    """A request to the end of its body, of which this is the first piece."""
+    while b"\r\n\r\n" not in data:
+        data += source.recv(PIECE)
+    head, _, body = data.partition(b"\r\n\r\n")
+    if expect := re.search(rb"\r\nexpect: 100-continue", head, re.IGNORECASE):
+        source.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        head = head.replace(expect[0], b"")
+    length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
+    while length and len(body) < int(length[1]):
+        body += source.recv(PIECE)
+    return head + b"\r\n\r\n" + body
 
 
 @contextmanager

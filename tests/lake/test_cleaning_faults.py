@@ -16,7 +16,7 @@ from lakebed.lake.lake import Lake
 from lakebed.objects.store import ObjectStore
 from lakebed.testing import FaultyStore
 from lakebed.testing.executors import DatabaseFault, FaultyExecutor
-from lakebed.testing.faults import Crash
+from lakebed.testing.faults import Crash, Fault
 from tests.lake.cleaning_world import CleaningWorld
 
 OPERATIONS: dict[str, Callable[[Lake], object]] = {
@@ -93,6 +93,62 @@ def test_at_every_call(operation: str, fault: DatabaseFault) -> None:
         world.clean()
         world.stop()
     assert len(places) > 3
+
+
+@pytest.mark.parametrize("operation", [name for name in OPERATIONS if name != "cleanup_expired"])
+def test_what_arrives_late(operation: str) -> None:
+    """A write or a delete that nobody waits for any more, before the next maintenance."""
+    world, work = FaultyWorld(), OPERATIONS[operation]
+    world.begin(operation)
+    before = None if operation == "verify" else world.shown()
+    world.faulty_storage.plan()
+    work(world.lake)
+    after, calls = world.shown(), list(world.faulty_storage.calls)
+    world.stop()
+    changing = [n for n, call in enumerate(calls) if call.name not in ("read", "size", "list")]
+    for number in changing:
+        world.begin(operation)
+        world.faulty_storage.plan({number: "late"})
+        with suppress(LakebedError):
+            work(world.lake)
+        if operation == "verify":
+            assert not [p for p in world.lake.verify(repair=True).problems if not p.repaired]
+        world.lake.collect(0, 0, orphans=True)
+        assert world.shown() in (before, after), number
+        world.faulty_storage.arrive()
+        world.check()
+        assert world.shown() in (before, after), number
+        world.reopen()
+        world.clean()
+        world.stop()
+    assert changing
+
+
+def test_lists_that_lag() -> None:
+    """What has come is not listed yet, what is gone still is: neither is an error, nor a loss."""
+    world = FaultyWorld()
+    world.begin("collect")
+    storage, lake = world.faulty_storage, world.lake
+    stale: dict[int, Fault] = dict.fromkeys(range(100), "stale")
+    storage.write("objects/00/orphan.json", b"of a writer that died")
+    storage.plan(stale)
+    assert lake.collect(0, 0, orphans=True).orphans == 0  # of all files, none is listed
+    lake.store("new", "new content " * 20)
+    lake.store("brief", "brief content " * 20)
+    storage.plan()
+    assert lake.collect(0, 0, orphans=True).orphans == 1
+    del lake["brief"]
+    assert lake.collect(0).files == 1
+    shown, files = world.shown(), world.files()
+    for _ in range(2):
+        storage.plan(stale)
+        lake.collect(0, 0, orphans=True)  # the orphan and the brief content are listed still
+        assert world.shown() == shown
+        assert world.files() == files
+        world.check()
+    world.reopen()
+    world.clean()
+    world.stop()
 
 
 @pytest.mark.parametrize("operation", ["collect", "compact", "purge", "maintain"])

@@ -75,7 +75,7 @@ def calls_of(action: Action, tmp_path: Path) -> int:
         return len(store.calls)
 
 
-@pytest.mark.parametrize("fault", ["fail", "lose"])
+@pytest.mark.parametrize("fault", ["fail", "lose", "late"])
 @pytest.mark.parametrize("action", AFTER)
 def test_a_failed_write_changes_nothing(
     lake: Lake, faulty: FaultyStore, tmp_path: Path, action: Action, fault: Fault
@@ -92,7 +92,31 @@ def test_a_failed_write_changes_nothing(
         assert contents(lake) == BEFORE
         assert lake.stats() == stats
     action(lake)
+    faulty.arrive()
     assert contents(lake) == AFTER[action]
+
+
+@pytest.mark.parametrize("action", AFTER)
+def test_a_write_that_arrives_behind_its_delete(
+    lake: Lake, faulty: FaultyStore, tmp_path: Path, action: Action
+) -> None:
+    """It was given up, stored again under another name, and its name deleted; then it arrives."""
+    for number in range(calls_of(action, tmp_path)):
+        faulty.plan({number: "late"})
+        with pytest.raises(StorageError, match="injected"):
+            action(lake)
+        faulty.plan()
+        lake.collect(grace=0)
+    action(lake)
+    files = {path for path in (tmp_path / "lake").rglob("*") if path.is_file()}
+    faulty.arrive()
+    late = {path for path in (tmp_path / "lake").rglob("*") if path.is_file()} - files
+    assert late
+    assert contents(lake) == AFTER[action]
+    assert lake.collect(0, 0, orphans=True).orphans == len(late)
+    assert not any(path.exists() for path in late)
+    assert contents(lake) == AFTER[action]
+    assert not lake.verify().problems
 
 
 @pytest.mark.parametrize("action", AFTER)

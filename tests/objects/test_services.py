@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,30 @@ def test_unfinished_uploads_are_abandoned(s3: S3Server) -> None:
     assert store.abandon_uploads(system_clock()) == 1
     left = store._fs.call_s3("list_multipart_uploads", Bucket=bucket)["Uploads"]
     assert [upload["Key"] for upload in left] == ["another/lake/x"]
+    store.close()
+
+
+def test_an_upload_that_is_abandoned_under_way(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails as a write, and never as a file that is not there."""
+    monkeypatch.setattr("lakebed.objects.s3.WHOLE_BYTES", 1 << 20)
+    store = s3_store(s3, s3.create_bucket())
+    call = store._call
+
+    async def abandoned(method: str, **arguments: Any) -> Mapping[str, Any]:
+        if method == moments[0]:
+            upload = {name: arguments[name] for name in ("Key", "UploadId")}
+            await call("abort_multipart_upload", **upload)
+        return await call(method, **arguments)
+
+    monkeypatch.setattr(store, "_call", abandoned)
+    moments = ["upload_part", "complete_multipart_upload"]
+    while moments:
+        with pytest.raises(StorageError, match=f"cannot write .*{PATH}: somebody has ended"):
+            store.write(PATH, b"x" * (17 << 20))
+        assert list(store.list("objects")) == []
+        del moments[0]
     store.close()
 
 

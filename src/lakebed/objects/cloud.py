@@ -203,7 +203,10 @@ class CloudStore(ABC):
         action = f"write {self.uri(path)}"
         if source.size <= WHOLE_BYTES:
             source.md5()  # here, or else the loop of all threads would wait for it
-        self._run(action, self._put, action, self._key(path), source)
+        try:
+            self._run(action, self._put, action, self._key(path), source)
+        except FileNotFoundError:
+            raise StorageError(f"cannot {action}: somebody has ended or deleted it") from None
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         (result,) = self.read_many([Range(path, offset, length)])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from typing import BinaryIO, Literal, NamedTuple, TypeVar
 
 from lakebed.errors import StorageError
 from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile, read_each
 
-Fault = Literal["fail", "lose", "truncate", "delay", "crash"]
-FAULTS: tuple[Fault, ...] = ("fail", "lose", "truncate", "delay")  # those that are no crash
+Fault = Literal["fail", "lose", "truncate", "delay", "crash", "late", "stale"]
+FAULTS: tuple[Fault, ...] = ("fail", "lose", "truncate", "delay")  # those of every call
 DELAY_SECONDS = 0.01
 
 
@@ -39,6 +40,8 @@ class FaultyStore:
     | `truncate` | writes, reads or lists half and reports success; `size` halves, `delete` skips |
     | `delay` | takes 10 ms longer |
     | `crash` | raises `Crash` before it does anything, as if the process had died |
+    | `late` | a write or a delete raises StorageError, and happens when `arrive` is called |
+    | `stale` | a list gives what the last list of this prefix found, nothing if it is the first |
 
     `plan` says which calls; `calls` has those that were made since.
     """
@@ -46,12 +49,20 @@ class FaultyStore:
     def __init__(self, inner: ObjectStore) -> None:
         self._inner = inner
         self._plan: Mapping[int, Fault] = {}
+        self._under_way: list[Callable[[], None]] = []
+        self._listed: dict[str, list[StoredFile]] = {}
         self.calls: list[Call] = []
 
     def plan(self, faults: Mapping[int, Fault] | None = None) -> None:
         """What goes wrong from now on, by the number of the call, the next one being 0."""
         self._plan = faults or {}
         self.calls = []
+
+    def arrive(self) -> None:
+        """What is late happens now, in the order in which it was asked for."""
+        under_way, self._under_way = self._under_way, []
+        for call in under_way:
+            call()
 
     def _next(self, name: str, path: str) -> Fault | None:
         fault = self._plan.get(len(self.calls))
@@ -65,7 +76,7 @@ class FaultyStore:
         return fault
 
     def _end(self, fault: Fault | None, name: str, path: str) -> None:
-        if fault == "lose":
+        if fault in ("lose", "late"):
             raise StorageError(f"injected: no answer to {name} of {path}")
 
     def uri(self, path: str) -> str:
@@ -73,16 +84,24 @@ class FaultyStore:
 
     def write(self, path: str, data: bytes) -> None:
         fault = self._next("write", path)
-        self._inner.write(path, _half(data) if fault == "truncate" else data)
+        if fault == "late":
+            self._under_way.append(lambda: self._inner.write(path, data))
+        else:
+            self._inner.write(path, _half(data) if fault == "truncate" else data)
         self._end(fault, "write", path)
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
         fault = self._next("open_write", path)
-        with self._inner.open_write(path) as file:
-            yield file
-            if fault == "truncate":
-                file.truncate(file.tell() // 2)
+        if fault == "late":
+            held = BytesIO()
+            yield held
+            self._under_way.append(lambda: self._inner.write(path, held.getvalue()))
+        else:
+            with self._inner.open_write(path) as file:
+                yield file
+                if fault == "truncate":
+                    file.truncate(file.tell() // 2)
         self._end(fault, "open_write", path)
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -104,12 +123,18 @@ class FaultyStore:
         paths = list(paths)
         first = paths[0] if paths else ""
         fault = self._next("delete", first)
-        self._inner.delete(_half(paths) if fault == "truncate" else paths)
+        if fault == "late":
+            self._under_way.append(lambda: self._inner.delete(paths))
+        else:
+            self._inner.delete(_half(paths) if fault == "truncate" else paths)
         self._end(fault, "delete", first)
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
         fault = self._next("list", prefix)
-        files = list(self._inner.list(prefix))
+        before, files = self._listed.get(prefix, []), list(self._inner.list(prefix))
+        self._listed[prefix] = files
+        if fault == "stale":
+            files = before
         yield from _half(files) if fault == "truncate" else files
         self._end(fault, "list", prefix)
 
