@@ -57,6 +57,13 @@ def test_a_first_store_loads_nothing_heavy(tmp_path: Path) -> None:
     assert loaded & HEAVY == set()
 
 
+def test_a_small_store_does_not_load_what_only_large_ones_need(tmp_path: Path) -> None:
+    store = "lakebed.open(sys.argv[1]).store('small', {'a': [1, None]}, {'b': 'c'})"
+    loaded = set(run(f"import sys, lakebed; {store}; print(*sys.modules)", tmp_path).split())
+    assert "lakebed" in loaded
+    assert loaded & {"dataclasses", "inspect", "orjson", "pathlib", "urllib.parse", "uuid"} == set()
+
+
 def test_time_of_a_first_store(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

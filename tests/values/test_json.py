@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from lakebed.errors import CorruptionError, SerializationError
 from lakebed.testing.conformance.base import same
+from lakebed.values import json as encoder
 from lakebed.values.json import MAX_DEPTH, _encode_with_care, decode, decode_text, encode
 
 texts = st.text() | st.sampled_from(["", "\x00", "\ud7ff", "\ue000", "\uffff", "\U0010ffff", '"\\'])
@@ -76,6 +77,27 @@ def test_it_is_the_json_that_everybody_reads(value: Any) -> None:
     assert json.loads(encode(value)) == value
     expected = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     assert encode(value) == expected.encode()
+
+
+@given(values)
+@example({"b": ["\x7f\x80\u2028/"], "a": "x" * 2000, "\U0001f600": 1, "\uffff": 2})
+@example("\ud800")
+@example({"a": ["\udfff"]})
+def test_both_writers_write_the_same(value: Any) -> None:
+    """The one that writes until orjson is loaded, and orjson."""
+
+    def attempt() -> bytes | str:
+        try:
+            return encode(value)
+        except SerializationError as error:
+            return str(error)
+
+    loaded = encoder._load_orjson()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "_write_any", None)
+        first = attempt()
+        patch.setattr(encoder, "_write_any", loaded)
+        assert first == attempt()
 
 
 @given(st.dictionaries(texts, scalars, max_size=6), st.randoms())
@@ -213,6 +235,11 @@ def test_a_refusal_names_its_path(path: list[str | int], poison: Any) -> None:
     with pytest.raises(SerializationError) as caught:
         encode(value)
     assert str(caught.value).startswith(f"${shown} ")
+
+
+def test_a_lone_surrogate_is_named_by_its_place() -> None:
+    with pytest.raises(SerializationError, match="surrogate at position 3:"):
+        encode('"\n\x01\ud800')
 
 
 def nested(depth: int, kind: str) -> Any:

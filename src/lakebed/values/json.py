@@ -4,6 +4,9 @@ Canonical: object keys sorted by code point, no white space, nothing escaped tha
 to escape, the shortest decimal that reads back as the same double (as orjson writes it). orjson
 alone would turn NaN into null, datetimes, UUIDs and dataclasses into text, and refuses integers
 beyond 64 bits; so every value is walked first, and orjson only sees what it keeps exactly.
+
+Loading orjson takes as long as all our modules. So the standard library writes small values without
+floats, to the same bytes, until one comes that orjson is worth loading for.
 """
 
 from __future__ import annotations
@@ -14,8 +17,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-import orjson
-
 from lakebed.errors import CorruptionError, SerializationError
 
 MAX_DEPTH = 100
@@ -23,9 +24,13 @@ MAX_DEPTH = 100
 
 _FINITE = 1.7976931348623157e308
 _INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
-_SORTED = orjson.OPT_SORT_KEYS
+_SMALL = 1000  # bytes; orjson writes larger values many times faster
 _PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_]*\Z"
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_write_small = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
+).encode
+_write_any: Callable[[object], bytes] | None = None  # orjson, once it is loaded
 
 
 class _NeedsCare(Exception):
@@ -42,24 +47,43 @@ def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
     else: NaN and infinities, lone surrogates, other types, nesting deeper than `max_depth`.
     """
     try:
-        _check_plain(value, max_depth)
-        return orjson.dumps(value, option=_SORTED)
-    except (_NeedsCare, TypeError):
-        # TypeError (orjson's own) is a lone surrogate: the slow path names its place.
+        has_floats = _check_plain(value, max_depth)
+        if _write_any is None and not has_floats:
+            data = _write_small(value).encode()
+            if len(data) > _SMALL:
+                _load_orjson()  # for the next ones
+            return data
+        return (_write_any or _load_orjson())(value)
+    except (_NeedsCare, TypeError, UnicodeEncodeError):
+        # The last two are a lone surrogate: the slow path names its place.
         return _encode_with_care(value, "$", max_depth, max_depth)
 
 
-def _check_plain(value: object, depth: int) -> None:
-    """Pass what orjson keeps exactly; raise _NeedsCare at the first thing that it may not."""
+def _load_orjson() -> Callable[[object], bytes]:
+    global _write_any
+    import orjson
+
+    dumps, option = orjson.dumps, orjson.OPT_SORT_KEYS
+    _write_any = lambda value: dumps(value, option=option)  # noqa: E731 - faster than a partial
+    return _write_any
+
+
+def _check_plain(value: object, depth: int) -> bool:
+    """Pass what orjson keeps exactly; raise _NeedsCare at the first thing that it may not.
+
+    Whether there are floats in it, which only orjson writes canonically.
+    """
     kind = type(value)
     if kind is str or value is None or kind is bool:
-        return
+        return False
+    has_floats = False
     if kind is int:
         if not _INT64_LOW <= value <= _UINT64_HIGH:  # type: ignore[operator]
             raise _NeedsCare
     elif kind is float:
         if not -_FINITE <= value <= _FINITE:  # type: ignore[operator]
             raise _NeedsCare
+        return True
     elif kind is dict:
         if depth <= 0:
             raise _NeedsCare
@@ -67,24 +91,25 @@ def _check_plain(value: object, depth: int) -> None:
         for key, item in value.items():  # type: ignore[attr-defined]
             if type(key) is not str:
                 raise _NeedsCare
-            kind = type(item)
-            if kind is not str:  # most leaves are text: spare them the call
-                _check_plain(item, depth)
+            # Most leaves are text: spare them the call.
+            if type(item) is not str and _check_plain(item, depth):
+                has_floats = True
     elif kind is list or kind is tuple:
         if depth <= 0:
             raise _NeedsCare
         depth -= 1
         for item in value:  # type: ignore[attr-defined]
-            if type(item) is not str:
-                _check_plain(item, depth)
+            if type(item) is not str and _check_plain(item, depth):
+                has_floats = True
     else:
         raise _NeedsCare
+    return has_floats
 
 
 def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> bytes:
     """Encode as `encode` does, slowly, knowing the path of everything that must be refused."""
     if value is None or value is True or value is False:
-        return orjson.dumps(value)
+        return b"null" if value is None else b"true" if value else b"false"
     if isinstance(value, Enum):
         raise _refuse(value, path, "; store its value instead")
     if isinstance(value, str):
@@ -96,7 +121,7 @@ def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> b
             raise SerializationError(
                 f"{path} is {float(value)!r}: JSON has no NaN and no infinity; store null or a text"
             )
-        return orjson.dumps(float(value))
+        return (_write_any or _load_orjson())(float(value))
     if isinstance(value, (dict, list, tuple)) and depth <= 0:
         raise SerializationError(
             f"{path} is nested too deeply: expected at most {max_depth} levels"
@@ -127,12 +152,12 @@ def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> b
 def _encode_text(text: str, path: str) -> bytes:
     text = str.__str__(text)  # what a subclass holds, whatever it shows
     try:
-        text.encode()
+        return _write_small(text).encode()
     except UnicodeEncodeError as error:
+        place = text.index(error.object[error.start])
         raise SerializationError(
-            f"{path} holds a lone surrogate at position {error.start}: not valid Unicode text"
+            f"{path} holds a lone surrogate at position {place}: not valid Unicode text"
         ) from None
-    return orjson.dumps(text)
 
 
 def _member(path: str, key: str) -> str:
