@@ -75,11 +75,9 @@ def load_queries(dialect: str, schema: str | None = None) -> dict[str, str]:
     Table names, `{entry_columns}` and `{unindexed}` (before a column that is no way into a table)
     are filled in; other braces are left to the caller.
     """
-    queries = dict[str, str]()
-    for folder in ("", dialect):
-        for name in ("queries.sql", "search.sql", "maintenance.sql", "scan.sql"):
-            queries |= _parse(fill(read_sql(folder, name) or "", dialect, schema))
-    return queries
+    names = ("queries.sql", "search.sql", "maintenance.sql", "scan.sql")
+    texts = (read_sql(folder, name) or "" for folder in ("", dialect) for name in names)
+    return _parse(fill("\n".join(texts), dialect, schema))
 
 
 def load_spool_queries() -> dict[str, str]:

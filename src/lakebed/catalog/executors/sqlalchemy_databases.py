@@ -17,6 +17,7 @@ from lakebed.catalog.executors.sqlite import (
     CHECKPOINT_PAGES,
     PAGE_BYTES,
     is_foreign,
+    table_names,
 )
 from lakebed.catalog.executors.sqlite_errors import explain, locked
 from lakebed.catalog.queries import load_queries
@@ -218,7 +219,7 @@ class SQLiteDatabase(Database):
     def prepare(self, connection: Any) -> None:
         level = "FULL" if self.options.durability == "full" else "NORMAL"
         settings = [f"page_size = {PAGE_BYTES}", f"cache_size = -{CACHE_KIB}"]
-        if not is_foreign(connection):
+        if not is_foreign(table_names(connection)):
             settings.append("journal_mode = WAL")
         settings += [
             f"synchronous = {level}",

@@ -145,11 +145,7 @@ class SQLiteExecutor:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if self._path is not None:
-                level = "FULL" if self._durability == "full" else "NORMAL"
-                connection.execute(f"PRAGMA synchronous = {level}")
-                if not is_foreign(connection):
-                    self._retry_busy(connection, "PRAGMA journal_mode = WAL")
-                connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+                self._use_log(connection)
             connection.execute("PRAGMA foreign_keys = ON")
             # Deleted values are overwritten, which costs nothing that could be measured.
             connection.execute("PRAGMA secure_delete = ON")
@@ -157,6 +153,19 @@ class SQLiteExecutor:
             raise self.translate(error) from error
         self._open.add(connection)
         return connection
+
+    def _use_log(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL, unless the database is somebody else's: then nothing may be changed."""
+        tables = table_names(connection)
+        level = "FULL" if self._durability == "full" else "NORMAL"
+        # An empty file has nothing to lose. What the switch writes to it at durability normal is
+        # synced by the first checkpoint, as all commits before that are.
+        early = level if tables or level == "FULL" else "OFF"
+        connection.execute(f"PRAGMA synchronous = {early}")
+        if not is_foreign(tables):
+            self._retry_busy(connection, "PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {level}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
     def _retry_busy(self, connection: sqlite3.Connection, sql: str) -> None:
         """SQLite does not wait for the lock that a switch to WAL needs, so this does."""
@@ -369,10 +378,15 @@ class SQLiteTransaction:
                 statement = ""
 
 
-def is_foreign(connection: sqlite3.Connection) -> bool:
-    """Whether the database is somebody else's, in which nothing may be changed."""
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    return bool(tables) and ("lakebed_meta",) not in tables
+def table_names(connection: sqlite3.Connection) -> set[str]:
+    """The tables of a database."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {name for (name,) in rows}
+
+
+def is_foreign(tables: set[str]) -> bool:
+    """Whether a database with these tables is somebody else's, in which nothing may be changed."""
+    return bool(tables) and "lakebed_meta" not in tables
 
 
 _executors: weakref.WeakSet[SQLiteExecutor] = weakref.WeakSet()
