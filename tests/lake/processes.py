@@ -48,3 +48,10 @@ def run_alone(code: str, folder: Path, *, timeout: float = 120) -> str:
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """A process that runs `code`, with pipes to and from it."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)

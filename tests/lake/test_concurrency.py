@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +20,7 @@ from lakebed.catalog.migration import SCHEMA_VERSION
 from lakebed.catalog.queries import sql_folder
 from lakebed.errors import LockTimeoutError
 from lakebed.lake.lake import Lake
-from tests.lake.processes import run_together
+from tests.lake.processes import run_together, start
 
 PROCESSES = 8
 
@@ -285,6 +287,62 @@ def test_a_write_goes_on_when_the_lock_is_free(tmp_path: Path) -> None:
             other.execute("ROLLBACK")
             assert all(write.result(timeout=30).created for write in writes)
         assert len(lake) == 5
+
+
+def test_waiting_for_the_lock_can_be_interrupted(tmp_path: Path) -> None:
+    code = """
+import sys, lakebed
+with lakebed.open(sys.argv[1], lock_timeout=600) as lake:
+    print("waits", flush=True)
+    lake.store("a", 2)
+"""
+    lakebed.open(tmp_path / "lake").close()
+    with closing(sqlite3.connect(tmp_path / "lake" / "catalog.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = start(code, tmp_path / "lake")
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "waits\n"
+        time.sleep(0.2)  # too short, it is interrupted before the store: that passes as well
+        waiting.send_signal(signal.SIGINT)
+        _, said = waiting.communicate(timeout=60)
+    assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+HOLDER = """
+import fcntl, os, sys
+with open(sys.argv[1] + "-shm", "r+b") as shared:
+    fcntl.lockf(shared, fcntl.LOCK_EX, 1, 120)  # who writes
+    fcntl.lockf(shared, fcntl.LOCK_EX, 1, 122)  # who recovers
+    os.pwrite(shared.fileno(), bytes(96), 0)
+    print("recovers", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("read", ["fetch", "transaction"])
+def test_reads_wait_for_a_recovery(tmp_path: Path, read: str) -> None:
+    """Another process recovers the log, as one does that finds it left by a killed one."""
+    with lakebed.open(tmp_path / "lake", lock_timeout=60) as lake, ThreadPoolExecutor(1) as pool:
+        lake.store("a", 1)
+        executor = cast(Any, lake._catalog)._executor
+
+        def look() -> int:
+            if read == "fetch":
+                return int(executor.fetch("SELECT count(*) FROM entry", {})[0][0])
+            with executor.read() as tx:
+                return int(tx.all("SELECT count(*) FROM entry", {})[0][0])
+
+        assert pool.submit(look).result() == 1
+        holder = start(HOLDER, tmp_path / "lake" / "catalog.db")
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "recovers\n"
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            executor._wait(executor.connection(), "SELECT count(*) FROM entry", {}, 0)
+        looking = pool.submit(look)
+        time.sleep(0.2)
+        assert not looking.done()
+        holder.communicate()
+        assert looking.result(timeout=60) == 1
 
 
 def test_closing_while_others_work(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lakebed.catalog.executors.base import Params, Row, T
 from lakebed.catalog.executors.grouping import Grouping
 from lakebed.catalog.executors.hiding import Mask
-from lakebed.catalog.executors.sqlite_errors import explain, locked
+from lakebed.catalog.executors.sqlite_errors import explain, is_busy, locked
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError
 
@@ -28,6 +28,8 @@ Durability = Literal["normal", "full"]
 PAGE_BYTES = 2048  # smaller pages make smaller commits: docs/design/sqlite.md
 CACHE_KIB = 8192  # most of what looking up a search's matches touches: docs/design/search.md
 CHECKPOINT_PAGES = 8000  # a checkpoint costs two fsyncs; about 16 MB of log pay for them
+READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
+_SOON, _LATER = 0.001, 0.02  # seconds between two looks at a lock that others hold
 
 _numbers = count()  # of the connections that this process has made
 _connecting = threading.Lock()  # held while a connection is made: a fork waits for it
@@ -149,6 +151,7 @@ class SQLiteExecutor:
             connection.execute("PRAGMA foreign_keys = ON")
             # Deleted values are overwritten, which costs nothing that could be measured.
             connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA busy_timeout = 0")  # from now on `_wait` waits
         except sqlite3.Error as error:
             raise self.translate(error) from error
         self._open.add(connection)
@@ -163,22 +166,26 @@ class SQLiteExecutor:
         early = level if tables or level == "FULL" else "OFF"
         connection.execute(f"PRAGMA synchronous = {early}")
         if not is_foreign(tables):
-            self._retry_busy(connection, "PRAGMA journal_mode = WAL")
+            self._wait(connection, "PRAGMA journal_mode = WAL", {}, self._lock_timeout)
         connection.execute(f"PRAGMA synchronous = {level}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
-    def _retry_busy(self, connection: sqlite3.Connection, sql: str) -> None:
-        """SQLite does not wait for the lock that a switch to WAL needs, so this does."""
-        deadline = time.monotonic() + self._lock_timeout
+    def _wait(
+        self, connection: sqlite3.Connection, sql: str, params: Params, wait: float
+    ) -> list[Row]:
+        """The rows of a statement, run again while others hold a lock that it needs, up to `wait`
+        seconds. SQLite would look ever more seldom, in the end ten times a second, while the lock
+        is free (docs/design/sqlite.md), and not wait at all for the one that a switch to WAL needs.
+        """
+        start = time.monotonic()
         while True:
             try:
-                connection.execute(sql)
-                return
+                return connection.execute(sql, params).fetchall()
             except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > deadline:
+                waited = time.monotonic() - start
+                if not is_busy(error) or waited >= wait:
                     raise
-                time.sleep(0.01)
+                time.sleep(min(wait - waited, _LATER, max(_SOON, waited / 20)))
 
     def connection(self) -> _Connection:
         """The calling thread's connection."""
@@ -196,7 +203,7 @@ class SQLiteExecutor:
         connection = self.connection()
         try:
             with self._gate if self._shared is not None else connection.lock:
-                return connection.execute(sql, params).fetchall()
+                return self._wait(connection, sql, params, self._lock_timeout)
         except sqlite3.Error as error:
             raise self.translate(error) from error
 
@@ -208,14 +215,14 @@ class SQLiteExecutor:
 
     def read(self) -> SQLiteTransaction:
         gate = self._gate if self._shared is not None else self.connection().lock
-        return SQLiteTransaction(self, "BEGIN", gate, self._lock_timeout)
+        return SQLiteTransaction(self, READ, gate, self._lock_timeout)
 
     def write(self, *, patient: bool = True, exclusive: bool = False) -> SQLiteTransaction:
         del exclusive  # SQLite knows no other writers
         return self._write(self._lock_timeout if patient else 0.0)
 
     def _write(self, wait: float) -> SQLiteTransaction:
-        return SQLiteTransaction(self, "BEGIN IMMEDIATE", self._gate, wait)
+        return SQLiteTransaction(self, WRITE, self._gate, wait)
 
     def _group(self) -> Grouping:
         return Grouping(self._write, lambda: locked(self._lock_timeout), self._lock_timeout)
@@ -237,20 +244,19 @@ class SQLiteExecutor:
         return max(0.0, wait - (time.monotonic() - start))
 
     def begin(self, connection: sqlite3.Connection, sql: str, wait: float) -> None:
-        """Start a transaction; SQLite itself waits for other processes, up to `wait` seconds."""
-        if wait > self._lock_timeout * 0.9:  # near enough to spare a queued store two statements
-            connection.execute(sql)
-            return
-        connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
-        try:
-            connection.execute(sql)
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(self._lock_timeout * 1000)}")
+        """Start a transaction, and wait for other processes up to `wait` seconds."""
+        self._wait(connection, sql, {}, wait)
+        if sql == READ:  # begin to read, so that no later statement has to wait
+            self._wait(connection, "SELECT 1 FROM sqlite_master LIMIT 1", {}, wait)
 
     def scrub(self) -> bool:
         """Empty the write-ahead log, whose old pages hold what has been overwritten since. Readers
         of older pages can prevent it."""
-        busy = self.fetch("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
+        self.fetch(f"PRAGMA busy_timeout = {int(self._lock_timeout * 1000)}", {})
+        try:
+            busy = self.fetch("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
+        finally:
+            self.fetch("PRAGMA busy_timeout = 0", {})
         return not busy
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ def explain(error: Exception, where: object, lock_timeout: float) -> LakebedErro
     """The error of ours that says what happened; `error` is sqlite3's."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
-    if primary == sqlite3.SQLITE_BUSY:
+    if is_busy(error):
         return locked(lock_timeout)
     if primary == sqlite3.SQLITE_FULL:
         return StorageError(f"cannot write to the catalog {where}: the disk is full")
@@ -32,6 +32,12 @@ def explain(error: Exception, where: object, lock_timeout: float) -> LakebedErro
     if primary == sqlite3.SQLITE_IOERR:
         return StorageError(f"the disk under the catalog {where} fails: {error}")
     return CatalogError(f"the catalog {where} failed: {error}")
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether others hold a lock that was needed."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def locked(lock_timeout: float) -> LockTimeoutError:
