@@ -293,6 +293,22 @@ WRONG = [
     ({"backend": "sqlite", "storage": "a"}, "storage", "backend sqlite takes no storage"),
     ({"backend": "ducklake", "catalog": "postgres"}, "catalog", "takes no catalog: leave it out"),
     ({"storage": "memory://x"}, "storage", "is gone when the process ends"),
+    (
+        {"storage": {"uri": "s3://b", "endpont_url": "http://h"}},
+        "storage.endpont_url",
+        "unknown option: did you mean 'endpoint_url'?",
+    ),
+    ({"storage": {"uri": "gs://b", "tokn": "k"}}, "storage.tokn", "did you mean 'token'?"),
+    (
+        {"storage": {"uri": "abfs://b", "acount_key": "k"}},
+        "storage.acount_key",
+        "did you mean 'account_key'?",
+    ),
+    (
+        {"storage": {"uri": "az://b", "zzz": "k"}},
+        "storage.zzz",
+        "neither Lakebed nor the filesystem takes it",
+    ),
     ({"storage": {"uri": "data", "key": "k"}}, "storage", "a local folder takes no options"),
     (
         {"backend": "postgres", "host": "h", "min_size": 5, "max_size": 4},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiobotocore.session import AioSession
+from azure.identity.aio import DefaultAzureCredential
 
 import lakebed
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError, ConnectError, RateLimitedError, StorageError
 from lakebed.objects.examination import examine
 from lakebed.objects.failures import Failure
+from lakebed.objects.options import unknown_options
 from lakebed.objects.s3 import S3Store
 from lakebed.objects.store import open_store
 from tests.buckets import AzureServer, GCSServer, GuardedS3, S3Server
@@ -79,6 +83,42 @@ def test_encryption_on_azure(azure: AzureServer) -> None:
 def test_wrong_options(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         open_store("s3://bucket", options)
+
+
+@pytest.mark.parametrize(
+    ("uri", "option", "words"),
+    [
+        (
+            "s3://b",
+            "endpont_url",
+            "endpont_url: unknown option: did you mean 'endpoint_url",
+        ),
+        ("s3a://b", "adressing_style", "did you mean 'addressing_style'"),
+        ("gs://b", "kms_keyid", "did you mean 'kms_key_id'"),
+        ("az://b", "acount_name", "did you mean 'account_name'"),
+        ("az://b", "x", "storage.x: unknown option: neither Lakebed nor the filesystem takes it"),
+    ],
+)
+def test_unknown_options(uri: str, option: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        open_store(uri, {option: "s3cret"})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_known_options() -> None:
+    """What works is refused nowhere: what the constructors name, and what they hand on."""
+    for uri, options in {
+        "s3://b": ["anon", "profile", "session", "use_ssl", "client_kwargs", "batch_size", "loop"],
+        "gs://b": ["project", "access", "cache_timeout", "session_kwargs", "max_paths"],
+        "abfss://b": ["account_host", "managed_identity_client_id", "exclude_cli_credential"],
+        "memory://b": ["anything"],  # hands on what it does not name
+        "sftp://b": ["anything"],
+    }.items():
+        assert unknown_options(uri, options) == {}
+    keywords = set(re.findall(r":keyword \w+ (\w+):", DefaultAzureCredential.__doc__ or ""))
+    assert len(keywords) > 10
+    assert unknown_options("az://b", keywords) == {}
+    assert unknown_options("s3://b", list(inspect.signature(AioSession).parameters)) == {}
 
 
 def test_a_uri_without_a_bucket() -> None:

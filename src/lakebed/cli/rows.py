@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from lakebed.cli.values import parse_json
-from lakebed.config.problems import suggestion
 from lakebed.errors import ValidationError
+from lakebed.suggestions import suggestion
 
 Format = Literal["ndjson", "json", "csv", "parquet"]
 

@@ -32,8 +32,9 @@ from lakebed.config.fields import (
     wrong,
 )
 from lakebed.config.masking import guard, reveal
-from lakebed.config.problems import quoted, suggestion
+from lakebed.config.problems import quoted
 from lakebed.config.providers.options import ServerOptions
+from lakebed.suggestions import suggestion
 
 DEFAULT_FILE = "lakebed.db"
 OUTSIDE = "outside"

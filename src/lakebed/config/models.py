@@ -65,6 +65,15 @@ class StorageSettings(Model):
             raise wrong(f"a local folder takes no options, got {named}")
         return self
 
+    @model_validator(mode="after")
+    def _options_are_known(self) -> StorageSettings:
+        if self.model_extra:
+            from lakebed.objects.options import unknown_options
+
+            for name, problem in unknown_options(self.uri, self.model_extra).items():
+                raise wrong(problem, name)
+        return self
+
     @property
     def folder(self) -> str | None:
         """The folder, if it is one of this machine."""

@@ -19,15 +19,14 @@ from lakebed.config.problems import (
     Path,
     Place,
     Problem,
-    closest,
     dotted,
     kind,
     quoted,
-    suggestion,
 )
 from lakebed.config.secrets import SOURCES, source_model
 from lakebed.config.secrets.base import Secrets
 from lakebed.config.secrets.settings import SecretsSettings
+from lakebed.suggestions import closest, suggestion
 
 M = TypeVar("M", bound=BaseModel)
 Location = tuple[str | int, ...]

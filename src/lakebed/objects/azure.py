@@ -24,12 +24,37 @@ from lakebed.objects.source import Source
 from lakebed.objects.store import StoredFile
 
 _BLOCKS_AT_ONCE = 4
+# What azure.identity's DefaultAzureCredential takes, to which adlfs hands what it does not know.
+_DEFAULT_CREDENTIAL = (
+    "additionally_allowed_tenants",
+    "authority",
+    "developer_credential_timeout",
+    *(
+        f"exclude_{source}_credential"
+        for source in (
+            "broker", "cli", "developer_cli", "environment", "interactive_browser",
+            "managed_identity", "powershell", "shared_token_cache", "visual_studio_code",
+            "workload_identity",
+        )
+    ),
+    "interactive_browser_client_id",
+    "interactive_browser_tenant_id",
+    "managed_identity_client_id",
+    "process_timeout",
+    "require_envvar",
+    "shared_cache_tenant_id",
+    "shared_cache_username",
+    "visual_studio_code_tenant_id",
+    "workload_identity_client_id",
+    "workload_identity_tenant_id",
+)  # fmt: skip
 
 
 class AzureStore(CloudStore):
     """Options beside those of adlfs: `encryption_scope`, the name of one in the account."""
 
     PACKAGE = "azure"
+    OPTIONS = frozenset({"encryption_scope", *_DEFAULT_CREDENTIAL})
 
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
         scope = word(options, "encryption_scope")

@@ -28,6 +28,7 @@ from lakebed.errors import (
     StorageError,
 )
 from lakebed.objects.failures import Failure
+from lakebed.objects.options import constructor_options
 from lakebed.objects.source import Source
 from lakebed.objects.store import Range, ReadResult, StoredFile
 
@@ -47,6 +48,11 @@ SILENCE_SECONDS = 30.0
 """How long a connection may say nothing."""
 
 _LONGEST_WAIT = 5.0  # seconds between two tries
+
+_SET = {
+    "use_listings_cache": False,  # what others write and delete must show at once
+    "skip_instance_cache": True,  # ours to close
+}
 
 log = logging.getLogger("lakebed.objects")
 _T = TypeVar("_T")
@@ -85,6 +91,8 @@ class CloudStore(ABC):
 
     PACKAGE: ClassVar[str]
     """The extra that brings the filesystem."""
+    OPTIONS: ClassVar[frozenset[str]]
+    """Options that the filesystem's constructor does not name: ours, and those that it hands on."""
 
     def __init__(self, uri: str, options: Mapping[str, object]) -> None:
         self.options = options
@@ -96,13 +104,15 @@ class CloudStore(ABC):
         self._options = self._settings(options)
         self._connect()
 
+    @classmethod
+    def known_options(cls, protocol: str) -> set[str]:
+        """The options that such a store takes; ImportError if its package is not installed."""
+        ours = {"max_connections", "retry_timeout", *cls.OPTIONS}
+        return (constructor_options(cls._filesystem(protocol)) | ours) - _SET.keys()
+
     def _connect(self) -> None:
         try:
-            self._fs = self._filesystem()(
-                **self._options,
-                use_listings_cache=False,  # what others write and delete must show at once
-                skip_instance_cache=True,  # ours to close
-            )
+            self._fs = self._filesystem(self._protocol)(**self._options, **_SET)
         except ImportError as error:
             raise DependencyMissingError(
                 f"storage: {self._protocol}:// needs a package: pip install "
@@ -124,9 +134,10 @@ class CloudStore(ABC):
 
     # What a service brings.
 
-    def _filesystem(self) -> type[AsyncFileSystem]:
+    @classmethod
+    def _filesystem(cls, protocol: str) -> type[AsyncFileSystem]:
         """The class of the filesystem; ImportError if its package is not installed."""
-        return cast(type[AsyncFileSystem], fsspec.get_filesystem_class(self._protocol))
+        return cast(type[AsyncFileSystem], fsspec.get_filesystem_class(protocol))
 
     @abstractmethod
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -38,8 +38,11 @@ class GCSStore(CloudStore):
     """Options beside those of gcsfs: `kms_key_id`, the resource name of a Cloud KMS key."""
 
     PACKAGE = "gcs"
+    OPTIONS = frozenset({"kms_key_id"})
 
-    def _filesystem(self) -> type[AsyncFileSystem]:
+    @classmethod
+    def _filesystem(cls, protocol: str) -> type[AsyncFileSystem]:
+        del protocol
         # Not the experimental one for zonal buckets, which asks for the bucket's kind over gRPC.
         from gcsfs.core import GCSFileSystem
 

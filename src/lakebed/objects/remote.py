@@ -33,7 +33,7 @@ class FsspecStore:
             raise DependencyMissingError(
                 f"storage: {protocol}:// needs a package: {error}"
             ) from None
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ConfigurationError(f"storage: cannot open {protocol}://…: {error}") from None
         self._root = root.rstrip("/")
 

@@ -42,6 +42,17 @@ class S3Store(CloudStore):
     `kms_key_id`. The endpoint may also come from S3_ENDPOINT_URL."""
 
     PACKAGE = "s3"
+    OPTIONS = frozenset(
+        {
+            "region",
+            "addressing_style",
+            "checksums",
+            "signature_version",
+            "encryption",
+            "kms_key_id",
+            *("profile", "event_hooks", "include_builtin_handlers", "session_vars"),  # botocore's
+        }
+    )
 
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
         client = dict(options.pop("client_kwargs", None) or {})

@@ -5,10 +5,13 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.paths import absolute
+
+if TYPE_CHECKING:
+    from lakebed.objects.cloud import CloudStore
 
 
 class StoredFile(NamedTuple):
@@ -133,7 +136,8 @@ def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
 def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectStore:
     """Open the storage at a local path or a URI of any protocol that fsspec knows.
 
-    `options` go to the fsspec filesystem; a local folder takes none.
+    `options` go to the fsspec filesystem; a local folder takes none, and one that a bucket's
+    filesystem does not take is a ConfigurationError.
     """
     protocol, separator, rest = uri.partition("://")
     if not separator or protocol == "file":
@@ -148,18 +152,29 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
 
             return LocalStore(unquote(rest))
         return LocalStore(uri)
-    if protocol in ("s3", "s3a"):
-        from lakebed.objects.s3 import S3Store
+    from lakebed.objects.options import unknown_options
 
-        return S3Store(uri, options or {})
-    if protocol in ("gs", "gcs"):
-        from lakebed.objects.gcs import GCSStore
-
-        return GCSStore(uri, options or {})
-    if protocol in ("az", "abfs", "abfss"):
-        from lakebed.objects.azure import AzureStore
-
-        return AzureStore(uri, options or {})
+    for name, problem in unknown_options(uri, options or ()).items():
+        raise ConfigurationError(f"storage.{name}: {problem}")
+    if cloud := cloud_class(protocol):
+        return cloud(uri, options or {})
     from lakebed.objects.remote import FsspecStore
 
     return FsspecStore(uri, options or {})
+
+
+def cloud_class(protocol: str) -> "type[CloudStore] | None":
+    """The store of a service that has one of its own."""
+    if protocol in ("s3", "s3a"):
+        from lakebed.objects.s3 import S3Store
+
+        return S3Store
+    if protocol in ("gs", "gcs"):
+        from lakebed.objects.gcs import GCSStore
+
+        return GCSStore
+    if protocol in ("az", "abfs", "abfss"):
+        from lakebed.objects.azure import AzureStore
+
+        return AzureStore
+    return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Protocol
 
-from lakebed.config.problems import quoted, suggestion
+from lakebed.config.problems import quoted
 from lakebed.errors import ConfigurationError
+from lakebed.suggestions import suggestion
 
 if TYPE_CHECKING:
     from lakebed.config.secrets.base import Secrets
