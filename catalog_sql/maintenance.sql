@@ -18,7 +18,7 @@ DELETE FROM {candidate} WHERE "object_id" > :after AND "object_id" <= :last
 
 -- name: delete_objects
 -- for: collect: contents that nothing refers to
-DELETE FROM {object} WHERE "id" IN ({ids})
+DELETE FROM {object} WHERE "id" IN ({values})
 
 -- name: bury_in_pack
 -- for: objects of a pack that are dead, or have moved out of it
@@ -38,7 +38,7 @@ SELECT count(*) FROM {trash}
 
 -- name: delete_trash
 -- for: collect: files that are gone
-DELETE FROM {trash} WHERE "uri" IN ({uris})
+DELETE FROM {trash} WHERE "uri" IN ({values})
 
 -- name: named_files
 -- for: orphan removal: which files the catalog knows, for whatever reason

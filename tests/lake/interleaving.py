@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
-from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
+from lakebed.catalog.executors import base
+from lakebed.catalog.executors.base import Params, Row, Transaction
 from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile
 from lakebed.testing.faults import Crash
 
@@ -180,7 +182,7 @@ def _is_preemption(point: Point) -> bool:
 class SteppingExecutor:
     """An `Executor` each of whose transactions and reads is a step."""
 
-    def __init__(self, inner: Executor) -> None:
+    def __init__(self, inner: base.Executor) -> None:
         self._inner = inner
         self.dialect = inner.dialect
         self.schema = inner.schema
@@ -271,6 +273,22 @@ class SteppingStore:
 
     def close(self) -> None:
         self._inner.close()
+
+
+class OwnPool(Executor):
+    """In place of a pool of threads: a task runs at once, in the thread that hands it in, so that
+    its steps are steps of its actor."""
+
+    def __init__(self, *_: object) -> None:
+        """As a `ThreadPoolExecutor` is made."""
+
+    def submit(self, task: Callable[..., T], /, *given: Any, **named: Any) -> Future[T]:
+        future = Future[T]()
+        try:
+            future.set_result(task(*given, **named))
+        except BaseException as error:  # noqa: BLE001 - the one who asks for the result gets it
+            future.set_exception(error)
+        return future
 
 
 def outside_steps(work: Callable[[], T]) -> T:

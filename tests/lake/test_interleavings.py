@@ -18,6 +18,7 @@ from lakebed.lake.staging import LEASE_SECONDS
 from lakebed.model import Collected
 from tests.lake.cleaning_world import DEAD, VALUES, CleaningWorld
 from tests.lake.interleaving import (
+    OwnPool,
     ScheduleError,
     SteppingExecutor,
     SteppingStore,
@@ -28,6 +29,13 @@ from tests.lake.interleaving import (
 
 GONE = None
 NEW = {"b/0": "new one " * 30, "b/1": "new two " * 30, "b/2": DEAD}
+
+
+@pytest.fixture(autouse=True)
+def own_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an actor leaves to threads are steps of its own."""
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", OwnPool)
+    monkeypatch.setattr("lakebed.lake.packing.ThreadPoolExecutor", OwnPool)
 
 
 class World(CleaningWorld):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lakebed.catalog.executors.base import Executor, Transaction
 from lakebed.catalog.protocol import GoneObjectsError, Place
-from lakebed.catalog.queries import in_lists
+from lakebed.catalog.queries import in_lists, run_for
 from lakebed.catalog.uploads import Claims
 from lakebed.model import (
     BrokenReference,
@@ -45,8 +45,7 @@ class Collection:
         self, tx: Transaction, ids: Sequence[int], places: Sequence[tuple[str | None, int | None]]
     ) -> None:
         """Remove objects that nothing refers to; their files, or emptied packs, become trash."""
-        for names, params in in_lists(self._queries, ids):
-            tx.run(self._queries["delete_objects"].replace("{ids}", names), params)
+        run_for(tx, self._queries, "delete_objects", ids)
         now = self._executor.now()
         files = [uri for uri, _ in places if uri is not None]
         tx.many(self._queries["add_trash"], [{"uri": uri, "now": now} for uri in files])
@@ -86,11 +85,7 @@ class Collection:
 
     def forget_trash(self, paths: Iterable[str]) -> None:
         with self._executor.write() as tx:
-            self._forget_trash(tx, list(paths))
-
-    def _forget_trash(self, tx: Transaction, paths: Sequence[str]) -> None:
-        for names, params in in_lists(self._queries, paths):
-            tx.run(self._queries["delete_trash"].replace("{uris}", names), params)
+            run_for(tx, self._queries, "delete_trash", list(paths))
 
     def add_trash(self, paths: Iterable[str]) -> None:
         with self._executor.write() as tx:
@@ -209,7 +204,7 @@ class Collection:
         queries, number = self._queries, broken.number
         with self._executor.write() as tx:
             if broken.kind == "trash in use":
-                self._forget_trash(tx, [broken.uri or ""])
+                run_for(tx, queries, "delete_trash", [broken.uri or ""])
             elif broken.kind == "unnoted":
                 tx.run(queries["add_candidate"], {"object_id": number})
             elif broken.kind == "miscounted pack":

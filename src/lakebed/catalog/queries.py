@@ -6,6 +6,10 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lakebed.catalog.executors.base import Transaction
 
 TABLES = (
     "entry",
@@ -101,6 +105,19 @@ def in_lists(
     for start in range(0, len(values), _IN_CHUNK):
         params = {f"p{i}": value for i, value in enumerate(values[start : start + _IN_CHUNK])}
         yield ", ".join(f":{name}" for name in params), params
+
+
+def run_for(
+    tx: Transaction, queries: Mapping[str, str], name: str, values: Sequence[object]
+) -> None:
+    """Run a statement for all of these values: lists of them, or, where the dialect's statement
+    takes one `:value`, one after another."""
+    sql = queries[name]
+    if ":value" in sql:
+        tx.many(sql, [{"value": value} for value in values])
+        return
+    for names, params in in_lists(queries, values):
+        tx.run(sql.replace("{values}", names), params)
 
 
 def _parse(text: str) -> dict[str, str]:
