@@ -93,6 +93,13 @@ def test_bodies_cut_in_the_middle(opened: Open, proxy: FaultyProxy) -> None:
         assert store.read(PATH) == content
         proxy.halve = 2
         assert store.read(PATH, 7, 100_000) == content[7:100_007]
+    paths = [PATH, *(f"objects/cd/{n:02}.json" for n in range(20))]
+    for path in paths[1:]:
+        store.write(path, b"x")
+    for _ in range(3):
+        proxy.halve = 2
+        assert [file.path for file in store.list("objects")] == paths
+        assert proxy.halve == 0
 
 
 def test_slow_answers(opened: Open, proxy: FaultyProxy) -> None:

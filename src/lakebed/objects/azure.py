@@ -174,6 +174,8 @@ class AzureStore(CloudStore):
         from azure.core import exceptions
 
         cause = error.__cause__ if isinstance(error.__cause__, exceptions.AzureError) else error
+        if isinstance(cause, exceptions.DecodeError):  # an answer that was cut off
+            return Failure(f"{type(cause).__name__}: {cause.message}", answered=False)
         if isinstance(cause, exceptions.HttpResponseError):
             told = getattr(cause, "error_code", None) or ""
             code = str(getattr(told, "value", told))  # an enumeration's, or plain text
