@@ -72,6 +72,13 @@ def check_diff(lake: Lake, a: str, b: str) -> None:
     assert before == after, f"the difference between {a} and {b} does not add up"
 
 
+# What a worker does, and how often each beside the others.
+STEPS = {
+    "store_own": 40, "delete_own": 8, "read_own": 15, "store_shared": 12, "delete_shared": 4,
+    "store_group": 8, "pair": 4, "snapshot": 3, "compare": 2, "find": 3, "expire": 1,
+}  # fmt: skip
+
+
 class Worker:
     """One thread's part of the load."""
 
@@ -88,22 +95,19 @@ class Worker:
         self.number = 0
 
     def run(self) -> None:
-        steps = {
-            self.store_own: 40, self.delete_own: 8, self.read_own: 15, self.store_shared: 12,
-            self.delete_shared: 4, self.store_group: 8, self.pair: 4, self.snapshot: 3,
-            self.compare: 2, self.find: 3, self.expire: 1,
-        }  # fmt: skip
-        while time.monotonic() < self.until:
-            (step,) = self.random.choices(list(steps), list(steps.values()))
+        names, weights = list(STEPS), list(STEPS.values())
+        first = self.random.sample(names, len(names))  # each once, however slow it goes
+        while first or time.monotonic() < self.until:
+            step = first.pop() if first else self.random.choices(names, weights)[0]
             self.number += 1
             try:
-                step()
+                getattr(self, step)()
             except (ConnectError, LockTimeoutError) as error:
                 if not self.faults:
                     raise
                 self.errors[error.error_type] = self.errors.get(error.error_type, 0) + 1
             else:
-                self.counts[step.__name__] = self.counts.get(step.__name__, 0) + 1
+                self.counts[step] = self.counts.get(step, 0) + 1
 
     def value(self) -> list[Any]:
         return [self.name, self.number, "x" * self.random.choice((0, 10, 100, 3000))]

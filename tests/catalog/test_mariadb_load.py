@@ -39,7 +39,7 @@ def test_mixed_load(
     known = load.finish([load.start(spec, n) for n in range(PROCESSES)], 600)
     with lakebed.open(**lake) as opened:
         counts = load.check(opened, known)
-    assert all(count > 0 for count in counts.values())
+    assert counts.keys() == load.STEPS.keys()
     record_property("mixed load on MariaDB", counts)
 
 
