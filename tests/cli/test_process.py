@@ -24,6 +24,11 @@ def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[byte
     return subprocess.run([COMMAND, *arguments], input=stdin, capture_output=True, check=False)
 
 
+def heed_interrupts() -> None:
+    """In a child: SIGINT as a shell's user has it. A run in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def terminal(*arguments: str, typed: str = "", code: int = 0) -> str:
     """Run a command in a terminal of its own, and give all that it showed.
 
@@ -33,6 +38,7 @@ def terminal(*arguments: str, typed: str = "", code: int = 0) -> str:
     if process == 0:
         os.environ.update(TERM="xterm-256color", COLUMNS="100")
         os.environ.pop("NO_COLOR", None)
+        heed_interrupts()
         os.execv(COMMAND, [COMMAND, *arguments])  # noqa: S606
     shown = b""
     while select.select([terminal], [], [], 60)[0]:
@@ -100,7 +106,10 @@ def test_a_reader_that_goes_away() -> None:
 
 def test_interrupted() -> None:
     with subprocess.Popen(
-        [COMMAND, "import", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [COMMAND, "import", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
