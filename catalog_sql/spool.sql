@@ -55,6 +55,10 @@ CREATE INDEX kept_content ON kept ("content_hash", "format", "number")
 -- for: every key of the batch, chunks that are committed already included
 CREATE TABLE seen ("key" TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID
 
+-- name: add_seen
+-- for: counting the keys of a chunk that was in memory
+INSERT OR IGNORE INTO seen VALUES (?)
+
 -- name: add_staged
 -- for: staging entries
 INSERT INTO staged VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)

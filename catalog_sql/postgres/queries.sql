@@ -80,6 +80,42 @@ SELECT (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END
 SELECT "key" FROM {entry} WHERE "expires_at" <= :now ORDER BY "expires_at" LIMIT :page
 FOR UPDATE SKIP LOCKED
 
+-- name: find_ids
+-- for: a batch: the objects of contents that are there
+SELECT "content_hash", "format", "id" FROM {object} WHERE "content_hash" = ANY (:hashes)
+
+-- name: draw_numbers
+-- for: a batch that may be new altogether: versions, which it queues, and ids of objects; none if a
+-- sample is there
+WITH probe AS (
+    SELECT EXISTS (SELECT 1 FROM {entry} WHERE "key" = ANY (:keys)) AS "there"
+), drawn AS (
+    SELECT nextval('{schema}."version"') AS "version", n / 2000 AS "part"
+    FROM probe p, generate_series(0, :entries - 1) n WHERE NOT p."there"
+), queued AS (
+    INSERT INTO {queued_batch} ("queue", "versions")
+    SELECT q, array_agg(d."version") FROM drawn d, unnest(:queues::text[]) q GROUP BY q, d."part"
+)
+SELECT (SELECT array_agg("version") FROM drawn),
+       (SELECT array_agg(nextval(i."ids")) FROM probe p, generate_series(1, :contents), (
+            SELECT pg_get_serial_sequence('{object}', 'id')::regclass AS "ids" OFFSET 0) i
+        WHERE NOT p."there")
+
+-- name: copy_objects
+-- for: the contents of such a batch, in the order of their hashes
+COPY {object} ("id", "content_hash", "format", "byte_size", "inline_value", "created_at")
+FROM STDIN (FORMAT binary)
+
+-- name: copy_entries
+-- for: its entries, in key order
+COPY {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at", "updated_at")
+FROM STDIN (FORMAT binary)
+
+-- name: copy_overtaken
+-- for: whether a key was stored and deleted by others since its number was drawn
+SELECT count(*) FROM unnest(:keys::text[], :versions::bigint[]) s("key", "version")
+JOIN {entry_history} h ON h."key" = s."key" COLLATE "C" AND h."end_version" > s."version"
+
 -- name: create_staged
 -- for: what a batch is about to store, in key order, for the time of its commit; a row without a
 -- content hash and object is a delete
@@ -162,13 +198,11 @@ SELECT count(*) FROM {staged} s JOIN {entry_history} h
 ON h."key" = s."key" AND h."end_version" > s."number"
 
 -- name: batch_queue
--- for: telling the metadata index what it lacks
-INSERT INTO {metadata_queue} ("version")
-SELECT "number" FROM {staged} WHERE "object_id" IS NOT NULL AND "metadata" <> '{}'
-
--- name: batch_queue_text
--- for: telling the text index what it lacks
-INSERT INTO {text_unread} ("version") SELECT "number" FROM {staged} WHERE "object_id" IS NOT NULL
+-- for: telling the metadata index and the text index what they lack
+INSERT INTO {queued_batch} ("queue", "versions")
+SELECT q, array_agg(s."number") FROM {staged} s, (VALUES ('metadata'), ('text')) queues (q)
+WHERE s."object_id" IS NOT NULL AND (q = 'text' OR s."metadata" <> '{}')
+GROUP BY q, s."number" / 2000
 
 -- name: unstage
 -- for: making room for another batch in the same transaction
@@ -179,11 +213,16 @@ DROP TABLE {staged}
 AND e."version" IN (
     SELECT m."version" FROM {entry_metadata} m WHERE {ranges}
     UNION ALL SELECT q."version" FROM {metadata_queue} q
+    UNION ALL SELECT unnest(b."versions") FROM {queued_batch} b WHERE b."queue" = 'metadata'
 )
 
 -- name: count_metadata_tail
 -- for: deciding whether the metadata index should catch up, counted up to :cap
-SELECT count(*) FROM (SELECT 1 FROM {metadata_queue} WHERE :indexed >= 0 LIMIT :cap) capped
+SELECT count(*) FROM (
+    SELECT 1 FROM {metadata_queue} WHERE :indexed >= 0
+    UNION ALL SELECT unnest("versions") FROM {queued_batch} WHERE "queue" = 'metadata'
+    LIMIT :cap
+) capped
 
 -- name: metadata_tail
 -- for: taking entries from the queue of the metadata index
@@ -192,6 +231,11 @@ WITH taken AS (
         SELECT "version" FROM {metadata_queue} WHERE :indexed >= 0
         ORDER BY "version" LIMIT :page FOR UPDATE SKIP LOCKED)
     RETURNING "version"
+), batch AS (
+    DELETE FROM {queued_batch} WHERE "id" IN (
+        SELECT "id" FROM {queued_batch} WHERE "queue" = 'metadata' LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING "versions"
 )
 SELECT t."version", coalesce(e."metadata", '{}')
-FROM taken t LEFT JOIN {entry} e ON e."version" = t."version" ORDER BY 1
+FROM (SELECT "version" FROM taken UNION ALL SELECT unnest("versions") FROM batch) t
+LEFT JOIN {entry} e ON e."version" = t."version" ORDER BY 1

@@ -8,6 +8,23 @@ SELECT 4611686018427387904,
        (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'text_rows'),
        (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'text_tokens'),
        (SELECT count(*) FROM (SELECT 1 FROM {text_unread} LIMIT 1000) capped)
+           + (SELECT count(*) FROM {queued_batch} WHERE "queue" = 'text')
+
+-- name: is_unread
+-- for: the condition of entries that the index lacks
+AND e."version" IN (
+    SELECT "version" FROM {text_unread}
+    UNION ALL SELECT unnest("versions") FROM {queued_batch} WHERE "queue" = 'text')
+
+-- name: spread_unread
+-- for: a row for each entry of some batches, to be settled one by one; how many that were
+WITH batches AS (
+    DELETE FROM {queued_batch} WHERE "id" IN (
+        SELECT "id" FROM {queued_batch} WHERE "queue" = 'text' LIMIT 10 FOR UPDATE SKIP LOCKED)
+    RETURNING "versions"
+)
+INSERT INTO {text_unread} ("version") SELECT unnest("versions") FROM batches
+ON CONFLICT ("version") DO NOTHING
 
 -- name: settle_unread
 -- for: its text has been read; nothing deleted means that somebody else was first. One at a time,

@@ -256,8 +256,30 @@ class TestFailures:
         lake.store("a", 1)
         for atomic in (True, False):
             with pytest.raises(StorageError, match="temporary"):
-                lake.store_batch(({"key": f"k{n}", "value": n} for n in range(9000)), atomic=atomic)
+                lake.store_batch(
+                    ({"key": f"k{n}", "value": n} for n in range(29000)), atomic=atomic
+                )
         assert "a" in lake
+
+    @pytest.mark.parametrize("atomic", [True, False])
+    def test_where_entries_wait_makes_no_difference(
+        self, atomic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("lakebed.lake.batch_run.CHUNK", 10)
+        values = [1, "two", LARGE, HUGE, "two" * 40]
+        batch = [
+            {"key": f"k{n * 7 % 31}", "value": [n % 9, values[n % 5]], "metadata": {"n": n}}
+            for n in range(90)
+        ]
+        outcomes = []
+        for room in (1, 4, 25, 20_000):
+            monkeypatch.setattr(spool, "_WAITING", room)
+            with open_lake(tmp_path / f"{room}") as lake:
+                report = lake.store_batch(batch, atomic=atomic)
+                assert (report.stored, report.replaced) == (31, 59)
+                state = [(e.key, e.value, e.metadata) for e in lake.list()]
+                outcomes.append((report, state))
+        assert outcomes.count(outcomes[0]) == len(outcomes)
 
     def test_without_storage(self) -> None:
         with open_lake() as lake:

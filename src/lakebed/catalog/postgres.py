@@ -10,9 +10,10 @@ from lakebed.catalog.batch import BatchCommit
 from lakebed.catalog.commit import Commit
 from lakebed.catalog.executors.base import Row, Transaction
 from lakebed.catalog.executors.postgres import PostgresExecutor
-from lakebed.catalog.executors.postgres_errors import OvertakenError, is_broken
+from lakebed.catalog.executors.postgres_errors import is_broken
 from lakebed.catalog.executors.postgres_transaction import convert
 from lakebed.catalog.executors.postgres_writers import Writer
+from lakebed.catalog.postgres_batch import PostgresBatch
 from lakebed.catalog.resilience import ResilientCatalog
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
@@ -158,27 +159,6 @@ class PostgresCommit(Commit):
             )
             place = found[1:] if found else _GONE
         return _stored(change, row, place)
-
-
-class PostgresBatch(BatchCommit):
-    """The same batch, with rows locked before they are read, and versions drawn after."""
-
-    def match(self) -> None:
-        self._tx.all(self._queries["batch_lock_entries"], {})
-        self._tx.script(self._queries["batch_match"].replace("{time}", str(self._now)))
-
-    def _write(self, newest_snapshot: int) -> None:
-        tx, queries = self._tx, self._queries
-        state = {"version": 0, "newest_snapshot": newest_snapshot, "now": self._now}
-        ((wanted, replaced),) = tx.all(queries["count_new"], {})
-        if replaced:
-            for name in ("batch_history", "batch_candidates", "batch_put", "batch_delete"):
-                tx.run(queries[name], state)
-        created = tx.run(queries["batch_create"], state)
-        if created != wanted or (self._keep_all and tx.all(queries["batch_overtaken"], {})[0][0]):
-            raise OvertakenError("somebody else stored a key of the batch first")
-        tx.run(queries["batch_queue"], {})
-        tx.run(queries["batch_queue_text"], {})
 
 
 def _arguments(

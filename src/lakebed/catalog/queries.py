@@ -25,6 +25,7 @@ TABLES = (
     "snapshot",
     "lakebed_meta",
     "metadata_queue",
+    "queued_batch",
     "writer",
     "staged",
 )

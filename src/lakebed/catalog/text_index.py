@@ -149,11 +149,20 @@ class TextIndex:
         reach = self.reach(self._executor.fetch)
         if not reach.unread:
             return
+        self._spread()
         for page in self.pages(self._executor.fetch, self._unread(reach), Scope()):
             if reader.exhausted:
                 return
             if found := [document for document in reader.documents(page) if not document.unread]:
                 self._write(partial(self._settle, found), False, len(found))
+
+    def _spread(self) -> None:
+        """Where batches queue what is unread as a whole, take it apart."""
+        if "spread_unread" in self._queries:
+            while True:
+                with self._executor.write(patient=False) as tx:
+                    if not tx.run(self._queries["spread_unread"], {}):
+                        return
 
     def _settle(self, documents: Sequence[Document], tx: Transaction) -> None:
         """Add what nobody else has added since."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +71,24 @@ class PostgresTransaction:
         cursor = self._connection.cursor()
         cursor.execute(f"SELECT {names} FROM {table} LIMIT 0")  # noqa: S608 - names of ours
         types = [column.type_code for column in cursor.description or ()]
-        with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT binary)") as copy:
+        self.copy_in(f"COPY {table} ({names}) FROM STDIN (FORMAT binary)", types, rows)
+
+    def copy_in(self, sql: str, types: Sequence[int | str], rows: Iterable[Row]) -> None:
+        """Run a binary COPY from the client; `types` of its columns."""
+        with self._connection.cursor().copy(sql.encode()) as copy:
             copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
+
+    def attempt(self, work: Callable[[], bool]) -> bool:
+        """Whether the work was done; if it came upon a row that is there already, nothing of it."""
+        import psycopg
+
+        try:
+            with self._connection.transaction():
+                return work()
+        except psycopg.errors.UniqueViolation:
+            return False
 
     def insert(self, sql: str, params: Params) -> int | None:
         row = self.one(f'{sql} RETURNING "id"', params)
