@@ -163,7 +163,7 @@ def postgres_batch(room: Room) -> Iterator[Contest]:
             {"raw COPY": 0.4},
             operations=count,
             rounds=7,
-            note="new contents; the bare COPYs go into tables and indexes like the lake's, unchecked",
+            note="new contents; the bare COPYs fill tables and indexes like ours, unchecked",
         )
         keys = [f"0/{n:06}" for n in range(0, count, 10)]
 
