@@ -153,7 +153,7 @@ def test_progress_on_a_terminal() -> None:
     assert "stored 20,000 entries" in shown
     assert "Exporting" in plain(terminal("export", "--output", "out"))
     run("import", "-", stdin=b'{"key": "gone", "value": 1, "expires_at": "2001-01-01T00:00:00Z"}')
-    assert "removed 1 expired entries" in plain(terminal("cleanup-expired"))
+    assert "removed 1 expired entry" in plain(terminal("cleanup-expired"))
     Path("f.csv").write_text("id\na\n")
     assert "stored 1 entry" in plain(terminal("import", "f.csv", "--key", "id"))
 

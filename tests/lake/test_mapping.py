@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lakebed
 from lakebed.errors import NotFoundError, ValidationError
+from lakebed.lake.lake import Lake
 
 
 def test_pop() -> None:
@@ -68,3 +73,12 @@ def test_each_value_is_popped_once(tmp_path: Path, take: str) -> None:
             popped = [value for taken in pool.map(pop_all, range(4)) for value in taken]
         assert sorted(popped) == list(range(count))
         assert len(lake) == 0
+
+
+@pytest.mark.parametrize("call", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_lake_is_neither_pickled_nor_copied(tmp_path: Path, call: Callable[[Lake], Any]) -> None:
+    with (
+        lakebed.open(tmp_path / "lake") as lake,
+        pytest.raises(TypeError, match="open it where it is used"),
+    ):
+        call(lake)

@@ -42,7 +42,8 @@ def cleanup_expired(
     if as_json:
         print_json(done)
     else:
-        print(f"removed {done.deleted:,} expired entries, {done.remaining:,} remain")
+        entries = "entry" if done.deleted == 1 else "entries"
+        print(f"removed {done.deleted:,} expired {entries}, {done.remaining:,} remain")
 
 
 def maintain(

@@ -20,14 +20,21 @@ _SHORT = MAX_KEY_BYTES // 4  # characters that fit whatever they are
 _LONGEST_TTL = 100 * 366 * 86400  # seconds; keeps every expiry a valid datetime
 
 
-def check_key(key: object) -> str:
+def check_key(key: object, field: str = "key") -> str:
     """The key, if it is one."""
     if not isinstance(key, str):
-        raise ValidationError(f"key is of type {type(key).__name__}: expected str")
+        raise ValidationError(f"{field} is of type {type(key).__name__}: expected str")
     if not key:
-        raise ValidationError("key is empty: expected at least one character")
-    _check_text("key", key)
+        raise ValidationError(f"{field} is empty: expected at least one character")
+    _check_text(field, key)
     return key
+
+
+def check_flag(field: str, value: object) -> bool:
+    """True or False: the text "no" is neither."""
+    if not isinstance(value, bool):
+        raise ValidationError(f"{field} is of type {type(value).__name__}: expected bool")
+    return value
 
 
 def check_prefix(prefix: object) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, NoReturn
 
 from lakebed.lake.batch_reading import BatchReading
 from lakebed.lake.batches import Batches
@@ -48,6 +48,12 @@ class Lake(
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a lake can be neither pickled nor copied: open it where it is used, in another "
+            "process as well"
+        )
 
     def __repr__(self) -> str:
         return f"<Lake {self.name}>"

@@ -38,7 +38,7 @@ class Listing:
         self._low, self._high = check_prefix(prefix)
         if after is not None:
             # The least key behind it, since no key holds NUL.
-            self._low = max(self._low, check_key(after) + "\x01")
+            self._low = max(self._low, check_key(after, "after") + "\x01")
         self._filter = check_filter(metadata_filter)
         self._limit = None if limit is None else check_count("limit", limit)
 

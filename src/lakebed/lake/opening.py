@@ -213,7 +213,7 @@ def _open_where(where: str, options: CatalogOptions) -> tuple[OpenedCatalog, _St
     if "://" in where:
         scheme = where.partition("://")[0]
         raise ConfigurationError(
-            f"where is a {scheme}:// address: name the catalog too, "
+            f"where is an address ({scheme}://…): name the catalog too, "
             + (
                 f"lakebed.open(catalog='sqlite:///catalog.db', storage='{scheme}://…')"
                 if scheme not in ("postgresql", "postgres", "mysql", "mariadb", "sqlite")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
-from lakebed.lake.checks import check_expiry, check_key
+from lakebed.lake.checks import check_expiry, check_flag, check_key
 from lakebed.lake.reading import MISSING, Reading
 from lakebed.lake.staging import Staging, in_memory
 from lakebed.lake.transaction import Transaction
@@ -72,6 +72,7 @@ class Writing(Staging, Reading):
         """Check everything and encode; the change, and the encoded value, which is to be closed
         unless it lies inline."""
         check_key(key)
+        absent = check_flag("if_absent", if_absent)
         text = encode_metadata(metadata)
         relative, absolute = check_expiry(ttl, expires_at)
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
@@ -79,7 +80,7 @@ class Writing(Staging, Reading):
         if self._objects is None:
             encoded = in_memory(encoded)
         content = self._content(encoded)
-        return Put(key, content, text, relative, absolute, bool(if_absent), match), encoded
+        return Put(key, content, text, relative, absolute, absent, match), encoded
 
     def delete(self, key: str, *, if_match: str | None = None) -> bool:
         """Delete an entry; whether it was there.

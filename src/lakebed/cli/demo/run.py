@@ -92,7 +92,8 @@ def _store(stage: Stage, lake: Lake) -> None:
     stage.table(["kind", "memories"], kinds.most_common())
     stage.say(
         f"{report.stored:,} entries in {stage.seconds:.2f} s: "
-        f"{report.stored / stage.seconds:,.0f} a second, in one transaction",
+        f"{report.stored / stage.seconds:,.0f} a second, in one transaction"
+        + (f"; {again} more are of a name defined twice" if (again := report.replaced) else ""),
         "green",
     )
 

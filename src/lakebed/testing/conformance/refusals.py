@@ -34,6 +34,8 @@ STORES: list[tuple[dict[str, Any], str]] = [
     ({"if_match": "sha256:" + "0" * 63}, "if_match"),
     ({"if_match": "sha256:" + "G" * 64}, "if_match"),
     ({"if_match": b"0" * 32}, "if_match"),
+    ({"if_absent": "no"}, "if_absent is of type str"),
+    ({"if_absent": None}, "if_absent is of type NoneType"),
 ]
 
 
@@ -58,7 +60,7 @@ class Refusals(Conformance):
         self.refuses(lake, lambda: lake.retrieve(key, None), "key")
         self.refuses(lake, lambda: lake.entry(key), "key")
         self.refuses(lake, lambda: lake.delete(key), "key")
-        self.refuses(lake, lambda: lake.list(after=key or 0), "key")  # type: ignore[arg-type]
+        self.refuses(lake, lambda: lake.list(after=key or 0), "after")  # type: ignore[arg-type]
         assert key not in lake  # what cannot be a key is in no mapping
 
     @pytest.mark.parametrize(("options", "message"), STORES, ids=repr)
