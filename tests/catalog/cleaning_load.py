@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lakebed
 from lakebed.errors import ConflictError, ConnectError, LockTimeoutError, NotFoundError
 from lakebed.lake.lake import Lake
+from tests.catalog.load import opened
 
 KEYS = 10
 SHARED = 6
@@ -120,7 +120,7 @@ class Worker:
 def work(spec: Mapping[str, Any]) -> None:
     """The load of one process; its exit code is the number of threads that failed."""
     failures: list[BaseException] = []
-    with lakebed.open(**spec["lake"]) as lake:
+    with opened(spec) as lake:
         workers = [
             Worker(lake, f"{spec['number']}.{n}", faults=spec["faults"])
             for n in range(spec["threads"])

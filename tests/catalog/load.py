@@ -195,9 +195,22 @@ class Worker:
         self.lake.cleanup_expired()
 
 
+def opened(spec: Mapping[str, Any]) -> Lake:
+    """The lake of a process. One whose server dies may come while it is down: a lake that is being
+    opened says so at once, and whoever started the process starts it again."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return lakebed.open(**spec["lake"])
+        except ConnectError:
+            if not spec["faults"] or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 def work(spec: Mapping[str, Any]) -> None:
     """The load of one process; prints what it knows."""
-    with lakebed.open(**spec["lake"]) as lake:
+    with opened(spec) as lake:
         workers = [
             Worker(lake, f"{spec['number']}.{n}", spec["seconds"], faults=spec["faults"])
             for n in range(spec["threads"])
