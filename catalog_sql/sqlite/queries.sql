@@ -1,5 +1,9 @@
 -- What SQLite says its own way.
 
+-- name: json_array
+-- for: the values of an IN list as one parameter, where they are texts or numbers
+SELECT "value" FROM json_each(:array)
+
 -- name: table_names
 -- for: telling a new database, a lake, and somebody else's database apart
 SELECT "name" FROM sqlite_master WHERE "type" = 'table'

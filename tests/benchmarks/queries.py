@@ -6,14 +6,17 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import duckdb
 
 import lakebed
 from lakebed.lake.query_engine import Wanted
 from lakebed.query.conditions import Bounds
+from tests.benchmarks.documents import documents
 from tests.benchmarks.runner import OURS, Contest, Room, benchmark
-from tests.servers import packaged_binaries, running, server_folder
+from tests.servers import packaged_binaries, running, running_s3, server_folder
 
 AGGREGATE = "SELECT sum((value->>'$.n')::BIGINT), count(*) FROM documents"
 ENTRIES = Wanted("entries", (None,), Bounds())
@@ -169,3 +172,40 @@ def query_batch(room: Room) -> Iterator[Contest]:
     )
     packed.close()
     alone.close()
+
+
+@benchmark
+def query_batch_s3(room: Room) -> Iterator[Contest]:
+    """Ten thousand values of 2 KB out of packs on S3 at once; Moto takes its share of the cores."""
+    values = dict(documents(room.count(10_000), 2000))
+    with running_s3(_missing) as server:
+
+        def new(name: str) -> lakebed.Lake:
+            storage = server.storage(f"s3://{server.create_bucket()}/lake")
+            return lakebed.open(
+                catalog=f"sqlite:///{room.folder / name}.db", storage=storage, inline_threshold=0
+            )
+
+        with new("packed") as packed, new("alone") as alone:
+            packed.store_batch({"key": key, "value": value} for key, value in values.items())
+            with ThreadPoolExecutor(16) as writers:
+                list(writers.map(alone.store, values, values.values()))
+            keys = list(values)
+
+            def all_of(lake: lakebed.Lake) -> None:
+                assert lake.retrieve_batch(keys) == values
+
+            yield Contest(
+                f"retrieve_batch of {len(keys):,} values of 2 KB from packs on S3",
+                {
+                    OURS: lambda _: all_of(packed),
+                    "one object each, side by side": lambda _: all_of(alone),
+                },
+                bars={"one object each, side by side": 20},
+                unit="ms",
+                rounds=3,
+            )
+
+
+def _missing(name: str, reason: str) -> NoReturn:
+    raise SystemExit(f"{name} is not available: {reason}")

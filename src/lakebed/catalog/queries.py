@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lakebed.catalog.executors.base import Transaction
 
+import orjson
+
 TABLES = (
     "entry",
     "entry_history",
@@ -102,6 +104,11 @@ def in_lists(
             array = list(values[start : start + _ARRAY_CHUNK])
             kind = _ARRAY_TYPES[type(array[0])]
             yield queries["array"].replace("{type}", kind), {"array": array}
+        return
+    if "json_array" in queries and values and not isinstance(values[0], bytes):
+        for start in range(0, len(values), _ARRAY_CHUNK):
+            text = orjson.dumps(values[start : start + _ARRAY_CHUNK]).decode()
+            yield queries["json_array"], {"array": text}
         return
     for start in range(0, len(values), _IN_CHUNK):
         params = {f"p{i}": value for i, value in enumerate(values[start : start + _IN_CHUNK])}

@@ -132,20 +132,20 @@ class LakeBase:
     def _read_packs(
         self, objects: ObjectStore, packs: Mapping[str, Iterable[EntryRow]]
     ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
-        wanted = defaultdict[str, list[Position]](list)
-        by_place = defaultdict[tuple[str, str], list[EntryRow]](list)
+        wanted = dict[str, dict[Position, list[EntryRow]]]()
         for uri, rows in packs.items():
+            places = wanted[uri] = defaultdict(list)
             for row in rows:
                 try:
-                    position = Position.parse(row.position or "")
+                    places[Position.parse(row.position or "")].append(row)
                 except CorruptionError as error:
                     yield row, self._attempt(row, error)
-                else:
-                    wanted[uri].append(position)
-                    by_place[uri, str(position)].append(row)
         for uri, position, data in read_values(objects, wanted):
-            for row in by_place[uri, str(position)]:
-                yield row, self._attempt(row, data)
+            for row in wanted[uri][position]:
+                if isinstance(data, bytes) and digest(data) == row.content_hash:
+                    yield row, data
+                else:
+                    yield row, self._attempt(row, data)
 
     def _attempt(self, row: EntryRow, data: ReadResult | None = None) -> bytes | LakebedError:
         """The bytes of a row of which this was read, or the error. What is gone or damaged may have

@@ -13,6 +13,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from lakebed.errors import CorruptionError, StorageError
@@ -46,7 +47,6 @@ _WINDOW_BYTES = 64 << 20
 _SANE_PAGE_BYTES = 64 << 20  # a damaged frame header must not make us allocate what it claims
 _LEVEL = 3
 _TWO_HEADERS = 34  # the Thrift header of a data page takes 17 bytes or more
-_POSITION = r"(\d{1,15})-(\d{1,8})-(\d{1,8})\Z"
 
 
 class Position(NamedTuple):
@@ -63,10 +63,16 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Position":
         """The reverse of `str`; CorruptionError for any other text."""
-        match = re.match(_POSITION, text, re.ASCII)
+        match = _position_form().match(text)
         if match is None:
             raise CorruptionError(f"{text!r} is no place in a pack")
-        return cls(*map(int, match.groups()))
+        offset, length, start = match.groups()
+        return cls(int(offset), int(length), int(start))
+
+
+@cache
+def _position_form() -> re.Pattern[str]:
+    return re.compile(r"(\d{1,15})-(\d{1,8})-(\d{1,8})\Z", re.ASCII)
 
 
 class RangeReader(Protocol):
@@ -131,9 +137,9 @@ def read_values(
     that is gone, CorruptionError for a damaged value, an error of the store.
     """
     runs = (
-        _Run(path, run)
+        run
         for path, positions in wanted.items()
-        for run in _runs(sorted(set(positions)))
+        for run in _runs(path, sorted(set(positions), key=tuple))
     )
     for window in _windows(runs):
         for run, data in zip(window, store.read_many([run.range for run in window]), strict=True):
@@ -143,31 +149,28 @@ def read_values(
 class _Run(NamedTuple):
     """Positions of a pack that one read serves."""
 
-    path: str
+    range: Range
     positions: list[Position]
-
-    @property
-    def range(self) -> Range:
-        first = self.positions[0].offset
-        return Range(self.path, first, max(p.offset + p.length for p in self.positions) - first)
 
     def values(self, data: ReadResult) -> Iterator[tuple[str, Position, ReadResult]]:
         """The value at each position, or the error that reading the run gave."""
+        path, first = self.range.path, self.range.offset
         if not isinstance(data, bytes):
-            yield from ((self.path, position, data) for position in self.positions)
+            yield from ((path, position, data) for position in self.positions)
             return
-        whole, first = memoryview(data), self.positions[0].offset
+        whole = memoryview(data)
         place, page = (-1, -1), b""
         for position in self.positions:
+            offset, length, _ = position
             try:
-                if place != position[:2]:
-                    at = position.offset - first
-                    page = _decompress(whole[at : at + position.length], self.path, position)
-                    place = position[:2]
-                result: ReadResult = _value(page, self.path, position)
+                if (offset, length) != place:
+                    at = offset - first
+                    page = _decompress(whole[at : at + length], path, position)
+                    place = (offset, length)
+                result: ReadResult = _value(page, path, position)
             except CorruptionError as error:
                 result = error
-            yield self.path, position, result
+            yield path, position, result
 
 
 def _windows(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
@@ -331,19 +334,25 @@ def _body(chunk: "pa.parquet.ColumnChunkMetaData", raw_bytes: int) -> tuple[int,
     return chunk.data_page_offset + header, chunk.total_compressed_size - header
 
 
-def _runs(positions: Sequence[Position]) -> Iterator[list[Position]]:
-    """Part sorted positions into runs that one read each serves."""
+def _runs(path: str, positions: Sequence[Position]) -> Iterator[_Run]:
+    """Part sorted positions of a pack into runs that one read each serves."""
     run: list[Position] = []
-    end = 0
+    first = end = last = 0
     for position in positions:
-        near = position.offset <= end + _MERGE_GAP
-        if run and not (near and position.offset + position.length - run[0].offset <= _MERGE_BYTES):
-            yield run
+        if run and position.offset == last:  # another value of the same page
+            run.append(position)
+            end = max(end, last + position.length)
+            continue
+        last, to = position.offset, position.offset + position.length
+        if run and not (last <= end + _MERGE_GAP and to - first <= _MERGE_BYTES):
+            yield _Run(Range(path, first, end - first), run)
             run, end = [], 0
+        if not run:
+            first = last
         run.append(position)
-        end = max(end, position.offset + position.length)
+        end = max(end, to)
     if run:
-        yield run
+        yield _Run(Range(path, first, end - first), run)
 
 
 def _decompress(body: bytes | memoryview, path: str, position: Position) -> bytes:
