@@ -132,7 +132,7 @@ def test_a_network_that_says_nothing_for_a_while(
 def test_large_files_in_parts(
     opened: Open, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("s3", "gcs"):
+    for module in ("s3", "gcs", "cloud", "source"):
         monkeypatch.setattr(f"lakebed.objects.{module}.WHOLE_BYTES", 16 << 20)
     store = opened()
     content = bytes(range(256)) * (36 << 12)  # 36 MiB

@@ -29,7 +29,7 @@ from lakebed.errors import (
 )
 from lakebed.objects.failures import Failure
 from lakebed.objects.options import constructor_options
-from lakebed.objects.source import Source
+from lakebed.objects.source import WHOLE_BYTES, Source
 from lakebed.objects.store import Range, ReadResult, StoredFile
 
 MAX_CONNECTIONS = 32
@@ -38,9 +38,6 @@ RETRY_SECONDS = 60.0
 """How long a request is repeated in all, if `retry_timeout` says nothing else."""
 READ_BYTES = 8 << 20
 """A read asks for so much at once; larger ones are several requests side by side."""
-WHOLE_BYTES = 72 << 20
-"""What is no larger, as every pack, is uploaded in one request and lies in memory until then; what
-is larger waits on the local disk, and is uploaded in parts."""
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take to stand."""

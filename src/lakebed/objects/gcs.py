@@ -18,13 +18,12 @@ from lakebed.errors import ConfigurationError, LakebedError, StorageError
 from lakebed.objects.cloud import (
     CONNECT_SECONDS,
     SILENCE_SECONDS,
-    WHOLE_BYTES,
     About,
     CloudStore,
     word,
 )
 from lakebed.objects.failures import Failure
-from lakebed.objects.source import Source
+from lakebed.objects.source import WHOLE_BYTES, Source
 from lakebed.objects.store import StoredFile
 
 PART_BYTES = 16 << 20

@@ -8,19 +8,27 @@ from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
+WHOLE_BYTES = 72 << 20
+"""What is no larger, as every pack, is uploaded in one request and lies in memory until then; what
+is larger waits on the local disk, and is uploaded in parts."""
+
 _STEP_BYTES = 8 << 20
 
 
 class Source:
-    """Bytes in memory, or a file that lies where it was written."""
+    """Bytes in memory, or a file that lies where it was written. A file that is to be uploaded
+    whole is read into memory and closed."""
 
-    def __init__(self, data: bytes | memoryview | SpooledTemporaryFile[bytes]) -> None:
-        self._data = data
+    def __init__(self, data: bytes | SpooledTemporaryFile[bytes]) -> None:
         if isinstance(data, SpooledTemporaryFile):
-            data.seek(0, os.SEEK_END)
-            self.size = data.tell()
+            self.size = data.seek(0, os.SEEK_END)
+            if self.size <= WHOLE_BYTES:
+                data.seek(0)
+                with data:
+                    data = data.read()
         else:
             self.size = len(data)
+        self._data = data
         self._md5: bytes | None = None
 
     def part(self, offset: int, length: int) -> bytes:
@@ -28,9 +36,7 @@ class Source:
         if isinstance(self._data, SpooledTemporaryFile):
             self._data.seek(offset)
             return self._data.read(length)
-        if length == self.size and isinstance(self._data, bytes):
-            return self._data
-        return bytes(self._data[offset : offset + length])
+        return self._data[offset : offset + length]
 
     def whole(self) -> bytes:
         """All of it."""
@@ -47,7 +53,8 @@ class Source:
         """Its MD5, which services know contents by."""
         if self._md5 is None:
             found = hashlib.md5(usedforsecurity=False)
-            for offset in range(0, self.size, _STEP_BYTES):
-                found.update(self.part(offset, _STEP_BYTES))
+            step = (self.size or 1) if isinstance(self._data, bytes) else _STEP_BYTES
+            for offset in range(0, self.size, step):
+                found.update(self.part(offset, step))
             self._md5 = found.digest()
         return self._md5
