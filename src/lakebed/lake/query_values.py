@@ -7,21 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lakebed.errors import LakebedError, NotFoundError, QueryError
+import duckdb
+
+from lakebed.errors import CorruptionError, LakebedError, NotFoundError, QueryError
 from lakebed.lake.query_rows import LoadedRows, drop, new_table
 from lakebed.model import EntryRow
 from lakebed.query.relations import pack_files
 from lakebed.query.session import Session
 
 if TYPE_CHECKING:
-    import duckdb
-
     from lakebed.lake.base import LakeBase
 
 _FETCHED = 4  # reading ranges wins while fewer than one object in so many is wanted of a pack
 _READERS = 16  # files of their own that are read at once
 _FILES = 500  # files of their own that are handed to them at once
 _BATCH_BYTES = 32 << 20
+_CONTENTS = (
+    "SELECT DISTINCT ON (object_id) object_id, key, version, content_hash, format, byte_size, uri, "
+    "position"
+)
 
 
 class Values(NamedTuple):
@@ -61,7 +65,11 @@ def _bring(
     fetched = _fetch(session, connection, table, whole, lake)
     stride = 0
     if whole:
-        stride = _place(connection, rows, whole)
+        try:
+            stride = _place(connection, rows, whole)
+        except (duckdb.Error, QueryError):
+            _refuse_damaged(connection, table, whole, lake)
+            raise
     return Values(fetched, [uri for _, uri in whole], stride)
 
 
@@ -100,6 +108,18 @@ def _place(
     return stride
 
 
+def _refuse_damaged(
+    connection: duckdb.DuckDBPyConnection, table: str, packs: list[tuple[int, str]], lake: LakeBase
+) -> None:
+    """CorruptionError, with key and hash, if packs that cannot be read are damaged or missing, and
+    have not been given up meanwhile."""
+    numbers = ", ".join(str(pack) for pack, _ in packs)
+    wanted = connection.execute(f"{_CONTENTS} FROM {table} WHERE pack_id IN ({numbers})").fetchall()
+    for _, data in lake.read_contents(_row(*item[1:]) for item in wanted):
+        if isinstance(data, CorruptionError):
+            raise data
+
+
 def _fetch(
     session: Session,
     connection: duckdb.DuckDBPyConnection,
@@ -111,9 +131,7 @@ def _fetch(
     table; its name, None if there are none."""
     packs = ", ".join(str(pack) for pack, _ in whole) or "-1"
     wanted = connection.execute(
-        "SELECT DISTINCT ON (object_id) object_id, key, version, content_hash, format, byte_size, "
-        f"uri, position FROM {table} "
-        f"WHERE uri IS NOT NULL AND coalesce(pack_id, 0) NOT IN ({packs})"
+        f"{_CONTENTS} FROM {table} WHERE uri IS NOT NULL AND coalesce(pack_id, 0) NOT IN ({packs})"
     ).fetchall()
     if not wanted:
         return None

@@ -5,14 +5,22 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import NamedTuple
 
+import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lakebed.errors import CorruptionError, NotFoundError, QueryError, ValidationError
+from lakebed.errors import (
+    CorruptionError,
+    LakebedError,
+    NotFoundError,
+    QueryError,
+    ValidationError,
+)
 from lakebed.lake.base import LakeBase
 from lakebed.lake.query_engine import QueryEngine, Wanted
 from lakebed.lake.query_rows import LoadedRows
@@ -41,6 +49,11 @@ class _Stored(NamedTuple):
     content_hash: bytes
     byte_size: int
     uri: str | None
+
+    def row(self) -> EntryRow:
+        """The entry, as far as reading its content goes."""
+        place = (self.content_hash, "parquet", self.byte_size, None, self.uri, None)
+        return EntryRow(self.key, 0, "{}", None, 0, 0, *place)
 
 
 class StoredTables:
@@ -89,7 +102,8 @@ class StoredTables:
         stored = _Stored(row.key, row.content_hash, row.byte_size, row.uri)
         with self._engine._loading, self._session.errors():
             name = f"t_{row.content_hash.hex()}"
-            return self._made(name, moment, lambda: f"SELECT * FROM {self._rows(stored)}")
+            with self._naming_damage([stored]):
+                return self._made(name, moment, lambda: f"SELECT * FROM {self._whole(stored)}")
 
     def tables(
         self, prefix: str, bounds: Bounds, moment: Moment | None, *, widen: bool, key_column: str
@@ -98,13 +112,14 @@ class StoredTables:
         with self._engine._loading, self._session.errors():
             stored = self._stored(prefix, bounds, moment)
             parts = dict[bytes, list[_Stored]]()
-            for table, schema in zip(stored, self._read_schemas(stored), strict=True):
-                parts.setdefault(schema, []).append(table)
-            self._check_columns(parts, widen=widen, key_column=key_column)
-            digest = sha256(repr((key_column, stored)).encode()).hexdigest()
-            return self._made(
-                f"u_{digest}", moment, lambda: self._united(parts, f"k_{digest}", key_column)
-            )
+            with self._naming_damage(stored):
+                for table, schema in zip(stored, self._read_schemas(stored), strict=True):
+                    parts.setdefault(schema, []).append(table)
+                self._check_columns(parts, widen=widen, key_column=key_column)
+                digest = sha256(repr((key_column, stored)).encode()).hexdigest()
+                return self._made(
+                    f"u_{digest}", moment, lambda: self._united(parts, f"k_{digest}", key_column)
+                )
 
     def _backend(self, moment: Moment | None) -> LakeBackend:
         if moment not in self._backends:
@@ -132,6 +147,28 @@ class StoredTables:
             others = f": its {rows.count} entries are no tables" if rows.count else ""
             raise NotFoundError(f"no stored table has a key that begins with {prefix!r}{others}")
         return list(map(_Stored._make, found))
+
+    @contextmanager
+    def _naming_damage(self, stored: Sequence[_Stored]) -> Iterator[None]:
+        """If files cannot be read, look which are damaged: CorruptionError with key and hash. (What
+        a table's columns hold is not hashed here: that would read all of it.)"""
+        try:
+            yield
+        except (duckdb.Error, FileNotFoundError, CorruptionError):
+            for table in stored:
+                error = self._lake.read_content(table.row())
+                if isinstance(error, LakebedError):
+                    raise error from None
+            raise
+
+    def _whole(self, stored: _Stored) -> str:
+        """What SQL reads a table from, whose file has the size that was stored."""
+        files = self._session.files
+        if stored.uri is not None and files is not None:
+            size = files.size_of(stored.uri)
+            if size != stored.byte_size:
+                raise CorruptionError(f"{stored.uri} has {size} bytes, not {stored.byte_size}")
+        return self._rows(stored)
 
     def _rows(self, stored: _Stored) -> str:
         """What SQL reads a table from."""
@@ -170,6 +207,8 @@ class StoredTables:
     def _schema(self, table: _Stored, uri: str, end: bytes) -> bytes:
         """The Arrow schema in a file's footer, which settles the types, without its metadata."""
         length = int.from_bytes(end[-8:-4], "little") + 8
+        if length > table.byte_size:
+            raise CorruptionError(f"the content of {table.key!r} is damaged: it has no footer")
         if length > len(end):
             assert self._objects is not None
             end = self._objects.read(uri, table.byte_size - length, length)
