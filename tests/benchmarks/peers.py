@@ -52,7 +52,8 @@ class BareStatements:
     """The statements of a store of a new document, on a catalog of ours, through sqlite3 alone.
 
     What is left when all Python of ours is taken away: no checks, no canonical JSON, no other case
-    than this one. No store over these tables can be faster.
+    than this one. No store over these tables can be faster, except that several processes wait for
+    each other as SQLite does it.
     """
 
     def __init__(self, folder: Path) -> None:
