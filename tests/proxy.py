@@ -30,7 +30,6 @@ class FaultyProxy:
     answers are cut in the middle (`halve`), so many of the next answers never arrive (`lose`); the
     connection ends with each. `hold`: the next request by one of these methods stays on the way
     until `deliver` is called, and its client hears nothing but the end of the connection.
-    `most_sockets`: of clients, at one time.
     """
 
     def __init__(self, port: int) -> None:
@@ -45,7 +44,6 @@ class FaultyProxy:
         self.refuse = self.halve = self.lose = 0
         self.hold: tuple[bytes, ...] = ()
         self._held: list[bytes] = []
-        self.sockets = self.most_sockets = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -59,8 +57,6 @@ class FaultyProxy:
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pairs.append((client, server))
-            self.sockets += 1
-            self.most_sockets = max(self.most_sockets, self.sockets)
             for source, sink in ((client, server), (server, client)):
                 answers = source is server
                 threading.Thread(
@@ -86,8 +82,6 @@ class FaultyProxy:
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-        if not answers:
-            self.sockets -= 1
         source.close()  # the sink is the other thread's
 
     def _passes(
