@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ import duckdb
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, QueryError
 from lakebed.lake.query_rows import LoadedRows, drop, new_table
 from lakebed.model import EntryRow
+from lakebed.objects.packs import HASH_PREFIX_BYTES
 from lakebed.query.relations import pack_files
 from lakebed.query.session import Session
 
@@ -62,6 +64,8 @@ def _bring(
         f"{table} WHERE pack_id IS NOT NULL GROUP BY ALL ORDER BY uri"
     ).fetchall()
     whole = _whole(packs, rows)
+    sound = _find_sound(session, connection, [uri for _, uri in whole])
+    whole = [(pack, uri) for pack, uri in whole if uri in sound]
     fetched = _fetch(session, connection, table, whole, lake)
     stride = 0
     if whole:
@@ -76,6 +80,35 @@ def _bring(
 def _whole(packs: list[tuple[int, str, int]], rows: LoadedRows) -> list[tuple[int, str]]:
     """The packs of which enough is wanted to read them whole."""
     return [(pack, uri) for pack, uri, wanted in packs if wanted * _FETCHED >= rows.packs[pack]]
+
+
+def _find_sound(
+    session: Session, connection: duckdb.DuckDBPyConnection, paths: list[str]
+) -> set[str]:
+    """Those packs whose every value has its hash. Each is looked at once in a session: files never
+    change, and hashing in each query would take three times as long as the query. The values of
+    the others are fetched one by one, which tells whose are damaged."""
+    unknown = [path for path in paths if path not in session.sound]
+    try:
+        session.sound |= _check(connection, unknown)
+    except duckdb.Error:  # one is gone, or cannot be read: which?
+        for path in unknown:
+            with suppress(duckdb.Error):
+                session.sound |= _check(connection, [path])
+        session.check_open()
+        session.forget_missing()
+    return session.sound & set(paths)
+
+
+def _check(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> set[str]:
+    """Those packs that hold what their hashes say."""
+    if not paths:
+        return set()
+    damaged = connection.execute(
+        f"SELECT DISTINCT file_index FROM {pack_files(paths)} "
+        f"WHERE sha256(value)[1:{2 * HASH_PREFIX_BYTES}] != lower(hex(hash_prefix))"
+    ).fetchall()
+    return set(paths) - {paths[index] for (index,) in damaged}
 
 
 def _place(
@@ -97,12 +130,15 @@ def _place(
     )
     packs = ", ".join(str(pack) for pack, _ in whole)
     lost = connection.execute(
-        f"SELECT key, uri FROM {placed} WHERE place IS NULL AND pack_id IN ({packs}) LIMIT 1"
+        f"SELECT key, lower(hex(content_hash)), uri FROM {placed} "
+        f"WHERE place IS NULL AND pack_id IN ({packs}) LIMIT 1"
     ).fetchall()
     if lost:
         connection.execute(f"DROP TABLE {placed}")
-        ((key, uri),) = lost
-        raise QueryError(f"the content of {key!r} is not in the pack {uri}: verify() tells more")
+        ((key, digits, uri),) = lost
+        raise CorruptionError(
+            f"the content of {key!r} (sha256:{digits}) is damaged: it is not in the pack {uri}"
+        )
     rows.table = placed
     connection.execute(f"DROP TABLE {table}")
     return stride

@@ -67,16 +67,24 @@ class LocalStore:
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         try:
+            if length is not None:
+                return self._read_range(path, offset, length)
             with open(f"{self._root}/{path}", "rb", buffering=0) as file:
                 if offset:
                     file.seek(offset)
-                if length is None:
-                    return file.readall()
-                return os.pread(file.fileno(), length, offset)
+                return file.readall()
         except FileNotFoundError:
             raise
         except OSError as error:
             self._fail("read", path, error)
+
+    def _read_range(self, path: str, offset: int, length: int) -> bytes:
+        # Without a file object, which takes as long as the reading.
+        handle = os.open(f"{self._root}/{path}", os.O_RDONLY)
+        try:
+            return os.pread(handle, length, offset)
+        finally:
+            os.close(handle)
 
     def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
         return read_each(self, ranges)

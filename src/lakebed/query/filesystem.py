@@ -36,7 +36,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
     def __init__(self, files: Files) -> None:
         super().__init__()
         self._files = files
-        self._sizes: dict[str, int] = {}  # files never change
+        self._sizes: dict[str, int] = {}  # by path and by address; files never change
         self.missing: str | None = None
         """The last file that was asked for and is gone."""
 
@@ -52,8 +52,9 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         return {"name": name, "size": self.size_of(name), "type": "file"}
 
     def size(self, path: str) -> int:
-        # Asked five times a file: the details that fsspec would make for it take longer.
-        return self.size_of(self._checked(path))
+        # Asked three times for each read: the details that fsspec would make for it take longer.
+        size = self._sizes.get(path)
+        return self.size_of(self._checked(path)) if size is None else size
 
     def glob(self, path: str, **options: object) -> list[str]:
         """The path itself: names of files are told by the catalog, never found by looking."""
@@ -69,10 +70,11 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         """The size of a file in bytes."""
         if name not in self._sizes:
             try:
-                self._sizes[name] = self._files.size(name)
+                size = self._files.size(name)
             except FileNotFoundError:
                 self.missing = name
                 raise
+            self._sizes[name] = self._sizes[address(name)] = size
         return self._sizes[name]
 
     def read_range(self, name: str, offset: int, length: int) -> bytes:

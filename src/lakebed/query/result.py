@@ -23,6 +23,7 @@ Row = tuple[Any, ...]
 _SHOWN_ROWS = 20
 _SHOWN_CHARACTERS = 200
 _CHUNK = 1000
+_ATTEMPTS = 5  # to learn what a query failed of
 
 
 class QueryResult:
@@ -66,7 +67,29 @@ class QueryResult:
             if self._closed:
                 raise QueryError("the result is closed")
             self._session.check_open()
-            yield self._connection
+            try:
+                yield self._connection
+            except duckdb.InterruptException as error:
+                raise self._find_reason(error) from error
+
+    def _find_reason(self, error: Exception) -> Exception:
+        """What a stream failed of.
+
+        Where the thread that failed was not the one that reads, DuckDB may tell the reader no more
+        than that it was interrupted (its pull request 25902). So the query runs again.
+        """
+        self._session.check_open()  # which interrupts, too
+        for _ in range(_ATTEMPTS):
+            try:
+                self._execute()
+                while self._connection.fetchmany(_CHUNK):
+                    pass
+            except duckdb.InterruptException:
+                continue
+            except duckdb.Error as reason:
+                return reason
+            break
+        return error
 
     def fetchone(self) -> Row | None:
         """The next row; None at the end."""
@@ -118,7 +141,10 @@ class QueryResult:
                 except StopIteration:
                     return
                 except (pa.ArrowException, OSError) as error:  # DuckDB's, by way of Arrow
-                    raise QueryError(str(error)) from error
+                    reason: Exception = error
+                    if "interrupted" in str(error).lower():
+                        reason = self._find_reason(error)
+                    raise QueryError(str(reason)) from error
             yield batch
 
     def df(self) -> pd.DataFrame:

@@ -55,6 +55,8 @@ class Session:
         self._open: set[duckdb.DuckDBPyConnection] = set()
         self._folder: str | None = None
         self.files = None if files is None else ReadOnlyFiles(files)
+        self.sound: set[str] = set()
+        """The packs whose values have been found to have their hashes."""
         try:
             self._folder = tempfile.mkdtemp(prefix="lakebed-query-", dir=settings.temp_directory)
             # For who never closes the lake: it goes with the process at the latest.
@@ -132,6 +134,11 @@ class Session:
         """QueryError once the session is closed."""
         if self.closed:
             raise QueryError(_CLOSED)
+
+    def forget_missing(self) -> None:
+        """That a file is gone has been dealt with."""
+        if self.files is not None:
+            self.files.missing = None
 
     def _explain(self, error: duckdb.Error) -> LakebedError:
         if self.closed:
