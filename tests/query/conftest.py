@@ -25,7 +25,11 @@ OpenLake = Callable[[Clock], Lake]
 
 
 @pytest.fixture(
-    params=["sqlite local", "sqlite memory", "sqlite s3", "postgres local", "postgres s3"]
+    params=[
+        f"{catalog} {storage}"
+        for catalog in ("sqlite", "postgres")
+        for storage in ("local", "memory", "s3")
+    ]
 )
 def new_lake(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLake:
     """Opens a new lake with a clock; values above 40 bytes go to the storage."""

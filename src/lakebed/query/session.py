@@ -68,6 +68,7 @@ class Session:
         if self.files is not None:
             self._database.register_filesystem(self.files)
         self._database.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._database.execute("SET GLOBAL parquet_metadata_cache = true")  # files never change
         if not external_access:
             self._database.execute(f"SET allowed_directories = ['{PROTOCOL}://']")
             self._database.execute("SET enable_external_access = false")

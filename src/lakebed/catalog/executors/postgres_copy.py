@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from psycopg import Connection, Copy
 
 _BATCH_BYTES = 8 << 20
-_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
-_HEADER_BYTES = len(_SIGNATURE) + 8  # flags, and the length of an extension that is never there
-_TRAILER = b"\xff\xff"
+_HEADER_BYTES = 19  # a signature, flags, and the length of an extension that is never there
+_TRAILER_BYTES = 2  # any row has more
 _COUNT_BYTES, _LENGTH_BYTES = 2, 4  # before the fields of a row, before each field
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -35,24 +34,26 @@ def copy_batches(
         connection.cursor() as cursor,
         cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT binary)", params) as copy,
     ):
-        while True:
+        data, sizes = connection.wait(_read(copy))
+        data, sizes[0] = data[_HEADER_BYTES:], sizes[0] - _HEADER_BYTES
+        while sizes:
+            if len(data) > _TRAILER_BYTES:
+                lengths = np.array(sizes, np.int64)
+                yield _parse(data, lengths[lengths > 0], schema)
             data, sizes = connection.wait(_read(copy))
-            if not sizes:
-                break
-            yield _parse(data, np.array(sizes, np.int64), schema)
 
 
 def _read(copy: Copy) -> Generator[Any, Any, tuple[bytes, list[int]]]:
     """Many rows in one wait, since one for each takes most of the time: their bytes, and how many
-    each has. The server sends a message for each row, and one that ends them."""
+    each has. The server sends a message for each row, after or with a header, and one that ends
+    them."""
     data, sizes, size = io.BytesIO(), list[int](), 0
     while size < _BATCH_BYTES and (row := (yield from copy._read_gen())):
-        if row[: len(_SIGNATURE)] == _SIGNATURE:
-            row = row[_HEADER_BYTES:]
-        if row and row != _TRAILER:
+        length = len(row)
+        if length > _TRAILER_BYTES:
             data.write(row)
-            sizes.append(len(row))
-            size += len(row)
+            sizes.append(length)
+            size += length
     return data.getvalue(), sizes
 
 
