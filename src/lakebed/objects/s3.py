@@ -32,6 +32,7 @@ PART_BYTES = 16 << 20
 _MAX_PARTS = 10_000
 _PARTS_AT_ONCE = 4
 _DELETED_AT_ONCE = 1000  # what DeleteObjects takes
+_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-")  # what their headers begin with
 _ENCRYPTION = {"sse-s3": "AES256", "sse-kms": "aws:kms"}
 
 
@@ -64,6 +65,9 @@ class S3Store(CloudStore):
             config["s3"] = {**config.get("s3", {}), "addressing_style": style}
         if version := word(options, "signature_version"):
             config["signature_version"] = version
+        # botocore would still sign URLs for old regions by version 2, which opens nothing that a
+        # key of KMS encrypts, and which most compatible services do not know.
+        config.setdefault("signature_version", "s3v4")
         if checksums := _choice(options, "checksums", ("when_supported", "when_required")):
             config["request_checksum_calculation"] = checksums
             config["response_checksum_validation"] = checksums
@@ -71,6 +75,7 @@ class S3Store(CloudStore):
         config.setdefault("read_timeout", SILENCE_SECONDS)
         config["max_pool_connections"] = self._connections
         config["retries"] = {"total_max_attempts": 1}  # ours alone
+        self._newer_checksums = checksums != "when_required"
         self._encryption = _encryption(options)
         return {**options, "client_kwargs": client, "config_kwargs": config}
 
@@ -225,7 +230,7 @@ class S3Store(CloudStore):
 
     async def _call(self, method: str, **arguments: object) -> Mapping[str, Any]:
         try:
-            await self._fs.set_session()  # does nothing if there is a client
+            client = await self._fs.set_session()  # the same one if there is a client
         except TypeError as error:
             raise ConfigurationError(f"storage: no such option of S3's client: {error}") from None
         except ValueError:  # its text may hold an address with a password
@@ -233,6 +238,10 @@ class S3Store(CloudStore):
                 "storage: an option has a value that S3's client does not take, such as an "
                 "endpoint_url that is no URL"
             ) from None
+        if not self._newer_checksums:
+            client.meta.events.register(
+                "before-sign.s3.DeleteObjects", _with_md5, unique_id="lakebed-md5"
+            )
         answer: Mapping[str, Any] = await self._fs._call_s3(
             method, Bucket=self._bucket, **arguments
         )
@@ -306,6 +315,13 @@ def _headers(error: BaseException) -> Mapping[str, str]:
 def _md5(data: bytes) -> str:
     """As the header Content-MD5 has it: the service refuses other bytes than these."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+
+
+def _with_md5(request: Any, **_: object) -> None:
+    """A deletion must have a checksum, and botocore knows only newer ones for it."""
+    for name in [name for name in request.headers if name.lower().startswith(_CHECKSUMS)]:
+        del request.headers[name]
+    request.headers["Content-MD5"] = _md5(request.data)
 
 
 def _proven(data: bytes, md5: bytes, answer: Mapping[str, Any]) -> bool:
