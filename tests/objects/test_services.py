@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from aiobotocore.session import AioSession
@@ -22,6 +23,7 @@ from lakebed.objects.options import unknown_options
 from lakebed.objects.s3 import S3Store
 from lakebed.objects.store import open_store
 from tests.buckets import AzureServer, GCSServer, GuardedS3, S3Server
+from tests.http_proxy import Answer, Request, http_proxy
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "storage.md"
 PATH = "objects/ab/abcd-1.json"
@@ -59,13 +61,82 @@ def test_encryption_on_s3(s3: S3Server, size: int, monkeypatch: pytest.MonkeyPat
     plain.close()
 
 
-def test_encryption_on_azure(azure: AzureServer) -> None:
-    """Azurite ignores the scope: then the upload must fail, for its answer names none."""
-    options = azure.storage(f"az://{azure.create_bucket()}/lake") | {"encryption_scope": "mine"}
-    store = open_store(str(options.pop("uri")), options)
-    with pytest.raises(StorageError, match=r"scope 'mine'"):
-        store.write(PATH, b"x")
-    store.close()
+SCOPE = "x-ms-encryption-scope"
+
+
+@pytest.mark.parametrize("size", [10, 36 << 20])
+def test_encryption_on_azure(azure: AzureServer, size: int) -> None:
+    """Azurite ignores the scope. So it is the header sent that is looked at, with each request that
+    writes, and an answer by which the proxy says for the service that it was done."""
+    uri = f"az://{azure.create_bucket()}/lake"
+    with http_proxy(azure.port) as proxy:
+        plain = proxy.answer
+
+        def encrypting(request: Request, body: bytes) -> Answer:
+            answer = plain(request, body)
+            told = {SCOPE: request.headers[SCOPE]} if SCOPE in request.headers else {}
+            return answer._replace(headers={**answer.headers, **told})
+
+        connection = azure.connection_string(proxy.port)
+        store = open_store(uri, {"connection_string": connection, "encryption_scope": "mine"})
+        with pytest.raises(StorageError, match=r"scope 'mine', the service used none"):
+            store.write(PATH, b"x" * size)
+        proxy.answer = encrypting  # type: ignore[method-assign]
+        store.write(PATH, b"x" * size)
+        assert store.size(PATH) == size
+        store.close()
+    written = [heard for heard in proxy.heard if heard.method == "PUT"]
+    assert len(written) >= 2
+    assert {heard.headers.get(SCOPE) for heard in written} == {"mine"}
+
+
+CLOUD_KEY = "projects/p/locations/eu/keyRings/r/cryptoKeys/k"
+
+
+@pytest.mark.parametrize("size", [10, 36 << 20])
+def test_encryption_on_google(gcs: GCSServer, size: int) -> None:
+    """fake-gcs-server ignores the key. So it is the parameter sent that is looked at, and answers
+    in which the proxy names for the service the key that it used."""
+    uri, used = f"gs://{gcs.create_bucket()}/lake", f"{CLOUD_KEY}/cryptoKeyVersions/1"
+    with http_proxy(gcs.port) as proxy:
+        plain = proxy.answer
+
+        def encrypting(request: Request, body: bytes) -> Answer:
+            answer = plain(request, body)
+            if request.method == "GET" or not answer.body.startswith(b"{"):
+                return answer
+            told = json.loads(answer.body) | {"kmsKeyName": used}
+            return answer._replace(body=json.dumps(told).encode())
+
+        options = {"endpoint_url": proxy.url, "token": "anon", "kms_key_id": CLOUD_KEY}
+        store = open_store(uri, options)
+        with pytest.raises(StorageError, match="cryptoKeys/k', the service used none"):
+            store.write(PATH, b"x" * size)
+        begun = [heard.path for heard in proxy.heard if "uploadType=" in heard.path]
+        assert len(begun) == 1
+        assert f"kmsKeyName={CLOUD_KEY}" in unquote(begun[0])
+        proxy.answer = encrypting  # type: ignore[method-assign]
+        store.write(PATH, b"x" * size)
+        assert store.size(PATH) == size
+        used = f"{CLOUD_KEY}2/cryptoKeyVersions/1"
+        with pytest.raises(StorageError, match=r"cryptoKeys/k', the service used .*/k2/"):
+            store.write(PATH, b"x" * size)
+        store.close()
+
+
+def test_encryption_that_the_service_does_not_do(s3: S3Server) -> None:
+    """An answer that names none: moto's, with the header taken from what it is asked."""
+    with http_proxy(s3.port) as proxy:
+        proxy.alter = lambda asked: asked._replace(
+            headers={k: v for k, v in asked.headers.items() if "server-side" not in k}
+        )
+        store = s3_store(
+            s3, s3.create_bucket(), endpoint_url=proxy.url, encryption="sse-kms", kms_key_id=KEY
+        )
+        for size in (10, 36 << 20):
+            with pytest.raises(StorageError, match="encrypted with aws:kms, the service used noth"):
+                store.write(PATH, b"x" * size)
+        store.close()
 
 
 @pytest.mark.parametrize(

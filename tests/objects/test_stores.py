@@ -17,6 +17,7 @@ from lakebed.objects.names import object_path, pack_path
 from lakebed.objects.remote import _modified
 from lakebed.objects.store import ObjectStore, Range, open_store
 from tests.buckets import BucketServer
+from tests.servers import free_port
 
 BUCKETS = {"s3": "s3", "gcs": "gs", "azure": "az"}
 PATH = "objects/ab/abcd-1.json"
@@ -239,3 +240,13 @@ def test_options_that_the_client_does_not_take(options: dict[str, object], named
             store.write("objects/00/a.json", b"1")
     finally:
         store.close()
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    store = open_store("memory://ada:s3cret@host/lake")
+    store.write(PATH, b"1")
+    assert store.read(PATH) == b"1"
+    assert store.uri(PATH) == f"memory://ada:***@host/lake/{PATH}"
+    with pytest.raises(StorageError, match=r"cannot open ftp://…: .*refused") as caught:
+        open_store(f"ftp://ada:s3cret@127.0.0.1:{free_port()}/lake")
+    assert "s3cret" not in str(caught.value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
 
 def main() -> None:
     """Run the command line with the arguments of the process."""
+    # Azure's client logs each credential that it does not find; the error says it in one line.
+    logging.getLogger("azure").addHandler(logging.NullHandler())
     sys.set_int_max_str_digits(0)  # integers of any size are values
     try:
         from lakebed.cli.app import app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from lakebed.objects.source import Source
 from lakebed.objects.store import StoredFile
 
 _BLOCKS_AT_ONCE = 4
+_ACCOUNT = re.compile(r"\w+://[^/@]+@([^/.]+)\.(?:blob|dfs)\.core\.windows\.net(?:/|$)")
 # What azure.identity's DefaultAzureCredential takes, to which adlfs hands what it does not know.
 _DEFAULT_CREDENTIAL = (
     "additionally_allowed_tenants",
@@ -59,6 +61,8 @@ class AzureStore(CloudStore):
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
         scope = word(options, "encryption_scope")
         self._scope = {} if scope is None else {"encryption_scope": scope}
+        if (named := _ACCOUNT.match(self._uri)) and "connection_string" not in options:
+            options.setdefault("account_name", named[1])
         return {"connection_timeout": CONNECT_SECONDS, "read_timeout": SILENCE_SECONDS, **options}
 
     def _prepare(self) -> None:
@@ -181,7 +185,8 @@ class AzureStore(CloudStore):
             code = str(getattr(told, "value", told))  # an enumeration's, or plain text
             status = int(cause.status_code or 0)
             if not status and isinstance(cause, exceptions.ClientAuthenticationError):
-                return Failure("no credential was accepted", "NoCredentials")
+                malformed = type(cause).__name__ == "AzureSigningError"
+                return Failure("", "AuthenticationFailed" if malformed else "NoCredentials")
             message = str(cause.message).partition("\n")[0]
             return Failure(f"{code} {message}".strip(), code, status)
         if isinstance(cause, exceptions.AzureError):

@@ -116,9 +116,12 @@ class CloudStore(ABC):
                 f"'lakebed[{self.PACKAGE}]' ({error})"
             ) from None
         except (TypeError, ValueError, KeyError) as error:
-            raise ConfigurationError(
-                f"storage: cannot open {self._protocol}://…: {error}"
-            ) from None
+            told = str(error.args[0]) if error.args else "its credentials are not to be had here"
+            raise ConfigurationError(f"storage: cannot open {self._protocol}://…: {told}") from None
+        except Exception as error:
+            if (failure := self._failure(error)) is None:
+                raise
+            raise failure.error(f"open {self._uri}", "", 0) from None
         bucket, _, prefix = self._fs._strip_protocol(self._uri).strip("/").partition("/")
         if not bucket or "://" not in self._uri:
             raise ConfigurationError(

@@ -76,17 +76,18 @@ class Failure(NamedTuple):
 
     def error(self, action: str, bucket: str, seconds: float) -> LakebedError:
         """The failure in words, for what was to be done (`write s3://…`) and in which bucket; a
-        transient one was tried for so many seconds."""
+        transient one was tried for so many seconds, 0 for once."""
+        tried = f", tried for {seconds:.0f} s" if seconds else ""
         told = _QUERY.sub("?…", " ".join(self.message.split()))
         if not self.answered:
             return ConnectError(
-                f"cannot {action}: the service does not answer, tried for {seconds:.0f} s: {told}",
+                f"cannot {action}: the service does not answer{tried}: {told}",
                 "connection_timeout" if "imeout" in told or "timed out" in told
                 else "connection_error",
             )  # fmt: skip
         if self.throttled:
             return RateLimitedError(
-                f"cannot {action}: the service asks to slow down, tried for {seconds:.0f} s: {told}"
+                f"cannot {action}: the service asks to slow down{tried}: {told}"
             )
         if self.code in _CREDENTIALS:
             return ConnectError(f"cannot {action}: {_CREDENTIALS[self.code]}", "auth_failed")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fsspec.asyn import AsyncFileSystem, sync
@@ -49,6 +50,7 @@ class GCSStore(CloudStore):
         return found
 
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
+        _check_token(options.get("token"))
         self._kms = {"kmsKeyName": key} if (key := word(options, "kms_key_id")) else {}
         return options
 
@@ -119,9 +121,12 @@ class GCSStore(CloudStore):
         wanted = (source.size, base64.b64encode(source.md5()).decode())
         if found != wanted:
             raise StorageError(f"{key} has {found[0]} other bytes after an upload of {wanted[0]}")
-        key_name = self._kms.get("kmsKeyName", "")
-        if "kmsKeyName" in answer and not str(answer["kmsKeyName"]).startswith(key_name):
-            raise StorageError(f"{key} was to be encrypted with another key than it was")
+        key_name = self._kms.get("kmsKeyName")
+        used = str(answer.get("kmsKeyName", "none"))  # with the key's version at its end
+        if key_name is not None and f"{used}/".partition(f"{key_name}/")[0]:
+            raise StorageError(
+                f"{key} was to be encrypted with the key {key_name!r}, the service used {used}"
+            )
 
     async def _get(self, key: str, start: int, end: int) -> bytes:
         from gcsfs.retry import HttpError
@@ -205,7 +210,7 @@ class GCSStore(CloudStore):
         if isinstance(error, HttpError):
             return Failure(str(error.message), status=int(error.code or 0))
         if isinstance(error, FileNotFoundError):
-            return Failure(str(error), status=404)
+            return Failure("", status=404)  # gcsfs tells its own path only
         if isinstance(error, (google.RefreshError, google.DefaultCredentialsError)):
             return Failure(
                 str(error), "NoCredentials" if "default" in str(error) else "ExpiredToken"
@@ -214,7 +219,8 @@ class GCSStore(CloudStore):
             return Failure(str(error), status=412)
         if _is_forbidden(error):
             return Failure(str(error).partition("\n")[2], status=403)
-        if isinstance(error, (requests.exceptions.ProxyError, ChecksumError)):
+        bad_gateway = isinstance(error, requests.exceptions.ProxyError) and not error.args
+        if bad_gateway or isinstance(error, ChecksumError):  # the first is gcsfs' own for 502
             return Failure(type(error).__name__, status=502)
         if isinstance(error, (OSError, google.TransportError)) or type(error).__module__.startswith(
             ("aiohttp", "asyncio")
@@ -232,3 +238,29 @@ class GCSStore(CloudStore):
 def _is_forbidden(error: Exception) -> bool:
     """Whether it is what gcsfs makes of an answer 403."""
     return isinstance(error, OSError) and str(error).startswith("Forbidden")
+
+
+def _check_token(token: object) -> None:
+    """Say what is wrong with credentials of which gcsfs would say something else: it takes a file
+    that is not there for an access token, and malformed keys for something older."""
+    if isinstance(token, str) and token.endswith(".json") and not Path(token).exists():
+        raise ConfigurationError("storage.token: there is no such file")
+    if isinstance(token, str) and Path(token).is_file():
+        try:
+            token = json.loads(Path(token).read_text("utf-8"))
+        except (OSError, ValueError):
+            raise ConfigurationError("storage.token: the file cannot be read as JSON") from None
+    if not isinstance(token, dict):
+        return
+    if token.get("type") == "service_account":
+        from google.oauth2.service_account import Credentials
+
+        try:
+            Credentials.from_service_account_info(token)
+        except ValueError as error:
+            raise ConfigurationError(f"storage.token: {str(error).partition('(')[0]}") from None
+    elif missing := {"client_id", "client_secret", "refresh_token"} - token.keys():
+        raise ConfigurationError(
+            "storage.token: neither the key of a service account nor a user's credentials: "
+            f"{min(missing)} is missing"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from lakebed.clock import system_clock, to_micros
 from lakebed.errors import ConfigurationError, DependencyMissingError, StorageError
 from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 
+_PASSWORD = re.compile(r"^(\w+://[^/@:]*):[^/]*@")  # of who logs in, as in ftp://ada:secret@host
 _FAILURES = (OSError, ValueError, RuntimeError)
 
 
@@ -35,10 +37,13 @@ class FsspecStore:
             ) from None
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"storage: cannot open {protocol}://…: {error}") from None
+        except OSError as error:  # some connect at once
+            raise StorageError(f"storage: cannot open {protocol}://…: {error}") from None
         self._root = root.rstrip("/")
+        self._shown = _PASSWORD.sub(r"\1:***@", self._uri)
 
     def uri(self, path: str) -> str:
-        return f"{self._uri}/{path}"
+        return f"{self._shown}/{path}"
 
     def write(self, path: str, data: bytes) -> None:
         try:

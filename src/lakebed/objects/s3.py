@@ -233,7 +233,9 @@ class S3Store(CloudStore):
             client = await self._fs.set_session()  # the same one if there is a client
         except TypeError as error:
             raise ConfigurationError(f"storage: no such option of S3's client: {error}") from None
-        except ValueError:  # its text may hold an address with a password
+        except ValueError as error:  # its text may hold an address with a password
+            if type(error).__name__ == "InvalidRegionError":
+                raise ConfigurationError(f"storage.region: {error}") from None
             raise ConfigurationError(
                 "storage: an option has a value that S3's client does not take, such as an "
                 "endpoint_url that is no URL"
