@@ -23,6 +23,8 @@ _OBJECT = "id, content_hash, format, byte_size, inline_value, created_at"
 _ENTRY = "key, version, object_id, metadata, created_at, updated_at"
 _TABLE = """CREATE TABLE raw (key text COLLATE "C" PRIMARY KEY, value bytea, metadata text,
     expires_at bigint, created_at bigint, updated_at bigint)"""
+_PUT = """SELECT * FROM lakebed.put_entry(%s, %s, %s, %s, %s, NULL, NULL, NULL, '{}', NULL, NULL,
+    false, NULL, NULL, false, %s, %s)"""
 _UPSERT = """INSERT INTO raw VALUES (%s, %s, %s, NULL, 1, 1) ON CONFLICT (key) DO UPDATE SET
     value = excluded.value, metadata = excluded.metadata, expires_at = excluded.expires_at,
     updated_at = excluded.updated_at"""
@@ -49,6 +51,7 @@ def _value(number: int) -> dict[str, object]:
 def postgres_single(room: Room) -> Iterator[Contest]:
     """One entry at a time, on one connection and on eight."""
     import psycopg
+    from psycopg.types.numeric import Int8Dumper
 
     count = room.count(400)
     with _server() as (server, lake), ExitStack() as stack:
@@ -57,19 +60,34 @@ def postgres_single(room: Room) -> Iterator[Contest]:
         ]
 
         def put(raw: psycopg.Connection[Any]) -> Callable[[str, int], object]:
-            return lambda key, n: raw.execute(_UPSERT, (key, json.dumps(_value(n)).encode(), "{}"))
+            def run(key: str, number: int) -> object:
+                value = json.dumps(_value(number) | {"of": key}).encode()
+                return raw.execute(_UPSERT, (key, value, "{}"))
+
+            return run
+
+        def call(raw: psycopg.Connection[Any]) -> Callable[[str, int], object]:
+            def run(key: str, number: int) -> object:
+                value = json.dumps(_value(number) | {"of": key}).encode()
+                content = (key, sha256(value).digest(), "json", len(value), value)
+                writer = (raw.info.backend_pid, number)
+                return raw.execute(_PUT, (*content, *writer), binary=True).fetchall()
+
+            raw.adapters.register_dumper(int, Int8Dumper)
+            return run
 
         def store(key: str, number: int) -> object:
-            return lake.store(key, _value(number))
+            return lake.store(key, _value(number) | {"of": key})
 
         for threads, bar in ((1, 0.75), (8, 0.85)):
             yield Contest(
                 f"Postgres: store, {threads} at a time",
                 {OURS: _round([store] * threads, count),
-                 "raw upsert": _round([put(raw) for raw in raws[:threads]], count)},
+                 "raw upsert": _round([put(raw) for raw in raws[:threads]], count),
+                 "bare function": _round([call(raw) for raw in raws[:threads]], count, "bare/")},
                 {"raw upsert": bar},
                 operations=threads * count,
-                note="autocommit; new contents",
+                note="autocommit; new contents. The function is what a store calls",
             )  # fmt: skip
         for number in range(count):
             store(f"get/{number}", number)
@@ -92,7 +110,7 @@ def postgres_single(room: Room) -> Iterator[Contest]:
         )
 
 
-def _round(works: list[Callable[[str, int], object]], count: int) -> Round:
+def _round(works: list[Callable[[str, int], object]], count: int, prefix: str = "") -> Round:
     """Each work runs in a thread of its own; the round takes as long as all of them."""
 
     def play(number: int) -> float:
@@ -101,7 +119,7 @@ def _round(works: list[Callable[[str, int], object]], count: int) -> Round:
         def run(thread: int, work: Callable[[str, int], object]) -> None:
             start.wait()
             for n in range(count):
-                work(f"{number}/{thread}/{n}", n)
+                work(f"{prefix}{number}/{thread}/{n}", n)
 
         threads = [threading.Thread(target=run, args=item) for item in enumerate(works)]
         for thread in threads:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import threading
 import time
-import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,11 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lakebed.catalog.executors.base import Params, Row
 from lakebed.catalog.executors.hiding import Mask
 from lakebed.catalog.executors.postgres_errors import (
-    EXHAUSTED,
     is_broken,
     is_repeatable,
-    is_retired,
 )
+from lakebed.catalog.executors.postgres_pool import PostgresConnections
 from lakebed.catalog.executors.postgres_server import Server
 from lakebed.catalog.executors.postgres_transaction import (
     NOW,
@@ -26,11 +22,10 @@ from lakebed.catalog.executors.postgres_transaction import (
     convert,
     leave,
 )
-from lakebed.catalog.executors.postgres_writers import Writer, Writers
+from lakebed.catalog.executors.postgres_writers import Writer
 from lakebed.catalog.queries import load_queries, quoted
 from lakebed.clock import Clock
 from lakebed.errors import (
-    CatalogError,
     ConnectError,
     LakebedError,
 )
@@ -38,18 +33,14 @@ from lakebed.errors import (
 if TYPE_CHECKING:
     import psycopg
     from psycopg import Connection
-    from psycopg_pool import ConnectionPool
 
-    from lakebed.catalog.executors.postgres_connection import Watch, WatchedConnection
 
 T = TypeVar("T")
 _BRIEFLY = "50ms"  # how long a snapshot's request for the lock may hold up new writers
-_GRACE = 2.0  # seconds that a server may take to say that a timeout has passed
-_IDLE = "'60s'"  # how long a client that is gone without a word may keep its locks
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-class PostgresExecutor:
+class PostgresExecutor(PostgresConnections):
     """The tables in one schema of a Postgres database.
 
     `timeout` is how long a call waits for a connection, and how long it repeats what a lost one or
@@ -76,13 +67,15 @@ class PostgresExecutor:
         clock: Clock | None = None,
         mask: Mask = str,
     ) -> None:
+        super().__init__(
+            Server(conninfo, timeout, login=login, pooled=pooled, mask=mask),
+            sizes=(min_size, max_size),
+            timeout=timeout,
+            lock_timeout=lock_timeout,
+            statement_timeout=statement_timeout,
+            pooled=pooled,
+        )
         self.schema = schema
-        self.timeout = timeout
-        self.lock_timeout = lock_timeout
-        self._statement_timeout = statement_timeout
-        self.server = Server(conninfo, timeout, login=login, pooled=pooled, mask=mask)
-        self._sizes = (min_size, max_size)
-        self.pooled = pooled
         self._clock = clock
         self._queries = load_queries(self.dialect, schema)
         self._limit = f"{int(lock_timeout * 1000)}ms"
@@ -92,17 +85,6 @@ class PostgresExecutor:
             .replace("{briefly}", f"'{_BRIEFLY}'")
             .replace("{timeout}", f"'{self._limit}'")
         )
-        self._inherited: list[object] = []
-        self._closed = False
-        self._start()
-        _executors.add(self)
-
-    def _start(self) -> None:
-        self._pool: ConnectionPool[Any] | None = None
-        self._watch: Watch | None = None
-        self.writers = Writers()
-        self._opening = threading.Lock()
-        self._local = threading.local()
 
     # Time
 
@@ -113,90 +95,6 @@ class PostgresExecutor:
         if self._clock:
             return self._clock()
         return int(self.fetch(NOW, {})[0][0])
-
-    # Connections
-
-    @contextmanager
-    def connection(self) -> Iterator[Connection[Any]]:
-        """A connection of the pool; errors of the driver leave as errors of ours."""
-        import psycopg
-
-        connection = self._take()
-        try:
-            yield connection
-        except psycopg.Error as error:
-            raise self._explain(connection, error) from error
-        finally:
-            self._give_back(connection)
-
-    def _take(self) -> Connection[Any]:
-        current: Connection[Any] | None = getattr(self._local, "connection", None)
-        if current is not None:  # this thread is in a transaction, whose state is what it reads
-            return current
-        if self._closed:
-            raise CatalogError("the lake is closed")
-        from psycopg_pool import PoolTimeout
-
-        pool = self._pool or self._open_pool()
-        try:
-            taken: Connection[Any] = pool.getconn(self.timeout)
-        except PoolTimeout:
-            raise self._no_connection() from None
-        return taken
-
-    def _give_back(self, connection: Connection[Any]) -> None:
-        if self._pool is not None and connection is not getattr(self._local, "connection", None):
-            self._pool.putconn(connection)
-
-    def _explain(self, connection: Connection[Any], error: psycopg.Error) -> LakebedError:
-        if is_retired(error):
-            connection.close()
-        return self.server.explain(error)
-
-    def _open_pool(self) -> ConnectionPool[Any]:
-        from lakebed.catalog.executors.postgres_connection import WarmPool, Watch
-
-        with self._opening:
-            if self._pool is None:
-                self.server.probe()
-                least, most = self._sizes
-                self._watch = Watch(max(self._statement_timeout, self.lock_timeout) + _GRACE)
-                pool = WarmPool(
-                    self.server.conninfo,
-                    hide=self.server.hiding.error,
-                    kwargs=self.server.arguments if self.server.login else self.server.arguments(),
-                    min_size=least,
-                    max_size=most,
-                    timeout=self.timeout,
-                    configure=self._configure,
-                    open=False,
-                )
-                pool.open()
-                self._pool = pool
-            return self._pool
-
-    def _configure(self, connection: WatchedConnection) -> None:
-        """Prepare a new connection; the session keeps nothing where sessions are shared."""
-        from psycopg.types.numeric import Int8Dumper
-
-        if self._watch:
-            self._watch.add(connection)
-        connection.adapters.register_dumper(int, Int8Dumper)
-        if not self.pooled:
-            connection.execute(
-                "SET default_transaction_isolation = 'read committed'; "
-                f"SET lock_timeout = {int(self.lock_timeout * 1000)}; "
-                f"SET statement_timeout = {int(self._statement_timeout * 1000)}; "
-                f"SET idle_in_transaction_session_timeout = {_IDLE}"
-            )
-
-    def _no_connection(self) -> LakebedError:
-        """Why the pool gave none: the server's own answer, or that all are in use."""
-        where = self.server.shown
-        return self.server.refusal() or ConnectError(
-            EXHAUSTED.format(where=where, most=self._sizes[1], timeout=self.timeout),
-            "connection_timeout",
-        )
 
     # Repeating what failed for a reason that passes
 
@@ -231,7 +129,10 @@ class PostgresExecutor:
     # Statements
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
-        text = convert(sql)
+        return self.fetch_converted(convert(sql), params)
+
+    def fetch_converted(self, text: str, params: Params | Sequence[object]) -> Sequence[Row]:
+        """The same of a text that has the driver's parameters already."""
         try:
             return self._fetch(text, params)
         except LakebedError as error:
@@ -239,7 +140,7 @@ class PostgresExecutor:
                 raise
         return self.repeat(lambda: self._fetch(text, params))
 
-    def _fetch(self, text: str, params: Params) -> Sequence[Row]:
+    def _fetch(self, text: str, params: Params | Sequence[object]) -> Sequence[Row]:
         import psycopg
 
         connection = self._take()  # without the context manager, which takes as long as the pool
@@ -249,6 +150,27 @@ class PostgresExecutor:
             raise self._explain(connection, error) from error
         finally:
             self._give_back(connection)
+
+    def call(
+        self, text: str, arguments: Callable[[Writer], Sequence[object]]
+    ) -> tuple[Row, Row | None]:
+        """The row of a statement that is a transaction of its own and notes itself as the writer's;
+        or, if its answer was lost, what it noted."""
+        import psycopg
+
+        connection = self._take()
+        try:
+            writer = self.writers.of(connection)
+            writer.token += 1
+            (row,) = connection.execute(text, arguments(writer), binary=True).fetchall()
+            return row, None
+        except psycopg.Error as error:
+            if not is_broken(error):
+                raise self._explain(connection, error) from error
+            lost = error
+        finally:
+            self._give_back(connection)
+        return (), self.settle(writer, lost)
 
     @contextmanager
     def read(self) -> Generator[PostgresTransaction]:
@@ -355,38 +277,3 @@ class PostgresExecutor:
     def scrub(self) -> bool:
         """Dead rows keep their bytes until VACUUM has passed, which the server does in its time."""
         return False
-
-    def close(self) -> None:
-        """Close the pool, after the calls at work have given their connections back."""
-        with self._opening:
-            self._closed = True
-            pool = self._pool
-        if pool is None or pool.closed:
-            return
-        deadline = time.monotonic() + self.timeout
-        while time.monotonic() < deadline:
-            stats = pool.get_stats()
-            if stats["pool_available"] >= stats["pool_size"]:
-                break
-            time.sleep(0.01)
-        pool.close()
-        if self._watch:
-            self._watch.stop()
-
-    def after_fork_in_child(self) -> None:
-        """Leave the parent's connections alone, and open own ones when asked."""
-        if self._pool is not None:
-            self._inherited.append(self._pool)  # closing them would end the parent's sessions
-        self._start()
-
-
-_executors: weakref.WeakSet[PostgresExecutor] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for executor in list(_executors):
-        executor.after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
