@@ -51,7 +51,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("ls", "--filter", '{"a": {"$gt": [1]}}'), "$gt"),
     (("ls", "--limit", "-1"), "limit is -1"),
     (("ls", "--limit", "many"), "--limit"),
-    (("ls", "--after", ""), "key is empty"),
+    (("ls", "--after", ""), "after is empty"),
     (("ls", "a\0"), "NUL"),
     (("rm",), "Missing argument"),
     (("rm", ""), "key is empty"),

@@ -24,21 +24,21 @@ _ENTRY = ("text", "int8", "int8", "text", "int8", "int8", "int8")
 
 
 class PostgresBatch(BatchCommit):
-    """The same batch. One that is new altogether is copied straight into the tables; of any other
-    rows are locked before they are read, and versions drawn after."""
-
-    _tx: PostgresTransaction
+    """The same batch. One that is new altogether is copied straight into the tables, where psycopg
+    itself is at hand; of any other rows are locked before they are read, and versions drawn
+    after."""
 
     def store(self, rows: Iterable[StagedRow], uploads: Sequence[Upload]) -> BatchCounts:
-        if uploads:
+        tx = self._tx
+        if uploads or not isinstance(tx, PostgresTransaction):  # SQLAlchemy's has no such COPY
             return super().store(rows, uploads)
         coming = iter(rows)
         first = list(islice(coming, _DIRECT + 1))
-        if 0 < len(first) <= _DIRECT and (counts := self._create(first)):
+        if 0 < len(first) <= _DIRECT and (counts := self._create(tx, first)):
             return counts
         return super().store(chain(first, coming), uploads)
 
-    def _create(self, rows: Sequence[StagedRow]) -> BatchCounts | None:
+    def _create(self, tx: PostgresTransaction, rows: Sequence[StagedRow]) -> BatchCounts | None:
         """Store rows none of whose keys are there; None if one is, and nothing has happened.
 
         The tables' own unique indexes tell. Contents come before keys, both in their order, as
@@ -50,7 +50,7 @@ class PostgresBatch(BatchCommit):
         new.sort(key=_HASH)
         if any(row.inline_value is None for row in new):
             raise MissingContentError("content that a batch meant to reuse is gone")
-        if not self._tx.attempt(lambda: self._copy(rows, new, places)):
+        if not tx.attempt(lambda: self._copy(tx, rows, new, places)):
             return None
         return BatchCounts(len(rows), 0, 0, len(rows) - len(new))
 
@@ -64,10 +64,14 @@ class PostgresBatch(BatchCommit):
         return {content: found[content] for content in contents if content in found}
 
     def _copy(
-        self, rows: Sequence[StagedRow], new: Sequence[StagedRow], places: dict[ContentId, int]
+        self,
+        tx: PostgresTransaction,
+        rows: Sequence[StagedRow],
+        new: Sequence[StagedRow],
+        places: dict[ContentId, int],
     ) -> bool:
         """Copy new contents and all entries into the tables; False if a key is there already."""
-        tx, queries, now = self._tx, self._queries, self._now
+        queries, now = self._queries, self._now
         described = any(row.metadata != "{}" for row in rows)
         numbers = {
             "keys": _sample([row.key for row in rows]),

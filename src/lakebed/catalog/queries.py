@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lakebed.catalog.executors.base import Transaction
 
-import orjson
-
 TABLES = (
     "entry",
     "entry_history",
@@ -106,6 +104,8 @@ def in_lists(
             yield queries["array"].replace("{type}", kind), {"array": array}
         return
     if "json_array" in queries and values and not isinstance(values[0], bytes):
+        import orjson  # not for a first store
+
         for start in range(0, len(values), _ARRAY_CHUNK):
             text = orjson.dumps(values[start : start + _ARRAY_CHUNK]).decode()
             yield queries["json_array"], {"array": text}
