@@ -58,6 +58,8 @@ class PostgresCatalog(ResilientCatalog):
         return self._executor.settled()
 
     def get(self, key: str) -> EntryRow | None:
+        if self._executor.pooled:  # as through SQLAlchemy, which has no such statements
+            return super().get(key)
         # Statement and parameters by position: a tenth of the client's part.
         text, now = self._statements["get_entry"], self._executor.stamp()
         rows = self._executor.fetch_converted(text, (key, now))
