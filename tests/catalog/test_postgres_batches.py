@@ -39,9 +39,9 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     taken: list[str] = []
     create, match = PostgresBatch._create, PostgresBatch.match
 
-    def direct(self: PostgresBatch, rows: Any) -> Any:
+    def direct(self: PostgresBatch, tx: PostgresTransaction, rows: Any) -> Any:
         taken.append("direct")
-        return create(self, rows)
+        return create(self, tx, rows)
 
     def staged(self: PostgresBatch) -> None:
         taken.append("staged")

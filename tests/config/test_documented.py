@@ -219,6 +219,11 @@ BEYOND = (
     "is empty",
     "finite number",
     "settings.lmt",
+    # Options of a filesystem, which its package knows:
+    "did you mean 'endpoint_url'?",
+    "did you mean 'token'?",
+    "did you mean 'account_key'?",
+    "neither Lakebed nor the filesystem takes it",
 )
 
 
