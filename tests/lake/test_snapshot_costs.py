@@ -122,7 +122,9 @@ def test_plans(lakes: tuple[Lake, Lake], pinned: str) -> None:
     history = explain(lake, "entry_versions", {"key": "a"})
     for plan in (pages, gets, diff, restore, history):
         assert plan
-        assert not [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step]
+        scans = [step for step in plan if step.startswith("SCAN")]
+        # The keys that were asked for are a parameter, read whole; no table is.
+        assert not [step for step in scans if "CONSTANT" not in step and "json_each" not in step]
     for plan in (pages, gets, history):
         assert not [step for step in plan if "TEMP B-TREE" in step]
     assert len([step for step in diff if "SEARCH" in step]) >= 5
