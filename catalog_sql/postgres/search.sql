@@ -56,7 +56,9 @@ ON CONFLICT ("version") DO NOTHING
 -- name: search_top
 -- for: the best matches by BM25, as FTS5 computes it; equal ones follow in any order
 WITH words AS (
-    SELECT w."word", greatest(ln((c."rows" - n."having" + 0.5) / (n."having" + 0.5)), 1e-6) AS "weight"
+    SELECT w."word", greatest(
+        -- While an index is built anew, another's documents may be there that are not counted yet.
+        ln((greatest(c."rows" - n."having", 0) + 0.5) / (n."having" + 0.5)), 1e-6) AS "weight"
     FROM unnest(string_to_array(replace(:match, '"', ''), ' OR ')) w("word"),
         LATERAL (SELECT count(*)::float8 AS "having" FROM {entry_text} t
                  WHERE t."tokens" @@ w."word"::tsquery) n,

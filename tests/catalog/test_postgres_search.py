@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from random import Random
 
 import psycopg
 import pytest
 
 import lakebed
+from lakebed.catalog.postgres import PostgresCatalog
+from lakebed.catalog.text_reading import Document
 from lakebed.lake.lake import Lake
 from tests.servers import PostgresServer
 
@@ -55,3 +58,48 @@ def test_index_and_evaluation_rank_alike(lake: Lake) -> None:
     indexed = list(lake.search("apple pears", limit=100))
     assert [hit.key for hit in indexed] == [hit.key for hit in evaluated]
     assert [hit.score for hit in indexed] == pytest.approx([hit.score for hit in evaluated])
+
+
+def documents(lake: Lake, keys: Iterable[str]) -> list[Document]:
+    rows = [row for key in keys if (row := lake._catalog.get(key))]
+    return [Document(row, ["common"], False) for row in rows]
+
+
+def test_who_finds_nothing_left_to_index_counts_nothing(lake: Lake) -> None:
+    """Another, who is about to commit what it has counted, must not be written over."""
+    catalog = lake._catalog
+    assert isinstance(catalog, PostgresCatalog)
+    index, executor = catalog._text_search().index, catalog._executor
+    first, second = [f"a{n}" for n in range(20)], [f"b{n}" for n in range(5)]
+    for keys in (first, second):
+        for key in keys:
+            lake.store(key, "common")
+        if keys is first:
+            lake.maintain()
+    assert index.reach(executor.fetch).rows == len(first)
+
+    def settle_what_is_settled() -> None:
+        with executor.write() as tx:
+            index._settle(documents(lake, first), tx)
+
+    late = threading.Thread(target=settle_what_is_settled)
+    with executor.write() as tx:
+        index._settle(documents(lake, second), tx)
+        late.start()
+        late.join(2)  # with nothing to write it waits for nobody
+        assert not late.is_alive()
+    assert index.reach(executor.fetch).rows == len(first) + len(second)
+
+
+def test_counters_that_lag_behind_fail_no_search(lake: Lake, url: str) -> None:
+    """As between the steps of two that build the index anew."""
+    lake.store_batch({"key": f"k{n:02}", "value": "common"} for n in range(40))
+    lake.maintain()
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "UPDATE search_test.lakebed_meta SET value = 0 "
+            "WHERE name IN ('text_rows', 'text_tokens')"
+        )
+    assert lake.search("common").total == 40
+    lake.store("new", "common")  # evaluated, beside what the index has
+    assert lake.search("common").total == 41

@@ -38,7 +38,8 @@ def scores(
     weights = []
     for number, known in enumerate(frequency):
         having = known + sum(1 for document in documents if document.counts[number])
-        weights.append(max(math.log((total - having + 0.5) / (having + 0.5)), _LEAST_WEIGHT))
+        lacking = max(total - having, 0)  # counters and documents may be of two moments
+        weights.append(max(math.log((lacking + 0.5) / (having + 0.5)), _LEAST_WEIGHT))
     return [_score(document, weights, average) for document in documents]
 
 

@@ -168,7 +168,8 @@ class TextIndex:
         """Add what nobody else has added since."""
         settle = self._queries["settle_unread"]
         mine = [d for d in documents if tx.run(settle, {"version": d.row.version})]
-        self._add(tx, self.reach(tx.all), mine)
+        if mine:  # else nothing is locked, and the counters would be written over another's
+            self._add(tx, self.reach(tx.all), mine)
 
     def _write(self, work: Callable[[Transaction], None], patient: bool, rows: int) -> None:
         """Do the work in a write transaction, trying the lock for as long as the work is worth."""
