@@ -18,7 +18,6 @@ from lakebed.testing import FaultyStore
 from lakebed.testing.executors import DatabaseFault, FaultyExecutor
 from lakebed.testing.faults import Crash, Fault
 from tests.lake.cleaning_world import CleaningWorld
-from tests.lake.interleaving import OwnPool
 
 OPERATIONS: dict[str, Callable[[Lake], object]] = {
     "cleanup_expired": lambda lake: lake.cleanup_expired(),
@@ -28,13 +27,6 @@ OPERATIONS: dict[str, Callable[[Lake], object]] = {
     "maintain": lambda lake: lake.maintain(),
     "verify": lambda lake: lake.verify(repair=True),
 }
-
-
-@pytest.fixture(autouse=True)
-def own_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call is the last one of its process, whoever makes it."""
-    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", OwnPool)
-    monkeypatch.setattr("lakebed.lake.packing.ThreadPoolExecutor", OwnPool)
 
 
 class FaultyWorld(CleaningWorld):

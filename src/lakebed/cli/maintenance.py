@@ -99,7 +99,8 @@ def compact(
     """
     with open_lake(ctx) as lake, progress_bar("Compacting") as advance:
         done = lake.compact(max_bytes, older_than=older_than, dry_run=dry_run, progress=advance)
-    print_json(done) if as_json else print_report(done)
+    told = {**done, "dry_run": dry_run}
+    print_json(told) if as_json else print_report(told)
 
 
 def collect(

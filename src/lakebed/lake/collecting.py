@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from lakebed.catalog.protocol import Catalog
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import Deadline, check_grace
 from lakebed.lake.staging import LEASE_SECONDS
 from lakebed.model import Progress, Report
 from lakebed.objects.names import upload_of
-from lakebed.objects.store import ObjectStore
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
 
 _STEP = 1000
 GRACE = 3600.0
@@ -47,7 +41,7 @@ class CollectReport(Report):
 
 
 class CollectRun:
-    """How one collection goes about it, and the objects and files that it has removed."""
+    """How one collection goes about it, and the objects that it has removed."""
 
     def __init__(
         self,
@@ -58,57 +52,7 @@ class CollectRun:
         self.dry_run = dry_run
         self.deadline = deadline or Deadline()
         self.progress = progress
-        self.objects = self.object_bytes = self.files = 0
-
-    def advanced(self) -> None:
-        """Tell how far it has come."""
-        if self.progress:
-            self.progress(self.objects + self.files, None)
-
-
-class Emptying:
-    """Empties the trash: bytes first, so that a crash forgets none.
-
-    A step of deletes runs in a thread, beside what the caller does until the next one: the catalog
-    and the storage each keep a core, or a network, waiting.
-    """
-
-    def __init__(self, catalog: Catalog, objects: ObjectStore, run: CollectRun) -> None:
-        self._catalog = catalog
-        self._objects = objects
-        self._run = run
-        self._pool: ThreadPoolExecutor | None = None
-        self._deleting: tuple[Sequence[str], Future[None]] | None = None
-
-    def __enter__(self) -> Emptying:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def advance(self, horizon: int) -> bool:
-        """End the step that is under way, and begin one with what became trash by `horizon`; False
-        if there is nothing left."""
-        self.settle()
-        paths = self._catalog.due_trash(horizon, "", _STEP)
-        if paths:
-            if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._pool = ThreadPoolExecutor(1, "lakebed-delete")
-            self._deleting = paths, self._pool.submit(self._objects.delete, paths)
-        return bool(paths)
-
-    def settle(self) -> None:
-        """End the step that is under way."""
-        if self._deleting is None:
-            return
-        (paths, deleting), self._deleting = self._deleting, None
-        deleting.result()
-        self._catalog.forget_trash(paths)
-        self._run.files += len(paths)
-        self._run.advanced()
+        self.objects = self.object_bytes = 0
 
 
 class Collecting(PresentLake):
@@ -142,51 +86,47 @@ class Collecting(PresentLake):
         waits = check_grace("grace", grace)
         orphan_waits = check_grace("orphan_grace", orphan_grace)
         run = CollectRun(dry_run, Deadline(), progress)
-        if waits or dry_run or self._objects is None:
-            self._collect_names(run)
-        else:
-            with Emptying(self._catalog, self._objects, run) as emptying:
-                self._collect_names(run, lambda: emptying.advance(self._catalog.now()))
-                emptying.settle()
+        self._collect_names(run)
         return self._collect_files(run, waits, orphan_waits, orphans=orphans)
 
-    def _collect_names(
-        self, run: CollectRun, after_step: Callable[[], object] = lambda: None
-    ) -> None:
+    def _collect_names(self, run: CollectRun) -> None:
         """Uploads whose writer is gone, and objects that nothing refers to, become trash."""
         if not run.dry_run:
             while not run.deadline.passed() and self._catalog.lapse_leases(_STEP):
                 pass
-        self._collect_objects(run, after_step)
+        run.objects, run.object_bytes = self._collect_objects(run)
 
     def _collect_files(
         self, run: CollectRun, waits: int, orphan_waits: int, *, orphans: bool
     ) -> CollectReport:
-        found = None
+        found, files = None, 0
         if self._objects is not None:
             if (orphans or self._listing_is_due(orphan_waits)) and not run.deadline.passed():
                 found = self._collect_orphans(orphan_waits, run)
-            self._empty_trash(self._catalog.now() - waits, run)
+            files = self._empty_trash(self._catalog.now() - waits, run)
         return CollectReport(
             objects=run.objects,
             object_bytes=run.object_bytes,
             orphans=found,
-            files=run.files,
-            waiting=self._catalog.trash() - (run.files if run.dry_run else 0),
+            files=files,
+            waiting=self._catalog.trash() - (files if run.dry_run else 0),
             dry_run=run.dry_run,
         )
 
-    def _collect_objects(
-        self, run: CollectRun, after_step: Callable[[], object] = lambda: None
-    ) -> None:
+    def _collect_objects(self, run: CollectRun) -> tuple[int, int]:
+        dry_run, progress = run.dry_run, run.progress
+        objects = byte_size = 0
         after: int | None = -1
         while after is not None and not run.deadline.passed():
-            step = self._catalog.collect(after, _STEP, dry_run=run.dry_run)
-            after = step.after
-            run.objects += step.objects
-            run.object_bytes += step.byte_size
-            run.advanced()
-            after_step()
+            step = self._catalog.collect(after, _STEP, dry_run=dry_run)
+            objects, byte_size, after = (
+                objects + step.objects,
+                byte_size + step.byte_size,
+                step.after,
+            )
+            if progress:
+                progress(objects, None)
+        return objects, byte_size
 
     def _listing_is_due(self, orphan_waits: int) -> bool:
         return self._catalog.orphans_listed() <= self._catalog.now() - orphan_waits
@@ -220,15 +160,18 @@ class Collecting(PresentLake):
                 if file.modified <= horizon:
                     yield file.path
 
-    def _empty_trash(self, horizon: int, run: CollectRun) -> None:
-        """Delete what became trash by then."""
+    def _empty_trash(self, horizon: int, run: CollectRun) -> int:
+        """Delete what became trash by then: bytes first, so that a crash forgets none."""
         assert self._objects is not None
-        if run.dry_run:
-            after = ""
-            while paths := self._catalog.due_trash(horizon, after, _STEP):
-                run.files, after = run.files + len(paths), paths[-1]
-            return
-        with Emptying(self._catalog, self._objects, run) as emptying:
-            while not run.deadline.passed() and emptying.advance(horizon):
-                pass
-            emptying.settle()
+        files, after = 0, ""
+        while not run.deadline.passed():
+            paths = self._catalog.due_trash(horizon, after, _STEP)
+            if not paths:
+                break
+            if not run.dry_run:
+                self._objects.delete(paths)
+                self._catalog.forget_trash(paths)
+            files, after = files + len(paths), paths[-1]
+            if run.progress:
+                run.progress(files, None)
+        return files

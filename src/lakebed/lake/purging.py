@@ -91,15 +91,15 @@ class Purging(Compacting, Collecting):
                 progress(entries, None)
         # Values of these keys that were replaced earlier have no name any more: they are garbage.
         self._collect_objects(CollectRun())
-        emptied = CollectRun()
+        files = 0
         if self._objects is not None:
             self._erase_copies(hashes, rewriting)
-            self._empty_trash(0, emptied)
+            files = self._empty_trash(0, CollectRun())
         return PurgeReport(
             entries=entries,
             versions=versions,
             bytes=byte_size,
-            files=emptied.files,
+            files=files,
             packs_rewritten=rewriting.packs,
             snapshots=list(snapshots),
             remains=self._remains(rewriting.stuck),
