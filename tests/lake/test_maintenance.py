@@ -498,6 +498,31 @@ class TestPurge:
         assert not files(lake)
         assert any("1 uploads" in place for place in receipt.remains)
 
+    def test_values_that_the_key_had_earlier_are_told_of(self, lake: Lake) -> None:
+        batch(lake, "p", 4)
+        lake["p/0000"] = LARGE + "second"
+        lake["p/0000"] = LARGE + "third"
+        told = " ".join(lake.purge("p/0000").remains)
+        assert "1 packs in which values lie" in told  # the first
+        assert "1 files that were given up earlier" in told  # the second
+        batch(lake, "q", 4)
+        lake.compact()
+        lake.collect(grace=0)
+        for path in files(lake):
+            assert b"p0" not in b"".join(_contents(lake, path))
+        assert lake.purge("p/0001").remains == [
+            "backups of the catalog and the storage, and published copies"
+        ]
+
+    def test_with_all_history_those_go_as_well(self, tmp_path: Path) -> None:
+        with lakebed.open(tmp_path / "all", inline_threshold=100, history="all") as lake:
+            batch(lake, "p", 4)
+            lake["p/0000"] = LARGE + "second"
+            assert lake.purge("p/0000").versions == 1
+            for path in files(lake):
+                assert b"p0" not in b"".join(_contents(lake, path))
+                assert b"second" not in b"".join(_contents(lake, path))
+
     def test_one_that_was_cut_short_is_finished_by_maintain(self, lake: Lake) -> None:
         values = batch(lake, "p", 10)
         old = files(lake)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.checks import check_key, check_prefix
@@ -135,13 +135,10 @@ class Purging(Compacting, Collecting):
         in trash that waits out its grace, in an upload that was broken off."""
         if not hashes:
             return
-        after = 0
-        while packs := self._catalog.packs_with_dead(after, _STEP):
-            for pack in packs:
-                if self._holds(pack.uri, hashes):
-                    self._catalog.wear(pack)
-                    self._rewrite(pack, rewriting)
-            after = packs[-1].id
+        for pack in self._packs_with_dead():
+            if self._holds(pack.uri, hashes):
+                self._catalog.wear(pack)
+                self._rewrite(pack, rewriting)
         uploads = [path for path in self._catalog.uploads() if self._holds(path, hashes)]
         self._catalog.discard(uploads)
         self._catalog.expedite(uploads)
@@ -149,6 +146,12 @@ class Purging(Compacting, Collecting):
         while paths := self._catalog.due_trash(latest, waiting, _STEP):
             self._catalog.expedite([path for path in paths if self._holds(path, hashes)])
             waiting = paths[-1]
+
+    def _packs_with_dead(self) -> Iterator[PackRow]:
+        after = 0
+        while packs := self._catalog.packs_with_dead(after, _STEP):
+            yield from packs
+            after = packs[-1].id
 
     def _holds(self, path: str, hashes: set[bytes]) -> bool:
         """Whether one of these contents lies in a file."""
@@ -175,6 +178,11 @@ class Purging(Compacting, Collecting):
             remains.append(
                 f"{waiting} files that were given up earlier and wait out their grace: "
                 "collect(grace=0) deletes them"
+            )
+        if worn := sum(1 for _ in self._packs_with_dead()):
+            remains.append(
+                f"{worn} packs in which values lie that lost their last name before: compact() "
+                "rewrites a pack once most of it is dead"
             )
         remains.append("backups of the catalog and the storage, and published copies")
         return remains
