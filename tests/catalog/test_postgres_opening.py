@@ -150,6 +150,7 @@ def test_tables_of_somebody_else(postgres_18: PostgresServer, at: dict[str, Any]
     [
         ({"schema": 'a"b'}, "schema"),
         ({"schema": "pg_mine"}, "schema"),
+        ({"schema": "a$$b"}, r"without '\$\$'"),
         ({"max_size": 0}, "max_size"),
         ({"min_size": 5, "max_size": 4}, "max_size"),
         ({"timeout": "long"}, "timeout"),

@@ -26,7 +26,7 @@ _KNOWN = (
     "pgbouncer",
 )
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
-_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
+_SCHEMA = re.compile(r"(?!.*\$\$)[A-Za-z_][A-Za-z0-9_$-]{0,62}")  # $$ ends a function's text
 
 
 def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
@@ -51,7 +51,7 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
     if not isinstance(schema, str) or not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
         raise ConfigurationError(
             f"catalog.schema is {schema!r}: expected up to 63 letters, digits, '_', '$' and '-' "
-            "that begin with a letter or '_', and not with 'pg_'"
+            "that begin with a letter or '_', not with 'pg_', and without '$$'"
         )
     least = number(given, "min_size", 1, least=0)
     most = number(given, "max_size", max(10, least), least=1)
