@@ -55,6 +55,21 @@ def test_clients_race_to_create_it(at: dict[str, Any]) -> None:
         assert dict(lake) == {f"k{n}": n for n in range(8)}
 
 
+def test_tables_that_another_makes_meanwhile(
+    mariadb: MariaDBServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were not there when their row was to be locked, and are there a moment later."""
+    with lakebed.open(catalog={"type": "mariadb", "url": mariadb.url(name)}) as lake:
+        database = lake._catalog._executor.database  # type: ignore[attr-defined]
+        begin, early = database.begin_write, [["START TRANSACTION", "SELECT 1 FROM lakebed_later"]]
+        monkeypatch.setattr(
+            database, "begin_write", lambda *how: early.pop() if early else begin(*how)
+        )
+        lake.store("k", 1)
+        assert not early
+        assert lake["k"] == 1
+
+
 def test_without_migration(at: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="auto_migrate"):
         lakebed.open(catalog={**at, "auto_migrate": False})

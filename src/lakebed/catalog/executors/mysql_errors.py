@@ -12,6 +12,7 @@ from lakebed.errors import (
 )
 
 _DEADLOCK = 1213
+_NO_TABLE = 1146
 _LOCKED = frozenset({1205, 3572, 1206})
 _CANCELLED = frozenset({1969, 3024})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 4031})
@@ -26,6 +27,11 @@ def code_of(error: BaseException | None) -> int:
     """The error's number, 0 if it has none."""
     code = error.args[0] if error is not None and error.args else 0
     return code if isinstance(code, int) else 0
+
+
+def lacks_table(error: BaseException) -> bool:
+    """Whether a statement named a table that is not there."""
+    return code_of(error) == _NO_TABLE
 
 
 def explain(error: BaseException, where: str, lock_timeout: float) -> LakebedError:

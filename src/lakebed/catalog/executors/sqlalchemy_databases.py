@@ -145,7 +145,7 @@ class Database(ABC):
         """The error of ours for one of the driver's."""
 
     def asks_again(self, error: Exception, exclusive: bool) -> bool:
-        """Whether the lock has been asked for only briefly."""
+        """Whether the lock may be had by asking again, in spite of this error."""
         del error, exclusive
         return False
 
@@ -369,6 +369,10 @@ class MySQLDatabase(Database):
             "START TRANSACTION",
             self._lock if patient and self.options.lock_timeout else f"{self._lock} NOWAIT",
         ]
+
+    def asks_again(self, error: Exception, exclusive: bool) -> bool:
+        del exclusive
+        return mysql_errors.lacks_table(error)  # which another client has made by now
 
     def explain(self, error: Exception) -> LakebedError:
         return mysql_errors.explain(error, self.shown, self.options.lock_timeout)
