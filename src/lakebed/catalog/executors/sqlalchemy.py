@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lakebed.catalog.executors.base import Params, Row, T
 from lakebed.catalog.executors.sqlalchemy_connection import Lent, SQLAlchemyTransaction, Writer
-from lakebed.catalog.executors.sqlalchemy_databases import Database, Options, database_of
+from lakebed.catalog.executors.sqlalchemy_databases import (
+    Database,
+    Options,
+    database_of,
+    forking,
+)
 from lakebed.catalog.queries import load_queries
 from lakebed.clock import Clock
 from lakebed.errors import CatalogError, ConnectError, LakebedError
@@ -365,18 +370,17 @@ class SQLAlchemyExecutor:
 
 
 _executors: weakref.WeakSet[SQLAlchemyExecutor] = weakref.WeakSet()
-_forking = threading.Lock()
 _quiet: list[tuple[SQLAlchemyExecutor, list[PoolProxiedConnection]]] = []
 
 
 def _before_fork() -> None:
-    _forking.acquire()
+    forking.acquire()
     _quiet.extend((executor, executor.before_fork()) for executor in list(_executors))
 
 
 def _after_fork_in_parent() -> None:
     with ExitStack() as ending:
-        ending.callback(_forking.release)
+        ending.callback(forking.release)
         for _, taken in _quiet:
             for proxied in taken:
                 proxied.close()
@@ -387,7 +391,7 @@ def _after_fork_in_child() -> None:
     for executor, taken in _quiet:
         executor.after_fork_in_child(taken)
     _quiet.clear()
-    _forking.release()
+    forking.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 Fetch = Callable[[str, Params], Sequence[Row]]
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock
 _GRACE = 2  # seconds that a server may take to say that a limit has passed
+
+forking = threading.Lock()
+"""Held while the process forks, and by what no fork may come into the middle of."""
 
 
 class Options(NamedTuple):
@@ -123,10 +127,14 @@ class Database(ABC):
     ) -> Any:
         """Connect, as the engine would; what an error names may be hidden, and the pool logs it."""
         try:
-            return dialect.connect(*args, **options)
+            return self.connect(dialect, args, options)
         except Exception as error:
             self.hiding.error(error)
             raise
+
+    def connect(self, dialect: Dialect, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """A new connection of the driver."""
+        return dialect.connect(*args, **options)
 
     def arguments(self) -> dict[str, object]:
         """What the driver's connect takes besides the URL."""
@@ -347,6 +355,14 @@ class MySQLDatabase(Database):
             "init_command": "SET SESSION innodb_lock_wait_timeout = "
             f"{seconds}, SESSION lock_wait_timeout = {seconds}",
         }
+
+    def connect(self, dialect: Dialect, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        # PyMySQL makes a TLS context for each, with locks of OpenSSL that a child would find taken
+        # for ever.
+        with forking:
+            connection: Any = dialect.connect(*args, **options, defer_connect=True)
+        connection.connect()
+        return connection
 
     def prepare(self, connection: Any) -> None:
         limit = self.options.statement_timeout
