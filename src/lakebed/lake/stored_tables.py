@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -201,6 +200,8 @@ class StoredTables:
                 if not isinstance(result, bytes):
                     raise result
                 self._schemas[uri] = self._schema(table, uri, result)
+                if self._session.files is not None:
+                    self._session.files.note_size(uri, table.byte_size)
         for table in stored:
             yield table.content_hash if table.uri is None else self._schemas[table.uri]
 
@@ -213,7 +214,7 @@ class StoredTables:
             assert self._objects is not None
             end = self._objects.read(uri, table.byte_size - length, length)
         try:
-            footer = pq.read_metadata(io.BytesIO(b"PAR1" + end[-length:]))
+            footer = pq.read_metadata(pa.BufferReader(b"PAR1" + end[-length:]))
             stored = (footer.metadata or {})[b"ARROW:schema"]
             schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored)))
         except (pa.ArrowException, OSError, KeyError) as error:

@@ -66,6 +66,10 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         del path
         return _NEVER_CHANGED
 
+    def note_size(self, name: str, size: int) -> None:
+        """That a file has been read to its end, at so many bytes: it is not asked for again."""
+        self._sizes[name] = self._sizes[address(name)] = size
+
     def size_of(self, name: str) -> int:
         """The size of a file in bytes."""
         if name not in self._sizes:
@@ -74,7 +78,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
             except FileNotFoundError:
                 self.missing = name
                 raise
-            self._sizes[name] = self._sizes[address(name)] = size
+            self.note_size(name, size)
         return self._sizes[name]
 
     def read_range(self, name: str, offset: int, length: int) -> bytes:

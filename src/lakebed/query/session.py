@@ -68,7 +68,9 @@ class Session:
         if self.files is not None:
             self._database.register_filesystem(self.files)
         self._database.execute("SET GLOBAL TimeZone = 'UTC'")
-        self._database.execute("SET GLOBAL parquet_metadata_cache = true")  # files never change
+        # Files never change: what DuckDB keeps of them needs no look whether it is still true.
+        self._database.execute("SET GLOBAL parquet_metadata_cache = true")
+        self._database.execute("SET GLOBAL validate_external_file_cache = 'NO_VALIDATION'")
         if not external_access:
             self._database.execute(f"SET allowed_directories = ['{PROTOCOL}://']")
             self._database.execute("SET enable_external_access = false")
