@@ -132,6 +132,21 @@ def test_a_request_that_never_arrives(proxy: FaultyProxy) -> None:
         pytest.fail("the client has not recovered")
 
 
+def test_the_connection_goes_when_all_rows_are_read(proxy: FaultyProxy) -> None:
+    """Nothing is left open behind the error (pytest makes a failure of a ResourceWarning)."""
+
+    def read(lake: Lake) -> None:
+        executor = lake._catalog._executor  # type: ignore[attr-defined]
+        with executor.read() as tx:
+            rows = tx.each("SELECT n FROM generate_series(1, 2) n", {})
+            assert [next(rows), next(rows)] == [(1,), (2,)]
+            proxy.cut()
+            next(rows, None)
+
+    with lakebed.open(catalog=through(proxy, max_size=1)) as lake, pytest.raises(ConnectError):
+        read(lake)
+
+
 def test_the_pool_is_exhausted(postgres_18: PostgresServer) -> None:
     with lakebed.open(catalog=options(postgres_18.url(), max_size=1)) as lake:
         lake.store("k", 1)

@@ -42,10 +42,17 @@ class PostgresTransaction:
         return self._connection.execute(convert(sql), params, binary=True).fetchall()
 
     def each(self, sql: str, params: Params) -> Generator[Row]:
+        import psycopg
+
         # A cursor of the server, which may be left with rows unread.
-        with self._connection.cursor(f"each_{secrets.token_hex(4)}", binary=True) as cursor:
-            cursor.execute(convert(sql), params)
-            yield from cursor
+        cursor = self._connection.cursor(f"each_{secrets.token_hex(4)}", binary=True)
+        try:
+            with cursor:
+                cursor.execute(convert(sql), params)
+                yield from cursor
+        except psycopg.Error:
+            cursor.close()  # if its CLOSE has failed, psycopg takes it for open, and warns of it
+            raise
 
     def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow."""
