@@ -27,6 +27,10 @@ WHERE e."version" > :after AND e."version" <= :upto {condition}
   AND ({unindexed}e."expires_at" IS NULL OR {unindexed}e."expires_at" > :now)
 ORDER BY e."version"
 
+-- name: text_versions
+-- for: which entries of a page are still there
+SELECT "version" FROM {entry} WHERE "version" > :after AND "version" <= :upto
+
 -- name: entry_table
 -- for: entries as a source
 {entry}

@@ -43,3 +43,29 @@ def test_a_dry_run_counts_what_is_done_then(
         assert planned_all.compacted == done_all.compacted
         assert not lake.verify().problems
         assert lake["q"] == f"1 {LARGE}"
+
+
+@pytest.mark.parametrize("kind", ["postgres_18", "mariadb"])
+def test_no_table_of_a_server_holds_what_was_purged(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    server = request.getfixturevalue(kind)
+    place = lake_on(server, tmp_path)
+    catalog = place["catalog"]
+    schema = catalog.get("schema") or catalog["url"].partition("?")[0].rpartition("/")[2]
+    with lakebed.open(**place) as lake:
+        lake.store_batch({"key": f"o/{n}", "value": n, "metadata": {"n": n}} for n in range(1100))
+        for value in ("first", "second", f"third {LARGE}"):
+            lake.store("canary/1", f"canary {value}", {"note": f"canary {value}"})
+            assert list(lake.list(metadata_filter={"note": f"canary {value}"}))
+            if value == "first":
+                lake.create_snapshot("s")
+        lake.store("canary/2", 1, {"note": "canary"})
+        del lake["canary/2"]
+        assert lake.search("canary").total == 1
+        receipt = lake.purge(prefix="canary/")
+        assert any("VACUUM" in left for left in receipt.remains)  # no word of SQLite's log
+        asked = f"FROM information_schema.tables WHERE table_schema = '{schema}'"
+        for (table,) in server.execute(f"SELECT table_name {asked}"):
+            rows = server.execute(f"SELECT * FROM {schema}.{table}")  # noqa: S608
+            assert "canar" not in repr(rows), table

@@ -219,9 +219,9 @@ class SteppingExecutor:
     def repeat(self, work: Callable[[], T]) -> T:
         return self._inner.repeat(work)
 
-    def scrub(self) -> bool:
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
         with self._within("scrub"):
-            return self._inner.scrub()
+            return self._inner.scrub(thorough=thorough)
 
     def close(self) -> None:
         self._inner.close()

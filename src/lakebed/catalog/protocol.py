@@ -405,8 +405,10 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """Trash that is due at once: it counts as trash since time 0."""
         ...
 
-    def scrub(self) -> bool:
-        """Leave nothing of deleted rows in the database's own files; whether that could be done."""
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
+        """Leave nothing of deleted rows in the database's own files: the places, in words, where
+        something of them may be left. If not `thorough`, only what is quick and waits for nobody.
+        """
         ...
 
     def check_references(self) -> Sequence[BrokenReference]:

@@ -14,10 +14,15 @@ class Purging(Collection):
     """The calls of a SQL catalog that purge; see `Catalog`."""
 
     def purge(self, low: str, high: str, limit: int) -> Purged:
+        from lakebed.catalog.text_index import TextIndex
+
         queries, bounds = self._queries, {"low": low, "high": high}
         with self._executor.write(exclusive=True) as tx:
             keys = [k for (k,) in tx.all(queries["keys_with_history"], bounds | {"page": limit})]
+            TextIndex(self._executor, queries).clear(tx)
             if not keys:
+                # Versions that these keys had before they were replaced or deleted.
+                tx.run(queries["drop_stale_metadata_terms"], {})
                 return Purged(0, 0, (), 0, (), ())
             bounds["high"] = keys[-1] + "\x01"
             objects = [number for (number,) in tx.all(queries["purged_objects"], bounds)]
@@ -27,9 +32,6 @@ class Purging(Collection):
             tx.run(queries["purge_terms"], bounds)
             entries = tx.run(queries["purge_entries"], bounds)
             versions = tx.run(queries["purge_history"], bounds)
-            from lakebed.catalog.text_index import TextIndex
-
-            TextIndex(self._executor, queries).clear(tx)
             hashes, packs, byte_size = self._bury_unreferenced(tx, objects)
         names = tuple(name for _, name in touched)
         return Purged(entries, versions, hashes, byte_size, packs, names)
@@ -89,5 +91,5 @@ class Purging(Collection):
     def _expedite(self, tx: Transaction, paths: Iterable[str]) -> None:
         tx.many(self._queries["expedite_trash"], [{"uri": path} for path in paths])
 
-    def scrub(self) -> bool:
-        return self._executor.scrub()
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
+        return self._executor.scrub(thorough=thorough)

@@ -137,7 +137,10 @@ class TextIndex:
         def add(tx: Transaction) -> None:
             now = self.reach(tx.all)
             if now.indexed == reach.indexed:  # nobody else was faster
-                self._add(tx, now, documents)
+                # Those that a purge has removed since they were read must not come back.
+                bounds = {"after": reach.indexed, "upto": page[-1].version}
+                there = {version for (version,) in tx.all(self._queries["text_versions"], bounds)}
+                self._add(tx, now, [d for d in documents if d.row.version in there])
                 params = {"name": "text_indexed", "value": page[-1].version}
                 tx.run(self._queries["set_meta"], params)
 

@@ -114,6 +114,8 @@ class Maintenance(Purging):
         compacting = CompactRun(limit, progress, deadline=deadline, dry_run=dry_run)
         compacted = self._compact(_FLUSH_AGE, compacting)
         collected = self._collect_files(collecting, _GRACE, _ORPHAN_GRACE, orphans=False)
+        if not dry_run:
+            self._catalog.scrub(thorough=False)  # of what a purge had to leave
         return MaintenanceReport(
             expired=expired,
             history=pruned,

@@ -167,10 +167,7 @@ class Purging(Compacting, Collecting):
 
     def _remains(self, stuck: Sequence[str]) -> list[str]:
         remains = [f"the pack {uri}, which holds damaged values" for uri in stuck]
-        if not self._catalog.scrub():
-            remains.append(
-                "the catalog's log, which others are reading: it is emptied once they finish"
-            )
+        remains += self._catalog.scrub()
         if uploads := len(self._catalog.uploads()):
             remains.append(f"{uploads} uploads that are under way, or were broken off")
         waiting = self._catalog.trash()

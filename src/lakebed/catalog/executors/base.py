@@ -100,8 +100,10 @@ class Executor(Protocol):
         reason that passes."""
         ...
 
-    def scrub(self) -> bool:
-        """Leave nothing of deleted rows in the database's own files; whether that could be done."""
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
+        """Leave nothing of deleted rows in the database's own files: the places, in words, where
+        something of them may be left. If not `thorough`, only what is quick and waits for nobody.
+        """
         ...
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from lakebed.catalog.executors.postgres_transaction import (
     leave,
 )
 from lakebed.catalog.executors.postgres_writers import Writer
+from lakebed.catalog.executors.scrubbing import DEAD_ROWS
 from lakebed.catalog.queries import load_queries, quoted
 from lakebed.clock import Clock
 from lakebed.errors import (
@@ -274,6 +275,7 @@ class PostgresExecutor(PostgresConnections):
             return rows[0]
         raise failure from error
 
-    def scrub(self) -> bool:
-        """Dead rows keep their bytes until VACUUM has passed, which the server does in its time."""
-        return False
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
+        """Nothing to do: VACUUM is the server's, in its time."""
+        del thorough
+        return (DEAD_ROWS,)

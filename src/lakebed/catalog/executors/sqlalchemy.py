@@ -327,9 +327,8 @@ class SQLAlchemyExecutor:
 
     # Ending and forking
 
-    def scrub(self) -> bool:
-        """Dead rows keep their bytes until the server reuses their place."""
-        return self.database.scrub(self.fetch)
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
+        return self.database.scrub(thorough=thorough)
 
     def close(self) -> None:
         """Let no call begin, wait for those at work, and close all connections."""

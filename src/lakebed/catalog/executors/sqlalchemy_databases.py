@@ -6,13 +6,15 @@ import math
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.executors import mysql_errors, postgres_errors
-from lakebed.catalog.executors.base import Params, Row
+from lakebed.catalog.executors.base import Row
 from lakebed.catalog.executors.hiding import Hiding, Mask
+from lakebed.catalog.executors.scrubbing import DEAD_ROWS, scrub_sqlite
 from lakebed.catalog.executors.sqlite import (
     CACHE_KIB,
     CHECKPOINT_PAGES,
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
     from lakebed.catalog.executors.sqlalchemy_connection import Lent, Style
 
-Fetch = Callable[[str, Params], Sequence[Row]]
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock
 _GRACE = 2  # seconds that a server may take to say that a limit has passed
 
@@ -191,10 +192,10 @@ class Database(ABC):
             if statement.strip():
                 yield statement.strip()
 
-    def scrub(self, fetch: Fetch) -> bool:
-        """Leave nothing of deleted rows in the database's files, if that can be done."""
-        del fetch
-        return False
+    def scrub(self, *, thorough: bool) -> Sequence[str]:
+        """Leave nothing of deleted rows in the database's files; where something may be left."""
+        del thorough
+        return (DEAD_ROWS,)
 
 
 class SQLiteDatabase(Database):
@@ -258,8 +259,19 @@ class SQLiteDatabase(Database):
                 yield statement
                 statement = ""
 
-    def scrub(self, fetch: Fetch) -> bool:
-        return not fetch("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
+    def scrub(self, *, thorough: bool) -> Sequence[str]:
+        path, patience = str(self.url.database), self.options.lock_timeout
+
+        def run(sql: str) -> Sequence[Row]:
+            # A connection that is nobody else's: its waiting is set as the statement wants it.
+            wait = patience if sql == "VACUUM" else 0
+            try:
+                with closing(sqlite3.connect(path, wait, isolation_level=None)) as connection:
+                    return connection.execute(sql).fetchall()
+            except sqlite3.Error as error:
+                raise self.explain(error) from error
+
+        return scrub_sqlite(run, path, patience, thorough=thorough)
 
 
 class PostgresDatabase(Database):

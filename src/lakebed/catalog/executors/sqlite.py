@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lakebed.catalog.executors.base import Params, Row, T
 from lakebed.catalog.executors.grouping import Grouping
 from lakebed.catalog.executors.hiding import Mask
+from lakebed.catalog.executors.scrubbing import scrub_sqlite
 from lakebed.catalog.executors.sqlite_errors import explain, is_busy, locked
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError
@@ -249,15 +250,12 @@ class SQLiteExecutor:
         if sql == READ:  # begin to read, so that no later statement has to wait
             self._wait(connection, "SELECT 1 FROM sqlite_master LIMIT 1", {}, wait)
 
-    def scrub(self) -> bool:
-        """Empty the write-ahead log, whose old pages hold what has been overwritten since. Readers
-        of older pages can prevent it."""
-        self.fetch(f"PRAGMA busy_timeout = {int(self._lock_timeout * 1000)}", {})
-        try:
-            busy = self.fetch("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
-        finally:
-            self.fetch("PRAGMA busy_timeout = 0", {})
-        return not busy
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
+        if self._path is None:
+            return ()
+        return scrub_sqlite(
+            lambda sql: self.fetch(sql, {}), self._path, self._lock_timeout, thorough=thorough
+        )
 
     def close(self) -> None:
         self._closed = True

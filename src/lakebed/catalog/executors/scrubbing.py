@@ -1,0 +1,54 @@
+"""Where something of deleted rows may be left in a database's own files, and removing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from lakebed.catalog.executors.base import Row
+from lakebed.errors import LockTimeoutError, StorageError
+
+DEAD_ROWS = (
+    "the catalog's tables, where deleted rows keep their bytes until the server uses their place "
+    "again (VACUUM and the like), and the server's own logs"
+)
+_GAPS = (
+    "the catalog's file, in whose pages SQLite may have left parts of rows that it moved: its "
+    "VACUUM removes them"
+)
+_LOG = "the catalog's log, which others are reading: maintain() empties it once they finish"
+_MOST = 64 << 20  # bytes that a VACUUM rewrites in well under a second, in which nobody can write
+_PAUSE = 0.02
+
+
+def scrub_sqlite(
+    run: Callable[[str], Sequence[Row]],
+    path: str | PathLike[str],
+    patience: float,
+    *,
+    thorough: bool,
+) -> list[str]:
+    """Empty SQLite's log; if `thorough`, try for `patience` seconds, and first write a file of a
+    moderate size anew: moving rows between pages leaves copies that `secure_delete` does not reach.
+
+    `run` runs a statement that waits for no reader: that would keep writers waiting.
+    """
+    left = []
+    if thorough and not (Path(path).stat().st_size <= _MOST and _vacuum(run)):
+        left.append(_GAPS)
+    end = time.monotonic() + patience
+    while run("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+        if not thorough or time.monotonic() >= end:
+            return [*left, _LOG]
+        time.sleep(_PAUSE)
+    return left
+
+
+def _vacuum(run: Callable[[str], Sequence[Row]]) -> bool:
+    try:
+        run("VACUUM")
+    except (LockTimeoutError, StorageError):  # such as a full disk
+        return False
+    return True
