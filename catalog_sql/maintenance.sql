@@ -126,6 +126,12 @@ SELECT t."uri" FROM {trash} t
 WHERE EXISTS (SELECT 1 FROM {pack} p WHERE p."uri" = t."uri")
    OR t."uri" IN (SELECT "uri" FROM {object} WHERE "uri" IS NOT NULL)
 
+-- name: leased_in_use
+-- for: verify: leases of uploads that something refers to
+SELECT l."uri" FROM {pending} l
+WHERE EXISTS (SELECT 1 FROM {pack} p WHERE p."uri" = l."uri")
+   OR l."uri" IN (SELECT "uri" FROM {object} WHERE "uri" IS NOT NULL)
+
 -- name: unreferenced_objects
 -- for: verify: objects that nothing refers to and that nobody has noted
 SELECT o."id" FROM {object} o

@@ -206,7 +206,7 @@ class BrokenReference(NamedTuple):
     """A reference between rows that does not hold: its kind, and the key, path under the storage or
     number of the row that it concerns."""
 
-    kind: Literal["no object", "trash in use", "miscounted pack", "unnoted"]
+    kind: Literal["no object", "trash in use", "lease in use", "miscounted pack", "unnoted"]
     key: str | None
     uri: str | None
     number: int | None

@@ -194,6 +194,8 @@ class Collection:
             found.append(BrokenReference("no object", key, None, number))
         for (uri,) in fetch(queries["trashed_in_use"], {}):
             found.append(BrokenReference("trash in use", None, uri, None))
+        for (uri,) in fetch(queries["leased_in_use"], {}):
+            found.append(BrokenReference("lease in use", None, uri, None))
         for number, uri, *_ in fetch(queries["miscounted_packs"], {}):
             found.append(BrokenReference("miscounted pack", None, uri, number))
         for (number,) in fetch(queries["unreferenced_objects"], {}):
@@ -205,6 +207,8 @@ class Collection:
         with self._executor.write() as tx:
             if broken.kind == "trash in use":
                 run_for(tx, queries, "delete_trash", [broken.uri or ""])
+            elif broken.kind == "lease in use":
+                tx.run(queries["claim_upload"], {"uri": broken.uri})
             elif broken.kind == "unnoted":
                 tx.run(queries["add_candidate"], {"object_id": number})
             elif broken.kind == "miscounted pack":

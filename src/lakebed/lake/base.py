@@ -86,8 +86,10 @@ class LakeBase:
         )
 
     def _read_place(self, uri: str | None, position: str | None) -> bytes:
-        if self._objects is None or uri is None:
+        if self._objects is None:
             raise CorruptionError("the catalog names an object in a storage, but the lake has none")
+        if uri is None:
+            raise CorruptionError("the catalog names neither a file nor a pack for it")
         if position is None:
             return self._objects.read(uri)
         return read_value(self._objects, uri, Position.parse(position))

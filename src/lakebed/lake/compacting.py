@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import NamedTuple
@@ -98,22 +99,27 @@ class Compacting(PresentLake):
     def _living(self, pack: PackRow, run: CompactRun) -> Iterator[_Item]:
         """What lives in a pack; what is damaged there stays, for verify to name."""
         assert self._objects is not None
-        rows = {row.position: row for row in self._catalog.pack_objects(pack.id, pack.uri)}
+        rows = self._catalog.pack_objects(pack.id, pack.uri)
         if run.dry_run:
-            yield from (_Item(row, pack.id, b"") for row in rows.values())
+            yield from (_Item(row, pack.id, b"") for row in rows)
             return
-        places = [Position.parse(position) for position in rows if position]
+        places = defaultdict[Position, list[ObjectRow]](list)
+        for row in rows:
+            try:
+                places[Position.parse(row.position or "")].append(row)
+            except CorruptionError:
+                run.damaged += 1
         for _, place, data in read_values(self._objects, {pack.uri: places}):
             if isinstance(data, FileNotFoundError):
                 # Another compaction was here, and a collection after it; or verify will name it.
                 return
-            row = rows[str(place)]
-            if isinstance(data, bytes) and digest(data) == row.content_hash:
-                yield _Item(row, pack.id, data)
-            elif isinstance(data, (bytes, CorruptionError)):
-                run.damaged += 1
-            else:
+            if not isinstance(data, (bytes, CorruptionError)):
                 raise data
+            for row in places[place]:
+                if isinstance(data, bytes) and digest(data) == row.content_hash:
+                    yield _Item(row, pack.id, data)
+                else:
+                    run.damaged += 1
 
     def _repack(self, items: list[_Item], run: CompactRun) -> None:
         """Write items as one pack and point their objects there, those that are not gone by then.

@@ -23,7 +23,9 @@ _PAGE = 500
 _READERS = 8
 _AT_ONCE = 32  # a task for each file would cost as much as reading and hashing a small one
 
-Kind = Literal["damaged", "missing", "no object", "trash in use", "miscounted pack", "unnoted"]
+Kind = Literal[
+    "damaged", "missing", "no object", "trash in use", "lease in use", "miscounted pack", "unnoted"
+]
 
 
 class Problem(Report):
@@ -31,8 +33,9 @@ class Problem(Report):
 
     | field | |
     | --- | --- |
-    | `kind` | `damaged` or `missing` content, an entry with `no object`, `trash in use`; and two |
-    | | that harm nobody: a `miscounted pack`, an `unnoted` object that nothing refers to |
+    | `kind` | `damaged` or `missing` content, an entry with `no object`, `trash in use` or |
+    | | `lease in use`, which a collection would delete; and two that harm nobody: a |
+    | | `miscounted pack`, an `unnoted` object that nothing refers to |
     | `entry_keys` | the keys that it stands under now |
     | `snapshots` | the names of the snapshots that see it |
     | `content_hash`, `uri` | of the object, None where they do not apply |
@@ -138,23 +141,22 @@ class Verifying(PresentLake):
         self, uri: str, rows: Sequence[ObjectRow]
     ) -> Iterator[tuple[ObjectRow, str | None]]:
         assert self._objects is not None
-        by_position = {row.position: row for row in rows}
-        places: list[Position] = []
+        places = defaultdict[Position, list[ObjectRow]](list)
         for row in rows:
             try:
-                places.append(Position.parse(row.position or ""))
+                places[Position.parse(row.position or "")].append(row)
             except CorruptionError as error:
                 yield row, str(error)
         for _, place, data in read_values(self._objects, {uri: places}):
-            row = by_position[str(place)]
-            if isinstance(data, bytes):
-                yield row, _check_bytes(row, data)
-            elif isinstance(data, FileNotFoundError):
-                yield row, "missing"
-            elif isinstance(data, CorruptionError):
-                yield row, str(data)
-            else:
-                raise data
+            for row in places[place]:
+                if isinstance(data, bytes):
+                    yield row, _check_bytes(row, data)
+                elif isinstance(data, FileNotFoundError):
+                    yield row, "missing"
+                elif isinstance(data, CorruptionError):
+                    yield row, str(data)
+                else:
+                    raise data
 
     def _judge(self, row: ObjectRow, error: str, repair: bool) -> Iterator[Problem]:
         """A problem, unless the object has moved or gone since it was read."""
@@ -167,9 +169,7 @@ class Verifying(PresentLake):
             if found is None:
                 return
             error = found
-        names = self._catalog.names(row.id)
-        keys = [name.key for name in names if name.end_version is None]
-        snapshots = self._seen_by(names)
+        keys, snapshots, who = self._named(row.id)
         content_hash = f"sha256:{row.content_hash.hex()}"
         uri = None if row.uri is None or self._objects is None else self._objects.uri(row.uri)
         missing = error == "missing"
@@ -182,12 +182,22 @@ class Verifying(PresentLake):
             uri=uri,
             repaired=repaired,
             text=(
-                f"{_shown('key', keys)}{_shown('snapshot', snapshots)}content {content_hash} "
+                f"{who}content {content_hash} "
                 + ("is missing" if missing else f"is damaged: {error}")
                 + (f" ({uri or 'in the catalog'})")
                 + (": repaired" if repaired else "")
             ),
         )
+
+    def _named(self, object_id: int) -> tuple[list[str], list[str], str]:
+        """The keys that an object stands under now, the snapshots that see it, and both in words,
+        with the keys that it stood under earlier."""
+        names = self._catalog.names(object_id)
+        keys = [name.key for name in names if name.end_version is None]
+        earlier = sorted({name.key for name in names} - set(keys))
+        snapshots = self._seen_by(names)
+        named = (("key", keys), ("earlier value of key", earlier), ("snapshot", snapshots))
+        return keys, snapshots, "".join(_shown(word, some) for word, some in named)
 
     def _seen_by(self, names: Iterable[Naming]) -> list[str]:
         names = list(names)
@@ -211,7 +221,7 @@ class Verifying(PresentLake):
                 continue
             try:
                 data = self._objects.read(file.path)
-            except FileNotFoundError:
+            except (FileNotFoundError, CorruptionError):
                 continue
             if digest(data) == row.content_hash:
                 path = object_path(row.content_hash, row.format)
@@ -226,21 +236,25 @@ class Verifying(PresentLake):
         for broken in self._catalog.check_references():
             kind, key, uri, number = broken
             repaired = repair and self._catalog.mend(broken)
+            keys, snapshots, who = [] if key is None else [key], list[str](), ""
+            if kind == "no object" and number is not None:
+                keys, snapshots, who = self._named(number)
             yield Problem(
                 kind=kind,
-                entry_keys=[] if key is None else [key],
-                snapshots=[],
+                entry_keys=keys,
+                snapshots=snapshots,
                 content_hash=None,
                 uri=uri if uri is None or self._objects is None else self._objects.uri(uri),
                 repaired=repaired,
-                text=f"{_shown('key', [] if key is None else [key])}{kind}: {uri or number}"
-                + (": repaired" if repaired else ""),
+                text=f"{who}{kind}: {uri or number}" + (": repaired" if repaired else ""),
             )
 
 
 def _check_bytes(row: ObjectRow, data: bytes) -> str | None:
     if digest(data) == row.content_hash:
-        return None
+        if len(data) == row.byte_size:
+            return None
+        return f"it takes {len(data)} bytes, the catalog says {row.byte_size}"
     return f"{len(data)} bytes with another hash, {row.byte_size} were stored"
 
 

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, NoReturn
 
-from lakebed.errors import StorageError
+from lakebed.errors import CorruptionError, StorageError
 from lakebed.objects.names import temporary_path
 from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 from lakebed.paths import absolute
+
+_DAMAGE = {errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
+"""What says of one file, not of the storage, that its bytes are not to be had."""
 
 
 class LocalStore:
@@ -111,7 +114,7 @@ class LocalStore:
             for name in names:
                 full = f"{folder}/{name}"
                 try:
-                    status = os.stat(full)
+                    status = os.lstat(full)  # where a link leads is nobody's business here
                 except FileNotFoundError:  # deleted, or renamed into place, since the walk saw it
                     continue
                 path = os.path.relpath(full, self._root).replace(os.sep, "/")
@@ -126,6 +129,9 @@ class LocalStore:
         """Nothing is held open."""
 
     def _fail(self, verb: str, path: str, error: OSError) -> NoReturn:
+        if verb == "read" and error.errno in _DAMAGE:
+            place = f"{self._root}/{path}"
+            raise CorruptionError(f"{place} cannot be read: {error.strerror}") from error
         reasons = {
             errno.ENOSPC: "the disk is full",
             errno.EDQUOT: "the disk quota is used up",
