@@ -13,6 +13,7 @@ import pytest
 from lakebed.catalog.executors.base import Executor
 from lakebed.errors import LakebedError
 from lakebed.lake.lake import Lake
+from lakebed.objects.names import object_path
 from lakebed.objects.store import ObjectStore
 from lakebed.testing import FaultyStore
 from lakebed.testing.executors import DatabaseFault, FaultyExecutor
@@ -130,7 +131,7 @@ def test_lists_that_lag() -> None:
     world.begin("collect")
     storage, lake = world.faulty_storage, world.lake
     stale: dict[int, Fault] = dict.fromkeys(range(100), "stale")
-    storage.write("objects/00/orphan.json", b"of a writer that died")
+    storage.write(object_path(bytes(32), "json"), b"of a writer that died")
     storage.plan(stale)
     assert lake.collect(0, 0, orphans=True).orphans == 0  # of all files, none is listed
     lake.store("new", "new content " * 20)

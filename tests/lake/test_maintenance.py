@@ -17,7 +17,7 @@ import lakebed
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
-from lakebed.objects.names import object_path
+from lakebed.objects.names import object_path, pack_path, temporary_path
 from lakebed.testing import FakeClock, FaultyStore, open_lake
 from lakebed.testing.faults import FAULTS
 
@@ -142,7 +142,7 @@ class TestCollect:
             named = files(lake)
             assert lake._objects is not None
             lake._objects.write("objects/ab/" + "ab" * 32 + "-0123456789abcdef.json", b"1")
-            lake._objects.write("packs/stray.parquet", b"1")
+            lake._objects.write(pack_path(), b"1")
             assert lake.collect(grace=0).orphans is None
             assert lake.collect(grace=0, orphans=True).orphans == 0
             assert lake.collect(grace=0, orphan_grace=0, orphans=True).orphans == 2
@@ -152,17 +152,17 @@ class TestCollect:
     def test_uploads_in_flight_are_no_orphans(self, tmp_path: Path) -> None:
         with open_lake(tmp_path / "lake", inline_threshold=100) as lake:
             assert lake._objects is not None
-            path = "packs/upload.parquet"
+            path = pack_path()
             lake._catalog.lease([path], 60)
             lake._objects.write(path, b"half")
-            lake._objects.write("packs/stray.parquet", b"stray")
+            lake._objects.write(pack_path(), b"stray")
             assert lake.collect(grace=0, orphan_grace=0, orphans=True).orphans == 1
             assert files(lake) == {path}
 
     def test_a_file_that_is_being_written_is_no_orphan(self, tmp_path: Path) -> None:
         with open_lake(tmp_path / "lake", inline_threshold=100) as lake:
             assert lake._objects is not None
-            path = "packs/upload.parquet"
+            path = pack_path()
             lake._catalog.lease([path], 60)
             with lake._objects.open_write(path) as file:
                 file.write(b"half")
@@ -194,9 +194,30 @@ class TestCollect:
             monkeypatch.setattr(LocalStore, "open_write", watched)
             lake.store_batch({"key": f"k{n}", "value": f"value {n}"} for n in range(10))
             assert lake["k3"] == "value 3"
-            (tmp_path / "lake" / "packs" / ".of a killed writer.0a1b2c3d.tmp").write_bytes(b"x")
+            # Of a killed writer.
+            (tmp_path / "lake" / temporary_path(pack_path())).write_bytes(b"x")
             assert lake.collect(grace=0, orphan_grace=0, orphans=True).orphans == 1
             assert lake.verify().problems == []
+
+    def test_files_of_others_stay(self, tmp_path: Path) -> None:
+        """Whatever has no name that a lake gives is somebody else's."""
+        folder = tmp_path / "lake"
+        with lakebed.open(folder, inline_threshold=0) as lake:
+            lake["a"] = LARGE
+            batch(lake, "p", 3)
+            left = object_path(bytes(32), "json")
+            names = (
+                "README.md", "objects/README.md", "objects/.DS_Store", "packs/.DS_Store",
+                "packs/mine.parquet", "packs/other/1.parquet", "objects/00/notes.txt",
+                f"objects/ab/{left.rpartition('/')[2]}", f"{left}.bak", "other/data.parquet",
+            )  # fmt: skip
+            for name in (left, *names):
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_bytes(b"x")
+            assert lake.collect(grace=0, orphan_grace=0, orphans=True).orphans == 1
+            assert all((folder / name).exists() for name in names)
+            assert not (folder / left).exists()
+            assert not lake.verify().problems
 
     @pytest.mark.parametrize("argument", [{"grace": -1}, {"grace": "1"}, {"orphan_grace": -0.5}])
     def test_wrong_arguments(self, lake: Lake, argument: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import Deadline, check_grace
 from lakebed.lake.staging import LEASE_SECONDS
 from lakebed.model import Progress, Report
-from lakebed.objects.names import upload_of
+from lakebed.objects.names import is_ours, upload_of
 
 _STEP = 1000
 GRACE = 3600.0
@@ -75,8 +75,9 @@ class Collecting(PresentLake):
 
         Files that the catalog does not know, which a crashed writer leaves, are found by listing
         the storage: only if that was last done `orphan_grace` seconds ago, or `orphans` asks for
-        it, and only files older than `orphan_grace`. The listing reads the names of all files. It
-        also ends uploads in parts that a killed writer left unfinished a day ago.
+        it, and only files older than `orphan_grace` that are named as a lake names them. The
+        listing reads the names of all files. It also ends uploads in parts that a killed writer left
+        unfinished a day ago.
 
         `dry_run` counts and changes nothing. `progress` is called with the objects and files done.
 
@@ -157,7 +158,7 @@ class Collecting(PresentLake):
         assert self._objects is not None
         for prefix in ("objects", "packs"):
             for file in self._objects.list(prefix):
-                if file.modified <= horizon:
+                if file.modified <= horizon and is_ours(file.path):
                     yield file.path
 
     def _empty_trash(self, horizon: int, run: CollectRun) -> int:

@@ -9,7 +9,7 @@ from lakebed.lake.checks import check_key, check_prefix
 from lakebed.lake.collecting import Collecting, CollectRun
 from lakebed.lake.compacting import Compacting, CompactRun, packfuls
 from lakebed.model import PackRow, Progress, Report
-from lakebed.objects.names import hash_of
+from lakebed.objects.names import hash_of, upload_of
 from lakebed.objects.packs import pack_holds
 
 _STEP = 1000
@@ -157,7 +157,7 @@ class Purging(Compacting, Collecting):
         """Whether one of these contents lies in a file."""
         assert self._objects is not None
         if not path.startswith("packs/"):
-            return hash_of(path) in hashes
+            return hash_of(upload_of(path)) in hashes
         try:
             return pack_holds(self._objects, path, hashes)
         except FileNotFoundError:

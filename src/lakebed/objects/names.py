@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from functools import cache
 
 _SUFFIX = {"json": "json", "bytes": "bin", "parquet": "parquet"}
 
@@ -42,3 +44,18 @@ def upload_of(path: str) -> str:
     if not (name.startswith(".") and name.endswith(".tmp")):
         return path
     return f"{folder}/{name[1:].rpartition('.tmp')[0].rpartition('.')[0]}"
+
+
+def is_ours(path: str) -> bool:
+    """Whether a lake gives such a name, to an object, a pack, the doctor's file, or to what is
+    being written of one. Whatever else lies beside them is somebody else's."""
+    return _form().fullmatch(upload_of(path)) is not None
+
+
+@cache
+def _form() -> re.Pattern[str]:
+    return re.compile(
+        r"objects/([0-9a-f]{2})/\1[0-9a-f]{62}-[0-9a-f]+\.(json|bin|parquet)"
+        r"|packs/[0-9a-f]{32}\.parquet"
+        r"|objects/[0-9a-f]{16}\.probe"
+    )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from os import PathLike
-from pathlib import Path
 
 from lakebed.catalog.executors.base import Row
 from lakebed.errors import LockTimeoutError, StorageError
@@ -25,7 +24,7 @@ _PAUSE = 0.02
 
 def scrub_sqlite(
     run: Callable[[str], Sequence[Row]],
-    path: str | PathLike[str],
+    path: str | os.PathLike[str],
     patience: float,
     *,
     thorough: bool,
@@ -36,7 +35,7 @@ def scrub_sqlite(
     `run` runs a statement that waits for no reader: that would keep writers waiting.
     """
     left = []
-    if thorough and not (Path(path).stat().st_size <= _MOST and _vacuum(run)):
+    if thorough and not (os.path.getsize(path) <= _MOST and _vacuum(run)):
         left.append(_GAPS)
     end = time.monotonic() + patience
     while run("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
