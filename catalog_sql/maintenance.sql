@@ -12,6 +12,20 @@ SELECT c."object_id", o."byte_size", o."uri", o."pack_id",
 FROM {candidate} c LEFT JOIN {object} o ON o."id" = c."object_id"
 WHERE c."object_id" > :after ORDER BY c."object_id" LIMIT :page
 
+-- name: preview_collect
+-- for: collect: the files that it would give up: uploads whose writer is gone, files of objects that
+-- nothing refers to, and packs in which only such objects live
+WITH dead AS (
+    SELECT o."id", o."uri", o."pack_id" FROM {candidate} c JOIN {object} o ON o."id" = c."object_id"
+    WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
+      AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
+)
+SELECT (SELECT count(*) FROM {pending} WHERE "lease" <= :now)
+     + (SELECT count("uri") FROM dead)
+     + (SELECT count(*) FROM {pack} p JOIN (
+            SELECT "pack_id", count(*) AS "many" FROM dead WHERE "pack_id" IS NOT NULL
+            GROUP BY "pack_id") d ON d."pack_id" = p."id" WHERE d."many" >= p."live")
+
 -- name: delete_candidates
 -- for: collect: candidates that have been judged
 DELETE FROM {candidate} WHERE "object_id" > :after AND "object_id" <= :last

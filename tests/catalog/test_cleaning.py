@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import lakebed
+from lakebed.objects.names import pack_path
 from tests.catalog.test_cleaning_together import lake_on
 
 LARGE = "large " * 400
@@ -37,7 +38,17 @@ def test_a_dry_run_counts_what_is_done_then(
             lake.delete(f"r/{number}")
         for number in range(3):
             lake.store(f"i/{number}", f"inline {number} " * 10)
-        assert lake.collect(0, dry_run=True).objects == lake.collect(0).objects == 5
+        # A pack that dies whole, one that does not, and an upload that nobody finished.
+        for name, dies in (("whole", 4), ("half", 2)):
+            lake.store_batch(
+                {"key": f"{name}/{n}", "value": f"{name} {n} {LARGE}"} for n in range(4)
+            )
+            for number in range(dies):
+                lake.delete(f"{name}/{number}")
+        lake._catalog.lease([pack_path()], 0)
+        collected = lake.collect(0, dry_run=True)
+        assert (collected.objects, collected.files) == (11, 7)
+        assert {**collected, "dry_run": False} == dict(lake.collect(0))
         assert lake.compact(dry_run=True) == lake.compact()
         planned_all, done_all = lake.maintain(dry_run=True), lake.maintain()
         assert planned_all.compacted == done_all.compacted

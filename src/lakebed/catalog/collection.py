@@ -41,6 +41,11 @@ class Collection:
             len(dead), sum(row[1] for row in dead), rows[-1][0] if len(rows) == limit else None
         )
 
+    def preview_collect(self) -> int:
+        params = {"now": self._executor.now()}
+        ((files,),) = self._executor.fetch(self._queries["preview_collect"], params)
+        return int(files)
+
     def _bury(
         self, tx: Transaction, ids: Sequence[int], places: Sequence[tuple[str | None, int | None]]
     ) -> None:

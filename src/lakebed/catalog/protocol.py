@@ -322,6 +322,11 @@ class Catalog(CatalogReads, Scannable, Protocol):
         and make their files trash."""
         ...
 
+    def preview_collect(self) -> int:
+        """How many files a collection would give up: of uploads whose lease has run out, of objects
+        that nothing refers to, and packs in which only such objects live."""
+        ...
+
     def due_trash(self, horizon: int, after: str, limit: int) -> Sequence[str]:
         """Files that became trash by `horizon`, in the order of their paths."""
         ...

@@ -76,8 +76,8 @@ class Collecting(PresentLake):
         Files that the catalog does not know, which a crashed writer leaves, are found by listing
         the storage: only if that was last done `orphan_grace` seconds ago, or `orphans` asks for
         it, and only files older than `orphan_grace` that are named as a lake names them. The
-        listing reads the names of all files. It also ends uploads in parts that a killed writer left
-        unfinished a day ago.
+        listing reads the names of all files. It also ends uploads in parts that a killed writer
+        left unfinished a day ago.
 
         `dry_run` counts and changes nothing. `progress` is called with the objects and files done.
 
@@ -105,12 +105,18 @@ class Collecting(PresentLake):
             if (orphans or self._listing_is_due(orphan_waits)) and not run.deadline.passed():
                 found = self._collect_orphans(orphan_waits, run)
             files = self._empty_trash(self._catalog.now() - waits, run)
+        waiting = self._catalog.trash()
+        if run.dry_run:
+            given_up = self._catalog.preview_collect() + (found or 0)
+            waiting += given_up - files
+            if waits == 0:
+                files, waiting = files + given_up, waiting - given_up
         return CollectReport(
             objects=run.objects,
             object_bytes=run.object_bytes,
             orphans=found,
             files=files,
-            waiting=self._catalog.trash() - (files if run.dry_run else 0),
+            waiting=waiting,
             dry_run=run.dry_run,
         )
 
