@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ def test_cleanup_expired(cli: Cli, data: Data) -> None:
     cli("put", "kept", "1")
     time.sleep(0.01)
     assert data("cleanup-expired", "--dry-run") == {"deleted": 0, "remaining": 5}
+    assert cli("cleanup-expired", "--dry-run").stdout == "would remove 5 expired entries\n"
     assert data("cleanup-expired", "--batch-size", "2") == {"deleted": 5, "remaining": 0}
     assert cli("cleanup-expired").stdout == "removed 0 expired entries, 0 remain\n"
     assert cli("ls").stdout == "kept\n"
@@ -132,6 +134,7 @@ def test_purge(cli: Cli, data: Data, folder: Path) -> None:
     assert (told["entries"], told["files"], told["snapshots"]) == (1, 1, ["s"])
     assert files(folder) == []
     cli("get", "p/1", "--at", "s", code=1)
+    assert re.search(r"  s  @\w+  purged 2\d{3}-", cli("snapshot", "list").stdout)
     shown = cli("purge", "--prefix", "p/", "--yes").stdout
     assert shown.startswith("forgot 1 entry and 0 earlier versions\n")
     assert "may remain in backups" in shown

@@ -583,6 +583,24 @@ class TestPurge:
         assert lake["a"] == 1
 
 
+@pytest.mark.parametrize(
+    ("operation", "flag"),
+    [
+        *((name, "dry_run") for name in ("collect", "compact", "maintain", "cleanup_expired")),
+        ("collect", "orphans"),
+        ("verify", "repair"),
+        ("purge", "dry_run"),
+    ],
+)
+@pytest.mark.parametrize("value", [None, 0, "no"])
+def test_a_flag_is_true_or_false(lake: Lake, operation: str, flag: str, value: object) -> None:
+    lake["a"] = 1
+    arguments = {flag: value} | ({"key": "a"} if operation == "purge" else {})
+    with pytest.raises(ValidationError, match=flag):
+        getattr(lake, operation)(**arguments)
+    assert lake["a"] == 1
+
+
 OPERATIONS = {
     "collect": lambda lake: lake.collect(grace=0),
     "compact": lambda lake: lake.compact(),

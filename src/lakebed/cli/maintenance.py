@@ -42,8 +42,10 @@ def cleanup_expired(
     if as_json:
         print_json(done)
     else:
-        entries = "entry" if done.deleted == 1 else "entries"
-        print(f"removed {done.deleted:,} expired {entries}, {done.remaining:,} remain")
+        count = done.remaining if dry_run else done.deleted
+        entries = f"{count:,} expired {'entry' if count == 1 else 'entries'}"
+        left = "" if dry_run else f", {done.remaining:,} remain"
+        print(f"{'would remove' if dry_run else 'removed'} {entries}{left}")
 
 
 def maintain(

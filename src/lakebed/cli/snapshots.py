@@ -64,7 +64,7 @@ def create(
 
 @snapshot.command("list")
 def list_(ctx: typer.Context, as_json: Json = False) -> None:
-    """List the snapshots, oldest first.
+    """List the snapshots, oldest first; of some that purge has taken something, and when last.
 
     Examples:
 
@@ -78,7 +78,8 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
         return
     width = max((len(printable(made.name)) for made in found), default=0)
     for made in found:
-        about = "  ".join(printable(text) for text in (made.author, made.message) if text)
+        purged = f"purged {moment(made.purged_at)}" if made.purged_at else ""
+        about = "  ".join(printable(text) for text in (purged, made.author, made.message) if text)
         line = f"{moment(made.created_at)}  {printable(made.name):<{width}}  {made.id}  {about}"
         print(line.rstrip())
 

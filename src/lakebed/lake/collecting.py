@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import islice
 
 from lakebed.lake.base import PresentLake
-from lakebed.lake.checks import Deadline, check_grace
+from lakebed.lake.checks import Deadline, check_flag, check_grace
 from lakebed.lake.staging import LEASE_SECONDS
 from lakebed.model import Progress, Report
 from lakebed.objects.names import is_ours, upload_of
@@ -86,9 +86,10 @@ class Collecting(PresentLake):
         """
         waits = check_grace("grace", grace)
         orphan_waits = check_grace("orphan_grace", orphan_grace)
-        run = CollectRun(dry_run, Deadline(), progress)
+        listed = check_flag("orphans", orphans)
+        run = CollectRun(check_flag("dry_run", dry_run), Deadline(), progress)
         self._collect_names(run)
-        return self._collect_files(run, waits, orphan_waits, orphans=orphans)
+        return self._collect_files(run, waits, orphan_waits, orphans=listed)
 
     def _collect_names(self, run: CollectRun) -> None:
         """Uploads whose writer is gone, and objects that nothing refers to, become trash."""

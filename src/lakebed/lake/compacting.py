@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lakebed.catalog.protocol import GoneObjectsError, MissingContentError
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.base import PresentLake
-from lakebed.lake.checks import Deadline, check_count, check_grace
+from lakebed.lake.checks import Deadline, check_count, check_flag, check_grace
 from lakebed.lake.staging import LEASE_SECONDS, give_up
 from lakebed.model import Move, ObjectRow, PackRow, Progress, Report, Upload
 from lakebed.objects.names import pack_path
@@ -67,7 +67,8 @@ class Compacting(PresentLake):
         """
         limit = None if max_bytes is None else check_count("max_bytes", max_bytes)
         age = check_grace("older_than", older_than)
-        return self._compact(age, CompactRun(limit, progress, dry_run=dry_run))
+        dry = check_flag("dry_run", dry_run)
+        return self._compact(age, CompactRun(limit, progress, dry_run=dry))
 
     def _compact(self, age: int, run: CompactRun) -> CompactReport:
         if self._objects is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from lakebed.lake.checks import Deadline, check_count, check_grace
+from lakebed.lake.checks import Deadline, check_count, check_flag, check_grace
 from lakebed.lake.collecting import GRACE, ORPHAN_GRACE, CollectReport, CollectRun
 from lakebed.lake.compacting import CompactReport, CompactRun
 from lakebed.lake.purging import Purging
@@ -63,7 +63,8 @@ class Maintenance(Purging):
         removed and those to remove.
         """
         check_count("batch_size", batch_size, least=1)
-        deleted = 0 if dry_run else self._expire(batch_size, Deadline(), progress)
+        dry = check_flag("dry_run", dry_run)
+        deleted = 0 if dry else self._expire(batch_size, Deadline(), progress)
         return CleanupReport(deleted=deleted, remaining=self._catalog.expired())
 
     def _expire(self, batch_size: int, deadline: Deadline, progress: Progress | None) -> int:
@@ -102,7 +103,7 @@ class Maintenance(Purging):
         """
         limit = None if max_bytes is None else check_count("max_bytes", max_bytes)
         deadline = Deadline(max_seconds)
-        if dry_run:
+        if check_flag("dry_run", dry_run):
             expired = self._catalog.expired()
         else:
             expired = self._expire(_EXPIRE_CHUNK, deadline, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lakebed.errors import CorruptionError, ValidationError
-from lakebed.lake.checks import check_key, check_prefix
+from lakebed.lake.checks import check_flag, check_key, check_prefix
 from lakebed.lake.collecting import Collecting, CollectRun
 from lakebed.lake.compacting import Compacting, CompactRun, packfuls
 from lakebed.model import PackRow, Progress, Report
@@ -72,7 +72,7 @@ class Purging(Compacting, Collecting):
         prefix; StorageError if the storage fails: call again then.
         """
         low, high = _range(key, prefix)
-        if dry_run:
+        if check_flag("dry_run", dry_run):
             return self._preview(low, high)
         entries = versions = byte_size = 0
         snapshots: dict[str, None] = {}

@@ -13,7 +13,7 @@ from lakebed.clock import from_micros, to_micros
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.batch_reading import BatchReading
-from lakebed.lake.checks import check_count, check_key, check_prefix
+from lakebed.lake.checks import check_count, check_flag, check_key, check_prefix
 from lakebed.lake.searching import Searching
 from lakebed.lake.stats import Statistics
 from lakebed.model import DiffRow, Entry, Moment, Report, SnapshotRow, ValueReader, VersionRow
@@ -245,7 +245,7 @@ class Snapshots(PresentLake):
         def collect(rows: Iterator[DiffRow]) -> None:
             collected.append(DiffSpool(rows))
 
-        if dry_run:
+        if check_flag("dry_run", dry_run):
             expired = self._catalog.preview_restore(row.moment(), low, high, collect)
             return Restored(collected[-1], self, ("now", row.name), None, expired)
         stamp = self._catalog.now()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from lakebed.catalog.protocol import Place
 from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.base import PresentLake
+from lakebed.lake.checks import check_flag
 from lakebed.lake.staging import LEASE_SECONDS
 from lakebed.model import Naming, ObjectRow, Progress, Report, Upload
 from lakebed.objects.names import object_path
@@ -84,6 +85,7 @@ class Verifying(PresentLake):
         """
         if isinstance(sample, bool) or not isinstance(sample, (int, float)) or not 0 < sample <= 1:
             raise ValidationError(f"sample is {sample!r}: expected a number above 0 and up to 1")
+        check_flag("repair", repair)
         problems = list(self._check_references(repair))
         objects = byte_size = 0
         from concurrent.futures import ThreadPoolExecutor
