@@ -181,6 +181,11 @@ class Purging(Compacting, Collecting):
                 f"{worn} packs in which values lie that lost their last name before: compact() "
                 "rewrites a pack once most of it is dead"
             )
+        if self._objects is not None:
+            remains.append(
+                "files that killed writers left and the catalog does not know: "
+                "collect(orphans=True) deletes those older than a day"
+            )
         remains.append("backups of the catalog and the storage, and published copies")
         return remains
 
