@@ -64,8 +64,9 @@ WHERE "content_hash" >= :low AND "content_hash" < :high AND "uri" IS NOT NULL
 SELECT "uri" FROM {pack}
 
 -- name: leased_files
--- for: the same for uploads in flight and what is trash already
-SELECT "uri" FROM {pending} UNION SELECT "uri" FROM {trash}
+-- for: the same for uploads in flight and what is trash already, of one folder
+SELECT "uri" FROM {pending} WHERE "uri" >= :low AND "uri" < :high
+UNION SELECT "uri" FROM {trash} WHERE "uri" >= :low AND "uri" < :high
 
 -- name: inline_objects
 -- for: compact: inline values to flush, in the order that they came

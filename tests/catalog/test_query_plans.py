@@ -120,3 +120,14 @@ def test_a_limit_does_not_make_many_small_pages(lake: lakebed.Lake, executor: Wa
     assert found == COUNT // 300
     assert read == COUNT
     assert len(executor.seen) < 8
+
+
+def test_a_look_for_orphans_reads_the_trash_of_one_folder(
+    lake: lakebed.Lake, executor: Watched
+) -> None:
+    sql = lake._catalog._queries["leased_files"]
+    plan = executor.fetch("EXPLAIN QUERY PLAN " + sql, {"low": "packs/", "high": "packs0"})
+    assert sum("PRIMARY KEY (uri>? AND uri<?)" in row[3] for row in plan) == 2
+    trash = [f"objects/{first}/{n}" for first in ("00", "01") for n in range(3)]
+    lake._catalog.add_trash(trash)
+    assert lake._catalog.unknown([*trash, "objects/00/x"]) == ["objects/00/x"]

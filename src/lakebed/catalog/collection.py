@@ -105,7 +105,8 @@ class Collection:
         for folder, found in folders.items():
             # One transaction: what an upload is moves between these tables.
             with self._executor.read() as tx:
-                known = {uri for (uri,) in tx.all(self._queries["leased_files"], {})}
+                inside = {"low": f"{folder}/", "high": f"{folder}0"}  # 0 follows / in ASCII
+                known = {uri for (uri,) in tx.all(self._queries["leased_files"], inside)}
                 known.update(self._named(tx, folder))
             unknown.extend(path for path in found if path not in known)
         return unknown
