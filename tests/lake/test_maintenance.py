@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ from lakebed.errors import CorruptionError, LakebedError, NotFoundError, Validat
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
 from lakebed.objects.names import object_path, pack_path, temporary_path
+from lakebed.objects.store import StoredFile
 from lakebed.testing import FakeClock, FaultyStore, open_lake
 from lakebed.testing.faults import FAULTS
 
@@ -334,6 +336,32 @@ class TestMaintain:
         for wrong in (-1, "soon", True):
             with pytest.raises(ValidationError, match="max_seconds"):
                 lake.maintain(max_seconds=wrong)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("slow", ["list", "open_write"])
+    def test_files_go_though_listing_or_compacting_takes_all_the_time(
+        self, tmp_path: Path, clock: FakeClock, slow: str
+    ) -> None:
+        class Slow(LocalStore):
+            def list(self, prefix: str) -> Iterator[StoredFile]:
+                time.sleep(1.2 if slow == "list" else 0)
+                return super().list(prefix)
+
+            @contextmanager
+            def open_write(self, path: str) -> Iterator[BinaryIO]:
+                time.sleep(1.2 if slow == "open_write" else 0)
+                with super().open_write(path) as file:
+                    yield file
+
+        store = Slow(tmp_path)
+        with open_lake(tmp_path, clock=clock, objects=store, inline_threshold=100) as lake:
+            lake["a"] = LARGE
+            batch(lake, "i", 4, "inline " * 11)
+            del lake["a"]
+            lake.collect()
+            clock.advance(8 * 86_400)
+            done = lake.maintain(max_seconds=1)
+            assert not done.finished
+            assert done.collected.files == 1
 
     def test_a_dry_run_of_each_part(self, lake: Lake, clock: FakeClock) -> None:
         values = batch(lake, "p", 6)

@@ -41,7 +41,7 @@ class CollectReport(Report):
 
 
 class CollectRun:
-    """How one collection goes about it, and the objects that it has removed."""
+    """How one collection goes about it, and the objects and files that it has removed."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class CollectRun:
         self.dry_run = dry_run
         self.deadline = deadline or Deadline()
         self.progress = progress
-        self.objects = self.object_bytes = 0
+        self.objects = self.object_bytes = self.files = 0
 
 
 class Collecting(PresentLake):
@@ -101,12 +101,12 @@ class Collecting(PresentLake):
     def _collect_files(
         self, run: CollectRun, waits: int, orphan_waits: int, *, orphans: bool
     ) -> CollectReport:
-        found, files = None, 0
+        found = None
         if self._objects is not None:
             if (orphans or self._listing_is_due(orphan_waits)) and not run.deadline.passed():
                 found = self._collect_orphans(orphan_waits, run)
-            files = self._empty_trash(self._catalog.now() - waits, run)
-        waiting = self._catalog.trash()
+            run.files += self._empty_trash(self._catalog.now() - waits, run)
+        files, waiting = run.files, self._catalog.trash()
         if run.dry_run:
             given_up = self._catalog.preview_collect() + (found or 0)
             waiting += given_up - files

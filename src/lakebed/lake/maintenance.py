@@ -110,6 +110,9 @@ class Maintenance(Purging):
         pruned = self._prune(deadline, dry_run)
         collecting = CollectRun(dry_run, deadline, progress)
         self._collect_names(collecting)  # before the compaction, which need not move garbage then
+        if self._objects is not None and not dry_run:
+            # Of earlier runs: what follows may take all the time that there is, run after run.
+            collecting.files = self._empty_trash(self._catalog.now() - _GRACE, collecting)
         if not dry_run and not deadline.passed():
             self._catalog.tidy_search(self._read_values, deadline.passed)
         compacting = CompactRun(limit, progress, deadline=deadline, dry_run=dry_run)
