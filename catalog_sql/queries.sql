@@ -155,8 +155,19 @@ SELECT count(*) FROM (SELECT 1 FROM {entry} WHERE "version" > :indexed LIMIT :ca
 INSERT INTO {entry_metadata} ("path", "value", "version") VALUES (:path, :value, :version)
 ON CONFLICT DO NOTHING
 
+-- name: stale_metadata_terms
+-- for: maintenance: rows of the metadata index whose entry is gone, a page in the order of its key
+SELECT m."path", m."value", m."version" FROM {entry_metadata} m
+WHERE (m."path", m."value", m."version") > (:path, :value, :version)
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = m."version")
+ORDER BY m."path", m."value", m."version" LIMIT :page
+
+-- name: drop_metadata_term
+-- for: maintenance: one of them
+DELETE FROM {entry_metadata} WHERE "path" = :path AND "value" = :value AND "version" = :version
+
 -- name: drop_stale_metadata_terms
--- for: rows of the metadata index whose entry is gone
+-- for: purge: all of them at once
 DELETE FROM {entry_metadata} WHERE "version" NOT IN (SELECT "version" FROM {entry})
 
 -- name: stats

@@ -141,3 +141,16 @@ ON DUPLICATE KEY UPDATE
     "version" = VALUES("version"), "object_id" = VALUES("object_id"),
     "metadata" = VALUES("metadata"), "expires_at" = VALUES("expires_at"),
     "created_at" = VALUES("created_at"), "updated_at" = VALUES("updated_at")
+
+-- name: stale_metadata_terms
+-- for: maintenance: rows of the metadata index whose entry is gone; their columns are no text
+SELECT hex(m."path"), hex(m."value"), m."version" FROM {entry_metadata} m
+WHERE m."path" >= unhex(:path) AND (m."path" > unhex(:path) OR m."value" > unhex(:value)
+        OR (m."value" = unhex(:value) AND m."version" > :version))
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = m."version")
+ORDER BY m."path", m."value", m."version" LIMIT :page
+
+-- name: drop_metadata_term
+-- for: maintenance: one of them
+DELETE FROM {entry_metadata}
+WHERE "path" = unhex(:path) AND "value" = unhex(:value) AND "version" = :version

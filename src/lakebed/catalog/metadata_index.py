@@ -8,7 +8,7 @@ find no entry. This rests on versions becoming visible in their order, as with S
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.executors.base import Executor, Params
@@ -104,6 +104,20 @@ class MetadataIndex:
                     tx.run(queries["set_meta"], {"name": "metadata_indexed", "value": indexed})
         except (LockTimeoutError, StorageError):
             return indexed
+
+    def tidy(self, is_over: Callable[[], bool]) -> None:
+        """Drop the rows of versions that are gone, which else count as candidates for ever: read
+        without a lock, and deleted in short transactions, until `is_over`."""
+        last = {"path": "", "value": b"", "version": 0}
+        while not is_over():
+            params = {**last, "page": _CHUNK}
+            rows = self._executor.fetch(self._queries["stale_metadata_terms"], params)
+            terms = [dict(zip(last, row, strict=True)) for row in rows]
+            with self._executor.write() as tx:
+                tx.many(self._queries["drop_metadata_term"], terms)
+            if len(terms) < _CHUNK:
+                return
+            last = terms[-1]
 
 
 def _ranges(alternative: Alternative) -> tuple[str, dict[str, object]]:

@@ -232,8 +232,8 @@ class Catalog(CatalogReads, Scannable, Protocol):
         ...
 
     def tidy_search(self, read: ReadValues, is_over: Callable[[], bool]) -> None:
-        """Bring the text index up to date, and build it anew if most of it is stale; until
-        `is_over`."""
+        """Bring the text index up to date, and build it anew if most of it is stale; drop what is
+        stale of the metadata index; until `is_over`."""
         ...
 
     def expired(self) -> int:

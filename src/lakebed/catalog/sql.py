@@ -91,6 +91,7 @@ class SQLCatalog(Snapshots, Purging):
     def tidy_search(self, read: ReadValues, is_over: Callable[[], bool]) -> None:
         from lakebed.catalog.text_reading import TextReader
 
+        self._index.tidy(is_over)
         self._text_search().index.tidy(TextReader(read, thorough=True, is_over=is_over))
 
     def _text_search(self) -> TextSearch:
