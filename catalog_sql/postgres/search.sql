@@ -27,10 +27,11 @@ INSERT INTO {text_unread} ("version") SELECT unnest("versions") FROM batches
 ON CONFLICT ("version") DO NOTHING
 
 -- name: settle_unread
--- for: its text has been read; nothing deleted means that somebody else was first. One at a time,
--- for the sake of the counters
+-- for: its text has been read; nothing deleted means that somebody else was first, or that the entry
+-- is gone. One at a time, for the sake of the counters
 WITH locked AS (SELECT 1 FROM {lakebed_meta} WHERE "name" = 'text_rows' FOR UPDATE)
 DELETE FROM {text_unread} USING (SELECT count(*) FROM locked) l WHERE "version" = :version
+  AND EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = :version)
 
 -- name: add_text
 -- for: filling the index: tokens, parted by spaces; a word's positions are there for their number,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lakebed
+from lakebed.model import EntryRow
 from lakebed.objects.names import pack_path
 from tests.catalog.test_cleaning_together import lake_on
 
@@ -107,3 +109,26 @@ def test_maintain_drops_terms_of_metadata_that_has_been_replaced(
         lake.maintain()
         assert stale() == 0
         assert len(list(lake.list(metadata_filter={"turn": 1, "n": {"$lt": 9}}))) == 9
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres_18", "mariadb"])
+def test_a_search_that_read_before_a_purge_indexes_nothing_of_it(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    server = None if kind == "sqlite" else request.getfixturevalue(kind)
+    place = lake_on(server, tmp_path)
+    with lakebed.open(**place) as lake, lakebed.open(**place) as other:
+        lake.store("k", "zebra")
+        lake.store("other", "word")
+
+        def read(rows: Iterable[EntryRow]) -> Iterator[tuple[str, Any]]:
+            values = list(lake._read_values(rows))
+            other.purge("k")
+            yield from values
+
+        catalog: Any = lake._catalog
+        catalog.tidy_search(read, lambda: False)
+        held = {"word0": "zebra", "match": '"zebra"'}
+        sql = catalog._queries["text_frequency"].replace("{words}", ":word0")
+        assert catalog._executor.fetch(sql, held)[0][0] == 0
+        assert lake.search("word").total == 1
