@@ -15,6 +15,7 @@ import pytest
 
 import lakebed
 from lakebed.catalog.executors import scrubbing
+from lakebed.catalog.executors.sqlite import SQLiteExecutor
 from lakebed.model import EntryRow
 
 CANARY = b"canar"  # its stem, which the text index holds, begins so
@@ -142,3 +143,17 @@ def test_a_catalog_too_large_to_be_written_anew_is_told_of(
         lake["k"] = "a canary"
         receipt = lake.purge("k")
     assert any("VACUUM" in place for place in receipt.remains)
+
+
+def test_a_catalog_that_others_keep_writing_is_told_of(tmp_path: Path) -> None:
+    """The purge is done by then; that the file cannot be written anew is no reason to fail."""
+    path = str(tmp_path / "catalog.db")
+    with (
+        closing(SQLiteExecutor(path, lock_timeout=0.1)) as executor,
+        closing(sqlite3.connect(path, isolation_level=None)) as writer,
+    ):
+        executor.fetch("SELECT 1", {})
+        writer.execute("BEGIN IMMEDIATE")
+        assert any("VACUUM" in place for place in executor.scrub())
+        writer.execute("ROLLBACK")
+        assert executor.scrub() == []

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from lakebed.catalog.executors.base import Row
-from lakebed.errors import LockTimeoutError, StorageError
+from lakebed.errors import LakebedError
 
 DEAD_ROWS = (
     "the catalog's tables, where deleted rows keep their bytes until the server uses their place "
@@ -48,6 +48,6 @@ def scrub_sqlite(
 def _vacuum(run: Callable[[str], Sequence[Row]]) -> bool:
     try:
         run("VACUUM")
-    except (LockTimeoutError, StorageError):  # such as a full disk
+    except LakebedError:  # such as a full disk, or a lock that others keep: nothing has changed
         return False
     return True
