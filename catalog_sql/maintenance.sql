@@ -88,16 +88,16 @@ WHERE "pack_id" = :pack_id
 -- name: move_inline
 -- for: compact: an inline value to its place in a pack, if it is still inline
 UPDATE {object} SET "inline_value" = NULL, "pack_id" = :pack_id, "position" = :position
-WHERE "id" = :id AND "inline_value" IS NOT NULL
+WHERE "id" = :id AND "content_hash" = :content_hash AND "inline_value" IS NOT NULL
 
 -- name: move_packed
 -- for: compact: an object from one pack to another, if it is still in the first
 UPDATE {object} SET "pack_id" = :pack_id, "position" = :position
-WHERE "id" = :id AND "pack_id" = :old_pack
+WHERE "id" = :id AND "content_hash" = :content_hash AND "pack_id" = :old_pack
 
 -- name: present_objects
 -- for: compact: which objects are still there
-SELECT "id" FROM {object} WHERE "id" IN ({ids})
+SELECT "id", "content_hash" FROM {object} WHERE "id" IN ({ids})
 
 -- name: count_packed
 -- for: compact: how many objects a pack holds

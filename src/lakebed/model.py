@@ -171,9 +171,11 @@ class PackRow(NamedTuple):
 
 
 class Move(NamedTuple):
-    """An object on its way into a pack: from inline (`old_pack` None) or from another pack."""
+    """An object on its way into a pack: from inline (`old_pack` None) or from another pack. Its
+    number alone does not say which it is: SQLite gives that of an object that is gone again."""
 
     id: int
+    content_hash: bytes
     old_pack: int | None
     position: str
 

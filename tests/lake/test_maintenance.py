@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -278,6 +278,44 @@ class TestCompact:
         lake.compact()
         lake.collect(grace=0)
         assert [entry.value for entry in entries] == list(values.values())
+
+    @pytest.mark.parametrize("packed", [False, True], ids=["inline", "packed"])
+    def test_a_number_that_another_object_has_by_the_commit(
+        self, tmp_path: Path, packed: bool
+    ) -> None:
+        """SQLite gives the number of the last object again once it is gone, and a pack's as well:
+        the object that has it now must not be sent to the bytes of the one that had it."""
+        meanwhile: list[Callable[[], object]] = []
+
+        class Watched(LocalStore):
+            @contextmanager
+            def open_write(self, path: str) -> Iterator[BinaryIO]:
+                with super().open_write(path) as file:
+                    while meanwhile:
+                        meanwhile.pop()()
+                    yield file
+
+        with (
+            open_lake(tmp_path, objects=Watched(tmp_path), inline_threshold=100) as lake,
+            lakebed.open(tmp_path) as other,
+        ):
+            text = "packed " * 50 if packed else "inline " * 11
+            batch(lake, "old", 3, text)
+            del lake["old/0000"], lake["old/0001"]
+            lake.collect()
+
+            def replace() -> None:
+                del other["old/0002"]
+                assert other.collect(grace=0).objects == 1
+                batch(other, "new", 3, text)
+
+            meanwhile.append(replace)
+            lake.compact()
+            assert not meanwhile
+            assert not lake.verify().problems
+            assert dict(lake.items()) == {f"new/000{n}": f"{text}new{n}" for n in range(3)}
+            for path in files(lake):
+                assert b"old" not in b"".join(_contents(lake, path))
 
 
 class TestMaintain:

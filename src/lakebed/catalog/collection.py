@@ -176,15 +176,14 @@ class Collection:
 
     def _refuse_gone(self, tx: Transaction, moves: Sequence[Move]) -> None:
         """No pack may begin with what nothing names: it may have been purged."""
-        ids = [move.id for move in moves]
         present = {
-            number
-            for names, params in in_lists(self._queries, ids)
-            for (number,) in tx.all(
+            (number, content_hash)
+            for names, params in in_lists(self._queries, [move.id for move in moves])
+            for number, content_hash in tx.all(
                 self._queries["present_objects"].replace("{ids}", names), params
             )
         }
-        if gone := set(ids) - present:
+        if gone := {move.id for move in moves if move[:2] not in present}:
             raise GoneObjectsError(gone)
 
     def objects(self, after: int, limit: int) -> Sequence[ObjectRow]:
@@ -252,6 +251,7 @@ class Collection:
 def _params(move: Move, pack_id: int) -> dict[str, object]:
     return {
         "id": move.id,
+        "content_hash": move.content_hash,
         "old_pack": move.old_pack,
         "pack_id": pack_id,
         "position": move.position,

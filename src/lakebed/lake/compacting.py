@@ -154,8 +154,8 @@ class Compacting(PresentLake):
             if self._size(path) != size:
                 raise StorageError(f"the pack {path} was not written whole")
             moves = [
-                Move(item.row.id, item.old_pack, str(places[item.row.content_hash]))
-                for item in items
+                Move(row.id, row.content_hash, old_pack, str(places[row.content_hash]))
+                for row, old_pack, _ in items
             ]
             self._catalog.move(moves, Upload(path, size, len(places)))
         except MissingContentError:
