@@ -75,8 +75,8 @@ class Collecting(PresentLake):
 
         Files that the catalog does not know, which a crashed writer leaves, are found by listing
         the storage: only if that was last done `orphan_grace` seconds ago, or `orphans` asks for
-        it, and only files older than `orphan_grace` that are named as a lake names them. The
-        listing reads the names of all files. It also ends uploads in parts that a killed writer
+        it, and only files older than `orphan_grace` with the endings of a lake's objects and packs.
+        The listing reads the names of all files. It also ends uploads in parts that a killed writer
         left unfinished a day ago.
 
         `dry_run` counts and changes nothing. `progress` is called with the objects and files done.

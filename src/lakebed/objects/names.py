@@ -47,15 +47,15 @@ def upload_of(path: str) -> str:
 
 
 def is_ours(path: str) -> bool:
-    """Whether a lake gives such a name, to an object, a pack, the doctor's file, or to what is
-    being written of one. Whatever else lies beside them is somebody else's."""
+    """Whether a lake's objects and packs, the doctor's file, or what is being written of one lie
+    in such a place with such an ending. Whatever else is beside them is somebody else's."""
     return _form().fullmatch(upload_of(path)) is not None
 
 
 @cache
 def _form() -> re.Pattern[str]:
     return re.compile(
-        r"objects/([0-9a-f]{2})/\1[0-9a-f]{62}-[0-9a-f]+\.(json|bin|parquet)"
-        r"|packs/[0-9a-f]{32}\.parquet"
+        r"objects/[^/]+/[^/]+\.(json|bin|parquet)"
+        r"|packs/[^/]+\.parquet"
         r"|objects/[0-9a-f]{16}\.probe"
     )
