@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,18 @@ def files(folder: Path) -> dict[str, bytes]:
         "SELECT getenv('HOME')",
         "SELECT * FROM nowhere",
         "WITH entries AS (SELECT 1) SELECT * FROM entries",
+        "WITH snapshots AS (SELECT 1) SELECT * FROM entries, (FROM snapshots)",
+        "EXPLAIN ANALYZE (/* ) SELECT 1 -- */ SELECT * FROM duckdb_settings())",
+        "EXPLAIN (/*)*/ SELECT * FROM duckdb_settings())",
+        "/* /* */ EXPLAIN SELECT 1 -- */ */ EXPLAIN ANALYZE CREATE TABLE mine2 AS SELECT 1",
+        "-- \r EXPLAIN ANALYZE CREATE TABLE mine2 AS SELECT 1 /*\n EXPLAIN SELECT 1 --*/",
+        "SELECT * FROM pg_type, (WITH pg_type AS (SELECT 1) FROM pg_type)",
+        "WITH pg_type AS (FROM pg_type) FROM pg_type",
+        "WITH a AS (FROM pg_type), pg_type AS (SELECT 1) FROM a",
+        "WITH pg_type AS (SELECT 1) FROM pg_catalog.main.pg_type",
+        "SELECT * FROM main.entries",
+        "SELECT * FROM temp.entries",
+        "SELECT * FROM entries_at(1.0)",
         "SELECT * FROM entries_at('a' || 'b')",
         "SELECT * FROM entries_at(key)",
         "SELECT * FROM changes()",
@@ -145,10 +158,37 @@ def test_refused(lake: lakebed.Lake, folder: Path, query: str) -> None:
         "SELECT unnest(json_keys(value)) FROM documents",
         "SELECT j.key FROM documents, json_each(value) j",
         "SELECT schema_name FROM information_schema.schemata",
+        "SELECT type_name FROM pg_catalog.pg_type, duckdb_types()",
+        "WITH a AS (SELECT 1), b AS (FROM a) SELECT * FROM b, (WITH c AS (FROM a, b) FROM c)",
+        "SELECT (WITH a AS (SELECT key) FROM a) FROM entries",
+        "SELECT 1e400 > -1e400, 'Infinity', '\"value\":Infinity'",
+        "SELECT #12 FROM documents",
+        "SELECT 1" + " + 1" * 300,
     ],
 )
 def test_allowed(lake: lakebed.Lake, query: str) -> None:
     assert lake.sql(query).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        ("SELECT '\ud800'", None),
+        ("SELECT ?", ["\ud800"]),
+        ("SELECT ?", [object()]),
+        ("SELECT ?", iter("a")),
+        ("SELECT ?", []),
+        ("SELECT $a", {"b": 1}),
+        ("FROM entries_at(?)", [["a"]]),
+        ("FROM entries_at(?)", [1.0]),
+        ("FROM changes(?)", [True]),
+        ("SELECT " + "+".join("1" * 900), None),
+        (b"SELECT 1", None),
+    ],
+)
+def test_what_is_no_query(lake: lakebed.Lake, query: Any, params: Any) -> None:
+    with pytest.raises(QueryError):
+        lake.sql(query, params)
 
 
 def test_external_access_may_do_more(lake: lakebed.Lake, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from lakebed.errors import DependencyMissingError, QueryError
+from lakebed.errors import DependencyMissingError, LakebedError, QueryError
 from lakebed.query.session import Session
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class QueryResult:
                 yield self._connection
             except duckdb.InterruptException as error:
                 raise self._find_reason(error) from error
+            except LakebedError:
+                raise
+            except (TypeError, ValueError, RuntimeError) as error:  # DuckDB's binding: a parameter
+                raise QueryError(str(error)) from error
 
     def _find_reason(self, error: Exception) -> Exception:
         """What a stream failed of.
@@ -159,7 +163,11 @@ class QueryResult:
         _require("polars")
         import polars as pl
 
-        frame = pl.from_arrow(self.arrow())
+        table = self.arrow()
+        try:
+            frame = pl.from_arrow(table)
+        except pl.exceptions.PolarsError as error:
+            raise QueryError(f"polars does not take this result: {error}") from error
         assert isinstance(frame, pl.DataFrame)
         return frame
 

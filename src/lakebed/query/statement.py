@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any, NamedTuple
 
 import duckdb
@@ -26,10 +27,12 @@ FUNCTIONS = frozenset(
 change the session (`enable_logging` makes every later query of it fail)."""
 
 _EXPLAIN = re.compile(
-    r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*EXPLAIN(?:\s+ANALYZE\b)?"
-    r"(?:\s*\((?!\s*(?:SELECT|FROM|WITH|VALUES|TABLE)\b)[^)]*\))?",
+    r"\A(?:\s|--[^\n\r]*|/\*.*?\*/)*(EXPLAIN(?:\s+ANALYZE\b)?"
+    r"(?:\s*\((?!\s*(?:SELECT|FROM|WITH|VALUES|TABLE)\b)[\w\s,]*\))?)",
     re.IGNORECASE | re.DOTALL,
 )
+_WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
+_INFINITE = re.compile(r'("value":)-?(?:Infinity|NaN)\b')  # of 1e400; no JSON, and of no interest
 _DENIED = "with external_access=True it may do more"
 
 
@@ -64,8 +67,9 @@ def parse(
     if not isinstance(text, str):
         raise QueryError(f"query is of type {type(text).__name__}: expected SQL text")
     try:
+        text.encode()
         found = connection.extract_statements(text)
-    except duckdb.Error as error:
+    except (duckdb.Error, UnicodeEncodeError) as error:
         raise QueryError(str(error)) from error
     if len(found) != 1:
         raise QueryError(
@@ -78,11 +82,13 @@ def parse(
             f"the query is a statement of the kind {kind.name}: expected one SELECT or EXPLAIN; "
             + _DENIED
         )
-    select = found[0].query if kind == duckdb.StatementType.SELECT else _EXPLAIN.sub("", text)
+    select, before = found[0].query, ""  # PRAGMA has become a SELECT
+    if kind == duckdb.StatementType.EXPLAIN and (explain := _EXPLAIN.match(text)):
+        # What runs is put together of what was judged: comments and brackets may hide where the
+        # SELECT begins from this pattern, but not from DuckDB.
+        select, before = text[explain.end() :], f"{explain[1]} "
     tree = read_tree(connection, select)
-    if kind == duckdb.StatementType.SELECT:
-        text = select  # PRAGMA becomes one
-    return _judged(text, tree, params, tables, calls)
+    return _judged(before + select, tree, params, tables, calls)
 
 
 def unjudged(text: str, tables: frozenset[str], calls: frozenset[str]) -> Statement:
@@ -96,7 +102,10 @@ def unjudged(text: str, tables: frozenset[str], calls: frozenset[str]) -> Statem
 def read_tree(connection: duckdb.DuckDBPyConnection, select: str) -> Node:
     """The syntax tree of a SELECT."""
     ((answer,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [select]).fetchall()
-    tree: Node = orjson.loads(answer)
+    try:
+        tree: Node = orjson.loads(_INFINITE.sub(r"\1null", answer))
+    except orjson.JSONDecodeError as error:
+        raise QueryError(f"the query nests too deeply to be looked through: {error}") from error
     if tree["error"] or len(tree["statements"]) != 1:
         raise QueryError(
             f"the query cannot be looked through: {tree.get('error_message', 'no single SELECT')}"
@@ -120,12 +129,16 @@ def constant(node: Node, params: object) -> tuple[bool, object]:
     """Whether a node is a constant or a parameter whose value is known, and the value."""
     if node.get("class") == "CONSTANT":
         value = node["value"]
-        return True, None if value["is_null"] else value["value"]
+        if value["is_null"]:
+            return True, None
+        # Others are written in ways of their own: 1.0 as 10, to be divided by ten.
+        return value["type"]["id"] in _WHOLE | {"VARCHAR"}, value["value"]
     if node.get("class") == "PARAMETER":
-        name = node["identifier"]
+        name = str(node["identifier"])
         if isinstance(params, Mapping):
-            return name in params, params.get(name)
-        if isinstance(params, (list, tuple)) and str(name).isdigit():
+            given = [v for k, v in params.items() if str(k).lower() == name.lower()]
+            return len(given) == 1, given[0] if given else None
+        if isinstance(params, (list, tuple)) and name.isdigit():
             place = int(name) - 1
             return 0 <= place < len(params), params[place] if place < len(params) else None
     return False, None
@@ -135,21 +148,16 @@ def _judged(
     text: str, tree: Node, params: object, tables: frozenset[str], calls: frozenset[str]
 ) -> Statement:
     named, called = set[str](), set[Call]()
-    local = {
-        str(item["key"]).lower()
-        for node in nodes(tree)
-        if isinstance(node.get("cte_map"), dict)
-        for item in node["cte_map"].get("map", ())
-    }
-    for node in nodes(tree):
+    for node, local in _scoped(tree):
         kind = node.get("type")
         if kind == "BASE_TABLE":
             name = str(node["table_name"]).lower()
-            if name in tables and name not in local:
-                named.add(name)
-            elif name in tables:
+            qualified = node["schema_name"] or node["catalog_name"]
+            if name in tables and name in local:
                 raise QueryError(f"the query gives the name {name!r} to a WITH: choose another")
-            elif name not in local and not _is_catalog(node):
+            if name in tables and not qualified:
+                named.add(name)
+            elif not (_is_catalog(node) if qualified else name in local):
                 raise QueryError(
                     f"no table {node['table_name']!r}: a query reads "
                     f"{', '.join(sorted(tables | {f'{call}(…)' for call in calls}))}"
@@ -164,12 +172,32 @@ def _judged(
     return Statement(text, tree, frozenset(named), frozenset(called))
 
 
+def _scoped(tree: object) -> Iterator[tuple[Node, frozenset[str]]]:
+    """All nodes, each with the names that a WITH gives to tables there."""
+    stack: list[tuple[object, frozenset[str]]] = [(tree, frozenset())]
+    while stack:
+        item, local = stack.pop()
+        if isinstance(item, list):
+            stack += [(child, local) for child in item]
+        elif isinstance(item, dict):
+            if isinstance(item.get("cte_map"), dict):
+                for cte in item["cte_map"].get("map", ()):  # each sees those before it
+                    stack.append((cte["value"], local))
+                    local |= {str(cte["key"]).lower()}
+            if item.get("type") == "RECURSIVE_CTE_NODE":
+                local |= {str(item["cte_name"]).lower()}
+            yield item, local
+            stack += [(child, local) for name, child in item.items() if name != "cte_map"]
+
+
 def _arguments(name: str, children: list[Node], params: object) -> tuple[object, ...]:
     values = []
     for child in children:
         known, value = constant(child, params)
-        if not known:
-            raise QueryError(f"{name}: expected a text, a number or a parameter of the query")
+        if not known or not isinstance(value, (str, int, NoneType)):
+            raise QueryError(
+                f"{name}: expected a text, a whole number or a parameter of the query that is one"
+            )
         values.append(value)
     return tuple(values)
 
