@@ -218,6 +218,45 @@ def test_rows_are_kept_while_nothing_changes(
         assert len(loads.rows) == 3
 
 
+def test_changes_when_something_expires(new_lake: OpenLake) -> None:
+    clock = FakeClock()
+    with new_lake(clock) as lake:
+        lake.store("both", 1, ttl=10)
+        lake.create_snapshot("then")
+        lake.store("new", 2, ttl=10)
+        query = "SELECT key, change FROM changes('then')"
+        assert lake.sql(query).fetchall() == [("new", "added")]
+        clock.advance(10)
+        assert lake.sql(query).fetchall() == [("both", "removed")]
+
+
+def test_a_version_and_a_snapshot_named_like_it(tmp_path: Path) -> None:
+    with lakebed.open(tmp_path / "lake", history="all") as lake:
+        version = lake.store("a", 1).version
+        lake["b"] = 2
+        lake.create_snapshot(str(version))
+        query = (
+            f"SELECT (SELECT count(*) FROM entries_at({version})), "  # noqa: S608
+            f"(SELECT count(*) FROM entries_at('{version}')), "
+            "(SELECT count(*) FROM entries_at($1)), (SELECT count(*) FROM entries_at($2))"
+        )
+        assert lake.sql(query, [version, str(version)]).fetchall() == [(1, 2, 1, 2)]
+
+
+def test_parameters_whose_names_differ_by_case(lake: lakebed.Lake) -> None:
+    query = "SELECT count(*) FROM entries WHERE key = $key"
+    for params in ({"key": "none", "KEY": "a/0000"}, {"KEY": "none", "key": "a/0000"}):
+        (wanted,) = lake.sql("SELECT $key = 'a/0000'", params).fetchall()
+        assert lake.sql(query, params).fetchall() == [(int(wanted[0]),)]
+
+
+def test_what_polars_does_not_take(lake: lakebed.Lake) -> None:
+    result = lake.sql("SELECT union_value(a := 1) AS either")
+    with pytest.raises(QueryError, match="polars"):
+        result.pl()
+    assert result.arrow().num_rows == 1
+
+
 def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
     from lakebed.objects.local import LocalStore
 

@@ -174,8 +174,10 @@ class QueryEngine:
                 rows = load_changes(self.session, changed)
             else:
                 rows = load_scan(self.session, scan, how, want.relation)
-        if scan.state is not None:
-            is_present = None in want.moments
+        is_present = None in want.moments
+        # What has not changed yet does so when it expires, and no row of a difference tells when.
+        lasts = not (how is None and is_present)
+        if scan.state is not None and lasts:
             self._keep(want, _Kept(rows, scan.state, rows.next_expiry if is_present else None))
         return rows
 
@@ -210,8 +212,7 @@ class QueryEngine:
         by_arity = dict[int, list[str]]()
         for call, rows in loaded.items():
             conditions = [
-                f"CAST({parameter} AS VARCHAR) IS NOT DISTINCT FROM "
-                + ("NULL" if value is None else relations.literal(str(value)))
+                _is_argument(parameter, value)
                 for parameter, value in zip("ab", call.arguments, strict=False)
             ]
             select = relations.select(rows.relation, rows.table, self._base)
@@ -233,6 +234,17 @@ def _called(name: str) -> Callable[[Node], bool]:
     return lambda node: (
         node.get("type") == "TABLE_FUNCTION"
         and str(node["function"]["function_name"]).lower() == name
+    )
+
+
+def _is_argument(parameter: str, value: object) -> str:
+    """The condition that a parameter of a macro has a value; '5' is a name, 5 a version."""
+    if value is None:
+        return f"{parameter} IS NULL"
+    other = "=" if isinstance(value, str) else "!="
+    return (
+        f"CAST({parameter} AS VARCHAR) = {relations.literal(str(value))} "
+        f"AND typeof({parameter}) {other} 'VARCHAR'"
     )
 
 

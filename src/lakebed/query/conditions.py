@@ -74,7 +74,10 @@ def reads_column(statement: Statement, table: str, column: str) -> bool:
             if node["column_name_alias"]:
                 return True
     for node in nodes(statement.tree):
-        if node.get("class") == "STAR" or node.get("type") in ("PIVOT", "SHOW_REF"):
+        if node.get("class") in ("STAR", "POSITIONAL_REFERENCE") or node.get("type") in (
+            "PIVOT",
+            "SHOW_REF",
+        ):
             return True
         if node.get("ref_type") not in (None, "REGULAR") or column in node.get("using_columns", ()):
             return True
@@ -91,9 +94,15 @@ def _tables_of(source: object) -> Iterator[Node]:
         return
     if source.get("type") in ("BASE_TABLE", "TABLE_FUNCTION"):
         yield source
-    elif source.get("type") == "JOIN" and source.get("join_type") == "INNER":
+    elif source.get("type") == "JOIN" and _is_plain_join(source):
         yield from _tables_of(source["left"])
         yield from _tables_of(source["right"])
+
+
+def _is_plain_join(source: Node) -> bool:
+    """Whether leaving out a row leaves out what it joins with, and changes nothing else: an ASOF
+    join takes the nearest of the rows, a positional one counts them."""
+    return source["join_type"] == "INNER" and source["ref_type"] in ("REGULAR", "NATURAL", "CROSS")
 
 
 def _of_select(select: Node, table: Node, params: object) -> Bounds:
