@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,9 @@ def test_what_is_refused(lake: lakebed.Lake) -> None:
     with pytest.raises(QueryError, match=r"the table 'k' has a column 'Key'.*key_column="):
         lake.tables("k")
     assert rows(lake.tables("k", key_column='na"me')) == [{'na"me': "k", "Key": 1}]
-    with pytest.raises(ValidationError, match="key_column is ''"):
-        lake.tables("k", key_column="")
+    for name in ("", "a\0", "\ud800"):
+        with pytest.raises(ValidationError, match="key_column is"):
+            lake.tables("k", key_column=name)
     with pytest.raises(ValidationError, match="prefix is of type int"):
         lake.tables(3)  # type: ignore[arg-type]
 
@@ -167,6 +169,53 @@ def test_types_as_duckdb_sees_them(local: lakebed.Lake) -> None:
         {"key": "t/1", "s": "a", "N": 1},
         {"key": "t/2", "s": "b", "N": 2},
     ]
+
+
+def test_columns_named_like_those_of_duckdb(lake: lakebed.Lake) -> None:
+    for number in (1, 2):
+        for name in ("file_index", "FILE_INDEX", "file_row_number", "filename"):
+            lake[f"{name}/{number}"] = pa.table({name: [1 - number % 2, 7], "n": [number, 3]})
+    for name in ("file_index", "file_row_number", "filename"):
+        assert rows(lake.tables(f"{name}/")) == [
+            {"key": f"{name}/1", name: 0, "n": 1},
+            {"key": f"{name}/1", name: 7, "n": 3},
+            {"key": f"{name}/2", name: 1, "n": 2},
+            {"key": f"{name}/2", name: 7, "n": 3},
+        ]
+    assert len(rows(lake.tables("FILE_INDEX/"))) == 4
+
+
+def test_a_table_without_columns(lake: lakebed.Lake) -> None:
+    lake["t/0"] = pa.table({})
+    with pytest.raises(QueryError, match="'t/0' has no columns"):
+        lake.table("t/0")
+    with pytest.raises(NotFoundError, match="'t/' has a column"):
+        lake.tables("t/")
+    lake["t/1"] = ONE
+    assert rows(lake.tables("t/")) == [{"key": "t/1", "n": 1}, {"key": "t/1", "n": 2}]
+
+
+def test_decimals_that_duckdb_reads_wrong(lake: lakebed.Lake) -> None:
+    wide = pa.array([Decimal("1.5")], pa.decimal256(50, 10))
+    lake["t/1"], lake["t/2"] = (
+        pa.table({"d": wide}),
+        pa.table({"s": pa.StructArray.from_arrays([wide], ["d"])}),
+    )
+    for key, name in (("t/1", "d"), ("t/2", "s")):
+        with pytest.raises(QueryError, match=f"{key!r} has a column {name!r} of .*decimal256"):
+            lake.table(key)
+    with pytest.raises(QueryError, match="decimals of 38 digits"):
+        lake.tables("t/")
+    lake["t"] = pa.table({"d": wide.cast(pa.decimal128(38, 10))})
+    assert rows(lake.table("t")) == [{"d": Decimal("1.5")}]
+
+
+def test_types_that_duckdb_has_not() -> None:
+    """A table in the catalog comes by way of Arrow; it is not damaged if DuckDB refuses it."""
+    with lakebed.open(":memory:") as lake:
+        lake["t"] = pa.table({"f": pa.array([1.0], pa.float16())})
+        with pytest.raises(QueryError, match="Arrow"):
+            lake.table("t")
 
 
 def test_keys_that_need_quoting(local: lakebed.Lake) -> None:

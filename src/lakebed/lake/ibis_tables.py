@@ -76,7 +76,12 @@ def tables(
     """The stored tables under a prefix."""
     from lakebed.query.conditions import Bounds
 
-    if not isinstance(key_column, str) or not key_column:
+    if not isinstance(key_column, str) or not key_column or not _is_text(key_column):
         raise ValidationError(f"key_column is {key_column!r}: expected the name of a column")
     bounds = Bounds(*check_prefix(prefix))
     return stored.tables(prefix, bounds, moment, widen=widen, key_column=key_column)
+
+
+def _is_text(name: str) -> bool:
+    """Whether SQL can say a name: without NUL and lone surrogates."""
+    return "\0" not in name and name.encode(errors="replace").decode() == name

@@ -35,7 +35,7 @@ _RELATIONS = ("entries", "documents", "history", "snapshots", "objects")
 _AT_A_MOMENT = ("entries", "documents")
 _SCHEMA = "lakebed_tables"
 _TAIL_BYTES = 64 << 10  # what is read of a file's end at once: the footer of most tables
-_KEYS = pa.schema([("part", pa.int64()), ("file", pa.int64()), ("key", pa.string())])
+_DIGITS = 38  # of DuckDB's decimals
 
 Column = tuple[str, str]
 """A name, and its type as DuckDB sees it."""
@@ -114,6 +114,10 @@ class StoredTables:
             with self._naming_damage(stored):
                 for table, schema in zip(stored, self._read_schemas(stored), strict=True):
                     parts.setdefault(schema, []).append(table)
+                for schema in [s for s, some in parts.items() if not self._has_columns(s, some[0])]:
+                    del parts[schema]  # they have no rows either
+                if not parts:
+                    raise NotFoundError(f"no stored table under {prefix!r} has a column")
                 self._check_columns(parts, widen=widen, key_column=key_column)
                 digest = sha256(repr((key_column, stored)).encode()).hexdigest()
                 return self._made(
@@ -154,7 +158,7 @@ class StoredTables:
         try:
             yield
         except (duckdb.Error, FileNotFoundError, CorruptionError):
-            for table in stored:
+            for table in (table for table in stored if table.uri is not None):
                 error = self._lake.read_content(table.row())
                 if isinstance(error, LakebedError):
                     raise error from None
@@ -167,6 +171,9 @@ class StoredTables:
             size = files.size_of(stored.uri)
             if size != stored.byte_size:
                 raise CorruptionError(f"{stored.uri} has {size} bytes, not {stored.byte_size}")
+        (schema,) = self._read_schemas([stored])
+        if not self._has_columns(schema, stored):
+            raise QueryError(f"the table {stored.key!r} has no columns: DuckDB needs one")
         return self._rows(stored)
 
     def _rows(self, stored: _Stored) -> str:
@@ -178,13 +185,35 @@ class StoredTables:
         if not connection.execute(
             "SELECT 1 FROM duckdb_tables() WHERE schema_name || '.' || table_name = ?", [name]
         ).fetchone():
-            place = self._lake._catalog.locate((stored.content_hash, "parquet"))
-            if place is None or place.inline_value is None:
-                raise NotFoundError(f"the content of {stored.key!r} has been collected")
-            connection.register("content", read_table(place.inline_value))
+            connection.register("content", self._inline(stored))
             connection.execute(f"CREATE TABLE {name} AS SELECT * FROM content")
             connection.unregister("content")
         return name
+
+    def _inline(self, stored: _Stored) -> pa.Table:
+        """A table that lies in the catalog."""
+        place = self._lake._catalog.locate((stored.content_hash, "parquet"))
+        if place is None or place.inline_value is None:
+            raise NotFoundError(f"the content of {stored.key!r} has been collected")
+        return read_table(place.inline_value)
+
+    def _has_columns(self, schema: bytes, stored: _Stored) -> bool:
+        """Whether a table has any column; QueryError for one that DuckDB would read wrong."""
+        if schema not in self._columns:
+            known = (
+                self._inline(stored).schema
+                if stored.uri is None
+                else pa.ipc.read_schema(pa.py_buffer(schema))
+            )
+            if not known.names:
+                return False
+            for field in known:
+                if _is_wider_than_duckdb(field.type):
+                    raise QueryError(
+                        f"the table {stored.key!r} has a column {field.name!r} of {field.type}: "
+                        "DuckDB has decimals of 38 digits, and would read other numbers"
+                    )
+        return True
 
     def _read_schemas(self, stored: Sequence[_Stored]) -> Iterator[bytes]:
         """What tells the schema of each table from others."""
@@ -252,10 +281,12 @@ class StoredTables:
         before it runs."""
         column = '"' + key_column.replace('"', '""') + '"'
         selects, mapping = [], list[tuple[int, int, str]]()
-        for number, tables in enumerate(parts.values()):
+        for number, (schema, tables) in enumerate(parts.items()):
             files = dict[str, int]()
+            columns = [name.lower() for name, _ in self._columns_of(schema, tables[0])]
+            counts = "file_index" not in columns  # else that would be the table's own
             for table in tables:
-                if table.uri is None:
+                if table.uri is None or not counts:
                     selects.append(
                         f"SELECT {literal(table.key)} AS {column}, * FROM {self._rows(table)}"
                     )
@@ -282,3 +313,12 @@ class StoredTables:
         connection.register("mapping", pa.table(columns, names=["part", "file", "key"]))
         connection.execute(f"CREATE TABLE IF NOT EXISTS {_SCHEMA}.{name} AS FROM mapping")
         connection.unregister("mapping")
+
+
+def _is_wider_than_duckdb(kind: pa.DataType) -> bool:
+    """Whether a type holds decimals of more digits than DuckDB has, which it reads as floats of
+    another value."""
+    kind = getattr(kind, "storage_type", kind)
+    if pa.types.is_decimal256(kind):
+        return bool(kind.precision > _DIGITS)
+    return any(_is_wider_than_duckdb(kind.field(n).type) for n in range(kind.num_fields))
