@@ -58,10 +58,13 @@ SELECT "token" FROM {writer} WHERE "id" = :id
 DELETE FROM {writer} WHERE "seen" < {schema}."now_micros"() - 7 * 86400000000
 
 -- name: sequence_gap
--- for: on opening: how far the sequence lies behind the versions that are stored
-SELECT greatest((SELECT max("version") FROM {entry}), (SELECT max("version") FROM {entry_history}),
-    (SELECT max("end_version") FROM {entry_history}), (SELECT max("version") FROM {snapshot}), 0)
-  - (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {schema}."version")
+-- for: on opening: how far the sequence lies behind the versions that are stored; a user who draws no
+-- versions needs no right to it
+SELECT CASE WHEN has_sequence_privilege('{schema}."version"', 'USAGE') THEN
+    greatest((SELECT max("version") FROM {entry}), (SELECT max("version") FROM {entry_history}),
+        (SELECT max("end_version") FROM {entry_history}), (SELECT max("version") FROM {snapshot}), 0)
+    - coalesce(pg_sequence_last_value('{schema}."version"'), 0)
+  ELSE 0 END
 
 -- name: raise_sequence
 -- for: closing that gap, under the exclusive lock

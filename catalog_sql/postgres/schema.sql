@@ -3,7 +3,12 @@
 -- Writers hold the lake's advisory lock shared while they take references to objects, collectors and
 -- purges hold it alone while they remove objects: so no foreign key has to check each reference.
 
-CREATE SCHEMA IF NOT EXISTS {schema};
+-- CREATE SCHEMA IF NOT EXISTS takes CREATE on the database, even where the schema is there.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {schema_text}) THEN
+        CREATE SCHEMA {schema};
+    END IF;
+END $$;
 
 CREATE TABLE {lakebed_meta} (
     "name" text COLLATE "C" NOT NULL PRIMARY KEY,

@@ -16,6 +16,7 @@ from lakebed.errors import (
     CatalogError,
     ConfigurationError,
     ConnectError,
+    CorruptionError,
     DependencyMissingError,
     LakebedError,
     StorageError,
@@ -124,18 +125,119 @@ def test_rights(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
     role, schema = f"r{secrets.token_hex(4)}", at["schema"]
     postgres_18.execute(f"CREATE ROLE {role} LOGIN")
     theirs = {**at, "url": postgres_18.url(user=role)}
-    with pytest.raises(StorageError, match=r"permission denied.*CREATE on the database"):
+    with pytest.raises(StorageError, match=r"permission denied.*GRANT CREATE ON DATABASE"):
         lakebed.open(catalog=theirs)
     with lakebed.open(catalog=at) as lake:
         lake.store("a", 1, {"n": 1})
     postgres_18.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
     postgres_18.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}")
-    postgres_18.execute(f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role}")
     with lakebed.open(catalog=theirs) as lake:  # may read
         assert lake["a"] == 1
         assert [e.key for e in lake.list(metadata_filter={"n": 1})] == ["a"]
-        with pytest.raises(StorageError, match="permission denied"):
+        assert lake.sql("SELECT count(*) FROM entries").fetchall() == [(1,)]
+        with pytest.raises(StorageError, match=r"permission denied.*GRANT SELECT, INSERT"):
             lake.store("b", 1)
+        with pytest.raises(StorageError, match=r"sequence version; GRANT USAGE, SELECT ON ALL SEQ"):
+            lake.create_snapshot("s")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "grant"),
+    [
+        ("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema}", "SELECT, INSERT"),
+        ("USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema}", "USAGE, SELECT ON ALL SEQUENCES"),
+        ("EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema}", "EXECUTE ON ALL FUNCTIONS"),
+        ("TEMPORARY ON DATABASE {database}", "TEMPORARY ON DATABASE"),
+        ("USAGE ON SCHEMA {schema}", "USAGE ON SCHEMA"),
+    ],
+)
+def test_a_right_that_is_lacking(
+    postgres_18: PostgresServer, at: dict[str, Any], lacking: str, grant: str
+) -> None:
+    database, role = postgres_18.create_database(), f"r{secrets.token_hex(4)}"
+    at = {**at, "url": postgres_18.url(database)}
+    with lakebed.open(catalog=at) as lake:
+        lake.store("a", 1)
+    rights = [
+        "USAGE ON SCHEMA {schema}",
+        "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema}",
+        "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema}",
+        "EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema}",
+        "TEMPORARY ON DATABASE {database}",
+    ]
+    names = {"schema": at["schema"], "database": database}
+    postgres_18.execute(f"CREATE ROLE {role} LOGIN; REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+    postgres_18.execute(
+        f"GRANT CONNECT ON DATABASE {database} TO {role};"
+        f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {at['schema']} FROM PUBLIC",
+        database,
+    )
+    for right in rights:
+        if right != lacking:
+            postgres_18.execute(f"GRANT {right.format(**names)} TO {role}", database)
+    theirs = {**at, "url": postgres_18.url(database, user=role)}
+    with (
+        pytest.raises(StorageError, match=rf"lacks a right: permission denied .*GRANT {grant}"),
+        lakebed.open(catalog=theirs) as lake,
+    ):
+        lake.store_batch([{"key": "a", "value": 2}])
+    postgres_18.execute(f"GRANT {lacking.format(**names)} TO {role}", database)
+    with lakebed.open(catalog=theirs) as lake:
+        lake.store_batch([{"key": "a", "value": 2}])
+        lake.store("b", 1)
+    postgres_18.execute(f"DROP DATABASE {database} WITH (FORCE)")
+    postgres_18.execute(f"DROP ROLE {role}")
+
+
+def test_a_schema_that_stands_ready(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    """Who may fill it needs no right to make others."""
+    role = f"r{secrets.token_hex(4)}"
+    postgres_18.execute(f"CREATE ROLE {role} LOGIN; CREATE SCHEMA {at['schema']}")
+    postgres_18.execute(f"GRANT USAGE, CREATE ON SCHEMA {at['schema']} TO {role}")
+    with lakebed.open(catalog={**at, "url": postgres_18.url(user=role)}) as lake:
+        lake.store("a", 1)
+        assert lake["a"] == 1
+
+
+def test_transactions_that_are_read_only(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
+    role = f"r{secrets.token_hex(4)}"
+    postgres_18.execute(f"CREATE ROLE {role} LOGIN; GRANT pg_read_all_data TO {role}")
+    postgres_18.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    with lakebed.open(catalog=at) as lake:
+        lake.store("a", "a word", {"n": 1})
+    theirs = {**at, "url": postgres_18.url(user=role), "timeout": 0.3}
+    with lakebed.open(catalog=theirs) as lake:
+        assert [hit.key for hit in lake.search("word", metadata_filter={"n": 1})] == ["a"]
+        with pytest.raises(StorageError, match="default_transaction_read_only"):
+            lake.store("a", 2)
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        "SEQUENCE {schema}.version",
+        "TYPE {schema}.entry AS (n int)",
+        "DOMAIN {schema}.pack AS int",
+        "FUNCTION {schema}.now_micros() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+    ],
+)
+def test_something_of_our_names(
+    postgres_18: PostgresServer, at: dict[str, Any], thing: str
+) -> None:
+    postgres_18.execute(f"CREATE SCHEMA {at['schema']}")
+    postgres_18.execute(f"CREATE {thing.format(schema=at['schema'])}")
+    with pytest.raises(ConfigurationError, match=r"already exists.*schema of its own"):
+        lakebed.open(catalog=at)
+
+
+@pytest.mark.parametrize("lost", ["lake_id", "text_rows", "metadata_indexed", "history"])
+def test_a_setting_is_lost(postgres_18: PostgresServer, at: dict[str, Any], lost: str) -> None:
+    lakebed.open(catalog=at).close()
+    postgres_18.execute(
+        f"DELETE FROM {at['schema']}.lakebed_meta WHERE name = '{lost}'"  # noqa: S608
+    )
+    with pytest.raises(CorruptionError, match=f"lacks .*{lost}"):
+        lakebed.open(catalog=at)
 
 
 def test_tables_of_somebody_else(postgres_18: PostgresServer, at: dict[str, Any]) -> None:

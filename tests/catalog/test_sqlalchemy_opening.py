@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -256,6 +257,57 @@ def test_no_right_to_the_database(mariadb: MariaDBServer, name: str) -> None:
     with pytest.raises(ConnectError, match=name) as caught:
         lakebed.open(catalog=mariadb.tcp_url(name, user))
     assert caught.value.error_type == "auth_failed"
+
+
+def test_no_right_to_temporary_tables(mariadb: MariaDBServer, name: str) -> None:
+    user = mariadb.create_user(f"u{secrets.token_hex(4)}", f"ALL ON {name}.*")
+    with lakebed.open(catalog=mariadb.tcp_url(name, user)):
+        mariadb.execute(f"REVOKE CREATE TEMPORARY TABLES ON {name}.* FROM {user}@'127.0.0.1'")
+    with (
+        lakebed.open(catalog=mariadb.tcp_url(name, user)) as lake,
+        pytest.raises(LakebedError, match=r"lacks a right.*GRANT.*CREATE TEMPORARY TABLES"),
+    ):
+        lake.store_batch([{"key": "a", "value": 1}])
+
+
+def test_no_database_in_the_url(mariadb: MariaDBServer, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected a database"):
+        lakebed.open(catalog=mariadb.url(name).replace(name, ""))
+
+
+@pytest.mark.parametrize("option", ["colour=red", "ssl_ca=/not/there", "connect_timeout=long"])
+def test_options_of_the_driver(mariadb: MariaDBServer, name: str, option: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"catalog\.url"):
+        lakebed.open(catalog=f"{mariadb.url(name)}&{option}")
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql"])
+def test_a_password_of_any_signs(mariadb: MariaDBServer, name: str, scheme: str) -> None:
+    user, password = (
+        f"u{secrets.token_hex(4)}",
+        'p@ss:/?#[]%&+ "\N{LATIN SMALL LETTER E WITH ACUTE}',
+    )
+    mariadb.execute(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{password}'")
+    mariadb.execute(f"GRANT ALL ON {name}.* TO {user}@'127.0.0.1'")
+    url = mariadb.tcp_url(name, user).replace(PASSWORD, quote(password, safe=""))
+    with lakebed.open(catalog=url.replace("mysql", scheme, 1)) as lake:
+        lake.store("a", 1)
+
+
+def test_more_than_a_packet(mariadb: MariaDBServer, name: str) -> None:
+    """Said at once: the server would cut the connection, which would be tried again and again."""
+    with lakebed.open(catalog=mariadb.url(name)) as lake:
+        lake.store("a", 1)
+        executor = lake._catalog._executor  # type: ignore[attr-defined]
+        with executor.connection() as lent:
+            limit = lent.proxied.max_allowed_packet
+        with pytest.raises(StorageError, match="max_allowed_packet"):
+            lake.store("b", b"\xff" * limit)
+        text = "\N{EARTH GLOBE EUROPE-AFRICA}" * (limit // 4)
+        with pytest.raises(StorageError, match="max_allowed_packet"):
+            executor.fetch("SELECT :text", {"text": text})
+        lake.store("b", 1)
+        assert dict(lake) == {"a": 1, "b": 1}
 
 
 @pytest.mark.parametrize("table", ["lakebed_meta", "lakebed_entry"])

@@ -66,7 +66,7 @@ def _version(fetch: _Fetch, queries: Mapping[str, str]) -> int:
     if "lakebed_meta" not in tables:
         raise ConfigurationError(
             f"the database holds other tables ({', '.join(sorted(tables)[:5])}) and no lake: "
-            "give the catalog a database of its own"
+            "give the catalog a database of its own, on Postgres a schema"
         )
     rows = fetch(queries["get_setting"], {"name": "schema_version"})
     value = rows[0][0] if rows else None

@@ -38,7 +38,9 @@ _SERVER_NOW = (
     "coalesce(:now::bigint, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"
 )
 _MYSQL_NOW = "coalesce(:now, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))"
-_MYSQL_TABLES = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin COMMENT='Lakebed'"
+_MYSQL_TABLES = (
+    "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin COMMENT='Lakebed'"
+)
 _TYPES = {  # of numbers, as CAST names them: whole ones, and such with a fraction
     "sqlite": ("INTEGER", "REAL"),
     "mysql": ("SIGNED", "DOUBLE"),

@@ -102,7 +102,8 @@ def open_catalog(spec: object, options: CatalogOptions) -> OpenedCatalog:
             raise ConfigurationError(
                 f"catalog: {shown} is not a catalog that this version knows: expected "
                 "sqlite:///path (three slashes for a relative path, four for an absolute one) or "
-                "postgresql://host/database"
+                "postgresql://host/database or mysql://host/database; what else SQLAlchemy knows "
+                "by {'type': 'sqlalchemy', 'url': …}"
             )
         return _opener(_schemes[scheme])({"url": spec}, options)
     if isinstance(spec, Mapping):

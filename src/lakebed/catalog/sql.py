@@ -22,6 +22,7 @@ from lakebed.catalog.protocol import (
 from lakebed.catalog.purging import Purging
 from lakebed.catalog.queries import in_lists, load_queries
 from lakebed.catalog.snapshots import Snapshots
+from lakebed.errors import CorruptionError
 from lakebed.model import Change, ContentId, Delete, EntryRow, Outcome, Upload
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from lakebed.filters import Filter
 
 _COUNTERS = ("version", "metadata_indexed", "history_floor", "history_floor_time")
+_ALL_COUNTERS = (*_COUNTERS, *TEXT_COUNTERS)
 
 
 class SQLCatalog(Snapshots, Purging):
@@ -50,23 +52,26 @@ class SQLCatalog(Snapshots, Purging):
     def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
         migrate(self._executor, self._queries, allowed=self._auto_migrate)
         found = self._read_settings()
-        if "lake_id" not in found:
+        if not found.keys() - {"schema_version"}:
             with self._executor.write(exclusive=True) as tx:
                 # Another client may have been first.
                 if not tx.all(self._queries["get_setting"], {"name": "lake_id"}):
-                    counters = dict.fromkeys((*_COUNTERS, *TEXT_COUNTERS), 0)
+                    counters = dict.fromkeys(_ALL_COUNTERS, 0)
                     counters["orphans_listed"] = self._executor.now()
                     tx.many(
                         self._queries["insert_meta"],
                         [{"name": n, "value": v} for n, v in (*counters.items(), *wanted.items())],
                     )
             found = self._read_settings()
+        if lacking := sorted({"lake_id", *_ALL_COUNTERS} - found.keys()):
+            raise CorruptionError(
+                f"the catalog is damaged: its table lakebed_meta lacks {', '.join(lacking)}"
+            )
         self._keep_all = found.get("history") == "all"
-        return found
+        return {name: value for name, value in found.items() if isinstance(value, str)}
 
-    def _read_settings(self) -> dict[str, str]:
-        rows = self._executor.fetch(self._queries["get_meta"], {})
-        return {name: value for name, value in rows if isinstance(value, str)}
+    def _read_settings(self) -> dict[str, object]:
+        return dict(self._executor.fetch(self._queries["get_meta"], {}))
 
     def get(self, key: str) -> EntryRow | None:
         rows = self._executor.fetch(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 from lakebed.errors import (
     CatalogError,
     ConfigurationError,
@@ -11,16 +14,49 @@ from lakebed.errors import (
     StorageError,
 )
 
+if TYPE_CHECKING:
+    from pymysql.cursors import Cursor
+
 _DEADLOCK = 1213
 _NO_TABLE = 1146
 _LOCKED = frozenset({1205, 3572, 1206})
 _CANCELLED = frozenset({1969, 3024})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 4031})
-_REFUSED = frozenset({1044, 1045, 1698})
+_REFUSED = frozenset({1045, 1698})
 _NO_RIGHT = frozenset({1142, 1143, 1227, 1370})
 _FULL = frozenset({1021, 1114, 1030, 1041, 1037, 3})
 _READ_ONLY = frozenset({1290, 1792, 1836})
 _REPEATABLE = _LOST | {_DEADLOCK, 1040, 1203, 2002, 2003, 1452}
+
+
+_GRANT = (
+    "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE TEMPORARY TABLES ON its database (SELECT to read; "
+    "CREATE, DROP, ALTER, INDEX, REFERENCES to make the tables)"
+)
+
+
+@cache
+def checking_cursor() -> type[Cursor]:
+    """A cursor that refuses a statement larger than the server takes: it would cut the connection
+    without an answer, which looks like one that was lost."""
+    from pymysql.cursors import Cursor
+    from pymysql.err import OperationalError
+
+    class CheckingCursor(Cursor):
+        def _query(self, q: str | bytes) -> int:
+            limit = getattr(self.connection, "max_allowed_packet", None)
+            if limit and _size(q, limit) >= limit - 1:  # a byte tells what is sent
+                raise OperationalError(1153, "the statement is larger than max_allowed_packet")
+            return int(super()._query(q))
+
+    return CheckingCursor
+
+
+def _size(statement: str | bytes, limit: int) -> int:
+    """Its bytes, exact where they may reach the limit."""
+    if isinstance(statement, str) and len(statement) * 4 >= limit:
+        statement = statement.encode("utf-8", "surrogateescape")
+    return len(statement)
 
 
 def code_of(error: BaseException | None) -> int:
@@ -45,12 +81,14 @@ def explain(error: BaseException, where: str, lock_timeout: float) -> LakebedErr
         )
     if code in _CANCELLED:
         return CatalogError(f"{where} cancelled a statement (statement_timeout): {text}")
+    if code == 1044:
+        return ConnectError(f"the user of {where} lacks a right: {text}; {_GRANT}", "auth_failed")
     if code in _REFUSED:
         return ConnectError(f"{where} refuses the credentials: {text}", "auth_failed")
     if code == 1049:
         return ConfigurationError(f"{where}: {text}; create it first")
     if code in _NO_RIGHT:
-        return StorageError(f"the user of {where} lacks a right: {text}")
+        return StorageError(f"the user of {where} lacks a right: {text}; {_GRANT}")
     if code in _READ_ONLY:
         return StorageError(f"cannot write to {where}: the server is read-only")
     if code in _FULL:

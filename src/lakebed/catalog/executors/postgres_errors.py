@@ -22,6 +22,18 @@ _REFUSED = "LB001"
 _CONTENT_GONE = "LB002"
 _WRITER_CLOSED = "LB003"
 
+_GRANTS = {  # by a word in what the server says is lacking
+    "row-level": "row_security is off, as nothing of a lake may be hidden: drop the policies",
+    "temporary": "GRANT TEMPORARY ON DATABASE … (for batches)",
+    "database": "GRANT CREATE ON DATABASE … (to make the schema)",
+    "schema": "GRANT USAGE ON SCHEMA … (and CREATE to make the tables)",
+    "table": "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA … (SELECT to read)",
+    "sequence": "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA … (SELECT to read)",
+    "function": "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA …",
+}
+SESSION = "SET search_path = pg_catalog; SET row_security = off"
+"""What a session of ours is told: nothing of a user's may stand in for what Postgres brings, and a
+lake whose rows are hidden in part is an error, not a smaller lake."""
 _REPEATABLE = frozenset(
     {
         "40001",  # serialization failure
@@ -58,12 +70,12 @@ def explain(error: Exception, where: str) -> LakebedError:
     if state == "57014":
         return CatalogError(f"{where} cancelled a statement: {text}")
     if state == "42501":
-        return StorageError(
-            f"the user of {where} lacks a right: {text}; a lake takes USAGE on its schema and "
-            "SELECT, INSERT, UPDATE, DELETE on its tables, and CREATE on the database to begin with"
-        )
+        return StorageError(f"the user of {where} lacks a right: {text}; {_grant(text)}")
     if state == "25006":
-        return StorageError(f"cannot write to {where}: the server is read-only")
+        return StorageError(
+            f"cannot write to {where}: the server is read-only, as a standby is, or "
+            "default_transaction_read_only is on for this user or database"
+        )
     if state.startswith(("53", "54", "58")) and state != "53300":
         return StorageError(f"{where} has run out of a resource: {text}")
     if state in ("XX001", "XX002"):
@@ -72,9 +84,22 @@ def explain(error: Exception, where: str) -> LakebedError:
         return ConfigurationError(f"{where}: {text}; create it first")
     if state.startswith(("08", "57P")) or state == "53300" or (not state and _is_lost(error)):
         return _connect_error(where, text)
+    if state in ("42P07", "42723", "42710"):
+        return ConfigurationError(
+            f"{where} holds something that is not Lakebed's: {text}; give the lake a schema of its "
+            "own (schema)"
+        )
     if state in ("42P01", "3F000", "42883", "42703"):
         return CatalogError(f"{where} lacks a part of the lake's schema: {text}")
     return CatalogError(f"{where} failed: {text}")
+
+
+def _grant(text: str) -> str:
+    """What gives the right that a server says is lacking; all, if it speaks another language."""
+    for word, grant in _GRANTS.items():
+        if f" {word} " in text:
+            return grant
+    return "; ".join(_GRANTS.values())
 
 
 def _connect_error(where: str, text: str) -> LakebedError:

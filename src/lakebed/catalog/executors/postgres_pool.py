@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lakebed.catalog.executors.postgres_errors import EXHAUSTED, is_retired
+from lakebed.catalog.executors.postgres_errors import EXHAUSTED, SESSION, is_retired
 from lakebed.catalog.executors.postgres_server import Server
 from lakebed.catalog.executors.postgres_writers import Writers
 from lakebed.errors import CatalogError, ConnectError, LakebedError
@@ -129,7 +129,7 @@ class PostgresConnections:
         connection.adapters.register_dumper(int, Int8Dumper)
         if not self.pooled:
             connection.execute(
-                "SET default_transaction_isolation = 'read committed'; "
+                f"{SESSION}; SET default_transaction_isolation = 'read committed'; "
                 f"SET lock_timeout = {int(self.lock_timeout * 1000)}; "
                 f"SET statement_timeout = {int(self._statement_timeout * 1000)}; "
                 f"SET idle_in_transaction_session_timeout = {_IDLE}"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.executors.hiding import Hiding, Mask
 from lakebed.catalog.executors.postgres_errors import explain
 from lakebed.errors import ConfigurationError, DependencyMissingError, LakebedError
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 class Server:
@@ -88,15 +91,10 @@ class Server:
 
         try:
             with psycopg.connect(self.conninfo, **self.arguments()) as connection:
-                encoding = connection.info.parameter_status("server_encoding")
+                check_encoding(connection, self.shown)
         except psycopg.Error as error:
             # Not repeated: at the beginning it is more likely to be a slip than an outage.
             raise self.explain(error) from None
-        if encoding != "UTF8":
-            raise ConfigurationError(
-                f"{self.shown} has the encoding {encoding}: a lake takes a database in UTF8, "
-                "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
-            )
 
     def refusal(self) -> LakebedError | None:
         """The error that connecting gives now, if any."""
@@ -109,6 +107,16 @@ class Server:
         except LakebedError as error:  # of the login
             return error
         return None
+
+
+def check_encoding(connection: psycopg.Connection[Any], shown: str) -> None:
+    """ConfigurationError if a database is not in UTF8."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"{shown} has the encoding {encoding}: a lake takes a database in UTF8, "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def require_driver() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lakebed.catalog.executors import mysql_errors, postgres_errors
 from lakebed.catalog.executors.base import Row
 from lakebed.catalog.executors.hiding import Hiding, Mask
+from lakebed.catalog.executors.postgres_server import check_encoding
 from lakebed.catalog.executors.scrubbing import DEAD_ROWS, scrub_sqlite
 from lakebed.catalog.executors.sqlite import (
     CACHE_KIB,
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
     from lakebed.catalog.executors.sqlalchemy_connection import Lent, Style
 
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock
+_MYSQL_SESSION = (  # settings of a server that would change what SQL means, or leave rows out
+    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', "
+    "SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, "
+    "SESSION sql_big_selects = 1, SESSION completion_type = 0"
+)
 _GRACE = 2  # seconds that a server may take to say that a limit has passed
 
 forking = threading.Lock()
@@ -113,7 +119,7 @@ class Database(ABC):
                 connect_args=self.arguments(),
                 **level,
             )
-        except exc.NoSuchModuleError as error:
+        except (exc.NoSuchModuleError, TypeError, ValueError) as error:  # of the URL's options
             raise ConfigurationError(f"catalog.url: {error}") from None
         except ImportError as error:
             raise DependencyMissingError(
@@ -306,9 +312,10 @@ class PostgresDatabase(Database):
     def prepare(self, connection: Any) -> None:
         from psycopg.types.numeric import Int8Dumper
 
+        check_encoding(connection, self.shown)
         connection.adapters.register_dumper(int, Int8Dumper)
         limit = int(self.options.statement_timeout * 1000)
-        connection.execute(f"SET statement_timeout = {limit}")
+        connection.execute(f"{postgres_errors.SESSION}; SET statement_timeout = {limit}")
 
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         if exclusive:
@@ -345,6 +352,8 @@ class MySQLDatabase(Database):
 
     def __init__(self, url: URL, options: Options) -> None:
         super().__init__(url.set(drivername="mysql+pymysql"), options)
+        if not url.database:
+            raise ConfigurationError("catalog.url: expected a database, mysql://user@host/database")
         queries = load_queries(self.dialect)
         self._lock = queries["lock_writers"]
         seconds = str(math.ceil(options.lock_timeout))
@@ -357,22 +366,29 @@ class MySQLDatabase(Database):
 
         seconds = max(1, math.ceil(self.options.lock_timeout))
         patience = _patience(self.options)
+        # PyMySQL would send text in Latin-1.
+        password = {"password": str(self.url.password).encode()} if self.url.password else {}
         return {
+            **password,
             "charset": "utf8mb4",
             "connect_timeout": patience,
             "read_timeout": patience,  # of the greeting; `prepare` gives statements more
             "write_timeout": patience,
             # Keys and names are VARBINARY, so that they compare by their bytes.
             "conv": {**conversions, FIELD_TYPE.VAR_STRING: _text},
-            "init_command": "SET SESSION innodb_lock_wait_timeout = "
-            f"{seconds}, SESSION lock_wait_timeout = {seconds}",
+            "cursorclass": mysql_errors.checking_cursor(),
+            "init_command": f"{_MYSQL_SESSION}, SESSION innodb_lock_wait_timeout = {seconds}, "
+            f"SESSION lock_wait_timeout = {seconds}",
         }
 
     def connect(self, dialect: Dialect, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         # PyMySQL makes a TLS context for each, with locks of OpenSSL that a child would find taken
         # for ever.
-        with forking:
-            connection: Any = dialect.connect(*args, **options, defer_connect=True)
+        try:
+            with forking:
+                connection: Any = dialect.connect(*args, **options, defer_connect=True)
+        except (TypeError, ValueError, OSError) as error:
+            raise ConfigurationError(f"catalog.url: its options cannot be taken: {error}") from None
         connection.connect()
         return connection
 
@@ -389,6 +405,8 @@ class MySQLDatabase(Database):
         )
         with connection.cursor() as cursor:
             cursor.execute(f"SET SESSION {setting}")
+            cursor.execute("SELECT @@max_allowed_packet")
+            ((connection.max_allowed_packet,),) = cursor.fetchall()
 
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         del exclusive  # any writer is alone
