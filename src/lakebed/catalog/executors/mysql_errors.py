@@ -30,8 +30,8 @@ _REPEATABLE = _LOST | {_DEADLOCK, 1040, 1203, 2002, 2003, 1452}
 
 
 _GRANT = (
-    "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE TEMPORARY TABLES ON its database (SELECT to read; "
-    "CREATE, DROP, ALTER, INDEX, REFERENCES to make the tables)"
+    "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE TEMPORARY TABLES ON its database (SELECT to "
+    "read; CREATE, DROP, ALTER, INDEX, REFERENCES to make the tables)"
 )
 
 
@@ -42,7 +42,7 @@ def checking_cursor() -> type[Cursor]:
     from pymysql.cursors import Cursor
     from pymysql.err import OperationalError
 
-    class CheckingCursor(Cursor):
+    class CheckingCursor(Cursor):  # type: ignore[misc]  # PyMySQL has no types
         def _query(self, q: str | bytes) -> int:
             limit = getattr(self.connection, "max_allowed_packet", None)
             if limit and _size(q, limit) >= limit - 1:  # a byte tells what is sent
