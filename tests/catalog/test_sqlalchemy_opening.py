@@ -56,6 +56,22 @@ def test_clients_race_to_create_it(at: dict[str, Any]) -> None:
         assert dict(lake) == {f"k{n}": n for n in range(8)}
 
 
+def test_any_other_url_is_sqlalchemys(tmp_path: Path) -> None:
+    with lakebed.open(catalog=f"duckdb:///{tmp_path}/names.db") as lake:
+        lake.store("k", 1)
+    with lakebed.open(
+        catalog={"type": "sqlalchemy", "url": f"duckdb:///{tmp_path}/names.db"}
+    ) as lake:
+        assert lake["k"] == 1
+
+
+@pytest.mark.parametrize("url", ["sqlit:///names.db", "redis://user:secret@host", "names.db"])
+def test_a_url_that_nobody_knows(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected sqlite:///path") as caught:
+        lakebed.open(catalog=url)
+    assert "secret" not in str(caught.value)
+
+
 def test_tables_that_another_makes_meanwhile(
     mariadb: MariaDBServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

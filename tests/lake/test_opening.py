@@ -155,7 +155,7 @@ def test_settings_are_settled() -> None:
         ({"storage": "s3://bucket"}, ConfigurationError, "without catalog"),
         ({"catalog": 5}, ValidationError, "catalog is of type int"),
         ({"catalog": "names.db"}, ConfigurationError, "sqlite:///"),
-        ({"catalog": "oracle://h/db"}, ConfigurationError, "oracle://"),
+        ({"catalog": "nodb://h/db"}, ConfigurationError, "nodb://"),
         ({"catalog": "sqlite://names.db"}, ConfigurationError, "sqlite:///names.db"),
         ({"catalog": {"path": "x"}}, ConfigurationError, "catalog.type"),
         ({"catalog": {"type": "sqlite"}}, ConfigurationError, "catalog.path"),

@@ -88,24 +88,22 @@ def known_catalogs() -> set[str]:
     return {*_openers, *(point.name for point in _installed())}
 
 
-def catalog_of_scheme(scheme: str) -> str | None:
-    """The type of catalog that the URLs of a scheme mean, None if it is not known."""
-    return _schemes.get(scheme)
+def catalog_of_scheme(scheme: str) -> str:
+    """The type of catalog that the URLs of a scheme mean: SQLAlchemy's for any other."""
+    return _schemes.get(scheme, "sqlalchemy")
 
 
 def open_catalog(spec: object, options: CatalogOptions) -> OpenedCatalog:
     """Open the catalog that a URL (`sqlite:///path`) or a mapping with `type` names."""
     if isinstance(spec, str):
         scheme, separator, _ = spec.partition("://")
-        if not separator or scheme not in _schemes:
-            shown = scheme + "://…" if separator else repr(spec)
+        if not separator:
             raise ConfigurationError(
-                f"catalog: {shown} is not a catalog that this version knows: expected "
-                "sqlite:///path (three slashes for a relative path, four for an absolute one) or "
-                "postgresql://host/database or mysql://host/database; what else SQLAlchemy knows "
-                "by {'type': 'sqlalchemy', 'url': …}"
+                f"catalog: {spec!r} is no URL: expected sqlite:///path (three slashes for a "
+                "relative path, four for an absolute one), postgresql://host/database, "
+                "mysql://host/database, or another of SQLAlchemy"
             )
-        return _opener(_schemes[scheme])({"url": spec}, options)
+        return _opener(catalog_of_scheme(scheme))({"url": spec}, options)
     if isinstance(spec, Mapping):
         kind = spec.get("type")
         given = {str(name): value for name, value in spec.items() if name != "type"}

@@ -207,7 +207,7 @@ def long_form(value: object) -> Raw:
             " (a SQLite file is written sqlite:///path)"
         )
     # As for lakebed.open: a plain postgresql:// is the native catalog, one with a driver is not.
-    return {"type": catalog_of_scheme(value.partition("://")[0]) or "sqlalchemy", "url": value}
+    return {"type": catalog_of_scheme(value.partition("://")[0]), "url": value}
 
 
 def _tag(value: object) -> str:

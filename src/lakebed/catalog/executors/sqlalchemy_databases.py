@@ -119,7 +119,13 @@ class Database(ABC):
                 connect_args=self.arguments(),
                 **level,
             )
-        except (exc.NoSuchModuleError, TypeError, ValueError) as error:  # of the URL's options
+        except exc.NoSuchModuleError:
+            raise ConfigurationError(
+                f"catalog.url: {self.url.drivername}:// is no catalog that is known here: expected "
+                "sqlite:///path, postgresql://host/database, mysql://host/database, or a dialect "
+                "of SQLAlchemy that is installed"
+            ) from None
+        except (TypeError, ValueError) as error:  # of the URL's options
             raise ConfigurationError(f"catalog.url: {error}") from None
         except ImportError as error:
             raise DependencyMissingError(
