@@ -160,7 +160,7 @@ def test_progress_on_a_terminal() -> None:
     assert "stored 20,000 entries" in shown
     assert "Exporting" in plain(terminal("export", "--output", "out"))
     run("import", "-", stdin=b'{"key": "gone", "value": 1, "expires_at": "2001-01-01T00:00:00Z"}')
-    assert "removed 1 expired entry" in plain(terminal("cleanup-expired"))
+    assert "removed 1 expired entry" in plain(terminal("cleanup-expired", "--yes"))
     Path("f.csv").write_text("id\na\n")
     assert "stored 1 entry" in plain(terminal("import", "f.csv", "--key", "id"))
 
@@ -186,6 +186,19 @@ def test_purge_asks_on_a_terminal() -> None:
     assert "Forget a for good, in every snapshot as well?" in shown
     assert "forgot 1 entry" in shown
     assert run("get", "a").returncode == 1
+
+
+@pytest.mark.parametrize("command", ["cleanup-expired", "collect", "maintain"])
+def test_what_deletes_asks_on_a_terminal(command: str) -> None:
+    run("import", "-", stdin=b'{"key": "gone", "value": 1, "expires_at": "2001-01-01T00:00:00Z"}')
+    shown = plain(terminal(command, typed="n\n"))
+    assert "for good? [y/N]" in shown
+    assert "nothing was changed" in shown
+    assert b"would remove 1 " in run("cleanup-expired", "--dry-run").stdout
+    assert "nothing was changed" not in plain(terminal(command, typed="y\n"))
+    assert "[y/N]" not in plain(terminal(command, "--yes"))
+    assert "[y/N]" not in plain(terminal(command, "--dry-run"))
+    assert run(command).returncode == 0  # a cron job is not asked
 
 
 def complete(words: str, number: int, environment: dict[str, str] | None = None) -> list[str]:

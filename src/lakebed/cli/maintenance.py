@@ -17,6 +17,7 @@ from lakebed.cli.output import (
     print_json,
     print_report,
     printable,
+    refused,
 )
 from lakebed.cli.progress import progress_bar
 from lakebed.lake.purging import PurgeReport
@@ -28,6 +29,7 @@ def cleanup_expired(
     ctx: typer.Context,
     batch_size: Annotated[int, typer.Option(help="Entries in one transaction.")] = 1000,
     dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Remove the entries that have expired. They are invisible already; this gives space back.
@@ -37,6 +39,9 @@ def cleanup_expired(
     \b
     lakebed cleanup-expired
     """
+    question = "Remove what has expired for good?"
+    if refused(question, dry_run=dry_run, yes=yes, as_json=as_json):
+        return
     with open_lake(ctx) as lake, progress_bar("Removing expired entries") as advance:
         done = lake.cleanup_expired(batch_size, dry_run=dry_run, progress=advance)
     if as_json:
@@ -55,6 +60,7 @@ def maintain(
         float | None, typer.Option(help="End after so many seconds; the next run goes on.")
     ] = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Do all that keeps a lake clean, in the right order: fit for a cron job.
@@ -69,6 +75,9 @@ def maintain(
     lakebed maintain --dry-run
     lakebed maintain --max-bytes 1000000000 --max-seconds 600 --json
     """
+    question = "Remove what has expired, history that nothing keeps, and garbage for good?"
+    if refused(question, dry_run=dry_run, yes=yes, as_json=as_json):
+        return
     with open_lake(ctx) as lake, progress_bar("Maintaining") as advance:
         done = lake.maintain(max_bytes, max_seconds=max_seconds, dry_run=dry_run, progress=advance)
     if as_json:
@@ -117,6 +126,7 @@ def collect(
         bool, typer.Option("--orphans", help="List the storage for such files in any case.")
     ] = False,
     dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Remove contents that no entry, no snapshot and no kept version refers to.
@@ -127,6 +137,9 @@ def collect(
     lakebed collect --dry-run
     lakebed collect --grace 0
     """
+    question = "Remove contents that nothing refers to for good?"
+    if refused(question, dry_run=dry_run, yes=yes, as_json=as_json):
+        return
     with open_lake(ctx) as lake, progress_bar("Collecting") as advance:
         done = lake.collect(grace, orphan_grace, dry_run=dry_run, orphans=orphans, progress=advance)
     print_json(done) if as_json else print_report(done)

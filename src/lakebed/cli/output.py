@@ -101,6 +101,14 @@ def confirm(question: str, *, yes: bool, as_json: bool) -> bool:
     return typer.confirm(question, err=True)
 
 
+def refused(question: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
+    """Ask at a terminal, and nowhere else, so that a cron job runs; whether the answer is no."""
+    if dry_run or yes or as_json or not sys.stdin.isatty() or typer.confirm(question, err=True):
+        return False
+    print("nothing was changed")
+    return True
+
+
 def entries_in_words(count: int) -> str:
     """A number of entries."""
     return f"{count:,} {'entry' if count == 1 else 'entries'}"
