@@ -53,7 +53,7 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
             "this catalog needs the sqlalchemy package: pip install 'lakebed[sqlalchemy]'"
         ) from error
     from lakebed.catalog.executors.sqlalchemy import SQLAlchemyExecutor
-    from lakebed.catalog.executors.sqlalchemy_databases import Options
+    from lakebed.catalog.executors.sqlalchemy_base import Options
 
     refuse_unknown(given, _KNOWN)
     address = given.get("url")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING
-
 from lakebed.errors import (
     CatalogError,
     ConfigurationError,
@@ -13,9 +10,6 @@ from lakebed.errors import (
     LockTimeoutError,
     StorageError,
 )
-
-if TYPE_CHECKING:
-    from pymysql.cursors import Cursor
 
 _DEADLOCK = 1213
 _NO_TABLE = 1146
@@ -27,36 +21,10 @@ _NO_RIGHT = frozenset({1142, 1143, 1227, 1370})
 _FULL = frozenset({1021, 1114, 1030, 1041, 1037, 3})
 _READ_ONLY = frozenset({1290, 1792, 1836})
 _REPEATABLE = _LOST | {_DEADLOCK, 1040, 1203, 2002, 2003, 1452}
-
-
 _GRANT = (
     "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE TEMPORARY TABLES ON its database (SELECT to "
     "read; CREATE, DROP, ALTER, INDEX, REFERENCES to make the tables)"
 )
-
-
-@cache
-def checking_cursor() -> type[Cursor]:
-    """A cursor that refuses a statement larger than the server takes: it would cut the connection
-    without an answer, which looks like one that was lost."""
-    from pymysql.cursors import Cursor
-    from pymysql.err import OperationalError
-
-    class CheckingCursor(Cursor):  # type: ignore[misc]  # PyMySQL has no types
-        def _query(self, q: str | bytes) -> int:
-            limit = getattr(self.connection, "max_allowed_packet", None)
-            if limit and _size(q, limit) >= limit - 1:  # a byte tells what is sent
-                raise OperationalError(1153, "the statement is larger than max_allowed_packet")
-            return int(super()._query(q))
-
-    return CheckingCursor
-
-
-def _size(statement: str | bytes, limit: int) -> int:
-    """Its bytes, exact where they may reach the limit."""
-    if isinstance(statement, str) and len(statement) * 4 >= limit:
-        statement = statement.encode("utf-8", "surrogateescape")
-    return len(statement)
 
 
 def code_of(error: BaseException | None) -> int:

@@ -11,13 +11,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from lakebed.catalog.executors.base import Params, Row, T
+from lakebed.catalog.executors.sqlalchemy_base import Database, Options
 from lakebed.catalog.executors.sqlalchemy_connection import Lent, SQLAlchemyTransaction, Writer
-from lakebed.catalog.executors.sqlalchemy_databases import (
-    Database,
-    Options,
-    database_of,
-    forking,
-)
+from lakebed.catalog.executors.sqlalchemy_databases import database_of
+from lakebed.catalog.executors.sqlalchemy_mysql import forking
 from lakebed.catalog.queries import load_queries
 from lakebed.clock import Clock
 from lakebed.errors import CatalogError, ConnectError, LakebedError

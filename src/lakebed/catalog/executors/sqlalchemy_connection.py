@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import PoolProxiedConnection
     from sqlalchemy.engine.interfaces import DBAPICursor
 
-    from lakebed.catalog.executors.sqlalchemy_databases import Database
+    from lakebed.catalog.executors.sqlalchemy_base import Database
 
 Style = Literal["named", "qmark", "pyformat", "mysql"]
 """How a driver writes parameters; "mysql": names in backticks besides."""
