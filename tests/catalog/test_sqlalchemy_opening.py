@@ -65,7 +65,15 @@ def test_any_other_url_is_sqlalchemys(tmp_path: Path) -> None:
         assert lake["k"] == 1
 
 
-@pytest.mark.parametrize("url", ["sqlit:///names.db", "redis://user:secret@host", "names.db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlit:///names.db",
+        "redis://user:secret@host",
+        "names.db",
+        "host=h password=secret",
+    ],
+)
 def test_a_url_that_nobody_knows(url: str) -> None:
     with pytest.raises(ConfigurationError, match="expected sqlite:///path") as caught:
         lakebed.open(catalog=url)

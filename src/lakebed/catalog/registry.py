@@ -99,8 +99,9 @@ def open_catalog(spec: object, options: CatalogOptions) -> OpenedCatalog:
         scheme, separator, _ = spec.partition("://")
         if not separator:
             raise ConfigurationError(
-                f"catalog: {spec!r} is no URL: expected sqlite:///path (three slashes for a "
-                "relative path, four for an absolute one), postgresql://host/database, "
+                # Not shown: it may be libpq's "host=… password=…".
+                "catalog: it is no URL: expected sqlite:///path (three slashes for a relative "
+                "path, four for an absolute one), postgresql://host/database, "
                 "mysql://host/database, or another of SQLAlchemy"
             )
         return _opener(catalog_of_scheme(scheme))({"url": spec}, options)
