@@ -16,6 +16,7 @@ from lakebed.lake.query_engine import Wanted
 from lakebed.query.conditions import Bounds
 from tests.benchmarks.documents import documents
 from tests.benchmarks.runner import OURS, Contest, Room, benchmark
+from tests.query.conftest import forget_rows
 from tests.servers import packaged_binaries, running, running_s3, server_folder
 
 AGGREGATE = "SELECT sum((value->>'$.n')::BIGINT), count(*) FROM documents"
@@ -76,11 +77,9 @@ def query_documents(room: Room) -> Iterator[Contest]:
 
 def load(lake: lakebed.Lake, count: int) -> None:
     """The entries into DuckDB, nothing kept from before."""
+    forget_rows(lake)
     engine = lake.query_engine()
     with engine._loading:
-        for kept in engine._kept.values():
-            kept.rows.release()
-        engine._kept.clear()
         assert engine.load([ENTRIES])[ENTRIES].count == count
 
 

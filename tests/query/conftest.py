@@ -56,3 +56,12 @@ def new_lake(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLake:
         return open_lake(folder, clock=clock, catalog=opened, objects=objects, inline_threshold=40)
 
     return new
+
+
+def forget_rows(lake: Lake) -> None:
+    """Have the next query load its rows anew."""
+    engine = lake.query_engine()
+    with engine._loading:
+        for kept in engine._kept.values():
+            kept.rows.release()
+        engine._kept.clear()
