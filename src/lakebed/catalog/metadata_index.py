@@ -106,18 +106,19 @@ class MetadataIndex:
             return indexed
 
     def tidy(self, is_over: Callable[[], bool]) -> None:
-        """Drop the rows of versions that are gone, which else count as candidates for ever: read
-        without a lock, and deleted in short transactions, until `is_over`."""
-        last = {"path": "", "value": b"", "version": 0}
+        """Drop the rows of versions that are gone, which else count as candidates for ever; a page
+        of the index in each transaction, until `is_over`."""
+        queries = self._queries
+        last: Params = {"path": "", "value": b"", "version": 0}
         while not is_over():
-            params = {**last, "page": _CHUNK}
-            rows = self._executor.fetch(self._queries["stale_metadata_terms"], params)
-            terms = [dict(zip(last, row, strict=True)) for row in rows]
-            with self._executor.write() as tx:
-                tx.many(self._queries["drop_metadata_term"], terms)
-            if len(terms) < _CHUNK:
+            rows = self._executor.fetch(queries["metadata_page"], {**last, "page": _CHUNK})
+            if not rows:
                 return
-            last = terms[-1]
+            end = dict(zip(last, rows[0], strict=True))
+            page = {**last, **{f"to_{name}": value for name, value in end.items()}}
+            with self._executor.write() as tx:
+                tx.run(queries["drop_stale_metadata_terms"], page)
+            last = end
 
 
 def _ranges(alternative: Alternative) -> tuple[str, dict[str, object]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lakebed.catalog.collection import Collection
 from lakebed.catalog.executors.base import Params, Row, Transaction
+from lakebed.catalog.metadata_index import MetadataIndex
 from lakebed.catalog.queries import in_lists
 from lakebed.model import PackRow, Purged, PurgePreview
 
@@ -13,26 +14,32 @@ from lakebed.model import PackRow, Purged, PurgePreview
 class Purging(Collection):
     """The calls of a SQL catalog that purge; see `Catalog`."""
 
+    _index: MetadataIndex
+
     def purge(self, low: str, high: str, limit: int) -> Purged:
         from lakebed.catalog.text_index import TextIndex
 
-        queries, bounds = self._queries, {"low": low, "high": high}
+        page = {"low": low, "high": high, "page": limit}
         with self._executor.write(exclusive=True) as tx:
-            keys = [k for (k,) in tx.all(queries["keys_with_history"], bounds | {"page": limit})]
-            TextIndex(self._executor, queries).clear(tx)
-            if not keys:
-                # Versions that these keys had before they were replaced or deleted.
-                tx.run(queries["drop_stale_metadata_terms"], {})
-                return Purged(0, 0, (), 0, (), ())
-            bounds["high"] = keys[-1] + "\x01"
-            objects = [number for (number,) in tx.all(queries["purged_objects"], bounds)]
-            touched = tx.all(queries["snapshots_seeing"], bounds)
-            now = self._executor.now()
-            tx.many(queries["mark_purged"], [{"id": number, "now": now} for number, _ in touched])
-            tx.run(queries["purge_terms"], bounds)
-            entries = tx.run(queries["purge_entries"], bounds)
-            versions = tx.run(queries["purge_history"], bounds)
-            hashes, packs, byte_size = self._bury_unreferenced(tx, objects)
+            keys = tx.all(self._queries["keys_with_history"], page)
+            TextIndex(self._executor, self._queries).clear(tx)
+            if keys:
+                return self._purge_keys(tx, low, keys[-1][0])
+        # Terms of versions that these keys had before they were replaced or deleted. The lock is
+        # not held for as long as the index takes.
+        self._index.tidy(lambda: False)
+        return Purged(0, 0, (), 0, (), ())
+
+    def _purge_keys(self, tx: Transaction, low: str, last: str) -> Purged:
+        queries, bounds = self._queries, {"low": low, "high": last + "\x01"}
+        objects = [number for (number,) in tx.all(queries["purged_objects"], bounds)]
+        touched = tx.all(queries["snapshots_seeing"], bounds)
+        now = self._executor.now()
+        tx.many(queries["mark_purged"], [{"id": number, "now": now} for number, _ in touched])
+        tx.run(queries["purge_terms"], bounds)
+        entries = tx.run(queries["purge_entries"], bounds)
+        versions = tx.run(queries["purge_history"], bounds)
+        hashes, packs, byte_size = self._bury_unreferenced(tx, objects)
         names = tuple(name for _, name in touched)
         return Purged(entries, versions, hashes, byte_size, packs, names)
 

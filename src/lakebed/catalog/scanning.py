@@ -168,9 +168,8 @@ class _SQLScan:
         self._queries = catalog._queries
         self._tx = tx
         self._narrowings = narrowings
-        tx.all(
-            self._queries["get_setting"], {"name": "schema_version"}
-        )  # the transaction sees one state from its first read
+        # The transaction sees one state from its first read.
+        tx.all(self._queries["get_setting"], {"name": "schema_version"})
         self.now = tx.now()
         self.state = tx.state() if isinstance(tx, ArrowTransaction) else None
 

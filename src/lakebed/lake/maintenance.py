@@ -89,9 +89,10 @@ class Maintenance(Purging):
         """All that keeps a lake clean, in the right order: fit for a cron job.
 
         Removes what has expired, history that no snapshot sees and no retention keeps, and contents
-        that nothing refers to by then; brings the text index up to date; moves inline values that
-        are a week old to packs, and rewrites worn packs; deletes the files whose grace is over.
-        Short transactions, safe to interrupt and to run beside everything else.
+        that nothing refers to by then; moves inline values that are a week old to packs, and
+        rewrites worn packs; deletes the files whose grace is over; brings the indexes of text and
+        metadata up to date. Short transactions, safe to interrupt and to run beside everything
+        else.
 
         `max_bytes` limits the values that compaction moves, `max_seconds` the whole: it ends after
         the step that is under way then, at most a pack of 64 MiB, and the next run goes on.
@@ -113,12 +114,13 @@ class Maintenance(Purging):
         if self._objects is not None and not dry_run:
             # Of earlier runs: what follows may take all the time that there is, run after run.
             collecting.files = self._empty_trash(self._catalog.now() - _GRACE, collecting)
-        if not dry_run and not deadline.passed():
-            self._catalog.tidy_search(self._read_values, deadline.passed)
         compacting = CompactRun(limit, progress, deadline=deadline, dry_run=dry_run)
         compacted = self._compact(_FLUSH_AGE, compacting)
         collected = self._collect_files(collecting, _GRACE, _ORPHAN_GRACE, orphans=False)
         if not dry_run:
+            # After what nobody else does: a search catches up by itself.
+            if not deadline.passed():
+                self._catalog.tidy_search(self._read_values, deadline.passed)
             self._catalog.scrub(thorough=False)  # of what a purge had to leave
         return MaintenanceReport(
             expired=expired,
