@@ -80,24 +80,27 @@ def test_a_wrong_size(lake: Lake, tmp_path: Path, value: str) -> None:
     assert "the catalog says 7000" in problem.text
 
 
-def test_the_key_of_an_earlier_value_is_named(lake: Lake, tmp_path: Path) -> None:
+@pytest.fixture
+def replaced(lake: Lake) -> Lake:
+    """A large value that only a snapshot sees."""
     lake["k"] = LARGE
     lake.create_snapshot("s")
     lake["k"] = 1
+    return lake
+
+
+def test_the_key_of_an_earlier_value_is_named(replaced: Lake, tmp_path: Path) -> None:
     for file in tmp_path.glob("objects/*/*"):
         file.unlink()
-    (problem,) = lake.verify().problems
+    (problem,) = replaced.verify().problems
     assert problem.entry_keys == []
     assert problem.snapshots == ["s"]
     assert "earlier value of key 'k': snapshot 's': content sha256:" in problem.text
 
 
-def test_an_earlier_value_without_an_object(lake: Lake, tmp_path: Path) -> None:
-    lake["k"] = LARGE
-    lake.create_snapshot("s")
-    lake["k"] = 1
+def test_an_earlier_value_without_an_object(replaced: Lake, tmp_path: Path) -> None:
     change(tmp_path, "DELETE FROM object WHERE uri IS NOT NULL")
-    (problem,) = lake.verify(repair=True).problems
+    (problem,) = replaced.verify(repair=True).problems
     assert (problem.kind, problem.entry_keys, problem.snapshots) == ("no object", [], ["s"])
     assert not problem.repaired
     assert problem.text == "earlier value of key 'k': snapshot 's': no object: 1"

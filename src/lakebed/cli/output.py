@@ -102,7 +102,8 @@ def confirm(question: str, *, yes: bool, as_json: bool) -> bool:
 
 
 def refused(question: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
-    """Ask at a terminal, and nowhere else, so that a cron job runs; whether the answer is no."""
+    """Ask at a terminal, and nowhere else, so that a cron job runs; whether the answer is no. Who
+    wants JSON is a program."""
     if dry_run or yes or as_json or not sys.stdin.isatty() or typer.confirm(question, err=True):
         return False
     print("nothing was changed")
