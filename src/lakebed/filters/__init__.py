@@ -31,11 +31,14 @@ ranges of terms (see `narrowing` and `terms`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from lakebed.filters.grammar import read_filter
 from lakebed.filters.narrowing import Alternative, Narrowing, Range
+from lakebed.filters.paths import split_path
 from lakebed.filters.terms import OVERFLOW, Term, index_terms
+from lakebed.values.json import encode
 
 __all__ = ["OVERFLOW", "Alternative", "Filter", "Range", "Term", "index_terms", "parse"]
 
@@ -43,12 +46,19 @@ __all__ = ["OVERFLOW", "Alternative", "Filter", "Range", "Term", "index_terms", 
 class Filter:
     """A metadata filter that has been checked and compiled; immutable, made by `parse`."""
 
-    __slots__ = ("_narrowing", "_test")
+    __slots__ = ("_narrowing", "_test", "fields", "text")
+
+    fields: frozenset[str]
+    """The fields of the metadata, at the top, on which the filter depends."""
+    text: str
+    """The filter as canonical JSON: equal texts mean equal filters."""
 
     def __init__(self, source: Mapping[str, object]) -> None:
         condition = read_filter(source)
         self._test = condition.test
         self._narrowing: Narrowing = condition.narrowing
+        self.fields = frozenset(_fields(source))
+        self.text = encode(source).decode()
 
     def matches(self, metadata: Mapping[str, object]) -> bool:
         """Whether the filter holds for this metadata, which must be valid JSON data."""
@@ -63,6 +73,18 @@ class Filter:
         no alternatives if the index cannot help.
         """
         return self._narrowing
+
+
+def _fields(source: Mapping[str, object]) -> Iterator[str]:
+    """The first keys of the paths in a filter that has been checked."""
+    for key, operand in source.items():
+        if key == "$not":
+            yield from _fields(cast("Mapping[str, object]", operand))
+        elif key.startswith("$"):
+            for branch in cast("Sequence[Mapping[str, object]]", operand):
+                yield from _fields(branch)
+        else:
+            yield (split_path(key) or ("",))[0]
 
 
 def parse(metadata_filter: Mapping[str, object] | None) -> Filter | None:

@@ -1,0 +1,1 @@
+"""Search without a database: immutable segments, exact ranking, vectors. Knows no lake."""

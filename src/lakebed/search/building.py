@@ -1,0 +1,150 @@
+"""Building segments: from documents, and from other segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.search.fields import FieldsBuilder
+from lakebed.search.format import Header, write
+from lakebed.search.postings import PostingsBuilder, join
+from lakebed.search.segment import (
+    MAX_DOCUMENTS,
+    MAX_POSTINGS,
+    NEVER,
+    Segment,
+    thread_of,
+)
+from lakebed.search.words import WordsBuilder, word_hash
+from lakebed.values.text_bulk import analyse_many
+
+
+class Document(NamedTuple):
+    """A version of an entry, as a segment takes it in.
+
+    Times are microseconds. `end_version`: None if it stands. `speaker`: who says it, "" if nobody.
+    `vector`: of its content, None if it has no text or no vectors are wanted.
+    """
+
+    key: str
+    version: int
+    end_version: int | None
+    expires_at: int | None
+    content_hash: bytes
+    metadata: str
+    text: str
+    speaker: str = ""
+    vector: NDArray[np.float32] | None = None
+
+
+class SegmentBuilder:
+    """Collects documents; `data` gives the bytes of their segment."""
+
+    def __init__(self, embedder: str | None = None) -> None:
+        self._embedder = embedder
+        self._keys: list[bytes] = []
+        self._threads: list[int] = []
+        self._numbers: list[NDArray[np.int64]] = []  # version, end, expiry, length: a column each
+        self._vectors: list[tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]]] = []
+        self._words = WordsBuilder()
+        self._fields = FieldsBuilder()
+        self._speakers = PostingsBuilder()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the segment takes no more."""
+        return len(self) >= MAX_DOCUMENTS or self._words.postings >= MAX_POSTINGS
+
+    def add(self, documents: Sequence[Document]) -> None:
+        """Take in documents: all together at most MAX_DOCUMENTS, no version twice."""
+        first, thread, number = len(self), None, 0
+        for place, document in enumerate(documents, first):
+            self._keys.append(document.key.encode())
+            if (found := thread_of(document.key)) != thread:
+                thread, number = found, word_hash(found)
+            self._threads.append(number)
+            self._fields.add(place, document.metadata)
+            if document.speaker:
+                pair = document.speaker.encode(), b""
+                self._speakers.add([self._speakers.number(pair)], place)
+        numbers = np.empty((len(documents), 4), np.int64)
+        numbers[:, 0] = [document.version for document in documents]
+        numbers[:, 1] = [_or_never(document.end_version) for document in documents]
+        numbers[:, 2] = [_or_never(document.expires_at) for document in documents]
+        lengths = np.zeros(len(documents), np.int64)
+        for tokens in analyse_many([document.text for document in documents]):
+            lengths += np.bincount(tokens.texts, minlength=len(documents))
+            self._words.add(tokens.words, tokens.numbers, tokens.texts + first)
+        numbers[:, 3] = lengths
+        self._numbers.append(numbers)
+        if self._embedder is not None:
+            self._vectors.append(_quantised(documents))
+
+    def take(self, segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> None:
+        """Take in those documents of a segment that are `kept`, with the ends that are known now."""
+        documents = np.flatnonzero(kept)
+        moved = np.full(len(segment), -1, np.int64)
+        moved[documents] = np.arange(len(self), len(self) + len(documents))
+        keys = segment.keys.all()
+        self._keys.extend(keys[document] for document in documents.tolist())
+        self._threads.extend(segment.threads[documents].tolist())
+        columns = (segment.versions, ends, segment.expiries, segment.lengths)
+        self._numbers.append(np.stack([column[documents].astype(np.int64) for column in columns], 1))
+        self._words.take(segment.words, moved)
+        self._fields.take(segment.fields, moved)
+        self._speakers.take(segment.speakers, moved)
+        if self._embedder is not None:
+            assert segment.vectors is not None
+            codes, scales = segment.vectors
+            contents = segment.contents[documents]
+            self._vectors.append((contents, codes[documents], scales[documents]))
+
+    def data(self) -> bytes:
+        """The segment."""
+        by_key = sorted(range(len(self)), key=self._keys.__getitem__)
+        places = np.array(by_key, np.int64)
+        order = np.empty(len(self), np.int64)
+        order[places] = np.arange(len(self))
+        numbers = np.concatenate(self._numbers)[places] if self._numbers else np.empty((0, 4))
+        arrays: dict[str, NDArray[Any]] = {
+            **join("key", [self._keys[place] for place in by_key]),
+            "thread": np.array(self._threads, np.uint64)[places],
+            "version": numbers[:, 0].astype(np.int64),
+            "end": numbers[:, 1].astype(np.int64),
+            "expires_at": numbers[:, 2].astype(np.int64),
+            "length": numbers[:, 3].astype(np.uint32),
+            **self._words.arrays(order),
+            **self._fields.arrays(order),
+            **self._speakers.arrays("speaker", order),
+        }
+        if self._embedder is not None:
+            names = ("content", "vector_codes", "vector_scales")
+            for name, parts in zip(names, zip(*self._vectors, strict=True), strict=True):
+                arrays[name] = np.concatenate(parts)[places]
+        return write(Header(len(self), self._embedder), arrays)
+
+
+def _quantised(
+    documents: Sequence[Document],
+) -> tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]]:
+    """Content hashes, codes and scales of documents."""
+    from lakebed.search.vectors import quantise
+
+    contents = np.frombuffer(b"".join(d.content_hash for d in documents), np.uint8)
+    width = max((len(d.vector) for d in documents if d.vector is not None), default=0)
+    vectors = np.zeros((len(documents), width), np.float32)
+    for place, document in enumerate(documents):
+        if document.vector is not None:
+            vectors[place] = document.vector
+    codes, scales = quantise(vectors)
+    return contents.reshape(-1, 32), codes, scales
+
+
+def _or_never(number: int | None) -> int:
+    return NEVER if number is None else number

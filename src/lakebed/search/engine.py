@@ -1,0 +1,198 @@
+"""One search over segments: score, restrict, count, and take the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.search import ranking, threads
+from lakebed.search.ranking import Ranking, Scores, Source
+from lakebed.search.threads import ThreadWeights
+
+if TYPE_CHECKING:
+    from lakebed.filters import Filter
+
+Mode = Literal["text", "vector", "hybrid"]
+
+
+class Query(NamedTuple):
+    """A search: entries whose key is in the range and whose metadata the filter lets pass.
+
+    `words`: tokens of the analyser. `vector`: of the question, for the modes that want one.
+    `wanted`: how many of the best.
+    """
+
+    words: Sequence[str]
+    low: str
+    high: str
+    metadata_filter: Filter | None
+    wanted: int
+    thread: ThreadWeights | None = None
+    mode: Mode = "text"
+    vector: NDArray[np.float32] | None = None
+    text_weight: float = 0.7
+
+
+class Found(NamedTuple):
+    """A document that a search found, and what made its score."""
+
+    score: float
+    key: str
+    version: int
+    parts: Mapping[str, float]
+
+
+class Result(NamedTuple):
+    """The best documents, and how many match."""
+
+    found: Sequence[Found]
+    total: int
+
+
+def run(query: Query, sources: Sequence[Source]) -> Result:
+    """The best matches, equal ones by key."""
+    sources = [source for source in sources if source.documents]
+    if not sources:
+        return Result([], 0)
+    weighed = ranking.rank(query.words, sources)
+    text, vector = _scores(query, weighed, sources)
+    scopes = [_scope(query, source, part > 0 if vector is None else None)
+              for source, part in zip(sources, text, strict=True)]  # fmt: skip
+    final = _final(query, text, vector, scopes)
+    best = _best(final, sources, query.wanted)
+    total = sum(int(np.count_nonzero(part > 0)) for part in final)
+    return Result([_explained(query, weighed, sources, text, vector, *one) for one in best], total)
+
+
+def _scores(
+    query: Query, weighed: Ranking, sources: Sequence[Source]
+) -> tuple[list[Scores], list[NDArray[np.float32]] | None]:
+    """The score of each document by its words, with those of its conversation if that is wanted,
+    and its similarity to the question."""
+    text = [ranking.scores(weighed, number, source) for number, source in enumerate(sources)]
+    if query.thread is not None and query.mode != "vector":
+        text = _spread(query, query.thread, text, sources)
+    if query.vector is None:
+        return text, None
+    return text, [_similarities(query.vector, source) for source in sources]
+
+
+def _spread(
+    query: Query, weights: ThreadWeights, text: Sequence[Scores], sources: Sequence[Source]
+) -> list[Scores]:
+    own = np.concatenate(text)
+    scores = threads.spread(own, threads.order(sources), weights)
+    if weights.speaker and len(own):
+        named = threads.spoken(sources, query.words) & (scores > 0)
+        scores[named] += weights.speaker * float(own.max())
+    return np.split(scores, np.cumsum([len(part) for part in text])[:-1])
+
+
+def _similarities(vector: NDArray[np.float32], source: Source) -> NDArray[np.float32]:
+    """The similarity of each document, NaN without a vector."""
+    from lakebed.search.vectors import similarities
+
+    if source.segment.vectors is None:
+        return np.full(len(source.segment), np.nan, np.float32)
+    codes, scales = source.segment.vectors
+    found = similarities(codes, scales, vector)
+    found[scales == 0] = np.nan
+    return found
+
+
+def _scope(query: Query, source: Source, wanted: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """The documents, of those wanted, that the key range and the filter let pass."""
+    segment = source.segment
+    scope = source.visible if wanted is None else wanted
+    first, end = segment.key_range(query.low, query.high)
+    if first > 0 or end < len(segment):
+        scope = scope.copy()
+        scope[:first] = False
+        scope[end:] = False
+    if query.metadata_filter is not None:
+        scope = segment.fields.passing(query.metadata_filter, scope)
+    return scope
+
+
+def _final(
+    query: Query,
+    text: Sequence[Scores],
+    vector: Sequence[NDArray[np.float32]] | None,
+    scopes: Sequence[NDArray[np.bool_]],
+) -> list[Scores]:
+    """The scores that decide, above 0 for what matches."""
+    if vector is None:
+        if query.low == "" and query.metadata_filter is None and not query.wanted:
+            return list(text)
+        return [np.where(scope, part, 0.0) for scope, part in zip(scopes, text, strict=True)]
+    from lakebed.search.fusion import fuse
+
+    scope = np.concatenate(scopes)
+    similar = np.concatenate(vector).astype(np.float64)
+    scope &= ~np.isnan(similar) | (np.concatenate(text) > 0)
+    result = np.zeros(len(scope))
+    if query.mode == "vector":
+        # Cosines lie between -1 and 1; a match has a score above 0.
+        scope &= ~np.isnan(similar)
+        result[scope] = np.maximum((1.0 + similar[scope]) / 2, 1e-9)
+    else:
+        words = np.concatenate(text)[scope]
+        result[scope] = np.maximum(fuse(words, similar[scope], query.text_weight), 1e-9)
+    return np.split(result, np.cumsum([len(part) for part in text])[:-1])
+
+
+def _best(
+    final: Sequence[Scores], sources: Sequence[Source], wanted: int
+) -> list[tuple[float, str, int, int]]:
+    """Score, key, source and document of the best."""
+    best: list[tuple[float, bytes, int, int]] = []
+    least = 0.0
+    for number, scores in enumerate(final):
+        documents = np.flatnonzero(scores >= least if least else scores > 0)
+        if len(documents) > wanted:
+            documents = _top(documents, scores[documents], wanted)
+        keys = sources[number].segment.keys
+        best += [
+            (-score, keys[document], number, document)
+            for document, score in zip(
+                documents.tolist(), scores[documents].tolist(), strict=True
+            )
+        ]
+        if len(best) > wanted:
+            best = sorted(best)[:wanted]
+        if len(best) == wanted and wanted:
+            least = -max(best)[0]
+    return [(-score, key.decode(), number, document) for score, key, number, document in sorted(best)]
+
+
+def _top(documents: NDArray[np.int64], scores: Scores, wanted: int) -> NDArray[np.int64]:
+    """The best of the documents of one segment, equal ones by their number, which is by key."""
+    if not wanted:
+        return documents[:0]
+    least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
+    above = documents[scores > least]
+    equal = documents[scores == least][: wanted - len(above)]
+    return np.concatenate((above, equal))
+
+
+def _explained(
+    query: Query,
+    weighed: Ranking,
+    sources: Sequence[Source],
+    text: Sequence[Scores],
+    vector: Sequence[NDArray[np.float32]] | None,
+    score: float,
+    key: str,
+    number: int,
+    document: int,
+) -> Found:
+    source = sources[number]
+    parts = ranking.explain(weighed, number, source, document)
+    if query.thread is not None and query.mode != "vector":
+        parts["(conversation)"] = float(text[number][document]) - sum(parts.values())
+    if vector is not None and not np.isnan(similar := float(vector[number][document])):
+        parts["(similarity)"] = similar
+    return Found(score, key, int(source.segment.versions[document]), parts)

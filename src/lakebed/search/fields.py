@@ -1,0 +1,170 @@
+"""Metadata inside a segment: which documents pass a filter.
+
+Two kinds of postings. *Values*: each field at the top with each of its values, as canonical JSON.
+What a filter says depends on a few fields only, so it is decided once for each combination of their
+values. *Terms*, those of `lakebed.filters`: they give the few documents that can match at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from lakebed.search.postings import Arrays, Postings, PostingsBuilder
+from lakebed.values.json import decode_text, encode
+
+if TYPE_CHECKING:
+    from lakebed.filters import Alternative, Filter
+
+Mask = NDArray[np.bool_]
+_UNKNOWN, _NO, _YES = 0, 1, 2
+_REMEMBERED = 32  # filters, each with a number for each document
+_WORTH_IT = 0.5  # a narrowing to more than this share of the documents costs more than it spares
+_LAST = b"\xff"  # above the first byte of any JSON
+
+
+class FieldsBuilder:
+    """Collects the metadata of documents, which are numbered as they come."""
+
+    def __init__(self) -> None:
+        self._values = PostingsBuilder()
+        self._terms = PostingsBuilder()
+        self._known: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
+
+    def add(self, document: int, metadata: str) -> None:
+        """Take in the metadata of a document, canonical JSON."""
+        if metadata == "{}":
+            return
+        known = self._known.get(metadata)
+        if known is None:
+            known = self._known[metadata] = self._take_apart(metadata)
+        self._values.add(known[0], document)
+        self._terms.add(known[1], document)
+
+    def _take_apart(self, text: str) -> tuple[Sequence[int], Sequence[int]]:
+        from lakebed.filters import index_terms
+
+        metadata: dict[str, Any] = decode_text(text)
+        value, term = self._values.number, self._terms.number
+        values = [value((name.encode(), _json(item))) for name, item in metadata.items()]
+        return values, [term((path.encode(), data)) for path, data in index_terms(metadata)]
+
+    def take(self, fields: Fields, moved: NDArray[np.int64]) -> None:
+        """Take in another's documents: number `i` becomes `moved[i]`, below 0 it is left out."""
+        self._values.take(fields.values, moved)
+        self._terms.take(fields.terms, moved)
+
+    def arrays(self, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The arrays, once document `i` has become number `order[i]`."""
+        return self._values.arrays("value", order) | self._terms.arrays("term", order)
+
+
+def _json(item: object) -> bytes:
+    try:
+        return orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits
+        return encode(item)
+
+
+class _Column:
+    """One field: the number of each document's value, 0 without one."""
+
+    def __init__(self, values: Postings, name: str, documents: int) -> None:
+        self.name = name
+        first, last = values.range((name.encode(), b""), (name.encode(), _LAST))
+        self._values, self._first = values, first
+        bounds = values.offsets[first : last + 1]
+        self.numbers = np.zeros(documents, np.uint32)
+        self.size = last - first + 1
+        if first < last:
+            numbers = np.repeat(np.arange(1, self.size, dtype=np.uint32), np.diff(bounds))
+            self.numbers[values.documents[bounds[0] : bounds[-1]]] = numbers
+
+    def value(self, number: int) -> Any:
+        """The value that a number above 0 stands for."""
+        return decode_text(self._values.pair(self._first + number - 1)[1].decode())
+
+
+class _Decisions:
+    """What one filter says of each combination of the values of its fields."""
+
+    def __init__(self, wanted: Filter, columns: Sequence[_Column], documents: int) -> None:
+        self._wanted = wanted
+        self._columns = columns
+        codes = np.zeros(documents, np.int64)
+        for number, column in enumerate(columns):
+            codes = codes * column.size + column.numbers
+            if number:  # so that the next product stays small
+                codes = np.unique(codes, return_inverse=True)[1]
+        self._codes = codes
+        size = int(codes.max(initial=-1)) + 1
+        self._examples = np.zeros(size, np.int64)  # a document of each combination
+        self._examples[codes] = np.arange(documents)
+        self._states = np.full(size, _UNKNOWN, np.uint8)
+
+    def accepts(self, documents: NDArray[np.int64]) -> Mask:
+        """Which of these documents pass."""
+        codes = self._codes[documents]
+        for code in np.unique(codes[self._states[codes] == _UNKNOWN]).tolist():
+            self._states[code] = _YES if self._wanted.matches(self._metadata(code)) else _NO
+        return self._states[codes] == _YES
+
+    def _metadata(self, code: int) -> dict[str, Any]:
+        """A combination, as metadata without other fields."""
+        document = self._examples[code]
+        return {
+            column.name: column.value(number)
+            for column in self._columns
+            if (number := int(column.numbers[document]))
+        }
+
+
+class Fields:
+    """The metadata of a segment's documents."""
+
+    def __init__(self, arrays: Arrays, documents: int) -> None:
+        self.values = Postings("value", arrays)
+        self.terms = Postings("term", arrays)
+        self._documents = documents
+        self._remembered: dict[str, _Decisions] = {}
+
+    def passing(self, wanted: Filter, candidates: Mask) -> Mask:
+        """Which of the candidates the filter lets pass."""
+        for alternative in wanted.narrow():
+            narrowed = self._narrow(alternative)
+            if narrowed is not None:
+                candidates = candidates & narrowed
+        numbers = np.flatnonzero(candidates)
+        passing = np.zeros(self._documents, np.bool_)
+        passing[numbers[self._decisions(wanted).accepts(numbers)]] = True
+        return passing
+
+    def _decisions(self, wanted: Filter) -> _Decisions:
+        known = self._remembered.get(wanted.text)
+        if known is None:
+            names = sorted(wanted.fields)
+            columns = [_Column(self.values, name, self._documents) for name in names]
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            known = self._remembered[wanted.text] = _Decisions(wanted, columns, self._documents)
+        return known
+
+    def _narrow(self, alternative: Alternative) -> Mask | None:
+        """The documents that have a term in one of the ranges; None if they are too many."""
+        from lakebed.filters import OVERFLOW, Range
+
+        offsets = self.terms.offsets
+        parts = []
+        for path, low, high in (*alternative, Range(*OVERFLOW, OVERFLOW[1])):
+            first, last = self.terms.range((path.encode(), low), (path.encode(), high))
+            parts.append((int(offsets[first]), int(offsets[last])))
+        if sum(max(end - start, 0) for start, end in parts) > _WORTH_IT * self._documents:
+            return None
+        mask = np.zeros(self._documents, np.bool_)
+        for start, end in parts:
+            mask[self.terms.documents[start:end]] = True
+        return mask

@@ -1,0 +1,106 @@
+"""The file of a segment: a header of JSON, and arrays behind it, read where they lie.
+
+    8 bytes    the magic number
+    4 bytes    length of the header in bytes, little endian
+    header     JSON: `version`, `documents`, `embedder`, and of each array name, type, shape, offset
+    arrays     little endian, each at a multiple of 64 bytes from the beginning of the file
+
+`VERSION` grows when an older client could not read a newer file right. A client that meets a
+version which it does not know builds the segment anew.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from lakebed.errors import LakebedError
+
+VERSION = 1
+"""The version of the format that this release writes and reads."""
+_MAGIC = b"LAKESEG\n"
+_ALIGNMENT = 64
+_LENGTH = struct.Struct("<I")
+_TYPES = frozenset({"|u1", "|i1", "<u2", "<u4", "<u8", "<i8", "<f4"})
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class UnreadableSegmentError(LakebedError):
+    """A segment that this client cannot read: build it anew. The lake catches it."""
+
+    error_type = "unreadable_segment"
+
+
+class Header(NamedTuple):
+    """What the header says besides where the arrays are.
+
+    `documents`: how many there are. `embedder`: what made the vectors, None without vectors.
+    """
+
+    documents: int
+    embedder: str | None
+
+
+def write(header: Header, arrays: Arrays) -> bytes:
+    """The bytes of a segment."""
+    offset = 0
+    places = {}
+    for name, array in arrays.items():
+        kind = array.dtype.newbyteorder("<").str
+        places[name] = [kind, list(array.shape), offset]
+        offset += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    described = orjson.dumps({"version": VERSION, **header._asdict(), "arrays": places})
+    begin = _begin(len(described))
+    data = bytearray(begin + offset)
+    data[: len(_MAGIC)] = _MAGIC
+    _LENGTH.pack_into(data, len(_MAGIC), len(described))
+    start = len(_MAGIC) + _LENGTH.size
+    data[start : start + len(described)] = described
+    for name, array in arrays.items():
+        kind, _, offset = places[name]
+        little = np.ascontiguousarray(array, dtype=kind)
+        data[begin + offset : begin + offset + little.nbytes] = memoryview(little).cast("B")
+    return bytes(data)
+
+
+def read(data: memoryview) -> tuple[Header, dict[str, NDArray[Any]]]:
+    """The header and the arrays, which lie in `data`.
+
+    UnreadableSegmentError for another format or version, and for what is cut off or malformed.
+    """
+    if bytes(data[: len(_MAGIC)]) != _MAGIC:
+        raise UnreadableSegmentError("not a segment")
+    try:
+        (length,) = _LENGTH.unpack_from(data, len(_MAGIC))
+        start = len(_MAGIC) + _LENGTH.size
+        described = orjson.loads(data[start : start + length])
+        version = described["version"]
+        if version != VERSION:
+            raise UnreadableSegmentError(f"its format has version {version}, known is {VERSION}")
+        begin = _begin(length)
+        arrays = {
+            name: _array(data, begin, *place) for name, place in described["arrays"].items()
+        }
+        return Header(described["documents"], described["embedder"]), arrays
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise UnreadableSegmentError(f"its header or arrays are malformed: {error}") from error
+
+
+def _begin(length: int) -> int:
+    """Where the arrays begin, behind a header of this length."""
+    return -(-(len(_MAGIC) + _LENGTH.size + length) // _ALIGNMENT) * _ALIGNMENT
+
+
+def _array(
+    data: memoryview, begin: int, kind: str, shape: list[int], offset: int
+) -> NDArray[Any]:
+    if kind not in _TYPES:
+        raise ValueError(f"unknown type {kind!r}")
+    count = int(np.prod(shape, dtype=np.int64))
+    return np.frombuffer(data, dtype=kind, count=count, offset=begin + offset).reshape(shape)

@@ -1,0 +1,120 @@
+"""A segment: the index of some entries, immutable, in the order of their keys."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.search.fields import Fields
+from lakebed.search.format import Header, read
+from lakebed.search.postings import Postings, Texts
+from lakebed.search.words import Words
+
+MAX_DOCUMENTS = 65_536
+"""Documents of a segment at most: their numbers take two bytes, and a purge, which writes the
+segments anew that hold what goes, touches little more than it must."""
+MAX_POSTINGS = 8_000_000
+"""Pairs of a word and a document at which a segment is full."""
+NEVER = 2**63 - 1
+"""The end of a version that stands, and the expiry of an entry without one."""
+GONE = 0
+"""The end of a version that no moment sees."""
+
+
+class Segment:
+    """Documents with their words, metadata and vectors; a document is a version of an entry.
+
+    The arrays lie where the bytes lie, which may be a file mapped into memory.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        """UnreadableSegmentError for another format or version."""
+        header, arrays = read(data)
+        self.header: Header = header
+        self._arrays = arrays
+        self.keys = Texts(arrays["key"], arrays["key_offsets"])
+        self.versions: NDArray[np.int64] = arrays["version"]
+        self.ends: NDArray[np.int64] = arrays["end"]
+        self.expiries: NDArray[np.int64] = arrays["expires_at"]
+        self.lengths: NDArray[np.uint32] = arrays["length"]
+        self.threads: NDArray[np.uint64] = arrays["thread"]
+        self.words = Words(arrays)
+
+    def __len__(self) -> int:
+        return len(self.versions)
+
+    @cached_property
+    def fields(self) -> Fields:
+        """The metadata."""
+        return Fields(self._arrays, len(self))
+
+    @cached_property
+    def speakers(self) -> Postings:
+        """Who speaks: folded names, each with its documents."""
+        return Postings("speaker", self._arrays)
+
+    @cached_property
+    def float_lengths(self) -> NDArray[np.float64]:
+        """The lengths as ranking takes them."""
+        return self.lengths.astype(np.float64)
+
+    @cached_property
+    def first_expiry(self) -> int:
+        """When the first of the documents expires."""
+        return int(self.expiries.min(initial=NEVER))
+
+    @cached_property
+    def _by_version(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self.versions, kind="stable")
+        return self.versions[order], order
+
+    @property
+    def vectors(self) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+        """Codes and scales of the vectors, a row a document; a scale of 0 means no vector."""
+        if self.header.embedder is None:
+            return None
+        return self._arrays["vector_codes"], self._arrays["vector_scales"]
+
+    @property
+    def contents(self) -> NDArray[np.uint8]:
+        """The content hashes, 32 bytes a document."""
+        return self._arrays["content"]
+
+    def key(self, document: int) -> str:
+        """The key of a document."""
+        return self.keys[document].decode()
+
+    def find_versions(
+        self, versions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which of these versions are here: their places in the list, and their documents."""
+        known, order = self._by_version
+        if not len(known) or not len(versions):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        places = np.minimum(np.searchsorted(known, versions), len(known) - 1)
+        found = np.flatnonzero(known[places] == versions)
+        return found, order[places[found]]
+
+    def key_range(self, low: str, high: str) -> tuple[int, int]:
+        """The documents with `low <= key < high`: the first, and the one behind the last."""
+        return self._place(low.encode()), self._place(high.encode())
+
+    def _place(self, key: bytes) -> int:
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self.keys[middle] < key:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+def thread_of(key: str) -> str:
+    """What the keys of a conversation share: everything up to the last `/`, "" without one."""
+    return key[: key.rfind("/") + 1]
+
+

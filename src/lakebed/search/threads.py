@@ -1,0 +1,107 @@
+"""Conversations: an entry's score has parts of its neighbours' and of its speaker's.
+
+Entries whose keys share everything up to the last `/` are a conversation, in the order of their
+keys. What answers a question often stands beside what has its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.search.ranking import Scores, Source
+
+
+class ThreadWeights(NamedTuple):
+    """How much of another score an entry gets.
+
+    `previous`, `next` and `before_previous`: of the entries one before, one behind and two before
+    it. `speaker`: of the best score of all, if the question names who speaks (`speaker` or `role`
+    in the value or the metadata) and the entry has any score. Measurements: docs/design/search.md.
+    """
+
+    previous: float = 0.5
+    next: float = 0.35
+    before_previous: float = 0.2
+    speaker: float = 0.2
+
+
+class Order(NamedTuple):
+    """The documents of all sources, one behind another, by conversation and key; and which of them
+    begin another conversation than the one before."""
+
+    documents: NDArray[np.int64]
+    begins: NDArray[np.bool_]
+
+
+def order(sources: Sequence[Source]) -> Order:
+    """The order of the visible documents, numbered through all sources."""
+    bases = np.cumsum([0, *(len(source.segment) for source in sources)])
+    threads = np.concatenate([source.segment.threads for source in sources])
+    visible = np.concatenate([source.visible for source in sources])
+    documents = np.flatnonzero(visible)
+    documents = documents[np.argsort(threads[documents], kind="stable")]
+    found = threads[documents]
+    begins = np.ones(len(documents), np.bool_)
+    begins[1:] = found[1:] != found[:-1]
+    _merge(sources, bases, documents, begins)
+    return Order(documents, begins)
+
+
+def _merge(
+    sources: Sequence[Source],
+    bases: NDArray[np.int64],
+    documents: NDArray[np.int64],
+    begins: NDArray[np.bool_],
+) -> None:
+    """Bring the conversations into key order that lie in several segments."""
+    if len(sources) < 2:
+        return
+    of = np.searchsorted(bases, documents, side="right") - 1
+    changes = np.flatnonzero((of[1:] != of[:-1]) & ~begins[1:]) + 1
+    starts = np.append(np.flatnonzero(begins), len(documents))
+    runs = np.unique(np.searchsorted(starts, changes, side="right") - 1)
+    for start, end in zip(starts[runs].tolist(), starts[runs + 1].tolist(), strict=True):
+        some = documents[start:end].tolist()
+        keys = {
+            number: sources[source].segment.keys[number - int(bases[source])]
+            for number, source in zip(some, of[start:end].tolist(), strict=True)
+        }
+        documents[start:end] = sorted(some, key=keys.__getitem__)
+
+
+def spread(own: Scores, ordered: Order, weights: ThreadWeights) -> Scores:
+    """The scores with their neighbours' parts; `own` and the result are numbered through all
+    sources."""
+    line = own[ordered.documents]
+    found = line.copy()
+    same = ~ordered.begins[1:]  # has the one before it in its conversation
+    found[1:] += weights.previous * np.where(same, line[:-1], 0.0)
+    found[:-1] += weights.next * np.where(same, line[1:], 0.0)
+    both = same[1:] & same[:-1]
+    found[2:] += weights.before_previous * np.where(both, line[:-2], 0.0)
+    result = np.zeros(len(own))
+    result[ordered.documents] = found
+    return result
+
+
+def spoken(sources: Sequence[Source], words: Sequence[str]) -> NDArray[np.bool_]:
+    """Which documents, numbered through all sources, are of a speaker whom the words name."""
+    from lakebed.values.text import query_words
+
+    named = frozenset(words)
+    parts = []
+    for source in sources:
+        mask = np.zeros(len(source.segment), np.bool_)
+        speakers = source.segment.speakers
+        bounds = speakers.offsets.tolist()
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            name = query_words(speakers.pair(number)[0].decode())
+            if name and named.issuperset(name):
+                mask[speakers.documents[start:end]] = True
+        parts.append(mask)
+    return np.concatenate(parts)

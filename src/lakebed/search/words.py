@@ -1,0 +1,141 @@
+"""The words of a segment's documents, each known by a hash of 64 bits alone.
+
+A segment thus holds no text of a value. That two words of one lake share a hash is not expected
+before there are a thousand million of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.search.postings import Arrays, offsets, order_by
+
+MANY = 255
+"""A count that does not fit in a byte; `big_counts` has it."""
+_REMEMBERED = 200_000
+
+
+class _Hashes(dict[str, int]):
+    """The hash of a word, remembered."""
+
+    def __missing__(self, word: str) -> int:
+        number = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[word] = number
+        return number
+
+
+_hashes = _Hashes()
+
+
+def word_hash(word: str) -> int:
+    """The number by which a segment knows a token of the analyser."""
+    return _hashes[word]
+
+
+class _Part(NamedTuple):
+    """Some words and documents: which word (by its place in `hashes`) is in which document, and
+    how often; no pair twice in all parts of a builder."""
+
+    hashes: NDArray[np.uint64]
+    words: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+class WordsBuilder:
+    """Collects the words of documents, which are numbered as they come."""
+
+    def __init__(self) -> None:
+        self._parts: list[_Part] = []
+        self.postings = 0
+        """Pairs of a word and a document so far."""
+
+    def add(
+        self, words: Sequence[str], numbers: NDArray[np.int64], documents: NDArray[np.int64]
+    ) -> None:
+        """Take in tokens: for each the place of its word in `words`, and its document."""
+        hashes = np.fromiter(map(_hashes.__getitem__, words), np.uint64, len(words))
+        sorting = order_by(numbers, documents)
+        numbers, documents = numbers[sorting], documents[sorting]
+        first = np.ones(len(numbers), np.bool_)
+        first[1:] = (numbers[1:] != numbers[:-1]) | (documents[1:] != documents[:-1])
+        places = np.flatnonzero(first)
+        counts = np.diff(places, append=len(numbers))
+        self._append(_Part(hashes, numbers[places], documents[places], counts))
+
+    def take(self, words: Words, moved: NDArray[np.int64]) -> None:
+        """Take in another's documents: number `i` becomes `moved[i]`, below 0 it is left out."""
+        documents = moved[words.documents]
+        kept = documents >= 0
+        of = np.repeat(np.arange(len(words.hashes)), np.diff(words.offsets))
+        counts = words.counts.astype(np.int64)
+        counts[words.big_places] = words.big_counts
+        self._append(_Part(words.hashes, of[kept], documents[kept], counts[kept]))
+
+    def _append(self, part: _Part) -> None:
+        self._parts.append(part)
+        self.postings += len(part.words)
+
+    def arrays(self, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The arrays of `Words`, once document `i` has become number `order[i]`."""
+        hashes = np.unique(_joined(part.hashes for part in self._parts).astype(np.uint64))
+        of = _joined(np.searchsorted(hashes, p.hashes)[p.words] for p in self._parts)
+        documents = _joined(order[part.documents] for part in self._parts)
+        counts = _joined(part.counts for part in self._parts)
+        sorting = order_by(of, documents)
+        documents, counts = documents[sorting], counts[sorting]
+        lengths = np.bincount(of, minlength=len(hashes))
+        used = lengths > 0
+        big = np.flatnonzero(counts >= MANY)
+        return {
+            "word_hashes": hashes[used],
+            "word_offsets": offsets(lengths[used]),
+            "word_documents": documents.astype(np.uint16),
+            "word_counts": np.minimum(counts, MANY).astype(np.uint8),
+            "big_places": big.astype(np.uint32),
+            "big_counts": counts[big].astype(np.uint32),
+        }
+
+
+def _joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    parts = list(arrays)
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+class Words:
+    """The words of a segment's documents."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.hashes: NDArray[np.uint64] = arrays["word_hashes"]
+        self.offsets: NDArray[np.uint32] = arrays["word_offsets"]
+        self.documents: NDArray[np.uint16] = arrays["word_documents"]
+        self.counts: NDArray[np.uint8] = arrays["word_counts"]
+        self.big_places: NDArray[np.uint32] = arrays["big_places"]
+        self.big_counts: NDArray[np.uint32] = arrays["big_counts"]
+
+    def find(self, hashes: NDArray[np.uint64]) -> list[tuple[int, int]]:
+        """Where the postings of each of these words lie: from and to; both 0 without any."""
+        if not len(self.hashes):
+            return [(0, 0)] * len(hashes)
+        places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+        there = (self.hashes[places] == hashes).tolist()
+        starts, ends = self.offsets[places].tolist(), self.offsets[places + 1].tolist()
+        return [
+            (start, end) if known else (0, 0)
+            for known, start, end in zip(there, starts, ends, strict=True)
+        ]
+
+    def frequencies(self, start: int, end: int) -> NDArray[np.float64]:
+        """How often a word is in each of its documents."""
+        counts = self.counts[start:end].astype(np.float64)
+        if len(self.big_places):
+            first, last = np.searchsorted(self.big_places, (start, end))
+            counts[self.big_places[first:last] - start] = self.big_counts[first:last]
+        return counts

@@ -1,0 +1,85 @@
+"""The analyser over many texts at once: the same tokens, several times as fast.
+
+Texts of ASCII, which most are, are split by array operations over all of their bytes, and each
+distinct word is stemmed once. Others go through `analyse` one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.values.text import analyse, stem
+
+_PART_BYTES = 2 << 20  # of text at once: what stays in a processor's cache is faster
+_FEW = 64  # texts for which the array operations are not worth their beginning
+# Letters lower, digits as they are, all else separates.
+_FOLDED = bytes(
+    byte + 32 if 65 <= byte <= 90 else byte if 97 <= byte <= 122 or 48 <= byte <= 57 else 0
+    for byte in range(256)
+)
+_SEPARATORS = bytes(byte for byte in range(256) if not _FOLDED[byte])
+
+
+class Tokens(NamedTuple):
+    """The tokens of some texts: `words`, each once, and of each token in the texts the number of
+    its word and of its text, in no order."""
+
+    words: Sequence[str]
+    numbers: NDArray[np.int64]
+    texts: NDArray[np.int64]
+
+
+def analyse_many(texts: Sequence[str]) -> Iterator[Tokens]:
+    """The tokens of texts, in parts."""
+    ascii_texts = [n for n, text in enumerate(texts) if text.isascii()]
+    if len(ascii_texts) < _FEW:
+        yield _one_by_one(texts, range(len(texts)))
+        return
+    part, size = list[int](), 0
+    for number in ascii_texts:
+        part.append(number)
+        size += len(texts[number])
+        if size > _PART_BYTES:
+            yield _at_once([texts[n] for n in part], np.array(part))
+            part, size = [], 0
+    if part:
+        yield _at_once([texts[n] for n in part], np.array(part))
+    if len(ascii_texts) < len(texts):
+        is_ascii = set(ascii_texts)
+        yield _one_by_one(texts, [n for n in range(len(texts)) if n not in is_ascii])
+
+
+def _one_by_one(texts: Sequence[str], wanted: Sequence[int]) -> Tokens:
+    known: dict[str, int] = {}
+    numbers, counts = list[int](), list[int]()
+    for number in wanted:
+        tokens = analyse(texts[number])
+        numbers.extend(known.setdefault(token, len(known)) for token in tokens)
+        counts.append(len(tokens))
+    of = np.repeat(np.array(wanted, np.int64), np.array(counts, np.int64))
+    return Tokens(list(known), np.array(numbers, np.int64), of)
+
+
+def _at_once(texts: Sequence[str], numbers: NDArray[np.int64]) -> Tokens:
+    import pyarrow as pa
+
+    joined = ("\n" + "\n".join(texts) + "\n").encode("ascii")
+    inside = np.frombuffer(joined.translate(_FOLDED), np.uint8) != 0
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # a word begins, it ends, and so on
+    starts, ends = edges[::2], edges[1::2]
+    bounds = np.zeros(len(starts) + 1, np.int32)
+    np.cumsum(ends - starts, out=bounds[1:])
+    letters = joined.translate(_FOLDED, _SEPARATORS)
+    words = pa.StringArray.from_buffers(len(starts), pa.py_buffer(bounds), pa.py_buffer(letters))
+    encoded = words.dictionary_encode()
+    # Different words may have one stem.
+    known: dict[str, int] = {}
+    stems = [known.setdefault(stem(w), len(known)) for w in encoded.dictionary.to_pylist()]
+    found = np.array(stems, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+    lengths = np.array([len(text) + 1 for text in texts])
+    counts = np.diff(np.searchsorted(starts, np.cumsum(lengths)), prepend=0)
+    return Tokens(list(known), found, np.repeat(numbers, counts))
