@@ -58,6 +58,9 @@ DELETE FROM {trash} WHERE "uri" IN ({values})
 -- for: orphan removal: which files the catalog knows, for whatever reason
 SELECT "uri" FROM {object}
 WHERE "content_hash" >= :low AND "content_hash" < :high AND "uri" IS NOT NULL
+UNION ALL
+SELECT "uri" FROM {segment}
+WHERE "content_hash" >= :low AND "content_hash" < :high AND "uri" IS NOT NULL
 
 -- name: named_packs
 -- for: the same for packs
@@ -140,12 +143,14 @@ GROUP BY p."id", p."uri", p."live", p."dead" HAVING count(o."id") <> p."live"
 SELECT t."uri" FROM {trash} t
 WHERE EXISTS (SELECT 1 FROM {pack} p WHERE p."uri" = t."uri")
    OR t."uri" IN (SELECT "uri" FROM {object} WHERE "uri" IS NOT NULL)
+   OR t."uri" IN (SELECT "uri" FROM {segment} WHERE "uri" IS NOT NULL)
 
 -- name: leased_in_use
 -- for: verify: leases of uploads that something refers to
 SELECT l."uri" FROM {pending} l
 WHERE EXISTS (SELECT 1 FROM {pack} p WHERE p."uri" = l."uri")
    OR l."uri" IN (SELECT "uri" FROM {object} WHERE "uri" IS NOT NULL)
+   OR l."uri" IN (SELECT "uri" FROM {segment} WHERE "uri" IS NOT NULL)
 
 -- name: unreferenced_objects
 -- for: verify: objects that nothing refers to and that nobody has noted

@@ -45,9 +45,11 @@ SELECT (SELECT count(*) FROM {entry} WHERE "key" >= :low AND "key" < :high)
         WHERE "expires_at" <= :now AND {unindexed}"key" >= :low AND {unindexed}"key" < :high)
 
 -- name: lock_entry
--- for: the state that a change starts from: counter, newest snapshot, and the row of the key
+-- for: the state that a change starts from: counter, newest snapshot, how far the segments reach, and
+-- the row of the key
 SELECT (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'version'),
        (SELECT max("version") FROM {snapshot}),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
        {entry_columns}, e."object_id"
 FROM (SELECT 1) one LEFT JOIN {entry} e ON e."key" = :key
 LEFT JOIN {object} o ON o."id" = e."object_id"

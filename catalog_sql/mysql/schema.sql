@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in MySQL or MariaDB, version 1.
+-- The schema of a Lakebed catalog in MySQL or MariaDB, version 2.
 -- Times are microseconds since 1970-01-01 UTC. Keys and names are VARBINARY, so that they compare by
 -- their bytes. Each CREATE commits by itself here, so lakebed_meta, by which a lake is known, gets
 -- its name last, with its version in it.
@@ -92,20 +92,29 @@ CREATE TABLE IF NOT EXISTS {entry_metadata} (
     PRIMARY KEY ("path", "value", "version")
 ) {table_options};
 
--- Text search: how often each word is in an entry's text, and how many tokens the text has, by the
--- entry's version. Filled up to the version that lakebed_meta names. (FULLTEXT drops short words and
--- stop words, and ranks another way.)
-CREATE TABLE IF NOT EXISTS {entry_text} (
-    "word" VARBINARY(84) NOT NULL,
-    "version" BIGINT NOT NULL,
-    "count" BIGINT NOT NULL,
-    "length" BIGINT NOT NULL,
-    PRIMARY KEY ("word", "version")
+-- Search: segments with the words, metadata and vectors of entries, each a file in the storage or
+-- inline. `ends`: pairs of a version and what ended it, eight bytes each, of documents of earlier
+-- segments. A row may have nothing else.
+CREATE TABLE IF NOT EXISTS {segment} (
+    "id" VARCHAR(64) NOT NULL PRIMARY KEY,
+    "content_hash" BINARY(32),
+    "byte_size" BIGINT NOT NULL,
+    "documents" BIGINT NOT NULL,
+    "inline_value" LONGBLOB,
+    "uri" VARCHAR(700),
+    "ends" LONGBLOB NOT NULL
 ) {table_options};
 
--- Entries below that version whose text could not be read so far.
-CREATE TABLE IF NOT EXISTS {text_unread} (
+-- Versions that wait for a segment although lakebed_meta says that these reach further.
+CREATE TABLE IF NOT EXISTS {segment_queue} (
     "version" BIGINT NOT NULL PRIMARY KEY
+) {table_options};
+
+-- Documents of segments that have ended since: by which version, 0 if no moment sees them, -1 if they
+-- were purged.
+CREATE TABLE IF NOT EXISTS {segment_ended} (
+    "version" BIGINT NOT NULL PRIMARY KEY,
+    "end_version" BIGINT NOT NULL
 ) {table_options};
 
 -- The last commit of each connection, noted in its own transaction: should the answer be lost, it
@@ -123,6 +132,6 @@ CREATE TABLE lakebed_meta_new (
     "value" LONGTEXT NOT NULL
 ) {table_options};
 
-INSERT INTO lakebed_meta_new ("name", "value") VALUES ('schema_version', '1');
+INSERT INTO lakebed_meta_new ("name", "value") VALUES ('schema_version', '2');
 
 RENAME TABLE lakebed_meta_new TO {lakebed_meta};

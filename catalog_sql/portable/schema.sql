@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in any other database that SQLAlchemy knows, version 1.
+-- The schema of a Lakebed catalog in any other database that SQLAlchemy knows, version 2.
 -- Times are microseconds since 1970-01-01 UTC. Keys compare by their bytes, which the executor
 -- makes sure of. No foreign keys: one writer at a time holds the lake's lock.
 
@@ -91,19 +91,29 @@ CREATE TABLE {entry_metadata} (
     PRIMARY KEY ("path", "value", "version")
 );
 
--- Text search: how often each word is in an entry's text, and how many tokens the text has, by the
--- entry's version. Filled up to the version that lakebed_meta names.
-CREATE TABLE {entry_text} (
-    "word" VARCHAR NOT NULL,
-    "version" BIGINT NOT NULL,
-    "count" BIGINT NOT NULL,
-    "length" BIGINT NOT NULL,
-    PRIMARY KEY ("word", "version")
+-- Search: segments with the words, metadata and vectors of entries, each a file in the storage or
+-- inline. `ends`: pairs of a version and what ended it, eight bytes each, of documents of earlier
+-- segments. A row may have nothing else.
+CREATE TABLE {segment} (
+    "id" VARCHAR NOT NULL PRIMARY KEY,
+    "content_hash" BYTEA,
+    "byte_size" BIGINT NOT NULL,
+    "documents" BIGINT NOT NULL,
+    "inline_value" BYTEA,
+    "uri" VARCHAR,
+    "ends" BYTEA NOT NULL
 );
 
--- Entries below that version whose text could not be read so far.
-CREATE TABLE {text_unread} (
+-- Versions that wait for a segment although lakebed_meta says that these reach further.
+CREATE TABLE {segment_queue} (
     "version" BIGINT NOT NULL PRIMARY KEY
+);
+
+-- Documents of segments that have ended since: by which version, 0 if no moment sees them, -1 if they
+-- were purged.
+CREATE TABLE {segment_ended} (
+    "version" BIGINT NOT NULL PRIMARY KEY,
+    "end_version" BIGINT NOT NULL
 );
 
 -- The last commit of each connection, noted in its own transaction: should the answer be lost, it

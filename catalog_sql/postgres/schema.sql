@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in Postgres, version 1.
+-- The schema of a Lakebed catalog in Postgres, version 2.
 -- Times are microseconds since 1970-01-01 UTC. Keys compare by their bytes.
 -- Writers hold the lake's advisory lock shared while they take references to objects, collectors and
 -- purges hold it alone while they remove objects: so no foreign key has to check each reference.
@@ -109,15 +109,29 @@ CREATE TABLE {metadata_queue} (
     "version" bigint NOT NULL PRIMARY KEY
 );
 
--- Text search: the tokens of each entry's text, by its version, and versions that wait for it.
-CREATE TABLE {entry_text} (
-    "version" bigint NOT NULL PRIMARY KEY,
-    "length" bigint NOT NULL,
-    "tokens" tsvector NOT NULL
+-- Search: segments with the words, metadata and vectors of entries, each a file in the storage or
+-- inline. "ends": pairs of a version and what ended it, eight bytes each, of documents of earlier
+-- segments. A row may have nothing else.
+CREATE TABLE {segment} (
+    "id" text COLLATE "C" NOT NULL PRIMARY KEY,
+    "content_hash" bytea,
+    "byte_size" bigint NOT NULL,
+    "documents" bigint NOT NULL,
+    "inline_value" bytea,
+    "uri" text COLLATE "C",
+    "ends" bytea NOT NULL
 );
-CREATE INDEX "entry_text_tokens" ON {entry_text} USING gin ("tokens");
-CREATE TABLE {text_unread} (
+
+-- Versions that wait for a segment. A store puts its own here, in place of the one that it replaces.
+CREATE TABLE {segment_queue} (
     "version" bigint NOT NULL PRIMARY KEY
+);
+
+-- Documents of segments that have ended since: by which version, 0 if no moment sees them, -1 if they
+-- were purged. (Some of them no segment holds.)
+CREATE TABLE {segment_ended} (
+    "version" bigint NOT NULL PRIMARY KEY,
+    "end_version" bigint NOT NULL
 );
 
 -- One row for each connection that has written: its last commit. Where the answer to a commit was
@@ -142,235 +156,3 @@ CREATE TABLE {queued_batch} (
     "queue" text COLLATE "C" NOT NULL CHECK ("queue" IN ('metadata', 'text')),
     "versions" bigint[] NOT NULL
 );
-
-CREATE FUNCTION {schema}."now_micros"() RETURNS bigint
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-    SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-$$;
-
--- Marks a commit; the last statement of its transaction. LB003: the row is closed.
-CREATE FUNCTION {schema}."note_commit"(p_writer bigint, p_token bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE AS $$
-BEGIN
-    INSERT INTO {writer} AS w ("id", "token", "closed", "seen")
-    VALUES (p_writer, p_token, false, {schema}."now_micros"())
-    ON CONFLICT ("id") DO UPDATE SET "token" = excluded."token", "seen" = excluded."seen"
-    WHERE NOT w."closed";
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the writer is closed' USING ERRCODE = 'LB003';
-    END IF;
-END
-$$;
-
--- Names content: a new object, or one that is there. LB002: it is not there, and no
--- bytes were given.
-CREATE FUNCTION {schema}."name_object"(
-    p_hash bytea, p_format text, p_size bigint, p_inline bytea, p_uri text, p_pack bigint,
-    p_position text, p_now bigint, OUT object_id bigint, OUT is_new boolean, OUT uri text,
-    OUT "position" text)
-LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
-BEGIN
-    LOOP
-        is_new := false;
-        IF p_inline IS NOT NULL OR p_uri IS NOT NULL OR p_pack IS NOT NULL THEN
-            INSERT INTO {object} ("content_hash", "format", "byte_size", "inline_value", "uri",
-                                  "pack_id", "position", "created_at")
-            VALUES (p_hash, p_format, p_size, p_inline, p_uri, p_pack, p_position, p_now)
-            ON CONFLICT ("content_hash", "format") DO NOTHING RETURNING "id" INTO object_id;
-            is_new := FOUND;
-        END IF;
-        EXIT WHEN is_new;
-        SELECT o."id", coalesce(o."uri", p."uri"), o."position" INTO object_id, uri, "position"
-        FROM {object} o LEFT JOIN {pack} p ON p."id" = o."pack_id"
-        WHERE o."content_hash" = p_hash AND o."format" = p_format;
-        EXIT WHEN FOUND;
-        IF p_inline IS NULL AND p_uri IS NULL AND p_pack IS NULL THEN
-            RAISE EXCEPTION 'content is gone' USING ERRCODE = 'LB002';
-        END IF;
-    END LOOP;
-END
-$$;
-
--- Applies one store by the rules of `lakebed.catalog.commit`, in one round trip. Each statement in
--- here sees what was committed before it (READ COMMITTED), so the newest snapshot is read under the
--- lock. LB001: a condition does not hold.
-CREATE FUNCTION {schema}."put_entry"(
-    p_key text, p_hash bytea, p_format text, p_size bigint, p_inline bytea, p_uri text,
-    p_pack bigint, p_position text, p_metadata text, p_ttl bigint, p_expires bigint,
-    p_absent boolean, p_match bytea, p_now bigint, p_keep_all boolean, p_writer bigint,
-    p_token bigint,
-    OUT version bigint, OUT created boolean, OUT changed boolean, OUT deduplicated boolean,
-    OUT expires_at bigint, OUT created_at bigint, OUT updated_at bigint, OUT uri text,
-    OUT "position" text)
-LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
-DECLARE
-    v_now bigint;
-    v_newest bigint;
-    v_object bigint;
-    v_alive boolean;
-    v_old record;
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared({lock});
-    v_now := coalesce(p_now, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
-    deduplicated := false;
-    IF p_inline IS NOT NULL THEN -- the commonest case by itself, a tenth faster
-        INSERT INTO {object} ("content_hash", "format", "byte_size", "inline_value", "created_at")
-        VALUES (p_hash, p_format, p_size, p_inline, v_now)
-        ON CONFLICT ("content_hash", "format") DO NOTHING RETURNING "id" INTO v_object;
-    END IF;
-    IF v_object IS NULL THEN
-        SELECT n.object_id, NOT n.is_new, n.uri, n."position"
-        INTO v_object, deduplicated, uri, "position"
-        FROM {schema}."name_object"(p_hash, p_format, p_size, p_inline, p_uri, p_pack, p_position,
-                                    v_now) n;
-    END IF;
-    expires_at := CASE WHEN p_ttl IS NULL THEN p_expires ELSE v_now + p_ttl END;
-    updated_at := v_now;
-    changed := true;
-    LOOP
-        SELECT e."version", e."object_id", e."metadata", e."expires_at", e."created_at",
-               e."updated_at" INTO v_old
-        FROM {entry} e WHERE e."key" = p_key;
-        IF NOT FOUND THEN
-            IF p_match IS NOT NULL THEN
-                RAISE EXCEPTION 'if_match: % is not there', quote_literal(p_key)
-                    USING ERRCODE = 'LB001';
-            END IF;
-            created := true;
-            created_at := v_now;
-            version := nextval('{schema}."version"');
-            INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at",
-                                 "created_at", "updated_at")
-            VALUES (p_key, version, v_object, p_metadata, expires_at, v_now, v_now)
-            ON CONFLICT ("key") DO NOTHING;
-            CONTINUE WHEN NOT FOUND;
-            -- Others may have stored and deleted the key since the number was drawn.
-            IF p_keep_all AND EXISTS (SELECT 1 FROM {entry_history} h
-                                      WHERE h."key" = p_key AND h."end_version" > version) THEN
-                UPDATE {entry} e SET "version" = nextval('{schema}."version"')
-                WHERE e."key" = p_key RETURNING e."version" INTO version;
-            END IF;
-            EXIT;
-        END IF;
-        v_alive := v_old.expires_at IS NULL OR v_old.expires_at > v_now;
-        IF p_absent AND v_alive THEN
-            RAISE EXCEPTION 'if_absent: % is there already', quote_literal(p_key)
-                USING ERRCODE = 'LB001';
-        ELSIF p_match IS NOT NULL AND NOT v_alive THEN
-            RAISE EXCEPTION 'if_match: % is not there', quote_literal(p_key)
-                USING ERRCODE = 'LB001';
-        ELSIF p_match IS NOT NULL AND p_match <> (
-                SELECT o."content_hash" FROM {object} o WHERE o."id" = v_old.object_id) THEN
-            RAISE EXCEPTION 'if_match: % has other content by now', quote_literal(p_key)
-                USING ERRCODE = 'LB001';
-        END IF;
-        IF v_alive AND v_old.object_id = v_object AND v_old.metadata = p_metadata
-                AND v_old.expires_at IS NOT DISTINCT FROM expires_at THEN
-            SELECT v_old.version, false, false, v_old.created_at, v_old.updated_at
-            INTO version, created, changed, created_at, updated_at;
-            RETURN;
-        END IF;
-        -- The number is drawn when the row is locked, so versions of one key never invert; where the
-        -- row has changed since it was read, all is judged again.
-        UPDATE {entry} e SET
-            "version" = nextval('{schema}."version"'), "object_id" = v_object,
-            "metadata" = p_metadata, "expires_at" = put_entry.expires_at,
-            "created_at" = CASE WHEN v_alive THEN v_old.created_at ELSE v_now END,
-            "updated_at" = v_now
-        WHERE e."key" = p_key AND e."version" = v_old.version
-        RETURNING e."version", e."created_at" INTO version, created_at;
-        CONTINUE WHEN NOT FOUND;
-        created := NOT v_alive;
-        SELECT max("version") INTO v_newest FROM {snapshot};
-        IF p_keep_all OR v_old.version <= v_newest THEN
-            INSERT INTO {entry_history} ("key", "version", "end_version", "ended_at", "object_id",
-                                         "metadata", "expires_at", "created_at", "updated_at")
-            VALUES (p_key, v_old.version, version, v_now, v_old.object_id, v_old.metadata,
-                    v_old.expires_at, v_old.created_at, v_old.updated_at);
-        ELSIF v_old.object_id <> v_object THEN
-            INSERT INTO {candidate} ("object_id") VALUES (v_old.object_id)
-            ON CONFLICT ("object_id") DO NOTHING;
-        END IF;
-        EXIT;
-    END LOOP;
-    IF p_metadata <> '{}' THEN
-        INSERT INTO {metadata_queue} ("version") VALUES (version);
-    END IF;
-    INSERT INTO {text_unread} ("version") VALUES (version);
-    IF p_writer IS NOT NULL THEN
-        INSERT INTO {writer} AS w ("id", "token", "closed", "seen", "version", "created",
-                                   "deduplicated", "expires_at", "created_at", "updated_at")
-        VALUES (p_writer, p_token, false, v_now, put_entry.version, put_entry.created,
-                put_entry.deduplicated, put_entry.expires_at, put_entry.created_at,
-                put_entry.updated_at)
-        ON CONFLICT ("id") DO UPDATE SET
-            "token" = excluded."token", "seen" = excluded."seen", "version" = excluded."version",
-            "created" = excluded."created", "deduplicated" = excluded."deduplicated",
-            "expires_at" = excluded."expires_at", "created_at" = excluded."created_at",
-            "updated_at" = excluded."updated_at"
-        WHERE NOT w."closed";
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'the writer is closed' USING ERRCODE = 'LB003';
-        END IF;
-    END IF;
-END
-$$;
-
--- Applies one delete in the same way; whether there was anything to see.
-CREATE FUNCTION {schema}."delete_entry"(
-    p_key text, p_match bytea, p_now bigint, p_keep_all boolean, p_writer bigint, p_token bigint,
-    OUT changed boolean)
-LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
-DECLARE
-    v_now bigint;
-    v_newest bigint;
-    v_end bigint;
-    v_old record;
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared({lock});
-    v_now := coalesce(p_now, {schema}."now_micros"());
-    LOOP
-        SELECT e."version", e."object_id", e."metadata", e."expires_at", e."created_at",
-               e."updated_at" INTO v_old
-        FROM {entry} e WHERE e."key" = p_key;
-        changed := FOUND AND (v_old.expires_at IS NULL OR v_old.expires_at > v_now);
-        IF p_match IS NOT NULL AND NOT changed THEN
-            RAISE EXCEPTION 'if_match: % is not there', quote_literal(p_key)
-                USING ERRCODE = 'LB001';
-        ELSIF p_match IS NOT NULL AND p_match <> (
-                SELECT o."content_hash" FROM {object} o WHERE o."id" = v_old.object_id) THEN
-            RAISE EXCEPTION 'if_match: % has other content by now', quote_literal(p_key)
-                USING ERRCODE = 'LB001';
-        END IF;
-        IF v_old.version IS NULL THEN
-            RETURN;
-        END IF;
-        DELETE FROM {entry} e WHERE e."key" = p_key AND e."version" = v_old.version;
-        EXIT WHEN FOUND;
-    END LOOP;
-    v_end := nextval('{schema}."version"');
-    SELECT max("version") INTO v_newest FROM {snapshot};
-    IF p_keep_all OR v_old.version <= v_newest THEN
-        INSERT INTO {entry_history} ("key", "version", "end_version", "ended_at", "object_id",
-                                     "metadata", "expires_at", "created_at", "updated_at")
-        VALUES (p_key, v_old.version, v_end, v_now, v_old.object_id, v_old.metadata,
-                v_old.expires_at, v_old.created_at, v_old.updated_at);
-    ELSE
-        INSERT INTO {candidate} ("object_id") VALUES (v_old.object_id)
-        ON CONFLICT ("object_id") DO NOTHING;
-    END IF;
-    IF p_writer IS NOT NULL THEN
-        INSERT INTO {writer} AS w ("id", "token", "closed", "seen", "created")
-        VALUES (p_writer, p_token, false, v_now, delete_entry.changed)
-        ON CONFLICT ("id") DO UPDATE SET
-            "token" = excluded."token", "seen" = excluded."seen", "created" = excluded."created"
-        WHERE NOT w."closed";
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'the writer is closed' USING ERRCODE = 'LB003';
-        END IF;
-    END IF;
-END
-$$;

@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in SQLite, version 1.
+-- The schema of a Lakebed catalog in SQLite, version 2.
 -- Times are microseconds since 1970-01-01 UTC. In SQLite the version is the row's own number, so an
 -- index by version costs nothing, and rows written together lie together.
 
@@ -93,11 +93,27 @@ CREATE TABLE entry_metadata (
     PRIMARY KEY ("path", "value", "version")
 ) WITHOUT ROWID;
 
--- Text search: the tokens of each entry's text, the row number is the entry's version. Contentless:
--- rows are only ever added, or all dropped. Filled up to the version that lakebed_meta names.
-CREATE VIRTUAL TABLE entry_text USING fts5 ("tokens", content='', tokenize='ascii');
+-- Search: segments with the words, metadata and vectors of entries, each a file in the storage or
+-- inline. `ends`: pairs of a version and what ended it, eight bytes each, of documents of earlier
+-- segments. A row may have nothing else.
+CREATE TABLE segment (
+    "id" TEXT NOT NULL PRIMARY KEY,
+    "content_hash" BLOB,
+    "byte_size" INTEGER NOT NULL,
+    "documents" INTEGER NOT NULL,
+    "inline_value" BLOB,
+    "uri" TEXT,
+    "ends" BLOB NOT NULL
+);
 
--- Entries below that version whose text could not be read so far.
-CREATE TABLE text_unread (
+-- Versions that wait for a segment although lakebed_meta says that these reach further.
+CREATE TABLE segment_queue (
     "version" INTEGER PRIMARY KEY
+);
+
+-- Documents of segments that have ended since: by which version, 0 if no moment sees them, -1 if they
+-- were purged.
+CREATE TABLE segment_ended (
+    "version" INTEGER PRIMARY KEY,
+    "end_version" INTEGER NOT NULL
 );

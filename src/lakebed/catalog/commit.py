@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lakebed.catalog.executors.base import Row, Transaction
-from lakebed.catalog.protocol import MissingContentError
+from lakebed.catalog.protocol import GONE, MissingContentError
 from lakebed.catalog.uploads import Claims
 from lakebed.errors import ConflictError
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
@@ -29,6 +29,7 @@ class Commit:
         self._first_version: int | None = None  # the counter as this commit found it
         self._version = 0
         self._newest_snapshot = 0
+        self._indexed = 0  # the version that segments reach
         self._used: dict[str, int] = {}  # how many objects took each upload
         self._packs: Mapping[str, int] = {}  # the ids of the packs among the uploads
 
@@ -58,9 +59,10 @@ class Commit:
             self._first_version = self._version = row[0]
             # A version that no snapshot reaches is 0 at most.
             self._newest_snapshot = row[1] or 0
+            self._indexed = row[2]
         old = object_id = None
-        if row[2] is not None:
-            old, object_id = EntryRow._make(row[2 : 2 + _ROW]), row[2 + _ROW]
+        if row[3] is not None:
+            old, object_id = EntryRow._make(row[3 : 3 + _ROW]), row[3 + _ROW]
         alive = old if old and (old.expires_at is None or old.expires_at > self._now) else None
         if change.if_match is not None and (alive is None or alive.content_hash != change.if_match):
             raise ConflictError(
@@ -117,7 +119,12 @@ class Commit:
 
     def _keep(self, old: EntryRow, old_object: int, new_object: int | None) -> None:
         """Keep the row that is about to go if a snapshot sees it; else note its object."""
-        if self._keep_all or old.version <= self._newest_snapshot:
+        kept = self._keep_all or old.version <= self._newest_snapshot
+        if old.version <= self._indexed:
+            end = self._version if kept else GONE
+            params = {"version": old.version, "end_version": end}
+            self._tx.run(self._queries["add_ended"], params)
+        if kept:
             self._tx.run(
                 self._queries["keep_history"],
                 {"key": old.key, "end_version": self._version, "now": self._now},

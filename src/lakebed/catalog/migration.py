@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from lakebed.catalog.executors.base import Executor, Params, Row
+from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
 from lakebed.catalog.queries import fill, read_sql, sql_folder
 from lakebed.errors import CatalogError, ConfigurationError, CorruptionError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The schema that this release writes: `schema.sql`, or the migrations up to this number."""
 
 
@@ -39,10 +39,12 @@ def migrate(executor: Executor, queries: Mapping[str, str], *, allowed: bool = T
         version = _version(tx.all, queries)
         if version == 0:
             tx.script(_script(executor, "schema.sql"))
+            _make_functions(executor, tx)
             tx.run(queries["insert_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
             return
         for number in range(version + 1, SCHEMA_VERSION + 1):
             tx.script(_script(executor, "migrations", _migration(executor, number)))
+        _make_functions(executor, tx)
         tx.run(queries["set_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
 
 
@@ -50,6 +52,13 @@ def _migration(executor: Executor, number: int) -> str:
     names = os.listdir(os.path.join(sql_folder(), executor.dialect, "migrations"))
     (name,) = (name for name in names if name.startswith(f"{number:04}_"))
     return name
+
+
+def _make_functions(executor: Executor, tx: Transaction) -> None:
+    """Make the functions of this release, where the dialect has some."""
+    text = read_sql(executor.dialect, "functions.sql")
+    if text is not None:
+        tx.script(fill(text, executor.dialect, executor.schema))
 
 
 def _script(executor: Executor, *names: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
 from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
@@ -11,16 +11,17 @@ from lakebed.catalog.protocol import (
     LAST_KEY,
     CatalogStats,
     Place,
-    ReadValues,
-    TextMatches,
-    TextQuery,
+    SearchReading,
 )
 from lakebed.catalog.queries import in_lists
+from lakebed.catalog.segments import TransactionReading
 from lakebed.errors import NotFoundError
 from lakebed.model import ContentId, EntryRow, Moment
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter
+
+T = TypeVar("T")
 
 
 class CatalogAt:
@@ -67,16 +68,12 @@ class CatalogAt:
         )
         return [EntryRow._make(row) for row in rows], len(rows) == limit
 
-    def search(self, query: TextQuery, read: ReadValues) -> TextMatches:
-        # The index has what has stood since; what was replaced is evaluated.
-        def check(tx: Transaction) -> None:
+    def search(self, look: Callable[[SearchReading], T]) -> T:
+        with self._executor.read() as tx:
             if not tx.all(self._sql("is_pinned"), self._params):
                 raise gone(self._moment)
-
-        from lakebed.catalog.text_search import TextSearch
-
-        search = TextSearch(self._executor, self._queries, self._index)
-        return search.run(query, read, self._moment, check)
+            moment = self._moment
+            return look(TransactionReading(tx, self._queries, moment, moment.time))
 
     def count(self, low: str, high: str) -> int:
         return int(self._totals(low, high)[0])

@@ -109,7 +109,13 @@ class PostgresBatch(BatchCommit):
         state = {"version": 0, "newest_snapshot": newest_snapshot, "now": self._now}
         ((wanted, replaced),) = tx.all(queries["count_new"], {})
         if replaced:
-            for name in ("batch_history", "batch_candidates", "batch_put", "batch_delete"):
+            for name in (
+                "batch_history",
+                "batch_candidates",
+                "batch_ended",
+                "batch_put",
+                "batch_delete",
+            ):
                 tx.run(queries[name], state)
         created = tx.run(queries["batch_create"], state)
         if created != wanted or (self._keep_all and tx.all(queries["batch_overtaken"], {})[0][0]):

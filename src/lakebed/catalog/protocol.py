@@ -3,7 +3,7 @@
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from lakebed.errors import CatalogError
 from lakebed.model import (
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from lakebed.catalog.scanning import CatalogScan, Scan
     from lakebed.filters import Filter
+
+T = TypeVar("T")
 
 LAST_KEY = "\U0010ffff" * 257
 """Greater than every key (a key has at most 1,024 bytes, this has 1,028)."""
@@ -102,34 +104,83 @@ class Place(NamedTuple):
     position: str | None
 
 
-TEXT_COUNTERS = ("text_indexed", "text_rows", "text_tokens")
-"""What lakebed_meta knows of the text index: the version that it reaches, documents, tokens."""
+GONE = 0
+"""The end of a version that no moment sees."""
+PURGED = -1
+"""The end of a version that a purge has removed, until no segment holds it."""
 
 
-class TextQuery(NamedTuple):
-    """A search: entries with any of the words in their text, whose key is in the range."""
+class SegmentRow(NamedTuple):
+    """A segment as the catalog names it: the hash and size of its bytes, which lie in the catalog
+    if there is no `uri`. Without a hash it has no bytes and holds no documents."""
 
-    words: Sequence[str]
-    low: str
-    high: str
-    metadata_filter: "Filter | None"
-    limit: int
-    offset: int
+    id: str
+    content_hash: bytes | None
+    byte_size: int
+    documents: int
+    uri: str | None
 
 
-class TextMatches(NamedTuple):
-    """What a search found: rows with their score, best first, and how many match in all.
-
-    `unread`: entries whose value could not be read and that were judged by their metadata alone.
+class SegmentState(NamedTuple):
+    """What tells whether a client's segments are those of the lake: `changed` and `purged` grow
+    with each change of segments and each purge, `indexed` with each segment built of what waited.
     """
 
-    rows: Sequence[tuple[EntryRow, float]]
-    total: int
-    unread: int
+    changed: int
+    indexed: int
+    purged: int
 
 
-ReadValues = Callable[[Iterable[EntryRow]], Iterator[tuple[str, Any]]]
-"""Gives the value of each row by key, or the error that reading it gave."""
+class NewSegment(NamedTuple):
+    """A segment to be named. `ends`: pairs of 8-byte integers, native order little endian: a
+    version that another segment holds, and the version that ended it."""
+
+    row: SegmentRow
+    inline_value: bytes | None
+    ends: bytes
+    upload: Upload | None
+
+
+class Waiting(NamedTuple):
+    """Versions that no segment holds, some of them or all, and what goes with them into the next
+    one. `counter`: the catalog's newest version by then."""
+
+    state: SegmentState
+    versions: Sequence[int]
+    upto: int | None
+    batches: Sequence[int]
+    ended: Sequence[tuple[int, int]]
+    counter: int
+
+
+class SearchReading(Protocol):
+    """What a search reads of the catalog, in one transaction."""
+
+    @property
+    def state(self) -> SegmentState:
+        """Whether anything has changed."""
+        ...
+
+    @property
+    def now(self) -> int:
+        """The time at which expiry is judged."""
+        ...
+
+    def segments(self) -> Sequence[SegmentRow]:
+        """The segments."""
+        ...
+
+    def waiting(self) -> Sequence[int]:
+        """The versions that no segment holds and that are visible, but for their expiry."""
+        ...
+
+    def ended(self) -> Sequence[tuple[int, int]]:
+        """Versions in segments that have ended since, and by which version, or GONE or PURGED."""
+        ...
+
+    def versions(self, versions: Sequence[int]) -> Sequence[VersionRow]:
+        """The rows of these versions that are there, in any order."""
+        ...
 
 
 class CatalogReads(Protocol):
@@ -160,11 +211,8 @@ class CatalogReads(Protocol):
         """How many entries have `low <= key < high`."""
         ...
 
-    def search(self, query: TextQuery, read: ReadValues) -> TextMatches:
-        """The entries that match, best first, equal ones by key.
-
-        `read` is called while nothing is locked for the values that lie in the storage.
-        """
+    def search(self, look: Callable[[SearchReading], T]) -> T:
+        """What `look` makes of a reading transaction. It may be called again."""
         ...
 
     def locate(self, content: ContentId) -> Place | None:
@@ -231,9 +279,75 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """Remove up to `limit` expired entries; how many."""
         ...
 
-    def tidy_search(self, read: ReadValues, is_over: Callable[[], bool]) -> None:
-        """Bring the text index up to date, and build it anew if most of it is stale; drop what is
-        stale of the metadata index; until `is_over`."""
+    def segments(self) -> Sequence[SegmentRow]:
+        """The segments."""
+        ...
+
+    def segment_bytes(self, segment_id: str) -> bytes | None:
+        """The bytes of a segment that lies in the catalog."""
+        ...
+
+    def segment_ends(self, segment_id: str) -> bytes | None:
+        """What had ended when a segment was written; see `NewSegment`. None if it is gone."""
+        ...
+
+    def count_waiting(self, cap: int) -> int:
+        """How many versions wait for a segment; it may stop counting at `cap`."""
+        ...
+
+    def next_waiting(self, limit: int) -> Waiting:
+        """The next versions that wait for a segment, about `limit` at most."""
+        ...
+
+    def get_versions(self, versions: Sequence[int]) -> Sequence[VersionRow]:
+        """The rows of those versions that stand or are history, in any order."""
+        ...
+
+    def add_segment(
+        self,
+        new: NewSegment | None,
+        waiting: Waiting,
+        standing: Sequence[int],
+        queue: Sequence[int],
+        *,
+        patient: bool = True,
+    ) -> bool:
+        """Name a segment of what waited; False, and its upload is trash, if somebody was faster.
+
+        None if nothing that waited is there any more. `standing`: its versions that stood when they were read. `queue`: those of `waiting` that it
+        does not hold, which go on waiting.
+        """
+        ...
+
+    def replace_segments(
+        self,
+        old: Sequence[SegmentRow],
+        new: NewSegment | None,
+        state: SegmentState,
+        *,
+        settled: Sequence[int] = (),
+        queue: Sequence[int] = (),
+        at_once: bool = False,
+        patient: bool = True,
+    ) -> bool:
+        """Name one segment in place of others; False, and its upload is trash, if one of them is
+        gone or something was purged since `state`.
+
+        `settled`: versions whose end no longer matters. `queue`: versions that wait again. With
+        `at_once` no grace spares the old files.
+        """
+        ...
+
+    def kept_versions(self, versions: Sequence[int]) -> set[int]:
+        """Which of these versions the history still has."""
+        ...
+
+    def unheld_versions(self, held: Iterable[int]) -> Sequence[int]:
+        """The versions that stand or are history, do not wait, and are not `held`."""
+        ...
+
+    def tidy_metadata(self, is_over: Callable[[], bool]) -> None:
+        """Drop what is stale of the metadata index, until `is_over`."""
         ...
 
     def expired(self) -> int:

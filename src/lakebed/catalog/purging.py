@@ -17,12 +17,12 @@ class Purging(Collection):
     _index: MetadataIndex
 
     def purge(self, low: str, high: str, limit: int) -> Purged:
-        from lakebed.catalog.text_index import TextIndex
-
         page = {"low": low, "high": high, "page": limit}
         with self._executor.write(exclusive=True) as tx:
             keys = tx.all(self._queries["keys_with_history"], page)
-            TextIndex(self._executor, self._queries).clear(tx)
+            for name in ("segments_changed", "segments_purged"):
+                ((value,),) = tx.all(self._queries["get_setting"], {"name": name})
+                tx.run(self._queries["set_meta"], {"name": name, "value": int(value) + 1})
             if keys:
                 return self._purge_keys(tx, low, keys[-1][0])
         # Terms of versions that these keys had before they were replaced or deleted. The lock is
@@ -37,6 +37,7 @@ class Purging(Collection):
         now = self._executor.now()
         tx.many(queries["mark_purged"], [{"id": number, "now": now} for number, _ in touched])
         tx.run(queries["purge_terms"], bounds)
+        tx.run(queries["purge_ended"], bounds)
         entries = tx.run(queries["purge_entries"], bounds)
         versions = tx.run(queries["purge_history"], bounds)
         hashes, packs, byte_size = self._bury_unreferenced(tx, objects)

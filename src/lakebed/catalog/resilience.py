@@ -10,6 +10,7 @@ from lakebed.catalog.sql import SQLCatalog
 from lakebed.model import Collected
 
 if TYPE_CHECKING:
+    from lakebed.catalog.protocol import SearchReading
     from lakebed.catalog.scanning import CatalogScan, Scan
 
 P = ParamSpec("P")
@@ -81,5 +82,11 @@ class ResilientCatalog(SQLCatalog):
     move = _repeated(SQLCatalog.move)
     mend = _repeated(SQLCatalog.mend)
     replace = _repeated(SQLCatalog.replace)
-    search = _repeated(SQLCatalog.search)
-    tidy_search = _repeated(SQLCatalog.tidy_search)
+    next_waiting = _repeated(SQLCatalog.next_waiting)
+    add_segment = _repeated(SQLCatalog.add_segment)
+    replace_segments = _repeated(SQLCatalog.replace_segments)
+    unheld_versions = _repeated(SQLCatalog.unheld_versions)
+    tidy_metadata = _repeated(SQLCatalog.tidy_metadata)
+
+    def search(self, look: Callable[[SearchReading], T]) -> T:
+        return self._executor.repeat(lambda: SQLCatalog.search(self, look))

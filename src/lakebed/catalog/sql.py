@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.commit import Commit
@@ -10,17 +10,14 @@ from lakebed.catalog.executors.base import Executor, Transaction
 from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
 from lakebed.catalog.migration import migrate
 from lakebed.catalog.protocol import (
-    TEXT_COUNTERS,
     BatchCounts,
     CatalogStats,
     Place,
-    ReadValues,
     StagedRow,
-    TextMatches,
-    TextQuery,
 )
 from lakebed.catalog.purging import Purging
 from lakebed.catalog.queries import in_lists, load_queries
+from lakebed.catalog.segments import Segments
 from lakebed.catalog.snapshots import Snapshots
 from lakebed.errors import CorruptionError
 from lakebed.model import Change, ContentId, Delete, EntryRow, Outcome, Upload
@@ -29,14 +26,20 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from lakebed.catalog.scanning import CatalogScan, Scan
-    from lakebed.catalog.text_search import TextSearch
     from lakebed.filters import Filter
 
-_COUNTERS = ("version", "metadata_indexed", "history_floor", "history_floor_time")
-_ALL_COUNTERS = (*_COUNTERS, *TEXT_COUNTERS)
+_COUNTERS = (
+    "version",
+    "metadata_indexed",
+    "history_floor",
+    "history_floor_time",
+    "segments_changed",
+    "segments_indexed",
+    "segments_purged",
+)
 
 
-class SQLCatalog(Snapshots, Purging):
+class SQLCatalog(Snapshots, Segments, Purging):
     """A catalog in the database of an executor; see `Catalog` for what each call does."""
 
     def __init__(self, executor: Executor, *, auto_migrate: bool = True) -> None:
@@ -56,14 +59,14 @@ class SQLCatalog(Snapshots, Purging):
             with self._executor.write(exclusive=True) as tx:
                 # Another client may have been first.
                 if not tx.all(self._queries["get_setting"], {"name": "lake_id"}):
-                    counters = dict.fromkeys(_ALL_COUNTERS, 0)
+                    counters = dict.fromkeys(_COUNTERS, 0)
                     counters["orphans_listed"] = self._executor.now()
                     tx.many(
                         self._queries["insert_meta"],
                         [{"name": n, "value": v} for n, v in (*counters.items(), *wanted.items())],
                     )
             found = self._read_settings()
-        if lacking := sorted({"lake_id", *_ALL_COUNTERS} - found.keys()):
+        if lacking := sorted({"lake_id", *_COUNTERS} - found.keys()):
             raise CorruptionError(
                 f"the catalog is damaged: its table lakebed_meta lacks {', '.join(lacking)}"
             )
@@ -89,20 +92,6 @@ class SQLCatalog(Snapshots, Purging):
             {**bounds, **narrowing.params},
         )
         return [EntryRow._make(row) for row in rows], len(rows) == limit
-
-    def search(self, query: TextQuery, read: ReadValues) -> TextMatches:
-        return self._text_search().run(query, read)
-
-    def tidy_search(self, read: ReadValues, is_over: Callable[[], bool]) -> None:
-        from lakebed.catalog.text_reading import TextReader
-
-        self._index.tidy(is_over)
-        self._text_search().index.tidy(TextReader(read, thorough=True, is_over=is_over))
-
-    def _text_search(self) -> TextSearch:
-        from lakebed.catalog.text_search import TextSearch  # not for a first store
-
-        return TextSearch(self._executor, self._queries, self._index)
 
     def count(self, low: str, high: str) -> int:
         ((count,),) = self._executor.fetch(

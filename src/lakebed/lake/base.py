@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError
-from lakebed.model import EntryRow
+from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
 from lakebed.objects.store import ObjectStore, Range, ReadResult
 from lakebed.values.codec import decode_value
@@ -16,6 +18,7 @@ from lakebed.values.hash import digest
 
 if TYPE_CHECKING:
     from lakebed.lake.query_engine import QueryEngine
+    from lakebed.lake.search_index import SearchIndex
 
 _WINDOW_BYTES = 64 * 1024 * 1024  # of objects that are read at once
 MAX_INLINE_BYTES = 64 * 1024 * 1024
@@ -29,6 +32,18 @@ class LakeBase:
         self._catalog = catalog
         self._objects = objects
         self.name = name
+
+    @abstractmethod
+    def _searcher(self) -> SearchIndex:
+        """What searches the lake."""
+
+    @abstractmethod
+    def _embeds(self) -> bool:
+        """Whether the lake was opened to search by meaning."""
+
+    def _searched_moment(self) -> Moment | None:
+        """The moment that is searched, None for the present."""
+        return None
 
     def read_value(self, row: EntryRow) -> Any:
         """The value of an entry, checked against its hash."""
@@ -174,6 +189,14 @@ def _windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
         yield window
 
 
+class SearchOptions(NamedTuple):
+    """How a client searches. `cache`: the folder for copies of segments, None for the usual one.
+    `embedder`: what makes vectors, None for no vectors: a name or a callable."""
+
+    cache: str | None = None
+    embedder: str | Callable[[Sequence[str]], object] | None = None
+
+
 class PresentLake(LakeBase):
     """What the writing capabilities share: a catalog that can be written, and its settings."""
 
@@ -188,11 +211,34 @@ class PresentLake(LakeBase):
         inline_threshold: int,
         history: str,
         history_retention: int | None,
+        lake_id: str,
+        search: SearchOptions,
     ) -> None:
         super().__init__(catalog, objects, name=name)
+        self._lake_id = lake_id
+        self._search_options = search
+        self._search_lock = threading.Lock()
+        self._search_index: SearchIndex | None = None
         self._inline_threshold = inline_threshold
         self._history = history
         self._history_retention = history_retention  # microseconds, None for ever
         self._engines: dict[bool, QueryEngine] = {}
         self._query_settings: tuple[Any, ...] = ()
         self._ended = False
+
+    def _embeds(self) -> bool:
+        return self._search_options.embedder is not None
+
+    def _searcher(self) -> SearchIndex:
+        with self._search_lock:
+            if self._search_index is None:
+                from lakebed.lake.search_index import open_index  # not for a first store
+
+                self._search_index = open_index(
+                    self._catalog,
+                    self._objects,
+                    self.read_contents,
+                    self._search_options,
+                    self._lake_id,
+                )
+            return self._search_index

@@ -120,7 +120,8 @@ class Maintenance(Purging):
         if not dry_run:
             # After what nobody else does: a search catches up by itself.
             if not deadline.passed():
-                self._catalog.tidy_search(self._read_values, deadline.passed)
+                self._searcher().tidy(deadline.passed, progress)
+                self._catalog.tidy_metadata(deadline.passed)
             self._catalog.scrub(thorough=False)  # of what a purge had to leave
         return MaintenanceReport(
             expired=expired,

@@ -3,7 +3,7 @@
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -24,6 +24,7 @@ from lakebed.errors import (
     StorageError,
     ValidationError,
 )
+from lakebed.lake.base import SearchOptions
 from lakebed.lake.checks import check_count, check_expiry
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
@@ -37,7 +38,10 @@ _BEGINNINGS = frozenset(f"{CATALOG_FILE}-{part}" for part in ("journal", "wal", 
 _LONGEST_WAIT = 2_000_000  # seconds: SQLite counts milliseconds in 31 bits
 _BESIDE = "."  # the storage is the folder that holds the catalog: the lake can be moved
 
+_NO_OPTIONS = SearchOptions()
+
 History = Literal["snapshots", "all"]
+Embedder = str | Callable[[Sequence[str]], object] | None
 
 
 class _Storage(NamedTuple):
@@ -57,6 +61,8 @@ def open(
     history_retention: float | timedelta | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
+    embedder: Embedder = None,
+    cache: str | os.PathLike[str] | None = None,
     mask: Mask = str,
 ) -> Lake:
     """Open a lake of a folder, or of a catalog and a storage: `lakebed.open` without files.
@@ -85,7 +91,8 @@ def open(
                 "use a persistent storage, or catalog='sqlite://' in memory"
             )
     opened = opened._replace(name=mask(opened.name))
-    return assemble(opened, place.store, place.shown, inline_threshold, history, retention)
+    search = SearchOptions(None if cache is None else absolute(cache), embedder)
+    return assemble(opened, place.store, place.shown, inline_threshold, history, retention, search)
 
 
 def assemble(
@@ -95,6 +102,7 @@ def assemble(
     inline_threshold: int | None = None,
     history: History | None = None,
     history_retention: int | None = None,
+    search: SearchOptions = _NO_OPTIONS,
 ) -> Lake:
     """A lake of a catalog and a storage, once they agree on the settings that clients share."""
     wanted = {
@@ -112,7 +120,7 @@ def assemble(
         "history": history,
         "history_retention": history_retention,
     }
-    settle = partial(_settle, opened, store, wanted, given)
+    settle = partial(_settle, opened, store, wanted, given, search)
     if opened.lazy:
         return LazyLake(settle, opened.catalog.close)
     try:
@@ -127,6 +135,7 @@ def _settle(
     store: ObjectStore | None,
     wanted: Mapping[str, str],
     given: Mapping[str, object],
+    search: SearchOptions,
 ) -> dict[str, Any]:
     """The parts of a lake, once what is given agrees with what its clients share."""
     found = opened.catalog.settings(wanted)
@@ -153,6 +162,8 @@ def _settle(
         "inline_threshold": int(found["inline_threshold"]),
         "history": found["history"],
         "history_retention": int(found["history_retention"]) or None,
+        "lake_id": found["lake_id"],
+        "search": search,
     }
 
 

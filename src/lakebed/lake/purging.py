@@ -61,8 +61,8 @@ class Purging(Compacting, Collecting):
         """Remove a key, or all keys under a prefix, from now, from history and from every snapshot.
 
         The bytes go at once where nothing else holds them: files are deleted without grace, packs
-        that hold others beside them are rewritten, the text index forgets and is built anew by the
-        next search. A reader caught in between looks again once, then gets a clear error. Snapshots
+        that hold others beside them are rewritten, the segments of
+        the search index are written anew without them. A reader caught in between looks again once, then gets a clear error. Snapshots
         that saw the keys are marked (`purged_at`). A thousand keys are one transaction; after an
         interruption call again, and `maintain` finishes with what had lost its key by then.
 
@@ -89,6 +89,7 @@ class Purging(Compacting, Collecting):
                 self._rewrite(pack, rewriting)
             if progress:
                 progress(entries, None)
+        forgotten = self._searcher().forget(low, high)
         # Values of these keys that were replaced earlier have no name any more: they are garbage.
         self._collect_objects(CollectRun())
         files = 0
@@ -102,7 +103,7 @@ class Purging(Compacting, Collecting):
             files=files,
             packs_rewritten=rewriting.packs,
             snapshots=list(snapshots),
-            remains=self._remains(rewriting.stuck),
+            remains=self._remains(rewriting.stuck, forgotten),
             dry_run=False,
         )
 
@@ -165,8 +166,10 @@ class Purging(Compacting, Collecting):
         except CorruptionError:  # nobody can tell, so it goes
             return True
 
-    def _remains(self, stuck: Sequence[str]) -> list[str]:
+    def _remains(self, stuck: Sequence[str], forgotten: bool) -> list[str]:
         remains = [f"the pack {uri}, which holds damaged values" for uri in stuck]
+        if not forgotten:
+            remains.append("segments of the search index: maintain() writes them anew")
         remains += self._catalog.scrub()
         if uploads := len(self._catalog.uploads()):
             remains.append(f"{uploads} uploads that are under way, or were broken off")

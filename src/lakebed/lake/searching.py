@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
-from lakebed.catalog.protocol import TextQuery
 from lakebed.errors import LakebedError, ValidationError
 from lakebed.lake.checks import check_count, check_filter, check_prefix
 from lakebed.lake.listing import Listing
@@ -18,6 +17,8 @@ from lakebed.model import Entry, Record
 if TYPE_CHECKING:
     from lakebed.filters import Filter
 
+Mode = Literal["text", "vector", "hybrid"]
+_WEIGHTS = ("previous", "next", "before_previous", "speaker")
 _SHOWN_HITS = 20
 _ALL = 2**40  # more than there can be
 _VALUES = 1000  # values that are read and judged at once
@@ -35,15 +36,20 @@ class Hit(Record):
     | `metadata` | dict | |
     | `score` | float | higher is better; 0 where nothing was asked for |
 
-    `entry` is the whole entry.
+    `entry` is the whole entry. `explanation`: what made the score, by word of the query as the
+    analyser has it; `(conversation)` is the part of its neighbours and its speaker, `(similarity)`
+    the cosine of its vector and the question's.
     """
 
-    __slots__ = ("entry", "score")
+    __slots__ = ("entry", "explanation", "score")
     FIELDS: ClassVar[tuple[str, ...]] = ("key", "value", "metadata", "score")
 
-    def __init__(self, entry: Entry, score: float) -> None:
+    def __init__(
+        self, entry: Entry, score: float, explanation: Mapping[str, float] | None = None
+    ) -> None:
         self.entry = entry
         self.score = score
+        self.explanation = dict(explanation or {})
 
     @property
     def key(self) -> str:
@@ -142,6 +148,8 @@ class Searching(Reading):
         prefix: str = "",
         limit: int = 10,
         offset: int = 0,
+        thread: bool | Mapping[str, float] = False,
+        mode: Mode | None = None,
     ) -> Hits:
         """The entries whose text has any of the words of `query`, the best matches first.
 
@@ -157,32 +165,75 @@ class Searching(Reading):
         many to pass over; both count matches, of which the result's `total` tells the number. Equal
         scores are in the order of keys.
 
+        `thread`: entries whose keys share everything up to the last `/` are a conversation in the
+        order of their keys. An entry's score then has parts of its neighbours' scores, and what
+        matches includes these neighbours. True, or a mapping with other weights than the usual
+        ones of `previous` (0.5), `next` (0.35), `before_previous` (0.2), `speaker` (0.2).
+        `mode`: `"text"` by words, `"vector"` by meaning, `"hybrid"` by both; the last two need a
+        lake that was opened with `embedder`, where `"hybrid"` is the default.
+
         The result is fresh: stores and deletes show at once, expired entries never do. An entry
         whose value cannot be read is judged by its metadata, and counted in the result's `unread`.
+        The score is BM25 over the entries that are visible (see `lakebed.search.ranking`).
 
-        Raises ValidationError for a query that is no text, a filter that is not well formed and
-        negative numbers.
+        Raises ValidationError for a query that is not text, a filter that is not well formed,
+        negative numbers, an unknown weight, and a mode that the lake was not opened for.
         """
         if query is not None and not isinstance(query, str):
-            raise ValidationError(f"query is of type {type(query).__name__}: expected str or None")
+            raise ValidationError(
+                f"query must be a string or None, got {type(query).__name__}"
+            )
         check_count("limit", limit)
         check_count("offset", offset)
         low, high = check_prefix(prefix)
         wanted = check_filter(value_filter)
+        weights, chosen = _check_weights(thread), self._check_mode(mode)
         if wanted is not None:
-            every = self.search(query, metadata_filter=metadata_filter, prefix=prefix, limit=_ALL)
+            every = self.search(
+                query,
+                metadata_filter=metadata_filter,
+                prefix=prefix,
+                limit=_ALL,
+                thread=thread,
+                mode=mode,
+            )
             return self._with_value(every, wanted, limit, offset)
         if query is None:
             return self._all(metadata_filter, prefix, low, high, limit, offset)
+        from lakebed.search.engine import Query
+        from lakebed.search.threads import ThreadWeights
         from lakebed.values.text import query_words  # loads the stemmer
 
         words, condition = query_words(query), check_filter(metadata_filter)
         if not words:
             return Hits([], 0)
-        text_query = TextQuery(words, low, high, condition, limit, offset)
-        found = self._catalog.search(text_query, self._read_values)
-        hits = [Hit(self._entry(row), score) for row, score in found.rows]
-        return Hits(hits, found.total, found.unread)
+        index = self._searcher()
+        asked = Query(
+            words,
+            low,
+            high,
+            condition,
+            min(limit + offset, _ALL),
+            None if weights is None else ThreadWeights(**weights),
+            chosen,
+            None if chosen == "text" else index.embed(query),
+        )
+        answer = index.search(self._catalog, self._searched_moment(), asked, offset)
+        hits = [Hit(self._entry(row), found.score, found.parts) for row, found in answer.rows]
+        return Hits(hits, answer.total, answer.unread)
+
+    def _check_mode(self, mode: object) -> Mode:
+        if mode not in (None, "text", "vector", "hybrid"):
+            raise ValidationError(f"mode must be 'text', 'vector' or 'hybrid', got {mode!r}")
+        embeds = self._embeds()
+        if mode in ("vector", "hybrid") and not embeds:
+            raise ValidationError(
+                f"mode is {mode!r}, but the lake was opened without an embedder: "
+                "lakebed.open(…, embedder='minilm')"
+            )
+        if mode is None:
+            return "hybrid" if embeds else "text"
+        return cast("Mode", mode)
 
     def _with_value(self, hits: Hits, wanted: Filter, limit: int, offset: int) -> Hits:
         """A page of the hits whose value is an object that the filter matches."""
@@ -220,6 +271,24 @@ class Searching(Reading):
             rows = list(islice(listing.rows(), min(offset, sys.maxsize), None))
             total = self._catalog.count(low, high)
         return Hits([Hit(self._entry(row), 0.0) for row in rows], total)
+
+
+def _check_weights(thread: object) -> dict[str, float] | None:
+    """The weights that differ from the usual ones; None if conversations do not count."""
+    if isinstance(thread, bool):
+        return {} if thread else None
+    if not isinstance(thread, Mapping):
+        raise ValidationError(
+            f"thread must be True, False or a mapping of weights, got {type(thread).__name__}"
+        )
+    for name, weight in thread.items():
+        if name not in _WEIGHTS:
+            raise ValidationError(
+                f"thread has the unknown weight {name!r}: expected {', '.join(_WEIGHTS)}"
+            )
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+            raise ValidationError(f"thread.{name} must be a number from 0 to 1, got {weight!r}")
+    return {str(name): float(weight) for name, weight in thread.items()}
 
 
 def _escaped(text: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from lakebed.lake.diff import Diff, Restored
     from lakebed.lake.diff_spool import DiffSpool
+    from lakebed.lake.search_index import SearchIndex
     from lakebed.lake.stored_tables import StoredTables
     from lakebed.query.result import QueryResult
 
@@ -118,6 +119,15 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
         super().__init__(lake._catalog.at(moment), lake._objects, name=f"{lake.name} at {shown}")
         self._lake = lake
         self._moment = moment
+
+    def _searcher(self) -> SearchIndex:
+        return self._lake._searcher()
+
+    def _embeds(self) -> bool:
+        return self._lake._embeds()
+
+    def _searched_moment(self) -> Moment:
+        return self._moment
 
     def sql(
         self, query: str, params: Sequence[object] | Mapping[str, object] | None = None

@@ -68,6 +68,10 @@ class LocalStore:
         os.makedirs(folder, exist_ok=True)
         _fsync_folder(parent)
 
+    def full_path(self, path: str) -> str:
+        """Where a file lies."""
+        return f"{self._root}/{path}"
+
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         try:
             if length is not None:

@@ -6,7 +6,7 @@ import os
 import re
 from functools import cache
 
-_SUFFIX = {"json": "json", "bytes": "bin", "parquet": "parquet"}
+_SUFFIX = {"json": "json", "bytes": "bin", "parquet": "parquet", "segment": "segment"}
 
 
 def object_path(content_hash: bytes, format: str) -> str:
@@ -55,7 +55,7 @@ def is_ours(path: str) -> bool:
 @cache
 def _form() -> re.Pattern[str]:
     return re.compile(
-        r"objects/[^/]+/[^/]+\.(json|bin|parquet)"
+        r"objects/[^/]+/[^/]+\.(json|bin|parquet|segment)"
         r"|packs/[^/]+\.parquet"
         r"|objects/[0-9a-f]{16}\.probe"
     )

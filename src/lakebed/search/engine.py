@@ -59,8 +59,10 @@ def run(query: Query, sources: Sequence[Source]) -> Result:
         return Result([], 0)
     weighed = ranking.rank(query.words, sources)
     text, vector = _scores(query, weighed, sources)
-    scopes = [_scope(query, source, part > 0 if vector is None else None)
-              for source, part in zip(sources, text, strict=True)]  # fmt: skip
+    scopes = [
+        scope(query, source, part > 0 if vector is None else None)
+        for source, part in zip(sources, text, strict=True)
+    ]
     final = _final(query, text, vector, scopes)
     best = _best(final, sources, query.wanted)
     total = sum(int(np.count_nonzero(part > 0)) for part in final)
@@ -103,8 +105,11 @@ def _similarities(vector: NDArray[np.float32], source: Source) -> NDArray[np.flo
     return found
 
 
-def _scope(query: Query, source: Source, wanted: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """The documents, of those wanted, that the key range and the filter let pass."""
+def scope(
+    query: Query, source: Source, wanted: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """The documents, of those wanted or of all that are visible, that the key range and the filter
+    let pass."""
     segment = source.segment
     scope = source.visible if wanted is None else wanted
     first, end = segment.key_range(query.low, query.high)
@@ -125,8 +130,6 @@ def _final(
 ) -> list[Scores]:
     """The scores that decide, above 0 for what matches."""
     if vector is None:
-        if query.low == "" and query.metadata_filter is None and not query.wanted:
-            return list(text)
         return [np.where(scope, part, 0.0) for scope, part in zip(scopes, text, strict=True)]
     from lakebed.search.fusion import fuse
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lakebed.catalog.text_reading import MAX_TEXT_BYTES
 from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
 from lakebed.lake.searching import Hits
@@ -72,7 +71,7 @@ def expected(lake: Lake, query: str) -> set[str]:
     return {
         entry.key
         for entry in lake.list()
-        if not words.isdisjoint(analyse(text_of(entry.value, entry.metadata, MAX_TEXT_BYTES)))
+        if not words.isdisjoint(analyse(text_of(entry.value, entry.metadata)))
     }
 
 

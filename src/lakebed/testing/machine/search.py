@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from lakebed import filters as grammar
-from lakebed.catalog.text_reading import MAX_TEXT_BYTES
 from lakebed.lake.searching import Hits, Searching
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import SnapshotRules
@@ -110,7 +109,7 @@ def matching(
         for key, kept in entries.items()
         if key.startswith(prefix)
         and matches(kept.metadata)
-        and (words is None or not words.isdisjoint(analyse(text_of(*kept[:2], MAX_TEXT_BYTES))))
+        and (words is None or not words.isdisjoint(analyse(text_of(*kept[:2]))))
     ]
 
 

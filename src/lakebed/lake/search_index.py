@@ -1,0 +1,390 @@
+"""Searching a lake: its segments, and in memory what no segment holds yet."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.catalog.protocol import (
+    PURGED,
+    Catalog,
+    CatalogReads,
+    SearchReading,
+    SegmentRow,
+    SegmentState,
+)
+from lakebed.errors import LockTimeoutError, StorageError
+from lakebed.lake.base import SearchOptions
+from lakebed.lake.indexed_text import ReadContents, TextReader, is_stored
+from lakebed.lake.search_building import SegmentBuilding, documents
+from lakebed.lake.search_view import Loaded, Views, apply_ends, as_ends, visible_versions
+from lakebed.lake.segment_files import DamagedSegmentError, SegmentFiles, cache_folder
+from lakebed.model import EntryRow, Moment, Progress, VersionRow
+from lakebed.objects.store import ObjectStore
+from lakebed.search import engine
+from lakebed.search.building import Document, SegmentBuilder
+from lakebed.search.engine import Found, Query
+from lakebed.search.format import UnreadableSegmentError
+from lakebed.search.segment import MAX_DOCUMENTS, Segment
+
+if TYPE_CHECKING:
+    from lakebed.search.embedders import Embedder
+
+_TAIL = 512
+"""Versions without a segment that a search evaluates in memory rather than build one."""
+_ENDED = 4096  # ends that a search reads each time rather than fold them into a row
+_AT_HAND = 64  # new versions that are read in the transaction of the search
+_PAGE = 1000
+_PATIENCE = 8  # rounds in which writers may be faster, before what they stored is read under way
+_PARTS = 6  # small segments of the tail, before they are made one
+
+
+class Answer(NamedTuple):
+    """What a search found: rows with what made their scores, how many match, and how many entries
+    were judged by their metadata alone."""
+
+    rows: Sequence[tuple[EntryRow, Found]]
+    total: int
+    unread: int
+
+
+class _Stale(NamedTuple):
+    """The segments are others by now."""
+
+    state: SegmentState
+    rows: Sequence[SegmentRow]
+
+
+class _Behind(NamedTuple):
+    """These versions are not in memory, and so many wait for a segment."""
+
+    unknown: Sequence[int]
+    waiting: int
+    ended: int
+
+
+class _Tail:
+    """What no segment holds, as small segments in memory. It only grows, until it begins anew."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.known: set[int] = set()
+
+    def add(self, found: Sequence[Document], embedder: str | None) -> None:
+        """Take in documents."""
+        for start in range(0, len(found), MAX_DOCUMENTS):
+            builder = SegmentBuilder(embedder)
+            builder.add(found[start : start + MAX_DOCUMENTS])
+            self.segments = [*self.segments, Segment(memoryview(builder.data()))]
+        self.known.update(document.version for document in found)
+        if len(self.segments) > _PARTS:
+            self._join(embedder)
+
+    def _join(self, embedder: str | None) -> None:
+        """Make one of the smaller ones."""
+        small = [segment for segment in self.segments if len(segment) < MAX_DOCUMENTS // _PARTS]
+        others = [segment for segment in self.segments if len(segment) >= MAX_DOCUMENTS // _PARTS]
+        builder = SegmentBuilder(embedder)
+        for segment in small:
+            builder.take(segment, np.ones(len(segment), np.bool_), segment.ends)
+        self.segments = [*others, Segment(memoryview(builder.data()))]
+
+
+class SearchIndex:
+    """The searches of one lake, of its present and its past."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        objects: ObjectStore | None,
+        read: ReadContents,
+        files: SegmentFiles,
+        *,
+        embedder: Embedder | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self._catalog = catalog
+        self._read = read
+        self._files = files
+        self._embedder = embedder
+        self._read_only = read_only
+        self._building = SegmentBuilding(catalog, objects, embedder)
+        self._lock = threading.RLock()
+        self._views: Views | None = None
+        self._missing: frozenset[int] = frozenset()
+        self._incomplete = False
+        self._tail = _Tail()
+        self._stuck: set[int] = set()
+
+    def search(self, reads: CatalogReads, moment: Moment | None, query: Query, offset: int) -> Answer:
+        """The matches of a query as `reads`, of the present or of the moment, sees them."""
+        reader = TextReader(self._read)
+        unread: dict[int, Document] = {}
+        builds = not self._read_only
+        for attempt in count():
+            look = partial(self._look, query, offset, moment, unread, builds, attempt > _PATIENCE)
+            found = reads.search(look)
+            if isinstance(found, Answer):
+                return found
+            if isinstance(found, _Stale):
+                self._load(found)
+                continue
+            if builds:
+                builds = False
+                if self._is_worth_it(found) and self._build_some(reader):
+                    continue
+            self._learn(found.unknown, reader, unread)
+        raise AssertionError
+
+    def embed(self, question: str) -> NDArray[np.float32]:
+        """The vector of a question."""
+        assert self._embedder is not None
+        return self._embedder.embed_query(question)
+
+    # One look
+
+    def _look(
+        self,
+        query: Query,
+        offset: int,
+        moment: Moment | None,
+        unread: Mapping[int, Document],
+        builds: bool,
+        patient: bool,
+        reading: SearchReading,
+    ) -> Answer | _Stale | _Behind:
+        views = self._views
+        if views is None or views.loaded.state != reading.state or self._incomplete:
+            self._incomplete = False
+            return _Stale(reading.state, reading.segments())
+        tail = self._tail
+        waiting = [*reading.waiting(), *self._missing_versions(reading, moment)]
+        ended = reading.ended()
+        unknown = [v for v in waiting if v not in tail.known and v not in unread]
+        behind = _Behind(unknown, len(waiting), len(ended))
+        if builds and self._is_worth_it(behind):
+            return behind
+        if unknown and not self._learn_at_hand(reading, unknown, tail, patient):
+            return behind
+        sources = views.sources(as_ends(ended), moment, reading.now)
+        versions = np.array(waiting, np.int64)
+        parts = [*tail.segments]
+        missing = 0
+        if unread:
+            builder = SegmentBuilder(self._embedder.name if self._embedder else None)
+            builder.add(list(unread.values()))
+            parts.append(Segment(memoryview(builder.data())))
+            source = visible_versions(parts[-1], versions, reading.now)
+            missing = int(np.count_nonzero(engine.scope(query, source)))
+        sources += [visible_versions(segment, versions, reading.now) for segment in parts]
+        result = engine.run(query, sources)
+        shown = result.found[offset:]
+        rows = {v.row.version: v.row for v in reading.versions([hit.version for hit in shown])}
+        return Answer([(rows[hit.version], hit) for hit in shown], result.total, missing)
+
+    def _missing_versions(self, reading: SearchReading, moment: Moment | None) -> list[int]:
+        """Those versions of unreadable segments that are visible."""
+        if not self._missing:
+            return []
+        rows = reading.versions(sorted(self._missing))
+        if moment is None:
+            return [version.row.version for version in rows if version.end_version is None]
+        return [
+            row.version
+            for row, end, _ in rows
+            if row.version <= moment.version and (end is None or end > moment.version)
+        ]
+
+    def _learn_at_hand(
+        self, reading: SearchReading, unknown: Sequence[int], tail: _Tail, patient: bool
+    ) -> bool:
+        """Take in a few new versions in the same transaction, if none lies in the storage."""
+        if len(unknown) > _AT_HAND and not patient:
+            return False
+        rows = reading.versions(unknown)
+        if self._embedder is not None or (any(is_stored(v.row) for v in rows) and not patient):
+            return False
+        texts = TextReader(self._read).texts([version.row for version in rows])
+        with self._lock:
+            tail.add(documents(list(zip(rows, texts, strict=True)), None), None)
+        return True
+
+    # Catching up
+
+    def _is_worth_it(self, behind: _Behind) -> bool:
+        return behind.waiting - len(self._stuck) > _TAIL or behind.ended > _ENDED
+
+    def _build_some(self, reader: TextReader) -> bool:
+        """Build segments until nothing waits, unless that fails; whether one was built."""
+        try:
+            built = self.build(reader, patient=False)
+            self.merge(patient=False)
+        except (LockTimeoutError, StorageError):
+            return False
+        return built > 0
+
+    def build(
+        self, reader: TextReader, *, patient: bool, progress: Progress | None = None
+    ) -> int:
+        """Build segments of all that waits; of how many entries."""
+        done = 0
+        total = self._catalog.count_waiting(2**31 - 1) if progress else None
+        while not reader.exhausted:
+            loaded = self.loaded()
+            before = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
+            left = self._building.build(reader, loaded, patient=patient)
+            if left is None:
+                break
+            self._stuck = left
+            after = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
+            if after >= before or after <= len(left):
+                done += max(before - after, 0)
+                break
+            done += before - after
+            if progress:
+                progress(done, total)
+        return done
+
+    def merge(self, *, patient: bool, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Merge segments for as long as there are some to merge."""
+        while not is_over():
+            loaded = self.loaded()
+            ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
+            if not self._building.merge(loaded, ended, patient=patient):
+                return
+
+    def tidy(self, is_over: Callable[[], bool], progress: Progress | None = None) -> None:
+        """What upkeep does: build, merge, and leave nothing of what was purged."""
+        reader = TextReader(self._read, thorough=True, is_over=is_over)
+        self.build(reader, patient=True, progress=progress)
+        self.merge(patient=True, is_over=is_over)
+        ended = self._catalog.search(lambda reading: reading.ended())
+        if any(end == PURGED for _, end in ended):
+            self.forget("", "")
+
+    def forget(self, low: str, high: str) -> bool:
+        """Leave no word of keys from `low` to below `high` in any segment, nor of what was purged
+        before; whether that succeeded."""
+        for _ in range(_PATIENCE):
+            loaded = self.loaded()
+            ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
+            if self._building.forget(loaded, ended, low, high):
+                with self._lock:
+                    self._tail = _Tail()
+                self.loaded()  # which deletes the copies of the old ones
+                return not self._missing
+        return False
+
+    def loaded(self) -> Loaded:
+        """The segments as they are now, opened."""
+        while True:
+            state, rows = self._catalog.search(lambda r: (r.state, r.segments()))
+            views = self._views
+            if views is not None and views.loaded.state == state and not self._missing:
+                return views.loaded
+            if self._load(_Stale(state, rows)):
+                assert self._views is not None
+                return self._views.loaded
+
+    def _load(self, found: _Stale) -> bool:
+        """Open segments; False if they are others by now."""
+        with self._lock:
+            known = {}
+            if self._views is not None:
+                loaded = self._views.loaded
+                known = {
+                    row.id: (segment, ends)
+                    for row, segment, ends in zip(
+                        loaded.rows, loaded.segments, loaded.ends, strict=True
+                    )
+                }
+            opened, damaged = list[tuple[SegmentRow, Segment]](), list[SegmentRow]()
+            for row in found.rows:
+                try:
+                    opened.append((row, known[row.id][0] if row.id in known else self._open(row)))
+                except (DamagedSegmentError, UnreadableSegmentError):
+                    damaged.append(row)
+                except StorageError:
+                    self._incomplete = True
+                except FileNotFoundError:
+                    if self._catalog.segment_ends(row.id) is None:
+                        return False
+                    damaged.append(row)
+            blobs = [self._catalog.segment_ends(row.id) for row in found.rows]
+            if None in blobs:
+                return False
+            segments = [segment for _, segment in opened]
+            ends = as_ends(b"".join(blob for blob in blobs if blob))
+            applied = apply_ends(segments, [segment.ends for segment in segments], ends)
+            rows = [row for row, _ in opened]
+            self._views = Views(Loaded(found.state, rows, segments, applied))
+            self._tail = self._still_waiting()
+            self._missing = frozenset()
+            if damaged or self._incomplete:
+                self._make_up_for(damaged)
+            self._files.forget_others(list(found.rows))
+        return True
+
+    def _open(self, row: SegmentRow) -> Segment:
+        if row.content_hash is None:
+            return Segment(memoryview(SegmentBuilder().data()))
+        return self._files.open(row)
+
+    def _still_waiting(self) -> _Tail:
+        """The tail goes on as long as it is small; what is in a segment now is masked anyway."""
+        return self._tail if len(self._tail.known) <= _TAIL else _Tail()
+
+    def _make_up_for(self, damaged: Sequence[SegmentRow]) -> None:
+        """Drop segments that cannot be read, so that what they held waits again; where that fails,
+        or the storage does, it is evaluated in memory."""
+        assert self._views is not None
+        loaded = self._views.loaded
+        held = [version for segment in loaded.segments for version in segment.versions.tolist()]
+        if damaged and not self._read_only and not self._incomplete:
+            try:
+                for row in damaged:
+                    if not self._building.drop(loaded, row, held):
+                        break
+                return  # the catalog's state is another now
+            except (LockTimeoutError, StorageError):
+                pass
+        self._missing = frozenset(self._catalog.unheld_versions(held))
+
+    def _learn(
+        self, unknown: Sequence[int], reader: TextReader, unread: dict[int, Document]
+    ) -> None:
+        """Take in versions; those that cannot be read with their metadata, for this search."""
+        name = self._embedder.name if self._embedder else None
+        for start in range(0, len(unknown), _PAGE):
+            rows: Sequence[VersionRow] = self._catalog.get_versions(unknown[start : start + _PAGE])
+            read = list(zip(rows, reader.texts([v.row for v in rows]), strict=True))
+            found = documents(read, self._embedder)
+            bad = {text.row.version for _, text in read if text.unread}
+            unread.update((d.version, d) for d in found if d.version in bad)
+            good = [d for d in found if d.version not in bad]
+            with self._lock:
+                if good:
+                    self._tail.add([d for d in good if d.version not in self._tail.known], name)
+
+
+def open_index(
+    catalog: Catalog,
+    objects: ObjectStore | None,
+    read: ReadContents,
+    options: SearchOptions,
+    lake_id: str,
+) -> SearchIndex:
+    """The searches of a lake, as its client has configured them."""
+    embedder = None
+    if options.embedder is not None:
+        from lakebed.search.embedders import load_embedder  # heavy
+
+        embedder = load_embedder(options.embedder)
+    files = SegmentFiles(catalog, objects, cache_folder(options.cache), lake_id)
+    return SearchIndex(catalog, objects, read, files, embedder=embedder)
