@@ -8,10 +8,10 @@ from random import Random
 
 import psycopg
 import pytest
+from lakebed.catalog.text_reading import Document
 
 import lakebed
 from lakebed.catalog.postgres import PostgresCatalog
-from lakebed.catalog.text_reading import Document
 from lakebed.lake.lake import Lake
 from tests.servers import PostgresServer
 

@@ -76,7 +76,13 @@ class BatchCommit:
         tx, queries = self._tx, self._queries
         ((version, _),) = tx.all(queries["counters"], {})
         state = {"version": version, "newest_snapshot": newest_snapshot, "now": self._now}
-        for name in ("batch_history", "batch_candidates", "batch_ended", "batch_put", "batch_delete"):
+        for name in (
+            "batch_history",
+            "batch_candidates",
+            "batch_ended",
+            "batch_put",
+            "batch_delete",
+        ):
             tx.run(queries[name], state)
         ((last,),) = tx.all(queries["last_staged"], {})
         tx.run(queries["set_meta"], {"name": "version", "value": version + last})

@@ -314,8 +314,8 @@ class Catalog(CatalogReads, Scannable, Protocol):
     ) -> bool:
         """Name a segment of what waited; False, and its upload is trash, if somebody was faster.
 
-        None if nothing that waited is there any more. `standing`: its versions that stood when they were read. `queue`: those of `waiting` that it
-        does not hold, which go on waiting.
+        `new`: None if nothing that waited is there any more. `standing`: its versions that stood
+        when they were read. `queue`: those of `waiting` that it does not hold, which wait on.
         """
         ...
 

@@ -256,8 +256,10 @@ class Segments:
 
     def _give_back(self, tx: Transaction, new: NewSegment | None) -> None:
         """What was uploaded has come too late."""
-        if new is not None and new.upload is not None and tx.run(
-            self._queries["claim_upload"], {"uri": new.upload.uri}
+        if (
+            new is not None
+            and new.upload is not None
+            and tx.run(self._queries["claim_upload"], {"uri": new.upload.uri})
         ):
             tx.run(self._queries["add_trash"], {"uri": new.upload.uri, "now": tx.now()})
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from lakebed.errors import LakebedError
 from lakebed.lake.checks import check_iterable
 from lakebed.lake.writing import Writing
 from lakebed.model import Progress, Report
+
+_WAITING = 20_000
+"""Entries without a segment at which a batch builds some: a search that had to build them would
+take about half a second."""
 
 
 class BatchReport(Report):
@@ -75,4 +79,14 @@ class Batches(Writing):
                 if not atomic:
                     batch.finish()
                 raise
-            return batch.finish()
+            report = batch.finish()
+        self._index_batch(report)
+        return report
+
+    def _index_batch(self, report: BatchReport) -> None:
+        """Build the segments of a large batch with it, so that no search has to. One that fails
+        leaves that to the next search or maintenance."""
+        changed = report.created + report.changed
+        if changed and self._catalog.count_waiting(_WAITING) >= _WAITING:
+            with suppress(LakebedError):
+                self._searcher().build_waiting()

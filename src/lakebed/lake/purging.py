@@ -61,10 +61,10 @@ class Purging(Compacting, Collecting):
         """Remove a key, or all keys under a prefix, from now, from history and from every snapshot.
 
         The bytes go at once where nothing else holds them: files are deleted without grace, packs
-        that hold others beside them are rewritten, the segments of
-        the search index are written anew without them. A reader caught in between looks again once, then gets a clear error. Snapshots
-        that saw the keys are marked (`purged_at`). A thousand keys are one transaction; after an
-        interruption call again, and `maintain` finishes with what had lost its key by then.
+        that hold others beside them are rewritten, and so are the segments of the search index. A
+        reader caught in between looks again once, then gets a clear error. Snapshots that saw the
+        keys are marked (`purged_at`). A thousand keys are one transaction; after an interruption
+        call again, and `maintain` finishes with what had lost its key by then.
 
         `dry_run` counts and changes nothing.
 

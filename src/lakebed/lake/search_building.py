@@ -72,7 +72,9 @@ class SegmentBuilding:
         if self._commit(
             new,
             patient,
-            lambda: self._catalog.add_segment(new, waiting, standing, sorted(left), patient=patient),
+            lambda: self._catalog.add_segment(
+                new, waiting, standing, sorted(left), patient=patient
+            ),
         ):
             return left
         return None
@@ -121,7 +123,7 @@ class SegmentBuilding:
 
     def _is_kept(self, loaded: Loaded, ends: Sequence[Ends], number: int) -> NDArray[np.bool_]:
         """Which documents stand, or are history that has not been forgotten."""
-        stands = ends[number] == NEVER
+        stands: NDArray[np.bool_] = ends[number] == NEVER
         past = np.flatnonzero((ends[number] > GONE) & ~stands)
         versions = loaded.segments[number].versions[past]
         known = self._catalog.kept_versions(versions.tolist())
@@ -129,8 +131,8 @@ class SegmentBuilding:
         return stands
 
     def forget(self, loaded: Loaded, ended: Ends, low: str, high: str) -> bool:
-        """Write the segments anew that hold keys of the range, or versions that were purged, without
-        these keys; False if somebody else changed the segments meanwhile."""
+        """Write the segments anew that hold keys of the range, or versions that were purged; False
+        if somebody else changed the segments meanwhile."""
         ends = apply_ends(loaded.segments, loaded.ends, ended)
         keys = {
             segment.keys[document]
@@ -267,7 +269,7 @@ def documents(
 
 
 def _ends_of(waiting: Waiting, loaded: Loaded) -> Ends:
-    """What has ended, of documents that segments hold. (What a purge removed waits for `forget`.)"""
+    """What has ended, of documents that segments hold. (What was purged waits for `forget`.)"""
     ended = as_ends([pair for pair in waiting.ended if pair[1] != PURGED])
     return _of_others(ended, loaded.segments)
 
@@ -303,5 +305,3 @@ def _choose(loaded: Loaded, ends: Sequence[Ends], limit: int) -> list[int]:
             if len(chosen) > 1:
                 return chosen
     return []
-
-

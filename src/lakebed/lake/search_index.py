@@ -122,7 +122,9 @@ class SearchIndex:
         self._tail = _Tail()
         self._stuck: set[int] = set()
 
-    def search(self, reads: CatalogReads, moment: Moment | None, query: Query, offset: int) -> Answer:
+    def search(
+        self, reads: CatalogReads, moment: Moment | None, query: Query, offset: int
+    ) -> Answer:
         """The matches of a query as `reads`, of the present or of the moment, sees them."""
         reader = TextReader(self._read)
         unread: dict[int, Document] = {}
@@ -229,9 +231,13 @@ class SearchIndex:
             return False
         return built > 0
 
-    def build(
-        self, reader: TextReader, *, patient: bool, progress: Progress | None = None
-    ) -> int:
+    def build_waiting(self) -> None:
+        """Build segments of all that waits, if no other writer is in the way."""
+        reader = TextReader(self._read)
+        self.build(reader, patient=False)
+        self.merge(patient=False)
+
+    def build(self, reader: TextReader, *, patient: bool, progress: Progress | None = None) -> int:
         """Build segments of all that waits; of how many entries."""
         done = 0
         total = self._catalog.count_waiting(2**31 - 1) if progress else None

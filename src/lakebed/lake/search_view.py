@@ -89,7 +89,7 @@ def _unexpired(source: Source, now: int) -> Source:
 
 def visible_versions(segment: Segment, versions: NDArray[np.int64], now: int) -> Source:
     """A segment of which these versions are visible, unless they have expired."""
-    found, documents = segment.find_versions(versions)
+    _, documents = segment.find_versions(versions)
     visible = np.zeros(len(segment), np.bool_)
     visible[documents] = True
     return _unexpired(source_of(segment, visible), now)

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from lakebed.errors import LakebedError, ValidationError
 from lakebed.lake.checks import check_count, check_filter, check_prefix
@@ -180,9 +180,7 @@ class Searching(Reading):
         negative numbers, an unknown weight, and a mode that the lake was not opened for.
         """
         if query is not None and not isinstance(query, str):
-            raise ValidationError(
-                f"query must be a string or None, got {type(query).__name__}"
-            )
+            raise ValidationError(f"query must be a string or None, got {type(query).__name__}")
         check_count("limit", limit)
         check_count("offset", offset)
         low, high = check_prefix(prefix)
@@ -222,7 +220,7 @@ class Searching(Reading):
         hits = [Hit(self._entry(row), found.score, found.parts) for row, found in answer.rows]
         return Hits(hits, answer.total, answer.unread)
 
-    def _check_mode(self, mode: object) -> Mode:
+    def _check_mode(self, mode: Mode | None) -> Mode:
         if mode not in (None, "text", "vector", "hybrid"):
             raise ValidationError(f"mode must be 'text', 'vector' or 'hybrid', got {mode!r}")
         embeds = self._embeds()
@@ -233,7 +231,7 @@ class Searching(Reading):
             )
         if mode is None:
             return "hybrid" if embeds else "text"
-        return cast("Mode", mode)
+        return mode
 
     def _with_value(self, hits: Hits, wanted: Filter, limit: int, offset: int) -> Hits:
         """A page of the hits whose value is an object that the filter matches."""

@@ -87,7 +87,7 @@ class SegmentBuilder:
             self._vectors.append(_quantised(documents))
 
     def take(self, segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> None:
-        """Take in those documents of a segment that are `kept`, with the ends that are known now."""
+        """Take in those documents of a segment that are `kept`, with the ends known now."""
         documents = np.flatnonzero(kept)
         moved = np.full(len(segment), -1, np.int64)
         moved[documents] = np.arange(len(self), len(self) + len(documents))
@@ -95,7 +95,9 @@ class SegmentBuilder:
         self._keys.extend(keys[document] for document in documents.tolist())
         self._threads.extend(segment.threads[documents].tolist())
         columns = (segment.versions, ends, segment.expiries, segment.lengths)
-        self._numbers.append(np.stack([column[documents].astype(np.int64) for column in columns], 1))
+        self._numbers.append(
+            np.stack([column[documents].astype(np.int64) for column in columns], 1)
+        )
         self._words.take(segment.words, moved)
         self._fields.take(segment.fields, moved)
         self._speakers.take(segment.speakers, moved)

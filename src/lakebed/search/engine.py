@@ -160,15 +160,15 @@ def _best(
         keys = sources[number].segment.keys
         best += [
             (-score, keys[document], number, document)
-            for document, score in zip(
-                documents.tolist(), scores[documents].tolist(), strict=True
-            )
+            for document, score in zip(documents.tolist(), scores[documents].tolist(), strict=True)
         ]
         if len(best) > wanted:
             best = sorted(best)[:wanted]
         if len(best) == wanted and wanted:
             least = -max(best)[0]
-    return [(-score, key.decode(), number, document) for score, key, number, document in sorted(best)]
+    return [
+        (-score, key.decode(), number, document) for score, key, number, document in sorted(best)
+    ]
 
 
 def _top(documents: NDArray[np.int64], scores: Scores, wanted: int) -> NDArray[np.int64]:

@@ -111,7 +111,8 @@ class _Decisions:
         codes = self._codes[documents]
         for code in np.unique(codes[self._states[codes] == _UNKNOWN]).tolist():
             self._states[code] = _YES if self._wanted.matches(self._metadata(code)) else _NO
-        return self._states[codes] == _YES
+        accepted: Mask = self._states[codes] == _YES
+        return accepted
 
     def _metadata(self, code: int) -> dict[str, Any]:
         """A combination, as metadata without other fields."""

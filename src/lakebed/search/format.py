@@ -50,10 +50,10 @@ class Header(NamedTuple):
 def write(header: Header, arrays: Arrays) -> bytes:
     """The bytes of a segment."""
     offset = 0
-    places = {}
+    places: dict[str, tuple[str, list[int], int]] = {}
     for name, array in arrays.items():
         kind = array.dtype.newbyteorder("<").str
-        places[name] = [kind, list(array.shape), offset]
+        places[name] = kind, list(array.shape), offset
         offset += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
     described = orjson.dumps({"version": VERSION, **header._asdict(), "arrays": places})
     begin = _begin(len(described))
@@ -62,10 +62,9 @@ def write(header: Header, arrays: Arrays) -> bytes:
     _LENGTH.pack_into(data, len(_MAGIC), len(described))
     start = len(_MAGIC) + _LENGTH.size
     data[start : start + len(described)] = described
-    for name, array in arrays.items():
-        kind, _, offset = places[name]
-        little = np.ascontiguousarray(array, dtype=kind)
-        data[begin + offset : begin + offset + little.nbytes] = memoryview(little).cast("B")
+    for array, (kind, _, place) in zip(arrays.values(), places.values(), strict=True):
+        little = array.astype(kind, copy=False).tobytes()
+        data[begin + place : begin + place + len(little)] = little
     return bytes(data)
 
 
@@ -84,9 +83,7 @@ def read(data: memoryview) -> tuple[Header, dict[str, NDArray[Any]]]:
         if version != VERSION:
             raise UnreadableSegmentError(f"its format has version {version}, known is {VERSION}")
         begin = _begin(length)
-        arrays = {
-            name: _array(data, begin, *place) for name, place in described["arrays"].items()
-        }
+        arrays = {name: _array(data, begin, *place) for name, place in described["arrays"].items()}
         return Header(described["documents"], described["embedder"]), arrays
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise UnreadableSegmentError(f"its header or arrays are malformed: {error}") from error
@@ -97,9 +94,7 @@ def _begin(length: int) -> int:
     return -(-(len(_MAGIC) + _LENGTH.size + length) // _ALIGNMENT) * _ALIGNMENT
 
 
-def _array(
-    data: memoryview, begin: int, kind: str, shape: list[int], offset: int
-) -> NDArray[Any]:
+def _array(data: memoryview, begin: int, kind: str, shape: list[int], offset: int) -> NDArray[Any]:
     if kind not in _TYPES:
         raise ValueError(f"unknown type {kind!r}")
     count = int(np.prod(shape, dtype=np.int64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,7 @@ class Texts:
     def all(self) -> list[bytes]:
         """All of them, in their order."""
         data = self._blob.tobytes()
-        ends = self._offsets.tolist()
-        return [data[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [data[start:end] for start, end in pairwise(self._offsets.tolist())]
 
 
 def join(name: str, texts: Sequence[bytes]) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -116,5 +115,3 @@ class Segment:
 def thread_of(key: str) -> str:
     """What the keys of a conversation share: everything up to the last `/`, "" without one."""
     return key[: key.rfind("/") + 1]
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -113,6 +114,21 @@ def matching(
     ]
 
 
+def bm25(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
+    """The score of each matching key, word by word, by the formula of `lakebed.search.ranking`."""
+    documents = {key: analyse(text_of(*kept[:2])) for key, kept in entries.items()}
+    average = max(sum(map(len, documents.values())) / max(len(documents), 1), 1.0)
+    scores: dict[str, float] = {}
+    for word in query_words(query):
+        having = [key for key, tokens in documents.items() if word in tokens]
+        weight = math.log(1 + (len(documents) - len(having) + 0.5) / (len(having) + 0.5))
+        for key in having:
+            count, length = documents[key].count(word), len(documents[key])
+            brevity = 1.2 * (0.25 + 0.75 * length / average)
+            scores[key] = scores.get(key, 0.0) + weight * count * 2.2 / (count + brevity)
+    return scores
+
+
 def check_search(
     lake: Searching,
     entries: Mapping[str, Kept],
@@ -137,7 +153,10 @@ def check_search(
     assert found.unread == 0
     order = [(-hit.score, hit.key.encode()) for hit in found]
     assert order == sorted(order)
-    assert all((hit.score == 0) == (query is None) for hit in found)
+    expected_scores = dict.fromkeys(keys, 0.0) if query is None else bm25(entries, query)
+    assert all(math.isclose(hit.score, expected_scores[hit.key], rel_tol=1e-9) for hit in found)
+    if query is not None:
+        assert all(hit.score > 0 for hit in found)
     page = search(limit, offset)
     assert page.total == len(expected)
     assert [hit.key for hit in page] == keys[offset : offset + limit]
