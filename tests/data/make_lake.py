@@ -47,6 +47,7 @@ def make(folder: Path) -> None:
     with lakebed.open(folder) as lake:
         for key, value in IN_SNAPSHOT.items():
             lake.store(key, value)
+        lake.maintain()  # which builds a segment, some of whose documents end below
         lake.store("expired", "gone since 2020", expires_at=EARLIER)
         lake.create_snapshot("first", message="as it began", author="a test")
         lake.delete("deleted")
