@@ -209,7 +209,8 @@ def _explained(
     source = sources[number]
     parts = ranking.explain(weighed, number, source, document)
     if query.thread is not None and query.mode != "vector":
-        parts["(conversation)"] = float(text[number][document]) - sum(parts.values())
+        if rest := float(text[number][document]) - sum(parts.values()):
+            parts["(conversation)"] = rest
     if vector is not None and not np.isnan(similar := float(vector[number][document])):
         parts["(similarity)"] = similar
     return Found(score, key, int(source.segment.versions[document]), parts)
