@@ -346,6 +346,10 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """The versions that stand or are history, do not wait, and are not `held`."""
         ...
 
+    def remember(self, name: str, value: str) -> str:
+        """A setting that all clients share: what it is, which is `value` if it was none yet."""
+        ...
+
     def tidy_metadata(self, is_over: Callable[[], bool]) -> None:
         """Drop what is stale of the metadata index, until `is_over`."""
         ...

@@ -66,7 +66,7 @@ class SegmentBuilding:
         ends = _ends_of(waiting, loaded)
         if not waiting.versions and not len(ends):
             return None
-        builder, standing, left = self._take_in(waiting, reader)
+        builder, standing, left = self._take_in(waiting.versions, reader)
         if not len(builder) and not len(ends) and set(waiting.versions) == left:
             return left or None
         data = builder.data() if len(builder) else b""
@@ -82,13 +82,13 @@ class SegmentBuilding:
         return None
 
     def _take_in(
-        self, waiting: Waiting, reader: TextReader
+        self, versions: Sequence[int], reader: TextReader
     ) -> tuple[SegmentBuilder, list[int], set[int]]:
         """A builder with the documents, the versions of those that stood, and the versions that
         have to wait on: what cannot be read, and what no longer fits."""
         builder = SegmentBuilder(self._embedder.name if self._embedder else None)
         standing, left = list[int](), set[int]()
-        for rows in self._pages(waiting.versions):
+        for rows in self._pages(versions):
             if builder.is_full or len(builder) + len(rows) > MAX_DOCUMENTS:
                 left.update(version.row.version for version in rows)
                 continue
@@ -131,6 +131,32 @@ class SegmentBuilding:
         known = self._catalog.kept_versions(versions.tolist())
         stands[past] = [version in known for version in versions.tolist()]
         return stands
+
+    def embed(self, loaded: Loaded, ended: Ends, reader: TextReader) -> bool:
+        """Write a segment anew that lacks vectors, with vectors; whether there was one."""
+        assert self._embedder is not None
+        lacking = [n for n, segment in enumerate(loaded.segments) if self.lacks_vectors(segment)]
+        if not lacking:
+            return False
+        number, segment = lacking[0], loaded.segments[lacking[0]]
+        ends = apply_ends([segment], [loaded.ends[number]], ended)[0]
+        builder, _, left = self._take_in(segment.versions[ends > GONE].tolist(), reader)
+        old, others = [loaded.rows[number]], [s for s in loaded.segments if s is not segment]
+        blob = _of_others(self._old_ends(old), others)
+        new = self._write(builder.data() if len(builder) else b"", len(builder), blob)
+        return self._commit(
+            new,
+            True,
+            lambda: self._catalog.replace_segments(old, new, loaded.state, queue=sorted(left)),
+        )
+
+    def lacks_vectors(self, segment: Segment) -> bool:
+        """Whether a client without an embedder has built the segment."""
+        return (
+            self._embedder is not None
+            and len(segment) > 0
+            and segment.header.embedder != self._embedder.name
+        )
 
     def forget(self, loaded: Loaded, ended: Ends, low: str, high: str) -> bool:
         """Write the segments anew that hold keys of the range, or versions that were purged; False

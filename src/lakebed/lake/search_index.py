@@ -19,7 +19,7 @@ from lakebed.catalog.protocol import (
     SegmentRow,
     SegmentState,
 )
-from lakebed.errors import LockTimeoutError, StorageError
+from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
 from lakebed.lake.base import SearchOptions
 from lakebed.lake.indexed_text import ReadContents, TextReader, is_stored
 from lakebed.lake.search_building import SegmentBuilding, documents
@@ -123,10 +123,17 @@ class SearchIndex:
         self._stuck: set[int] = set()
 
     def search(
-        self, reads: CatalogReads, moment: Moment | None, query: Query, offset: int
+        self,
+        reads: CatalogReads,
+        moment: Moment | None,
+        query: Query,
+        offset: int,
+        progress: Progress | None = None,
     ) -> Answer:
         """The matches of a query as `reads`, of the present or of the moment, sees them."""
         reader = TextReader(self._read)
+        if query.vector is not None:
+            self._embed_all(reader)
         unread: dict[int, Document] = {}
         builds = not self._read_only
         for attempt in count():
@@ -139,7 +146,7 @@ class SearchIndex:
                 continue
             if builds:
                 builds = False
-                if self._is_worth_it(found) and self._build_some(reader):
+                if self._is_worth_it(found) and self._build_some(reader, progress):
                     continue
             self._learn(found.unknown, reader, unread)
         raise AssertionError
@@ -222,10 +229,22 @@ class SearchIndex:
     def _is_worth_it(self, behind: _Behind) -> bool:
         return behind.waiting - len(self._stuck) > _TAIL or behind.ended > _ENDED
 
-    def _build_some(self, reader: TextReader) -> bool:
+    def _embed_all(self, reader: TextReader) -> None:
+        """Give vectors to what clients without an embedder have built."""
+        if self._read_only:
+            return
+        loaded = self.loaded() if self._views is None else self._views.loaded
+        if not any(map(self._building.lacks_vectors, loaded.segments)):
+            return
+        for _ in loaded.rows:
+            ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
+            if not self._building.embed(self.loaded(), ended, reader):
+                return
+
+    def _build_some(self, reader: TextReader, progress: Progress | None) -> bool:
         """Build segments until nothing waits, unless that fails; whether one was built."""
         try:
-            built = self.build(reader, patient=False)
+            built = self.build(reader, patient=False, progress=progress)
             self.merge(patient=False)
         except (LockTimeoutError, StorageError):
             return False
@@ -415,5 +434,11 @@ def open_index(
         from lakebed.search.embedders import load_embedder  # heavy
 
         embedder = load_embedder(options.embedder)
+        known = catalog.remember("embedder", embedder.name)
+        if known != embedder.name:
+            raise ConfigurationError(
+                f"embedder is {embedder.name!r}, but the vectors of the lake were made by "
+                f"{known!r}: open it with that one, or without"
+            )
     files = SegmentFiles(catalog, objects, cache_folder(options.cache), lake_id)
     return SearchIndex(catalog, objects, read, files, embedder=embedder)
