@@ -105,7 +105,8 @@ def _whole(rows: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """Each row stretched until its largest number is `most`, in whole numbers."""
     largest = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
     unit = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
-    return np.rint(unit * most)
+    whole: NDArray[np.float64] = np.rint(unit * most)
+    return whole
 
 
 def _finite(given: NDArray[np.floating], dimensions: int) -> NDArray[np.floating]:
