@@ -33,23 +33,24 @@ DELETE FROM {segment} WHERE "id" = :id
 
 -- name: waiting
 -- for: a search: entries that no segment holds
-SELECT e."version" FROM {entry} e WHERE e."version" > :indexed
+SELECT "version" FROM {entry} WHERE "version" > :indexed
 UNION ALL
-SELECT e."version" FROM {segment_queue} q JOIN {entry} e ON e."version" = q."version"
-WHERE q."version" <= :indexed
+SELECT "version" FROM {entry} WHERE "version" IN (
+    SELECT "version" FROM {segment_queue} WHERE "version" <= :indexed)
 
 -- name: waiting_at
 -- for: the same as of a moment
-SELECT e."version" FROM {entry} e WHERE e."version" > :indexed AND e."version" <= :version
+SELECT "version" FROM {entry} WHERE "version" > :indexed AND "version" <= :version
 UNION ALL
-SELECT h."version" FROM {entry_history} h
-WHERE h."version" > :indexed AND h."version" <= :version AND h."end_version" > :version
+SELECT "version" FROM {entry_history}
+WHERE "version" > :indexed AND "version" <= :version AND "end_version" > :version
 UNION ALL
-SELECT e."version" FROM {segment_queue} q JOIN {entry} e ON e."version" = q."version"
-WHERE q."version" <= :indexed AND q."version" <= :version
+SELECT "version" FROM {entry} WHERE "version" <= :version AND "version" IN (
+    SELECT "version" FROM {segment_queue} WHERE "version" <= :indexed)
 UNION ALL
-SELECT h."version" FROM {segment_queue} q JOIN {entry_history} h ON h."version" = q."version"
-WHERE q."version" <= :indexed AND h."version" <= :version AND h."end_version" > :version
+SELECT "version" FROM {entry_history}
+WHERE "version" <= :version AND "end_version" > :version AND "version" IN (
+    SELECT "version" FROM {segment_queue} WHERE "version" <= :indexed)
 
 -- name: waiting_versions
 -- for: building a segment: the next versions, those that are history included

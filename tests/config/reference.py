@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lakebed.config.catalogs import CATALOGS
-from lakebed.config.models import BACKENDS, Settings, StorageSettings
+from lakebed.config.models import BACKENDS, SearchSettings, Settings, StorageSettings
 from lakebed.config.secrets import SOURCES, source_model
 from lakebed.config.secrets.base import Secrets
 
@@ -34,6 +34,7 @@ def reference() -> str:
     for name, model in CATALOGS.items():
         parts += [f"### `catalog`, `type: {name}`", _words(model), _table(model, {"type"})]
     parts += ["### `storage`", _words(StorageSettings), _table(StorageSettings, set())]
+    parts += ["### `search`", _words(SearchSettings), _table(SearchSettings, set())]
     for name in SOURCES:
         source = source_model(name)
         parts += [f"### `secrets`, `credentials`, `source: {name}`", _words(source)]
@@ -73,7 +74,8 @@ def _type_words(kind: Any) -> list[str]:
     if kind is SecretStr:
         return ["text, masked"]
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return ["mapping"] if issubclass(kind, Secrets) else ["short form, mapping"]
+        plain = issubclass(kind, (Secrets, SearchSettings))
+        return ["mapping"] if plain else ["short form, mapping"]
     return [_WORDS[kind]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,6 +14,14 @@ from lakebed.cli.opening import open_lake
 from lakebed.cli.output import Json, print_json, printable
 from lakebed.cli.values import json_object
 from lakebed.lake.searching import Hit
+
+
+class SearchMode(StrEnum):
+    """What decides a score."""
+
+    text = "text"
+    vector = "vector"
+    hybrid = "hybrid"
 
 
 def search(
@@ -27,6 +36,13 @@ def search(
     prefix: Annotated[str, typer.Option(help="Only keys that begin with this.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many hits.")] = 10,
     offset: Annotated[int, typer.Option(help="Pass over so many hits.")] = 0,
+    thread: Annotated[
+        bool, typer.Option("--thread", help="Neighbours in a conversation count too.")
+    ] = False,
+    mode: Annotated[
+        SearchMode | None, typer.Option(help="By words, by meaning, or by both.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what made each score.")] = False,
     as_json: Json = False,
 ) -> None:
     """Find the entries whose text has any of the words, the best first.
@@ -39,14 +55,21 @@ def search(
     lakebed search "parse a date string"
     lakebed search "parse a date" --filter '{"package": "email"}' --limit 3
     lakebed search prices --prefix user/42/ --json
+    lakebed search "what tea does Ada drink" --thread --explain
     """
     conditions = json_object(metadata_filter, "--filter")
     with open_lake(ctx) as lake:
         hits = lake.search(
-            query, metadata_filter=conditions, prefix=prefix, limit=limit, offset=offset
+            query,
+            metadata_filter=conditions,
+            prefix=prefix,
+            limit=limit,
+            offset=offset,
+            thread=thread,
+            mode=mode.value if mode else None,
         )
         if as_json:
-            found = [_plain(hit) for hit in hits]
+            found = [_plain(hit) | _explanation(hit, explain) for hit in hits]
             print_json({"total": hits.total, "unread": hits.unread, "hits": found})
             return
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -54,9 +77,16 @@ def search(
             typer.secho(f"{hit.score:>7.3f}  ", nl=False, dim=True)
             typer.secho(printable(hit.key), bold=True)
             print(f"         {printable(hit.preview())}"[:width])
+            if explain and hit.explanation:
+                parts = (f"{part:.3f} {word}" for word, part in hit.explanation.items())
+                print(f"         = {' + '.join(parts)}"[:width])
         print(f"{len(hits):,} of {hits.total:,} hits")
     if hits.unread:
         typer.echo(f"lakebed: {hits.unread:,} values could not be read", err=True)
+
+
+def _explanation(hit: Hit, wanted: bool) -> dict[str, object]:
+    return {"explanation": hit.explanation} if wanted else {}
 
 
 def _plain(hit: Hit) -> dict[str, object]:

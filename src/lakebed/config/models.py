@@ -111,6 +111,21 @@ Storage = Annotated[
 ]
 
 
+class SearchSettings(Model):
+    """How the lake is searched."""
+
+    embedder: Literal["minilm", "e5"] | None = Field(
+        None,
+        description="The model that makes vectors, for a search by meaning; needs the extra "
+        "`embed`. The same for all clients of a lake.",
+    )
+    cache: LocalPath | None = Field(
+        None,
+        description="The folder for copies of the search index, safe to delete; "
+        "`~/.cache/lakebed` if left out.",
+    )
+
+
 class Settings(Model):
     """What every backend takes."""
 
@@ -133,6 +148,9 @@ class Settings(Model):
         "normal", description="`full` waits for the disk at each commit of a SQLite catalog."
     )
     lock_timeout: Seconds = Field(60.0, description="Seconds that a write waits for others.")
+    search: SearchSettings = Field(
+        default_factory=SearchSettings, description="How the lake is searched."
+    )
     lazy: YesNo = Field(
         False,
         description="Connect with the first call: the LTM interface always, `lakebed.open` if the "
@@ -196,6 +214,8 @@ class Settings(Model):
             "history_retention": self.history_retention,
             "durability": self.durability,
             "lock_timeout": self.lock_timeout,
+            "embedder": self.search.embedder,
+            "cache": self.search.cache,
         }
 
 

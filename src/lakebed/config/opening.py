@@ -11,7 +11,7 @@ from lakebed.errors import ConfigurationError
 from lakebed.lake import opening
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
-from lakebed.lake.opening import History
+from lakebed.lake.opening import Embedder, History
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -26,6 +26,8 @@ def open(
     history_retention: float | timedelta | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
+    embedder: Embedder = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Lake:
     """Open a lake, and create it if it is not there.
 
@@ -48,6 +50,10 @@ def open(
     last commits of a SQLite catalog; `"full"` waits for the disk at each commit. Objects reach the
     disk before they are named either way.
     `lock_timeout`: how long a write waits for others, in seconds.
+    `embedder`: what makes vectors of texts, for a search by meaning: `"minilm"` or `"e5"` (extra
+    `embed`), or a callable that takes a list of texts and gives a matrix of floats, a row a text.
+    A lake remembers which one made its vectors and refuses another.
+    `cache`: the folder for copies of the search index, safe to delete (default `~/.cache/lakebed`).
 
     `inline_threshold`, `history` and `history_retention` are settled when the lake is created;
     later they may be left out or must agree.
@@ -67,6 +73,8 @@ def open(
             history_retention=history_retention,
             durability=durability,
             lock_timeout=lock_timeout,
+            embedder=embedder,
+            cache=cache,
         )
     beside = {
         "catalog": catalog,
@@ -76,6 +84,8 @@ def open(
         "history_retention": history_retention,
         "durability": None if durability == "normal" else durability,
         "lock_timeout": None if lock_timeout == 60.0 else lock_timeout,
+        "embedder": embedder,
+        "cache": cache,
     }
     for name, value in beside.items():
         if value is not None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from lakebed.errors import CorruptionError, LakebedError, StorageError
 from lakebed.model import EntryRow
 from lakebed.values.codec import decode_value
+from lakebed.values.text import text_of
 
 _MAX_FAILURES = 3
 _FIRST_READS = 4  # at once, to see whether the storage answers; then twice as many, and so on
@@ -20,7 +21,8 @@ ReadContents = Callable[[Iterable[EntryRow]], Iterator[tuple[EntryRow, bytes | L
 
 
 class IndexedText(NamedTuple):
-    """What of an entry is searched: its text, that of its value alone, and who says it.
+    """What of an entry is searched: its text, that of its value alone, who says it, and its
+    metadata.
 
     `unread`: the value could not be read, and the text is that of the metadata.
     """
@@ -29,6 +31,7 @@ class IndexedText(NamedTuple):
     text: str
     value_text: str
     speaker: str
+    metadata: dict[str, Any]
     unread: bool
 
 
@@ -106,10 +109,8 @@ def _decode(row: EntryRow, data: bytes | LakebedError) -> Any:
 
 
 def _text(row: EntryRow, value: Any, unread: bool) -> IndexedText:
-    from lakebed.values.text import text_of  # loads the stemmer
-
     metadata = row.metadata_dict()
-    value_text = text_of(value, None)
+    value_text = value if isinstance(value, str) else text_of(value, None)
     if not metadata:
         text = value_text
     else:
@@ -117,7 +118,7 @@ def _text(row: EntryRow, value: Any, unread: bool) -> IndexedText:
         text = f"{from_metadata}\n{value_text}" if from_metadata and value_text else (
             from_metadata or value_text
         )  # fmt: skip
-    return IndexedText(row, text, value_text, _speaker(value, metadata), unread)
+    return IndexedText(row, text, value_text, _speaker(value, metadata), metadata, unread)
 
 
 def _speaker(value: Any, metadata: dict[str, Any]) -> str:

@@ -28,13 +28,14 @@ from lakebed.objects.names import object_path
 from lakebed.objects.store import ObjectStore
 from lakebed.search.building import Document, SegmentBuilder
 from lakebed.search.segment import MAX_DOCUMENTS, NEVER, Segment
+from lakebed.search.selecting import select
 from lakebed.values.hash import digest
 
 if TYPE_CHECKING:
     from lakebed.search.embedders import Embedder
 
 _INLINE_DOCUMENTS = 16_384  # of a segment in the catalog: a few megabytes, which any database takes
-_PAGE_ROWS = 2000
+_PAGE_ROWS = 8000
 _PAGE_BYTES = 16 << 20
 _SMALLEST = 256  # documents of a segment in the lowest tier; each tier has four times as many
 _FAN = 4  # segments of one tier that are merged
@@ -68,7 +69,8 @@ class SegmentBuilding:
         builder, standing, left = self._take_in(waiting, reader)
         if not len(builder) and not len(ends) and set(waiting.versions) == left:
             return left or None
-        new = self._write(builder, ends) if len(builder) or len(ends) else None
+        data = builder.data() if len(builder) else b""
+        new = self._write(data, len(builder), ends) if data or len(ends) else None
         if self._commit(
             new,
             patient,
@@ -164,12 +166,11 @@ class SegmentBuilding:
         at_once: bool = False,
     ) -> bool:
         """Name one segment of what is kept of some, in their place."""
-        builder = SegmentBuilder(self._embedder_of([loaded.segments[n] for n in chosen]))
-        for number, stays in zip(chosen, kept, strict=True):
-            builder.take(loaded.segments[number], stays, ends[number])
+        documents = sum(int(np.count_nonzero(stays)) for stays in kept)
+        data = self._join(loaded, chosen, kept, ends) if documents else b""
         old = [loaded.rows[number] for number in chosen]
         others = [s for n, s in enumerate(loaded.segments) if n not in set(chosen)]
-        new = self._write(builder, _of_others(self._old_ends(old), others))
+        new = self._write(data, documents, _of_others(self._old_ends(old), others))
         settled = [
             int(version)
             for segment in (loaded.segments[number] for number in chosen)
@@ -182,6 +183,21 @@ class SegmentBuilding:
                 old, new, loaded.state, settled=settled, at_once=at_once, patient=patient
             ),
         )
+
+    def _join(
+        self,
+        loaded: Loaded,
+        chosen: Sequence[int],
+        kept: Sequence[NDArray[np.bool_]],
+        ends: Sequence[Ends],
+    ) -> bytes:
+        segments = [loaded.segments[number] for number in chosen]
+        if len(segments) == 1:
+            return select(segments[0], kept[0], ends[chosen[0]])
+        builder = SegmentBuilder(self._embedder_of(segments))
+        for number, segment, stays in zip(chosen, segments, kept, strict=True):
+            builder.take(segment, stays, ends[number])
+        return builder.data()
 
     def _embedder_of(self, segments: Sequence[Segment]) -> str | None:
         """Vectors are kept where all have some."""
@@ -196,19 +212,18 @@ class SegmentBuilding:
         """Drop a segment that cannot be read; what it held waits again."""
         queue = self._catalog.unheld_versions(held)
         ends = _of_others(self._old_ends([damaged]), loaded.segments)
-        new = self._write(SegmentBuilder(), ends) if len(ends) else None
+        new = self._write(b"", 0, ends) if len(ends) else None
         return self._catalog.replace_segments([damaged], new, loaded.state, queue=queue)
 
     # Naming
 
-    def _write(self, builder: SegmentBuilder, ends: Ends) -> NewSegment:
+    def _write(self, data: bytes, documents: int, ends: Ends) -> NewSegment:
         """Write the bytes of a segment, and say what the catalog is to know of it."""
         number, pairs = os.urandom(16).hex(), ends.astype("<i8").tobytes()
-        if not len(builder):
+        if not documents:
             return NewSegment(SegmentRow(number, None, 0, 0, None), None, pairs, None)
-        data = builder.data()
         content_hash = digest(data)
-        row = SegmentRow(number, content_hash, len(data), len(builder), None)
+        row = SegmentRow(number, content_hash, len(data), documents, None)
         if self._objects is None:
             return NewSegment(row, data, pairs, None)
         path = object_path(content_hash, "segment")
@@ -258,7 +273,7 @@ def documents(
             version.end_version,
             row.expires_at,
             row.content_hash,
-            row.metadata,
+            text.metadata,
             text.text,
             text.speaker,
             vectors.get(row.content_hash),

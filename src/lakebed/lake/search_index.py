@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -286,6 +286,29 @@ class SearchIndex:
                 self.loaded()  # which deletes the copies of the old ones
                 return not self._missing
         return False
+
+    def check(self, *, repair: bool) -> Iterator[tuple[SegmentRow, str, bool]]:
+        """The segments whose bytes are not what they should be: what is wrong, and whether it was
+        dropped, so that what it held waits for another."""
+        for row in self._catalog.segments():
+            if row.content_hash is None or (error := self._files.check(row)) is None:
+                continue
+            if any(row.id == other.id for other in self._catalog.segments()):  # not merged since
+                yield row, error, repair and self._drop(row)
+
+    def _drop(self, damaged: SegmentRow) -> bool:
+        loaded = self.loaded()
+        others = [
+            (row, segment, ends)
+            for row, segment, ends in zip(loaded.rows, loaded.segments, loaded.ends, strict=True)
+            if row.id != damaged.id
+        ]
+        if len(others) == len(loaded.rows):  # dropped when it could not be opened
+            return True
+        rows, segments, ends = zip(*others, strict=True) if others else ((), (), ())
+        held = [version for segment in segments for version in segment.versions.tolist()]
+        rest = Loaded(loaded.state, rows, segments, ends)
+        return self._building.drop(rest, damaged, held)
 
     def loaded(self) -> Loaded:
         """The segments as they are now, opened."""

@@ -49,6 +49,16 @@ class SegmentFiles:
         its bytes are not what they should be, UnreadableSegmentError for another format."""
         return Segment(self._bytes(row))
 
+    def check(self, row: SegmentRow) -> str | None:
+        """What is wrong with the bytes where they lie, copies aside; None if nothing is."""
+        try:
+            _checked(row, memoryview(self._fetch(row)))
+        except FileNotFoundError:
+            return "missing"
+        except CorruptionError as error:
+            return str(error)
+        return None
+
     def _bytes(self, row: SegmentRow) -> memoryview:
         if isinstance(self._objects, LocalStore) and row.uri is not None:
             return _checked(row, _map(self._objects.full_path(row.uri)))
@@ -102,6 +112,6 @@ def _map(path: str) -> memoryview:
 def _checked(row: SegmentRow, data: memoryview) -> memoryview:
     if len(data) != row.byte_size or sha256(data).digest() != row.content_hash:
         raise DamagedSegmentError(
-            f"the segment {row.id} ({row.uri or 'in the catalog'}) is damaged"
+            f"{len(data)} bytes with another hash, {row.byte_size} were written"
         )
     return data

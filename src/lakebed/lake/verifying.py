@@ -86,7 +86,7 @@ class Verifying(PresentLake):
         if isinstance(sample, bool) or not isinstance(sample, (int, float)) or not 0 < sample <= 1:
             raise ValidationError(f"sample is {sample!r}: expected a number above 0 and up to 1")
         check_flag("repair", repair)
-        problems = list(self._check_references(repair))
+        problems = [*self._check_references(repair), *self._check_segments(repair)]
         objects = byte_size = 0
         from concurrent.futures import ThreadPoolExecutor
 
@@ -233,6 +233,23 @@ class Verifying(PresentLake):
                 upload = Upload(path, len(data))
                 return self._catalog.replace((row.content_hash, row.format), place, upload)
         return False
+
+    def _check_segments(self, repair: bool) -> Iterator[Problem]:
+        for row, error, repaired in self._searcher().check(repair=repair):
+            content_hash = f"sha256:{(row.content_hash or b'').hex()}"
+            uri = self.full_uri(row.uri, None)
+            missing = error == "missing"
+            yield Problem(
+                kind="missing" if missing else "damaged",
+                entry_keys=[],
+                snapshots=[],
+                content_hash=content_hash,
+                uri=uri,
+                repaired=repaired,
+                text=f"the search index's segment {row.id} "
+                + (f"is missing ({uri})" if missing else f"is damaged: {error}")
+                + (": repaired" if repaired else ": the next search builds it anew"),
+            )
 
     def _check_references(self, repair: bool) -> Iterator[Problem]:
         for broken in self._catalog.check_references():

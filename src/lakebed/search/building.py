@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ class Document(NamedTuple):
     end_version: int | None
     expires_at: int | None
     content_hash: bytes
-    metadata: str
+    metadata: Mapping[str, object]
     text: str
     speaker: str = ""
     vector: NDArray[np.float32] | None = None
@@ -69,7 +69,8 @@ class SegmentBuilder:
             if (found := thread_of(document.key)) != thread:
                 thread, number = found, word_hash(found)
             self._threads.append(number)
-            self._fields.add(place, document.metadata)
+            if document.metadata:
+                self._fields.add(place, document.metadata)
             if document.speaker:
                 pair = document.speaker.encode(), b""
                 self._speakers.add([self._speakers.number(pair)], place)

@@ -15,6 +15,8 @@ from lakebed.search.threads import ThreadWeights
 if TYPE_CHECKING:
     from lakebed.filters import Filter
 
+_LEAST = 1e-9  # the score of what matches and has nothing for it
+
 Mode = Literal["text", "vector", "hybrid"]
 
 
@@ -59,11 +61,11 @@ def run(query: Query, sources: Sequence[Source]) -> Result:
         return Result([], 0)
     weighed = ranking.rank(query.words, sources)
     text, vector = _scores(query, weighed, sources)
-    scopes = [
-        scope(query, source, part > 0 if vector is None else None)
-        for source, part in zip(sources, text, strict=True)
-    ]
-    final = _final(query, text, vector, scopes)
+    final = (
+        _restricted(query, text, sources)
+        if vector is None
+        else _fused(query, text, vector, sources)
+    )
     best = _best(final, sources, query.wanted)
     total = sum(int(np.count_nonzero(part > 0)) for part in final)
     return Result([_explained(query, weighed, sources, text, vector, *one) for one in best], total)
@@ -122,28 +124,40 @@ def scope(
     return scope
 
 
-def _final(
+def _restricted(query: Query, text: Sequence[Scores], sources: Sequence[Source]) -> list[Scores]:
+    """The scores by words of what the key range and the filter let pass."""
+    final = []
+    for part, source in zip(text, sources, strict=True):
+        first, end = source.segment.key_range(query.low, query.high)
+        if query.metadata_filter is None and first == 0 and end == len(source.segment):
+            final.append(part)
+        else:
+            final.append(np.where(scope(query, source, part > 0), part, 0.0))
+    return final
+
+
+def _fused(
     query: Query,
     text: Sequence[Scores],
-    vector: Sequence[NDArray[np.float32]] | None,
-    scopes: Sequence[NDArray[np.bool_]],
+    vector: Sequence[NDArray[np.float32]],
+    sources: Sequence[Source],
 ) -> list[Scores]:
-    """The scores that decide, above 0 for what matches."""
-    if vector is None:
-        return [np.where(scope, part, 0.0) for scope, part in zip(scopes, text, strict=True)]
+    """The scores by words and meaning, or by meaning alone, above 0 for what matches."""
     from lakebed.search.fusion import fuse
 
-    scope = np.concatenate(scopes)
+    matching = np.concatenate([scope(query, source) for source in sources])
     similar = np.concatenate(vector).astype(np.float64)
-    scope &= ~np.isnan(similar) | (np.concatenate(text) > 0)
-    result = np.zeros(len(scope))
+    known = ~np.isnan(similar)
+    result = np.zeros(len(matching))
     if query.mode == "vector":
         # Cosines lie between -1 and 1; a match has a score above 0.
-        scope &= ~np.isnan(similar)
-        result[scope] = np.maximum((1.0 + similar[scope]) / 2, 1e-9)
+        matching &= known
+        result[matching] = np.maximum((1.0 + similar[matching]) / 2, _LEAST)
     else:
-        words = np.concatenate(text)[scope]
-        result[scope] = np.maximum(fuse(words, similar[scope], query.text_weight), 1e-9)
+        words = np.concatenate(text)
+        matching &= known | (words > 0)
+        fused = fuse(words[matching], similar[matching], query.text_weight)
+        result[matching] = np.maximum(fused, _LEAST)
     return np.split(result, np.cumsum([len(part) for part in text])[:-1])
 
 
@@ -195,7 +209,8 @@ def _explained(
     source = sources[number]
     parts = ranking.explain(weighed, number, source, document)
     if query.thread is not None and query.mode != "vector":
-        parts["(conversation)"] = float(text[number][document]) - sum(parts.values())
+        if rest := float(text[number][document]) - sum(parts.values()):
+            parts["(conversation)"] = rest
     if vector is not None and not np.isnan(similar := float(vector[number][document])):
         parts["(similarity)"] = similar
     return Found(score, key, int(source.segment.versions[document]), parts)

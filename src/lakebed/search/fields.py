@@ -7,7 +7,7 @@ values. *Terms*, those of `lakebed.filters`: they give the few documents that ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.bool_]
 _UNKNOWN, _NO, _YES = 0, 1, 2
+_SIMPLE_FIELDS = 16  # with as many texts and numbers, an entry's terms are one a field
 _REMEMBERED = 32  # filters, each with a number for each document
 _WORTH_IT = 0.5  # a narrowing to more than this share of the documents costs more than it spares
 _LAST = b"\xff"  # above the first byte of any JSON
@@ -33,25 +34,43 @@ class FieldsBuilder:
     def __init__(self) -> None:
         self._values = PostingsBuilder()
         self._terms = PostingsBuilder()
-        self._known: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
+        # Of a field whose value is a text or a whole number: the numbers of its value and its term.
+        self._known: dict[tuple[str, type, object], tuple[int, int]] = {}
 
-    def add(self, document: int, metadata: str) -> None:
-        """Take in the metadata of a document, canonical JSON."""
-        if metadata == "{}":
-            return
-        known = self._known.get(metadata)
-        if known is None:
-            known = self._known[metadata] = self._take_apart(metadata)
-        self._values.add(known[0], document)
-        self._terms.add(known[1], document)
+    def add(self, document: int, metadata: Mapping[str, object]) -> None:
+        """Take in the metadata of a document, which must be valid JSON data."""
+        if len(metadata) > _SIMPLE_FIELDS:
+            return self._add(document, metadata)
+        values, terms = [], []
+        for item in metadata.items():
+            name, value = item
+            kind = type(value)
+            if kind is not str and kind is not int:
+                return self._add(document, metadata)
+            known = self._known.get((name, kind, value))
+            if known is None:
+                known = self._known[name, kind, value] = self._numbers(name, value)
+            values.append(known[0])
+            terms.append(known[1])
+        self._values.add(values, document)
+        self._terms.add(terms, document)
+        return None
 
-    def _take_apart(self, text: str) -> tuple[Sequence[int], Sequence[int]]:
+    def _numbers(self, name: str, value: object) -> tuple[int, int]:
         from lakebed.filters import index_terms
 
-        metadata: dict[str, Any] = decode_text(text)
+        ((path, data),) = index_terms({name: value})
+        value_number = self._values.number((name.encode(), _json(value)))
+        return value_number, self._terms.number((path.encode(), data))
+
+    def _add(self, document: int, metadata: Mapping[str, object]) -> None:
+        from lakebed.filters import index_terms
+
         value, term = self._values.number, self._terms.number
         values = [value((name.encode(), _json(item))) for name, item in metadata.items()]
-        return values, [term((path.encode(), data)) for path, data in index_terms(metadata)]
+        self._values.add(values, document)
+        terms = [term((path.encode(), data)) for path, data in index_terms(metadata)]
+        self._terms.add(terms, document)
 
     def take(self, fields: Fields, moved: NDArray[np.int64]) -> None:
         """Take in another's documents: number `i` becomes `moved[i]`, below 0 it is left out."""

@@ -88,7 +88,9 @@ def explain(ranking: Ranking, number: int, source: Source, document: int) -> dic
     for word, weight, (start, end) in zip(
         ranking.words, ranking.weights, ranking.places[number], strict=True
     ):
-        place = start + int(np.searchsorted(segment.words.documents[start:end], document))
+        # Searching for another type would copy all of them.
+        wanted = np.uint16(document)
+        place = start + int(np.searchsorted(segment.words.documents[start:end], wanted))
         if place < end and segment.words.documents[place] == document:
             counts = segment.words.frequencies(place, place + 1)
             length = segment.float_lengths[document : document + 1]

@@ -12,10 +12,10 @@ from lakebed.search.format import Header, read
 from lakebed.search.postings import Postings, Texts
 from lakebed.search.words import Words
 
-MAX_DOCUMENTS = 65_536
-"""Documents of a segment at most: their numbers take two bytes, and a purge, which writes the
-segments anew that hold what goes, touches little more than it must."""
-MAX_POSTINGS = 8_000_000
+MAX_DOCUMENTS = 32_768
+"""Documents of a segment at most: their numbers take two bytes, and a purge writes whole segments
+anew."""
+MAX_POSTINGS = 4_000_000
 """Pairs of a word and a document at which a segment is full."""
 NEVER = 2**63 - 1
 """The end of a version that stands, and the expiry of an entry without one."""
@@ -33,7 +33,7 @@ class Segment:
         """UnreadableSegmentError for another format or version."""
         header, arrays = read(data)
         self.header: Header = header
-        self._arrays = arrays
+        self.arrays = arrays
         self.keys = Texts(arrays["key"], arrays["key_offsets"])
         self.versions: NDArray[np.int64] = arrays["version"]
         self.ends: NDArray[np.int64] = arrays["end"]
@@ -48,12 +48,12 @@ class Segment:
     @cached_property
     def fields(self) -> Fields:
         """The metadata."""
-        return Fields(self._arrays, len(self))
+        return Fields(self.arrays, len(self))
 
     @cached_property
     def speakers(self) -> Postings:
         """Who speaks: folded names, each with its documents."""
-        return Postings("speaker", self._arrays)
+        return Postings("speaker", self.arrays)
 
     @cached_property
     def float_lengths(self) -> NDArray[np.float64]:
@@ -75,12 +75,12 @@ class Segment:
         """Codes and scales of the vectors, a row a document; a scale of 0 means no vector."""
         if self.header.embedder is None:
             return None
-        return self._arrays["vector_codes"], self._arrays["vector_scales"]
+        return self.arrays["vector_codes"], self.arrays["vector_scales"]
 
     @property
     def contents(self) -> NDArray[np.uint8]:
         """The content hashes, 32 bytes a document."""
-        return self._arrays["content"]
+        return self.arrays["content"]
 
     def key(self, document: int) -> str:
         """The key of a document."""

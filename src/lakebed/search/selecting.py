@@ -1,0 +1,59 @@
+"""A segment without some of its documents: what a purge writes, in place of sorting all anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.search.format import Header, write
+from lakebed.search.segment import Segment
+
+_COLUMNS = ("thread", "version", "expires_at", "length", "content", "vector_codes", "vector_scales")
+
+
+def select(segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> bytes:
+    """The bytes of a segment of those documents that are `kept`, with the ends known now. Words,
+    keys and metadata that only the others had are gone."""
+    old = segment.arrays
+    moved = np.cumsum(kept) - 1
+    new = {name: old[name][kept] for name in _COLUMNS if name in old}
+    new["end"] = ends[kept]
+    new |= _texts(old, "key", kept)
+    stays, used, new["word_offsets"] = _postings(old, "word", kept)
+    new["word_hashes"] = old["word_hashes"][used]
+    new["word_documents"] = moved[old["word_documents"][stays]].astype(np.uint16)
+    new["word_counts"] = old["word_counts"][stays]
+    big = stays[old["big_places"]]
+    places = np.cumsum(stays) - 1
+    new["big_places"] = places[old["big_places"][big]].astype(np.uint32)
+    new["big_counts"] = old["big_counts"][big]
+    for name in ("value", "term", "speaker"):
+        stays, used, new[f"{name}_offsets"] = _postings(old, name, kept)
+        new[f"{name}_documents"] = moved[old[f"{name}_documents"][stays]].astype(np.uint16)
+        new |= _texts(old, f"{name}_first", used) | _texts(old, f"{name}_second", used)
+    return write(Header(int(np.count_nonzero(kept)), segment.header.embedder), new)
+
+
+def _postings(
+    old: Mapping[str, NDArray[Any]], name: str, kept: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.uint32]]:
+    """Which of some postings stay, which words or pairs still have some, and where these begin."""
+    stays = kept[old[f"{name}_documents"]]
+    before = np.zeros(len(stays) + 1, np.uint32)
+    np.cumsum(stays, out=before[1:])
+    starts = before[old[f"{name}_offsets"]]
+    used = starts[1:] > starts[:-1]
+    return stays, used, np.append(starts[:-1][used], before[-1:])
+
+
+def _texts(
+    old: Mapping[str, NDArray[Any]], name: str, kept: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
+    """The arrays of `Texts`, of those texts that are kept."""
+    lengths = np.diff(old[f"{name}_offsets"])
+    offsets = np.zeros(int(np.count_nonzero(kept)) + 1, np.uint32)
+    np.cumsum(lengths[kept], out=offsets[1:])
+    return {name: old[name][np.repeat(kept, lengths)], f"{name}_offsets": offsets}
