@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ _PAUSE = 0.005
 _NO_ENDS: Ends = np.empty((0, 2), np.int64)
 
 
+class Built(NamedTuple):
+    """Of how many documents a segment was built, and the versions that wait on: their text could
+    not be read, or there was no room for them."""
+
+    documents: int
+    left: set[int]
+
+
 class SegmentBuilding:
     """Builds the segments of one lake."""
 
@@ -57,8 +65,8 @@ class SegmentBuilding:
 
     # Of what waits
 
-    def build(self, reader: TextReader, loaded: Loaded, *, patient: bool) -> set[int] | None:
-        """Build a segment of the next versions that wait; which of them could not be read.
+    def build(self, reader: TextReader, loaded: Loaded, *, patient: bool) -> Built | None:
+        """Build a segment of the next versions that wait.
 
         None if there was nothing to do, or somebody else was faster.
         """
@@ -67,8 +75,9 @@ class SegmentBuilding:
         if not waiting.versions and not len(ends):
             return None
         builder, standing, left = self._take_in(waiting.versions, reader)
-        if not len(builder) and not len(ends) and set(waiting.versions) == left:
-            return left or None
+        built = Built(len(builder), left)
+        if not len(builder) and not len(ends) and left.issuperset(waiting.versions):
+            return built
         data = builder.data() if len(builder) else b""
         new = self._write(data, len(builder), ends) if data or len(ends) else None
         if self._commit(
@@ -78,7 +87,7 @@ class SegmentBuilding:
                 new, waiting, standing, sorted(left), patient=patient
             ),
         ):
-            return left
+            return built
         return None
 
     def _take_in(

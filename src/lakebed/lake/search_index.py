@@ -40,7 +40,7 @@ _TAIL = 512
 """Versions without a segment that a search evaluates in memory rather than build one."""
 _ENDED = 4096  # ends that a search reads each time rather than fold them into a row
 _AT_HAND = 64  # new versions that are read in the transaction of the search
-_PAGE = 1000
+_PAGE = 4000
 _PATIENCE = 8  # rounds in which writers may be faster, before what they stored is read under way
 _PARTS = 6  # small segments of the tail, before they are made one
 
@@ -261,17 +261,13 @@ class SearchIndex:
         done = 0
         total = self._catalog.count_waiting(2**31 - 1) if progress else None
         while not reader.exhausted:
-            loaded = self.loaded()
-            before = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
-            left = self._building.build(reader, loaded, patient=patient)
-            if left is None:
+            built = self._building.build(reader, self.loaded(), patient=patient)
+            if built is None:  # somebody else was faster, or there is nothing to do
                 break
-            self._stuck = left
-            after = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
-            if after >= before or after <= len(left):
-                done += max(before - after, 0)
+            self._stuck = built.left
+            done += built.documents
+            if not built.documents:
                 break
-            done += before - after
             if progress:
                 progress(done, total)
         return done
