@@ -119,6 +119,7 @@ class SearchIndex:
         self._views: Views | None = None
         self._missing: frozenset[int] = frozenset()
         self._incomplete = False
+        self._blobs: dict[str, bytes] = {}
         self._tail = _Tail()
         self._stuck: set[int] = set()
 
@@ -360,11 +361,15 @@ class SearchIndex:
                     if self._catalog.segment_ends(row.id) is None:
                         return False
                     damaged.append(row)
-            blobs = [self._catalog.segment_ends(row.id) for row in found.rows]
-            if None in blobs:
-                return False
+            blobs = dict[str, bytes]()
+            for row in found.rows:
+                blob = self._blobs.get(row.id)
+                if blob is None and (blob := self._catalog.segment_ends(row.id)) is None:
+                    return False
+                blobs[row.id] = blob
+            self._blobs = blobs
             segments = [segment for _, segment in opened]
-            ends = as_ends(b"".join(blob for blob in blobs if blob))
+            ends = as_ends(b"".join(blobs.values()))
             applied = apply_ends(segments, [segment.ends for segment in segments], ends)
             rows = [row for row, _ in opened]
             self._views = Views(Loaded(found.state, rows, segments, applied))
