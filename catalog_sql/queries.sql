@@ -61,8 +61,14 @@ SELECT o."id", o."inline_value",
 FROM {object} o WHERE o."content_hash" = :content_hash AND o."format" = :format
 
 -- name: find_objects
--- for: deduplication before an upload: which contents of these hashes the lake holds
+-- for: which contents of these hashes the catalog holds
 SELECT "content_hash", "format" FROM {object} WHERE "content_hash" IN ({hashes})
+
+-- name: find_places
+-- for: deduplication before an upload: where the contents of these hashes lie
+SELECT o."content_hash", o."format",
+       coalesce(o."uri", (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id")), o."position"
+FROM {object} o WHERE o."content_hash" IN ({hashes})
 
 -- name: insert_object
 -- for: naming new content

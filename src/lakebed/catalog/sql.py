@@ -141,6 +141,15 @@ class SQLCatalog(Snapshots, Segments, Purging):
             found.update((row[0], row[1]) for row in self._executor.fetch(sql, params))
         return found & wanted
 
+    def places(self, contents: Iterable[ContentId]) -> Mapping[ContentId, Place]:
+        wanted = set(contents)
+        found = dict[ContentId, Place]()
+        for names, params in in_lists(self._queries, [content_hash for content_hash, _ in wanted]):
+            sql = self._queries["find_places"].replace("{hashes}", names)
+            for content_hash, format, uri, position in self._executor.fetch(sql, params):
+                found[content_hash, format] = Place(None, uri, position)
+        return {content: found[content] for content in found.keys() & wanted}
+
     def locate(self, content: ContentId) -> Place | None:
         content_hash, format = content
         rows = self._executor.fetch(
