@@ -62,6 +62,8 @@ class Grammar:
         """A place, written in one of the ways in which a place can be written."""
         chance = self._chance
         place = chance.choice(self._files)
+        if chance.random() < 0.5:
+            return place
         change: Callable[[str], str] = chance.choice(
             (
                 str, str, str, str.upper, str.title,
@@ -135,7 +137,7 @@ class Grammar:
     def _with(self, depth: int) -> str:
         """A WITH whose names are those of files and tables, as often as not."""
         chance = self._chance
-        pool = [self._name(), self._name(), *chance.sample(LOCAL, 3)]
+        pool = [self._name(), self._name(), *chance.sample(LOCAL, 2)]
         pool += chance.sample(self._tables, min(1, len(self._tables)))
         name = self._quoted(chance.choice(pool))
         other = self._quoted(chance.choice(pool))
