@@ -111,7 +111,12 @@ class SQLCatalog(Snapshots, Segments, Purging):
         self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
     ) -> BatchCounts:
         with self._executor.write() as tx:
-            return self._begin_batch(tx, tx.now()).store(rows, uploads)
+            counts = self._begin_batch(tx, tx.now()).store(rows, uploads)
+            self._note_load(tx, counts)
+        return counts
+
+    def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
+        """So many entries have been written at once: for a database that has to be told."""
 
     def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
         found: list[EntryRow] = []
