@@ -21,8 +21,8 @@ from lakebed.catalog.protocol import (
 )
 from lakebed.errors import LakebedError, LockTimeoutError
 from lakebed.lake.indexed_text import IndexedText, TextReader
+from lakebed.lake.mending import LEASE_SECONDS, give_up
 from lakebed.lake.search_view import Ends, Loaded, apply_ends, as_ends
-from lakebed.lake.staging import LEASE_SECONDS, give_up
 from lakebed.model import Upload, VersionRow
 from lakebed.objects.names import object_path
 from lakebed.objects.store import ObjectStore
