@@ -195,7 +195,7 @@ class SearchIndex:
             builder.add(list(unread.values()))
             parts.append(Segment(memoryview(builder.data())))
             source = visible_versions(parts[-1], versions, reading.now)
-            missing = int(np.count_nonzero(engine.scope(query, source)))
+            missing = len(engine.scope(query, source, source.visible))
         sources += [visible_versions(segment, versions, reading.now) for segment in parts]
         result = engine.run(query, sources)
         shown = result.found[offset:]
