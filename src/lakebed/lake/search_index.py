@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -73,11 +73,21 @@ class _Tail:
     """What no segment holds, as small segments in memory. It only grows, until it begins anew."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.segments: list[Segment] = []
         self.known: set[int] = set()
 
     def add(self, found: Sequence[Document], embedder: str | None) -> None:
-        """Take in documents."""
+        """Take in documents, those that another thread has not."""
+        with self._lock:
+            self._add([d for d in found if d.version not in self.known], embedder)
+
+    def now(self) -> tuple[Sequence[Segment], Set[int]]:
+        """The segments, and the versions that they hold."""
+        with self._lock:
+            return self.segments, set(self.known)
+
+    def _add(self, found: Sequence[Document], embedder: str | None) -> None:
         for start in range(0, len(found), MAX_DOCUMENTS):
             builder = SegmentBuilder(embedder)
             builder.add(found[start : start + MAX_DOCUMENTS])
@@ -135,13 +145,16 @@ class SearchIndex:
         if query.vector is not None:
             self._embed_all(reader)
         unread: dict[int, Document] = {}
-        builds = not self._read_only
+        builds, again = not self._read_only, self._incomplete
         for attempt in count():
-            look = partial(self._look, query, offset, moment, unread, builds, attempt > _PATIENCE)
+            look = partial(
+                self._look, query, offset, moment, unread, builds, attempt > _PATIENCE, again
+            )
             found = reads.search(look)
             if isinstance(found, Answer):
                 return found
             if isinstance(found, _Stale):
+                again = False
                 self._load(found)
                 continue
             if builds:
@@ -166,11 +179,11 @@ class SearchIndex:
         unread: Mapping[int, Document],
         builds: bool,
         patient: bool,
+        again: bool,
         reading: SearchReading,
     ) -> Answer | _Stale | _Behind:
         views = self._views
-        if views is None or views.loaded.state != reading.state or self._incomplete:
-            self._incomplete = False
+        if views is None or views.loaded.state != reading.state or again:
             return _Stale(reading.state, reading.segments())
         tail = self._tail
         waiting = [*reading.waiting(), *self._missing_versions(reading, moment)]
@@ -183,11 +196,11 @@ class SearchIndex:
             return behind
         sources = views.sources(as_ends(ended), moment, reading.now)
         versions = np.array(waiting, np.int64)
-        parts = [*tail.segments]
-        missing = 0
-        if unread:
+        learnt, known = tail.now()
+        parts, missing = [*learnt], 0
+        if still := [document for v, document in unread.items() if v not in known]:
             builder = SegmentBuilder(self._embedder.name if self._embedder else None)
-            builder.add(list(unread.values()))
+            builder.add(still)
             parts.append(Segment(memoryview(builder.data())))
             source = visible_versions(parts[-1], versions, reading.now)
             missing = int(np.count_nonzero(engine.scope(query, source)))
@@ -220,8 +233,7 @@ class SearchIndex:
         if self._embedder is not None or (any(is_stored(v.row) for v in rows) and not patient):
             return False
         texts = TextReader(self._read).texts([version.row for version in rows])
-        with self._lock:
-            tail.add(documents(list(zip(rows, texts, strict=True)), None), None)
+        tail.add(documents(list(zip(rows, texts, strict=True)), None), None)
         return True
 
     # Catching up
@@ -237,8 +249,9 @@ class SearchIndex:
         if not any(map(self._building.lacks_vectors, loaded.segments)):
             return
         for _ in loaded.rows:
+            loaded = self.loaded()
             ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
-            if not self._building.embed(self.loaded(), ended, reader):
+            if not loaded.whole or not self._building.embed(loaded, ended, reader):
                 return
 
     def _build_some(self, reader: TextReader, progress: Progress | None) -> bool:
@@ -262,6 +275,8 @@ class SearchIndex:
         total = self._catalog.count_waiting(2**31 - 1) if progress else None
         while not reader.exhausted:
             loaded = self.loaded()
+            if not loaded.whole:
+                break
             before = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
             left = self._building.build(reader, loaded, patient=patient)
             if left is None:
@@ -281,7 +296,7 @@ class SearchIndex:
         while not is_over():
             loaded = self.loaded()
             ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
-            if not self._building.merge(loaded, ended, patient=patient):
+            if not loaded.whole or not self._building.merge(loaded, ended, patient=patient):
                 return
 
     def tidy(self, is_over: Callable[[], bool], progress: Progress | None = None) -> None:
@@ -289,21 +304,26 @@ class SearchIndex:
         reader = TextReader(self._read, thorough=True, is_over=is_over)
         self.build(reader, patient=True, progress=progress)
         self.merge(patient=True, is_over=is_over)
-        ended = self._catalog.search(lambda reading: reading.ended())
-        if any(end == PURGED for _, end in ended):
-            self.forget("", "")
+        if self.has_purged():
+            self.forget("", "", thorough=True)
 
-    def forget(self, low: str, high: str) -> bool:
+    def has_purged(self) -> bool:
+        """Whether a purge is under way, or was interrupted before it had cleaned the segments."""
+        ended = self._catalog.search(lambda reading: reading.ended())
+        return any(end == PURGED for _, end in ended)
+
+    def forget(self, low: str, high: str, *, thorough: bool = False) -> bool:
         """Leave no word of keys from `low` to below `high` in any segment, nor of what was purged
-        before; whether that succeeded."""
+        before; whether that succeeded. `thorough`: nor of anything that nobody sees."""
         for _ in range(_PATIENCE):
             loaded = self.loaded()
             ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
-            if self._building.forget(loaded, ended, low, high):
+            if not loaded.whole:
+                return False
+            if self._building.forget(loaded, ended, low, high, thorough=thorough):
                 with self._lock:
                     self._tail = _Tail()
-                self.loaded()  # which deletes the copies of the old ones
-                return not self._missing
+                return self.loaded().whole  # which deletes the copies of the old ones
         return False
 
     def check(self, *, repair: bool) -> Iterator[tuple[SegmentRow, str, bool]]:
@@ -327,14 +347,14 @@ class SearchIndex:
         rows, segments, ends = zip(*others, strict=True) if others else ((), (), ())
         held = [version for segment in segments for version in segment.versions.tolist()]
         rest = Loaded(loaded.state, rows, segments, ends)
-        return self._building.drop(rest, damaged, held)
+        return self._building.drop(rest, [damaged], held)
 
     def loaded(self) -> Loaded:
         """The segments as they are now, opened."""
         while True:
             state, rows = self._catalog.search(lambda r: (r.state, r.segments()))
             views = self._views
-            if views is not None and views.loaded.state == state and not self._missing:
+            if views is not None and views.loaded.state == state and views.loaded.whole:
                 return views.loaded
             if self._load(_Stale(state, rows)):
                 assert self._views is not None
@@ -353,7 +373,10 @@ class SearchIndex:
                     )
                 }
             opened, damaged = list[tuple[SegmentRow, Segment]](), list[SegmentRow]()
+            self._incomplete = False
             for row in found.rows:
+                if self._incomplete and row.id not in known:  # the storage does not answer
+                    continue
                 try:
                     opened.append((row, known[row.id][0] if row.id in known else self._open(row)))
                 except (DamagedSegmentError, UnreadableSegmentError):
@@ -371,11 +394,12 @@ class SearchIndex:
             ends = as_ends(b"".join(blob for blob in blobs if blob))
             applied = apply_ends(segments, [segment.ends for segment in segments], ends)
             rows = [row for row, _ in opened]
-            self._views = Views(Loaded(found.state, rows, segments, applied))
+            whole = len(rows) == len(found.rows)
+            self._views = Views(Loaded(found.state, rows, segments, applied, whole))
             self._tail = self._still_waiting()
             self._missing = frozenset()
-            if damaged or self._incomplete:
-                self._make_up_for(damaged)
+            if not whole and self._make_up_for(damaged):
+                return False
             self._files.forget_others(list(found.rows))
         return True
 
@@ -388,21 +412,20 @@ class SearchIndex:
         """The tail goes on as long as it is small; what is in a segment now is masked anyway."""
         return self._tail if len(self._tail.known) <= _TAIL else _Tail()
 
-    def _make_up_for(self, damaged: Sequence[SegmentRow]) -> None:
-        """Drop segments that cannot be read, so that what they held waits again; where that fails,
-        or the storage does, it is evaluated in memory."""
+    def _make_up_for(self, damaged: Sequence[SegmentRow]) -> bool:
+        """Drop segments that cannot be read, so that what they held waits again, and say so; where
+        that fails, or the storage does, it is evaluated in memory."""
         assert self._views is not None
         loaded = self._views.loaded
         held = [version for segment in loaded.segments for version in segment.versions.tolist()]
         if damaged and not self._read_only and not self._incomplete:
             try:
-                for row in damaged:
-                    if not self._building.drop(loaded, row, held):
-                        break
-                return  # the catalog's state is another now
+                self._building.drop(loaded, damaged, held)
+                return True  # even if it was not done: the catalog's state is another by then
             except (LockTimeoutError, StorageError):
                 pass
         self._missing = frozenset(self._catalog.unheld_versions(held))
+        return False
 
     def _learn(
         self, unknown: Sequence[int], reader: TextReader, unread: dict[int, Document]
@@ -416,9 +439,8 @@ class SearchIndex:
             bad = {text.row.version for _, text in read if text.unread}
             unread.update((d.version, d) for d in found if d.version in bad)
             good = [d for d in found if d.version not in bad]
-            with self._lock:
-                if good:
-                    self._tail.add([d for d in good if d.version not in self._tail.known], name)
+            if good:
+                self._tail.add(good, name)
 
 
 def open_index(
