@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -73,6 +74,16 @@ def _leaves_nothing_behind() -> Iterator[None]:
     tools = {PROJECT / name for name in (".hypothesis", ".pytest_cache", ".ruff_cache")}
     left = names() - before - tools - {Path.home() / ".cache"}
     assert not left, f"tests left files outside their temporary folders: {sorted(map(str, left))}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_folder() -> Iterator[None]:
+    """The copies of segments that lakes keep, those of child processes too, end with the tests."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lakebed-cache-") as folder,
+        patch.dict(os.environ, {"XDG_CACHE_HOME": folder}),
+    ):
+        yield
 
 
 @pytest.fixture(autouse=True)

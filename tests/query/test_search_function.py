@@ -52,7 +52,9 @@ def test_what_is_asked_is_never_sql(lake: Lake) -> None:
         assert len(found) == lake.search(question, limit=100).total
 
 
-@pytest.mark.parametrize("call", ["", "5", "NULL", "'x', 'y'", "'x', -1", "'x', 1, 2", "'x' || 'y'"])
+@pytest.mark.parametrize(
+    "call", ["", "5", "NULL", "'x', 'y'", "'x', -1", "'x', 1, 2", "'x' || 'y'"]
+)
 def test_other_arguments_are_refused(lake: Lake, call: str) -> None:
     with pytest.raises(QueryError, match="search"):
         lake.sql(f"SELECT * FROM search({call})")

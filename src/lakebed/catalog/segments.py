@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
 from lakebed.catalog.protocol import (
     GONE,
+    PURGED,
     NewSegment,
     SearchReading,
     SegmentRow,
@@ -157,7 +158,10 @@ class Segments:
         queries = self._queries
         with self._executor.write(exclusive=True, patient=patient) as tx:
             state = TransactionReading(tx, queries, None, 0).state
-            if state[1:] != waiting.state[1:]:
+            # Of what is queued nothing but the state tells that others have built it meanwhile.
+            queued = any(version <= state.indexed for version in waiting.versions)
+            known = state == waiting.state if queued else state[1:] == waiting.state[1:]
+            if not known:
                 self._give_back(tx, new)
                 return False
             if new is not None:
@@ -169,7 +173,9 @@ class Segments:
             if waiting.batches:
                 run_for(tx, queries, "delete_queued_batches", waiting.batches)
             tx.many(queries["add_queued"], [{"version": version} for version in queue])
-            run_for(tx, queries, "delete_ended", [version for version, _ in waiting.ended])
+            # (What was purged stays noted until every segment is written anew that held it.)
+            settled = [version for version, end in waiting.ended if end != PURGED]
+            run_for(tx, queries, "delete_ended", settled)
             # Where all that wait are queued this counts the segments built of them.
             reach = state.indexed + 1 if "queued_batches" in queries else waiting.upto
             if reach is not None:
@@ -206,7 +212,7 @@ class Segments:
         with self._executor.write(exclusive=True, patient=patient) as tx:
             now = TransactionReading(tx, queries, None, 0).state
             there = {row[0] for row in tx.all(queries["list_segments"], {})}
-            reaches = not queue or now.indexed == state.indexed
+            reaches = not queue or now == state  # else another segment may hold what is queued
             if now.purged != state.purged or not reaches or not there.issuperset(r.id for r in old):
                 self._give_back(tx, new)
                 return False

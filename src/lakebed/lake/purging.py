@@ -74,6 +74,7 @@ class Purging(Compacting, Collecting):
         low, high = _range(key, prefix)
         if check_flag("dry_run", dry_run):
             return self._preview(low, high)
+        unfinished = self._searcher().has_purged()  # another one
         entries = versions = byte_size = 0
         snapshots: dict[str, None] = {}
         hashes = set[bytes]()
@@ -89,7 +90,7 @@ class Purging(Compacting, Collecting):
                 self._rewrite(pack, rewriting)
             if progress:
                 progress(entries, None)
-        forgotten = self._searcher().forget(low, high)
+        forgotten = self._searcher().forget(low, high, thorough=unfinished)
         # Values of these keys that were replaced earlier have no name any more: they are garbage.
         self._collect_objects(CollectRun())
         files = 0

@@ -45,8 +45,7 @@ _NO_ENDS: Ends = np.empty((0, 2), np.int64)
 
 
 class Built(NamedTuple):
-    """Of how many documents a segment was built, and the versions that wait on: their text could
-    not be read, or there was no room for them."""
+    """Of how many documents a segment was built, and the versions whose text could not be read."""
 
     documents: int
     left: set[int]
@@ -71,12 +70,14 @@ class SegmentBuilding:
         None if there was nothing to do, or somebody else was faster.
         """
         waiting = self._catalog.next_waiting(self._limit)
+        if waiting.state != loaded.state:  # what has ended may be in a segment that is not known
+            return None
         ends = _ends_of(waiting, loaded)
         if not waiting.versions and not len(ends):
             return None
-        builder, standing, left = self._take_in(waiting.versions, reader)
-        built = Built(len(builder), left)
-        if not len(builder) and not len(ends) and left.issuperset(waiting.versions):
+        builder, standing, unread, left = self._take_in(waiting.versions, reader)
+        built = Built(len(builder), unread)
+        if not len(builder) and not len(ends) and set(waiting.versions) == unread:
             return built
         data = builder.data() if len(builder) else b""
         new = self._write(data, len(builder), ends) if data or len(ends) else None
@@ -84,7 +85,7 @@ class SegmentBuilding:
             new,
             patient,
             lambda: self._catalog.add_segment(
-                new, waiting, standing, sorted(left), patient=patient
+                new, waiting, standing, sorted(unread | left), patient=patient
             ),
         ):
             return built
@@ -92,21 +93,21 @@ class SegmentBuilding:
 
     def _take_in(
         self, versions: Sequence[int], reader: TextReader
-    ) -> tuple[SegmentBuilder, list[int], set[int]]:
+    ) -> tuple[SegmentBuilder, list[int], set[int], set[int]]:
         """A builder with the documents, the versions of those that stood, and the versions that
         have to wait on: what cannot be read, and what no longer fits."""
         builder = SegmentBuilder(self._embedder.name if self._embedder else None)
-        standing, left = list[int](), set[int]()
+        standing, unread, left = list[int](), set[int](), set[int]()
         for rows in self._pages(versions):
             if builder.is_full or len(builder) + len(rows) > MAX_DOCUMENTS:
                 left.update(version.row.version for version in rows)
                 continue
             texts = list(reader.texts([version.row for version in rows]))
-            left.update(text.row.version for text in texts if text.unread)
+            unread.update(text.row.version for text in texts if text.unread)
             read = [pair for pair in zip(rows, texts, strict=True) if not pair[1].unread]
             builder.add(documents(read, self._embedder))
             standing += [version.row.version for version, _ in read if version.end_version is None]
-        return builder, standing, left
+        return builder, standing, unread, left
 
     def _pages(self, versions: Sequence[int]) -> Iterator[list[VersionRow]]:
         """The rows of versions, in pages of bounded size."""
@@ -149,14 +150,17 @@ class SegmentBuilding:
             return False
         number, segment = lacking[0], loaded.segments[lacking[0]]
         ends = apply_ends([segment], [loaded.ends[number]], ended)[0]
-        builder, _, left = self._take_in(segment.versions[ends > GONE].tolist(), reader)
+        standing = segment.versions[ends > GONE].tolist()
+        builder, _, unread, left = self._take_in(standing, reader)
         old, others = [loaded.rows[number]], [s for s in loaded.segments if s is not segment]
         blob = _of_others(self._old_ends(old), others)
         new = self._write(builder.data() if len(builder) else b"", len(builder), blob)
         return self._commit(
             new,
             True,
-            lambda: self._catalog.replace_segments(old, new, loaded.state, queue=sorted(left)),
+            lambda: self._catalog.replace_segments(
+                old, new, loaded.state, queue=sorted(unread | left)
+            ),
         )
 
     def lacks_vectors(self, segment: Segment) -> bool:
@@ -167,27 +171,49 @@ class SegmentBuilding:
             and segment.header.embedder != self._embedder.name
         )
 
-    def forget(self, loaded: Loaded, ended: Ends, low: str, high: str) -> bool:
-        """Write the segments anew that hold keys of the range, or versions that were purged; False
-        if somebody else changed the segments meanwhile."""
+    def forget(
+        self, loaded: Loaded, ended: Ends, low: str, high: str, *, thorough: bool = False
+    ) -> bool:
+        """Write the segments anew that hold keys of the range, or versions that were purged, or of
+        a purged key; False if somebody else changed the segments meanwhile.
+
+        `thorough`: leave nothing in any segment that nobody sees any more, whatever its key: after
+        a purge that was interrupted, versions tell which keys it had only if a segment holds them.
+        """
         ends = apply_ends(loaded.segments, loaded.ends, ended)
+        below, above = low.encode(), high.encode()
         keys = {
-            segment.keys[document]
+            key
             for segment, known in zip(loaded.segments, ends, strict=True)
             for document in np.flatnonzero(known == PURGED).tolist()
+            if not below <= (key := segment.keys[document]) < above
         }
         for number, segment in enumerate(loaded.segments):
-            first, last = segment.key_range(low, high)
-            stays = np.ones(len(segment), np.bool_)
-            stays[first:last] = False
-            for key in keys:
-                start, end = segment.key_range(key.decode(), key.decode() + "\x01")
-                stays[start:end] = False
-            if not stays.all() and not self._replace(
-                loaded, [number], [stays & (ends[number] > GONE)], ends, ended, at_once=True
+            ranges = [(key.decode(), key.decode() + "\x01") for key in keys]
+            concerned = np.full(len(segment), thorough)
+            for first, last in (segment.key_range(*each) for each in ((low, high), *ranges)):
+                concerned[first:last] = True
+            stays = ends[number] > GONE
+            # What was stored since under these keys stays.
+            doubtful = np.flatnonzero(concerned & stays)
+            stays[doubtful] = self._exist(segment.versions[doubtful].tolist())
+            if (concerned & ~stays).any() and not self._replace(
+                loaded, [number], [stays], ends, ended, at_once=True
             ):
                 return False
-        return True
+        settled = ended[ended[:, 1] == PURGED, 0].tolist()
+        return not settled or self._catalog.replace_segments(
+            [], None, loaded.state, settled=settled
+        )
+
+    def _exist(self, versions: Sequence[int]) -> list[bool]:
+        """Which of these versions stand, or are history."""
+        known = {
+            version.row.version
+            for start in range(0, len(versions), _PAGE_ROWS)
+            for version in self._catalog.get_versions(versions[start : start + _PAGE_ROWS])
+        }
+        return [version in known for version in versions]
 
     def _replace(
         self,
@@ -209,7 +235,8 @@ class SegmentBuilding:
         settled = [
             int(version)
             for segment in (loaded.segments[number] for number in chosen)
-            for version in ended[segment.find_versions(ended[:, 0])[0], 0]
+            for version, end in ended[segment.find_versions(ended[:, 0])[0]]
+            if end != PURGED
         ]
         return self._commit(
             new,
@@ -243,12 +270,12 @@ class SegmentBuilding:
         blobs = [self._catalog.segment_ends(row.id) or b"" for row in rows]
         return as_ends(b"".join(blobs))
 
-    def drop(self, loaded: Loaded, damaged: SegmentRow, held: Sequence[int]) -> bool:
-        """Drop a segment that cannot be read; what it held waits again."""
+    def drop(self, loaded: Loaded, damaged: Sequence[SegmentRow], held: Sequence[int]) -> bool:
+        """Drop segments that cannot be read; what they held waits again."""
         queue = self._catalog.unheld_versions(held)
-        ends = _of_others(self._old_ends([damaged]), loaded.segments)
+        ends = _of_others(self._old_ends(damaged), loaded.segments)
         new = self._write(b"", 0, ends) if len(ends) else None
-        return self._catalog.replace_segments([damaged], new, loaded.state, queue=queue)
+        return self._catalog.replace_segments(damaged, new, loaded.state, queue=queue)
 
     # Naming
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -74,11 +74,21 @@ class _Tail:
     """What no segment holds, as small segments in memory. It only grows, until it begins anew."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.segments: list[Segment] = []
         self.known: set[int] = set()
 
     def add(self, found: Sequence[Document], embedder: str | None) -> None:
-        """Take in documents."""
+        """Take in documents, those that another thread has not."""
+        with self._lock:
+            self._add([d for d in found if d.version not in self.known], embedder)
+
+    def now(self, versions: Iterable[int]) -> tuple[Sequence[Segment], Set[int]]:
+        """The segments, and which of some versions they hold."""
+        with self._lock:
+            return self.segments, self.known.intersection(versions)
+
+    def _add(self, found: Sequence[Document], embedder: str | None) -> None:
         for start in range(0, len(found), MAX_DOCUMENTS):
             builder = SegmentBuilder(embedder)
             builder.add(found[start : start + MAX_DOCUMENTS])
@@ -135,19 +145,19 @@ class SearchIndex:
     ) -> Answer:
         """The matches of a query as `reads`, of the present or of the moment, sees them."""
         reader = TextReader(self._read)
-        if self._incomplete:  # the storage may be there again
-            with self._lock:
-                self._views, self._incomplete = None, False
         if query.vector is not None:
             self._embed_all(reader)
         unread: dict[int, Document] = {}
-        builds = not self._read_only
+        builds, again = not self._read_only, self._incomplete
         for attempt in count():
-            look = partial(self._look, query, offset, moment, unread, builds, attempt > _PATIENCE)
+            look = partial(
+                self._look, query, offset, moment, unread, builds, attempt > _PATIENCE, again
+            )
             found = reads.search(look)
             if isinstance(found, Answer):
                 return found
             if isinstance(found, _Stale):
+                again = False
                 self._load(found)
                 continue
             if builds:
@@ -169,13 +179,14 @@ class SearchIndex:
         query: Query,
         offset: int,
         moment: Moment | None,
-        unread: Mapping[int, Document],
+        unread: dict[int, Document],
         builds: bool,
         patient: bool,
+        again: bool,
         reading: SearchReading,
     ) -> Answer | _Stale | _Behind:
         views = self._views
-        if views is None or views.loaded.state != reading.state:
+        if views is None or views.loaded.state != reading.state or again:
             return _Stale(reading.state, reading.segments())
         tail = self._tail
         waiting = [*reading.waiting(), *self._missing_versions(reading, moment)]
@@ -184,15 +195,15 @@ class SearchIndex:
         behind = _Behind(unknown, len(waiting), len(ended))
         if builds and self._is_worth_it(behind):
             return behind
-        if unknown and not self._learn_at_hand(reading, unknown, tail, patient):
+        if unknown and not self._learn_at_hand(reading, unknown, tail, unread, patient):
             return behind
         sources = views.sources(as_ends(ended), moment, reading.now)
         versions = np.array(waiting, np.int64)
-        parts = [*tail.segments]
-        missing = 0
-        if unread:
+        learnt, known = tail.now(unread)
+        parts, missing = [*learnt], 0
+        if still := [document for v, document in unread.items() if v not in known]:
             builder = SegmentBuilder(self._embedder.name if self._embedder else None)
-            builder.add(list(unread.values()))
+            builder.add(still)
             parts.append(Segment(memoryview(builder.data())))
             source = visible_versions(parts[-1], versions, reading.now)
             missing = len(engine.scope(query, source, source.visible))
@@ -216,7 +227,12 @@ class SearchIndex:
         ]
 
     def _learn_at_hand(
-        self, reading: SearchReading, unknown: Sequence[int], tail: _Tail, patient: bool
+        self,
+        reading: SearchReading,
+        unknown: Sequence[int],
+        tail: _Tail,
+        unread: dict[int, Document],
+        patient: bool,
     ) -> bool:
         """Take in a few new versions in the same transaction, if none lies in the storage."""
         if len(unknown) > _AT_HAND and not patient:
@@ -224,10 +240,14 @@ class SearchIndex:
         rows = reading.versions(unknown)
         if self._embedder is not None or (any(is_stored(v.row) for v in rows) and not patient):
             return False
-        texts = TextReader(self._read).texts([version.row for version in rows])
-        found = documents(list(zip(rows, texts, strict=True)), None)
-        with self._lock:  # another thread may have been faster
-            tail.add([d for d in found if d.version not in tail.known], None)
+        read = zip(rows, TextReader(self._read).texts([v.row for v in rows]), strict=True)
+        found = list(read)
+        if any(text.unread for _, text in found) and not patient:
+            return False
+        bad = {v.row.version for v, text in found if text.unread}
+        taken = documents(found, None)
+        tail.add([document for document in taken if document.version not in bad], None)
+        unread.update((d.version, d) for d in taken if d.version in bad)
         return True
 
     # Catching up
@@ -243,8 +263,9 @@ class SearchIndex:
         if not any(map(self._building.lacks_vectors, loaded.segments)):
             return
         for _ in loaded.rows:
+            loaded = self.loaded()
             ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
-            if not self._building.embed(self.loaded(), ended, reader):
+            if not loaded.whole or not self._building.embed(loaded, ended, reader):
                 return
 
     def _build_some(self, reader: TextReader, progress: Progress | None) -> bool:
@@ -268,7 +289,7 @@ class SearchIndex:
         total = self._catalog.count_waiting(2**31 - 1) if progress else None
         while not reader.exhausted:
             loaded = self.loaded()
-            if not self._is_whole():
+            if not loaded.whole:
                 break
             built = self._building.build(reader, loaded, patient=patient)
             if built is None:  # somebody else was faster, or there is nothing to do
@@ -286,7 +307,7 @@ class SearchIndex:
         while not is_over():
             loaded = self.loaded()
             ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
-            if not self._is_whole() or not self._building.merge(loaded, ended, patient=patient):
+            if not loaded.whole or not self._building.merge(loaded, ended, patient=patient):
                 return
 
     def tidy(self, is_over: Callable[[], bool], progress: Progress | None = None) -> None:
@@ -294,29 +315,27 @@ class SearchIndex:
         reader = TextReader(self._read, thorough=True, is_over=is_over)
         self.build(reader, patient=True, progress=progress)
         self.merge(patient=True, is_over=is_over)
-        ended = self._catalog.search(lambda reading: reading.ended())
-        if any(end == PURGED for _, end in ended):
-            self.forget("", "")
+        if self.has_purged():
+            self.forget("", "", thorough=True)
 
-    def forget(self, low: str, high: str) -> bool:
+    def has_purged(self) -> bool:
+        """Whether a purge is under way, or was interrupted before it had cleaned the segments."""
+        ended = self._catalog.search(lambda reading: reading.ended())
+        return any(end == PURGED for _, end in ended)
+
+    def forget(self, low: str, high: str, *, thorough: bool = False) -> bool:
         """Leave no word of keys from `low` to below `high` in any segment, nor of what was purged
-        before; whether that succeeded."""
+        before; whether that succeeded. `thorough`: nor of anything that nobody sees."""
         for _ in range(_PATIENCE):
             loaded = self.loaded()
             ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
-            if not self._is_whole():
+            if not loaded.whole:
                 return False
-            if self._building.forget(loaded, ended, low, high):
+            if self._building.forget(loaded, ended, low, high, thorough=thorough):
                 with self._lock:
                     self._tail = _Tail()
-                self.loaded()  # which deletes the copies of the old ones
-                return True
+                return self.loaded().whole  # which deletes the copies of the old ones
         return False
-
-    def _is_whole(self) -> bool:
-        """Whether all segments are open. What has ended in others would be forgotten by whoever
-        writes one without them."""
-        return not self._missing and not self._incomplete
 
     def check(self, *, repair: bool) -> Iterator[tuple[SegmentRow, str, bool]]:
         """The segments whose bytes are not what they should be: what is wrong, and whether it was
@@ -339,14 +358,14 @@ class SearchIndex:
         rows, segments, ends = zip(*others, strict=True) if others else ((), (), ())
         held = [version for segment in segments for version in segment.versions.tolist()]
         rest = Loaded(loaded.state, rows, segments, ends)
-        return self._building.drop(rest, damaged, held)
+        return self._building.drop(rest, [damaged], held)
 
     def loaded(self) -> Loaded:
         """The segments as they are now, opened."""
         while True:
             state, rows = self._catalog.search(lambda r: (r.state, r.segments()))
             views = self._views
-            if views is not None and views.loaded.state == state and not self._missing:
+            if views is not None and views.loaded.state == state and views.loaded.whole:
                 return views.loaded
             if self._load(_Stale(state, rows)):
                 assert self._views is not None
@@ -365,14 +384,16 @@ class SearchIndex:
                     )
                 }
             opened, damaged = list[tuple[SegmentRow, Segment]](), list[SegmentRow]()
-            unreachable = False
+            self._incomplete = False
             for row in found.rows:
+                if self._incomplete and row.id not in known:  # the storage does not answer
+                    continue
                 try:
                     opened.append((row, known[row.id][0] if row.id in known else self._open(row)))
                 except (DamagedSegmentError, UnreadableSegmentError):
                     damaged.append(row)
                 except StorageError:
-                    unreachable = True
+                    self._incomplete = True
                 except FileNotFoundError:
                     if self._catalog.segment_ends(row.id) is None:
                         return False
@@ -388,12 +409,12 @@ class SearchIndex:
             ends = as_ends(b"".join(blobs.values()))
             applied = apply_ends(segments, [segment.ends for segment in segments], ends)
             rows = [row for row, _ in opened]
-            self._views = Views(Loaded(found.state, rows, segments, applied))
+            whole = len(rows) == len(found.rows)
+            self._views = Views(Loaded(found.state, rows, segments, applied, whole))
             self._tail = self._still_waiting()
             self._missing = frozenset()
-            self._incomplete = unreachable
-            if damaged or self._incomplete:
-                self._make_up_for(damaged)
+            if not whole and self._make_up_for(damaged):
+                return False
             self._files.forget_others(list(found.rows))
         return True
 
@@ -406,21 +427,20 @@ class SearchIndex:
         """The tail goes on as long as it is small; what is in a segment now is masked anyway."""
         return self._tail if len(self._tail.known) <= _TAIL else _Tail()
 
-    def _make_up_for(self, damaged: Sequence[SegmentRow]) -> None:
-        """Drop segments that cannot be read, so that what they held waits again; where that fails,
-        or the storage does, it is evaluated in memory."""
+    def _make_up_for(self, damaged: Sequence[SegmentRow]) -> bool:
+        """Drop segments that cannot be read, so that what they held waits again, and say so; where
+        that fails, or the storage does, it is evaluated in memory."""
         assert self._views is not None
         loaded = self._views.loaded
         held = [version for segment in loaded.segments for version in segment.versions.tolist()]
         if damaged and not self._read_only and not self._incomplete:
             try:
-                for row in damaged:
-                    if not self._building.drop(loaded, row, held):
-                        break
-                return  # the catalog's state is another now
+                self._building.drop(loaded, damaged, held)
+                return True  # even if it was not done: the catalog's state is another by then
             except (LockTimeoutError, StorageError):
                 pass
         self._missing = frozenset(self._catalog.unheld_versions(held))
+        return False
 
     def _learn(
         self, unknown: Sequence[int], reader: TextReader, unread: dict[int, Document]
@@ -434,9 +454,8 @@ class SearchIndex:
             bad = {text.row.version for _, text in read if text.unread}
             unread.update((d.version, d) for d in found if d.version in bad)
             good = [d for d in found if d.version not in bad]
-            with self._lock:
-                if good:
-                    self._tail.add([d for d in good if d.version not in self._tail.known], name)
+            if good:
+                self._tail.add(good, name)
 
 
 def open_index(

@@ -20,12 +20,17 @@ _VIEWS = 4  # the present, and a few moments that are asked again
 
 
 class Loaded(NamedTuple):
-    """The segments of a state, with the ends of their documents as the segments themselves say."""
+    """The segments of a state, with the ends of their documents as the segments themselves say.
+
+    `whole`: all of them could be opened. (Otherwise nothing may be built: the ends of documents
+    that are not here would be lost.)
+    """
 
     state: SegmentState
     rows: Sequence[SegmentRow]
     segments: Sequence[Segment]
     ends: Sequence[NDArray[np.int64]]
+    whole: bool = True
 
 
 def apply_ends(

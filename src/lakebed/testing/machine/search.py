@@ -129,6 +129,59 @@ def bm25(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
     return scores
 
 
+def conversations(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
+    """The scores with the parts of neighbours and speakers, as `lakebed.search.threads` says."""
+    own, words = bm25(entries, query), set(query_words(query))
+    lines: dict[str, list[str]] = {}
+    for key in sorted(entries, key=str.encode):
+        lines.setdefault(key.rpartition("/")[0] if "/" in key else "", []).append(key)
+    scores: dict[str, float] = {}
+    for line in lines.values():
+        for place, key in enumerate(line):
+            parts = ((0, 1.0), (-1, 0.5), (1, 0.35), (-2, 0.2))
+            score = sum(
+                weight * own.get(line[place + step], 0.0)
+                for step, weight in parts
+                if 0 <= place + step < len(line)
+            )
+            if score > 0:
+                name = query_words(_speaker(entries[key]))
+                spoken = bool(name) and words.issuperset(name)
+                scores[key] = score + (0.2 * max(own.values()) if spoken else 0.0)
+    return scores
+
+
+def _speaker(kept: Kept) -> str:
+    for found in (kept.value, kept.metadata):
+        if isinstance(found, Mapping):
+            for name in ("speaker", "role"):
+                if isinstance(speaker := found.get(name), str) and speaker:
+                    return speaker
+    return ""
+
+
+def check_threads(
+    lake: Searching,
+    entries: Mapping[str, Kept],
+    query: str,
+    prefix: str = "",
+    metadata_filter: dict[str, Any] | None = None,
+) -> None:
+    """That a search by conversations finds what it must."""
+    matches = grammar.Filter(metadata_filter or {}).matches
+    expected = {
+        key: score
+        for key, score in conversations(entries, query).items()
+        if key.startswith(prefix) and matches(entries[key].metadata)
+    }
+    found = lake.search(
+        query, prefix=prefix, metadata_filter=metadata_filter, limit=1000, thread=True
+    )
+    assert {hit.key for hit in found} == set(expected)
+    assert found.total == len(expected)
+    assert all(math.isclose(hit.score, expected[hit.key], rel_tol=1e-9) for hit in found)
+
+
 def check_search(
     lake: Searching,
     entries: Mapping[str, Kept],
