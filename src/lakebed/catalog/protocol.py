@@ -275,6 +275,11 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """Which of these contents the catalog holds."""
         ...
 
+    def places(self, contents: Iterable[ContentId]) -> Mapping[ContentId, Place]:
+        """Where those of these contents lie that the catalog holds; without the bytes of those that
+        lie inline, which have no `uri`."""
+        ...
+
     def expire(self, limit: int) -> int:
         """Remove up to `limit` expired entries; how many."""
         ...
@@ -344,6 +349,10 @@ class Catalog(CatalogReads, Scannable, Protocol):
 
     def unheld_versions(self, held: Iterable[int]) -> Sequence[int]:
         """The versions that stand or are history, do not wait, and are not `held`."""
+        ...
+
+    def remember(self, name: str, value: str) -> str:
+        """A setting that all clients share: what it is, which is `value` if it was none yet."""
         ...
 
     def tidy_metadata(self, is_over: Callable[[], bool]) -> None:

@@ -86,6 +86,7 @@ class ResilientCatalog(SQLCatalog):
     add_segment = _repeated(SQLCatalog.add_segment)
     replace_segments = _repeated(SQLCatalog.replace_segments)
     unheld_versions = _repeated(SQLCatalog.unheld_versions)
+    remember = _repeated(SQLCatalog.remember)
     tidy_metadata = _repeated(SQLCatalog.tidy_metadata)
 
     def search(self, look: Callable[[SearchReading], T]) -> T:

@@ -266,5 +266,15 @@ class Segments:
     def _set(self, tx: Transaction, name: str, value: int) -> None:
         tx.run(self._queries["set_meta"], {"name": name, "value": value})
 
+    def remember(self, name: str, value: str) -> str:
+        find, params = self._queries["get_setting"], {"name": name}
+        rows = self._executor.fetch(find, params)
+        if not rows:
+            with self._executor.write(exclusive=True) as tx:
+                if not tx.all(find, params):  # another client may have been first
+                    tx.run(self._queries["insert_meta"], {"name": name, "value": value})
+                rows = tx.all(find, params)
+        return str(rows[0][0])
+
     def tidy_metadata(self, is_over: Callable[[], bool]) -> None:
         self._index.tidy(is_over)

@@ -149,7 +149,8 @@ class Settings(Model):
     )
     lock_timeout: Seconds = Field(60.0, description="Seconds that a write waits for others.")
     search: SearchSettings = Field(
-        default_factory=SearchSettings, description="How the lake is searched."
+        default_factory=lambda: SearchSettings(embedder=None, cache=None),
+        description="How the lake is searched.",
     )
     lazy: YesNo = Field(
         False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError
+from lakebed.lake.witness import Witness
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
 from lakebed.objects.store import ObjectStore, Range, ReadResult
@@ -31,6 +32,7 @@ class LakeBase:
     def __init__(self, catalog: CatalogReads, objects: ObjectStore | None, *, name: str) -> None:
         self._catalog = catalog
         self._objects = objects
+        self._witness = Witness()
         self.name = name
 
     @abstractmethod
@@ -54,6 +56,13 @@ class LakeBase:
         return self._attempt(row)
 
     def _read_checked(self, row: EntryRow, data: bytes | None = None) -> bytes:
+        try:
+            return self._read_and_check(row, data)
+        except CorruptionError:
+            self._witness.missed((row.content_hash, row.format))
+            raise
+
+    def _read_and_check(self, row: EntryRow, data: bytes | None) -> bytes:
         if data is None:
             data = row.inline_value
         if data is None:

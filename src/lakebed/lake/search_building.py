@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from lakebed.catalog.protocol import (
 )
 from lakebed.errors import LakebedError, LockTimeoutError
 from lakebed.lake.indexed_text import IndexedText, TextReader
+from lakebed.lake.mending import LEASE_SECONDS, give_up
 from lakebed.lake.search_view import Ends, Loaded, apply_ends, as_ends
-from lakebed.lake.staging import LEASE_SECONDS, give_up
 from lakebed.model import Upload, VersionRow
 from lakebed.objects.names import object_path
 from lakebed.objects.store import ObjectStore
@@ -44,6 +44,14 @@ _PAUSE = 0.005
 _NO_ENDS: Ends = np.empty((0, 2), np.int64)
 
 
+class Built(NamedTuple):
+    """Of how many documents a segment was built, and the versions that wait on: their text could
+    not be read, or there was no room for them."""
+
+    documents: int
+    left: set[int]
+
+
 class SegmentBuilding:
     """Builds the segments of one lake."""
 
@@ -57,8 +65,8 @@ class SegmentBuilding:
 
     # Of what waits
 
-    def build(self, reader: TextReader, loaded: Loaded, *, patient: bool) -> set[int] | None:
-        """Build a segment of the next versions that wait; which of them could not be read.
+    def build(self, reader: TextReader, loaded: Loaded, *, patient: bool) -> Built | None:
+        """Build a segment of the next versions that wait.
 
         None if there was nothing to do, or somebody else was faster.
         """
@@ -66,9 +74,10 @@ class SegmentBuilding:
         ends = _ends_of(waiting, loaded)
         if not waiting.versions and not len(ends):
             return None
-        builder, standing, left = self._take_in(waiting, reader)
-        if not len(builder) and not len(ends) and set(waiting.versions) == left:
-            return left or None
+        builder, standing, left = self._take_in(waiting.versions, reader)
+        built = Built(len(builder), left)
+        if not len(builder) and not len(ends) and left.issuperset(waiting.versions):
+            return built
         data = builder.data() if len(builder) else b""
         new = self._write(data, len(builder), ends) if data or len(ends) else None
         if self._commit(
@@ -78,17 +87,17 @@ class SegmentBuilding:
                 new, waiting, standing, sorted(left), patient=patient
             ),
         ):
-            return left
+            return built
         return None
 
     def _take_in(
-        self, waiting: Waiting, reader: TextReader
+        self, versions: Sequence[int], reader: TextReader
     ) -> tuple[SegmentBuilder, list[int], set[int]]:
         """A builder with the documents, the versions of those that stood, and the versions that
         have to wait on: what cannot be read, and what no longer fits."""
         builder = SegmentBuilder(self._embedder.name if self._embedder else None)
         standing, left = list[int](), set[int]()
-        for rows in self._pages(waiting.versions):
+        for rows in self._pages(versions):
             if builder.is_full or len(builder) + len(rows) > MAX_DOCUMENTS:
                 left.update(version.row.version for version in rows)
                 continue
@@ -131,6 +140,32 @@ class SegmentBuilding:
         known = self._catalog.kept_versions(versions.tolist())
         stands[past] = [version in known for version in versions.tolist()]
         return stands
+
+    def embed(self, loaded: Loaded, ended: Ends, reader: TextReader) -> bool:
+        """Write a segment anew that lacks vectors, with vectors; whether there was one."""
+        assert self._embedder is not None
+        lacking = [n for n, segment in enumerate(loaded.segments) if self.lacks_vectors(segment)]
+        if not lacking:
+            return False
+        number, segment = lacking[0], loaded.segments[lacking[0]]
+        ends = apply_ends([segment], [loaded.ends[number]], ended)[0]
+        builder, _, left = self._take_in(segment.versions[ends > GONE].tolist(), reader)
+        old, others = [loaded.rows[number]], [s for s in loaded.segments if s is not segment]
+        blob = _of_others(self._old_ends(old), others)
+        new = self._write(builder.data() if len(builder) else b"", len(builder), blob)
+        return self._commit(
+            new,
+            True,
+            lambda: self._catalog.replace_segments(old, new, loaded.state, queue=sorted(left)),
+        )
+
+    def lacks_vectors(self, segment: Segment) -> bool:
+        """Whether a client without an embedder has built the segment."""
+        return (
+            self._embedder is not None
+            and len(segment) > 0
+            and segment.header.embedder != self._embedder.name
+        )
 
     def forget(self, loaded: Loaded, ended: Ends, low: str, high: str) -> bool:
         """Write the segments anew that hold keys of the range, or versions that were purged; False

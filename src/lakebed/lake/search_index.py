@@ -19,7 +19,7 @@ from lakebed.catalog.protocol import (
     SegmentRow,
     SegmentState,
 )
-from lakebed.errors import LockTimeoutError, StorageError
+from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
 from lakebed.lake.base import SearchOptions
 from lakebed.lake.indexed_text import ReadContents, TextReader, is_stored
 from lakebed.lake.search_building import SegmentBuilding, documents
@@ -40,7 +40,7 @@ _TAIL = 512
 """Versions without a segment that a search evaluates in memory rather than build one."""
 _ENDED = 4096  # ends that a search reads each time rather than fold them into a row
 _AT_HAND = 64  # new versions that are read in the transaction of the search
-_PAGE = 1000
+_PAGE = 4000
 _PATIENCE = 8  # rounds in which writers may be faster, before what they stored is read under way
 _PARTS = 6  # small segments of the tail, before they are made one
 
@@ -119,14 +119,22 @@ class SearchIndex:
         self._views: Views | None = None
         self._missing: frozenset[int] = frozenset()
         self._incomplete = False
+        self._blobs: dict[str, bytes] = {}
         self._tail = _Tail()
         self._stuck: set[int] = set()
 
     def search(
-        self, reads: CatalogReads, moment: Moment | None, query: Query, offset: int
+        self,
+        reads: CatalogReads,
+        moment: Moment | None,
+        query: Query,
+        offset: int,
+        progress: Progress | None = None,
     ) -> Answer:
         """The matches of a query as `reads`, of the present or of the moment, sees them."""
         reader = TextReader(self._read)
+        if query.vector is not None:
+            self._embed_all(reader)
         unread: dict[int, Document] = {}
         builds = not self._read_only
         for attempt in count():
@@ -139,7 +147,7 @@ class SearchIndex:
                 continue
             if builds:
                 builds = False
-                if self._is_worth_it(found) and self._build_some(reader):
+                if self._is_worth_it(found) and self._build_some(reader, progress):
                     continue
             self._learn(found.unknown, reader, unread)
         raise AssertionError
@@ -222,10 +230,22 @@ class SearchIndex:
     def _is_worth_it(self, behind: _Behind) -> bool:
         return behind.waiting - len(self._stuck) > _TAIL or behind.ended > _ENDED
 
-    def _build_some(self, reader: TextReader) -> bool:
+    def _embed_all(self, reader: TextReader) -> None:
+        """Give vectors to what clients without an embedder have built."""
+        if self._read_only:
+            return
+        loaded = self.loaded() if self._views is None else self._views.loaded
+        if not any(map(self._building.lacks_vectors, loaded.segments)):
+            return
+        for _ in loaded.rows:
+            ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
+            if not self._building.embed(self.loaded(), ended, reader):
+                return
+
+    def _build_some(self, reader: TextReader, progress: Progress | None) -> bool:
         """Build segments until nothing waits, unless that fails; whether one was built."""
         try:
-            built = self.build(reader, patient=False)
+            built = self.build(reader, patient=False, progress=progress)
             self.merge(patient=False)
         except (LockTimeoutError, StorageError):
             return False
@@ -242,17 +262,13 @@ class SearchIndex:
         done = 0
         total = self._catalog.count_waiting(2**31 - 1) if progress else None
         while not reader.exhausted:
-            loaded = self.loaded()
-            before = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
-            left = self._building.build(reader, loaded, patient=patient)
-            if left is None:
+            built = self._building.build(reader, self.loaded(), patient=patient)
+            if built is None:  # somebody else was faster, or there is nothing to do
                 break
-            self._stuck = left
-            after = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
-            if after >= before or after <= len(left):
-                done += max(before - after, 0)
+            self._stuck = built.left
+            done += built.documents
+            if not built.documents:
                 break
-            done += before - after
             if progress:
                 progress(done, total)
         return done
@@ -345,11 +361,15 @@ class SearchIndex:
                     if self._catalog.segment_ends(row.id) is None:
                         return False
                     damaged.append(row)
-            blobs = [self._catalog.segment_ends(row.id) for row in found.rows]
-            if None in blobs:
-                return False
+            blobs = dict[str, bytes]()
+            for row in found.rows:
+                blob = self._blobs.get(row.id)
+                if blob is None and (blob := self._catalog.segment_ends(row.id)) is None:
+                    return False
+                blobs[row.id] = blob
+            self._blobs = blobs
             segments = [segment for _, segment in opened]
-            ends = as_ends(b"".join(blob for blob in blobs if blob))
+            ends = as_ends(b"".join(blobs.values()))
             applied = apply_ends(segments, [segment.ends for segment in segments], ends)
             rows = [row for row, _ in opened]
             self._views = Views(Loaded(found.state, rows, segments, applied))
@@ -415,5 +435,11 @@ def open_index(
         from lakebed.search.embedders import load_embedder  # heavy
 
         embedder = load_embedder(options.embedder)
+        known = catalog.remember("embedder", embedder.name)
+        if known != embedder.name:
+            raise ConfigurationError(
+                f"embedder is {embedder.name!r}, but the vectors of the lake were made by "
+                f"{known!r}: open it with that one, or without"
+            )
     files = SegmentFiles(catalog, objects, cache_folder(options.cache), lake_id)
     return SearchIndex(catalog, objects, read, files, embedder=embedder)

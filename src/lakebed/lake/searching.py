@@ -12,7 +12,7 @@ from lakebed.errors import LakebedError, ValidationError
 from lakebed.lake.checks import check_count, check_filter, check_prefix
 from lakebed.lake.listing import Listing
 from lakebed.lake.reading import Reading
-from lakebed.model import Entry, Record
+from lakebed.model import Entry, Progress, Record
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter
@@ -150,6 +150,7 @@ class Searching(Reading):
         offset: int = 0,
         thread: bool | Mapping[str, float] = False,
         mode: Mode | None = None,
+        progress: Progress | None = None,
     ) -> Hits:
         """The entries whose text has any of the words of `query`, the best matches first.
 
@@ -171,6 +172,8 @@ class Searching(Reading):
         ones of `previous` (0.5), `next` (0.35), `before_previous` (0.2), `speaker` (0.2).
         `mode`: `"text"` by words, `"vector"` by meaning, `"hybrid"` by both; the last two need a
         lake that was opened with `embedder`, where `"hybrid"` is the default.
+        `progress` is called with the entries indexed and those to index, should the search have to
+        catch up with many.
 
         The result is fresh: stores and deletes show at once, expired entries never do. An entry
         whose value cannot be read is judged by its metadata, and counted in the result's `unread`.
@@ -194,6 +197,7 @@ class Searching(Reading):
                 limit=_ALL,
                 thread=thread,
                 mode=mode,
+                progress=progress,
             )
             return self._with_value(every, wanted, limit, offset)
         if query is None:
@@ -216,7 +220,8 @@ class Searching(Reading):
             chosen,
             None if chosen == "text" else index.embed(query),
         )
-        answer = index.search(self._catalog, self._searched_moment(), asked, offset)
+        moment = self._searched_moment()
+        answer = index.search(self._catalog, moment, asked, offset, progress)
         hits = [Hit(self._entry(row), found.score, found.parts) for row, found in answer.rows]
         return Hits(hits, answer.total, answer.unread)
 

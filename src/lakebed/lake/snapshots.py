@@ -117,6 +117,7 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
 
     def __init__(self, lake: Snapshots, moment: Moment, shown: str) -> None:
         super().__init__(lake._catalog.at(moment), lake._objects, name=f"{lake.name} at {shown}")
+        self._witness = lake._witness
         self._lake = lake
         self._moment = moment
 

@@ -208,9 +208,9 @@ def _explained(
 ) -> Found:
     source = sources[number]
     parts = ranking.explain(weighed, number, source, document)
-    if query.thread is not None and query.mode != "vector":
-        if rest := float(text[number][document]) - sum(parts.values()):
-            parts["(conversation)"] = rest
+    rest = float(text[number][document]) - sum(parts.values())
+    if query.thread is not None and query.mode != "vector" and rest:
+        parts["(conversation)"] = rest
     if vector is not None and not np.isnan(similar := float(vector[number][document])):
         parts["(similarity)"] = similar
     return Found(score, key, int(source.segment.versions[document]), parts)
