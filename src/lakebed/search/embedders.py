@@ -207,7 +207,7 @@ def _embed(loaded: _Loaded, text: str) -> Vectors:
 
 
 class E5:
-    """multilingual-e5-small: 384 dimensions, 72 MB, about five times slower than MiniLM.
+    """multilingual-e5-small: 384 dimensions, 72 MB, about six times slower than MiniLM.
 
     Its engine takes all cores, by threads of OpenMP. They belong to the thread that calls, which is
     a new one each time: with those of a longer-lived one, a forked process would wait for ever.
