@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import abstractmethod
 from collections import defaultdict
@@ -240,7 +241,8 @@ class PresentLake(LakeBase):
 
     def _searcher(self) -> SearchIndex:
         with self._search_lock:
-            if self._search_index is None:
+            # A child has its parent's locks, some of them held by threads that it does not have.
+            if self._search_index is None or self._search_index.pid != os.getpid():
                 from lakebed.lake.search_index import open_index  # not for a first store
 
                 self._search_index = open_index(

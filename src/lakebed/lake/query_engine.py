@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 Resolve = Callable[[object], Moment]
 """Finds the moment that a caller names."""
+Search = Callable[[str, int], Iterable[tuple[str, float]]]
+"""Gives the keys and scores of the best hits for a question."""
 Params = Sequence[object] | Mapping[str, object] | None
 
+_HITS = 10  # of a search that does not say how many
 _KEPT_ROWS = 5_000_000
 _LOOK = 0.1  # seconds between two looks whether the one who waits may go on waiting
 _RELATION = {"entries_at": "entries"}
@@ -87,9 +90,14 @@ class QueryEngine:
         self.session.close()
 
     def run(
-        self, text: str, params: Params, resolve: Resolve, moment: Moment | None = None
+        self,
+        text: str,
+        params: Params,
+        resolve: Resolve,
+        search: Search,
+        moment: Moment | None = None,
     ) -> QueryResult:
-        """The result of a query over the lake now, or at a moment."""
+        """The result of a query over the lake now, or at a moment, of which `search` gives hits."""
         connection = self.session.connect()
         used = _Used()
 
@@ -104,6 +112,7 @@ class QueryEngine:
             with allowance.spending(), self.session.errors():
                 statement = self._parse(text, params, moment)
                 self._prepare(connection, statement, params, resolve, moment, used)
+                self._search(connection, statement, search)
             arguments = [] if params is None else [params]
             return QueryResult(
                 self.session,
@@ -134,9 +143,10 @@ class QueryEngine:
 
     def _parse(self, text: str, params: Params, moment: object) -> Statement:
         if moment is None:
-            tables, calls = relations.TABLES, relations.CALLS
+            tables, calls = relations.TABLES, relations.CALLS | {relations.SEARCH}
         else:  # the others are no part of a moment
-            tables, calls = frozenset({"entries", "documents"}), frozenset[str]()
+            tables = frozenset({"entries", "documents"})
+            calls = frozenset({relations.SEARCH})
         with closing(self.session.judge()) as judge:
             try:
                 return parse(judge, text, params, tables, calls)
@@ -167,6 +177,7 @@ class QueryEngine:
                 bounds(statement, _called(call.name), params),
             )
             for call in statement.calls
+            if call.name != relations.SEARCH
         }
         with self.loading():
             loaded = self.load([*tables.values(), *calls.values()])
@@ -181,6 +192,33 @@ class QueryEngine:
             for name in {call.name for call in calls}:
                 same = {c: loaded[w] for c, w in calls.items() if c.name == name}
                 connection.execute(self._macro(name, same))
+
+    def _search(
+        self, connection: duckdb.DuckDBPyConnection, statement: Statement, search: Search
+    ) -> None:
+        """Make the hits of the searches in a query a table, and the function that reads it."""
+        calls = [call for call in statement.calls if call.name == relations.SEARCH]
+        if not calls:
+            return
+        connection.execute(
+            "CREATE TEMP TABLE lakebed_hits "
+            "(question VARCHAR, wanted BIGINT, place BIGINT, key VARCHAR, score DOUBLE)"
+        )
+        for call in calls:
+            question, wanted = _question(call)
+            rows = [
+                (question, wanted, place, key, score)
+                for place, (key, score) in enumerate(search(question, wanted), 1)
+            ]
+            if rows:
+                connection.executemany("INSERT INTO lakebed_hits VALUES (?, ?, ?, ?, ?)", rows)
+        select = (
+            "SELECT key, score FROM lakebed_hits WHERE question = a AND wanted = {} ORDER BY place"
+        )
+        connection.execute(
+            f"CREATE TEMP MACRO {relations.SEARCH}"
+            f"(a) AS TABLE ({select.format(_HITS)}), (a, b) AS TABLE ({select.format('b')})"
+        )
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -274,6 +312,16 @@ class QueryEngine:
             for arity, selects in by_arity.items()
         ]
         return f"CREATE TEMP MACRO {name}{', '.join(overloads)}"
+
+
+def _question(call: Call) -> tuple[str, int]:
+    """What a call of `search` asks, and how many hits it wants."""
+    question, wanted = (*call.arguments, _HITS)[:2] if call.arguments else (None, _HITS)
+    if not isinstance(question, str) or len(call.arguments) > 2:
+        raise QueryError("search: expected a question, and how many hits (10 if left out)")
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
+        raise QueryError(f"search: the number of hits must be a whole number, got {wanted!r}")
+    return question, wanted
 
 
 def _named(name: str) -> Callable[[Node], bool]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 from lakebed.errors import CatalogError, ValidationError
 from lakebed.lake.checks import check_count
@@ -13,6 +13,7 @@ from lakebed.lake.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from lakebed.lake.query_engine import QueryEngine
+    from lakebed.lake.searching import Searching
     from lakebed.model import Moment
     from lakebed.query.result import QueryResult
 
@@ -40,6 +41,8 @@ that stands |
 `storage_uri`, `created_at` |
         | `entries_at(a)` | the entries at a snapshot (name or id) or, with `history="all"`, a \
 version |
+        | `search(question, n)` | `key` and `score` of the `n` best hits of `search`, 10 if left \
+out |
         | `changes(a, b)` | what differs between two of them, or one and now: `key`, `change` and \
 the two states |
 
@@ -96,10 +99,16 @@ the two states |
         params: Sequence[object] | Mapping[str, object] | None = None,
         moment: Moment | None = None,
         *,
+        view: Searching | None = None,
         external: bool = False,
     ) -> QueryResult:
+        searched = view or cast("Searching", self)  # the lake that this is a part of
+
+        def searching(question: str, wanted: int) -> Iterator[tuple[str, float]]:
+            return ((hit.key, hit.score) for hit in searched.search(question, limit=wanted))
+
         engine = self.query_engine(external=external)
-        return engine.run(query, params, lambda name: self._moment(name)[0], moment)
+        return engine.run(query, params, lambda name: self._moment(name)[0], searching, moment)
 
     def query_engine(self, *, external: bool = False) -> QueryEngine:
         """The DuckDB session over this lake, started when it is first asked for."""

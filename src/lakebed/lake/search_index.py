@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -118,10 +119,11 @@ class SearchIndex:
         self._lock = threading.RLock()
         self._views: Views | None = None
         self._missing: frozenset[int] = frozenset()
-        self._incomplete = False
+        self._incomplete = False  # the storage did not answer
         self._blobs: dict[str, bytes] = {}
         self._tail = _Tail()
         self._stuck: set[int] = set()
+        self.pid = os.getpid()
 
     def search(
         self,
@@ -133,6 +135,9 @@ class SearchIndex:
     ) -> Answer:
         """The matches of a query as `reads`, of the present or of the moment, sees them."""
         reader = TextReader(self._read)
+        if self._incomplete:  # the storage may be there again
+            with self._lock:
+                self._views, self._incomplete = None, False
         if query.vector is not None:
             self._embed_all(reader)
         unread: dict[int, Document] = {}
@@ -170,8 +175,7 @@ class SearchIndex:
         reading: SearchReading,
     ) -> Answer | _Stale | _Behind:
         views = self._views
-        if views is None or views.loaded.state != reading.state or self._incomplete:
-            self._incomplete = False
+        if views is None or views.loaded.state != reading.state:
             return _Stale(reading.state, reading.segments())
         tail = self._tail
         waiting = [*reading.waiting(), *self._missing_versions(reading, moment)]
@@ -191,7 +195,7 @@ class SearchIndex:
             builder.add(list(unread.values()))
             parts.append(Segment(memoryview(builder.data())))
             source = visible_versions(parts[-1], versions, reading.now)
-            missing = int(np.count_nonzero(engine.scope(query, source)))
+            missing = len(engine.scope(query, source, source.visible))
         sources += [visible_versions(segment, versions, reading.now) for segment in parts]
         result = engine.run(query, sources)
         shown = result.found[offset:]
@@ -221,8 +225,9 @@ class SearchIndex:
         if self._embedder is not None or (any(is_stored(v.row) for v in rows) and not patient):
             return False
         texts = TextReader(self._read).texts([version.row for version in rows])
-        with self._lock:
-            tail.add(documents(list(zip(rows, texts, strict=True)), None), None)
+        found = documents(list(zip(rows, texts, strict=True)), None)
+        with self._lock:  # another thread may have been faster
+            tail.add([d for d in found if d.version not in tail.known], None)
         return True
 
     # Catching up
@@ -262,7 +267,10 @@ class SearchIndex:
         done = 0
         total = self._catalog.count_waiting(2**31 - 1) if progress else None
         while not reader.exhausted:
-            built = self._building.build(reader, self.loaded(), patient=patient)
+            loaded = self.loaded()
+            if not self._is_whole():
+                break
+            built = self._building.build(reader, loaded, patient=patient)
             if built is None:  # somebody else was faster, or there is nothing to do
                 break
             self._stuck = built.left
@@ -278,7 +286,7 @@ class SearchIndex:
         while not is_over():
             loaded = self.loaded()
             ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
-            if not self._building.merge(loaded, ended, patient=patient):
+            if not self._is_whole() or not self._building.merge(loaded, ended, patient=patient):
                 return
 
     def tidy(self, is_over: Callable[[], bool], progress: Progress | None = None) -> None:
@@ -296,12 +304,19 @@ class SearchIndex:
         for _ in range(_PATIENCE):
             loaded = self.loaded()
             ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
+            if not self._is_whole():
+                return False
             if self._building.forget(loaded, ended, low, high):
                 with self._lock:
                     self._tail = _Tail()
                 self.loaded()  # which deletes the copies of the old ones
-                return not self._missing
+                return True
         return False
+
+    def _is_whole(self) -> bool:
+        """Whether all segments are open. What has ended in others would be forgotten by whoever
+        writes one without them."""
+        return not self._missing and not self._incomplete
 
     def check(self, *, repair: bool) -> Iterator[tuple[SegmentRow, str, bool]]:
         """The segments whose bytes are not what they should be: what is wrong, and whether it was
@@ -310,7 +325,7 @@ class SearchIndex:
             if row.content_hash is None or (error := self._files.check(row)) is None:
                 continue
             if any(row.id == other.id for other in self._catalog.segments()):  # not merged since
-                yield row, error, repair and self._drop(row)
+                yield row, error, repair and not self._incomplete and self._drop(row)
 
     def _drop(self, damaged: SegmentRow) -> bool:
         loaded = self.loaded()
@@ -350,13 +365,14 @@ class SearchIndex:
                     )
                 }
             opened, damaged = list[tuple[SegmentRow, Segment]](), list[SegmentRow]()
+            unreachable = False
             for row in found.rows:
                 try:
                     opened.append((row, known[row.id][0] if row.id in known else self._open(row)))
                 except (DamagedSegmentError, UnreadableSegmentError):
                     damaged.append(row)
                 except StorageError:
-                    self._incomplete = True
+                    unreachable = True
                 except FileNotFoundError:
                     if self._catalog.segment_ends(row.id) is None:
                         return False
@@ -375,6 +391,7 @@ class SearchIndex:
             self._views = Views(Loaded(found.state, rows, segments, applied))
             self._tail = self._still_waiting()
             self._missing = frozenset()
+            self._incomplete = unreachable
             if damaged or self._incomplete:
                 self._make_up_for(damaged)
             self._files.forget_others(list(found.rows))

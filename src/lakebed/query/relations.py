@@ -4,6 +4,8 @@ from __future__ import annotations
 
 TABLES = frozenset({"entries", "documents", "history", "snapshots", "objects"})
 CALLS = frozenset({"entries_at", "changes"})
+SEARCH = "search"
+"""The table function that searches; it is there at a moment as well."""
 
 _PLACE = (
     "content_hash BLOB, format VARCHAR, byte_size BIGINT, uri VARCHAR, pack_id BIGINT, "
