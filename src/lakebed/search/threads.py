@@ -20,8 +20,9 @@ class ThreadWeights(NamedTuple):
     """How much of another score an entry gets.
 
     `previous`, `next` and `before_previous`: of the entries one before, one behind and two before
-    it. `speaker`: of the best score in the range of keys, if the question names who speaks (`speaker` or `role`
-    in the value or the metadata) and the entry has any score. Measurements: docs/design/search.md.
+    it. `speaker`: of the best score in the range of keys, if the question names who speaks
+    (`speaker` or `role` in the value or the metadata) and the entry has any score. Measurements:
+    docs/design/search.md.
     """
 
     previous: float = 0.35
