@@ -37,9 +37,10 @@ def open_lake(
             f"no lake at {where}: make one with `lakebed{named} init`, "
             "or name another with --lake or LAKEBED"
         )
+    read_only = bool(ctx.find_root().params.get("read_only"))
     if "://" in where:
-        return lakebed.open(catalog=where, **settings._asdict())
-    return lakebed.open(where, **settings._asdict())
+        return lakebed.open(catalog=where, read_only=read_only, **settings._asdict())
+    return lakebed.open(where, read_only=read_only, **settings._asdict())
 
 
 def lake_name(ctx: typer.Context) -> str:

@@ -133,6 +133,11 @@ class Settings(Model):
         "normal", description="`full` waits for the disk at each commit of a SQLite catalog."
     )
     lock_timeout: Seconds = Field(60.0, description="Seconds that a write waits for others.")
+    read_only: YesNo = Field(
+        False,
+        description="Read the lake, touch no file of it, and refuse every call that writes: for "
+        "archives, read-only disks and users without rights to write.",
+    )
     lazy: YesNo = Field(
         False,
         description="Connect with the first call: the LTM interface always, `lakebed.open` if the "
@@ -196,6 +201,7 @@ class Settings(Model):
             "history_retention": self.history_retention,
             "durability": self.durability,
             "lock_timeout": self.lock_timeout,
+            **({"read_only": True} if self.read_only else {}),
         }
 
 

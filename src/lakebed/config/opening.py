@@ -26,6 +26,7 @@ def open(
     history_retention: float | timedelta | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
+    read_only: bool = False,
 ) -> Lake:
     """Open a lake, and create it if it is not there.
 
@@ -48,6 +49,9 @@ def open(
     last commits of a SQLite catalog; `"full"` waits for the disk at each commit. Objects reach the
     disk before they are named either way.
     `lock_timeout`: how long a write waits for others, in seconds.
+    `read_only`: reading calls, search and SQL work, also where nothing may be written, such as on a
+    read-only disk; no file is touched, nothing is made, and every call that writes raises
+    ReadOnlyError. May be given beside a configuration.
 
     `inline_threshold`, `history` and `history_retention` are settled when the lake is created;
     later they may be left out or must agree.
@@ -67,6 +71,7 @@ def open(
             history_retention=history_retention,
             durability=durability,
             lock_timeout=lock_timeout,
+            read_only=read_only,
         )
     beside = {
         "catalog": catalog,
@@ -84,7 +89,10 @@ def open(
 
     settings = load(where).settings
     with settings.hiding():
-        lake = opening.open(**settings.open_options(), mask=settings.mask)
+        options = settings.open_options()
+        if read_only:
+            options["read_only"] = True
+        lake = opening.open(**options, mask=settings.mask)
     if isinstance(lake, LazyLake):
         lake.connect_within(settings.hiding)
     return lake

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
-from lakebed.errors import CorruptionError, LakebedError, NotFoundError
+from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ReadOnlyError
 from lakebed.lake.witness import Witness
 from lakebed.model import EntryRow
 from lakebed.objects.packs import Position, read_value, read_values
@@ -25,6 +25,9 @@ MAX_INLINE_BYTES = 64 * 1024 * 1024
 
 class LakeBase:
     """The parts of a lake. Capabilities are mixed in, one file each."""
+
+    read_only = False
+    """Whether the lake was opened to be read: then nothing of it may be written anywhere."""
 
     def __init__(self, catalog: CatalogReads, objects: ObjectStore | None, *, name: str) -> None:
         self._catalog = catalog
@@ -197,7 +200,9 @@ class PresentLake(LakeBase):
         inline_threshold: int,
         history: str,
         history_retention: int | None,
+        read_only: bool = False,
     ) -> None:
+        self.read_only = read_only
         super().__init__(catalog, objects, name=name)
         self._inline_threshold = inline_threshold
         self._history = history
@@ -205,3 +210,10 @@ class PresentLake(LakeBase):
         self._engines: dict[bool, QueryEngine] = {}
         self._query_settings: tuple[Any, ...] = ()
         self._ended = False
+
+    def _must_write(self, call: str) -> None:
+        """Refuse a call that writes, before it does anything."""
+        if self.read_only:
+            raise ReadOnlyError(
+                f"{call} writes, and {self.name} was opened with read_only=True: open it without"
+            )

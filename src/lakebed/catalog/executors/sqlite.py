@@ -74,6 +74,7 @@ class SQLiteExecutor:
 
     dialect = "sqlite"
     schema = None
+    read_only = False
 
     def __init__(
         self,
