@@ -48,6 +48,20 @@ def lake_name(ctx: typer.Context) -> str:
     return str(ctx.find_root().params.get("lake") or DEFAULT_FOLDER)
 
 
+def folder_name(ctx: typer.Context) -> str:
+    """The folder that holds the whole lake; ConfigurationError if it is not in one."""
+    where = lake_name(ctx)
+    if is_configuration_file(where):
+        from lakebed.config.loading import load
+
+        found = load(where).settings.place().get("where")
+    else:
+        found = None if "://" in where else where
+    if found is None:
+        raise ConfigurationError(f"--lake {where}: expected the folder of a local lake")
+    return str(found)
+
+
 def is_absent(where: str) -> bool:
     """Whether opening would make the lake. What only its server knows counts as there."""
     if where.startswith(_SQLITE):

@@ -22,6 +22,7 @@ from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError, StorageError
 
 _CHANGES = 10  # how often a read is tried while others write
+_INDEX_BYTES = 32768  # of a log's index, at least
 Stamp = tuple[object, ...]
 """What changes when somebody writes to the file."""
 
@@ -48,7 +49,8 @@ class UntouchedFile:
         return (*_state(self._path), *_state(f"{self._path}-wal"), self._is_shared())
 
     def _is_shared(self) -> bool:
-        return os.path.exists(f"{self._path}-shm")
+        # One that is shorter was left by somebody who had no room to make it.
+        return _state(f"{self._path}-shm")[1] >= _INDEX_BYTES
 
     def uri(self) -> tuple[str, Stamp | None]:
         """What to connect to, and the stamp that makes it outdated, None if none does."""
@@ -120,6 +122,7 @@ class SQLiteReader(SQLiteExecutor):
 
     def _make_connection(self) -> _Reader:
         uri, stamp = self._untouched.uri()
+        connection: _Reader | None = None
         try:
             connection = sqlite3.connect(
                 uri,
@@ -132,6 +135,8 @@ class SQLiteReader(SQLiteExecutor):
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
             raise self.translate(error) from error
         connection.stamp = stamp
         self._open.add(connection)
