@@ -245,6 +245,7 @@ def test_read_only(
     """By a user who may only read, and who may not take part in the lake's locks by writing."""
     role = f"r{secrets.token_hex(4)}"
     postgres_18.execute(f"CREATE ROLE {role} LOGIN; GRANT pg_read_all_data TO {role}")
+    postgres_18.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on")
     storage = str(tmp_path / "storage")
     with lakebed.open(catalog=at, storage=storage, history="all") as lake:
         fill(lake)

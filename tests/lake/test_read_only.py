@@ -261,13 +261,20 @@ def test_written_while_it_is_read(folder: Path) -> None:
     def read(reader: Lake) -> None:
         with reader._catalog._executor.read() as tx:  # type: ignore[attr-defined]
             tx.all("SELECT * FROM entry", {})
-            with lakebed.open(folder) as writer:
+            with lakebed.open(folder) as writer:  # writes its log back when it closes
                 writer["a"] = 3
 
     with lakebed.open(folder, read_only=True) as reader:
         with pytest.raises(CatalogError, match="read it again"):
             read(reader)
         assert reader["a"] == 3
+        executor = reader._catalog._executor  # type: ignore[attr-defined]
+        with executor.read() as tx:
+            writer = lakebed.open(folder)
+            writer["a"] = 4  # in a log, which this transaction does not see
+            assert len(tx.all("SELECT * FROM entry", {}))
+        writer.close()
+        assert reader["a"] == 4
 
 
 def test_threads_and_forks(folder: Path) -> None:

@@ -33,7 +33,7 @@ class UntouchedFile:
     - Beside an index of the log (`-shm`), which somebody has open or a killed process left: by
       that, as it is. SQLite keeps readers and writers apart.
     - Without a log the file does not change: it is read as immutable. Nobody knows of such a
-      reader, so the stamp is to be compared after each read.
+      reader, so the file's state is to be compared after each read.
     - A log without its index, as in a copy: SQLite would have to make one, so both are copied to
       the system's folder for temporary files.
     """
@@ -46,25 +46,30 @@ class UntouchedFile:
 
     def stamp(self) -> Stamp:
         """The present state of the file and its log."""
-        return (*_state(self._path), *_state(f"{self._path}-wal"), self._is_shared())
+        return self.state(), _state(f"{self._path}-wal"), self._is_shared()
+
+    def state(self) -> Stamp:
+        """The present state of the file by itself."""
+        return _state(self._path)
 
     def _is_shared(self) -> bool:
         # One that is shorter was left by somebody who had no room to make it.
         return _state(f"{self._path}-shm")[1] >= _INDEX_BYTES
 
-    def uri(self) -> tuple[str, Stamp | None]:
-        """What to connect to, and the stamp that makes it outdated, None if none does."""
+    def connect(self) -> tuple[str, Stamp | None, Stamp | None]:
+        """What to connect to, the stamp that it was found with, and the state of the file that
+        every read relies on; None where SQLite itself sees to it."""
         if not os.path.exists(self._path):
             raise StorageError(
                 f"there is no catalog {self._shown} to read: read_only=True makes none"
             )
         if self._is_shared():
-            return f"file:{quote(self._path)}?mode=ro&readonly_shm=1", None
+            return f"file:{quote(self._path)}?mode=ro&readonly_shm=1", None, None
         stamp = self.stamp()
         _, log_bytes, _ = _state(f"{self._path}-wal")
         if not log_bytes:
-            return f"file:{quote(self._path)}?immutable=1", stamp
-        return f"file:{quote(self._copied_path(stamp))}", stamp
+            return f"file:{quote(self._path)}?immutable=1", stamp, self.state()
+        return f"file:{quote(self._copied_path(stamp))}", stamp, None
 
     def _copied_path(self, stamp: Stamp) -> str:
         if self._copy is None or self._copied != stamp:
@@ -100,9 +105,11 @@ class UntouchedFile:
 
 
 class _Reader(_Connection):
-    """A connection, and the stamp of the file that makes it outdated."""
+    """A connection: the stamp that it was made with, and the state of the file that what it reads
+    relies on."""
 
     stamp: Stamp | None = None
+    state: Stamp | None = None
 
 
 class SQLiteReader(SQLiteExecutor):
@@ -121,7 +128,7 @@ class SQLiteReader(SQLiteExecutor):
         super().__init__(path, lock_timeout=0.0, clock=clock, mask=mask)
 
     def _make_connection(self) -> _Reader:
-        uri, stamp = self._untouched.uri()
+        uri, stamp, state = self._untouched.connect()
         connection: _Reader | None = None
         try:
             connection = sqlite3.connect(
@@ -138,7 +145,7 @@ class SQLiteReader(SQLiteExecutor):
             if connection is not None:
                 connection.close()
             raise self.translate(error) from error
-        connection.stamp = stamp
+        connection.stamp, connection.state = stamp, state
         self._open.add(connection)
         return connection
 
@@ -147,14 +154,15 @@ class SQLiteReader(SQLiteExecutor):
         was taken for one that does not change."""
         connection = super().connection()
         assert isinstance(connection, _Reader)
-        if self.is_outdated(connection):
+        if connection.stamp is not None and connection.stamp != self._untouched.stamp():
             del self._local.owner
             return self.connection()
         return connection
 
-    def is_outdated(self, connection: _Reader) -> bool:
-        """Whether the file was written to since it was opened as one that does not change."""
-        return connection.stamp is not None and connection.stamp != self._untouched.stamp()
+    def is_torn(self, connection: _Reader) -> bool:
+        """Whether the file was changed since it was opened as one that does not change, so that
+        what was read may be of two moments. A log that has appeared beside it does not matter."""
+        return connection.state is not None and connection.state != self._untouched.state()
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
         for _ in range(_CHANGES):
@@ -163,10 +171,10 @@ class SQLiteReader(SQLiteExecutor):
                 with connection.lock:
                     rows = connection.execute(sql, params).fetchall()
             except sqlite3.Error as error:
-                if not self.is_outdated(connection):
+                if not self.is_torn(connection):
                     raise self.translate(error) from error
             else:
-                if not self.is_outdated(connection):
+                if not self.is_torn(connection):
                     return rows
         raise self.overtaken()
 
@@ -212,7 +220,7 @@ class _Reading(SQLiteTransaction):
         executor, connection = self._executor, self._connection
         assert isinstance(executor, SQLiteReader)
         assert isinstance(connection, _Reader)
-        if executor.is_outdated(connection) and not isinstance(error, LakebedError):
+        if executor.is_torn(connection) and not isinstance(error, LakebedError):
             raise executor.overtaken()
 
 
