@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
-from lakebed.errors import CorruptionError, LakebedError, NotFoundError
+from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ReadOnlyError
 from lakebed.lake.witness import Witness
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
@@ -29,6 +29,9 @@ MAX_INLINE_BYTES = 64 * 1024 * 1024
 
 class LakeBase:
     """The parts of a lake. Capabilities are mixed in, one file each."""
+
+    read_only = False
+    """Whether the lake was opened to be read: then nothing of it may be written anywhere."""
 
     def __init__(self, catalog: CatalogReads, objects: ObjectStore | None, *, name: str) -> None:
         self._catalog = catalog
@@ -223,7 +226,9 @@ class PresentLake(LakeBase):
         history_retention: int | None,
         lake_id: str,
         search: SearchOptions,
+        read_only: bool = False,
     ) -> None:
+        self.read_only = read_only
         super().__init__(catalog, objects, name=name)
         self._lake_id = lake_id
         self._search_options = search
@@ -251,5 +256,13 @@ class PresentLake(LakeBase):
                     self.read_contents,
                     self._search_options,
                     self._lake_id,
+                    read_only=self.read_only,
                 )
             return self._search_index
+
+    def _must_write(self, call: str) -> None:
+        """Refuse a call that writes, before it does anything."""
+        if self.read_only:
+            raise ReadOnlyError(
+                f"{call} writes, and {self.name} was opened with read_only=True: open it without"
+            )

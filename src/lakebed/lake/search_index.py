@@ -492,6 +492,8 @@ def open_index(
     read: ReadContents,
     options: SearchOptions,
     lake_id: str,
+    *,
+    read_only: bool,
 ) -> SearchIndex:
     """The searches of a lake, as its client has configured them."""
     embedder = None
@@ -499,11 +501,11 @@ def open_index(
         from lakebed.search.embedders import load_embedder  # heavy
 
         embedder = load_embedder(options.embedder)
-        known = catalog.remember("embedder", embedder.name)
+        known = catalog.remember("embedder", embedder.name, keep=not read_only)
         if known != embedder.name:
             raise ConfigurationError(
                 f"embedder is {embedder.name!r}, but the vectors of the lake were made by "
                 f"{known!r}: open it with that one, or without"
             )
     files = SegmentFiles(catalog, objects, cache_folder(options.cache), lake_id)
-    return SearchIndex(catalog, objects, read, files, embedder=embedder)
+    return SearchIndex(catalog, objects, read, files, embedder=embedder, read_only=read_only)
