@@ -20,7 +20,7 @@ from lakebed.catalog.queries import in_lists, load_queries
 from lakebed.catalog.segments import Segments
 from lakebed.catalog.snapshots import Snapshots
 from lakebed.errors import CorruptionError
-from lakebed.model import Change, ContentId, Delete, EntryRow, Outcome, Upload
+from lakebed.model import Change, ContentId, EntryRow, Outcome, Upload
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -171,7 +171,8 @@ class SQLCatalog(Snapshots, Segments, Purging):
         with self._executor.write() as tx:
             now = tx.now()
             rows = tx.all(self._queries["expired_keys"], {"now": now, "page": limit})
-            self._begin(tx, now).run([Delete(key) for (key,) in rows])
+            if rows:
+                self._begin_batch(tx, now).delete(sorted(key for (key,) in rows))
         return len(rows)
 
     def expired(self) -> int:
