@@ -418,15 +418,18 @@ WHERE "id" = :name OR "name" = :name
 DELETE FROM {snapshot} WHERE "id" = :id
 
 -- name: entry_versions
--- for: history(key): the versions that are kept, newest first
+-- for: history(key): the versions below :before that are kept, newest first
 SELECT {entry_columns}, NULL AS "end_version", NULL AS "ended_at"
 FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
-WHERE e."key" = :key
+WHERE e."key" = :key AND e."version" < :before
 UNION ALL
-SELECT {entry_columns}, e."end_version", e."ended_at"
-FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
-WHERE e."key" = :key
-ORDER BY 2 DESC
+SELECT * FROM (
+    SELECT {entry_columns}, e."end_version", e."ended_at"
+    FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
+    WHERE e."key" = :key AND e."version" < :before
+    ORDER BY e."version" DESC LIMIT :page
+) replaced
+ORDER BY 2 DESC LIMIT :page
 
 -- name: last_event
 -- for: at(datetime): the last change at or before a time; each part looks back from the newest

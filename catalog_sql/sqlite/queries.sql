@@ -71,3 +71,14 @@ FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
 WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version AND e."end_version" > :version
   AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
 ORDER BY 1 LIMIT :page
+
+-- name: entry_versions
+-- for: history(key): the versions below :before that are kept, newest first, no more read than wanted
+SELECT {entry_columns}, NULL AS "end_version", NULL AS "ended_at"
+FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."key" = :key AND e."version" < :before
+UNION ALL
+SELECT {entry_columns}, e."end_version", e."ended_at"
+FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."key" = :key AND e."version" < :before
+ORDER BY 2 DESC LIMIT :page
