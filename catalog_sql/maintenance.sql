@@ -204,12 +204,13 @@ WHERE EXISTS (SELECT 1 FROM {entry} e
 -- for: purge: saying of a snapshot that it is no longer whole
 UPDATE {snapshot} SET "purged_at" = :now WHERE "id" = :id
 
--- name: purge_terms
--- for: purge: the words of metadata that the index holds
-DELETE FROM {entry_metadata} WHERE "version" IN (
-    SELECT "version" FROM {entry} WHERE "key" >= :low AND "key" < :high
-    UNION ALL
-    SELECT "version" FROM {entry_history} WHERE "key" >= :low AND "key" < :high)
+-- name: purged_metadata
+-- for: purge: what the metadata index may hold of these keys, as far as their versions are kept
+SELECT "version", "metadata" FROM {entry}
+WHERE "key" >= :low AND "key" < :high AND "metadata" <> '{}'
+UNION ALL
+SELECT "version", "metadata" FROM {entry_history}
+WHERE "key" >= :low AND "key" < :high AND "metadata" <> '{}'
 
 -- name: purge_entries
 -- for: purge: the present

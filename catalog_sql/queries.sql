@@ -163,21 +163,19 @@ SELECT count(*) FROM (SELECT 1 FROM {entry} WHERE "version" > :indexed LIMIT :ca
 INSERT INTO {entry_metadata} ("path", "value", "version") VALUES (:path, :value, :version)
 ON CONFLICT DO NOTHING
 
--- name: metadata_page
--- for: maintenance and purge: where a page of the metadata index ends
-SELECT "path", "value", "version" FROM (
-    SELECT "path", "value", "version" FROM {entry_metadata}
-    WHERE ("path", "value", "version") > (:path, :value, :version)
-    ORDER BY "path", "value", "version" LIMIT :page) p
-ORDER BY "path" DESC, "value" DESC, "version" DESC LIMIT 1
+-- name: stale_metadata_terms
+-- for: maintenance and purge: the next rows of the metadata index whose entry is gone, looked up one by
+-- one in one walk, which locks nothing
+SELECT m."path", m."value", m."version" FROM {entry_metadata} m
+WHERE (m."path", m."value", m."version") > (:path, :value, :version)
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = m."version")
+ORDER BY m."path", m."value", m."version" LIMIT :page
 
--- name: drop_stale_metadata_terms
--- for: the rows of such a page whose entry is gone, looked up one by one: joined, Postgres reads all
--- entries for each page
+-- name: drop_metadata_term
+-- for: removing such a row
 DELETE FROM {entry_metadata}
-WHERE ("path", "value", "version") > (:path, :value, :version)
-  AND ("path", "value", "version") <= (:to_path, :to_value, :to_version)
-  AND (SELECT 1 FROM {entry} e WHERE e."version" = {entry_metadata}."version") IS NULL
+WHERE "path" = :path AND "value" = :value AND "version" = :version
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = :version)
 
 -- name: stats
 -- for: the totals that stats() reports
@@ -428,15 +426,18 @@ WHERE "id" = :name OR "name" = :name
 DELETE FROM {snapshot} WHERE "id" = :id
 
 -- name: entry_versions
--- for: history(key): the versions that are kept, newest first
+-- for: history(key): the versions below :before that are kept, newest first
 SELECT {entry_columns}, NULL AS "end_version", NULL AS "ended_at"
 FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
-WHERE e."key" = :key
+WHERE e."key" = :key AND e."version" < :before
 UNION ALL
-SELECT {entry_columns}, e."end_version", e."ended_at"
-FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
-WHERE e."key" = :key
-ORDER BY 2 DESC
+SELECT * FROM (
+    SELECT {entry_columns}, e."end_version", e."ended_at"
+    FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
+    WHERE e."key" = :key AND e."version" < :before
+    ORDER BY e."version" DESC LIMIT :page
+) replaced
+ORDER BY 2 DESC LIMIT :page
 
 -- name: last_event
 -- for: at(datetime): the last change at or before a time; each part looks back from the newest

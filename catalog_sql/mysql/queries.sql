@@ -142,21 +142,17 @@ ON DUPLICATE KEY UPDATE
     "metadata" = VALUES("metadata"), "expires_at" = VALUES("expires_at"),
     "created_at" = VALUES("created_at"), "updated_at" = VALUES("updated_at")
 
--- name: metadata_page
--- for: maintenance and purge: where a page of the metadata index ends; its columns are no text, and
--- a comparison of rows would not use the index
-SELECT hex("path"), hex("value"), "version" FROM (
-    SELECT "path", "value", "version" FROM {entry_metadata}
-    WHERE "path" > unhex(:path) OR ("path" = unhex(:path) AND ("value" > unhex(:value)
-        OR ("value" = unhex(:value) AND "version" > :version)))
-    ORDER BY "path", "value", "version" LIMIT :page) p
-ORDER BY "path" DESC, "value" DESC, "version" DESC LIMIT 1
+-- name: stale_metadata_terms
+-- for: maintenance and purge: the next rows of the metadata index whose entry is gone; its columns are
+-- no text, and a comparison of rows would not use the index
+SELECT hex(m."path"), hex(m."value"), m."version" FROM {entry_metadata} m
+WHERE (m."path" > unhex(:path) OR (m."path" = unhex(:path) AND (m."value" > unhex(:value)
+        OR (m."value" = unhex(:value) AND m."version" > :version))))
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = m."version")
+ORDER BY m."path", m."value", m."version" LIMIT :page
 
--- name: drop_stale_metadata_terms
--- for: the rows of such a page whose entry is gone
+-- name: drop_metadata_term
+-- for: removing such a row
 DELETE FROM {entry_metadata}
-WHERE ("path" > unhex(:path) OR ("path" = unhex(:path) AND ("value" > unhex(:value)
-        OR ("value" = unhex(:value) AND "version" > :version))))
-  AND ("path" < unhex(:to_path) OR ("path" = unhex(:to_path) AND ("value" < unhex(:to_value)
-        OR ("value" = unhex(:to_value) AND "version" <= :to_version))))
-  AND (SELECT 1 FROM {entry} e WHERE e."version" = {entry_metadata}."version") IS NULL
+WHERE "path" = unhex(:path) AND "value" = unhex(:value) AND "version" = :version
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = :version)

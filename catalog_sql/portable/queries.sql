@@ -47,12 +47,3 @@ CREATE TEMPORARY TABLE IF NOT EXISTS {staged} (
     "object_id" BIGINT,
     "old_version" BIGINT
 );
-
--- name: drop_stale_metadata_terms
--- for: the rows of a page whose entry is gone; DuckDB has no BETWEEN of rows, which it makes of two
--- comparisons
-DELETE FROM {entry_metadata}
-WHERE ("path", "value", "version") > (:path, :value, :version)
-  AND ("path" < :to_path OR ("path" = :to_path AND ("value" < :to_value
-        OR ("value" = :to_value AND "version" <= :to_version))))
-  AND (SELECT 1 FROM {entry} e WHERE e."version" = {entry_metadata}."version") IS NULL

@@ -25,8 +25,38 @@ CREATE TEMP TABLE IF NOT EXISTS staged (
     "expires_at" INTEGER,
     "created_at" INTEGER,
     "object_id" INTEGER,
-    "old_version" INTEGER
+    "old_version" INTEGER,
+    "old_object" INTEGER
 );
+
+-- name: drop_object
+-- for: a store or delete: a content in the catalog that has lost its last name, at once: nobody else
+-- writes, so nobody can take it up. Else a lake that is only overwritten would grow until its upkeep
+DELETE FROM {object} WHERE "id" = :id AND "inline_value" IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM {entry} WHERE "object_id" = :id)
+  AND NOT EXISTS (SELECT 1 FROM {entry_history} WHERE "object_id" = :id)
+
+-- name: batch_lost
+-- for: the objects of replaced rows that are not kept
+UPDATE {staged} SET "old_object" = (
+    SELECT e."object_id" FROM {entry} e
+    WHERE e."version" = {staged}."old_version" AND e."version" > :newest_snapshot
+      AND e."object_id" IS NOT {staged}."object_id")
+WHERE "old_version" IS NOT NULL
+
+-- name: batch_candidates
+-- for: noting those of them whose bytes lie in the storage
+INSERT INTO {candidate} ("object_id")
+SELECT DISTINCT o."id" FROM {staged} s JOIN {object} o ON o."id" = s."old_object"
+WHERE o."inline_value" IS NULL
+ON CONFLICT ("object_id") DO NOTHING
+
+-- name: batch_drop_objects
+-- for: removing the others, if they have lost their last name
+DELETE FROM {object} WHERE "inline_value" IS NOT NULL
+  AND "id" IN (SELECT "old_object" FROM {staged} WHERE "old_object" IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = {object}."id")
+  AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = {object}."id")
 
 -- name: list_entries_at
 -- for: one page of a listing as of a moment, in key order: SQLite reads the halves side by side, and
@@ -41,3 +71,14 @@ FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
 WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version AND e."end_version" > :version
   AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
 ORDER BY 1 LIMIT :page
+
+-- name: entry_versions
+-- for: history(key): the versions below :before that are kept, newest first, no more read than wanted
+SELECT {entry_columns}, NULL AS "end_version", NULL AS "ended_at"
+FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."key" = :key AND e."version" < :before
+UNION ALL
+SELECT {entry_columns}, e."end_version", e."ended_at"
+FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."key" = :key AND e."version" < :before
+ORDER BY 2 DESC LIMIT :page

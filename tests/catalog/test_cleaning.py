@@ -103,7 +103,7 @@ def test_maintain_drops_terms_of_metadata_that_has_been_replaced(
             assert len(list(lake.list(metadata_filter={"turn": turn, "n": {"$lt": 9}}))) == 9
 
         catalog: Any = lake._catalog
-        table = catalog._queries["drop_stale_metadata_terms"].split()[2]
+        table = catalog._queries["drop_metadata_term"].split()[2]
 
         def terms() -> int:
             ((count,),) = catalog._executor.fetch(f"SELECT count(*) FROM {table}", {})  # noqa: S608

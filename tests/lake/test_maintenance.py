@@ -308,7 +308,8 @@ class TestCompact:
 
             def replace() -> None:
                 del other["old/0002"]
-                assert other.collect(grace=0).objects == 1
+                # What lies in the catalog has gone with its last name.
+                assert other.collect(grace=0).objects == (1 if packed else 0)
                 batch(other, "new", 3, text)
 
             meanwhile.append(replace)

@@ -94,3 +94,28 @@ def test_a_restore_stages_together(lake: Lake, statements: Statements) -> None:
         assert lake.entry(f"r{count}/00004").metadata == {}  # type: ignore[union-attr]
     assert counts[5_000] <= counts[500] + 4_500 / 40  # a diff looks up 500 keys at once
     assert lake.verify().problems == []
+
+
+def test_a_purge_of_one_key_leaves_the_others_terms_alone(
+    lake: Lake, statements: Statements
+) -> None:
+    catalog: Any = lake._catalog
+    table = catalog._queries["drop_metadata_term"].split()[2]
+
+    def terms() -> int:
+        ((count,),) = catalog._executor.fetch(f"SELECT count(*) FROM {table}", {})  # noqa: S608
+        return int(count)
+
+    lake.store("secret", 1, {"n": -1, "earlier": True})
+    counts = []
+    for count in (2_000, 8_000):
+        store(lake, f"p{count}", count, metadata={"n": count, "kind": "common"})
+        assert list(lake.list(metadata_filter={"n": {"$lt": 0}}))  # fills the index
+        lake.store("secret", count, {"n": -2})
+        assert list(lake.list(metadata_filter={"n": {"$eq": -2}}))
+        counts.append(taken(statements, lambda: lake.purge("secret")))
+        lake.store("secret", 1, {"n": -1, "earlier": True})
+    # Of replaced metadata as well, every term is gone; in few statements, however many there are.
+    lake.purge("secret")
+    assert counts[0] == counts[1] < 60
+    assert terms() == 2 * 10_000

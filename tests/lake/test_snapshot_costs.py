@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_plans(lakes: tuple[Lake, Lake], pinned: str) -> None:
     span = {"from_version": 1, "to_version": 5, "from_time": 0, "to_time": 5}
     diff = explain(lake, "changed_keys", {**span, "low": "", "high": LAST_KEY})
     restore = explain(lake, "count_expired_since", MOMENT | {"time": 0})
-    history = explain(lake, "entry_versions", {"key": "a"})
+    history = explain(lake, "entry_versions", {"key": "a", "before": 5, "page": 5})
     for plan in (pages, gets, diff, restore, history):
         assert plan
         scans = [step for step in plan if step.startswith("SCAN")]
@@ -129,3 +130,18 @@ def test_plans(lakes: tuple[Lake, Lake], pinned: str) -> None:
         assert not [step for step in plan if "TEMP B-TREE" in step]
     assert len([step for step in diff if "SEARCH" in step]) >= 5
     assert not [step for step in diff if "autoindex" in step or "entry_history_key" in step]
+
+
+def pages_of(lake: Lake, before: int | None) -> None:
+    assert len(lake.history("k", limit=10, before=before)) == 10
+
+
+def test_a_page_of_history_does_not_grow_with_it(tmp_path: Path) -> None:
+    counts = []
+    with open_lake(tmp_path, history="all") as lake:
+        for more in (200, 2_000):
+            for number in range(more):
+                lake.store("k", [more, number])
+            half = lake.history("k", limit=more // 2)[-1].version
+            counts += [steps(lake, partial(pages_of, before=before)) for before in (None, half)]
+    assert max(counts) <= 1.5 * min(counts) + 100

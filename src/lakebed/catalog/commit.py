@@ -30,6 +30,7 @@ class Commit:
         self._version = 0
         self._newest_snapshot = 0
         self._indexed = 0  # the version that segments reach
+        self._lost: list[int] = []  # objects in the catalog that have lost a name
         self._used: dict[str, int] = {}  # how many objects took each upload
         self._packs: Mapping[str, int] = {}  # the ids of the packs among the uploads
 
@@ -41,6 +42,8 @@ class Commit:
         outcomes = self._apply_all(changes)
         if self._first_version is not None and self._version != self._first_version:
             self._tx.run(self._queries["set_meta"], {"name": "version", "value": self._version})
+        for object_id in self._lost:
+            self._tx.run(self._queries["drop_object"], {"id": object_id})
         if claims:
             claims.settle(self._used, self._now)
         return outcomes
@@ -118,7 +121,8 @@ class Commit:
         return Outcome(new, alive is None, True, deduplicated)
 
     def _keep(self, old: EntryRow, old_object: int, new_object: int | None) -> None:
-        """Keep the row that is about to go if a snapshot sees it; else note its object."""
+        """Keep the row that is about to go if a snapshot sees it; else note its object, or, where
+        it can go at once, remember it until all names are as they will be."""
         kept = self._keep_all or old.version <= self._newest_snapshot
         if old.version <= self._indexed:
             end = self._version if kept else GONE
@@ -129,7 +133,11 @@ class Commit:
                 self._queries["keep_history"],
                 {"key": old.key, "end_version": self._version, "now": self._now},
             )
-        elif old_object != new_object:
+        elif old_object == new_object:
+            pass
+        elif old.inline_value is not None and "drop_object" in self._queries:
+            self._lost.append(old_object)
+        else:
             self._tx.run(self._queries["add_candidate"], {"object_id": old_object})
 
     def _object(self, content: Content) -> tuple[int, Row, bool]:

@@ -8,10 +8,10 @@ find no entry. This rests on versions becoming visible in their order, as with S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lakebed.catalog.executors.base import Executor, Params
+from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
 from lakebed.errors import LockTimeoutError, StorageError
 from lakebed.values.json import decode_text
 
@@ -106,19 +106,35 @@ class MetadataIndex:
             return indexed
 
     def tidy(self, is_over: Callable[[], bool]) -> None:
-        """Drop the rows of versions that are gone, which else count as candidates for ever; a page
-        of the index in each transaction, until `is_over`."""
+        """Drop the rows of versions that are gone, which else count as candidates for ever: found
+        by reading, and so many in each transaction, until `is_over`."""
         queries = self._queries
         last: Params = {"path": "", "value": b"", "version": 0}
         while not is_over():
-            rows = self._executor.fetch(queries["metadata_page"], {**last, "page": _CHUNK})
+            rows = self._executor.fetch(queries["stale_metadata_terms"], {**last, "page": _CHUNK})
             if not rows:
                 return
-            end = dict(zip(last, rows[0], strict=True))
-            page = {**last, **{f"to_{name}": value for name, value in end.items()}}
+            stale = [dict(zip(last, row, strict=True)) for row in rows]
             with self._executor.write() as tx:
-                tx.run(queries["drop_stale_metadata_terms"], page)
-            last = end
+                tx.many(queries["drop_metadata_term"], stale)
+            last = stale[-1]
+
+    def forget(self, tx: Transaction, rows: Sequence[Row]) -> None:
+        """Drop the rows of these versions, which are gone, whose metadata is given."""
+        from lakebed.filters import index_terms
+
+        # In MySQL these columns pass as hexadecimal digits.
+        as_hex = "unhex" in self._queries["drop_metadata_term"]
+        terms = [
+            {
+                "path": path.encode().hex() if as_hex else path,
+                "value": value.hex() if as_hex else value,
+                "version": version,
+            }
+            for version, metadata in rows
+            for path, value in index_terms(decode_text(metadata))
+        ]
+        tx.many(self._queries["drop_metadata_term"], terms)
 
 
 def _ranges(alternative: Alternative) -> tuple[str, dict[str, object]]:

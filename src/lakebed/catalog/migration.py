@@ -44,12 +44,12 @@ def migrate(executor: Executor, queries: Mapping[str, str], *, allowed: bool = T
         version = _version(tx.all, queries)
         if version == 0:
             tx.script(_script(executor, "schema.sql"))
-            _make_functions(executor, tx)
+            _make_functions(executor, tx, new=True)
             tx.run(queries["insert_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
             return
         for number in range(version + 1, SCHEMA_VERSION + 1):
             tx.script(_script(executor, "migrations", _migration(executor, number)))
-        _make_functions(executor, tx)
+        _make_functions(executor, tx, new=False)
         tx.run(queries["set_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
 
 
@@ -59,10 +59,13 @@ def _migration(executor: Executor, number: int) -> str:
     return name
 
 
-def _make_functions(executor: Executor, tx: Transaction) -> None:
-    """Make the functions of this release, where the dialect has some."""
+def _make_functions(executor: Executor, tx: Transaction, *, new: bool) -> None:
+    """Make the functions of this release, where the dialect has some; in place of those of an
+    earlier one, but not of somebody else's."""
     text = read_sql(executor.dialect, "functions.sql")
     if text is not None:
+        if new:
+            text = text.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION")
         tx.script(fill(text, executor.dialect, executor.schema))
 
 

@@ -423,8 +423,10 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """What `restore` would pass to `collect` and count as expired; changes nothing."""
         ...
 
-    def history(self, key: str) -> Sequence[VersionRow]:
-        """The versions of a key that are kept, newest first."""
+    def history(
+        self, key: str, limit: int | None = None, before: int | None = None
+    ) -> Sequence[VersionRow]:
+        """The versions of a key that are kept, newest first: `limit` at most, below `before`."""
         ...
 
     def prune(

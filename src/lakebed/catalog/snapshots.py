@@ -17,6 +17,7 @@ from lakebed.model import DiffRow, EntryRow, Moment, SnapshotRow, VersionRow
 
 _CHUNK = 500
 _STAGED = 5_000  # rows of a restore that are in memory at a time
+_EVERY = 2**62
 _ROW = len(EntryRow._fields)
 
 
@@ -191,8 +192,14 @@ class Snapshots:
         )
         return moment._replace(time=max(moment.time, now)), int(expired)
 
-    def history(self, key: str) -> Sequence[VersionRow]:
-        rows = self._executor.fetch(self._queries["entry_versions"], {"key": key})
+    def history(
+        self, key: str, limit: int | None = None, before: int | None = None
+    ) -> Sequence[VersionRow]:
+        page = {
+            "page": _EVERY if limit is None else limit,
+            "before": _EVERY if before is None else before,
+        }
+        rows = self._executor.fetch(self._queries["entry_versions"], {"key": key, **page})
         return [VersionRow(EntryRow._make(row[:_ROW]), row[_ROW], row[_ROW + 1]) for row in rows]
 
     def prune(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -278,13 +279,18 @@ class Snapshots(PresentLake):
                 continue
             return Restored(collected[-1], self, (name, row.name), kept.name, expired)
 
-    def history(self, key: str) -> History:
+    def history(self, key: str, *, limit: int | None = None, before: int | None = None) -> History:
         """The versions of a key that are kept, newest first; empty if there are none.
 
+        `limit`: so many at most. `before`: versions below this number only; with the last one's
+        number it goes on where an earlier call ended.
+
         With `history="snapshots"` these are the present one and those that a snapshot sees: the
-        result's `note` says so.
+        result's `note` says so. ValidationError for a limit or version below 0.
         """
-        rows = self._catalog.history(check_key(key))
+        wanted = None if limit is None else min(check_count("limit", limit), sys.maxsize // 2)
+        below = None if before is None else min(check_count("before", before), sys.maxsize // 2)
+        rows = self._catalog.history(check_key(key), wanted, below)
         note = None
         if self._history != "all":
             note = "between snapshots, replaced versions are not kept (history='snapshots')"

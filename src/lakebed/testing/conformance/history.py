@@ -178,6 +178,24 @@ class History(Conformance):
         assert history.note is None
         assert [version.value for version in history[1:3]] == [3, 2]
 
+    def test_a_page_of_versions(self, opening: OpenLake) -> None:
+        lake = opening(history="all")
+        for value in range(10):
+            lake.store("a", value)
+        lake.store("b", 1)
+        found, before = [], None
+        while page := lake.history("a", limit=4, before=before):
+            found.append([version.value for version in page])
+            before = page[-1].version
+        assert found == [[9, 8, 7, 6], [5, 4, 3, 2], [1, 0]]
+        assert [version.value for version in lake.history("a", limit=1)] == [9]
+        assert len(lake.history("a", limit=0)) == 0
+        assert len(lake.history("a", before=0)) == 0
+        assert len(lake.history("a", limit=2**80, before=2**80)) == 10
+        for wrong in ({"limit": -1}, {"before": -1}, {"limit": "2"}):
+            with pytest.raises(ValidationError):
+                lake.history("a", **wrong)
+
     def test_a_key_that_never_was(self, lake: Lake) -> None:
         assert list(lake.history("none")) == []
         with pytest.raises(ValidationError):
