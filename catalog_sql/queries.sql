@@ -61,8 +61,14 @@ SELECT o."id", o."inline_value",
 FROM {object} o WHERE o."content_hash" = :content_hash AND o."format" = :format
 
 -- name: find_objects
--- for: deduplication before an upload: which contents of these hashes the lake holds
+-- for: which contents of these hashes the catalog holds
 SELECT "content_hash", "format" FROM {object} WHERE "content_hash" IN ({hashes})
+
+-- name: find_places
+-- for: deduplication before an upload: where the contents of these hashes lie
+SELECT o."content_hash", o."format",
+       coalesce(o."uri", (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id")), o."position"
+FROM {object} o WHERE o."content_hash" IN ({hashes})
 
 -- name: insert_object
 -- for: naming new content
@@ -318,20 +324,43 @@ WHERE e."key" IN ({keys}) AND e."version" <= :version AND e."end_version" > :ver
   AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
 
 -- name: list_entries_at
--- for: one page of a listing as of a moment, in key order
-SELECT {entry_columns}
-FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
-WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
-  AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned} {narrowing}
+-- for: one page of a listing as of a moment, in key order. Each half has its own order and end: else
+-- Postgres and MariaDB join and sort all of both tables for each page
+SELECT * FROM (
+    SELECT {entry_columns}
+    FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
+    WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned} {narrowing}
+    ORDER BY e."key" LIMIT :page
+) standing
 UNION ALL
-SELECT {entry_columns}
-FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
-WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version AND e."end_version" > :version
-  AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
+SELECT * FROM (
+    SELECT {entry_columns}
+    FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
+    WHERE e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version AND e."end_version" > :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
+    ORDER BY e."key" LIMIT :page
+) replaced
 ORDER BY 1 LIMIT :page
 
+-- name: count_entries_at
+-- for: len and the number of entries under a prefix as of a moment, NULL if it is gone: those of now,
+-- and what has changed since
+SELECT CASE WHEN {pinned} THEN
+    (SELECT count(*) FROM {entry} WHERE "key" >= :low AND "key" < :high)
+  - (SELECT count(*) FROM {entry} WHERE "version" > :version
+       AND {unindexed}"key" >= :low AND {unindexed}"key" < :high)
+  - (SELECT count(*) FROM {entry} WHERE "expires_at" <= :now AND {unindexed}"version" <= :version
+       AND {unindexed}"key" >= :low AND {unindexed}"key" < :high)
+  + (SELECT count(*) FROM {entry_history} WHERE "end_version" > :version
+       AND {unindexed}"version" <= :version
+       AND ({unindexed}"expires_at" IS NULL OR {unindexed}"expires_at" > :now)
+       AND {unindexed}"key" >= :low AND {unindexed}"key" < :high)
+END
+
 -- name: totals_at
--- for: len and stats as of a moment: entries, their bytes, and the distinct objects behind them
+-- for: stats as of a moment: entries, their bytes, and the distinct objects behind them
 WITH seen AS (
     SELECT e."object_id", o."byte_size", o."pack_id", o."inline_value" IS NOT NULL AS "inlined"
     FROM {entry} e JOIN {object} o ON o."id" = e."object_id"

@@ -83,6 +83,20 @@ SELECT (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END
 SELECT "key" FROM {entry} WHERE "expires_at" <= :now ORDER BY "expires_at" LIMIT :page
 FOR UPDATE SKIP LOCKED
 
+-- name: has_doubled
+-- for: whether a table has more than twice the pages that the planner knows of
+SELECT EXISTS (
+    SELECT 1 FROM pg_catalog.pg_class
+    WHERE oid IN ('{entry}'::regclass, '{entry_history}'::regclass)
+      AND pg_relation_size(oid) / current_setting('block_size')::bigint > 2 * relpages + 8)
+
+-- name: analyze
+-- for: telling the planner of a bulk load: until the server does so by itself, a minute later, it
+-- takes a range of keys for a few rows, and reads and sorts all of them for a page. A user who does
+-- not own the tables is passed over by the server, with a warning
+ANALYZE (SKIP_LOCKED) {entry} ("key", "version", "object_id", "expires_at"),
+    {entry_history} ("key", "version", "end_version", "object_id", "expires_at"), {object} ("id")
+
 -- name: find_ids
 -- for: a batch: the objects of contents that are there
 SELECT "content_hash", "format", "id" FROM {object} WHERE "content_hash" = ANY (:hashes)

@@ -27,3 +27,17 @@ CREATE TEMP TABLE IF NOT EXISTS staged (
     "object_id" INTEGER,
     "old_version" INTEGER
 );
+
+-- name: list_entries_at
+-- for: one page of a listing as of a moment, in key order: SQLite reads the halves side by side, and
+-- no more of them than the page takes
+SELECT {entry_columns}
+FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned} {narrowing}
+UNION ALL
+SELECT {entry_columns}
+FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version AND e."end_version" > :version
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
+ORDER BY 1 LIMIT :page

@@ -14,7 +14,7 @@ from lakebed.catalog.executors.base import Executor
 from lakebed.catalog.executors.sqlite import SQLiteExecutor
 from lakebed.catalog.registry import OpenedCatalog
 from lakebed.catalog.sql import SQLCatalog
-from lakebed.lake.staging import LEASE_SECONDS
+from lakebed.lake.mending import LEASE_SECONDS
 from lakebed.objects.remote import FsspecStore
 from lakebed.objects.store import ObjectStore
 from lakebed.testing import FakeClock, open_lake

@@ -234,6 +234,7 @@ class SteppingStore:
     def __init__(self, inner: ObjectStore) -> None:
         self._inner = inner
         self.uri = inner.uri
+        self.site = inner.site
 
     def write(self, path: str, data: bytes) -> None:
         step(f"write {path}")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lakebed.errors import NotFoundError, StorageError
-from lakebed.lake.staging import LEASE_SECONDS
+from lakebed.lake.mending import LEASE_SECONDS
 from lakebed.model import Collected
 from tests.lake.cleaning_world import DEAD, VALUES, CleaningWorld
 from tests.lake.interleaving import (

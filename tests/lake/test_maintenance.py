@@ -45,8 +45,10 @@ def batch(lake: Lake, prefix: str, count: int, text: str = LARGE) -> dict[str, s
 
 
 def files(lake: Lake) -> set[str]:
+    """The files of contents; those of the search index aside."""
     assert lake._objects is not None
-    return {file.path for prefix in ("objects", "packs") for file in lake._objects.list(prefix)}
+    found = (file.path for prefix in ("objects", "packs") for file in lake._objects.list(prefix))
+    return {path for path in found if not path.endswith(".segment")}
 
 
 def _contents(lake: Lake, path: str) -> list[bytes]:

@@ -233,7 +233,7 @@ def test_a_very_long_text_is_cut(model: Embedder, monkeypatch: pytest.MonkeyPatc
     assert cut.tobytes() == whole.tobytes()
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\ud800", "\0", "🎻", "\u202e", "a" * 3000])
+@pytest.mark.parametrize("text", ["", " \n", "\ud800", "\0", "🎻", "\u202e", "a" * 300])
 def test_any_text_has_a_vector(model: Embedder, text: str) -> None:
     for vector in (model.embed_query(text), model.embed_documents([text])[0]):
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)

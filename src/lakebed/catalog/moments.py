@@ -76,7 +76,10 @@ class CatalogAt:
             return look(TransactionReading(tx, self._queries, moment, moment.time))
 
     def count(self, low: str, high: str) -> int:
-        return int(self._totals(low, high)[0])
+        ((count,),) = self._read(self._sql("count_entries_at"), {"low": low, "high": high})
+        if count is None:
+            raise gone(self._moment)
+        return int(count)
 
     def locate(self, content: ContentId) -> Place | None:
         content_hash, format = content
@@ -86,14 +89,14 @@ class CatalogAt:
         return Place._make(rows[0][1:]) if rows else None
 
     def stats(self) -> CatalogStats:
-        entries, entry_bytes, *of_objects = self._totals("", LAST_KEY)
+        entries, entry_bytes, *of_objects = self._totals()
         # What belongs to the present alone counts as none: expired entries, snapshots, history.
         return CatalogStats._make(
             map(int, (entries, 0, entry_bytes, *of_objects, 0, 0, of_objects[1]))
         )
 
-    def _totals(self, low: str, high: str) -> Row:
-        (row,) = self._read(self._sql("totals_at"), {"low": low, "high": high})
+    def _totals(self) -> Row:
+        (row,) = self._read(self._sql("totals_at"), {"low": "", "high": LAST_KEY})
         if not row[0]:
             self._check_pinned()
         return row

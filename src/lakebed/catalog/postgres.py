@@ -13,9 +13,12 @@ from lakebed.catalog.executors.postgres import PostgresExecutor
 from lakebed.catalog.executors.postgres_transaction import convert
 from lakebed.catalog.executors.postgres_writers import Writer
 from lakebed.catalog.postgres_batch import PostgresBatch
+from lakebed.catalog.protocol import BatchCounts
 from lakebed.catalog.resilience import ResilientCatalog
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
+_BULK = 1000
+"""After so many rows of batches the planner's knowledge of the tables is looked at."""
 _GONE = (None, None, None)
 _NAMED = re.compile(r"%\(\w+\)s")
 _NOTE = ("clock", "keep_all", "writer", "token")
@@ -37,12 +40,21 @@ class PostgresCatalog(ResilientCatalog):
             name: _NAMED.sub("%s", convert(self._queries[name]))
             for name in ("put_entry", "remove_entry", "get_entry")
         }
+        self._loaded = 0  # rows of batches since that was last done
 
     def _begin(self, tx: Transaction, now: int) -> Commit:
         return PostgresCommit(tx, self._queries, now, keep_all=self._keep_all)
 
     def _begin_batch(self, tx: Transaction, now: int) -> BatchCommit:
         return PostgresBatch(tx, self._queries, now, keep_all=self._keep_all)
+
+    def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
+        """Have the planner count the rows when they have doubled: so it costs little by the row."""
+        self._loaded += counts.created + counts.changed
+        if self._loaded >= _BULK:
+            self._loaded = 0
+            if tx.all(self._queries["has_doubled"], {})[0][0]:
+                tx.script(self._queries["analyze"])
 
     def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
         found = super().settings(wanted)

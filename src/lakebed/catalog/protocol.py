@@ -275,6 +275,11 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """Which of these contents the catalog holds."""
         ...
 
+    def places(self, contents: Iterable[ContentId]) -> Mapping[ContentId, Place]:
+        """Where those of these contents lie that the catalog holds; without the bytes of those that
+        lie inline, which have no `uri`."""
+        ...
+
     def expire(self, limit: int) -> int:
         """Remove up to `limit` expired entries; how many."""
         ...

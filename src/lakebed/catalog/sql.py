@@ -111,7 +111,12 @@ class SQLCatalog(Snapshots, Segments, Purging):
         self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
     ) -> BatchCounts:
         with self._executor.write() as tx:
-            return self._begin_batch(tx, tx.now()).store(rows, uploads)
+            counts = self._begin_batch(tx, tx.now()).store(rows, uploads)
+            self._note_load(tx, counts)
+        return counts
+
+    def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
+        """So many entries have been written at once: for a database that has to be told."""
 
     def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
         found: list[EntryRow] = []
@@ -140,6 +145,15 @@ class SQLCatalog(Snapshots, Segments, Purging):
             sql = self._queries["find_objects"].replace("{hashes}", names)
             found.update((row[0], row[1]) for row in self._executor.fetch(sql, params))
         return found & wanted
+
+    def places(self, contents: Iterable[ContentId]) -> Mapping[ContentId, Place]:
+        wanted = set(contents)
+        found = dict[ContentId, Place]()
+        for names, params in in_lists(self._queries, [content_hash for content_hash, _ in wanted]):
+            sql = self._queries["find_places"].replace("{hashes}", names)
+            for content_hash, format, uri, position in self._executor.fetch(sql, params):
+                found[content_hash, format] = Place(None, uri, position)
+        return {content: found[content] for content in found.keys() & wanted}
 
     def locate(self, content: ContentId) -> Place | None:
         content_hash, format = content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import abstractmethod
 from collections import defaultdict
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError
+from lakebed.lake.witness import Witness
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
 from lakebed.objects.store import ObjectStore, Range, ReadResult
@@ -31,6 +33,7 @@ class LakeBase:
     def __init__(self, catalog: CatalogReads, objects: ObjectStore | None, *, name: str) -> None:
         self._catalog = catalog
         self._objects = objects
+        self._witness = Witness()
         self.name = name
 
     @abstractmethod
@@ -54,6 +57,13 @@ class LakeBase:
         return self._attempt(row)
 
     def _read_checked(self, row: EntryRow, data: bytes | None = None) -> bytes:
+        try:
+            return self._read_and_check(row, data)
+        except CorruptionError:
+            self._witness.missed((row.content_hash, row.format))
+            raise
+
+    def _read_and_check(self, row: EntryRow, data: bytes | None) -> bytes:
         if data is None:
             data = row.inline_value
         if data is None:
@@ -231,7 +241,8 @@ class PresentLake(LakeBase):
 
     def _searcher(self) -> SearchIndex:
         with self._search_lock:
-            if self._search_index is None:
+            # A child has its parent's locks, some of them held by threads that it does not have.
+            if self._search_index is None or self._search_index.pid != os.getpid():
                 from lakebed.lake.search_index import open_index  # not for a first store
 
                 self._search_index = open_index(

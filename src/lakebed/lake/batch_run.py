@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.protocol import BatchCounts, MissingContentError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 CHUNK = 5_000
 """Entries that a batch which is not atomic commits at once: the write lock is held for a fraction
 of a second."""
+_SMALL = 500
 _FIELDS = frozenset({"key", "value", "metadata", "ttl", "expires_at"})
 
 
@@ -35,7 +37,9 @@ class Batch:
         self._counts = BatchCounts(0, 0, 0, 0)
         self._staged = 0
         self._spool = Spool()
-        self._packer = Packer(lake._catalog, lake._objects, self._spool, strict=atomic)
+        self._packer = Packer(
+            lake._catalog, lake._objects, self._spool, strict=atomic, mend=lake._mend
+        )
 
     def read(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """Take in all entries, and commit the full chunks if the batch is not atomic."""
@@ -139,13 +143,27 @@ class Batch:
             for content, error in self._packer.failed.items():
                 self._fail(self._spool.drop(content), error)
             try:
-                return self._lake._catalog.commit_batch(self._spool, uploads)
+                counts = self._lake._catalog.commit_batch(self._spool, uploads)
+                if counts.deduplicated:
+                    self._mend_reused()
+                return counts
             except MissingContentError as error:
                 missing = error
         raise StorageError(
             "contents that this batch uploaded or meant to reuse were collected before its commit: "
             "store it again"
         ) from missing
+
+    def _mend_reused(self) -> None:
+        """See that the small contents which lie in the storage can be read there: a compaction has
+        moved them, and they came with their bytes."""
+        small = (
+            Encoded(row.format, row.inline_value, row.content_hash)
+            for row in self._spool
+            if row.inline_value is not None
+        )
+        while some := list(islice(small, _SMALL)):
+            self._lake._mend(some)
 
     def _fail(self, labels: Sequence[str], error: LakebedError) -> None:
         self._failed += len(labels)

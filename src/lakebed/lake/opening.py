@@ -28,6 +28,7 @@ from lakebed.lake.base import SearchOptions
 from lakebed.lake.checks import check_count, check_expiry
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
+from lakebed.objects.places import local_path
 from lakebed.objects.store import ObjectStore, open_store, parse_place
 from lakebed.paths import absolute
 
@@ -231,7 +232,9 @@ def _open_where(where: str, options: CatalogOptions) -> tuple[OpenedCatalog, _St
                 else f"lakebed.open(catalog='{scheme}://…', storage='…')"
             )
         )
-    return _open_folder(where, absolute(os.path.expanduser(where)), options)
+    path = local_path(where)
+    assert path is not None
+    return _open_folder(where, absolute(os.path.expanduser(path)), options)
 
 
 def _open_folder(where: str, path: str, options: CatalogOptions) -> tuple[OpenedCatalog, _Storage]:

@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
-from lakebed.catalog.protocol import Catalog
+from lakebed.catalog.protocol import Catalog, Place
 from lakebed.errors import LakebedError
+from lakebed.lake.mending import LEASE_SECONDS, give_up, upload
 from lakebed.lake.spool import Spool
-from lakebed.lake.staging import LEASE_SECONDS, give_up, upload
 from lakebed.model import ContentId, Upload
 from lakebed.objects.names import object_path, pack_path
 from lakebed.objects.packs import MAX_VALUE_BYTES, PACK_BYTES, PACK_OBJECTS, Position, write_pack
@@ -29,13 +29,22 @@ class Packer:
     """The uploads of one batch. Contents that the lake holds, or the batch has uploaded, are not
     uploaded again.
 
-    `strict`: what cannot be uploaded is raised; else it is in `failed`, with its error.
+    `strict`: what cannot be uploaded is raised; else it is in `failed`, with its error. `mend` is
+    called with those contents that the lake holds, and where they lie; it uploads anew what cannot
+    be read there.
     """
 
     def __init__(
-        self, catalog: Catalog, objects: ObjectStore | None, spool: Spool, *, strict: bool
+        self,
+        catalog: Catalog,
+        objects: ObjectStore | None,
+        spool: Spool,
+        *,
+        strict: bool,
+        mend: Callable[[Iterable[Encoded | EncodedFile], Mapping[ContentId, Place]], object],
     ) -> None:
         self._catalog = catalog
+        self._mend = mend
         self._objects = objects
         self._spool = spool
         self._strict = strict
@@ -162,7 +171,8 @@ class Packer:
 
     def _unknown(self, contents: Sequence[_Content]) -> list[_Content]:
         """The contents that the lake lacks; of the others the bytes are kept."""
-        known = self._catalog.known(item.id for item in contents)
+        known = self._catalog.places(item.id for item in contents)
+        self._mend((item for item in contents if item.id in known), known)
         for item in contents:
             if item.id in known:
                 self._spool.keep(item)

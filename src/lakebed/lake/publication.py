@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from hashlib import sha256
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lakebed.clock import from_micros, system_clock
-from lakebed.errors import ConflictError, CorruptionError, LakebedError, SerializationError
+from lakebed.clock import from_micros
+from lakebed.errors import CorruptionError, SerializationError
 from lakebed.lake.arrow import ENTRY_SCHEMA
+from lakebed.lake.publication_place import ID, Hashing, pieces
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore
 
-ENTRIES_FILE = "entries.parquet"
 CHUNK_BYTES = 32 << 20
 """Metadata and contents, in bytes, that are in memory at a time; a single entry may take more."""
 
 _CHUNK_ROWS = 50_000
-_PIECE = 8 << 20
-_LEFTOVER_SECONDS = 86_400
-_ID = b"lakebed_publication"
-# Of a Parquet file, the last bytes: the length of the footer, little-endian, and PAR1.
-_TAIL = 8
 _COPIED = ("key", "version", "content_hash", "format", "byte_size", "metadata", "expires_at",
            "created_at", "updated_at")  # fmt: skip
 SCHEMA = pa.schema(
@@ -59,14 +51,14 @@ def chunks(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
 class EntriesFile:
     """The Parquet file of the entries, whole when its block has ended."""
 
-    def __init__(self, sink: BinaryIO, publication: str) -> None:
+    def __init__(self, sink: Hashing, publication: str) -> None:
         self._writer = pq.ParquetWriter(
             sink,
             SCHEMA,
             compression="zstd",
             store_schema=False,  # it would say "large"
         )
-        self._writer.add_key_value_metadata({_ID: publication})
+        self._writer.add_key_value_metadata({ID: publication})
 
     def add(
         self, rows: Sequence[EntryRow], contents: dict[str, bytes], tables: dict[str, str]
@@ -113,6 +105,13 @@ class Tables:
         self._paths: dict[bytes, str] = {}
         self.byte_size = 0
 
+    def hashes(self) -> dict[str, str]:
+        """The copies by their names beside the manifest, with their hashes."""
+        return {
+            path.rpartition("/")[2]: content_hash.hex()
+            for content_hash, path in self._paths.items()
+        }
+
     @property
     def count(self) -> int:
         """How many there are."""
@@ -129,11 +128,6 @@ class Tables:
                 self._paths[row.content_hash] = path
             uris[row.key] = self._target.uri(path)
         return uris
-
-    def discard(self) -> None:
-        """Delete the copies, because something has failed; that is what the caller is to hear."""
-        with suppress(LakebedError):  # else the next publication removes them
-            self._target.delete(self._paths.values())
 
 
 def _copy_table(source: ObjectStore | None, row: EntryRow, target: ObjectStore, path: str) -> int:
@@ -160,8 +154,7 @@ def _pieces(source: ObjectStore | None, row: EntryRow) -> Iterator[bytes]:
     assert source is not None
     assert row.uri is not None
     try:
-        for offset in range(0, row.byte_size, _PIECE):
-            yield source.read(row.uri, offset, min(_PIECE, row.byte_size - offset))
+        yield from pieces(source, row.uri, row.byte_size)
     except FileNotFoundError:
         raise CorruptionError(
             f"the content of {row.key!r} ({row.hash_text()}) is missing: "
@@ -169,55 +162,6 @@ def _pieces(source: ObjectStore | None, row: EntryRow) -> Iterator[bytes]:
         ) from None
 
 
-def find_publication(target: ObjectStore) -> str | None:
-    """The id of the publication that is there, None if nothing is. ConflictError for anything
-    else."""
-    found = None
-    for file in target.list(""):
-        name = file.path.rpartition("/")[2]
-        if name.startswith(f".{ENTRIES_FILE}.") and name.endswith(".tmp"):
-            continue  # of a publication that is under way, or was killed
-        if file.path != ENTRIES_FILE:
-            raise ConflictError(
-                f"{target.uri('')} holds {file.path!r}, which is no part of a publication: "
-                "publish to a place of its own"
-            )
-        found = _publication_id(target, file.byte_size)
-        if found is None:
-            raise ConflictError(
-                f"{target.uri(ENTRIES_FILE)} is not of a publication: publish to a place of its own"
-            )
-    return found
-
-
-def _publication_id(target: ObjectStore, size: int) -> str | None:
-    """What the footer of the entries' file says, read without the rest of it."""
-    tail = target.read(ENTRIES_FILE, max(0, size - _TAIL), _TAIL)
-    length = int.from_bytes(tail[:4], "little") + _TAIL
-    if not tail.endswith(b"PAR1") or length > size:
-        return None
-    footer = target.read(ENTRIES_FILE, size - length, length)
-    try:
-        metadata = pq.read_metadata(io.BytesIO(b"PAR1" + footer)).metadata or {}
-    except pa.ArrowException:
-        return None
-    publication = metadata.get(_ID)
-    return None if publication is None else publication.decode()
-
-
 def new_publication(now: int) -> str:
     """An id that is used once: the time, for people, and what makes it unique."""
     return f"{from_micros(now):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
-
-
-def remove_leftovers(tables: ObjectStore, keep: set[str | None]) -> None:
-    """Delete the tables of publications that are neither in `keep` nor younger than a day: those
-    may be under way."""
-    files = list(tables.list(""))
-    newest = dict[str, int]()
-    for file in files:
-        folder = file.path.partition("/")[0]
-        newest[folder] = max(newest.get(folder, 0), file.modified)
-    horizon = system_clock() - _LEFTOVER_SECONDS * 1_000_000  # as the storage tells times
-    old = {name for name, modified in newest.items() if modified < horizon} - keep
-    tables.delete(file.path for file in files if file.path.partition("/")[0] in old)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.lake.snapshots import LakeView, Snapshot, Snapshots
 from lakebed.model import EntryRow, Progress, Report
+from lakebed.objects.places import local_path
 from lakebed.objects.store import ObjectStore, open_store, parse_place
+from lakebed.paths import absolute
+
+if TYPE_CHECKING:
+    from lakebed.lake.publication_place import PublicationPlace
 
 
 class Published(Report):
@@ -38,7 +45,8 @@ class Publishing(Snapshots):
 
         `uri`: a path, a URI that fsspec knows, or a mapping with `uri` and the filesystem's
         options; one on the same kind of storage as the lake has the lake's options if it brings
-        none. It is a place of its own, new or of an earlier publication.
+        none. It is a place of its own, new or of an earlier publication: whatever else is there, or
+        in `<uri>-tables`, is neither replaced nor deleted, and refused before anything is written.
 
         `<uri>/entries.parquet` has a row for each entry, in key order. Columns: key (string),
         version (int64), content_hash (string), format (string), byte_size (int64), metadata
@@ -52,18 +60,19 @@ class Publishing(Snapshots):
         at about 200 MB; on its way to a bucket the entries' file takes room in the system's folder
         for temporary files.
 
-        Raises ConflictError if something else lies there, ConfigurationError for a place that
-        cannot be written to, CorruptionError for a damaged content if a storage
-        fails.
+        Raises ConflictError if something else lies there, or what was published was changed since;
+        ConfigurationError for a place that cannot be published to or resolved, such as one in the
+        lake; CorruptionError for a damaged content; StorageError if a storage fails.
         """
-        target, tables = self._targets(uri)
+        place = self._place(uri)
+        before = place.examine()
         if snapshot is not None:
             found = self._find(snapshot)
-            return self._publish(self.at(found.id), found.version, target, tables, progress)
+            return self._publish(self.at(found.id), found.version, place, before, progress)
         # A snapshot for as long as it takes: one state, whose contents nothing collects.
         kept = self.create_snapshot(f"publishing-{os.urandom(8).hex()}")
         try:
-            return self._publish(self.at(kept), kept.version, target, tables, progress)
+            return self._publish(self.at(kept), kept.version, place, before, progress)
         finally:
             self.drop_snapshot(kept)
 
@@ -71,26 +80,21 @@ class Publishing(Snapshots):
         self,
         view: LakeView,
         version: int,
-        target: ObjectStore,
-        tables: ObjectStore,
+        place: PublicationPlace,
+        before: str | None,
         progress: Progress | None,
     ) -> Published:
-        from lakebed.lake.publication import (
-            ENTRIES_FILE,
-            EntriesFile,
-            Tables,
-            chunks,
-            find_publication,
-            new_publication,
-            remove_leftovers,
-        )
+        from lakebed.lake.publication import EntriesFile, Tables, chunks, new_publication
+        from lakebed.lake.publication_place import ENTRIES_FILE, Hashing
 
-        before = find_publication(target)
+        target, tables = place.target, place.tables
         publication = new_publication(self._catalog.now())
         copies = Tables(self._objects, tables, publication)
         done, total = 0, len(view)
-        with target.open_write(ENTRIES_FILE) as sink:
+        with target.open_write(ENTRIES_FILE) as unhashed:
+            sink = Hashing(unhashed)
             try:
+                place.write_manifest(publication, {})
                 with EntriesFile(sink, publication) as file:
                     for rows in chunks(view.list().rows()):
                         uris = copies.add(row for row in rows if row.format == "parquet")
@@ -99,12 +103,15 @@ class Publishing(Snapshots):
                         done += len(rows)
                         if progress:
                             progress(done, total)
-                size = sink.tell()
+                size = sink.tell() + place.write_manifest(
+                    publication, {ENTRIES_FILE: sink.hexdigest(), **copies.hashes()}
+                )
             except BaseException:
                 # Not when the upload below fails: it may have reached the storage all the same.
-                copies.discard()
+                with suppress(LakebedError):  # else the next publication removes them
+                    place.discard(publication)
                 raise
-        remove_leftovers(tables, {publication, before})
+        place.remove_leftovers({publication, before})
         return Published(
             uri=target.uri("").rstrip("/"),
             tables_uri=tables.uri(publication) if copies.count else None,
@@ -114,20 +121,28 @@ class Publishing(Snapshots):
             version=version,
         )
 
-    def _targets(self, place: object) -> tuple[ObjectStore, ObjectStore]:
+    def _place(self, place: object) -> PublicationPlace:
         """The storage of the entries, and that of the tables beside it."""
+        from lakebed.lake.publication_place import PublicationPlace
+
         uri, options = parse_place("uri", place)
-        uri = uri.rstrip("/")
-        if "://" in uri and not uri.startswith("file://"):
+        folder = local_path(uri)
+        if folder is None:
+            uri = uri.rstrip("/")
             options = options or self._options_for(uri)
-            if "/" not in uri.partition("://")[2] and _protocol(uri) != "memory":
+            if "/" not in uri.rpartition("://")[2] and _protocol(uri) != "memory":
                 raise ConfigurationError(
                     f"uri {uri} is a whole bucket: tables go beside the entries, so name a folder "
                     f"in it, such as {uri}/published"
                 )
-        target = open_store(uri, options)
-        self._refuse_own_storage(target)
-        return target, open_store(f"{uri}-tables", options)
+        else:
+            uri = absolute(folder)
+            if f"{os.sep}.." in uri:  # so that `-tables` is appended to a name
+                uri = os.path.realpath(uri)
+        stores = open_store(uri, options), open_store(f"{uri}-tables", options)
+        for store in stores:
+            self._refuse_own_storage(store)
+        return PublicationPlace(*stores)
 
     def _options_for(self, uri: str) -> dict[str, object]:
         """The options of the lake's own storage, if it is of the same kind."""
@@ -142,10 +157,10 @@ class Publishing(Snapshots):
     def _refuse_own_storage(self, target: ObjectStore) -> None:
         if self._objects is None:
             return
-        own, wanted = self._objects.uri(""), target.uri("")
-        if own.startswith(wanted) or wanted.startswith(own):
+        if self._objects.site().overlaps(target.site()):
             raise ConfigurationError(
-                f"uri {wanted} and the lake's storage {own} lie in each other: publish elsewhere"
+                f"uri {target.uri('')} and the lake's storage {self._objects.uri('')} lie in each "
+                "other: publish elsewhere"
             )
 
 

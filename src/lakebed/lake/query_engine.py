@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
@@ -18,6 +20,8 @@ from lakebed.lake.query_values import bring_values
 from lakebed.model import Moment
 from lakebed.query import relations
 from lakebed.query.conditions import Bounds, bounds, reads_column
+from lakebed.query.filesystem import Grant
+from lakebed.query.limits import check
 from lakebed.query.result import QueryResult
 from lakebed.query.session import QuerySettings, Session
 from lakebed.query.statement import Call, Node, Statement, parse, unjudged
@@ -28,9 +32,13 @@ if TYPE_CHECKING:
 
 Resolve = Callable[[object], Moment]
 """Finds the moment that a caller names."""
+Search = Callable[[str, int], Iterable[tuple[str, float]]]
+"""Gives the keys and scores of the best hits for a question."""
 Params = Sequence[object] | Mapping[str, object] | None
 
+_HITS = 10  # of a search that does not say how many
 _KEPT_ROWS = 5_000_000
+_LOOK = 0.1  # seconds between two looks whether the one who waits may go on waiting
 _RELATION = {"entries_at": "entries"}
 
 
@@ -51,6 +59,15 @@ class _Kept(NamedTuple):
     until: int | None
 
 
+class _Used:
+    """What a query holds until its result is closed."""
+
+    def __init__(self) -> None:
+        self.rows: list[LoadedRows] = []
+        self.grants: list[Grant] = []
+        self.left = False
+
+
 class QueryEngine:
     """One DuckDB session over a lake, and the rows that are loaded in it. Safe from any thread."""
 
@@ -64,6 +81,7 @@ class QueryEngine:
         self.session = Session(self._objects, settings, external_access=external)
         self._external = external
         self._loading = threading.RLock()
+        self._leaving: deque[LoadedRows] = deque()
         self._kept: dict[Wanted, _Kept] = {}
         self.pid = os.getpid()
 
@@ -72,45 +90,71 @@ class QueryEngine:
         self.session.close()
 
     def run(
-        self, text: str, params: Params, resolve: Resolve, moment: Moment | None = None
+        self,
+        text: str,
+        params: Params,
+        resolve: Resolve,
+        search: Search,
+        moment: Moment | None = None,
     ) -> QueryResult:
-        """The result of a query over the lake now, or at a moment."""
+        """The result of a query over the lake now, or at a moment, of which `search` gives hits."""
         connection = self.session.connect()
-        used: list[LoadedRows] = []
+        used = _Used()
 
         def done() -> None:
-            self.session.release(connection)
-            with self._loading:
-                for rows in used:
-                    rows.release()
+            if not used.left:
+                used.left = True
+                self.session.release(connection)
+                self._let_go(used)
 
         try:
-            statement = self._parse(connection, text, params, moment)
-            self._prepare(connection, statement, params, resolve, moment, used)
+            allowance = self.session.allowance()
+            with allowance.spending(), self.session.errors():
+                statement = self._parse(text, params, moment)
+                self._prepare(connection, statement, params, resolve, moment, used)
+                self._search(connection, statement, search)
             arguments = [] if params is None else [params]
             return QueryResult(
                 self.session,
                 connection,
                 lambda: connection.execute(statement.text, *arguments),
                 done,
+                allowance,
             )
         except BaseException:
             done()
             raise
 
-    def _parse(
-        self, connection: duckdb.DuckDBPyConnection, text: str, params: Params, moment: object
-    ) -> Statement:
+    def _let_go(self, used: _Used) -> None:
+        """What a query used is used no more. Never waits: garbage collection may call it in any
+        thread, while another loads and waits for that thread."""
+        for grant in used.grants:
+            grant.release()
+        self._leaving.extend(used.rows)
+        if self._loading.acquire(blocking=False):
+            try:
+                self._release()
+            finally:
+                self._loading.release()
+
+    def _release(self) -> None:
+        while self._leaving:
+            self._leaving.popleft().release()
+
+    def _parse(self, text: str, params: Params, moment: object) -> Statement:
         if moment is None:
-            tables, calls = relations.TABLES, relations.CALLS
+            tables, calls = relations.TABLES, relations.CALLS | {relations.SEARCH}
         else:  # the others are no part of a moment
-            tables, calls = frozenset({"entries", "documents"}), frozenset[str]()
-        if not self._external:
-            return parse(connection, text, params, tables, calls)
-        try:  # what is a query is looked through all the same, for what it needs
-            return parse(connection, text, params, tables, calls)
-        except QueryError:
-            return unjudged(text, tables, calls)
+            tables = frozenset({"entries", "documents"})
+            calls = frozenset({relations.SEARCH})
+        with closing(self.session.judge()) as judge:
+            try:
+                return parse(judge, text, params, tables, calls)
+            except QueryError:
+                if not self._external:
+                    raise
+        # Only what is a query was looked through, for what it needs.
+        return unjudged(text, tables, calls)
 
     def _prepare(
         self,
@@ -119,7 +163,7 @@ class QueryEngine:
         params: Params,
         resolve: Resolve,
         moment: Moment | None,
-        used: list[LoadedRows],
+        used: _Used,
     ) -> None:
         """Load what the statement names, and let the connection see it."""
         tables = {
@@ -133,21 +177,60 @@ class QueryEngine:
                 bounds(statement, _called(call.name), params),
             )
             for call in statement.calls
+            if call.name != relations.SEARCH
         }
-        with self._loading:
+        with self.loading():
             loaded = self.load([*tables.values(), *calls.values()])
             for rows in loaded.values():
                 rows.hold()
-                used.append(rows)
+                used.rows.append(rows)
+            for name, wanted in tables.items():
+                rows = loaded[wanted]
+                values = name == "documents" and reads_column(statement, name, "value")
+                view = self.view(rows, used.grants, values=values)
+                connection.execute(f"CREATE TEMP VIEW {name} AS {view}")
+            for name in {call.name for call in calls}:
+                same = {c: loaded[w] for c, w in calls.items() if c.name == name}
+                connection.execute(self._macro(name, same))
+
+    def _search(
+        self, connection: duckdb.DuckDBPyConnection, statement: Statement, search: Search
+    ) -> None:
+        """Make the hits of the searches in a query a table, and the function that reads it."""
+        calls = [call for call in statement.calls if call.name == relations.SEARCH]
+        if not calls:
+            return
+        connection.execute(
+            "CREATE TEMP TABLE lakebed_hits "
+            "(question VARCHAR, wanted BIGINT, place BIGINT, key VARCHAR, score DOUBLE)"
+        )
+        for call in calls:
+            question, wanted = _question(call)
+            rows = [
+                (question, wanted, place, key, score)
+                for place, (key, score) in enumerate(search(question, wanted), 1)
+            ]
+            if rows:
+                connection.executemany("INSERT INTO lakebed_hits VALUES (?, ?, ?, ?, ?)", rows)
+        select = (
+            "SELECT key, score FROM lakebed_hits WHERE question = a AND wanted = {} ORDER BY place"
+        )
+        connection.execute(
+            f"CREATE TEMP MACRO {relations.SEARCH}"
+            f"(a) AS TABLE ({select.format(_HITS)}), (a, b) AS TABLE ({select.format('b')})"
+        )
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """One thread at a time loads; who waits can leave. Errors of DuckDB are QueryErrors."""
+        while not self._loading.acquire(timeout=_LOOK):
+            check()
+        try:
+            self._release()
             with self.session.errors():
-                for name, wanted in tables.items():
-                    rows = loaded[wanted]
-                    values = name == "documents" and reads_column(statement, name, "value")
-                    view = self.view(rows, values=values)
-                    connection.execute(f"CREATE TEMP VIEW {name} AS {view}")
-                for name in {call.name for call in calls}:
-                    same = {c: loaded[w] for c, w in calls.items() if c.name == name}
-                    connection.execute(self._macro(name, same))
+                yield
+        finally:
+            self._loading.release()
 
     def load(self, wanted: Sequence[Wanted]) -> dict[Wanted, LoadedRows]:
         """The rows of relations, all from one transaction of the catalog, or kept from an earlier
@@ -193,9 +276,9 @@ class QueryEngine:
                 del self._kept[want]
                 kept.rows.release()
 
-    def view(self, rows: LoadedRows, *, values: bool) -> str:
-        """What a query sees of loaded rows, as a SELECT. Without `values`, reading the value of a
-        document is an error."""
+    def view(self, rows: LoadedRows, grants: list[Grant], *, values: bool) -> str:
+        """What a query sees of loaded rows, as a SELECT. It reads packs by the grant that is added
+        to `grants`. Without `values`, reading the value of a document is an error."""
         if rows.relation != "documents":
             return relations.select(rows.relation, rows.table, self._base)
         if not values:
@@ -203,8 +286,13 @@ class QueryEngine:
             unread = "error('the values were not loaded')::JSON AS value"
             return f"SELECT {shown}, {unread} FROM {rows.table}"
         where = bring_values(self.session, rows, self._lake)
+        packs = None
+        if where.packs:
+            assert self.session.files is not None
+            grants.append(self.session.files.grant(where.packs))
+            packs = grants[-1].address
         return relations.documents(
-            rows.table, self._base, fetched=where.fetched, packs=where.packs, stride=where.stride
+            rows.table, self._base, fetched=where.fetched, packs=packs, stride=where.stride
         )
 
     def _macro(self, name: str, loaded: Mapping[Call, LoadedRows]) -> str:
@@ -224,6 +312,16 @@ class QueryEngine:
             for arity, selects in by_arity.items()
         ]
         return f"CREATE TEMP MACRO {name}{', '.join(overloads)}"
+
+
+def _question(call: Call) -> tuple[str, int]:
+    """What a call of `search` asks, and how many hits it wants."""
+    question, wanted = (*call.arguments, _HITS)[:2] if call.arguments else (None, _HITS)
+    if not isinstance(question, str) or len(call.arguments) > 2:
+        raise QueryError("search: expected a question, and how many hits (10 if left out)")
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
+        raise QueryError(f"search: the number of hits must be a whole number, got {wanted!r}")
+    return question, wanted
 
 
 def _named(name: str) -> Callable[[Node], bool]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.scanning import COLUMNS, CatalogScan, Scan, schema_of
 from lakebed.model import DiffRow, EntryRow
+from lakebed.query.limits import check
 from lakebed.query.relations import LOADED
-from lakebed.query.session import Session
+from lakebed.query.session import ROWS, Session
 
 if TYPE_CHECKING:
     import duckdb
@@ -56,7 +57,7 @@ class LoadedRows:
 
 def new_table(session: Session, columns: str) -> str:
     """An empty table in the session; its name."""
-    name = f"lakebed_rows_{next(_numbers)}"
+    name = f"memory.{ROWS}.r{next(_numbers)}"
     connection = session.connect()
     try:
         connection.execute(f"CREATE TABLE {name} ({columns})")
@@ -106,6 +107,7 @@ def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
     some, size = list[pa.RecordBatch](), 0
     for batch in batches:
+        check()
         some.append(batch)
         size += batch.nbytes
         if size >= _INSERTED_BYTES:
@@ -145,6 +147,7 @@ def load_changes(session: Session, changed: Iterator[DiffRow]) -> LoadedRows:
     connection = session.connect()
     try:
         while chunk := list(islice(changed, _CHUNK)):
+            check()
             connection.register("batch", _changes(chunk))
             # Text becomes JSON by the type of the column.
             connection.execute(f"INSERT INTO {rows.table} SELECT * FROM batch")

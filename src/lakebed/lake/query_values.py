@@ -14,7 +14,8 @@ from lakebed.errors import CorruptionError, LakebedError, NotFoundError, QueryEr
 from lakebed.lake.query_rows import LoadedRows, drop, new_table
 from lakebed.model import EntryRow
 from lakebed.objects.packs import HASH_PREFIX_BYTES
-from lakebed.query.relations import pack_files
+from lakebed.query import relations
+from lakebed.query.limits import check
 from lakebed.query.session import Session
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _bring(
     stride = 0
     if whole:
         try:
-            stride = _place(connection, rows, whole)
+            stride = _place(session, connection, rows, whole)
         except (duckdb.Error, QueryError):
             _refuse_damaged(connection, table, whole, lake)
             raise
@@ -90,34 +91,54 @@ def _find_sound(
     the others are fetched one by one, which tells whose are damaged."""
     unknown = [path for path in paths if path not in session.sound]
     try:
-        session.sound |= _check(connection, unknown)
+        session.sound |= _check(session, connection, unknown)
     except duckdb.Error:  # one is gone, or cannot be read: which?
         for path in unknown:
             with suppress(duckdb.Error):
-                session.sound |= _check(connection, [path])
+                session.sound |= _check(session, connection, [path])
         session.check_open()
-        session.forget_missing()
     return session.sound & set(paths)
 
 
-def _check(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> set[str]:
+def _check(session: Session, connection: duckdb.DuckDBPyConnection, paths: list[str]) -> set[str]:
     """Those packs that hold what their hashes say."""
     if not paths:
         return set()
-    damaged = connection.execute(
-        f"SELECT DISTINCT file_index FROM {pack_files(paths)} "
-        f"WHERE sha256(value)[1:{2 * HASH_PREFIX_BYTES}] != lower(hex(hash_prefix))"
-    ).fetchall()
-    return set(paths) - {paths[index] for (index,) in damaged}
+    assert session.files is not None
+    with session.files.grant(paths) as grant:
+        query = (
+            f"SELECT DISTINCT file_index FROM {relations.files(grant.address)} "
+            f"WHERE sha256(value)[1:{2 * HASH_PREFIX_BYTES}] != lower(hex(hash_prefix))"
+        )
+        damaged = session.attend(connection, lambda: connection.execute(query).fetchall())
+        return set(paths) - {grant.paths[index] for (index,) in damaged}
 
 
 def _place(
-    connection: duckdb.DuckDBPyConnection, rows: LoadedRows, whole: list[tuple[int, str]]
+    session: Session,
+    connection: duckdb.DuckDBPyConnection,
+    rows: LoadedRows,
+    whole: list[tuple[int, str]],
 ) -> int:
     """Note for each row where in the packs its value is: a join of numbers, which later queries
     do, takes half the time of one of hashes. The distance between the places of two packs."""
-    files = pack_files([uri for _, uri in whole])
-    numbers = ", ".join(f"({pack}, {index})" for index, (pack, _) in enumerate(whole))
+    assert session.files is not None
+    with session.files.grant(uri for _, uri in whole) as grant:
+        order = {path: index for index, path in enumerate(grant.paths)}
+        numbers = ", ".join(f"({pack}, {order[uri]})" for pack, uri in whole)
+        files = relations.files(grant.address)
+        return session.attend(
+            connection, lambda: _join_places(connection, rows, whole, files, numbers)
+        )
+
+
+def _join_places(
+    connection: duckdb.DuckDBPyConnection,
+    rows: LoadedRows,
+    whole: list[tuple[int, str]],
+    files: str,
+    numbers: str,
+) -> int:
     held = f"SELECT hash_prefix, file_index AS file, file_row_number AS number FROM {files}"
     ((most,),) = connection.execute(f"SELECT max(number) FROM ({held})").fetchall()
     stride = int(most) + 1
@@ -177,6 +198,7 @@ def _fetch(
     insert = f"INSERT INTO {fetched} SELECT object_id, decode(value)::JSON FROM batch"
     try:
         for batch in _batches(_read(lake, wanted)):
+            check()
             ids, values = zip(*batch, strict=True)
             columns = {"object_id": pa.array(ids, pa.int64()), "value": pa.array(values)}
             connection.register("batch", pa.table(columns))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 from lakebed.errors import CatalogError, ValidationError
 from lakebed.lake.checks import check_count
@@ -13,6 +13,7 @@ from lakebed.lake.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from lakebed.lake.query_engine import QueryEngine
+    from lakebed.lake.searching import Searching
     from lakebed.model import Moment
     from lakebed.query.result import QueryResult
 
@@ -40,6 +41,8 @@ that stands |
 `storage_uri`, `created_at` |
         | `entries_at(a)` | the entries at a snapshot (name or id) or, with `history="all"`, a \
 version |
+        | `search(question, n)` | `key` and `score` of the `n` best hits of `search`, 10 if left \
+out |
         | `changes(a, b)` | what differs between two of them, or one and now: `key`, `change` and \
 the two states |
 
@@ -51,8 +54,9 @@ the two states |
         `external_access` it may be any statement, read and write files and go to the network, as
         the rights of the process allow: never pass on what somebody else has written then.
 
-        Raises QueryError for what is not allowed and what DuckDB refuses, NotFoundError for a
-        snapshot that is not there.
+        Raises QueryError for what is not allowed, what DuckDB refuses, and what takes more time,
+        memory or room than `query_settings` allows; NotFoundError for a snapshot that is not there.
+        Ctrl-C, or an exception that is raised in the calling thread, ends it within a second.
         """
         return self._query(query, params, external=external_access)
 
@@ -62,19 +66,31 @@ the two states |
         threads: int | None = None,
         memory_limit: str | None = None,
         temp_directory: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+        spill_limit: str | None = None,
     ) -> None:
         """Set what queries may use; the next one begins with it, and open results end.
 
         `threads`: one a core, unless given. `memory_limit`: such as `"2GB"`; four fifths of the
         machine's, unless given. `temp_directory`: the folder for what does not fit, in a folder of
-        its own that goes when the lake is closed; the system's, unless given.
+        its own that goes when the lake is closed; the system's, unless given. `timeout`: the
+        seconds that one query of `sql` may work, loading and fetching included, the time between
+        two fetches not; unlimited, unless given. `spill_limit`: how much may lie in that folder,
+        such as `"50GB"`; 10 GB, or a tenth of what is free there if that is less, unless given.
+
+        Raises ValidationError for what is none of these.
         """
         if threads is not None:
             check_count("threads", threads, least=1)
-        if memory_limit is not None and not isinstance(memory_limit, str):
-            raise ValidationError(f"memory_limit is {memory_limit!r}: expected text such as '2GB'")
+        for name, size in (("memory_limit", memory_limit), ("spill_limit", spill_limit)):
+            if size is not None and not isinstance(size, str):
+                raise ValidationError(f"{name} is {size!r}: expected text such as '2GB'")
+        if timeout is not None and (
+            isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0
+        ):
+            raise ValidationError(f"timeout is {timeout!r}: expected seconds above zero")
         with _starting:
-            self._query_settings = (threads, memory_limit, temp_directory)
+            self._query_settings = (threads, memory_limit, temp_directory, timeout, spill_limit)
             self._close_engines()
 
     def _query(
@@ -83,10 +99,16 @@ the two states |
         params: Sequence[object] | Mapping[str, object] | None = None,
         moment: Moment | None = None,
         *,
+        view: Searching | None = None,
         external: bool = False,
     ) -> QueryResult:
+        searched = view or cast("Searching", self)  # the lake that this is a part of
+
+        def searching(question: str, wanted: int) -> Iterator[tuple[str, float]]:
+            return ((hit.key, hit.score) for hit in searched.search(question, limit=wanted))
+
         engine = self.query_engine(external=external)
-        return engine.run(query, params, lambda name: self._moment(name)[0], moment)
+        return engine.run(query, params, lambda name: self._moment(name)[0], searching, moment)
 
     def query_engine(self, *, external: bool = False) -> QueryEngine:
         """The DuckDB session over this lake, started when it is first asked for."""

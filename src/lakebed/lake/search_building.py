@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from lakebed.catalog.protocol import (
 )
 from lakebed.errors import LakebedError, LockTimeoutError
 from lakebed.lake.indexed_text import IndexedText, TextReader
+from lakebed.lake.mending import LEASE_SECONDS, give_up
 from lakebed.lake.search_view import Ends, Loaded, apply_ends, as_ends
-from lakebed.lake.staging import LEASE_SECONDS, give_up
 from lakebed.model import Upload, VersionRow
 from lakebed.objects.names import object_path
 from lakebed.objects.store import ObjectStore
@@ -44,6 +44,13 @@ _PAUSE = 0.005
 _NO_ENDS: Ends = np.empty((0, 2), np.int64)
 
 
+class Built(NamedTuple):
+    """Of how many documents a segment was built, and the versions whose text could not be read."""
+
+    documents: int
+    left: set[int]
+
+
 class SegmentBuilding:
     """Builds the segments of one lake."""
 
@@ -57,8 +64,8 @@ class SegmentBuilding:
 
     # Of what waits
 
-    def build(self, reader: TextReader, loaded: Loaded, *, patient: bool) -> set[int] | None:
-        """Build a segment of the next versions that wait; which of them could not be read.
+    def build(self, reader: TextReader, loaded: Loaded, *, patient: bool) -> Built | None:
+        """Build a segment of the next versions that wait.
 
         None if there was nothing to do, or somebody else was faster.
         """
@@ -69,8 +76,9 @@ class SegmentBuilding:
         if not waiting.versions and not len(ends):
             return None
         builder, standing, unread, left = self._take_in(waiting.versions, reader)
+        built = Built(len(builder), unread)
         if not len(builder) and not len(ends) and set(waiting.versions) == unread:
-            return unread
+            return built
         data = builder.data() if len(builder) else b""
         new = self._write(data, len(builder), ends) if data or len(ends) else None
         if self._commit(
@@ -80,7 +88,7 @@ class SegmentBuilding:
                 new, waiting, standing, sorted(unread | left), patient=patient
             ),
         ):
-            return unread
+            return built
         return None
 
     def _take_in(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,7 +41,7 @@ _TAIL = 512
 """Versions without a segment that a search evaluates in memory rather than build one."""
 _ENDED = 4096  # ends that a search reads each time rather than fold them into a row
 _AT_HAND = 64  # new versions that are read in the transaction of the search
-_PAGE = 1000
+_PAGE = 4000
 _PATIENCE = 8  # rounds in which writers may be faster, before what they stored is read under way
 _PARTS = 6  # small segments of the tail, before they are made one
 
@@ -82,10 +83,10 @@ class _Tail:
         with self._lock:
             self._add([d for d in found if d.version not in self.known], embedder)
 
-    def now(self) -> tuple[Sequence[Segment], Set[int]]:
-        """The segments, and the versions that they hold."""
+    def now(self, versions: Iterable[int]) -> tuple[Sequence[Segment], Set[int]]:
+        """The segments, and which of some versions they hold."""
         with self._lock:
-            return self.segments, set(self.known)
+            return self.segments, self.known.intersection(versions)
 
     def _add(self, found: Sequence[Document], embedder: str | None) -> None:
         for start in range(0, len(found), MAX_DOCUMENTS):
@@ -128,9 +129,11 @@ class SearchIndex:
         self._lock = threading.RLock()
         self._views: Views | None = None
         self._missing: frozenset[int] = frozenset()
-        self._incomplete = False
+        self._incomplete = False  # the storage did not answer
+        self._blobs: dict[str, bytes] = {}
         self._tail = _Tail()
         self._stuck: set[int] = set()
+        self.pid = os.getpid()
 
     def search(
         self,
@@ -176,7 +179,7 @@ class SearchIndex:
         query: Query,
         offset: int,
         moment: Moment | None,
-        unread: Mapping[int, Document],
+        unread: dict[int, Document],
         builds: bool,
         patient: bool,
         again: bool,
@@ -192,18 +195,18 @@ class SearchIndex:
         behind = _Behind(unknown, len(waiting), len(ended))
         if builds and self._is_worth_it(behind):
             return behind
-        if unknown and not self._learn_at_hand(reading, unknown, tail, patient):
+        if unknown and not self._learn_at_hand(reading, unknown, tail, unread, patient):
             return behind
         sources = views.sources(as_ends(ended), moment, reading.now)
         versions = np.array(waiting, np.int64)
-        learnt, known = tail.now()
+        learnt, known = tail.now(unread)
         parts, missing = [*learnt], 0
         if still := [document for v, document in unread.items() if v not in known]:
             builder = SegmentBuilder(self._embedder.name if self._embedder else None)
             builder.add(still)
             parts.append(Segment(memoryview(builder.data())))
             source = visible_versions(parts[-1], versions, reading.now)
-            missing = int(np.count_nonzero(engine.scope(query, source)))
+            missing = len(engine.scope(query, source, source.visible))
         sources += [visible_versions(segment, versions, reading.now) for segment in parts]
         result = engine.run(query, sources)
         shown = result.found[offset:]
@@ -224,7 +227,12 @@ class SearchIndex:
         ]
 
     def _learn_at_hand(
-        self, reading: SearchReading, unknown: Sequence[int], tail: _Tail, patient: bool
+        self,
+        reading: SearchReading,
+        unknown: Sequence[int],
+        tail: _Tail,
+        unread: dict[int, Document],
+        patient: bool,
     ) -> bool:
         """Take in a few new versions in the same transaction, if none lies in the storage."""
         if len(unknown) > _AT_HAND and not patient:
@@ -232,8 +240,14 @@ class SearchIndex:
         rows = reading.versions(unknown)
         if self._embedder is not None or (any(is_stored(v.row) for v in rows) and not patient):
             return False
-        texts = TextReader(self._read).texts([version.row for version in rows])
-        tail.add(documents(list(zip(rows, texts, strict=True)), None), None)
+        read = zip(rows, TextReader(self._read).texts([v.row for v in rows]), strict=True)
+        found = list(read)
+        if any(text.unread for _, text in found) and not patient:
+            return False
+        bad = {v.row.version for v, text in found if text.unread}
+        taken = documents(found, None)
+        tail.add([document for document in taken if document.version not in bad], None)
+        unread.update((d.version, d) for d in taken if d.version in bad)
         return True
 
     # Catching up
@@ -277,16 +291,13 @@ class SearchIndex:
             loaded = self.loaded()
             if not loaded.whole:
                 break
-            before = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
-            left = self._building.build(reader, loaded, patient=patient)
-            if left is None:
+            built = self._building.build(reader, loaded, patient=patient)
+            if built is None:  # somebody else was faster, or there is nothing to do
                 break
-            self._stuck = left
-            after = self._catalog.count_waiting(MAX_DOCUMENTS * 2)
-            if after >= before or after <= len(left):
-                done += max(before - after, 0)
+            self._stuck = built.left
+            done += built.documents
+            if not built.documents:
                 break
-            done += before - after
             if progress:
                 progress(done, total)
         return done
@@ -333,7 +344,7 @@ class SearchIndex:
             if row.content_hash is None or (error := self._files.check(row)) is None:
                 continue
             if any(row.id == other.id for other in self._catalog.segments()):  # not merged since
-                yield row, error, repair and self._drop(row)
+                yield row, error, repair and not self._incomplete and self._drop(row)
 
     def _drop(self, damaged: SegmentRow) -> bool:
         loaded = self.loaded()
@@ -387,11 +398,15 @@ class SearchIndex:
                     if self._catalog.segment_ends(row.id) is None:
                         return False
                     damaged.append(row)
-            blobs = [self._catalog.segment_ends(row.id) for row in found.rows]
-            if None in blobs:
-                return False
+            blobs = dict[str, bytes]()
+            for row in found.rows:
+                blob = self._blobs.get(row.id)
+                if blob is None and (blob := self._catalog.segment_ends(row.id)) is None:
+                    return False
+                blobs[row.id] = blob
+            self._blobs = blobs
             segments = [segment for _, segment in opened]
-            ends = as_ends(b"".join(blob for blob in blobs if blob))
+            ends = as_ends(b"".join(blobs.values()))
             applied = apply_ends(segments, [segment.ends for segment in segments], ends)
             rows = [row for row, _ in opened]
             whole = len(rows) == len(found.rows)

@@ -117,6 +117,7 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
 
     def __init__(self, lake: Snapshots, moment: Moment, shown: str) -> None:
         super().__init__(lake._catalog.at(moment), lake._objects, name=f"{lake.name} at {shown}")
+        self._witness = lake._witness
         self._lake = lake
         self._moment = moment
 
@@ -134,7 +135,7 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
     ) -> QueryResult:
         """The result of a SELECT over the tables `entries` and `documents` as of the moment; as
         `Lake.sql`."""
-        return self._lake._query(query, params, self._moment)
+        return self._lake._query(query, params, self._moment, view=self)
 
     def ibis(self) -> Backend:
         """An Ibis backend with the tables `entries` and `documents` as of the moment; as
@@ -170,6 +171,8 @@ class Snapshots(PresentLake):
         query: str,
         params: Sequence[object] | Mapping[str, object] | None = None,
         moment: Moment | None = None,
+        *,
+        view: Searching | None = None,
     ) -> QueryResult: ...
 
     @abstractmethod

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
-from lakebed.catalog.protocol import Catalog, MissingContentError
-from lakebed.errors import LakebedError, SerializationError
-from lakebed.lake.base import MAX_INLINE_BYTES, PresentLake
-from lakebed.model import Change, Content, ContentId, Delete, Outcome, Upload
+from lakebed.catalog.protocol import MissingContentError
+from lakebed.errors import SerializationError
+from lakebed.lake.base import MAX_INLINE_BYTES
+from lakebed.lake.mending import LEASE_SECONDS, Mending, give_up, upload
+from lakebed.model import Change, Content, ContentId, Delete, Outcome, Put
 from lakebed.objects.names import object_path
-from lakebed.objects.store import ObjectStore
 from lakebed.values.encoded import Encoded, EncodedFile
 
-LEASE_SECONDS = 24 * 3600.0
-"""How long an upload may take before a collector may take it for an orphan."""
 ATTEMPTS = 5
 """How often a commit is tried whose reused content is collected just before it."""
 
 
-class Staging(PresentLake):
+class Staging(Mending):
     """Commits changes whose contents may have to be uploaded first."""
 
     def _content(self, encoded: Encoded | EncodedFile) -> Content:
@@ -35,24 +32,49 @@ class Staging(PresentLake):
     ) -> list[Outcome]:
         """Commit changes; `large` has the bytes of those contents that do not lie inline.
 
-        What the lake holds already is not uploaded. If that is collected before the commit, the
-        commit fails and all is tried again.
+        What the lake holds already, and can be read, is not uploaded. If that is collected before
+        the commit, the commit fails and all is tried again.
         """
         encoded = {item.id: item for item in large}
         if not encoded:
-            return self._catalog.commit(changes)
+            return self._mend_reused(changes, self._catalog.commit(changes))
         for _ in range(ATTEMPTS - 1):
             try:
-                return self._upload_and_commit(changes, encoded)
+                return self._mend_reused(changes, self._upload_and_commit(changes, encoded))
             except MissingContentError:
                 continue
-        return self._upload_and_commit(changes, encoded)
+        return self._mend_reused(changes, self._upload_and_commit(changes, encoded))
+
+    def _mend_reused(self, changes: Sequence[Change], outcomes: list[Outcome]) -> list[Outcome]:
+        """The outcomes, once the small contents that turned out to lie in the storage can be read
+        there. Only the commit tells: to ask before it would cost each small store a query."""
+        reused = [
+            Encoded(change.content.format, change.content.inline_value, change.content.content_hash)
+            for change, outcome in zip(changes, outcomes, strict=True)
+            if outcome.deduplicated
+            and outcome.row is not None
+            and outcome.row.uri is not None
+            and isinstance(change, Put)
+            and change.content.inline_value is not None
+        ]
+        if not reused or not self._mend(reused):
+            return outcomes
+        return [self._located(outcome) for outcome in outcomes]
+
+    def _located(self, outcome: Outcome) -> Outcome:
+        """The outcome with the place where its content lies now."""
+        row = outcome.row
+        place = None if row is None else self._catalog.locate((row.content_hash, row.format))
+        if row is None or place is None:
+            return outcome
+        return outcome._replace(row=row._replace(**place._asdict()))
 
     def _upload_and_commit(
         self, changes: Sequence[Change], encoded: dict[ContentId, Encoded | EncodedFile]
     ) -> list[Outcome]:
         assert self._objects is not None
-        known = self._catalog.known(encoded)
+        known = self._catalog.places(encoded)
+        self._mend((encoded[content] for content in known), known)
         missing = {
             content: object_path(item.content_hash, item.format)
             for content, item in encoded.items()
@@ -69,22 +91,6 @@ class Staging(PresentLake):
         except Exception:
             give_up(self._catalog, missing.values())
             raise
-
-
-def give_up(catalog: Catalog, paths: Iterable[str]) -> None:
-    """Discard uploads because something has failed; that is what the caller is to hear of."""
-    with suppress(LakebedError):  # else their leases run out
-        catalog.discard(paths)
-
-
-def upload(objects: ObjectStore, path: str, encoded: Encoded | EncodedFile) -> Upload:
-    """Write a value as a file of its own."""
-    if isinstance(encoded, Encoded):
-        objects.write(path, encoded.data)
-    else:
-        with objects.open_write(path) as sink:
-            sink.writelines(encoded.pieces())
-    return Upload(path, encoded.byte_size)
 
 
 def in_memory(encoded: Encoded | EncodedFile) -> Encoded:

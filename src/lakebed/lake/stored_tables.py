@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import NamedTuple
@@ -26,9 +26,9 @@ from lakebed.lake.query_rows import LoadedRows
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.store import Range
 from lakebed.query.conditions import Bounds
-from lakebed.query.filesystem import address
+from lakebed.query.filesystem import Grant
 from lakebed.query.ibis_backend import LakeBackend
-from lakebed.query.relations import literal
+from lakebed.query.relations import files, literal
 from lakebed.values.parquet import read_table
 
 _RELATIONS = ("entries", "documents", "history", "snapshots", "objects")
@@ -55,6 +55,23 @@ class _Stored(NamedTuple):
         return EntryRow(self.key, 0, "{}", None, 0, 0, *place)
 
 
+class _Shown:
+    """What the views of a moment read."""
+
+    def __init__(self, rows: list[LoadedRows], grants: list[Grant]) -> None:
+        self.rows = rows
+        self.grants = grants
+        for one in rows:
+            one.hold()
+
+    def release(self) -> None:
+        """The views are others by now."""
+        for grant in self.grants:
+            grant.release()
+        for one in self.rows:
+            one.release()
+
+
 class StoredTables:
     """What Ibis sees of a lake through one query session. Safe from any thread."""
 
@@ -64,7 +81,8 @@ class StoredTables:
         self._lake = lake
         self._objects = lake._objects
         self._backends: dict[Moment | None, LakeBackend] = {}
-        self._held: dict[Moment | None, list[LoadedRows]] = {}
+        self._shown: dict[Moment | None, _Shown] = {}
+        self._grants: dict[str, Grant] = {}
         self._views: dict[tuple[str, LakeBackend], ir.Table] = {}
         self._schemas: dict[str, bytes] = {}
         self._columns: dict[bytes, list[Column]] = {}
@@ -78,20 +96,23 @@ class StoredTables:
         engine = self._engine
         names = _RELATIONS if moment is None else _AT_A_MOMENT
         wanted = {name: Wanted(name, (moment,), Bounds()) for name in names}
-        with engine._loading, self._session.errors():
+        with engine.loading():
             loaded = engine.load(list(wanted.values()))
             backend = self._backend(moment)
-            connection = backend.con
-            connection.begin()
-            for name, want in wanted.items():
-                view = engine.view(loaded[want], values=True)
-                connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view}")
-            connection.commit()
-            for rows in loaded.values():
-                rows.hold()
-            for rows in self._held.get(moment, ()):
-                rows.release()
-            self._held[moment] = list(loaded.values())
+            shown = _Shown(list(loaded.values()), [])
+            try:
+                # Before the transaction, which would not see what is brought in after it began.
+                views = {
+                    name: engine.view(loaded[want], shown.grants, values=True)
+                    for name, want in wanted.items()
+                }
+                _replace_views(backend.con, views)
+            except BaseException:
+                shown.release()
+                raise
+            if moment in self._shown:
+                self._shown[moment].release()
+            self._shown[moment] = shown
         return backend
 
     def table(self, row: EntryRow, moment: Moment | None) -> ir.Table:
@@ -99,7 +120,7 @@ class StoredTables:
         if row.format != "parquet":
             raise ValidationError(f"{row.key!r} is of the format {row.format!r}: expected a table")
         stored = _Stored(row.key, row.content_hash, row.byte_size, row.uri)
-        with self._engine._loading, self._session.errors():
+        with self._engine.loading():
             name = f"t_{row.content_hash.hex()}"
             with self._naming_damage([stored]):
                 return self._made(name, moment, lambda: f"SELECT * FROM {self._whole(stored)}")
@@ -108,7 +129,7 @@ class StoredTables:
         self, prefix: str, bounds: Bounds, moment: Moment | None, *, widen: bool, key_column: str
     ) -> ir.Table:
         """The stored tables of a range of keys as one."""
-        with self._engine._loading, self._session.errors():
+        with self._engine.loading():
             stored = self._stored(prefix, bounds, moment)
             parts = dict[bytes, list[_Stored]]()
             with self._naming_damage(stored):
@@ -166,9 +187,9 @@ class StoredTables:
 
     def _whole(self, stored: _Stored) -> str:
         """What SQL reads a table from, whose file has the size that was stored."""
-        files = self._session.files
-        if stored.uri is not None and files is not None:
-            size = files.size_of(stored.uri)
+        storage = self._session.files
+        if stored.uri is not None and storage is not None:
+            size = storage.size_of(stored.uri)
             if size != stored.byte_size:
                 raise CorruptionError(f"{stored.uri} has {size} bytes, not {stored.byte_size}")
         (schema,) = self._read_schemas([stored])
@@ -179,7 +200,7 @@ class StoredTables:
     def _rows(self, stored: _Stored) -> str:
         """What SQL reads a table from."""
         if stored.uri is not None:
-            return f"read_parquet([{literal(address(stored.uri))}])"
+            return files(self._granted([stored.uri]))
         name = f"{_SCHEMA}.c_{stored.content_hash.hex()}"
         connection = self._backend(None).con
         if not connection.execute(
@@ -189,6 +210,14 @@ class StoredTables:
             connection.execute(f"CREATE TABLE {name} AS SELECT * FROM content")
             connection.unregister("content")
         return name
+
+    def _granted(self, uris: list[str]) -> str:
+        """The address of files, which views go on reading as long as the session lasts."""
+        assert self._session.files is not None
+        grant = self._grants.get(repr(uris))
+        if grant is None:
+            grant = self._grants[repr(uris)] = self._session.files.grant(uris)
+        return grant.address
 
     def _inline(self, stored: _Stored) -> pa.Table:
         """A table that lies in the catalog."""
@@ -282,20 +311,20 @@ class StoredTables:
         column = '"' + key_column.replace('"', '""') + '"'
         selects, mapping = [], list[tuple[int, int, str]]()
         for number, (schema, tables) in enumerate(parts.items()):
-            files = dict[str, int]()
+            uris = sorted({table.uri for table in tables if table.uri is not None})
             columns = [name.lower() for name, _ in self._columns_of(schema, tables[0])]
             counts = "file_index" not in columns  # else that would be the table's own
+            order = {uri: index for index, uri in enumerate(uris)}
             for table in tables:
                 if table.uri is None or not counts:
                     selects.append(
                         f"SELECT {literal(table.key)} AS {column}, * FROM {self._rows(table)}"
                     )
                 else:
-                    mapping.append((number, files.setdefault(table.uri, len(files)), table.key))
-            if files:
-                paths = ", ".join(literal(address(uri)) for uri in files)
+                    mapping.append((number, order[table.uri], table.key))
+            if uris and counts:
                 selects.append(
-                    f"SELECT k.key AS {column}, t.* FROM read_parquet([{paths}]) t "
+                    f"SELECT k.key AS {column}, t.* FROM {files(self._granted(uris))} t "
                     f"JOIN {_SCHEMA}.{keys} k ON k.part = {number} AND k.file = t.file_index"
                 )
         self._write_keys(keys, mapping)
@@ -313,6 +342,18 @@ class StoredTables:
         connection.register("mapping", pa.table(columns, names=["part", "file", "key"]))
         connection.execute(f"CREATE TABLE IF NOT EXISTS {_SCHEMA}.{name} AS FROM mapping")
         connection.unregister("mapping")
+
+
+def _replace_views(connection: duckdb.DuckDBPyConnection, views: Mapping[str, str]) -> None:
+    """Let the views show other rows, all at once."""
+    connection.begin()
+    try:
+        for name, select in views.items():
+            connection.execute(f"CREATE OR REPLACE VIEW {name} AS {select}")
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
 
 
 def _is_wider_than_duckdb(kind: pa.DataType) -> bool:

@@ -11,7 +11,7 @@ from lakebed.catalog.protocol import Place
 from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_flag
-from lakebed.lake.staging import LEASE_SECONDS
+from lakebed.lake.mending import LEASE_SECONDS
 from lakebed.model import Naming, ObjectRow, Progress, Report, Upload
 from lakebed.objects.names import object_path
 from lakebed.objects.packs import Position, read_values
@@ -78,7 +78,8 @@ class Verifying(PresentLake):
 
         `sample`: the share of objects to read, above 0 and up to 1, chosen at random. References
         are checked all the same. `repair` writes content anew that another file in the storage
-        proves, drops what nothing refers to, and corrects counts; it never changes a name.
+        proves, drops what nothing refers to, and corrects counts; it never changes a name. What no
+        file proves is mended by storing the value again, under any key.
         `progress` is called with the objects read.
 
         Writers, compaction and collection may go on meanwhile: what they move is looked up again.
@@ -171,6 +172,7 @@ class Verifying(PresentLake):
             if found is None:
                 return
             error = found
+        self._witness.missed((row.content_hash, row.format))
         keys, snapshots, who = self._named(row.id)
         content_hash = f"sha256:{row.content_hash.hex()}"
         uri = None if row.uri is None or self._objects is None else self._objects.uri(row.uri)

@@ -53,7 +53,7 @@ class Writing(Staging, Reading):
         """
         put, encoded = self._put(key, value, metadata, ttl, expires_at, if_absent, if_match)
         if put.content.inline_value is not None:
-            (outcome,) = self._catalog.commit((put,))
+            (outcome,) = self._commit((put,))
         else:
             with closing(encoded):
                 (outcome,) = self._commit((put,), (encoded,))

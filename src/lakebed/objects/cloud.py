@@ -28,7 +28,9 @@ from lakebed.errors import (
     StorageError,
 )
 from lakebed.objects.failures import Failure
+from lakebed.objects.names import inside
 from lakebed.objects.options import constructor_options
+from lakebed.objects.places import Site, site_of
 from lakebed.objects.source import WHOLE_BYTES, Source
 from lakebed.objects.store import Range, ReadResult, StoredFile
 
@@ -196,6 +198,9 @@ class CloudStore(ABC):
     def uri(self, path: str) -> str:
         return f"{self._uri}/{path}"
 
+    def site(self) -> Site:
+        return site_of(self._uri, f"{self._bucket}/{self._prefix}")
+
     def write(self, path: str, data: bytes) -> None:
         self._upload(path, Source(data))
 
@@ -335,7 +340,7 @@ class CloudStore(ABC):
     # How requests are made.
 
     def _key(self, path: str) -> str:
-        return f"{self._prefix}/{path}" if self._prefix else path
+        return f"{self._prefix}/{inside(path)}" if self._prefix else inside(path)
 
     def _run(self, action: str, call: Callable[..., Awaitable[_T]], *arguments: object) -> _T:
         async def whole() -> _T:

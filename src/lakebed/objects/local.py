@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import BinaryIO, NoReturn
 
 from lakebed.errors import CorruptionError, StorageError
-from lakebed.objects.names import temporary_path
+from lakebed.objects.names import inside, temporary_path
+from lakebed.objects.places import Site, local_site
 from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 from lakebed.paths import absolute
 
@@ -32,13 +33,16 @@ class LocalStore:
 
         return "file://" + quote(f"{self._root}/{path}")
 
+    def site(self) -> Site:
+        return local_site(self._root)
+
     def write(self, path: str, data: bytes) -> None:
         with self.open_write(path) as file:
             file.write(data)
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
-        target = f"{self._root}/{path}"
+        target = f"{self._root}/{inside(path)}"
         folder, temporary = os.path.dirname(target), temporary_path(target)
         try:
             self._make_folder(folder)
@@ -76,7 +80,7 @@ class LocalStore:
         try:
             if length is not None:
                 return self._read_range(path, offset, length)
-            with open(f"{self._root}/{path}", "rb", buffering=0) as file:
+            with open(f"{self._root}/{inside(path)}", "rb", buffering=0) as file:
                 if offset:
                     file.seek(offset)
                 return file.readall()
@@ -87,7 +91,7 @@ class LocalStore:
 
     def _read_range(self, path: str, offset: int, length: int) -> bytes:
         # Without a file object, which takes as long as the reading.
-        handle = os.open(f"{self._root}/{path}", os.O_RDONLY)
+        handle = os.open(f"{self._root}/{inside(path)}", os.O_RDONLY)
         try:
             return os.pread(handle, length, offset)
         finally:
@@ -98,7 +102,7 @@ class LocalStore:
 
     def size(self, path: str) -> int:
         try:
-            return os.stat(f"{self._root}/{path}").st_size
+            return os.stat(f"{self._root}/{inside(path)}").st_size
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -107,13 +111,16 @@ class LocalStore:
     def delete(self, paths: Iterable[str]) -> None:
         for path in paths:
             try:
-                os.unlink(f"{self._root}/{path}")
+                os.unlink(f"{self._root}/{inside(path)}")
             except FileNotFoundError:
                 continue
             except OSError as error:
                 self._fail("delete", path, error)
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
+        """Links to folders are not followed: what they lead to may be somebody else's."""
+        if prefix and os.path.islink(f"{self._root}/{prefix}"):
+            return
         for folder, _, names in os.walk(f"{self._root}/{prefix}"):
             for name in names:
                 full = f"{folder}/{name}"

@@ -6,6 +6,8 @@ import os
 import re
 from functools import cache
 
+from lakebed.errors import CorruptionError
+
 _SUFFIX = {"json": "json", "bytes": "bin", "parquet": "parquet", "segment": "segment"}
 
 
@@ -59,3 +61,10 @@ def _form() -> re.Pattern[str]:
         r"|packs/[^/]+\.parquet"
         r"|objects/[0-9a-f]{16}\.probe"
     )
+
+
+def inside(path: str) -> str:
+    """The path, which came from a catalog. CorruptionError if it leads out of the storage."""
+    if ".." in path and ".." in path.split("/"):
+        raise CorruptionError(f"the catalog names {path!r}, which is outside the storage")
+    return path

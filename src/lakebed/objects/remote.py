@@ -13,6 +13,8 @@ import fsspec
 
 from lakebed.clock import system_clock, to_micros
 from lakebed.errors import ConfigurationError, DependencyMissingError, StorageError
+from lakebed.objects.names import inside
+from lakebed.objects.places import Site, is_local, local_site, site_of, unwrap
 from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 
 _PASSWORD = re.compile(r"^(\w+://[^/@:]*):[^/]*@")  # of who logs in, as in ftp://ada:secret@host
@@ -30,7 +32,7 @@ class FsspecStore:
         self.options = options
         protocol = uri.partition("://")[0]
         try:
-            self._fs, root = fsspec.core.url_to_fs(self._uri, **options)
+            self.filesystem, root = fsspec.core.url_to_fs(self._uri, **options)
         except ImportError as error:
             raise DependencyMissingError(
                 f"storage: {protocol}:// needs a package: {error}"
@@ -39,16 +41,21 @@ class FsspecStore:
             raise ConfigurationError(f"storage: cannot open {protocol}://…: {error}") from None
         except OSError as error:  # some connect at once
             raise StorageError(f"storage: cannot open {protocol}://…: {error}") from None
-        self._root = root.rstrip("/")
+        self.root = root.rstrip("/")
+        """The path of the URI, as its filesystem takes it."""
         self._shown = _PASSWORD.sub(r"\1:***@", self._uri)
 
     def uri(self, path: str) -> str:
         return f"{self._shown}/{path}"
 
+    def site(self) -> Site:
+        filesystem, root = unwrap(self.filesystem, self.root)
+        return local_site(root) if is_local(filesystem) else site_of(self._uri, root)
+
     def write(self, path: str, data: bytes) -> None:
         try:
             self._make_folder(path)
-            self._fs.pipe_file(self._full(path), data)
+            self.filesystem.pipe_file(self._full(path), data)
         except _FAILURES as error:
             self._fail("write", path, error)
 
@@ -60,17 +67,17 @@ class FsspecStore:
                 yield cast(BinaryIO, file)
                 file.flush()
                 self._make_folder(path)
-                self._fs.put_file(file.name, self._full(path))
+                self.filesystem.put_file(file.name, self._full(path))
             except (OSError, RuntimeError) as error:
                 self._fail("write", path, error)
 
     def _make_folder(self, path: str) -> None:
-        self._fs.makedirs(self._full(path).rpartition("/")[0], exist_ok=True)
+        self.filesystem.makedirs(self._full(path).rpartition("/")[0], exist_ok=True)
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         end = None if length is None else offset + length
         try:
-            data: bytes = self._fs.cat_file(self._full(path), start=offset or None, end=end)
+            data: bytes = self.filesystem.cat_file(self._full(path), start=offset or None, end=end)
         except FileNotFoundError:
             raise
         except _FAILURES as error:
@@ -82,7 +89,7 @@ class FsspecStore:
 
     def size(self, path: str) -> int:
         try:
-            return int(self._fs.size(self._full(path)))
+            return int(self.filesystem.size(self._full(path)))
         except FileNotFoundError:
             raise
         except _FAILURES as error:
@@ -91,7 +98,7 @@ class FsspecStore:
     def delete(self, paths: Iterable[str]) -> None:
         for path in paths:
             try:
-                self._fs.rm_file(self._full(path))
+                self.filesystem.rm_file(self._full(path))
             except FileNotFoundError:
                 continue
             except _FAILURES as error:
@@ -99,13 +106,13 @@ class FsspecStore:
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
         try:
-            found = self._fs.find(self._full(prefix), detail=True)
+            found = self.filesystem.find(self._full(prefix), detail=True)
         except FileNotFoundError:
             return
         except _FAILURES as error:
             self._fail("list", prefix, error)
         for name, details in found.items():
-            path = name[len(self._root) + 1 :]
+            path = name[len(self.root) + 1 :]
             yield StoredFile(path, int(details["size"]), _modified(details))
 
     def abandon_uploads(self, before: int) -> int:
@@ -117,7 +124,7 @@ class FsspecStore:
         """Filesystem instances are fsspec's own and shared; nothing of ours is held open."""
 
     def _full(self, path: str) -> str:
-        return f"{self._root}/{path}"
+        return f"{self.root}/{inside(path)}"
 
     def _fail(self, verb: str, path: str, error: Exception) -> NoReturn:
         raise StorageError(f"cannot {verb} {self.uri(path)}: {error}") from error

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from lakebed.errors import ConfigurationError, LakebedError
+from lakebed.objects.places import Site, check_uri, is_local, local_path, unwrap
 from lakebed.paths import absolute
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class ObjectStore(Protocol):
 
     def uri(self, path: str) -> str:
         """The full URI of a path."""
+        ...
+
+    def site(self) -> Site:
+        """What the root is, however it was written. ConfigurationError if that cannot be told."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -115,7 +120,8 @@ def read_each(store: ObjectStore, ranges: Sequence[Range]) -> list[ReadResult]:
 def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
     """The URI or absolute path of a place that a caller names, and options of its filesystem.
 
-    ConfigurationError, naming the field, unless it is a path, a URI, or a mapping with `uri`.
+    ConfigurationError, naming the field, unless it is a path, a URI, or a mapping with `uri`; and
+    for what some would take for the one, some for the other (see `local_path`).
     """
     options: dict[str, object] = {}
     if isinstance(place, Mapping):
@@ -128,8 +134,14 @@ def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
     uri = os.fspath(place)
     if not isinstance(uri, str):
         raise ConfigurationError(f"{field}: expected a path of text, not of bytes")
-    if "://" not in uri:
-        uri = absolute(os.path.expanduser(uri))
+    try:
+        path = local_path(uri)
+        if path is None:
+            check_uri(uri)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{field}: {error}") from None
+    if path is not None and "://" not in uri:
+        uri = absolute(os.path.expanduser(path))
     return uri, options
 
 
@@ -139,19 +151,14 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
     `options` go to the fsspec filesystem; a local folder takes none, and one that a bucket's
     filesystem does not take is a ConfigurationError.
     """
-    protocol, separator, rest = uri.partition("://")
-    if not separator or protocol == "file":
+    path = local_path(uri)
+    if path is not None:
         if options:
             raise ConfigurationError(
                 f"storage: a local folder takes no options, got {', '.join(map(repr, options))}"
             )
-        from lakebed.objects.local import LocalStore
-
-        if separator:
-            from urllib.parse import unquote
-
-            return LocalStore(unquote(rest))
-        return LocalStore(uri)
+        return _open_folder(path)
+    protocol = uri.partition("://")[0]
     from lakebed.objects.options import unknown_options
 
     for name, problem in unknown_options(uri, options or ()).items():
@@ -160,7 +167,16 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
         return cloud(uri, options or {})
     from lakebed.objects.remote import FsspecStore
 
-    return FsspecStore(uri, options or {})
+    store = FsspecStore(uri, options or {})
+    filesystem, root = unwrap(store.filesystem, store.root)
+    # What fsspec calls by another name is written as safely as any folder.
+    return _open_folder(root) if is_local(filesystem) else store
+
+
+def _open_folder(path: str) -> ObjectStore:
+    from lakebed.objects.local import LocalStore
+
+    return LocalStore(path)
 
 
 def cloud_class(protocol: str) -> "type[CloudStore] | None":

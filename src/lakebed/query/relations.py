@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lakebed.query.filesystem import address
-
 TABLES = frozenset({"entries", "documents", "history", "snapshots", "objects"})
 CALLS = frozenset({"entries_at", "changes"})
+SEARCH = "search"
+"""The table function that searches; it is there at a moment as well."""
 
 _PLACE = (
     "content_hash BLOB, format VARCHAR, byte_size BIGINT, uri VARCHAR, pack_id BIGINT, "
@@ -58,9 +58,10 @@ def select(relation: str, table: str, base: str) -> str:
     return f"SELECT {columns} FROM {table}"
 
 
-def documents(table: str, base: str, *, fetched: str | None, packs: list[str], stride: int) -> str:
+def documents(table: str, base: str, *, fetched: str | None, packs: str | None, stride: int) -> str:
     """Entries with their values: loaded with the rows, fetched one by one into a table of their
-    own, or read out of packs, in which row `place - stride * file` of the file is the value."""
+    own, or read out of packs, in which row `place - stride * file` of the file is the value.
+    `packs` is the address of the packs, all together."""
     columns = SHOWN["documents"].replace("{base}", literal(base))
     parts = [f"SELECT {columns}, value FROM {table} WHERE uri IS NULL"]
     if fetched is not None:
@@ -69,14 +70,14 @@ def documents(table: str, base: str, *, fetched: str | None, packs: list[str], s
         parts.append(
             f"SELECT {columns}, CAST(decode(p.packed) AS JSON) AS value FROM {table} JOIN "
             f"(SELECT value AS packed, file_index::BIGINT * {stride} + file_row_number AS place "
-            f"FROM {pack_files(packs)}) p USING (place)"
+            f"FROM {files(packs)}) p USING (place)"
         )
     return " UNION ALL ".join(parts)
 
 
-def pack_files(paths: list[str]) -> str:
-    """The packs as one table, whose `file_index` counts them."""
-    return f"read_parquet([{', '.join(literal(address(path)) for path in paths)}])"
+def files(address: str) -> str:
+    """The Parquet files of an address as one table, whose `file_index` counts them."""
+    return f"read_parquet([{literal(address)}])"
 
 
 def literal(text: str) -> str:

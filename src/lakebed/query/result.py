@@ -7,11 +7,12 @@ import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
 from lakebed.errors import DependencyMissingError, LakebedError, QueryError
+from lakebed.query.limits import Allowance
 from lakebed.query.session import Session
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
+_OTHERS = (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError)
 _SHOWN_ROWS = 20
 _SHOWN_CHARACTERS = 200
 _CHUNK = 1000
@@ -42,18 +45,20 @@ class QueryResult:
         connection: duckdb.DuckDBPyConnection,
         execute: Callable[[], object],
         done: Callable[[], None],
+        allowance: Allowance,
     ) -> None:
         self._session = session
         self._connection = connection
         self._execute = execute
         self._done = done
+        self._allowance = allowance
         self._closed = False
         self._lock = threading.RLock()
         self._ahead: list[Row] = []  # fetched for printing
         self._fetched = False
         try:
             with self._fetching():
-                execute()
+                self._run(execute)
         except BaseException:
             self._closed = True  # there is nothing to let go of: the caller does
             raise
@@ -68,13 +73,18 @@ class QueryResult:
                 raise QueryError("the result is closed")
             self._session.check_open()
             try:
-                yield self._connection
+                with self._allowance.spending():
+                    yield self._connection
             except duckdb.InterruptException as error:
                 raise self._find_reason(error) from error
             except LakebedError:
                 raise
-            except (TypeError, ValueError, RuntimeError) as error:  # DuckDB's binding: a parameter
-                raise QueryError(str(error)) from error
+            except _OTHERS as error:  # DuckDB's binding, of a parameter or a value
+                raise QueryError(str(error) or "there is no memory left") from error
+
+    def _run(self, call: Callable[[], T]) -> T:
+        """The result of a call of DuckDB. Who leaves before it has ended closes this result."""
+        return self._session.attend(self._connection, call, self.close)
 
     def _find_reason(self, error: Exception) -> Exception:
         """What a stream failed of.
@@ -85,15 +95,18 @@ class QueryResult:
         self._session.check_open()  # which interrupts, too
         for _ in range(_ATTEMPTS):
             try:
-                self._execute()
-                while self._connection.fetchmany(_CHUNK):
-                    pass
+                self._run(self._exhaust)
             except duckdb.InterruptException:
                 continue
             except duckdb.Error as reason:
                 return reason
             break
         return error
+
+    def _exhaust(self) -> None:
+        self._execute()
+        while self._connection.fetchmany(_CHUNK):
+            pass
 
     def fetchone(self) -> Row | None:
         """The next row; None at the end."""
@@ -106,7 +119,8 @@ class QueryResult:
             self._fetched = True
             rows, self._ahead = self._ahead[:size], self._ahead[size:]
             if len(rows) < size:
-                rows += connection.fetchmany(size - len(rows))
+                missing = size - len(rows)
+                rows += self._run(lambda: connection.fetchmany(missing))
         return rows
 
     def fetchall(self) -> list[Row]:
@@ -114,7 +128,7 @@ class QueryResult:
         with self._fetching() as connection:
             self._fetched = True
             rows, self._ahead = self._ahead, []
-            return rows + connection.fetchall()
+            return rows + self._run(connection.fetchall)
 
     def __iter__(self) -> Iterator[Row]:
         while rows := self.fetchmany():
@@ -124,13 +138,13 @@ class QueryResult:
         """All rows as a pyarrow Table."""
         with self._fetching() as connection:
             self._rewind()
-            return connection.to_arrow_table()
+            return self._run(connection.to_arrow_table)
 
     def batches(self, rows: int = 50_000) -> pa.RecordBatchReader:
         """All rows as a pyarrow RecordBatchReader, which reads about `rows` of them at a time."""
         with self._fetching() as connection:
             self._rewind()
-            reader = connection.to_arrow_reader(rows)
+            reader = self._run(lambda: connection.to_arrow_reader(rows))
         import pyarrow as pa
 
         return pa.RecordBatchReader.from_batches(reader.schema, self._each(reader))
@@ -141,14 +155,14 @@ class QueryResult:
         while True:
             with self._fetching():
                 try:
-                    batch = reader.read_next_batch()
-                except StopIteration:
-                    return
+                    batch = self._run(lambda: next(reader, None))
                 except (pa.ArrowException, OSError) as error:  # DuckDB's, by way of Arrow
                     reason: Exception = error
                     if "interrupted" in str(error).lower():
                         reason = self._find_reason(error)
-                    raise QueryError(str(reason)) from error
+                    raise self._session.explain(reason) from error
+            if batch is None:
+                return
             yield batch
 
     def df(self) -> pd.DataFrame:
@@ -156,7 +170,7 @@ class QueryResult:
         _require("pandas")
         with self._fetching() as connection:
             self._rewind()
-            return connection.df()
+            return self._run(connection.df)
 
     def pl(self) -> pl.DataFrame:
         """All rows as a polars DataFrame. DependencyMissingError if polars is not installed."""
@@ -173,7 +187,7 @@ class QueryResult:
 
     def _rewind(self) -> None:
         if self._fetched:
-            self._execute()
+            self._run(self._execute)
         self._fetched, self._ahead = True, []
 
     def close(self) -> None:

@@ -7,17 +7,29 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import duckdb
 
 from lakebed.errors import LakebedError, QueryError
 from lakebed.query.filesystem import PROTOCOL, Files, ReadOnlyFiles
+from lakebed.query.limits import Allowance, Attended
+
+ROWS = "lakebed_rows"
+"""The schema of loaded rows. It is on no search path: a name without a schema is none of them."""
 
 _CLOSED = "the lake, or its query session, is closed: take a result's rows before, as with arrow()"
+_MEMORY = (
+    "; query_settings(memory_limit=…) gives queries more memory, spill_limit=… more room on the "
+    "disk, and fewer threads= need less of both"
+)
+_SPILLED = 10_000_000_000  # bytes at most, unless told otherwise
+_SHARE = 10  # … and at most one tenth of what is free
+
+T = TypeVar("T")
 
 
 class QuerySettings(NamedTuple):
@@ -25,20 +37,25 @@ class QuerySettings(NamedTuple):
 
     `threads`: None for one a core. `memory_limit`: such as `"2GB"`, None for DuckDB's own, four
     fifths of the machine's. `temp_directory`: the folder in which a session makes one of its own
-    for what does not fit into memory; None for the system's.
+    for what does not fit into memory; None for the system's. `timeout`: the seconds that a query
+    may work, None for as long as it takes. `spill_limit`: how much may lie in that folder; None for
+    10 GB, or a tenth of what is free there if that is less.
     """
 
     threads: int | None = None
     memory_limit: str | None = None
     temp_directory: str | os.PathLike[str] | None = None
+    timeout: float | None = None
+    spill_limit: str | None = None
 
 
 class Session:
     """A DuckDB database in memory, with as many connections as are asked for.
 
-    A closed one (the default) reads the objects of the lake as `lakebed://…` and nothing else: no
-    file, no network, no change of its settings. What its connections may *say* is for
-    `lakebed.query.statement` to judge: DuckDB has table functions that do harm within these limits.
+    A closed one (the default) reads the files of the lake that were granted to a query, and nothing
+    else: no other file, no network, no change of its settings. What its connections may *say* is
+    for `lakebed.query.statement` to judge: DuckDB has table functions that do harm within these
+    limits. `judge` is a connection for that, to a database that has no files at all.
     Safe to use from any thread; each connection is for one thread at a time. QueryError if the
     settings are none that DuckDB takes.
     """
@@ -51,22 +68,26 @@ class Session:
         external_access: bool = False,
     ) -> None:
         self.pid = os.getpid()
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
         self._open: set[duckdb.DuckDBPyConnection] = set()
         self._folder: str | None = None
         self.files = None if files is None else ReadOnlyFiles(files)
         self.sound: set[str] = set()
         """The packs whose values have been found to have their hashes."""
+        self._timeout = settings.timeout
+        self._attended = Attended()
         try:
             self._folder = tempfile.mkdtemp(prefix="lakebed-query-", dir=settings.temp_directory)
             # For who never closes the lake: it goes with the process at the latest.
             weakref.finalize(self, _remove, self._folder, self.pid)
             self._database = duckdb.connect(":memory:", config=self._config(settings))
+            self._judge = duckdb.connect(":memory:", config=_BARE)
         except (duckdb.Error, OSError) as error:
             self._remove_folder()
             raise QueryError(f"a query session cannot start: {error}") from error
         if self.files is not None:
             self._database.register_filesystem(self.files)
+        self._database.execute(f"CREATE SCHEMA {ROWS}")
         self._database.execute("SET GLOBAL TimeZone = 'UTC'")
         # Files never change: what DuckDB keeps of them needs no look whether it is still true.
         self._database.execute("SET GLOBAL parquet_metadata_cache = true")
@@ -82,6 +103,7 @@ class Session:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",  # else a query sees the program's variables
+            "max_temp_directory_size": settings.spill_limit or _spill_limit(self._folder or ""),
         }
         if settings.threads is not None:
             wanted["threads"] = settings.threads
@@ -100,8 +122,30 @@ class Session:
     def release(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Close a connection."""
         with self._closing:
+            if connection not in self._open:
+                return
             self._open.discard(connection)
-        connection.close()
+        self._attended.close(connection)
+
+    def judge(self) -> duckdb.DuckDBPyConnection:
+        """A connection to a database without files, which reads what a query says."""
+        with self._closing:
+            self.check_open()
+            return self._judge.cursor()
+
+    def attend(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        call: Callable[[], T],
+        left: Callable[[], object] = lambda: None,
+    ) -> T:
+        """The result of a call that uses the connection and may take long: the caller can leave,
+        for which `left` is called."""
+        return self._attended.run(connection, call, left)
+
+    def allowance(self) -> Allowance:
+        """The time that a query may take."""
+        return Allowance(self._timeout)
 
     @property
     def closed(self) -> bool:
@@ -116,10 +160,15 @@ class Session:
             folder, self._folder = self._folder, None
             for connection in self._open:
                 connection.interrupt()
-                connection.close()
+                self._attended.close(connection)
             self._open.clear()
-            self._database.close()
-        shutil.rmtree(folder or "", ignore_errors=True)
+            self._judge.close()
+
+        def end() -> None:
+            self._database.close()  # waits for all that runs on it
+            shutil.rmtree(folder or "", ignore_errors=True)
+
+        self._attended.end(end)
 
     def _remove_folder(self) -> None:
         if self._folder is not None:
@@ -131,28 +180,44 @@ class Session:
         try:
             yield
         except duckdb.Error as error:
-            raise self._explain(error) from error
+            raise self.explain(error) from error
 
     def check_open(self) -> None:
         """QueryError once the session is closed."""
         if self.closed:
             raise QueryError(_CLOSED)
 
-    def forget_missing(self) -> None:
-        """That a file is gone has been dealt with."""
-        if self.files is not None:
-            self.files.missing = None
-
-    def _explain(self, error: duckdb.Error) -> LakebedError:
+    def explain(self, error: Exception) -> LakebedError:
+        """The error of ours for one of DuckDB's."""
         if self.closed:
             return QueryError(_CLOSED)
-        if self.files is not None and self.files.missing is not None:
-            gone, self.files.missing = self.files.missing, None
-            return QueryError(
-                f"the query has outlived the grace period: {gone} has been collected since it "
-                "began. Run it again"
-            )
-        return QueryError(str(error))
+        text = str(error)
+        if self.files is not None:
+            gone = self.files.missing(text)
+            if gone is not None:
+                return QueryError(
+                    f"the query has outlived the grace period: {gone} has been collected since it "
+                    "began. Run it again"
+                )
+            text = self.files.shown(text)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            # What DuckDB proposes are settings, which are locked.
+            text = text.partition("\n")[0] + _MEMORY
+        return QueryError(text)
+
+
+_BARE: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+}
+
+
+def _spill_limit(folder: str) -> str:
+    free = shutil.disk_usage(folder).free
+    return f"{min(_SPILLED, free // _SHARE)} bytes"
 
 
 def _remove(folder: str, pid: int) -> None:

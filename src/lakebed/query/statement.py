@@ -18,13 +18,27 @@ Node = Mapping[str, Any]
 FUNCTIONS = frozenset(
     {
         "generate_series", "range", "repeat", "unnest", "json_each", "json_tree",
-        "icu_calendar_names", "pg_timezone_names", "duckdb_columns", "duckdb_functions",
-        "duckdb_keywords", "duckdb_tables", "duckdb_types", "duckdb_views", "pragma_table_info",
-        "pragma_version",
+        "icu_calendar_names", "pg_timezone_names", "duckdb_functions", "duckdb_keywords",
+        "duckdb_types", "pragma_version",
     }
 )  # fmt: skip
-"""Table functions that a query may call: others read files, run SQL text, take raw pointers, or
-change the session (`enable_logging` makes every later query of it fail)."""
+"""Table functions that a query may call: others read files, run SQL text, take raw pointers, tell
+of what was loaded for other queries, or change the session (`enable_logging` makes every later
+query of it fail)."""
+
+_CATALOG = frozenset(
+    {
+        ("information_schema", "schemata"), ("information_schema", "character_sets"),
+        ("pg_catalog", "pg_type"), ("pg_catalog", "pg_namespace"), ("pg_catalog", "pg_database"),
+    }
+)  # fmt: skip
+"""DuckDB's own tables that a query may read: those that tell nothing of other queries."""
+
+_TELLING = frozenset({"pg_get_viewdef", "pg_get_constraintdef"})
+"""Functions that look into such tables."""
+
+_LOCAL = re.compile(r"[^\W\d][\w \-]*")  # what a WITH may be called: never like a file
+_TAKEN = ("lakebed_", "duckdb_", "sqlite_", "pragma_")  # what DuckDB's and our own begin with
 
 _EXPLAIN = re.compile(
     r"\A(?:\s|--[^\n\r]*|/\*.*?\*/)*(EXPLAIN(?:\s+ANALYZE\b)?"
@@ -53,22 +67,42 @@ class Statement(NamedTuple):
 
 
 def parse(
-    connection: duckdb.DuckDBPyConnection,
+    judge: duckdb.DuckDBPyConnection,
     text: str,
     params: object,
     tables: frozenset[str],
     calls: frozenset[str],
 ) -> Statement:
     """The query, if it is one SELECT, or EXPLAIN of one, that names no file and no table function
-    that could do harm. `tables` and `calls` are the names that the lake has.
+    that could do harm. `tables` and `calls` are the names that the lake has; `judge` is a
+    connection to a database that has no files, as DuckDB reads some while it parses.
 
     QueryError says what is not allowed, or where the syntax is wrong.
     """
     if not isinstance(text, str):
         raise QueryError(f"query is of type {type(text).__name__}: expected SQL text")
+    kind = _kind(judge, text)
+    if kind not in ("SELECT", "EXPLAIN"):
+        raise QueryError(
+            f"the query is a statement of the kind {kind}: expected one SELECT or EXPLAIN; "
+            + _DENIED
+        )
+    select, before = text, ""
+    if kind == "EXPLAIN" and (explain := _EXPLAIN.match(text)):
+        # What runs is put together of what was judged: comments and brackets may hide where the
+        # SELECT begins from this pattern, but not from DuckDB.
+        select, before = text[explain.end() :], f"{explain[1]} "
+    tree = read_tree(judge, select)
+    return _judged(before + select, tree, params, tables, calls)
+
+
+def _kind(judge: duckdb.DuckDBPyConnection, text: str) -> str:
+    """What kind of statement the only one of a text is."""
     try:
         text.encode()
-        found = connection.extract_statements(text)
+        found = judge.extract_statements(text)
+    except duckdb.PermissionException:
+        return "IMPORT"  # the one whose files are read in order to parse it
     except (duckdb.Error, UnicodeEncodeError) as error:
         raise QueryError(str(error)) from error
     if len(found) != 1:
@@ -76,19 +110,7 @@ def parse(
             f"the query is {len(found)} statements: expected one SELECT or EXPLAIN"
             + (" (write PIVOT … ON column IN (…))" if _is_pivot(text) else "")
         )
-    kind = found[0].type
-    if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
-        raise QueryError(
-            f"the query is a statement of the kind {kind.name}: expected one SELECT or EXPLAIN; "
-            + _DENIED
-        )
-    select, before = found[0].query, ""  # PRAGMA has become a SELECT
-    if kind == duckdb.StatementType.EXPLAIN and (explain := _EXPLAIN.match(text)):
-        # What runs is put together of what was judged: comments and brackets may hide where the
-        # SELECT begins from this pattern, but not from DuckDB.
-        select, before = text[explain.end() :], f"{explain[1]} "
-    tree = read_tree(connection, select)
-    return _judged(before + select, tree, params, tables, calls)
+    return found[0].type.name
 
 
 def unjudged(text: str, tables: frozenset[str], calls: frozenset[str]) -> Statement:
@@ -99,9 +121,9 @@ def unjudged(text: str, tables: frozenset[str], calls: frozenset[str]) -> Statem
     return Statement(text, {}, tables & words, frozenset())
 
 
-def read_tree(connection: duckdb.DuckDBPyConnection, select: str) -> Node:
-    """The syntax tree of a SELECT."""
-    ((answer,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [select]).fetchall()
+def read_tree(judge: duckdb.DuckDBPyConnection, select: str) -> Node:
+    """The syntax tree of a SELECT. (PRAGMA, which DuckDB makes a SELECT of, has none.)"""
+    ((answer,),) = judge.execute("SELECT json_serialize_sql(?::VARCHAR)", [select]).fetchall()
     try:
         tree: Node = orjson.loads(_INFINITE.sub(r"\1null", answer))
     except orjson.JSONDecodeError as error:
@@ -159,9 +181,12 @@ def _judged(
                 named.add(name)
             elif not (_is_catalog(node) if qualified else name in local):
                 raise QueryError(
-                    f"no table {node['table_name']!r}: a query reads "
-                    f"{', '.join(sorted(tables | {f'{call}(…)' for call in calls}))}"
+                    f"no table {node['table_name']!r}: a query reads {_all(tables, calls)}"
                 )
+        elif kind == "SHOW_REF" and node["query"] is None:
+            raise QueryError(f"expected DESCRIBE of one table: a query reads {_all(tables, calls)}")
+        elif kind == "FUNCTION" and str(node["function_name"]).lower() in _TELLING:
+            raise QueryError(f"the function {node['function_name']} is not allowed in a query")
         elif kind == "TABLE_FUNCTION":
             function = node["function"]
             name = str(function["function_name"]).lower()
@@ -183,11 +208,25 @@ def _scoped(tree: object) -> Iterator[tuple[Node, frozenset[str]]]:
             if isinstance(item.get("cte_map"), dict):
                 for cte in item["cte_map"].get("map", ()):  # each sees those before it
                     stack.append((cte["value"], local))
-                    local |= {str(cte["key"]).lower()}
-            if item.get("type") == "RECURSIVE_CTE_NODE":
-                local |= {str(item["cte_name"]).lower()}
+                    local |= {_local_name(cte["key"])}
             yield item, local
-            stack += [(child, local) for name, child in item.items() if name != "cte_map"]
+            inner = local
+            if item.get("type") == "RECURSIVE_CTE_NODE":
+                # The part that it begins with does not see it: there the name is a table's, or a
+                # file's.
+                inner = local | {_local_name(item["cte_name"])}
+            stack += [
+                (child, inner if name == "right" else local)
+                for name, child in item.items()
+                if name != "cte_map"
+            ]
+
+
+def _local_name(given: object) -> str:
+    name = str(given).lower()
+    if not _LOCAL.fullmatch(name) or name.startswith(_TAKEN):
+        raise QueryError(f"the query gives the name {given!r} to a WITH: choose a plain one")
+    return name
 
 
 def _arguments(name: str, children: list[Node], params: object) -> tuple[object, ...]:
@@ -203,8 +242,14 @@ def _arguments(name: str, children: list[Node], params: object) -> tuple[object,
 
 
 def _is_catalog(node: Node) -> bool:
-    """Whether a table is one of DuckDB's own, such as information_schema.tables."""
-    return str(node["schema_name"]).lower() in ("information_schema", "pg_catalog")
+    """Whether a table is one of DuckDB's own that a query may read."""
+    name = (str(node["schema_name"]).lower(), str(node["table_name"]).lower())
+    return name in _CATALOG and str(node["catalog_name"]).lower() in ("", "system")
+
+
+def _all(tables: frozenset[str], calls: frozenset[str]) -> str:
+    """What a query reads, in words."""
+    return ", ".join(sorted(tables | {f"{call}(…)" for call in calls}))
 
 
 def _is_pivot(text: str) -> bool:

@@ -76,7 +76,13 @@ def _scores(
 ) -> tuple[list[Scores], list[NDArray[np.float32]] | None]:
     """The score of each document by its words, with those of its conversation if that is wanted,
     and its similarity to the question."""
-    text = [ranking.scores(weighed, number, source) for number, source in enumerate(sources)]
+    alone = query.thread is None and query.vector is None
+    text = [
+        np.zeros(len(source.segment))
+        if alone and not _may_match(query, source)
+        else ranking.scores(weighed, number, source)
+        for number, source in enumerate(sources)
+    ]
     if query.thread is not None and query.mode != "vector":
         text = _spread(query, query.thread, text, sources)
     if query.vector is None:
@@ -107,21 +113,24 @@ def _similarities(vector: NDArray[np.float32], source: Source) -> NDArray[np.flo
     return found
 
 
-def scope(
-    query: Query, source: Source, wanted: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
-    """The documents, of those wanted or of all that are visible, that the key range and the filter
-    let pass."""
+def scope(query: Query, source: Source, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Those of the wanted documents that key range and filter let pass, by their numbers."""
     segment = source.segment
-    scope = source.visible if wanted is None else wanted
     first, end = segment.key_range(query.low, query.high)
     if first > 0 or end < len(segment):
-        scope = scope.copy()
-        scope[:first] = False
-        scope[end:] = False
+        wanted = wanted.copy()
+        wanted[:first] = False
+        wanted[end:] = False
     if query.metadata_filter is not None:
-        scope = segment.fields.passing(query.metadata_filter, scope)
-    return scope
+        return segment.fields.passing(query.metadata_filter, wanted)
+    return np.flatnonzero(wanted)
+
+
+def _may_match(query: Query, source: Source) -> bool:
+    """Whether there can be a match among the documents of a source."""
+    first, end = source.segment.key_range(query.low, query.high)
+    condition = query.metadata_filter
+    return first < end and (condition is None or source.segment.fields.may_pass(condition))
 
 
 def _restricted(query: Query, text: Sequence[Scores], sources: Sequence[Source]) -> list[Scores]:
@@ -131,8 +140,11 @@ def _restricted(query: Query, text: Sequence[Scores], sources: Sequence[Source])
         first, end = source.segment.key_range(query.low, query.high)
         if query.metadata_filter is None and first == 0 and end == len(source.segment):
             final.append(part)
-        else:
-            final.append(np.where(scope(query, source, part > 0), part, 0.0))
+            continue
+        numbers = scope(query, source, part > 0)
+        passing = np.zeros(len(part))
+        passing[numbers] = part[numbers]
+        final.append(passing)
     return final
 
 
@@ -145,7 +157,7 @@ def _fused(
     """The scores by words and meaning, or by meaning alone, above 0 for what matches."""
     from lakebed.search.fusion import fuse
 
-    matching = np.concatenate([scope(query, source) for source in sources])
+    matching = np.concatenate([_mask(query, source) for source in sources])
     similar = np.concatenate(vector).astype(np.float64)
     known = ~np.isnan(similar)
     result = np.zeros(len(matching))
@@ -159,6 +171,12 @@ def _fused(
         fused = fuse(words[matching], similar[matching], query.text_weight)
         result[matching] = np.maximum(fused, _LEAST)
     return np.split(result, np.cumsum([len(part) for part in text])[:-1])
+
+
+def _mask(query: Query, source: Source) -> NDArray[np.bool_]:
+    mask = np.zeros(len(source.segment), np.bool_)
+    mask[scope(query, source, source.visible)] = True
+    return mask
 
 
 def _best(

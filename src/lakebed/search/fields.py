@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from lakebed.filters import Alternative, Filter
 
 Mask = NDArray[np.bool_]
+_Parts = list[tuple[int, int]]
 _UNKNOWN, _NO, _YES = 0, 1, 2
 _SIMPLE_FIELDS = 16  # with as many texts and numbers, an entry's terms are one a field
 _REMEMBERED = 32  # filters, each with a number for each document
+_FEW = 1 / 16  # of the documents: then each by itself is faster than all at once
+_NOTHING = np.empty(0, np.int64)
 _WORTH_IT = 0.5  # a narrowing to more than this share of the documents costs more than it spares
 _LAST = b"\xff"  # above the first byte of any JSON
 
@@ -124,6 +127,8 @@ class _Decisions:
         self._examples = np.zeros(size, np.int64)  # a document of each combination
         self._examples[codes] = np.arange(documents)
         self._states = np.full(size, _UNKNOWN, np.uint8)
+        self.narrowings: list[_Parts] = []
+        """Where the documents lie that can match at all: each entry says so by itself."""
 
     def accepts(self, documents: NDArray[np.int64]) -> Mask:
         """Which of these documents pass."""
@@ -152,16 +157,25 @@ class Fields:
         self._documents = documents
         self._remembered: dict[str, _Decisions] = {}
 
-    def passing(self, wanted: Filter, candidates: Mask) -> Mask:
-        """Which of the candidates the filter lets pass."""
-        for alternative in wanted.narrow():
-            narrowed = self._narrow(alternative)
-            if narrowed is not None:
+    def may_pass(self, wanted: Filter) -> bool:
+        """Whether the filter can let any document pass."""
+        return all(self._decisions(wanted).narrowings)
+
+    def passing(self, wanted: Filter, candidates: Mask) -> NDArray[np.int64]:
+        """Those of the candidates that the filter lets pass, by their numbers."""
+        decisions = self._decisions(wanted)
+        sizes = [sum(end - start for start, end in parts) for parts in decisions.narrowings]
+        if sizes and min(sizes) < _FEW * self._documents:
+            numbers = self._found(decisions.narrowings[sizes.index(min(sizes))])
+            numbers = numbers[candidates[numbers]]
+        else:
+            for parts in decisions.narrowings:
+                narrowed = np.zeros(self._documents, np.bool_)
+                for start, end in parts:
+                    narrowed[self.terms.documents[start:end]] = True
                 candidates = candidates & narrowed
-        numbers = np.flatnonzero(candidates)
-        passing = np.zeros(self._documents, np.bool_)
-        passing[numbers[self._decisions(wanted).accepts(numbers)]] = True
-        return passing
+            numbers = np.flatnonzero(candidates)
+        return numbers[decisions.accepts(numbers)]
 
     def _decisions(self, wanted: Filter) -> _Decisions:
         known = self._remembered.get(wanted.text)
@@ -170,21 +184,29 @@ class Fields:
             columns = [_Column(self.values, name, self._documents) for name in names]
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
-            known = self._remembered[wanted.text] = _Decisions(wanted, columns, self._documents)
+            known = _Decisions(wanted, columns, self._documents)
+            found = map(self._narrow, wanted.narrow())
+            known.narrowings = [parts for parts in found if parts is not None]
+            self._remembered[wanted.text] = known
         return known
 
-    def _narrow(self, alternative: Alternative) -> Mask | None:
-        """The documents that have a term in one of the ranges; None if they are too many."""
+    def _narrow(self, alternative: Alternative) -> _Parts | None:
+        """Where the documents lie that have a term in one of the ranges; None if many do."""
         from lakebed.filters import OVERFLOW, Range
 
         offsets = self.terms.offsets
         parts = []
         for path, low, high in (*alternative, Range(*OVERFLOW, OVERFLOW[1])):
             first, last = self.terms.range((path.encode(), low), (path.encode(), high))
-            parts.append((int(offsets[first]), int(offsets[last])))
-        if sum(max(end - start, 0) for start, end in parts) > _WORTH_IT * self._documents:
+            if first < last:
+                parts.append((int(offsets[first]), int(offsets[last])))
+        if sum(end - start for start, end in parts) > _WORTH_IT * self._documents:
             return None
-        mask = np.zeros(self._documents, np.bool_)
-        for start, end in parts:
-            mask[self.terms.documents[start:end]] = True
-        return mask
+        return parts
+
+    def _found(self, parts: _Parts) -> NDArray[np.int64]:
+        """The documents of a narrowing, in their order."""
+        found = [self.terms.documents[start:end] for start, end in parts]
+        if len(found) == 1 and len(found[0]) == 1:
+            return found[0].astype(np.int64)
+        return np.unique(np.concatenate(found)).astype(np.int64) if found else _NOTHING

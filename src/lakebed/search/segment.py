@@ -115,6 +115,11 @@ class Segment:
         return self._place(low.encode()), self._place(high.encode())
 
     def _place(self, key: bytes) -> int:
+        # The ends first: they decide for most segments, and each look brings pages of a file in.
+        if not len(self) or key <= self.keys[0]:
+            return 0
+        if key > self.keys[len(self) - 1]:
+            return len(self)
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2

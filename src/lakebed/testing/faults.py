@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import BinaryIO, Literal, NamedTuple, TypeVar
 
 from lakebed.errors import StorageError
+from lakebed.objects.places import Site
 from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile, read_each
 
 Fault = Literal["fail", "lose", "truncate", "delay", "crash", "late", "stale"]
@@ -81,6 +82,9 @@ class FaultyStore:
 
     def uri(self, path: str) -> str:
         return self._inner.uri(path)
+
+    def site(self) -> Site:
+        return self._inner.site()
 
     def write(self, path: str, data: bytes) -> None:
         fault = self._next("write", path)

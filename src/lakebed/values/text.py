@@ -1,8 +1,7 @@
-"""The one text analyser: text to plain tokens that every catalog's index keeps as they are.
+"""The one text analyser: text to plain tokens.
 
-Tokens are lower-case ASCII letters and digits, at most MAX_TOKEN_BYTES long, whatever the script,
-so that SQLite, Postgres and MariaDB with their different Unicode tables, locales and collations all
-find the same. In order:
+Tokens are lower-case ASCII letters and digits, at most MAX_TOKEN_BYTES long, whatever the script.
+They must never change, or an index of today would not be found by a query of tomorrow. In order:
 
 - Case and width are folded (NFKD and case folding: "Straße" is "strasse", "ﬁ" is "fi"), digits of
   any script are 0 to 9, and soft hyphens, joiners and other invisible characters vanish.
@@ -11,7 +10,7 @@ find the same. In order:
   vowel signs of Indic scripts and Thai, the voicing marks of kana) and stay.
 - Words are runs of letters, marks and digits; all else separates ("parse_date" is two words).
 - Words of ASCII are stemmed as English (Snowball). One of digits and letters that begins with a
-  digit gets an "n" before it: Postgres would take the "12e34" of "12e34ab" for a number.
+  digit gets an "n" before it.
 - Scripts written without spaces (Chinese, Japanese, Thai, Khmer, …), and Korean, whose particles
   stick to their words, become pairs of neighbouring characters. A document yields its single
   characters as well, so that a query of one character finds them; a longer query uses pairs alone.
@@ -29,7 +28,7 @@ from itertools import chain, pairwise
 import Stemmer
 
 MAX_TOKEN_BYTES = 80
-"""Longer tokens are cut to this (InnoDB's FULLTEXT ignores those above 84)."""
+"""Longer tokens are cut to this."""
 
 STOP_WORDS = frozenset(
     """

@@ -1,0 +1,154 @@
+"""What a place is: whichever way it is written, one folder or prefix has one site."""
+
+# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
+
+import os
+import re
+from typing import Any, NamedTuple
+
+from lakebed.errors import ConfigurationError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_SERVICES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
+_LOCAL = ("file", "local")
+
+
+class Site(NamedTuple):
+    """What a place is. `service`: `file` for a folder of this machine, `s3`, `gs`, `az`, or another
+    protocol. `path`: of a folder the real one, links followed; else the bucket and the prefix."""
+
+    service: str
+    path: str
+
+    def overlaps(self, other: "Site") -> bool:
+        """Whether they are one, or one lies in the other.
+
+        A bucket counts as the same wherever its service runs: two addresses may mean one server.
+        """
+        if self.service != other.service:
+            return False
+        mine, theirs = _steps(self.path), _steps(other.path)
+        shorter = min(len(mine), len(theirs))
+        if mine[:shorter] == theirs[:shorter]:
+            return True
+        # Case that does not count, a second mount: folders may be the same under two names.
+        return self.service == "file" and (
+            _is_above(self.path, other.path) or _is_above(other.path, self.path)
+        )
+
+
+def site_of(uri: str, root: str) -> Site:
+    """The site of a bucket's URI, whose filesystem calls it `root`."""
+    service = uri.rpartition("::")[2].partition("://")[0].lower()
+    return Site(_SERVICES.get(service, service), root)
+
+
+def local_site(folder: str) -> Site:
+    """The site of a folder. ConfigurationError if its links lead in a circle."""
+    real = os.path.realpath(folder)
+    if os.path.islink(real):
+        raise ConfigurationError(f"{folder} cannot be resolved: its links lead in a circle")
+    return Site("file", real)
+
+
+def local_path(text: str) -> str | None:
+    """The path that a text means on this machine, None if it is the URI of something else.
+
+    `file://`, `local://` and `file:/` mean a path. Raises ConfigurationError for `data:x`,
+    `dir::x` and the like, which would become folders of that name.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        if "://" in text:
+            raise ConfigurationError(f"{text!r} is neither a path nor a URI")
+        return text
+    name, rest = scheme[1].lower(), text[scheme.end() :]
+    if name in _LOCAL and rest.startswith("/"):
+        path = rest.removeprefix("//")
+        return _unquoted(path) if name == "file" else path
+    if rest.startswith("//") or (rest.startswith(":") and "://" in rest):
+        return None
+    if _is_protocol(name):
+        raise ConfigurationError(
+            f"{text!r} is neither a path nor a URI: write ./{text} for a folder of that name, "
+            f"{name}://… for a URI"
+        )
+    return text
+
+
+def check_uri(uri: str) -> None:
+    """ConfigurationError for a URI with `.` or `..` in its path: some would resolve them, some
+    take them for names."""
+    if not {".", ".."}.isdisjoint(uri.partition("://")[2].split("/")):
+        raise ConfigurationError(f"{uri} has '.' or '..' in its path: write the place itself")
+
+
+def unwrap(filesystem: Any, root: str) -> tuple[Any, str]:
+    """The filesystem beneath the caches and folders that fsspec lays over it, and its path.
+
+    Raises ConfigurationError for one that reads another in a way of its own, such as an archive.
+    """
+    from fsspec.implementations.cached import CachingFileSystem
+    from fsspec.implementations.dirfs import DirFileSystem
+
+    while True:
+        if isinstance(filesystem, DirFileSystem):
+            root = filesystem._join(root)
+        elif not isinstance(filesystem, CachingFileSystem):
+            break
+        filesystem = filesystem.fs
+    beneath = ("fs", "sync_fs", "fo", "fss", "of", "generic_fs")
+    if any(getattr(filesystem, name, None) is not None for name in beneath) or _names(
+        filesystem
+    ) & {"data", "generic", "reference"}:
+        raise ConfigurationError(
+            f"{type(filesystem).__name__} cannot be resolved to the place that it writes to: "
+            "name that place itself"
+        )
+    return filesystem, root
+
+
+def is_local(filesystem: Any) -> bool:
+    """Whether a filesystem of fsspec is this machine's."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(filesystem, LocalFileSystem)
+
+
+def _names(filesystem: Any) -> set[str]:
+    named = filesystem.protocol
+    return {named} if isinstance(named, str) else set(named)
+
+
+def _unquoted(path: str) -> str:
+    from urllib.parse import unquote
+
+    return unquote(path)
+
+
+def _is_protocol(name: str) -> bool:
+    from fsspec.registry import available_protocols
+
+    return name in available_protocols()
+
+
+def _steps(path: str) -> list[str]:
+    return [step for step in path.replace(os.sep, "/").split("/") if step]
+
+
+def _is_above(folder: str, path: str) -> bool:
+    """Whether a folder is the same as `path` or one of the folders that hold it."""
+    try:
+        wanted = os.stat(folder)
+    except OSError:  # it is not there, so nothing lies in it
+        return False
+    while True:
+        try:
+            if os.path.samestat(os.stat(path), wanted):
+                return True
+        except OSError:  # not there yet
+            pass
+        parent = os.path.dirname(path)
+        if parent == path:
+            return False
+        path = parent

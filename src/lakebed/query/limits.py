@@ -1,0 +1,124 @@
+"""What a query may take of time, and how one leaves that does not end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+import duckdb
+
+from lakebed.errors import QueryError
+
+_LOOK = 0.1  # seconds between two looks at a running query
+_PATIENCE = 0.5  # seconds that an interrupted query has to end, before it is left to itself
+_AGAIN = 0.02  # seconds between two interruptions: one before the query has begun is lost
+_WORKERS = 256
+
+T = TypeVar("T")
+
+
+class Allowance:
+    """The seconds that a query may work; None is without end. What goes by between two fetches
+    does not count."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._left = seconds
+        self._until: float | None = None
+
+    @contextmanager
+    def spending(self) -> Iterator[None]:
+        """Count what happens inside; `check` looks at it there."""
+        if self._left is None or self._until is not None:
+            yield
+            return
+        self._until = time.monotonic() + self._left
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+            self._left = max(0.0, self._until - time.monotonic())
+            self._until = None
+
+    def check(self) -> None:
+        """QueryError once it is spent."""
+        if self._until is not None and time.monotonic() >= self._until:
+            raise QueryError(
+                f"the query was ended after {self._seconds:g} seconds: query_settings(timeout=…) "
+                "gives it longer"
+            )
+
+
+_current: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
+
+
+def check() -> None:
+    """QueryError if the time of the query that this thread works for is over."""
+    allowance = _current.get()
+    if allowance is not None:
+        allowance.check()
+
+
+class Attended:
+    """Calls of DuckDB in threads of their own, while the caller stays free to leave: for a time
+    limit, Ctrl-C, or an exception that is raised in its thread from outside.
+
+    (In its own thread DuckDB makes an error of its own out of Ctrl-C, or does not look at all.)
+    """
+
+    def __init__(self) -> None:
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="lakebed-query")
+        self._left: dict[duckdb.DuckDBPyConnection, Future[object]] = {}
+
+    def run(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        call: Callable[[], T],
+        left: Callable[[], object],
+    ) -> T:
+        """The result of a call that uses the connection. If the caller leaves before it has ended,
+        it is interrupted, and `left` is called."""
+        future = self._workers.submit(call)
+        try:
+            while not wait([future], _LOOK).done:
+                check()
+        except BaseException:
+            self._stop(connection, future)
+            left()
+            raise
+        return future.result()
+
+    def _stop(self, connection: duckdb.DuckDBPyConnection, future: Future[T]) -> None:
+        until = time.monotonic() + _PATIENCE
+        while not future.done() and time.monotonic() < until:
+            connection.interrupt()
+            wait([future], _AGAIN)
+        if not future.done():  # inside one long step, after which it finds that it was interrupted
+            self._left[connection] = future  # type: ignore[assignment]
+
+    def close(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Close a connection, when what was left to itself on it has ended."""
+        future = self._left.get(connection)
+        if future is None:
+            connection.close()
+        else:
+            future.add_done_callback(lambda _: self._close_left(connection))
+
+    def _close_left(self, connection: duckdb.DuckDBPyConnection) -> None:
+        del self._left[connection]
+        connection.close()
+
+    def end(self, close: Callable[[], object]) -> None:
+        """Take no more calls, and call `close` when what was left to itself has ended: at once, if
+        there is nothing."""
+        left = list(self._left.values())
+        if left:
+            self._workers.submit(lambda: (wait(left), close()))
+        else:
+            close()
+        self._workers.shutdown(wait=False)
