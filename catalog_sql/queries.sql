@@ -407,17 +407,6 @@ SELECT (SELECT count(*) FROM {entry} WHERE "version" <= :version
           AND "end_version" > :version
           AND "expires_at" > :time AND "expires_at" <= :now AND {unindexed}"key" >= :low AND {unindexed}"key" < :high)
 
--- name: stage_restored
--- for: restore: the row that a key had at a moment, to be stored again
-INSERT INTO {staged} ("number", "key", "object_id", "metadata", "expires_at", "created_at")
-SELECT :number, "key", "object_id", "metadata", "expires_at", "created_at"
-FROM {entry_history}
-WHERE "key" = :key AND "version" <= :version AND "end_version" > :version
-
--- name: stage_delete
--- for: restore: a key that was not there at the moment
-INSERT INTO {staged} ("number", "key") VALUES (:number, :key)
-
 -- name: insert_snapshot
 -- for: create_snapshot
 INSERT INTO {snapshot} ("id", "name", "version", "message", "author", "created_at")
@@ -484,8 +473,8 @@ WHERE {which} AND h."ended_at" <= :horizon AND NOT EXISTS (
 ORDER BY h."version" LIMIT :page
 
 -- name: delete_history
--- for: maintenance: forgetting one version
-DELETE FROM {entry_history} WHERE "version" = :version
+-- for: maintenance: forgetting versions
+DELETE FROM {entry_history} WHERE "version" IN ({values})
 
 -- name: raise_meta
 -- for: maintenance: versions below the history's floor, and times before its time, are not kept

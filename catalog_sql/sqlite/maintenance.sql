@@ -8,3 +8,7 @@ DELETE FROM {object} WHERE "id" = :value
 -- name: delete_trash
 -- for: collect: files that are gone
 DELETE FROM {trash} WHERE "uri" = :value
+
+-- name: delete_history
+-- for: maintenance: forgetting versions
+DELETE FROM {entry_history} WHERE "version" = :value

@@ -8,6 +8,7 @@
     ├── ConnectError                  connection_error | connection_timeout | auth_failed
     ├── LockTimeoutError (TimeoutError) lock_timeout
     ├── StorageError                  storage_error
+    │   └── ReadOnlyError             read_only
     ├── CorruptionError               corruption_error
     ├── CatalogError                  catalog_error
     ├── QueryError                    query_error
@@ -94,6 +95,12 @@ class StorageError(LakebedError):
     """Reading or writing objects, or the disk under the catalog, failed."""
 
     error_type = "storage_error"
+
+
+class ReadOnlyError(StorageError):
+    """A call that writes was refused at once: the lake was opened with `read_only=True`."""
+
+    error_type = "read_only"
 
 
 class CorruptionError(LakebedError):

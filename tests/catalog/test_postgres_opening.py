@@ -19,8 +19,10 @@ from lakebed.errors import (
     CorruptionError,
     DependencyMissingError,
     LakebedError,
+    ReadOnlyError,
     StorageError,
 )
+from tests.lake.test_read_only import WRITES, fill, read_everything
 from tests.servers import PASSWORD, PostgresServer, free_port
 
 
@@ -210,6 +212,60 @@ def test_transactions_that_are_read_only(postgres_18: PostgresServer, at: dict[s
         assert [hit.key for hit in lake.search("word", metadata_filter={"n": 1})] == ["a"]
         with pytest.raises(StorageError, match="default_transaction_read_only"):
             lake.store("a", 2)
+
+
+@pytest.mark.parametrize("type_", ["postgres", "sqlalchemy"])
+def test_a_write_that_no_waiting_helps(
+    postgres_18: PostgresServer, at: dict[str, Any], type_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is no standby that may be promoted, so nothing is tried again."""
+    role = f"r{secrets.token_hex(4)}"
+    postgres_18.execute(f"CREATE ROLE {role} LOGIN; GRANT pg_read_all_data TO {role}")
+    postgres_18.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    lakebed.open(catalog=at).close()
+    url = postgres_18.url(user=role)
+    if type_ == "sqlalchemy":
+        url = url.replace("postgresql://", "postgresql+psycopg://")
+    with lakebed.open(catalog={**at, "type": type_, "url": url, "timeout": 300}) as lake:
+        executor: Any = lake._catalog._executor  # type: ignore[attr-defined]
+        monkeypatch.setattr(executor, "_repeat", lambda *_: pytest.fail("it is tried again"))
+        for write in (
+            lambda: lake.store("a", 2),
+            lambda: lake.store_batch([{"key": "a", "value": 2}]),
+            lambda: lake.create_snapshot("s"),
+        ):
+            with pytest.raises(StorageError, match="read_only=True"):
+                write()
+
+
+@pytest.mark.parametrize("type_", ["postgres", "sqlalchemy"])
+def test_read_only(
+    postgres_18: PostgresServer, at: dict[str, Any], type_: str, tmp_path: Path
+) -> None:
+    """By a user who may only read, and who may not take part in the lake's locks by writing."""
+    role = f"r{secrets.token_hex(4)}"
+    postgres_18.execute(f"CREATE ROLE {role} LOGIN; GRANT pg_read_all_data TO {role}")
+    postgres_18.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    storage = str(tmp_path / "storage")
+    with lakebed.open(catalog=at, storage=storage, history="all") as lake:
+        fill(lake)
+        version = lake.store("last", 1).version
+        lake.delete("last")
+        wanted = read_everything(lake)
+    url = postgres_18.url(user=role)
+    if type_ == "sqlalchemy":
+        url = url.replace("postgresql://", "postgresql+psycopg://")
+    theirs = {**at, "type": type_, "url": url}
+    for lazy in (False, True):
+        with lakebed.open(catalog={**theirs, "lazy": lazy}, read_only=True) as lake:
+            for write in WRITES.values():
+                with pytest.raises(ReadOnlyError):
+                    write(lake)
+            assert read_everything(lake) == wanted
+            assert lake.at(version)["last"] == 1
+    empty = {**theirs, "schema": f"t{secrets.token_hex(6)}"}
+    with pytest.raises(ConfigurationError, match="without read_only"):
+        lakebed.open(catalog=empty, read_only=True)
 
 
 @pytest.mark.parametrize(

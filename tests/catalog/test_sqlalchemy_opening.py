@@ -22,8 +22,10 @@ from lakebed.errors import (
     ConfigurationError,
     ConnectError,
     LakebedError,
+    ReadOnlyError,
     StorageError,
 )
+from tests.lake.test_read_only import WRITES, fill, read_everything
 from tests.servers import PASSWORD, MariaDBServer, free_port
 
 
@@ -316,6 +318,25 @@ def test_a_password_of_any_signs(mariadb: MariaDBServer, name: str, scheme: str)
     url = mariadb.tcp_url(name, user).replace(PASSWORD, quote(password, safe=""))
     with lakebed.open(catalog=url.replace("mysql", scheme, 1)) as lake:
         lake.store("a", 1)
+
+
+def test_read_only(mariadb: MariaDBServer, name: str, tmp_path: Path) -> None:
+    """By a user who may only read."""
+    with lakebed.open(catalog=mariadb.url(name), storage=str(tmp_path / "storage")) as lake:
+        fill(lake)
+        wanted = read_everything(lake)
+    user = f"u{secrets.token_hex(4)}"
+    mariadb.execute(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
+    mariadb.execute(f"GRANT SELECT ON {name}.* TO {user}@'127.0.0.1'")
+    with lakebed.open(catalog=mariadb.tcp_url(name, user), read_only=True) as lake:
+        for write in WRITES.values():
+            with pytest.raises(ReadOnlyError):
+                write(lake)
+        assert read_everything(lake) == wanted
+    url = f"sqlite:///{tmp_path}/c.db"
+    with pytest.raises(ConfigurationError, match="read_only"):
+        lakebed.open(catalog={"type": "sqlalchemy", "url": url}, read_only=True)
+    assert not (tmp_path / "c.db").exists()
 
 
 def test_more_than_a_packet(mariadb: MariaDBServer, name: str) -> None:

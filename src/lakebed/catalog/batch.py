@@ -11,9 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from lakebed.catalog.executors.base import Row, Transaction
 from lakebed.catalog.protocol import BatchCounts, MissingContentError, StagedRow
 from lakebed.catalog.uploads import Claims
-from lakebed.model import Upload
+from lakebed.model import EntryRow, Upload
 
 _EVERY_VERSION = 2**62
+_WRITES = (
+    "batch_history", "batch_lost", "batch_candidates", "batch_ended", "batch_put", "batch_delete",
+    "batch_drop_objects",
+)  # fmt: skip
 _STAGED = (
     "number",
     "key",
@@ -27,6 +31,11 @@ _STAGED = (
     "metadata",
     "expires_at",
 )
+
+
+_STAGED_AGAIN = (
+    "number", "key", "content_hash", "format", "metadata", "expires_at", "created_at",
+)  # fmt: skip
 
 
 class BatchCommit:
@@ -44,7 +53,7 @@ class BatchCommit:
         """Store the rows, which come in key order; see `Catalog.commit_batch`."""
         tx, queries = self._tx, self._queries
         claims = Claims(tx, queries, uploads)
-        tx.script(queries["create_staged"])
+        self.begin()
         tx.copy("staged", _STAGED, self._stage(rows, claims))
         named = tx.run(queries["batch_objects"], {"now": self._now})
         self.match()
@@ -54,6 +63,30 @@ class BatchCommit:
         unchanged, changed, created = self.apply()
         total = unchanged + changed
         return BatchCounts(created, changed - created, unchanged, total - named)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete entries, whose keys are given in order."""
+        self.begin()
+        self._tx.copy("staged", ("number", "key"), list(enumerate(keys, 1)))
+        self.match()
+        self.apply()
+
+    def begin(self) -> None:
+        """Make room for rows to stage."""
+        self._tx.script(self._queries["create_staged"])
+
+    def stage(self, number: int, wanted: Iterable[tuple[str, EntryRow | None]]) -> None:
+        """Stage keys with the entry that each is to have again, None for none, in key order and
+        numbered from `number`; their contents are in the lake."""
+        rows = [
+            (at, key, None, None, None, None, None)
+            if row is None
+            else (
+                at, key, row.content_hash, row.format, row.metadata, row.expires_at, row.created_at
+            )
+            for at, (key, row) in enumerate(wanted, number)
+        ]  # fmt: skip
+        self._tx.copy("staged", _STAGED_AGAIN, rows)
 
     def apply(self) -> tuple[int, int, int]:
         """Turn the matched staged rows into entries: how many were as they are, changed, and of
@@ -76,14 +109,9 @@ class BatchCommit:
         tx, queries = self._tx, self._queries
         ((version, _),) = tx.all(queries["counters"], {})
         state = {"version": version, "newest_snapshot": newest_snapshot, "now": self._now}
-        for name in (
-            "batch_history",
-            "batch_candidates",
-            "batch_ended",
-            "batch_put",
-            "batch_delete",
-        ):
-            tx.run(queries[name], state)
+        for name in _WRITES:
+            if name in queries:
+                tx.run(queries[name], state)
         ((last,),) = tx.all(queries["last_staged"], {})
         tx.run(queries["set_meta"], {"name": "version", "value": version + last})
 

@@ -29,7 +29,7 @@ class Collection:
 
     def collect(self, after: int, limit: int, *, dry_run: bool = False) -> Collected:
         # No writer may take a reference to what is judged here, nor note a candidate anew.
-        with self._executor.write(exclusive=not dry_run) as tx:
+        with self._executor.read() if dry_run else self._executor.write(exclusive=True) as tx:
             rows = tx.all(self._queries["candidates"], {"after": after, "page": limit})
             dead = [row for row in rows if row[1] is not None and not row[4]]
             if not dry_run:

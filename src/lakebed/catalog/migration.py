@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
+from lakebed.catalog.executors.base import Executor, Params, Row, Transaction, is_read_only
 from lakebed.catalog.queries import fill, read_sql, sql_folder
 from lakebed.errors import CatalogError, ConfigurationError, CorruptionError
 
@@ -29,6 +29,11 @@ def migrate(executor: Executor, queries: Mapping[str, str], *, allowed: bool = T
     found = _version(executor.fetch, queries)
     if found == SCHEMA_VERSION:
         return
+    if is_read_only(executor):
+        raise UnmigratedError(
+            f"the catalog has {f'schema version {found}' if found else 'no tables yet'}, this "
+            f"release needs version {SCHEMA_VERSION}: open it once without read_only"
+        )
     if not allowed:
         raise UnmigratedError(
             f"the catalog has {f'schema version {found}' if found else 'no tables yet'}, this "

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from lakebed.catalog.batch import BatchCommit
 from lakebed.catalog.commit import Commit
-from lakebed.catalog.executors.base import Row, Transaction
+from lakebed.catalog.executors.base import Row, Transaction, is_read_only
 from lakebed.catalog.executors.postgres import PostgresExecutor
 from lakebed.catalog.executors.postgres_transaction import convert
 from lakebed.catalog.executors.postgres_writers import Writer
@@ -60,7 +60,7 @@ class PostgresCatalog(ResilientCatalog):
         found = super().settings(wanted)
         # After a restore from a dump, say, the sequence may lie behind.
         ((gap,),) = self._executor.fetch(self._queries["sequence_gap"], {})
-        if gap > 0:
+        if gap > 0 and not is_read_only(self._executor):
             with self._executor.write(exclusive=True) as tx:
                 tx.all(self._queries["raise_sequence"], {})
         return found

@@ -72,6 +72,7 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
         pooled=flag(given, "pgbouncer", False),
         clock=None if options.clock is system_clock else options.clock,
         mask=options.mask,
+        read_only=options.read_only,
     )
     catalog = PostgresCatalog(executor, auto_migrate=flag(given, "auto_migrate", True))
     return OpenedCatalog(catalog, executor.server.shown, True, flag(given, "lazy", False))

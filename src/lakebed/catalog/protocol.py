@@ -351,8 +351,9 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """The versions that stand or are history, do not wait, and are not `held`."""
         ...
 
-    def remember(self, name: str, value: str) -> str:
-        """A setting that all clients share: what it is, which is `value` if it was none yet."""
+    def remember(self, name: str, value: str, *, keep: bool = True) -> str:
+        """A setting that all clients share: what it is, or `value` if there is none yet, which is
+        kept then if `keep`."""
         ...
 
     def tidy_metadata(self, is_over: Callable[[], bool]) -> None:

@@ -26,12 +26,14 @@ _SYNONYMS = ("url", "connection_string", "path")
 
 class CatalogOptions(NamedTuple):
     """What `lakebed.open` passes to every catalog. `mask` makes of a text, such as an error's, what
-    may be shown of it: parts of the address may be secrets."""
+    may be shown of it: parts of the address may be secrets. `read_only`: nothing is to be written,
+    and writing calls raise ReadOnlyError."""
 
     durability: Durability = "normal"
     lock_timeout: float = 60.0
     clock: Clock = system_clock
     mask: Mask = str
+    read_only: bool = False
 
 
 class OpenedCatalog(NamedTuple):
@@ -153,6 +155,8 @@ def refuse_unknown(given: Mapping[str, object], known: Sequence[str]) -> None:
 
 def open_sqlite(path: str | os.PathLike[str] | None, options: CatalogOptions) -> OpenedCatalog:
     """The catalog in a SQLite file, or in memory if `path` is None."""
+    if options.read_only:
+        return _open_reader(path, options)
     executor = SQLiteExecutor(
         path,
         durability=options.durability,
@@ -162,6 +166,15 @@ def open_sqlite(path: str | os.PathLike[str] | None, options: CatalogOptions) ->
     )
     name = MEMORY if path is None else f"sqlite:///{path}"
     return OpenedCatalog(SQLiteCatalog(executor), name, path is not None)
+
+
+def _open_reader(path: str | os.PathLike[str] | None, options: CatalogOptions) -> OpenedCatalog:
+    if path is None:
+        raise ConfigurationError("a catalog in memory begins empty: it has nothing to read_only")
+    from lakebed.catalog.executors.sqlite_reading import SQLiteReader
+
+    reader = SQLiteReader(path, clock=options.clock, mask=options.mask)
+    return OpenedCatalog(SQLiteCatalog(reader), f"sqlite:///{path}", True)
 
 
 def open_sqlite_mapping(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:

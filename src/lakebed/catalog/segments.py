@@ -272,9 +272,11 @@ class Segments:
     def _set(self, tx: Transaction, name: str, value: int) -> None:
         tx.run(self._queries["set_meta"], {"name": name, "value": value})
 
-    def remember(self, name: str, value: str) -> str:
+    def remember(self, name: str, value: str, *, keep: bool = True) -> str:
         find, params = self._queries["get_setting"], {"name": name}
         rows = self._executor.fetch(find, params)
+        if not rows and not keep:
+            return value
         if not rows:
             with self._executor.write(exclusive=True) as tx:
                 if not tx.all(find, params):  # another client may have been first

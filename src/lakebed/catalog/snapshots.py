@@ -11,11 +11,12 @@ from lakebed.catalog.executors.base import Executor, Row, Transaction
 from lakebed.catalog.metadata_index import MetadataIndex
 from lakebed.catalog.moments import CatalogAt, gone, rows_at
 from lakebed.catalog.protocol import CatalogReads
-from lakebed.catalog.queries import in_lists
+from lakebed.catalog.queries import in_lists, run_for
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.model import DiffRow, EntryRow, Moment, SnapshotRow, VersionRow
 
 _CHUNK = 500
+_STAGED = 5_000  # rows of a restore that are in memory at a time
 _ROW = len(EntryRow._fields)
 
 
@@ -150,18 +151,20 @@ class Snapshots:
         keep: tuple[str, str],
         collect: Callable[[Iterator[DiffRow]], None],
     ) -> tuple[SnapshotRow, int]:
-        queries = self._queries
         with self._executor.write(exclusive=True) as tx:
             self._check(tx, moment)
             kept = self._create_snapshot(tx, *keep, message=f"before restoring {moment.snapshot}")
             present = kept.moment()
             wanted, expired = self._wanted(tx, moment, present.time, low, high)
-            tx.script(queries["create_staged"])
-            for number, row in enumerate(self._diff(tx, present, wanted, low, high), 1):
-                name = "stage_delete" if row.after is None else "stage_restored"
-                key = (row.after or row.before or _nothing()).key
-                tx.run(queries[name], {"number": number, "key": key, "version": moment.version})
-            batch = self._begin_batch(tx, present.time)
+            batch, number = self._begin_batch(tx, present.time), 1
+            batch.begin()
+            differing = self._diff(tx, present, wanted, low, high)
+            while rows := list(islice(differing, _STAGED)):
+                batch.stage(
+                    number,
+                    [((row.after or row.before or _nothing()).key, row.after) for row in rows],
+                )
+                number += len(rows)
             batch.match()
             batch.apply()
             result = Moment(self._version(tx), present.time)
@@ -217,7 +220,7 @@ class Snapshots:
         if rows:
             versions, objects, ends, times = zip(*rows, strict=True)
             queries = self._queries
-            tx.many(queries["delete_history"], [{"version": version} for version in versions])
+            run_for(tx, queries, "delete_history", versions)
             lost = [{"object_id": object_id} for object_id in sorted(set(objects))]
             tx.many(queries["add_candidate"], lost)
             for name, value in (("history_floor", max(ends)), ("history_floor_time", max(times))):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.commit import Commit
-from lakebed.catalog.executors.base import Executor, Transaction
+from lakebed.catalog.executors.base import Executor, Transaction, is_read_only
 from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
 from lakebed.catalog.migration import migrate
 from lakebed.catalog.protocol import (
@@ -20,7 +20,7 @@ from lakebed.catalog.queries import in_lists, load_queries
 from lakebed.catalog.segments import Segments
 from lakebed.catalog.snapshots import Snapshots
 from lakebed.errors import CorruptionError
-from lakebed.model import Change, ContentId, Delete, EntryRow, Outcome, Upload
+from lakebed.model import Change, ContentId, EntryRow, Outcome, Upload
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -55,7 +55,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
     def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
         migrate(self._executor, self._queries, allowed=self._auto_migrate)
         found = self._read_settings()
-        if not found.keys() - {"schema_version"}:
+        if not found.keys() - {"schema_version"} and not is_read_only(self._executor):
             with self._executor.write(exclusive=True) as tx:
                 # Another client may have been first.
                 if not tx.all(self._queries["get_setting"], {"name": "lake_id"}):
@@ -171,7 +171,8 @@ class SQLCatalog(Snapshots, Segments, Purging):
         with self._executor.write() as tx:
             now = tx.now()
             rows = tx.all(self._queries["expired_keys"], {"now": now, "page": limit})
-            self._begin(tx, now).run([Delete(key) for (key,) in rows])
+            if rows:
+                self._begin_batch(tx, now).delete(sorted(key for (key,) in rows))
         return len(rows)
 
     def expired(self) -> int:

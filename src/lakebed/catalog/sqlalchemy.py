@@ -65,6 +65,11 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
         raise ConfigurationError(
             "catalog.url: expected SQLAlchemy's URL, such as mysql+pymysql://user@host/database"
         ) from None
+    if options.read_only and url.get_backend_name() == "sqlite":
+        raise ConfigurationError(
+            "read_only: SQLAlchemy's driver writes beside the file that it reads: open it by "
+            "catalog='sqlite:///…' or type 'sqlite'"
+        )
     executor = SQLAlchemyExecutor(
         url,
         Options(
@@ -74,6 +79,7 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
             durability=options.durability,
             schema=text(given, "schema", "lakebed"),
             mask=options.mask,
+            read_only=options.read_only,
         ),
         pool_size=number(given, "pool_size", 5),
         echo=flag(given, "echo", False),

@@ -46,6 +46,14 @@ def options(
             help="The lake: a folder, the URL of a catalog, or a configuration file.",
         ),
     ] = "lakebed",
+    read_only: Annotated[  # noqa: ARG001 - commands ask `opening.open_lake`
+        bool,
+        typer.Option(
+            "--read-only",
+            envvar="LAKEBED_READ_ONLY",
+            help="Touch no file of the lake; commands that write are refused.",
+        ),
+    ] = False,
     version: Annotated[  # noqa: ARG001 - its callback does it
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
@@ -93,6 +101,7 @@ app.command("cleanup-expired")(maintenance.cleanup_expired)
 app.command("compact")(maintenance.compact)
 app.command("collect")(maintenance.collect)
 app.command("purge")(maintenance.purge)
+app.command("free")(maintenance.free)
 app.add_typer(config.config, name="config")
 app.command("doctor")(config.doctor)
 app.command("demo")(demo)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lakebed.cli.errors import FAILED
-from lakebed.cli.opening import complete_key, open_lake
+from lakebed.cli.opening import complete_key, folder_name, open_lake
 from lakebed.cli.output import (
     DryRun,
     Json,
@@ -224,3 +224,46 @@ def _print_purge(done: PurgeReport, *, as_json: bool) -> None:
     print_report({name: done[name] for name in ("bytes", "files", "packs_rewritten", "snapshots")})
     for place in done.remains:
         print(f"may remain in {printable(place)}")
+
+
+def free(
+    ctx: typer.Context,
+    delete: Annotated[
+        str | None,
+        typer.Option(metavar="PREFIX", help="Also delete the entries whose keys begin so."),
+    ] = None,
+    purge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX", help="Also remove them from history and every snapshot, for good."
+        ),
+    ] = None,
+    scratch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder on another disk for a copy of the catalog; the system's temporary "
+            "folder if left out.",
+        ),
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Make room in a local lake whose disk is full, where rm, collect and purge cannot work.
+
+    Removes what has expired and all garbage, without grace, and what is named. Nobody may have the
+    lake open meanwhile.
+
+    Examples:
+
+    \b
+    lakebed free
+    lakebed free --delete logs/2024/ --scratch /mnt/other
+    """
+    question = "Remove garbage, what has expired and what is named for good?"
+    if refused(question, dry_run=False, yes=yes, as_json=as_json):
+        return
+    from lakebed.lake.freeing import free as make_room
+
+    done = make_room(folder_name(ctx), delete=delete, purge=purge, scratch=scratch)
+    print_json(done) if as_json else print_report(done)

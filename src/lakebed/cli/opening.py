@@ -37,14 +37,29 @@ def open_lake(
             f"no lake at {where}: make one with `lakebed{named} init`, "
             "or name another with --lake or LAKEBED"
         )
+    read_only = bool(ctx.find_root().params.get("read_only"))
     if "://" in where:
-        return lakebed.open(catalog=where, **settings._asdict())
-    return lakebed.open(where, **settings._asdict())
+        return lakebed.open(catalog=where, read_only=read_only, **settings._asdict())
+    return lakebed.open(where, read_only=read_only, **settings._asdict())
 
 
 def lake_name(ctx: typer.Context) -> str:
     """What names the lake: a folder, the URL of a catalog, or a YAML file."""
     return str(ctx.find_root().params.get("lake") or DEFAULT_FOLDER)
+
+
+def folder_name(ctx: typer.Context) -> str:
+    """The folder that holds the whole lake; ConfigurationError if it is not in one."""
+    where = lake_name(ctx)
+    if is_configuration_file(where):
+        from lakebed.config.loading import load
+
+        found = load(where).settings.place().get("where")
+    else:
+        found = None if "://" in where else where
+    if found is None:
+        raise ConfigurationError(f"--lake {where}: expected the folder of a local lake")
+    return str(found)
 
 
 def is_absent(where: str) -> bool:

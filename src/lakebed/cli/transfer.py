@@ -19,9 +19,10 @@ from lakebed.cli.output import Json, entries_in_words, print_json, printable, wr
 from lakebed.cli.progress import progress_bar, reading_bar
 from lakebed.cli.rows import Format, Row, format_of, read_rows
 from lakebed.cli.values import STDIN, timestamp
+from lakebed.clock import from_micros
 from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.batches import BatchReport
-from lakebed.model import Entry
+from lakebed.model import EntryRow
 from lakebed.values.codec import decode_value, encode_value
 from lakebed.values.json import MAX_DEPTH, encode
 from lakebed.values.tables import is_table
@@ -214,8 +215,8 @@ def export(
         file = sys.stdout.buffer if output is None else stack.enter_context(writing(output))
         advance = stack.enter_context(progress_bar("Exporting")) if output else None
         count = 0
-        for count, entry in enumerate(lake.list(prefix), 1):
-            file.write(_line(entry))
+        for count, (row, value) in enumerate(lake.read_listing(lake.list(prefix)), 1):
+            file.write(_line(row, value))
             if advance and count % 100 == 0:
                 advance(count, None)
     if output is not None:
@@ -225,21 +226,25 @@ def export(
             print(f"exported {entries_in_words(count)} to {output}")
 
 
-def _line(entry: Entry) -> bytes:
-    field, value = "value", entry.value
+def _line(row: EntryRow, value: Any) -> bytes:
+    field = "value"
     if isinstance(value, bytes):
         field, value = "value_base64", base64.b64encode(value).decode()
     elif is_table(value):
         with closing(encode_value(value)) as encoded:
             field, value = "parquet_base64", base64.b64encode(encoded.data).decode()
     fields = {
-        "key": entry.key,
+        "key": row.key,
         field: value,
-        "metadata": entry.metadata,
-        **({"expires_at": entry.expires_at.isoformat()} if entry.expires_at else {}),
+        "metadata": row.metadata_dict(),
+        **({} if row.expires_at is None else {"expires_at": _shown(row.expires_at)}),
     }
     # A value may nest as deep as values may; here it stands one level deeper.
     members = (
         encode(name) + b":" + encode(item, max_depth=MAX_DEPTH) for name, item in fields.items()
     )
     return b"{" + b",".join(members) + b"}\n"
+
+
+def _shown(time: int) -> str:
+    return from_micros(time).isoformat()

@@ -152,6 +152,11 @@ class Settings(Model):
         default_factory=lambda: SearchSettings(embedder=None, cache=None),
         description="How the lake is searched.",
     )
+    read_only: YesNo = Field(
+        False,
+        description="Read the lake, touch no file of it, and refuse every call that writes: for "
+        "archives, read-only disks and users without rights to write.",
+    )
     lazy: YesNo = Field(
         False,
         description="Connect with the first call: the LTM interface always, `lakebed.open` if the "
@@ -217,6 +222,7 @@ class Settings(Model):
             "lock_timeout": self.lock_timeout,
             "embedder": self.search.embedder,
             "cache": self.search.cache,
+            **({"read_only": True} if self.read_only else {}),
         }
 
 

@@ -28,6 +28,7 @@ def open(
     lock_timeout: float = 60.0,
     embedder: Embedder = None,
     cache: str | os.PathLike[str] | None = None,
+    read_only: bool = False,
 ) -> Lake:
     """Open a lake, and create it if it is not there.
 
@@ -54,6 +55,9 @@ def open(
     `embed`), or a callable that takes a list of texts and gives a matrix of floats, a row a text.
     A lake remembers which one made its vectors and refuses another.
     `cache`: the folder for copies of the search index, safe to delete (default `~/.cache/lakebed`).
+    `read_only`: reading calls, search and SQL work, also where nothing may be written, such as on a
+    read-only disk; no file is touched, nothing is made, and every call that writes raises
+    ReadOnlyError. May be given beside a configuration.
 
     `inline_threshold`, `history` and `history_retention` are settled when the lake is created;
     later they may be left out or must agree.
@@ -75,6 +79,7 @@ def open(
             lock_timeout=lock_timeout,
             embedder=embedder,
             cache=cache,
+            read_only=read_only,
         )
     beside = {
         "catalog": catalog,
@@ -94,7 +99,10 @@ def open(
 
     settings = load(where).settings
     with settings.hiding():
-        lake = opening.open(**settings.open_options(), mask=settings.mask)
+        options = settings.open_options()
+        if read_only:
+            options["read_only"] = True
+        lake = opening.open(**options, mask=settings.mask)
     if isinstance(lake, LazyLake):
         lake.connect_within(settings.hiding)
     return lake

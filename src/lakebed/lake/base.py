@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
-from lakebed.errors import CorruptionError, LakebedError, NotFoundError
+from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ReadOnlyError
+from lakebed.lake.windows import contents_in_order
 from lakebed.lake.witness import Witness
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
@@ -29,6 +30,9 @@ MAX_INLINE_BYTES = 64 * 1024 * 1024
 
 class LakeBase:
     """The parts of a lake. Capabilities are mixed in, one file each."""
+
+    read_only = False
+    """Whether the lake was opened to be read: then nothing of it may be written anywhere."""
 
     def __init__(self, catalog: CatalogReads, objects: ObjectStore | None, *, name: str) -> None:
         self._catalog = catalog
@@ -122,13 +126,7 @@ class LakeBase:
     def _read_values(self, rows: Iterable[EntryRow]) -> Iterator[tuple[str, Any]]:
         """The value of each row by key, or the error that reading it gave; packs are read once."""
         for row, data in self.read_contents(rows):
-            try:
-                yield (
-                    row.key,
-                    data if isinstance(data, LakebedError) else decode_value(row.format, data),
-                )
-            except CorruptionError as error:
-                yield row.key, error
+            yield row.key, self._decoded(row, data)
 
     def read_contents(
         self, rows: Iterable[EntryRow]
@@ -147,6 +145,20 @@ class LakeBase:
         if self._objects is not None:
             yield from self._read_files(self._objects, files)
             yield from self._read_packs(self._objects, packs)
+
+    def read_in_order(
+        self, rows: Iterable[EntryRow]
+    ) -> Iterator[tuple[EntryRow, Any | LakebedError]]:
+        """The value of each row, or the error that reading it gave, in the order of the rows; by
+        windows, with at most some 100 MB of contents in memory at a time."""
+        for row, data in contents_in_order(rows, self.read_contents):
+            yield row, self._decoded(row, data)
+
+    def _decoded(self, row: EntryRow, data: bytes | LakebedError) -> Any | LakebedError:
+        try:
+            return data if isinstance(data, LakebedError) else decode_value(row.format, data)
+        except CorruptionError as error:
+            return error
 
     def _read_files(
         self, objects: ObjectStore, rows: Iterable[EntryRow]
@@ -223,7 +235,9 @@ class PresentLake(LakeBase):
         history_retention: int | None,
         lake_id: str,
         search: SearchOptions,
+        read_only: bool = False,
     ) -> None:
+        self.read_only = read_only
         super().__init__(catalog, objects, name=name)
         self._lake_id = lake_id
         self._search_options = search
@@ -251,5 +265,13 @@ class PresentLake(LakeBase):
                     self.read_contents,
                     self._search_options,
                     self._lake_id,
+                    read_only=self.read_only,
                 )
             return self._search_index
+
+    def _must_write(self, call: str) -> None:
+        """Refuse a call that writes, before it does anything."""
+        if self.read_only:
+            raise ReadOnlyError(
+                f"{call} writes, and {self.name} was opened with read_only=True: open it without"
+            )

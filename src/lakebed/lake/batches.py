@@ -69,6 +69,7 @@ class Batches(Writing):
         catalog, some 220 MiB where packs are written. Nothing is locked while the iterable or the
         storage is awaited; the commit holds the write lock for about ten seconds a million entries.
         """
+        self._must_write("store_batch")
         check_iterable("entries", entries)
         from lakebed.lake.batch_run import Batch  # not for a first store
 

@@ -88,6 +88,8 @@ class Collecting(PresentLake):
         orphan_waits = check_grace("orphan_grace", orphan_grace)
         listed = check_flag("orphans", orphans)
         run = CollectRun(check_flag("dry_run", dry_run), Deadline(), progress)
+        if not run.dry_run:
+            self._must_write("collect")
         self._collect_names(run)
         return self._collect_files(run, waits, orphan_waits, orphans=listed)
 

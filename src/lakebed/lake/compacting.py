@@ -68,6 +68,8 @@ class Compacting(PresentLake):
         limit = None if max_bytes is None else check_count("max_bytes", max_bytes)
         age = check_grace("older_than", older_than)
         dry = check_flag("dry_run", dry_run)
+        if not dry:
+            self._must_write("compact")
         return self._compact(age, CompactRun(limit, progress, dry_run=dry))
 
     def _compact(self, age: int, run: CompactRun) -> CompactReport:

@@ -13,7 +13,14 @@ from lakebed.lake.lake import Lake
 class LazyLake(Lake):
     """Everything that a lake has is made when it is first asked for."""
 
-    def __init__(self, settle: Callable[[], dict[str, Any]], close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settle: Callable[[], dict[str, Any]],
+        close: Callable[[], None],
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self.read_only = read_only
         self._settle = settle
         self._close = close
         self._settling = threading.Lock()

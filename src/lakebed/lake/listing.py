@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lakebed.catalog.protocol import CatalogReads, Scannable
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
+from lakebed.lake.windows import Contents, Page, ReadAhead
 from lakebed.model import Entry, EntryRow, ValueReader
 from lakebed.values.json import decode_text
 
@@ -19,13 +20,19 @@ PAGE = 1000
 _FIRST_PAGE = 20
 
 
+class BulkReader(ValueReader, Protocol):
+    """What a listing needs of its lake."""
+
+    def read_contents(self, rows: Iterable[EntryRow]) -> Contents: ...
+
+
 class Listing:
     """Entries in key order; iterate it as often as you like, each time it reads anew."""
 
     def __init__(
         self,
         catalog: CatalogReads,
-        lake: ValueReader,
+        lake: BulkReader,
         prefix: str = "",
         *,
         metadata_filter: Mapping[str, Any] | None = None,
@@ -44,30 +51,31 @@ class Listing:
 
     def rows(self) -> Iterator[EntryRow]:
         """The entries as the catalog's rows."""
-        limit = None if self._limit is None else min(self._limit, sys.maxsize)
-        return islice(self._matching(), limit)
+        return chain.from_iterable(self._pages())
 
-    def _matching(self) -> Iterator[EntryRow]:
-        low, more = self._low, self._limit != 0
+    def _pages(self) -> Iterator[Sequence[EntryRow]]:
+        """The entries, page by page."""
+        left = sys.maxsize if self._limit is None else self._limit
+        low, more = self._low, left > 0
         matches = self._filter.matches if self._filter else None
-        size, narrow = PAGE if self._limit is None else min(PAGE, self._limit), self._filter
+        size, narrow = min(PAGE, left), self._filter
         if matches and size <= _FIRST_PAGE:
             # Often enough these hold it all, and are read before the index is asked.
             size, narrow = _FIRST_PAGE, None
-        while more:
+        while more and left > 0:
             page, more = self._catalog.page(low, self._high, size, narrow)
             size, narrow = PAGE if self._limit is None else min(PAGE, size * 4), self._filter
-            if matches is None:
-                yield from page
-            else:
-                for row in page:
-                    if matches(decode_text(row.metadata)):
-                        yield row
             if page:
                 low = page[-1].key + "\x01"
+            if matches is not None:
+                page = [row for row in page if matches(decode_text(row.metadata))]
+            yield page[:left]
+            left -= len(page)
 
     def __iter__(self) -> Iterator[Entry]:
-        return map(Entry, self.rows(), repeat(self._lake))
+        ahead = ReadAhead(self._lake.read_contents)
+        for number, rows in enumerate(self._pages()):
+            yield from map(Entry, rows, repeat(Page(self._lake, ahead, number, rows)))
 
     def __repr__(self) -> str:
         shown = [entry.key for entry in islice(self, 6)]

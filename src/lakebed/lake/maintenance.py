@@ -64,6 +64,8 @@ class Maintenance(Purging):
         """
         check_count("batch_size", batch_size, least=1)
         dry = check_flag("dry_run", dry_run)
+        if not dry:
+            self._must_write("cleanup_expired")
         deleted = 0 if dry else self._expire(batch_size, Deadline(), progress)
         return CleanupReport(deleted=deleted, remaining=self._catalog.expired())
 
@@ -107,6 +109,7 @@ class Maintenance(Purging):
         if check_flag("dry_run", dry_run):
             expired = self._catalog.expired()
         else:
+            self._must_write("maintain")
             expired = self._expire(_EXPIRE_CHUNK, deadline, progress)
         pruned = self._prune(deadline, dry_run)
         collecting = CollectRun(dry_run, deadline, progress)

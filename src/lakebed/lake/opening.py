@@ -25,7 +25,7 @@ from lakebed.errors import (
     ValidationError,
 )
 from lakebed.lake.base import SearchOptions
-from lakebed.lake.checks import check_count, check_expiry
+from lakebed.lake.checks import check_count, check_expiry, check_flag
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
 from lakebed.objects.places import local_path
@@ -64,6 +64,7 @@ def open(
     lock_timeout: float = 60.0,
     embedder: Embedder = None,
     cache: str | os.PathLike[str] | None = None,
+    read_only: bool = False,
     mask: Mask = str,
 ) -> Lake:
     """Open a lake of a folder, or of a catalog and a storage: `lakebed.open` without files.
@@ -72,6 +73,7 @@ def open(
     """
     retention = _check_retention(history, history_retention)
     options = _check_options(inline_threshold, history, durability, lock_timeout, mask)
+    options = options._replace(read_only=check_flag("read_only", read_only))
     if where is not None and (catalog is not None or storage is not None):
         raise ConfigurationError(
             "where and catalog or storage are both given: expected one of them"
@@ -93,7 +95,16 @@ def open(
             )
     opened = opened._replace(name=mask(opened.name))
     search = SearchOptions(None if cache is None else absolute(cache), embedder)
-    return assemble(opened, place.store, place.shown, inline_threshold, history, retention, search)
+    return assemble(
+        opened,
+        place.store,
+        place.shown,
+        inline_threshold,
+        history,
+        retention,
+        search,
+        read_only=read_only,
+    )
 
 
 def assemble(
@@ -104,6 +115,8 @@ def assemble(
     history: History | None = None,
     history_retention: int | None = None,
     search: SearchOptions = _NO_OPTIONS,
+    *,
+    read_only: bool = False,
 ) -> Lake:
     """A lake of a catalog and a storage, once they agree on the settings that clients share."""
     wanted = {
@@ -121,9 +134,9 @@ def assemble(
         "history": history,
         "history_retention": history_retention,
     }
-    settle = partial(_settle, opened, store, wanted, given, search)
+    settle = partial(_settle, opened, store, wanted, given, search, read_only)
     if opened.lazy:
-        return LazyLake(settle, opened.catalog.close)
+        return LazyLake(settle, opened.catalog.close, read_only=read_only)
     try:
         return Lake(**settle())
     except LakebedError:
@@ -137,9 +150,14 @@ def _settle(
     wanted: Mapping[str, str],
     given: Mapping[str, object],
     search: SearchOptions,
+    read_only: bool,
 ) -> dict[str, Any]:
     """The parts of a lake, once what is given agrees with what its clients share."""
     found = opened.catalog.settings(wanted)
+    if read_only and not found.keys() - {"schema_version"}:
+        raise ConfigurationError(
+            f"the catalog {opened.name} holds no lake yet: read_only=True makes none"
+        )
     if lost := sorted(wanted.keys() - found.keys()):
         raise CorruptionError(
             f"the catalog {opened.name} is damaged: it lacks the setting {lost[0]!r}"
@@ -165,6 +183,7 @@ def _settle(
         "history_retention": int(found["history_retention"]) or None,
         "lake_id": found["lake_id"],
         "search": search,
+        "read_only": read_only,
     }
 
 
@@ -256,7 +275,10 @@ def _open_folder(where: str, path: str, options: CatalogOptions) -> tuple[Opened
                 f"{path} is a folder that holds something else ({min(names)!r}, …) and no lake: "
                 "name an empty or a new folder"
             )
-        os.makedirs(path, exist_ok=True)
+        if options.read_only and CATALOG_FILE not in names:
+            raise ConfigurationError(f"{path} is no lake to read: read_only=True makes none")
+        if not options.read_only:
+            os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot open the folder {path}: {error.strerror}") from error
     catalog = open_sqlite(os.path.join(path, CATALOG_FILE), options)

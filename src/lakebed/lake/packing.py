@@ -123,9 +123,7 @@ class Packer:
         waiting = list(self._waiting.values())
         self._waiting = {}
         size, self._bytes = self._bytes, 0
-        pack = list[Encoded]()
-        with self._uploading(_ids(waiting)):
-            pack = self._unknown(waiting)
+        pack = self._unknown(waiting)
         if not pack or self._objects is None:
             return
         objects, ids = self._objects, _ids(pack)
@@ -133,17 +131,19 @@ class Packer:
             self._start(ids, size, path, lambda: _upload_pack(objects, path, pack))
 
     def _upload_alone(self, encoded: Encoded | EncodedFile) -> None:
-        with self._uploading([encoded.id]):
-            if not self._unknown([encoded]) or self._objects is None:
-                return
-            objects = self._objects
-            with self._leased_path(object_path(encoded.content_hash, encoded.format)) as path:
-                self._start(
-                    [encoded.id], encoded.byte_size, path, lambda: _alone(objects, path, encoded)
-                )
-                if isinstance(encoded, EncodedFile):  # its file is closed when this returns
-                    while self._running:
-                        self._settle()
+        if not self._unknown([encoded]) or self._objects is None:
+            return
+        objects = self._objects
+        with (
+            self._uploading([encoded.id]),
+            self._leased_path(object_path(encoded.content_hash, encoded.format)) as path,
+        ):
+            self._start(
+                [encoded.id], encoded.byte_size, path, lambda: _alone(objects, path, encoded)
+            )
+            if isinstance(encoded, EncodedFile):  # its file is closed when this returns
+                while self._running:
+                    self._settle()
 
     def _start(
         self,
@@ -171,12 +171,18 @@ class Packer:
 
     def _unknown(self, contents: Sequence[_Content]) -> list[_Content]:
         """The contents that the lake lacks; of the others the bytes are kept."""
-        known = self._catalog.places(item.id for item in contents)
-        self._mend((item for item in contents if item.id in known), known)
-        for item in contents:
-            if item.id in known:
+        ids = _ids(contents)
+        places: Mapping[ContentId, Place] | None = None
+        with self._uploading(ids):
+            places = self._catalog.places(ids)
+        if places is None:
+            return []
+        known = [item for item in contents if item.id in places]
+        with self._uploading(_ids(known)):
+            self._mend(known, places)
+            for item in known:
                 self._spool.keep(item)
-        return [item for item in contents if item.id not in known]
+        return [item for item in contents if item.id not in places]
 
     @contextmanager
     def _uploading(self, contents: Collection[ContentId]) -> Iterator[None]:
@@ -230,7 +236,7 @@ def _upload_pack(objects: ObjectStore, path: str, pack: list[Encoded]) -> _Uploa
     return Upload(path, size, len(positions)), positions
 
 
-def _ids(contents: Iterable[Encoded]) -> list[ContentId]:
+def _ids(contents: Iterable[Encoded | EncodedFile]) -> list[ContentId]:
     return [item.id for item in contents]
 
 

@@ -48,6 +48,7 @@ class Presigning(PresentLake):
 
     def _alone(self, row: EntryRow) -> str | None:
         """Write a content as an object of its own; its path, None if another writer moved it."""
+        self._must_write("presign of a value that is no file of its own")
         assert self._objects is not None
         data = self._read_checked(row)
         path = object_path(row.content_hash, row.format)

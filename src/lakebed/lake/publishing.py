@@ -62,8 +62,11 @@ class Publishing(Snapshots):
 
         Raises ConflictError if something else lies there, or what was published was changed since;
         ConfigurationError for a place that cannot be published to or resolved, such as one in the
-        lake; CorruptionError for a damaged content; StorageError if a storage fails.
+        lake; ReadOnlyError without `snapshot` if the lake is read_only, as a snapshot keeps the
+        present meanwhile; CorruptionError for a damaged content; StorageError if a storage fails.
         """
+        if snapshot is None:
+            self._must_write("publish without snapshot=")  # it keeps the present as one
         place = self._place(uri)
         before = place.examine()
         if snapshot is not None:

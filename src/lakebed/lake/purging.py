@@ -74,6 +74,7 @@ class Purging(Compacting, Collecting):
         low, high = _range(key, prefix)
         if check_flag("dry_run", dry_run):
             return self._preview(low, high)
+        self._must_write("purge")
         unfinished = self._searcher().has_purged()  # another one
         entries = versions = byte_size = 0
         snapshots: dict[str, None] = {}

@@ -6,7 +6,7 @@ from collections.abc import ItemsView, Iterator, ValuesView
 from typing import Any, Final
 
 from lakebed.catalog.protocol import LAST_KEY
-from lakebed.errors import NotFoundError, ValidationError
+from lakebed.errors import LakebedError, NotFoundError, ValidationError
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_key
 from lakebed.lake.listing import Listing
@@ -96,6 +96,23 @@ class Reading(LakeBase):
             after=after,
         )
 
+    def read_listing(self, listing: Listing) -> Iterator[tuple[EntryRow, Any]]:
+        """The rows of a listing with their values, in its order, read in bulk and in bounded
+        memory. What others delete and collect meanwhile is left out.
+
+        For faces over a lake. Raises as `retrieve` does, at the entry that it concerns.
+        """
+        for row, value in self.read_in_order(listing.rows()):
+            if isinstance(value, NotFoundError):
+                # Replaced or deleted, and collected, since the row was read: what is there now?
+                found = self.read_entry(row.key)
+                if found is not None:
+                    yield found
+            elif isinstance(value, LakebedError):
+                raise value
+            else:
+                yield row, value
+
     def __getitem__(self, key: str) -> Any:
         return self.retrieve(key)
 
@@ -133,7 +150,7 @@ class _Items(ItemsView[str, Any]):
         self._lake = lake
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        return ((entry.key, entry.value) for entry in self._lake.list())
+        return ((row.key, value) for row, value in self._lake.read_listing(self._lake.list()))
 
 
 class _Values(ValuesView[Any]):
@@ -142,4 +159,4 @@ class _Values(ValuesView[Any]):
         self._lake = lake
 
     def __iter__(self) -> Iterator[Any]:
-        return (entry.value for entry in self._lake.list())
+        return (value for _, value in self._lake.read_listing(self._lake.list()))

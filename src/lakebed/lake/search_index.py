@@ -32,7 +32,11 @@ from lakebed.search import engine
 from lakebed.search.building import Document, SegmentBuilder
 from lakebed.search.engine import Found, Query
 from lakebed.search.format import UnreadableSegmentError
+from lakebed.search.ranking import Source
 from lakebed.search.segment import MAX_DOCUMENTS, Segment
+from lakebed.search.speakers import without_speakers
+from lakebed.search.threads import speakers
+from lakebed.values.text import query_words
 
 if TYPE_CHECKING:
     from lakebed.search.embedders import Embedder
@@ -53,6 +57,25 @@ class Answer(NamedTuple):
     rows: Sequence[tuple[EntryRow, Found]]
     total: int
     unread: int
+
+
+class _Asked(NamedTuple):
+    """A question, how it is looked for, and the vectors of the texts that it was reduced to."""
+
+    question: str
+    query: Query
+    vectors: dict[str, NDArray[np.float32]]
+
+    def of(self, sources: Sequence[Source]) -> Query | str:
+        """The query for these sources, or the text whose vector it lacks."""
+        query, text = self.query, self.question
+        if query.thread is not None:
+            text = without_speakers(text, speakers(sources, query.low, query.high))
+            query = query._replace(words=query_words(text), named=query_words(self.question))
+        if query.mode == "text":
+            return query
+        vector = self.vectors.get(text)
+        return text if vector is None else query._replace(vector=vector)
 
 
 class _Stale(NamedTuple):
@@ -139,23 +162,29 @@ class SearchIndex:
         self,
         reads: CatalogReads,
         moment: Moment | None,
+        question: str,
         query: Query,
         offset: int,
         progress: Progress | None = None,
     ) -> Answer:
         """The matches of a query as `reads`, of the present or of the moment, sees them."""
         reader = TextReader(self._read)
-        if query.vector is not None:
+        asked = _Asked(question, query, {})
+        if query.mode != "text":
             self._embed_all(reader)
         unread: dict[int, Document] = {}
         builds, again = not self._read_only, self._incomplete
         for attempt in count():
             look = partial(
-                self._look, query, offset, moment, unread, builds, attempt > _PATIENCE, again
+                self._look, asked, offset, moment, unread, builds, attempt > _PATIENCE, again
             )
             found = reads.search(look)
             if isinstance(found, Answer):
                 return found
+            if isinstance(found, str):
+                assert self._embedder is not None
+                asked.vectors[found] = self._embedder.embed_query(found)
+                continue
             if isinstance(found, _Stale):
                 again = False
                 self._load(found)
@@ -167,16 +196,11 @@ class SearchIndex:
             self._learn(found.unknown, reader, unread)
         raise AssertionError
 
-    def embed(self, question: str) -> NDArray[np.float32]:
-        """The vector of a question."""
-        assert self._embedder is not None
-        return self._embedder.embed_query(question)
-
     # One look
 
     def _look(
         self,
-        query: Query,
+        asked: _Asked,
         offset: int,
         moment: Moment | None,
         unread: dict[int, Document],
@@ -184,7 +208,8 @@ class SearchIndex:
         patient: bool,
         again: bool,
         reading: SearchReading,
-    ) -> Answer | _Stale | _Behind:
+    ) -> Answer | _Stale | _Behind | str:
+        """One try: an answer, what has to be brought first, or a text whose vector is wanted."""
         views = self._views
         if views is None or views.loaded.state != reading.state or again:
             return _Stale(reading.state, reading.segments())
@@ -206,8 +231,11 @@ class SearchIndex:
             builder.add(still)
             parts.append(Segment(memoryview(builder.data())))
             source = visible_versions(parts[-1], versions, reading.now)
-            missing = len(engine.scope(query, source, source.visible))
+            missing = len(engine.scope(asked.query, source, source.visible))
         sources += [visible_versions(segment, versions, reading.now) for segment in parts]
+        query = asked.of(sources)
+        if isinstance(query, str):
+            return query
         result = engine.run(query, sources)
         shown = result.found[offset:]
         rows = {v.row.version: v.row for v in reading.versions([hit.version for hit in shown])}
@@ -464,6 +492,8 @@ def open_index(
     read: ReadContents,
     options: SearchOptions,
     lake_id: str,
+    *,
+    read_only: bool,
 ) -> SearchIndex:
     """The searches of a lake, as its client has configured them."""
     embedder = None
@@ -471,11 +501,11 @@ def open_index(
         from lakebed.search.embedders import load_embedder  # heavy
 
         embedder = load_embedder(options.embedder)
-        known = catalog.remember("embedder", embedder.name)
+        known = catalog.remember("embedder", embedder.name, keep=not read_only)
         if known != embedder.name:
             raise ConfigurationError(
                 f"embedder is {embedder.name!r}, but the vectors of the lake were made by "
                 f"{known!r}: open it with that one, or without"
             )
     files = SegmentFiles(catalog, objects, cache_folder(options.cache), lake_id)
-    return SearchIndex(catalog, objects, read, files, embedder=embedder)
+    return SearchIndex(catalog, objects, read, files, embedder=embedder, read_only=read_only)

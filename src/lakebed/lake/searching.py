@@ -168,8 +168,10 @@ class Searching(Reading):
 
         `thread`: entries whose keys share everything up to the last `/` are a conversation in the
         order of their keys. An entry's score then has parts of its neighbours' scores, and what
-        matches includes these neighbours. True, or a mapping with other weights than the usual
-        ones of `previous` (0.5), `next` (0.35), `before_previous` (0.2), `speaker` (0.2).
+        matches includes these neighbours. A speaker whom the question names is looked for as the
+        one who speaks (`speaker` or `role` in value or metadata), not as a word. True, or a mapping
+        with other weights than the usual ones of `previous` (0.35), `next` (0.2),
+        `before_previous` (0.2), `speaker` (0.5).
         `mode`: `"text"` by words, `"vector"` by meaning, `"hybrid"` by both; the last two need a
         lake that was opened with `embedder`, where `"hybrid"` is the default.
         `progress` is called with the entries indexed and those to index, should the search have to
@@ -218,10 +220,9 @@ class Searching(Reading):
             min(limit + offset, _ALL),
             None if weights is None else ThreadWeights(**weights),
             chosen,
-            None if chosen == "text" else index.embed(query),
         )
         moment = self._searched_moment()
-        answer = index.search(self._catalog, moment, asked, offset, progress)
+        answer = index.search(self._catalog, moment, query, asked, offset, progress)
         hits = [Hit(self._entry(row), found.score, found.parts) for row, found in answer.rows]
         return Hits(hits, answer.total, answer.unread)
 

@@ -118,6 +118,7 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
     def __init__(self, lake: Snapshots, moment: Moment, shown: str) -> None:
         super().__init__(lake._catalog.at(moment), lake._objects, name=f"{lake.name} at {shown}")
         self._witness = lake._witness
+        self.read_only = lake.read_only
         self._lake = lake
         self._moment = moment
 
@@ -187,6 +188,7 @@ class Snapshots(PresentLake):
         bytes of text without control characters, not beginning with `@`; and for a message or
         author that is no text, or holds NUL.
         """
+        self._must_write("create_snapshot")
         _check_name(name)
         for field, text in (("message", message), ("author", author)):
             if text is not None:
@@ -202,6 +204,7 @@ class Snapshots(PresentLake):
 
         Views of it raise NotFoundError from then on. Raises NotFoundError if it is not there.
         """
+        self._must_write("drop_snapshot")
         row = self._find(snapshot)
         if not self._catalog.drop_snapshot(row.id):
             raise _no_snapshot(row.name)
@@ -251,6 +254,8 @@ class Snapshots(PresentLake):
         from lakebed.lake.diff import Restored  # not for a first store
         from lakebed.lake.diff_spool import DiffSpool
 
+        if not check_flag("dry_run", dry_run):
+            self._must_write("restore")
         low, high = check_prefix(prefix)
         row = self._find(snapshot)
         collected: list[DiffSpool] = []
@@ -258,7 +263,7 @@ class Snapshots(PresentLake):
         def collect(rows: Iterator[DiffRow]) -> None:
             collected.append(DiffSpool(rows))
 
-        if check_flag("dry_run", dry_run):
+        if dry_run:
             expired = self._catalog.preview_restore(row.moment(), low, high, collect)
             return Restored(collected[-1], self, ("now", row.name), None, expired)
         stamp = self._catalog.now()

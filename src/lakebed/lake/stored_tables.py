@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -35,6 +36,7 @@ _RELATIONS = ("entries", "documents", "history", "snapshots", "objects")
 _AT_A_MOMENT = ("entries", "documents")
 _SCHEMA = "lakebed_tables"
 _TAIL_BYTES = 64 << 10  # what is read of a file's end at once: the footer of most tables
+_RETIRED = 64  # addresses of files that views named, before they are no more
 _DIGITS = 38  # of DuckDB's decimals
 
 Column = tuple[str, str]
@@ -65,9 +67,7 @@ class _Shown:
             one.hold()
 
     def release(self) -> None:
-        """The views are others by now."""
-        for grant in self.grants:
-            grant.release()
+        """The views are others by now. (Who is reading a table that is dropped reads on.)"""
         for one in self.rows:
             one.release()
 
@@ -83,6 +83,7 @@ class StoredTables:
         self._backends: dict[Moment | None, LakeBackend] = {}
         self._shown: dict[Moment | None, _Shown] = {}
         self._grants: dict[str, Grant] = {}
+        self._retired: deque[Grant] = deque()
         self._views: dict[tuple[str, LakeBackend], ir.Table] = {}
         self._schemas: dict[str, bytes] = {}
         self._columns: dict[bytes, list[Column]] = {}
@@ -102,18 +103,28 @@ class StoredTables:
             shown = _Shown(list(loaded.values()), [])
             try:
                 # Before the transaction, which would not see what is brought in after it began.
-                views = {
-                    name: engine.view(loaded[want], shown.grants, values=True)
-                    for name, want in wanted.items()
-                }
+                views = self.views({n: loaded[want] for n, want in wanted.items()}, shown.grants)
                 _replace_views(backend.con, views)
             except BaseException:
                 shown.release()
+                self._retire(shown)
                 raise
             if moment in self._shown:
                 self._shown[moment].release()
+                self._retire(self._shown[moment])
             self._shown[moment] = shown
         return backend
+
+    def _retire(self, shown: _Shown) -> None:
+        """End the oldest of the addresses that views had. Not at once: another thread may have
+        looked up a view, and be about to open what it named then."""
+        self._retired.extend(shown.grants)
+        while len(self._retired) > _RETIRED:
+            self._retired.popleft().release()
+
+    def views(self, rows: Mapping[str, LoadedRows], grants: list[Grant]) -> dict[str, str]:
+        """The SELECTs of the lake's own tables, by name."""
+        return {name: self._engine.view(some, grants, values=True) for name, some in rows.items()}
 
     def table(self, row: EntryRow, moment: Moment | None) -> ir.Table:
         """A stored table."""

@@ -86,7 +86,8 @@ class Verifying(PresentLake):
         """
         if isinstance(sample, bool) or not isinstance(sample, (int, float)) or not 0 < sample <= 1:
             raise ValidationError(f"sample is {sample!r}: expected a number above 0 and up to 1")
-        check_flag("repair", repair)
+        if check_flag("repair", repair):
+            self._must_write("verify(repair=True)")
         problems = [*self._check_references(repair), *self._check_segments(repair)]
         objects = byte_size = 0
         from concurrent.futures import ThreadPoolExecutor

@@ -51,6 +51,7 @@ class Writing(Staging, Reading):
         condition does not hold, LockTimeoutError and StorageError if the lake cannot be written.
         Nothing is stored then.
         """
+        self._must_write("store")
         put, encoded = self._put(key, value, metadata, ttl, expires_at, if_absent, if_match)
         if put.content.inline_value is not None:
             (outcome,) = self._commit((put,))
@@ -87,6 +88,7 @@ class Writing(Staging, Reading):
 
         `if_match`: only if its content has this hash, else ConflictError. What snapshots see stays.
         """
+        self._must_write("delete")
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
         (outcome,) = self._catalog.commit((Delete(check_key(key), match),))
         return outcome.changed
@@ -101,6 +103,7 @@ class Writing(Staging, Reading):
         They are queued on the client: nothing is locked while the block runs, its own reads see
         them, and conditions are judged at the end.
         """
+        self._must_write("transaction")
         return Transaction(self)
 
     def __setitem__(self, key: str, value: Any) -> None:

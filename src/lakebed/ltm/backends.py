@@ -31,7 +31,7 @@ class SQLiteBackend(LTMBackend):
     """All values inline in a SQLite file.
 
     `path`: the file, or `":memory:"`. All backends also take `history`, `history_retention`,
-    `durability`, `lock_timeout` and `lazy`, as in the configuration.
+    `durability`, `lock_timeout`, `read_only` and `lazy`, as in the configuration.
     """
 
     def __init__(self, path: str | os.PathLike[str] = "lakebed.db", **options: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, NoReturn
 
 from lakebed.errors import CorruptionError, StorageError
@@ -57,7 +57,7 @@ class LocalStore:
             os.rename(temporary, target)
             _fsync_folder(folder)
         except BaseException as error:
-            if os.path.exists(temporary):
+            with suppress(OSError):  # what went wrong first is what the caller is to hear of
                 os.unlink(temporary)
             if isinstance(error, OSError):
                 self._fail("write", path, error)

@@ -12,6 +12,7 @@ Any Parquet reader can query the file. Measurements: docs/design/packs.md.
 import io
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
@@ -22,6 +23,7 @@ from lakebed.values.encoded import Encoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MAX_VALUE_BYTES = 4 << 20
 """A value larger than this is an object of its own: packing saves it nothing."""
@@ -191,24 +193,36 @@ def _windows(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
 def pack_holds(store: SizedReader, path: str, hashes: Iterable[bytes]) -> bool:
     """Whether a pack has bytes of one of these hashes, be they alive or dead.
 
-    Reads the footer and the column of hashes. CorruptionError if the file is no pack; errors of the
+    Reads the footer, which says what hashes each row group reaches, and of those row groups that
+    may have one the column of hashes. CorruptionError if the file is no pack; errors of the
     store pass through.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     wanted = {content_hash[:HASH_PREFIX_BYTES] for content_hash in hashes}
+    ordered = sorted(wanted)
     try:
         file = pq.ParquetFile(pa.PythonFile(_StoredFile(store, path), mode="r"))
+        groups = [n for n in range(file.num_row_groups) if _may_hold(file, n, ordered)]
         return any(
             prefix.as_py() in wanted
-            for batch in file.iter_batches(columns=["hash_prefix"])
+            for batch in file.iter_batches(columns=["hash_prefix"], row_groups=groups)
             for prefix in batch.column(0)
         )
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:  # an OSError for a file that is too short
         raise CorruptionError(f"{path} is no pack: {error}") from None
+
+
+def _may_hold(file: "pq.ParquetFile", group: int, ordered: Sequence[bytes]) -> bool:
+    """Whether one of the prefixes lies between the least and the greatest of a row group."""
+    statistics = file.metadata.row_group(group).column(0).statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    at = bisect_left(ordered, statistics.min)
+    return at < len(ordered) and ordered[at] <= statistics.max
 
 
 class _StoredFile(io.RawIOBase):

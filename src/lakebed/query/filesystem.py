@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
@@ -66,9 +64,8 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         super().__init__()
         self._files = files
         self._root = f"{PROTOCOL}://{secrets.token_hex(16)}/"
-        self._lock = threading.Lock()
         self._grants: dict[str, Grant] = {}
-        self._open_to: Counter[str] = Counter()  # how many grants each name is in
+        self._told = set[str]()  # names that may be opened: a query does so long after it began
         self._sizes: dict[str, int] = {}  # by path and by name; files never change
 
     def grant(self, paths: Iterable[str]) -> Grant:
@@ -77,16 +74,11 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def admit(self, grant: Grant) -> None:
         """Make a grant known."""
-        with self._lock:
-            self._grants[grant.address] = grant
-            self._open_to.update(self._root + path for path in grant.paths)
+        self._grants[grant.address] = grant
 
     def dismiss(self, grant: Grant) -> None:
         """Forget a grant; again does nothing."""
-        with self._lock:
-            if self._grants.pop(grant.address, None) is not None:
-                self._open_to.subtract(self._root + path for path in grant.paths)
-                self._open_to = +self._open_to
+        self._grants.pop(grant.address, None)
 
     def glob(self, path: str, **options: object) -> list[str]:
         """The names of the files of a grant: none is ever found by looking."""
@@ -94,7 +86,9 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         grant = self._grants.get(path)
         if grant is None:
             self._deny()
-        return [self._root + name for name in grant.paths]
+        names = [self._root + path for path in grant.paths]
+        self._told.update(names)
+        return names
 
     def open(self, path: str, mode: str = "rb", **options: object) -> _File:
         del options
@@ -154,7 +148,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def _checked(self, path: str) -> str:
         """The path in the storage of a name that `glob` told."""
-        if not self._open_to[path]:
+        if path not in self._told:
             self._deny()
         return path.removeprefix(self._root)
 

@@ -18,6 +18,8 @@ _PATIENCE = 0.5  # seconds that an interrupted query has to end, before it is le
 _AGAIN = 0.02  # seconds between two interruptions: one before the query has begun is lost
 _WORKERS = 256
 
+_now = time.monotonic
+
 T = TypeVar("T")
 
 
@@ -36,18 +38,18 @@ class Allowance:
         if self._left is None or self._until is not None:
             yield
             return
-        self._until = time.monotonic() + self._left
+        self._until = _now() + self._left
         token = _current.set(self)
         try:
             yield
         finally:
             _current.reset(token)
-            self._left = max(0.0, self._until - time.monotonic())
+            self._left = max(0.0, self._until - _now())
             self._until = None
 
     def check(self) -> None:
         """QueryError once it is spent."""
-        if self._until is not None and time.monotonic() >= self._until:
+        if self._until is not None and _now() >= self._until:
             raise QueryError(
                 f"the query was ended after {self._seconds:g} seconds: query_settings(timeout=…) "
                 "gives it longer"
@@ -83,8 +85,9 @@ class Attended:
     ) -> T:
         """The result of a call that uses the connection. If the caller leaves before it has ended,
         it is interrupted, and `left` is called."""
-        future = self._workers.submit(call)
+        future = Future[T]()  # known before the call begins: Ctrl-C may come at any moment
         try:
+            self._workers.submit(_fulfil, future, call)
             while not wait([future], _LOOK).done:
                 check()
         except BaseException:
@@ -94,6 +97,8 @@ class Attended:
         return future.result()
 
     def _stop(self, connection: duckdb.DuckDBPyConnection, future: Future[T]) -> None:
+        if future.cancel():  # it has not begun
+            return
         until = time.monotonic() + _PATIENCE
         while not future.done() and time.monotonic() < until:
             connection.interrupt()
@@ -122,3 +127,14 @@ class Attended:
         else:
             close()
         self._workers.shutdown(wait=False)
+
+
+def _fulfil(future: Future[T], call: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+        future.set_exception(error)
+    else:
+        future.set_result(result)

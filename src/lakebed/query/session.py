@@ -81,6 +81,9 @@ class Session:
             # For who never closes the lake: it goes with the process at the latest.
             weakref.finalize(self, _remove, self._folder, self.pid)
             self._database = duckdb.connect(":memory:", config=self._config(settings))
+            # As a part of the configuration DuckDB shows it and does not keep to it.
+            spilled = settings.spill_limit or _spill_limit(self._folder)
+            self._database.execute("SET max_temp_directory_size = ?", [spilled])
             self._judge = duckdb.connect(":memory:", config=_BARE)
         except (duckdb.Error, OSError) as error:
             self._remove_folder()
@@ -103,7 +106,6 @@ class Session:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",  # else a query sees the program's variables
-            "max_temp_directory_size": settings.spill_limit or _spill_limit(self._folder or ""),
         }
         if settings.threads is not None:
             wanted["threads"] = settings.threads

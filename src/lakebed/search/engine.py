@@ -24,7 +24,7 @@ class Query(NamedTuple):
     """A search: entries whose key is in the range and whose metadata the filter lets pass.
 
     `words`: tokens of the analyser. `vector`: of the question, for the modes that want one.
-    `wanted`: how many of the best.
+    `wanted`: how many of the best. `named`: words that may name a speaker.
     """
 
     words: Sequence[str]
@@ -35,7 +35,7 @@ class Query(NamedTuple):
     thread: ThreadWeights | None = None
     mode: Mode = "text"
     vector: NDArray[np.float32] | None = None
-    text_weight: float = 0.7
+    named: Sequence[str] = ()
 
 
 class Found(NamedTuple):
@@ -96,8 +96,13 @@ def _spread(
     own = np.concatenate(text)
     scores = threads.spread(own, threads.order(sources), weights)
     if weights.speaker and len(own):
-        named = threads.spoken(sources, query.words) & (scores > 0)
-        scores[named] += weights.speaker * float(own.max())
+        bounds = [source.segment.key_range(query.low, query.high) for source in sources]
+        best = max(
+            float(part[first:end].max(initial=0.0))
+            for part, (first, end) in zip(text, bounds, strict=True)
+        )
+        named = threads.spoken(sources, query.named) & (scores > 0)
+        scores[named] += weights.speaker * best
     return np.split(scores, np.cumsum([len(part) for part in text])[:-1])
 
 
@@ -168,7 +173,7 @@ def _fused(
     else:
         words = np.concatenate(text)
         matching &= known | (words > 0)
-        fused = fuse(words[matching], similar[matching], query.text_weight)
+        fused = fuse(words[matching], similar[matching])
         result[matching] = np.maximum(fused, _LEAST)
     return np.split(result, np.cumsum([len(part) for part in text])[:-1])
 

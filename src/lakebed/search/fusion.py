@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lakebed.errors import ValidationError
 
-TEXT_WEIGHT = 0.7
+TEXT_WEIGHT = 0.5
 """What the words decide, the meaning the rest."""
 
 

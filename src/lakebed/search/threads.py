@@ -20,14 +20,15 @@ class ThreadWeights(NamedTuple):
     """How much of another score an entry gets.
 
     `previous`, `next` and `before_previous`: of the entries one before, one behind and two before
-    it. `speaker`: of the best score of all, if the question names who speaks (`speaker` or `role`
-    in the value or the metadata) and the entry has any score. Measurements: docs/design/search.md.
+    it. `speaker`: of the best score in the range of keys, if the question names who speaks
+    (`speaker` or `role` in the value or the metadata) and the entry has any score. Measurements:
+    docs/design/search.md.
     """
 
-    previous: float = 0.5
-    next: float = 0.35
+    previous: float = 0.35
+    next: float = 0.2
     before_previous: float = 0.2
-    speaker: float = 0.2
+    speaker: float = 0.5
 
 
 class Order(NamedTuple):
@@ -87,6 +88,21 @@ def spread(own: Scores, ordered: Order, weights: ThreadWeights) -> Scores:
     result = np.zeros(len(own))
     result[ordered.documents] = found
     return result
+
+
+def speakers(sources: Sequence[Source], low: str, high: str) -> set[str]:
+    """Who speaks in the visible documents whose keys are in a range."""
+    names = set[str]()
+    for source in sources:
+        found = source.segment.speakers
+        if not len(found):
+            continue
+        first, end = source.segment.key_range(low, high)
+        visible = source.visible[found.documents]
+        visible &= (found.documents >= first) & (found.documents < end)
+        of = np.repeat(np.arange(len(found)), np.diff(found.offsets))
+        names.update(found.pair(number)[0].decode() for number in np.unique(of[visible]).tolist())
+    return names
 
 
 def spoken(sources: Sequence[Source], words: Sequence[str]) -> NDArray[np.bool_]:

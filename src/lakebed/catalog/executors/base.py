@@ -6,9 +6,24 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from lakebed.errors import ReadOnlyError
+
 Params = Mapping[str, Any]
 Row = tuple[Any, ...]
 T = TypeVar("T")
+
+
+def refused(where: object) -> ReadOnlyError:
+    """The error for a write to a catalog that was opened to be read."""
+    return ReadOnlyError(
+        f"cannot write to the catalog {where}: the lake was opened with read_only=True"
+    )
+
+
+def is_read_only(executor: object) -> bool:
+    """Whether an executor refuses every write transaction, with ReadOnlyError: its attribute
+    `read_only`, which one from outside need not have."""
+    return bool(getattr(executor, "read_only", False))
 
 
 class Transaction(Protocol):

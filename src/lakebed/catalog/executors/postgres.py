@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lakebed.catalog.executors.base import Params, Row
+from lakebed.catalog.executors.base import Params, Row, refused
 from lakebed.catalog.executors.hiding import Mask
 from lakebed.catalog.executors.postgres_errors import (
     is_broken,
     is_repeatable,
+    stays_read_only,
 )
 from lakebed.catalog.executors.postgres_pool import PostgresConnections
 from lakebed.catalog.executors.postgres_server import Server
@@ -49,6 +50,7 @@ class PostgresExecutor(PostgresConnections):
     `statement_timeout` for the answer to a statement; all in seconds.
     `login` gives `user` and `password` of each new connection, which may change meanwhile.
     `pooled`: PgBouncer in transaction mode is in between, so nothing is left in a session.
+    `read_only`: writing is refused.
     """
 
     dialect = "postgres"
@@ -67,7 +69,9 @@ class PostgresExecutor(PostgresConnections):
         pooled: bool = False,
         clock: Clock | None = None,
         mask: Mask = str,
+        read_only: bool = False,
     ) -> None:
+        self.read_only = read_only
         super().__init__(
             Server(conninfo, timeout, login=login, pooled=pooled, mask=mask),
             sizes=(min_size, max_size),
@@ -106,6 +110,8 @@ class PostgresExecutor(PostgresConnections):
         except LakebedError as error:
             # Within what is repeated as a whole, nothing is repeated by itself.
             if not is_repeatable(error) or getattr(self._local, "repeating", False):
+                raise
+            if stays_read_only(error, lambda sql: self._fetch(sql, {})):
                 raise
             self._local.repeating = True
             try:
@@ -159,6 +165,7 @@ class PostgresExecutor(PostgresConnections):
         or, if its answer was lost, what it noted."""
         import psycopg
 
+        self._must_write()
         connection = self._take()
         try:
             writer = self.writers.of(connection)
@@ -172,6 +179,10 @@ class PostgresExecutor(PostgresConnections):
         finally:
             self._give_back(connection)
         return (), self.settle(writer, lost)
+
+    def _must_write(self) -> None:
+        if self.read_only:
+            raise refused(self.server.shown)
 
     @contextmanager
     def read(self) -> Generator[PostgresTransaction]:
@@ -209,6 +220,7 @@ class PostgresExecutor(PostgresConnections):
     ) -> Generator[PostgresTransaction]:
         import psycopg
 
+        self._must_write()
         lost: psycopg.Error | None = None
         with self.connection() as connection:
             writer = self.writers.of(connection)

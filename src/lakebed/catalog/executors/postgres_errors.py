@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from lakebed.catalog.executors.base import Row
 from lakebed.catalog.protocol import MissingContentError
 from lakebed.errors import (
     CatalogError,
@@ -21,6 +24,8 @@ EXHAUSTED = (
 _REFUSED = "LB001"
 _CONTENT_GONE = "LB002"
 _WRITER_CLOSED = "LB003"
+READ_ONLY = "25006"
+"""The state of a transaction that may not write."""
 
 _GRANTS = {  # by a word in what the server says is lacking
     "row-level": "row_security is off, as nothing of a lake may be hidden: drop the policies",
@@ -39,7 +44,7 @@ _REPEATABLE = frozenset(
         "40001",  # serialization failure
         "40P01",  # deadlock
         "23503",  # an object was collected between finding and using it
-        "25006",  # a standby, until it is promoted or the pool finds the new primary
+        READ_ONLY,  # a standby, until it is promoted or the pool finds the new primary
         "53300",  # too many connections
         "57P01",  # shutdown
         "57P02",
@@ -71,10 +76,10 @@ def explain(error: Exception, where: str) -> LakebedError:
         return CatalogError(f"{where} cancelled a statement: {text}")
     if state == "42501":
         return StorageError(f"the user of {where} lacks a right: {text}; {_grant(text)}")
-    if state == "25006":
+    if state == READ_ONLY:
         return StorageError(
             f"cannot write to {where}: the server is read-only, as a standby is, or "
-            "default_transaction_read_only is on for this user or database"
+            "default_transaction_read_only is on for this user or database; read_only=True reads it"
         )
     if state.startswith(("53", "54", "58")) and state != "53300":
         return StorageError(f"{where} has run out of a resource: {text}")
@@ -143,7 +148,18 @@ def is_broken(error: BaseException) -> bool:
 
 def is_retired(error: Exception) -> bool:
     """Whether the connection must not go back to the pool: lost, or to a demoted server."""
-    return is_broken(error) or getattr(error, "sqlstate", None) == "25006"
+    return is_broken(error) or getattr(error, "sqlstate", None) == READ_ONLY
+
+
+def stays_read_only(error: BaseException, fetch: Callable[[str], Sequence[Row]]) -> bool:
+    """Whether a write was refused by a server that is no standby: no promotion will help, and
+    trying again neither. `fetch` gives the rows of a statement."""
+    if getattr(error.__cause__, "sqlstate", None) != READ_ONLY:
+        return False
+    try:
+        return not fetch("SELECT pg_is_in_recovery()")[0][0]
+    except LakebedError:  # it may be changing just now
+        return False
 
 
 def is_repeatable(error: BaseException) -> bool:

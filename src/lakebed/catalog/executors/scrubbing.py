@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from lakebed.catalog.executors.base import Row
-from lakebed.errors import LakebedError
+from lakebed.errors import LakebedError, StorageError
 
 DEAD_ROWS = (
     "the catalog's tables, where deleted rows keep their bytes until the server uses their place "
@@ -18,6 +18,10 @@ _GAPS = (
     "VACUUM removes them"
 )
 _LOG = "the catalog's log, which others are reading: maintain() empties it once they finish"
+_LOG_ON_FULL_DISK = (
+    "the catalog's log, which could not be written back, as on a full disk: maintain() empties it "
+    "once there is room"
+)
 _MOST = 64 << 20  # bytes that a VACUUM rewrites in well under a second, in which nobody can write
 _PAUSE = 0.02
 
@@ -38,10 +42,13 @@ def scrub_sqlite(
     if thorough and not (os.path.getsize(path) <= _MOST and _vacuum(run)):
         left.append(_GAPS)
     end = time.monotonic() + patience
-    while run("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
-        if not thorough or time.monotonic() >= end:
-            return [*left, _LOG]
-        time.sleep(_PAUSE)
+    try:
+        while run("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+            if not thorough or time.monotonic() >= end:
+                return [*left, _LOG]
+            time.sleep(_PAUSE)
+    except StorageError:  # a full disk: what was removed is removed all the same
+        return [*left, _LOG_ON_FULL_DISK]
     return left
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from lakebed.catalog.executors.base import Params, Row, T
+from lakebed.catalog.executors.base import Params, Row, T, refused
 from lakebed.catalog.executors.sqlalchemy_base import Database, Options
 from lakebed.catalog.executors.sqlalchemy_connection import Lent, SQLAlchemyTransaction, Writer
 from lakebed.catalog.executors.sqlalchemy_databases import database_of
@@ -49,6 +49,7 @@ class SQLAlchemyExecutor:
         self.dialect = self.database.dialect
         self.schema = self.database.schema
         self.shown = self.database.shown
+        self.read_only = self._options.read_only
         self._clock = clock or self.database.clock
         self._pool_size = pool_size
         self._engine: Engine = self.database.engine(pool_size, echo)
@@ -148,6 +149,8 @@ class SQLAlchemyExecutor:
             # Within what is repeated as a whole, nothing is repeated by itself.
             if not self.database.is_repeatable(error) or getattr(self._local, "repeating", False):
                 raise
+            if self.database.stays_read_only(error, lambda sql: self._fetch(sql, {})):
+                raise
         self._local.repeating = True
         try:
             return self._repeat(work)
@@ -207,6 +210,8 @@ class SQLAlchemyExecutor:
     def write(
         self, *, patient: bool = True, exclusive: bool = False
     ) -> Generator[SQLAlchemyTransaction]:
+        if self.read_only:
+            raise refused(self.shown)
         lost: Exception | None = None
         with self._queue(patient), self.connection() as lent:
             new = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.executors.base import Row
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Options(NamedTuple):
     """What a catalog is opened with. Times are in seconds: `timeout` for a connection,
     `lock_timeout` for locks, `statement_timeout` for a server's answer. `mask` makes of a text what
-    may be shown of it."""
+    may be shown of it. `read_only`: writing is refused."""
 
     timeout: float = 30.0
     lock_timeout: float = 60.0
@@ -37,6 +37,7 @@ class Options(NamedTuple):
     durability: str = "normal"
     schema: str = "lakebed"
     mask: Mask = str
+    read_only: bool = False
 
 
 class Database(ABC):
@@ -155,6 +156,12 @@ class Database(ABC):
     def is_repeatable(self, error: BaseException) -> bool:
         """Whether nothing has happened, and asking again may succeed."""
         del error
+        return False
+
+    def stays_read_only(self, error: BaseException, fetch: Callable[[str], Sequence[Row]]) -> bool:
+        """Whether a write was refused for a reason that does not pass; `fetch` gives the rows of a
+        statement."""
+        del error, fetch
         return False
 
     def locked(self) -> LockTimeoutError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +165,9 @@ class PostgresDatabase(Database):
 
     def is_repeatable(self, error: BaseException) -> bool:
         return postgres_errors.is_repeatable(error)
+
+    def stays_read_only(self, error: BaseException, fetch: Callable[[str], Sequence[Row]]) -> bool:
+        return postgres_errors.stays_read_only(error, fetch)
 
     def statements(self, script: str) -> Iterator[str]:
         yield script

@@ -74,6 +74,7 @@ class SQLiteExecutor:
 
     dialect = "sqlite"
     schema = None
+    read_only = False
 
     def __init__(
         self,
@@ -137,6 +138,7 @@ class SQLiteExecutor:
             return self._make_connection()
 
     def _make_connection(self) -> _Connection:
+        connection: _Connection | None = None
         try:
             connection = sqlite3.connect(
                 self._path or ":memory:",
@@ -154,6 +156,8 @@ class SQLiteExecutor:
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA busy_timeout = 0")  # from now on `_wait` waits
         except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()  # its locks would last as long as the error is kept
             raise self.translate(error) from error
         self._open.add(connection)
         return connection

@@ -12,6 +12,7 @@ from hypothesis.stateful import invariant, rule
 
 from lakebed import filters as grammar
 from lakebed.lake.searching import Hits, Searching
+from lakebed.search.speakers import without_speakers
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import SnapshotRules
 from lakebed.testing.model import Kept
@@ -129,16 +130,20 @@ def bm25(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
     return scores
 
 
-def conversations(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
+def conversations(entries: Mapping[str, Kept], question: str, prefix: str = "") -> dict[str, float]:
     """The scores with the parts of neighbours and speakers, as `lakebed.search.threads` says."""
-    own, words = bm25(entries, query), set(query_words(query))
+    within = [key for key in entries if key.startswith(prefix)]
+    speakers = {_speaker(entries[key]) for key in within} - {""}
+    own = bm25(entries, without_speakers(question, speakers))
+    words = set(query_words(question))
+    best = max((own.get(key, 0.0) for key in within), default=0.0)
     lines: dict[str, list[str]] = {}
     for key in sorted(entries, key=str.encode):
         lines.setdefault(key.rpartition("/")[0] if "/" in key else "", []).append(key)
     scores: dict[str, float] = {}
     for line in lines.values():
         for place, key in enumerate(line):
-            parts = ((0, 1.0), (-1, 0.5), (1, 0.35), (-2, 0.2))
+            parts = ((0, 1.0), (-1, 0.35), (1, 0.2), (-2, 0.2))
             score = sum(
                 weight * own.get(line[place + step], 0.0)
                 for step, weight in parts
@@ -147,7 +152,7 @@ def conversations(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
             if score > 0:
                 name = query_words(_speaker(entries[key]))
                 spoken = bool(name) and words.issuperset(name)
-                scores[key] = score + (0.2 * max(own.values()) if spoken else 0.0)
+                scores[key] = score + (0.5 * best if spoken else 0.0)
     return scores
 
 
@@ -171,7 +176,7 @@ def check_threads(
     matches = grammar.Filter(metadata_filter or {}).matches
     expected = {
         key: score
-        for key, score in conversations(entries, query).items()
+        for key, score in conversations(entries, query, prefix).items()
         if key.startswith(prefix) and matches(entries[key].metadata)
     }
     found = lake.search(
