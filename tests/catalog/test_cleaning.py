@@ -122,14 +122,18 @@ def test_a_search_that_read_before_a_purge_indexes_nothing_of_it(
         lake.store("k", "zebra")
         lake.store("other", "word")
 
-        def read(rows: Iterable[EntryRow]) -> Iterator[tuple[str, Any]]:
-            values = list(lake._read_values(rows))
-            other.purge("k")
-            yield from values
+        index, purges = lake._searcher(), [other.purge]
+        read = index._read
 
-        catalog: Any = lake._catalog
-        catalog.tidy_search(read, lambda: False)
-        held = {"word0": "zebra", "match": '"zebra"'}
-        sql = catalog._queries["text_frequency"].replace("{words}", ":word0")
-        assert catalog._executor.fetch(sql, held)[0][0] == 0
+        def then_purge(rows: Iterable[EntryRow]) -> Iterator[tuple[EntryRow, Any]]:
+            yield from list(read(rows))
+            if purges:
+                purges.pop()("k")
+
+        index._read = then_purge
+        index.build_waiting()
+        assert not purges
         assert lake.search("word").total == 1
+        index.build_waiting()
+        found = [segment.key(n) for segment in index.loaded().segments for n in range(len(segment))]
+        assert found == ["other"]

@@ -286,7 +286,7 @@ def test_something_of_our_names(
         lakebed.open(catalog=at)
 
 
-@pytest.mark.parametrize("lost", ["lake_id", "text_rows", "metadata_indexed", "history"])
+@pytest.mark.parametrize("lost", ["lake_id", "segments_indexed", "metadata_indexed", "history"])
 def test_a_setting_is_lost(postgres_18: PostgresServer, at: dict[str, Any], lost: str) -> None:
     lakebed.open(catalog=at).close()
     postgres_18.execute(

@@ -11,6 +11,7 @@ import lakebed
 from lakebed.catalog.executors.base import Params, Row
 from lakebed.catalog.executors.sqlite import SQLiteExecutor
 from lakebed.catalog.sql import SQLCatalog
+from lakebed.lake.base import SearchOptions
 
 COUNT = 3000
 
@@ -41,7 +42,7 @@ def executor() -> Iterator[Watched]:
 def lake(executor: Watched) -> lakebed.Lake:
     lake = lakebed.Lake(
         SQLCatalog(executor), None, name="watched", inline_threshold=100, history="snapshots",
-        history_retention=None,
+        history_retention=None, lake_id="watched", search=SearchOptions(),
     )  # fmt: skip
     lake._catalog.settings({"lake_id": "1", "history": "snapshots"})
     lake.store_batch(

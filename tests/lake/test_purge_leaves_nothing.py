@@ -16,9 +16,16 @@ import pytest
 import lakebed
 from lakebed.catalog.executors import scrubbing
 from lakebed.catalog.executors.sqlite import SQLiteExecutor
+from lakebed.lake import segment_files
+from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow
+from lakebed.objects.local import LocalStore
+from lakebed.search.words import word_hash
+from lakebed.testing import FaultyStore, open_lake
+from lakebed.values.text import stem
 
-CANARY = b"canar"  # its stem, which the text index holds, begins so
+CANARY = b"canar"
+HASH = word_hash(stem("canary")).to_bytes(8, "little")  # by which a segment knows the word
 LEFT_BEHIND = [
     "files that killed writers left and the catalog does not know: collect(orphans=True) deletes "
     "those older than a day",
@@ -29,7 +36,11 @@ LEFT_BEHIND = [
 def holding(folder: Path) -> set[str]:
     """The files under a folder that hold the word."""
     found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.name for path in found if CANARY in path.read_bytes()}
+    return {path.name for path in found if has_canary(path.read_bytes())}
+
+
+def has_canary(data: bytes) -> bool:
+    return CANARY in data or HASH in data
 
 
 @pytest.mark.parametrize("how", ["delete", "replace", "expire"])
@@ -125,12 +136,18 @@ def test_a_search_that_read_before_the_purge_indexes_nothing_of_it(tmp_path: Pat
         lake.store("k", "a canary", {"note": "canary"})
         lake["other"] = "word"
 
-        def read(rows: Iterable[EntryRow]) -> Iterator[tuple[str, Any]]:
-            values = list(lake._read_values(rows))
-            other.purge("k")
-            yield from values
+        index, purges = lake._searcher(), [other.purge]
+        read = index._read
 
-        lake._catalog.tidy_search(read, lambda: False)
+        def then_purge(rows: Iterable[EntryRow]) -> Iterator[tuple[EntryRow, Any]]:
+            yield from list(read(rows))
+            if purges:
+                purges.pop()("k")
+
+        index._read = then_purge
+        index.build_waiting()
+        assert not purges
+        lake.collect(0)  # the bytes that came too late
         assert not holding(tmp_path)
         assert lake.search("word").total == 1
 
@@ -157,3 +174,38 @@ def test_a_catalog_that_others_keep_writing_is_told_of(tmp_path: Path) -> None:
         assert any("VACUUM" in place for place in executor.scrub())
         writer.execute("ROLLBACK")
         assert executor.scrub() == []
+
+
+@pytest.mark.parametrize("storage", ["mapped", "copied"])
+@pytest.mark.parametrize("by", ["key", "prefix"])
+def test_no_segment_and_no_copy_of_one_holds_what_was_purged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str, by: str
+) -> None:
+    """Words, keys and metadata, of versions that nobody saw any more too."""
+    monkeypatch.setattr(segment_files, "_COPIED_BYTES", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder, key = tmp_path / "lake", "canary/1"
+
+    def opened() -> Lake:
+        local = LocalStore(folder)
+        return open_lake(folder, objects=FaultyStore(local) if storage == "copied" else local)
+
+    with opened() as lake:
+        for number in range(5):
+            lake.store(f"other/{number}", f"word {number}", {"n": number})
+        lake.store(key, "a canary", {"canary": "canary"})
+        lake._searcher().build_waiting()
+        lake.create_snapshot("s")
+        lake.store(key, "the canary again", {"note": "a canary"})
+        lake._searcher().build_waiting()
+        assert lake.search("canary").total == 1
+        lake.store(key, "canary thrice")
+        with opened() as other:
+            assert other.search("canary").total == 1
+        assert holding(tmp_path)
+        assert bool(list((tmp_path / "cache").rglob("*.segment"))) == (storage == "copied")
+        receipt = lake.purge(key) if by == "key" else lake.purge(prefix="canary/")
+        assert receipt.remains == LEFT_BEHIND
+        assert not holding(tmp_path)
+        assert lake.search("canary").total == lake.at("s").search("canary").total == 0
+        assert lake.search("word").total == lake.at("s").search("word").total == 5

@@ -11,6 +11,7 @@ version which it does not know builds the segment anew.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -27,6 +28,8 @@ _MAGIC = b"LAKESEG\n"
 _ALIGNMENT = 64
 _LENGTH = struct.Struct("<I")
 _TYPES = frozenset({"|u1", "|i1", "<u2", "<u4", "<u8", "<i8", "<f4"})
+
+_MALFORMED = (struct.error, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -85,7 +88,7 @@ def read(data: memoryview) -> tuple[Header, dict[str, NDArray[Any]]]:
         begin = _begin(length)
         arrays = {name: _array(data, begin, *place) for name, place in described["arrays"].items()}
         return Header(described["documents"], described["embedder"]), arrays
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except _MALFORMED as error:
         raise UnreadableSegmentError(f"its header or arrays are malformed: {error}") from error
 
 
@@ -97,5 +100,7 @@ def _begin(length: int) -> int:
 def _array(data: memoryview, begin: int, kind: str, shape: list[int], offset: int) -> NDArray[Any]:
     if kind not in _TYPES:
         raise ValueError(f"unknown type {kind!r}")
-    count = int(np.prod(shape, dtype=np.int64))
+    if offset < 0 or min(shape, default=0) < 0:
+        raise ValueError(f"negative place or size: {offset}, {shape}")
+    count = math.prod(shape)
     return np.frombuffer(data, dtype=kind, count=count, offset=begin + offset).reshape(shape)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lakebed.search.fields import Fields
-from lakebed.search.format import Header, read
+from lakebed.search.format import Header, UnreadableSegmentError, read
 from lakebed.search.postings import Postings, Texts
 from lakebed.search.words import Words
 
@@ -21,6 +21,16 @@ NEVER = 2**63 - 1
 """The end of a version that stands, and the expiry of an entry without one."""
 GONE = 0
 """The end of a version that no moment sees."""
+_ARRAYS = frozenset(
+    ["key", "key_offsets", "thread", "version", "end", "expires_at", "length", "big_places"]
+    + ["word_hashes", "word_offsets", "word_documents", "word_counts", "big_counts"]
+    + [
+        f"{name}_{part}"
+        for name in ("value", "term", "speaker")
+        for part in ("first", "first_offsets", "second", "second_offsets", "offsets", "documents")
+    ]
+)
+_VECTOR_ARRAYS = frozenset(["content", "vector_codes", "vector_scales"])
 
 
 class Segment:
@@ -32,6 +42,9 @@ class Segment:
     def __init__(self, data: memoryview) -> None:
         """UnreadableSegmentError for another format or version."""
         header, arrays = read(data)
+        wanted = _ARRAYS if header.embedder is None else _ARRAYS | _VECTOR_ARRAYS
+        if missing := wanted - arrays.keys():
+            raise UnreadableSegmentError(f"it lacks the arrays {sorted(missing)}")
         self.header: Header = header
         self.arrays = arrays
         self.keys = Texts(arrays["key"], arrays["key_offsets"])

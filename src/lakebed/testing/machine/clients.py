@@ -134,8 +134,7 @@ class ClientsMachine(MachineBase):
         for key, kept in wanted.items():
             old = self.model.get(key)
             if old is None or old.state() != kept.state():
-                created = old.created_at if old else kept.created_at
-                self.model.entries[key] = Kept(*kept[:3], created)
+                self.model.entries[key] = Kept(*kept)
         report = self.client(number).restore(name)
         if report.snapshot is not None:
             self.client(number).drop_snapshot(report.snapshot)

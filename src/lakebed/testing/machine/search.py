@@ -204,7 +204,7 @@ def check_search(
         )
 
     expected = matching(entries, query, prefix, metadata_filter)
-    found = search(100, 0)
+    found = search(100_000, 0)
     keys = [hit.key for hit in found]
     assert sorted(keys, key=str.encode) == expected
     assert found.total == len(expected)
