@@ -28,8 +28,8 @@ def _columns(candidates: list[tuple[float, float]]) -> tuple[NDArray, NDArray]:
 def test_an_example() -> None:
     text = np.array([4.0, 0.0, 2.0, 0.0])
     vector = np.array([0.1, 0.5, np.nan, 0.3], np.float32)
-    np.testing.assert_allclose(fuse(text, vector), [0.7, 0.3, 0.35, 0.15], atol=1e-6)
-    np.testing.assert_allclose(fuse(text, vector, 0.5), [0.5, 0.5, 0.25, 0.25], atol=1e-6)
+    np.testing.assert_allclose(fuse(text, vector, 0.7), [0.7, 0.3, 0.35, 0.15], atol=1e-6)
+    np.testing.assert_allclose(fuse(text, vector), [0.5, 0.5, 0.25, 0.25], atol=1e-6)
 
 
 @given(_candidates, _weights)
@@ -85,13 +85,15 @@ def test_no_candidates() -> None:
 
 def test_constant_scores() -> None:
     assert fuse(np.full(3, 2.0), np.full(3, 0.4)).tolist() == pytest.approx([1, 1, 1])
-    assert fuse(np.zeros(2), np.full(2, -0.4)).tolist() == pytest.approx([0.3, 0.3])
+    assert fuse(np.zeros(2), np.full(2, -0.4), 0.7).tolist() == pytest.approx([0.3, 0.3])
 
 
 def test_one_side_only() -> None:
     nothing = np.full(3, np.nan)
-    assert fuse(np.array([4.0, 2.0, 0.0]), nothing).tolist() == pytest.approx([0.7, 0.35, 0])
-    assert fuse(np.zeros(3), np.array([0.9, 0.1, 0.5])).tolist() == pytest.approx([0.3, 0, 0.15])
+    assert fuse(np.array([4.0, 2.0, 0.0]), nothing, 0.7).tolist() == pytest.approx([0.7, 0.35, 0])
+    assert fuse(np.zeros(3), np.array([0.9, 0.1, 0.5]), 0.7).tolist() == pytest.approx(
+        [0.3, 0, 0.15]
+    )
     assert fuse(np.zeros(3), nothing).tolist() == [0, 0, 0]
 
 

@@ -74,17 +74,15 @@ def ask(
     condition: dict[str, Any] | None = None,
     thread: bool = False,
 ) -> engine.Result:
-    return engine.run(
-        Query(
-            query_words(question),
-            low,
-            high,
-            Filter(condition) if condition else None,
-            wanted,
-            ThreadWeights() if thread else None,
-        ),
-        sources,
+    query = Query(
+        query_words(question),
+        low,
+        high,
+        Filter(condition) if condition else None,
+        wanted,
+        ThreadWeights() if thread else None,
     )
+    return engine.run(engine.heed_speakers(query, question, sources)[1], sources)
 
 
 def check(result: engine.Result, expected: dict[str, float], wanted: int = 100) -> None:
@@ -119,7 +117,7 @@ def test_ranges_and_filters_restrict_and_change_no_score(
     found: dict[str, Any], question: str, prefix: str, number: int, thread: bool
 ) -> None:
     sources, visible = laid_out(found)
-    scores = conversations(visible, question) if thread else bm25(visible, question)
+    scores = conversations(visible, question, prefix) if thread else bm25(visible, question)
     expected = {
         key: score
         for key, score in scores.items()

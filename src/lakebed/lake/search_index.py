@@ -34,9 +34,6 @@ from lakebed.search.engine import Found, Query
 from lakebed.search.format import UnreadableSegmentError
 from lakebed.search.ranking import Source
 from lakebed.search.segment import MAX_DOCUMENTS, Segment
-from lakebed.search.speakers import without_speakers
-from lakebed.search.threads import speakers
-from lakebed.values.text import query_words
 
 if TYPE_CHECKING:
     from lakebed.search.embedders import Embedder
@@ -68,10 +65,7 @@ class _Asked(NamedTuple):
 
     def of(self, sources: Sequence[Source]) -> Query | str:
         """The query for these sources, or the text whose vector it lacks."""
-        query, text = self.query, self.question
-        if query.thread is not None:
-            text = without_speakers(text, speakers(sources, query.low, query.high))
-            query = query._replace(words=query_words(text), named=query_words(self.question))
+        text, query = engine.heed_speakers(self.query, self.question, sources)
         if query.mode == "text":
             return query
         vector = self.vectors.get(text)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from lakebed.search import ranking, threads
 from lakebed.search.ranking import Ranking, Scores, Source
+from lakebed.search.speakers import without_speakers
 from lakebed.search.threads import ThreadWeights
+from lakebed.values.text import query_words
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter
@@ -54,12 +56,26 @@ class Result(NamedTuple):
     total: int
 
 
+def heed_speakers(query: Query, question: str, sources: Sequence[Source]) -> tuple[str, Query]:
+    """What is looked for, and how, once the speakers whom the question names are no words of it;
+    as it is where conversations do not count."""
+    if query.thread is None:
+        return question, query
+    text = without_speakers(question, threads.speakers(sources, query.low, query.high))
+    return text, query._replace(words=query_words(text), named=query_words(question))
+
+
 def run(query: Query, sources: Sequence[Source]) -> Result:
     """The best matches, equal ones by key."""
     sources = [source for source in sources if source.documents]
     if not sources:
         return Result([], 0)
     weighed = ranking.rank(query.words, sources)
+    if query.thread is None and query.vector is None:
+        # All documents count for the weights, but few segments may hold a match.
+        some = [number for number, source in enumerate(sources) if _may_match(query, source)]
+        sources = [sources[number] for number in some]
+        weighed = weighed._replace(places=[weighed.places[number] for number in some])
     text, vector = _scores(query, weighed, sources)
     final = (
         _restricted(query, text, sources)
@@ -76,13 +92,7 @@ def _scores(
 ) -> tuple[list[Scores], list[NDArray[np.float32]] | None]:
     """The score of each document by its words, with those of its conversation if that is wanted,
     and its similarity to the question."""
-    alone = query.thread is None and query.vector is None
-    text = [
-        np.zeros(len(source.segment))
-        if alone and not _may_match(query, source)
-        else ranking.scores(weighed, number, source)
-        for number, source in enumerate(sources)
-    ]
+    text = [ranking.scores(weighed, number, source) for number, source in enumerate(sources)]
     if query.thread is not None and query.mode != "vector":
         text = _spread(query, query.thread, text, sources)
     if query.vector is None:

@@ -139,7 +139,7 @@ def conversations(entries: Mapping[str, Kept], question: str, prefix: str = "") 
     best = max((own.get(key, 0.0) for key in within), default=0.0)
     lines: dict[str, list[str]] = {}
     for key in sorted(entries, key=str.encode):
-        lines.setdefault(key.rpartition("/")[0] if "/" in key else "", []).append(key)
+        lines.setdefault(key[: key.rfind("/") + 1], []).append(key)
     scores: dict[str, float] = {}
     for line in lines.values():
         for place, key in enumerate(line):
