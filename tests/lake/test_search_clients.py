@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, open_catalog
-from lakebed.lake import search_building, search_index
+from lakebed.lake import search_building, search_index, search_tail
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
 from lakebed.testing import FakeClock, open_lake
@@ -30,7 +30,7 @@ STEPS = ["get_versions", "add_segment", "replace_segments"]
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that builds and merges happen all the time."""
     monkeypatch.setattr(search_index, "_TAIL", 2)
-    monkeypatch.setattr(search_index, "_PARTS", 2)
+    monkeypatch.setattr(search_tail, "_PARTS", 2)
     monkeypatch.setattr(search_index, "_AT_HAND", 1)
     monkeypatch.setattr(search_index, "_ENDED", 2)
     monkeypatch.setattr(search_building, "_SMALLEST", 2)

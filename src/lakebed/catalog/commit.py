@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lakebed.catalog.executors.base import Row, Transaction
-from lakebed.catalog.protocol import GONE, MissingContentError
+from lakebed.catalog.protocol import MissingContentError
+from lakebed.catalog.search_rows import GONE
 from lakebed.catalog.uploads import Claims
 from lakebed.errors import ConflictError
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload

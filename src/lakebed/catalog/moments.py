@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
 from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
-from lakebed.catalog.protocol import (
-    LAST_KEY,
-    CatalogStats,
-    Place,
-    SearchReading,
-)
+from lakebed.catalog.protocol import LAST_KEY, CatalogStats, Place
 from lakebed.catalog.queries import in_lists
+from lakebed.catalog.search_rows import SearchReading
 from lakebed.catalog.segments import TransactionReading
 from lakebed.errors import NotFoundError
 from lakebed.model import ContentId, EntryRow, Moment

@@ -10,8 +10,8 @@ from lakebed.catalog.sql import SQLCatalog
 from lakebed.model import Collected
 
 if TYPE_CHECKING:
-    from lakebed.catalog.protocol import SearchReading
     from lakebed.catalog.scanning import CatalogScan, Scan
+    from lakebed.catalog.search_rows import SearchReading
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
-from lakebed.catalog.protocol import (
+from lakebed.catalog.queries import in_lists, run_for
+from lakebed.catalog.search_rows import (
     GONE,
     PURGED,
     NewSegment,
@@ -16,7 +17,6 @@ from lakebed.catalog.protocol import (
     SegmentState,
     Waiting,
 )
-from lakebed.catalog.queries import in_lists, run_for
 from lakebed.catalog.uploads import Claims
 from lakebed.model import EntryRow, Moment, VersionRow
 

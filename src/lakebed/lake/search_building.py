@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lakebed.catalog.protocol import (
-    GONE,
-    PURGED,
-    Catalog,
-    MissingContentError,
-    NewSegment,
-    SegmentRow,
-    Waiting,
-)
+from lakebed.catalog.protocol import Catalog, MissingContentError
+from lakebed.catalog.search_rows import GONE, PURGED, NewSegment, SegmentRow, Waiting
 from lakebed.errors import LakebedError, LockTimeoutError
 from lakebed.lake.indexed_text import IndexedText, TextReader
 from lakebed.lake.mending import LEASE_SECONDS, give_up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lakebed.catalog.protocol import (
-    PURGED,
-    Catalog,
-    CatalogReads,
-    SearchReading,
-    SegmentRow,
-    SegmentState,
-)
+from lakebed.catalog.protocol import Catalog, CatalogReads
+from lakebed.catalog.search_rows import PURGED, SearchReading, SegmentRow, SegmentState
 from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
 from lakebed.lake.base import SearchOptions
 from lakebed.lake.indexed_text import ReadContents, TextReader, is_stored
 from lakebed.lake.search_building import SegmentBuilding, documents
+from lakebed.lake.search_tail import Tail
 from lakebed.lake.search_view import Loaded, Views, apply_ends, as_ends, visible_versions
 from lakebed.lake.segment_files import DamagedSegmentError, SegmentFiles, cache_folder
 from lakebed.model import EntryRow, Moment, Progress, VersionRow
@@ -33,7 +28,7 @@ from lakebed.search.building import Document, SegmentBuilder
 from lakebed.search.engine import Found, Query
 from lakebed.search.format import UnreadableSegmentError
 from lakebed.search.ranking import Source
-from lakebed.search.segment import MAX_DOCUMENTS, Segment
+from lakebed.search.segment import Segment
 
 if TYPE_CHECKING:
     from lakebed.search.embedders import Embedder
@@ -44,7 +39,6 @@ _ENDED = 4096  # ends that a search reads each time rather than fold them into a
 _AT_HAND = 64  # new versions that are read in the transaction of the search
 _PAGE = 4000
 _PATIENCE = 8  # rounds in which writers may be faster, before what they stored is read under way
-_PARTS = 6  # small segments of the tail, before they are made one
 
 
 class Answer(NamedTuple):
@@ -87,43 +81,6 @@ class _Behind(NamedTuple):
     ended: int
 
 
-class _Tail:
-    """What no segment holds, as small segments in memory. It only grows, until it begins anew."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.segments: list[Segment] = []
-        self.known: set[int] = set()
-
-    def add(self, found: Sequence[Document], embedder: str | None) -> None:
-        """Take in documents, those that another thread has not."""
-        with self._lock:
-            self._add([d for d in found if d.version not in self.known], embedder)
-
-    def now(self, versions: Iterable[int]) -> tuple[Sequence[Segment], Set[int]]:
-        """The segments, and which of some versions they hold."""
-        with self._lock:
-            return self.segments, self.known.intersection(versions)
-
-    def _add(self, found: Sequence[Document], embedder: str | None) -> None:
-        for start in range(0, len(found), MAX_DOCUMENTS):
-            builder = SegmentBuilder(embedder)
-            builder.add(found[start : start + MAX_DOCUMENTS])
-            self.segments = [*self.segments, Segment(memoryview(builder.data()))]
-        self.known.update(document.version for document in found)
-        if len(self.segments) > _PARTS:
-            self._join(embedder)
-
-    def _join(self, embedder: str | None) -> None:
-        """Make one of the smaller ones."""
-        small = [segment for segment in self.segments if len(segment) < MAX_DOCUMENTS // _PARTS]
-        others = [segment for segment in self.segments if len(segment) >= MAX_DOCUMENTS // _PARTS]
-        builder = SegmentBuilder(embedder)
-        for segment in small:
-            builder.take(segment, np.ones(len(segment), np.bool_), segment.ends)
-        self.segments = [*others, Segment(memoryview(builder.data()))]
-
-
 class SearchIndex:
     """The searches of one lake, of its present and its past."""
 
@@ -148,7 +105,7 @@ class SearchIndex:
         self._missing: frozenset[int] = frozenset()
         self._incomplete = False  # the storage did not answer
         self._blobs: dict[str, bytes] = {}
-        self._tail = _Tail()
+        self._tail = Tail()
         self._stuck: set[int] = set()
         self.pid = os.getpid()
 
@@ -252,7 +209,7 @@ class SearchIndex:
         self,
         reading: SearchReading,
         unknown: Sequence[int],
-        tail: _Tail,
+        tail: Tail,
         unread: dict[int, Document],
         patient: bool,
     ) -> bool:
@@ -355,7 +312,7 @@ class SearchIndex:
                 return False
             if self._building.forget(loaded, ended, low, high, thorough=thorough):
                 with self._lock:
-                    self._tail = _Tail()
+                    self._tail = Tail()
                 return self.loaded().whole  # which deletes the copies of the old ones
         return False
 
@@ -445,9 +402,9 @@ class SearchIndex:
             return Segment(memoryview(SegmentBuilder().data()))
         return self._files.open(row)
 
-    def _still_waiting(self) -> _Tail:
+    def _still_waiting(self) -> Tail:
         """The tail goes on as long as it is small; what is in a segment now is masked anyway."""
-        return self._tail if len(self._tail.known) <= _TAIL else _Tail()
+        return self._tail if len(self._tail.known) <= _TAIL else Tail()
 
     def _make_up_for(self, damaged: Sequence[SegmentRow]) -> bool:
         """Drop segments that cannot be read, so that what they held waits again, and say so; where

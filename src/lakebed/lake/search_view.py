@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lakebed.catalog.protocol import SegmentRow, SegmentState
+from lakebed.catalog.search_rows import SegmentRow, SegmentState
 from lakebed.model import Moment
 from lakebed.search.ranking import Source
 from lakebed.search.segment import NEVER, Segment

@@ -8,7 +8,8 @@ import tempfile
 from contextlib import suppress
 from hashlib import file_digest, sha256
 
-from lakebed.catalog.protocol import Catalog, SegmentRow
+from lakebed.catalog.protocol import Catalog
+from lakebed.catalog.search_rows import SegmentRow
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.objects.local import LocalStore
 from lakebed.objects.store import ObjectStore
