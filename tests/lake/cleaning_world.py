@@ -114,7 +114,9 @@ class CleaningWorld:
         assert self.shown() == before
         assert not self.lake.verify().problems
         rows = self.executor.fetch(
-            "SELECT uri FROM object WHERE uri IS NOT NULL UNION SELECT uri FROM pack", {}
+            "SELECT uri FROM object WHERE uri IS NOT NULL UNION SELECT uri FROM pack "
+            "UNION SELECT uri FROM segment WHERE uri IS NOT NULL",
+            {},
         )
         assert self.files() == {uri for (uri,) in rows}
         for table in ("pending", "trash", "candidate", "entry_history"):

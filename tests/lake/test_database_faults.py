@@ -94,6 +94,7 @@ def check_sound(executor: FaultyExecutor, folder: Path) -> None:
     assert executor.fetch("PRAGMA integrity_check", {}) == [("ok",)]
     named = executor.fetch(
         "SELECT uri FROM object WHERE uri IS NOT NULL UNION SELECT uri FROM pack"
+        " UNION SELECT uri FROM segment WHERE uri IS NOT NULL"
         " UNION SELECT uri FROM trash UNION SELECT uri FROM pending",
         {},
     )

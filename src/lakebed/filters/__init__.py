@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+from lakebed.errors import SerializationError
 from lakebed.filters.grammar import read_filter
 from lakebed.filters.narrowing import Alternative, Narrowing, Range
 from lakebed.filters.paths import split_path
@@ -51,14 +52,17 @@ class Filter:
     fields: frozenset[str]
     """The fields of the metadata, at the top, on which the filter depends."""
     text: str
-    """The filter as canonical JSON: equal texts mean equal filters."""
+    """The filter as text: equal texts mean equal filters."""
 
     def __init__(self, source: Mapping[str, object]) -> None:
         condition = read_filter(source)
         self._test = condition.test
         self._narrowing: Narrowing = condition.narrowing
         self.fields = frozenset(_fields(source))
-        self.text = encode(source).decode()
+        try:
+            self.text = encode(source).decode()
+        except SerializationError:  # enumerations, which a filter takes
+            self.text = repr(source)
 
     def matches(self, metadata: Mapping[str, object]) -> bool:
         """Whether the filter holds for this metadata, which must be valid JSON data."""

@@ -142,11 +142,9 @@ class Batch:
             uploads = self._packer.finish()
             for content, error in self._packer.failed.items():
                 self._fail(self._spool.drop(content), error)
+            self._mend_reused()
             try:
-                counts = self._lake._catalog.commit_batch(self._spool, uploads)
-                if counts.deduplicated:
-                    self._mend_reused()
-                return counts
+                return self._lake._catalog.commit_batch(self._spool, uploads)
             except MissingContentError as error:
                 missing = error
         raise StorageError(
@@ -156,7 +154,10 @@ class Batch:
 
     def _mend_reused(self) -> None:
         """See that the small contents which lie in the storage can be read there: a compaction has
-        moved them, and they came with their bytes."""
+        moved them, and they came with their bytes. Before the commit, after which nothing may fail.
+        """
+        if self._lake._objects is None:
+            return
         small = (
             Encoded(row.format, row.inline_value, row.content_hash)
             for row in self._spool

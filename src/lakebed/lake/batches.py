@@ -66,7 +66,8 @@ class Batches(Writing):
         Values above the inline threshold go to packs, files of up to 64 MiB that hold many, and
         tables to files of their own. Entries wait for their commit in a temporary file, so that
         memory stays bounded whatever their number: some 25 MiB where all values stay in the
-        catalog, some 220 MiB where packs are written. Nothing is locked while the iterable or the
+        catalog, some 220 MiB where packs are written, and 100 MiB more while a large one builds
+        the search index. Nothing is locked while the iterable or the
         storage is awaited; the commit holds the write lock for about ten seconds a million entries.
         """
         self._must_write("store_batch")
@@ -87,7 +88,8 @@ class Batches(Writing):
     def _index_batch(self, report: BatchReport) -> None:
         """Build the segments of a large batch with it, so that no search has to. One that fails
         leaves that to the next search or maintenance."""
-        changed = report.created + report.changed
-        if changed and self._catalog.count_waiting(_WAITING) >= _WAITING:
-            with suppress(LakebedError):
+        if not report.created + report.changed:
+            return
+        with suppress(LakebedError):  # the batch has happened
+            if self._catalog.count_waiting(_WAITING) >= _WAITING:
                 self._searcher().build_waiting()
