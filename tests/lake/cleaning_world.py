@@ -134,7 +134,7 @@ class CleaningWorld:
         data = MEMORY.cat_file(f"{self._root}/{path}")
         if path.startswith("packs/"):
             return str(pq.read_table(io.BytesIO(data)).to_pydict())
-        return str(data.decode())
+        return str(data.decode("latin-1"))  # a segment is no text
 
 
 def _template() -> tuple[bytes, dict[str, bytes]]:

@@ -88,6 +88,11 @@ def shown(lake: Lake) -> dict[str, Any]:
     return {"now": contents(lake), "names": names, "views": list(views.values()), "kept": history}
 
 
+INDEXING = ("segments_indexed", "segment_queue")
+"""In the statements by which a batch, once it has happened, asks whether to build the search index.
+One that fails leaves that to the next search."""
+
+
 def check_sound(executor: FaultyExecutor, folder: Path) -> None:
     """No dangling row, and no file that neither an object, a pack nor the garbage names."""
     assert executor.fetch("PRAGMA foreign_key_check", {}) == []
@@ -126,6 +131,12 @@ def test_whole_or_not_at_all(tmp_path: Path, action: Action, fault: DatabaseFaul
         folder = tmp_path / f"{number}"
         lake, executor = prepared(folder)
         executor.plan(number, fault)
+        if number > last:  # what failed is no part of what was asked for: see INDEXING
+            assert any(name in calls[number] for name in INDEXING), calls[number]
+            action(lake)
+            assert shown(lake) == after
+            lake.close()
+            continue
         with pytest.raises(LakebedError):
             action(lake)
         executor.plan()
@@ -186,7 +197,8 @@ def test_a_batch_in_part_says_what_it_stored(tmp_path: Path, fault: DatabaseFaul
         report = lake.store_batch(entries, atomic=False)
         executor.plan()
         assert report.stored + report.failed == 3
-        assert report.errors or fault == "lose", calls[number]
+        indexing = any(name in calls[number] for name in INDEXING)
+        assert report.errors or fault == "lose" or indexing, calls[number]
         stored = {key for key in new if lake.get(key) == new[key]}
         if stored != new.keys() - report.errors.keys():
             assert (fault, calls[number], stored) == ("lose", "commit", set(new))
