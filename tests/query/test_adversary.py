@@ -87,7 +87,8 @@ class World:
             f"{PROTOCOL}://objects",
         ]
         self.files.sort()
-        lake.query_settings(timeout=10)  # some statements would never end
+        # Some statements would never end, or take all the memory and disk that there is.
+        lake.query_settings(timeout=10, memory_limit="500MB", spill_limit="1GB")
         # All of it is loaded, so that it is there to be found.
         lake.ibis()
         lake.table("table")
