@@ -171,8 +171,9 @@ WHERE "id" = :id
 SELECT "uri", "pack_id" FROM {object} WHERE "id" = :id
 
 -- name: replace_object
--- for: verify, presign: content that gets a file of its own, if it lies where it lay
-UPDATE {object} SET "inline_value" = NULL, "pack_id" = NULL, "position" = NULL, "uri" = :new_uri
+-- for: mending, presign: content that gets a file of its own or goes inline, if it lies where it lay
+UPDATE {object} SET "inline_value" = :inline_value, "pack_id" = NULL, "position" = NULL,
+    "uri" = :new_uri
 WHERE "id" = :id AND coalesce("uri", '') = :uri AND coalesce("pack_id", 0) = :pack_id
     AND coalesce("position", '') = :position
 

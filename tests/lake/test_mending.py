@@ -143,6 +143,36 @@ def test_a_failure_to_mend_stores_nothing(tmp_path: Path) -> None:
         assert not lake.verify().problems
 
 
+@pytest.mark.parametrize("lose", [remove, garble, None])
+def test_a_small_store_does_not_fail_after_its_commit(
+    tmp_path: Path, lose: Callable[[Path], None] | None
+) -> None:
+    """Its content lies in a pack that the storage cannot read or replace: it goes inline."""
+    opened = open_sqlite(tmp_path / "c.db", CatalogOptions())
+    store = FaultyStore(open_store(str(tmp_path / "storage")))
+    with assemble(opened, store, "") as lake:
+        lake["a"] = SMALL
+        lake.create_snapshot("before")
+        lake.compact()
+        lake["b"] = 1
+        for path in files(tmp_path / "storage"):
+            if lose is not None:
+                lose(path)
+        store.plan(dict.fromkeys(range(50), "fail"))
+        stored = lake.store("b", SMALL)
+        assert stored.deduplicated
+        assert stored.inlined
+        assert stored.storage_uri is None
+        with lake.transaction() as tx:
+            tx.store("c", SMALL)
+        assert lake["a"] == lake["b"] == lake["c"] == lake.at("before")["a"] == SMALL
+        store.plan()
+        lake.compact()
+        lake.collect(grace=0)
+        assert lake["a"] == lake["b"] == SMALL
+        assert not lake.verify().problems
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_in_a_bucket_a_client_looks_once(tmp_path: Path, large: bool) -> None:
     """And again once it has found the content missing or damaged."""

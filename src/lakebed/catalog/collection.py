@@ -222,10 +222,11 @@ class Collection:
                 return False
         return True
 
-    def replace(self, content: ContentId, place: Place, upload: Upload) -> bool:
+    def replace(self, content: ContentId, place: Place, new: Upload | bytes) -> bool:
         content_hash, format = content
         with self._executor.write() as tx:
-            claims = Claims(tx, self._queries, [upload])
+            upload, data = (new, None) if isinstance(new, Upload) else (None, new)
+            claims = Claims(tx, self._queries, [] if upload is None else [upload])
             now = self._executor.now()
             replaced = False
             found = tx.one(
@@ -234,13 +235,14 @@ class Collection:
             if found is not None and tuple(found[2:]) == place[1:]:
                 own_uri, pack_id = tx.one(self._queries["object_place"], {"id": found[0]}) or (0, 0)
                 old = {"uri": own_uri or "", "pack_id": pack_id or 0, "position": found[3] or ""}
-                new = {"id": found[0], "new_uri": upload.uri}
-                replaced = tx.run(self._queries["replace_object"], old | new) == 1
+                uri = None if upload is None else upload.uri
+                to = {"id": found[0], "new_uri": uri, "inline_value": data}
+                replaced = tx.run(self._queries["replace_object"], old | to) == 1
             if replaced:
                 if own_uri is not None:
                     tx.run(self._queries["add_trash"], {"uri": own_uri, "now": now})
                 self._leave_packs(tx, {} if pack_id is None else {pack_id: 1})
-            claims.settle({upload.uri: 1} if replaced else {}, now)
+            claims.settle({upload.uri: 1} if replaced and upload is not None else {}, now)
         return replaced
 
     def names(self, object_id: int) -> Sequence[Naming]:

@@ -472,9 +472,9 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """Mend one of them, where that changes no name; whether it did."""
         ...
 
-    def replace(self, content: ContentId, place: Place, upload: Upload) -> bool:
-        """Point an object to a new file with the same content, if it still lies at `place`; whether
-        it did. What lay there becomes trash."""
+    def replace(self, content: ContentId, place: Place, new: Upload | bytes) -> bool:
+        """Point an object to a new file with the same content, or put its bytes inline, if it still
+        lies at `place`; whether it did. What lay there becomes trash."""
         ...
 
     def close(self) -> None:

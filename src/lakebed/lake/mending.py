@@ -109,6 +109,22 @@ class Mending(PresentLake):
             ):
                 yield content
 
+    def _put_inline(self, contents: Sequence[Encoded]) -> set[ContentId]:
+        """Put small contents into the catalog, whatever the storage has of them; which ones."""
+        wanted, done = {content.id: content for content in contents}, set[ContentId]()
+        for _ in range(_ATTEMPTS):
+            places = self._catalog.places(wanted)
+            stored = {content for content in wanted if _is_stored(places, content)}
+            moved = {
+                content
+                for content in stored
+                if not self._catalog.replace(content, places[content], wanted[content].data)
+            }
+            done |= stored - moved
+            if not moved:
+                return done
+        raise StorageError("contents that were stored again move each time they are looked for")
+
     def _upload_anew(self, objects: ObjectStore, content: Content, place: Place) -> bool:
         """Upload a content and point the catalog to it, if it still lies at its place; whether it
         did."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lakebed.catalog.protocol import MissingContentError
-from lakebed.errors import SerializationError
+from lakebed.errors import LakebedError, SerializationError
 from lakebed.lake.base import MAX_INLINE_BYTES
 from lakebed.lake.mending import LEASE_SECONDS, Mending, give_up, upload
 from lakebed.model import Change, Content, ContentId, Delete, Outcome, Put
@@ -46,8 +46,12 @@ class Staging(Mending):
         return self._mend_reused(changes, self._upload_and_commit(changes, encoded))
 
     def _mend_reused(self, changes: Sequence[Change], outcomes: list[Outcome]) -> list[Outcome]:
-        """The outcomes, once the small contents that turned out to lie in the storage can be read
-        there. Only the commit tells: to ask before it would cost each small store a query."""
+        """The outcomes, once the small contents that turned out to lie in the storage can be read.
+
+        Only the commit tells which ones do: to ask before it would cost each small store a query.
+        The entry has changed by then, so what the storage refuses must not fail the store: the
+        content goes inline instead.
+        """
         reused = [
             Encoded(change.content.format, change.content.inline_value, change.content.content_hash)
             for change, outcome in zip(changes, outcomes, strict=True)
@@ -57,7 +61,13 @@ class Staging(Mending):
             and isinstance(change, Put)
             and change.content.inline_value is not None
         ]
-        if not reused or not self._mend(reused):
+        if not reused:
+            return outcomes
+        try:
+            mended = self._mend(reused)
+        except LakebedError:
+            mended = self._put_inline(reused)
+        if not mended:
             return outcomes
         return [self._located(outcome) for outcome in outcomes]
 
