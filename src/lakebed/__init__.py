@@ -13,6 +13,7 @@ from lakebed.config.opening import open
 from lakebed.errors import LakebedError
 from lakebed.lake.backend import create_catalog_backend
 from lakebed.lake.lake import Lake
+from lakebed.lake.published import open_publication
 from lakebed.model import Entry
 
 __version__ = "0.1.0"
@@ -25,5 +26,6 @@ __all__ = [
     "create_catalog_backend",
     "errors",
     "open",
+    "open_publication",
     "register_catalog_backend",
 ]

@@ -20,6 +20,8 @@ CHUNK_BYTES = 32 << 20
 """Metadata and contents, in bytes, that are in memory at a time; a single entry may take more."""
 
 _CHUNK_ROWS = 50_000
+_GROUP_BYTES = 4 << 20
+"""Of a row group in memory: a search of the publication reads one for each hit."""
 _COPIED = ("key", "version", "content_hash", "format", "byte_size", "metadata", "expires_at",
            "created_at", "updated_at")  # fmt: skip
 SCHEMA = pa.schema(
@@ -82,7 +84,9 @@ class EntriesFile:
         ]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
         try:
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
+            table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+            group = len(rows) * _GROUP_BYTES // max(table.nbytes, 1)
+            self._writer.write_table(table, row_group_size=max(group, 1))
         except pa.ArrowException as error:
             raise SerializationError(
                 f"entries from {rows[0].key!r} to {rows[-1].key!r} do not go into Parquet: {error}"

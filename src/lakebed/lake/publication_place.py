@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lakebed.clock import system_clock
-from lakebed.errors import ConflictError, CorruptionError
+from lakebed.errors import ConfigurationError, ConflictError, CorruptionError
 from lakebed.objects.names import upload_of
-from lakebed.objects.store import ObjectStore, StoredFile
+from lakebed.objects.places import local_path
+from lakebed.objects.store import ObjectStore, StoredFile, open_store
+from lakebed.paths import absolute
 
 ENTRIES_FILE = "entries.parquet"
 MANIFEST = "manifest.json"
@@ -32,7 +35,7 @@ _PIECE = 8 << 20
 # Of a Parquet file, the last bytes: the length of the footer, little-endian, and PAR1.
 _TAIL = 8
 _PUBLICATION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
-_TABLE = re.compile(r"[0-9a-f]{64}\.parquet")
+_COPY = re.compile(r"([0-9a-f]{64})\.(?:parquet|segment)")
 _MOST_MANIFEST = 1 << 28  # bytes; a line for each table
 
 Hashes = Mapping[str, str]
@@ -65,6 +68,23 @@ class Hashing(io.RawIOBase):
         return self._hash.hexdigest()
 
 
+def open_place(uri: str, options: Mapping[str, object]) -> PublicationPlace:
+    """The folder of the entries, and the one beside it. ConfigurationError for a whole bucket."""
+    folder = local_path(uri)
+    if folder is None:
+        protocol, _, path = (uri := uri.rstrip("/")).rpartition("://")
+        if "/" not in path and protocol != "memory":
+            raise ConfigurationError(
+                f"uri {uri} is a whole bucket: tables go beside the entries, so name a folder "
+                f"in it, such as {uri}/published"
+            )
+    else:
+        uri = absolute(folder)
+        if f"{os.sep}.." in uri:  # so that `-tables` is appended to a name
+            uri = os.path.realpath(uri)
+    return PublicationPlace(open_store(uri, options), open_store(f"{uri}-tables", options))
+
+
 class PublicationPlace:
     """The two folders of a publication: `target` holds its entries, `tables` a folder of each
     publication with its manifest and the copies of its tables."""
@@ -88,7 +108,7 @@ class PublicationPlace:
                 raise self._foreign(self.target, file.path)
         if entries is None:
             return None
-        publication = _publication_id(self.target, entries.byte_size)
+        publication = publication_of(read_footer(self.target, entries.byte_size))
         hashes = folders.get(publication or "", {})
         if publication is None or ENTRIES_FILE not in hashes:
             raise ConflictError(
@@ -127,7 +147,7 @@ class PublicationPlace:
     def _remove(self, publication: str, files: Sequence[StoredFile]) -> None:
         """Delete those files that the publication wrote, the manifest last. What has another hash
         than its name says stays, half-written files too: nothing proves whose they are."""
-        if self._manifest(publication) is None:
+        if self.manifest(publication) is None:
             return
         proven = [file.path for file in files if self._is_copy(file)]
         self.tables.delete(proven)
@@ -137,9 +157,8 @@ class PublicationPlace:
     def _is_copy(self, file: StoredFile) -> bool:
         """Whether a file's bytes are those that its name tells."""
         try:
-            return _TABLE.fullmatch(
-                _name(file)
-            ) is not None and f"{_hash(self.tables, file)}.parquet" == _name(file)
+            named = _COPY.fullmatch(_name(file))
+            return named is not None and _hash(self.tables, file) == named[1]
         except (FileNotFoundError, CorruptionError):
             return False
 
@@ -149,12 +168,12 @@ class PublicationPlace:
         found = dict[str, Hashes]()
         for publication, files in self._by_folder().items():
             finished = [file for file in files if not _is_unfinished(file.path)]
-            hashes = self._manifest(publication)
+            hashes = self.manifest(publication)
             if hashes is None and finished:
                 raise self._foreign(self.tables, finished[0].path)
             for file in files:
                 name = upload_of(file.path).rpartition("/")[2]
-                if name != MANIFEST and not _TABLE.fullmatch(name):
+                if name != MANIFEST and not _COPY.fullmatch(name):
                     raise self._foreign(self.tables, file.path)
             found[publication] = hashes or {}
         return found
@@ -167,7 +186,7 @@ class PublicationPlace:
             folders[_folder(file)].append(file)
         return folders
 
-    def _manifest(self, publication: str) -> Hashes | None:
+    def manifest(self, publication: str) -> Hashes | None:
         """What a publication wrote down, None if nothing did."""
         path = f"{publication}/{MANIFEST}"
         try:
@@ -188,19 +207,24 @@ class PublicationPlace:
         )
 
 
-def _publication_id(target: ObjectStore, size: int) -> str | None:
-    """What the footer of the entries' file says, read without the rest of it."""
+def read_footer(target: ObjectStore, size: int) -> pq.FileMetaData | None:
+    """The footer of the entries' file, read without the rest of it; None if it has none."""
     tail = target.read(ENTRIES_FILE, max(0, size - _TAIL), _TAIL)
     length = int.from_bytes(tail[:4], "little") + _TAIL
     if not tail.endswith(b"PAR1") or length > size:
         return None
     footer = target.read(ENTRIES_FILE, size - length, length)
     try:
-        metadata = pq.read_metadata(io.BytesIO(b"PAR1" + footer)).metadata or {}
-    except pa.ArrowException:
+        return pq.read_metadata(io.BytesIO(b"PAR1" + footer))
+    except (pa.ArrowException, OSError):
         return None
-    publication = metadata.get(ID)
-    return None if publication is None else publication.decode(errors="replace")
+
+
+def publication_of(footer: pq.FileMetaData | None) -> str | None:
+    """The id of the publication whose footer this is, None if it is of no publication."""
+    found = b"" if footer is None else (footer.metadata or {}).get(ID, b"")
+    publication = found.decode(errors="replace")
+    return publication if _PUBLICATION.fullmatch(publication) else None
 
 
 def _hash(store: ObjectStore, file: StoredFile) -> str:

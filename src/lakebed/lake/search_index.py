@@ -109,6 +109,11 @@ class SearchIndex:
         self._stuck: set[int] = set()
         self.pid = os.getpid()
 
+    @property
+    def embedder(self) -> Embedder | None:
+        """What makes vectors of texts, None if the lake was opened without."""
+        return self._embedder
+
     def search(
         self,
         reads: CatalogReads,

@@ -16,6 +16,7 @@ from lakebed.model import Entry, Progress, Record
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter
+    from lakebed.search.engine import Query
 
 Mode = Literal["text", "vector", "hybrid"]
 _WEIGHTS = ("previous", "next", "before_previous", "speaker")
@@ -184,13 +185,10 @@ class Searching(Reading):
         Raises ValidationError for a query that is not text, a filter that is not well formed,
         negative numbers, an unknown weight, and a mode that the lake was not opened for.
         """
-        if query is not None and not isinstance(query, str):
-            raise ValidationError(f"query must be a string or None, got {type(query).__name__}")
-        check_count("limit", limit)
-        check_count("offset", offset)
+        check_page(query, limit, offset)
         low, high = check_prefix(prefix)
         wanted = check_filter(value_filter)
-        weights, chosen = _check_weights(thread), self._check_mode(mode)
+        weights, chosen = check_weights(thread), self._check_mode(mode)
         if wanted is not None:
             every = self.search(
                 query,
@@ -204,40 +202,19 @@ class Searching(Reading):
             return self._with_value(every, wanted, limit, offset)
         if query is None:
             return self._all(metadata_filter, prefix, low, high, limit, offset)
-        from lakebed.search.engine import Query
-        from lakebed.search.threads import ThreadWeights
-        from lakebed.values.text import query_words  # loads the stemmer
-
-        words, condition = query_words(query), check_filter(metadata_filter)
-        if not words:
+        asked = ask(query, metadata_filter, low, high, limit + offset, weights, chosen)
+        if not asked.words:
             return Hits([], 0)
         index = self._searcher()
-        asked = Query(
-            words,
-            low,
-            high,
-            condition,
-            min(limit + offset, _ALL),
-            None if weights is None else ThreadWeights(**weights),
-            chosen,
-        )
         moment = self._searched_moment()
         answer = index.search(self._catalog, moment, query, asked, offset, progress)
         hits = [Hit(self._entry(row), found.score, found.parts) for row, found in answer.rows]
         return Hits(hits, answer.total, answer.unread)
 
     def _check_mode(self, mode: Mode | None) -> Mode:
-        if mode not in (None, "text", "vector", "hybrid"):
-            raise ValidationError(f"mode must be 'text', 'vector' or 'hybrid', got {mode!r}")
-        embeds = self._embeds()
-        if mode in ("vector", "hybrid") and not embeds:
-            raise ValidationError(
-                f"mode is {mode!r}, but the lake was opened without an embedder: "
-                "lakebed.open(…, embedder='minilm')"
-            )
-        if mode is None:
-            return "hybrid" if embeds else "text"
-        return mode
+        return check_mode(
+            mode, self._embeds(), "the lake was opened without an embedder: lakebed.open"
+        )
 
     def _with_value(self, hits: Hits, wanted: Filter, limit: int, offset: int) -> Hits:
         """A page of the hits whose value is an object that the filter matches."""
@@ -277,7 +254,46 @@ class Searching(Reading):
         return Hits([Hit(self._entry(row), 0.0) for row in rows], total)
 
 
-def _check_weights(thread: object) -> dict[str, float] | None:
+def ask(
+    query: str,
+    metadata_filter: dict[str, Any] | None,
+    low: str,
+    high: str,
+    wanted: int,
+    weights: Mapping[str, float] | None,
+    mode: Mode,
+) -> Query:
+    """The query as the engine takes it; without any word, nothing matches."""
+    from lakebed.search.engine import Query
+    from lakebed.search.threads import ThreadWeights
+    from lakebed.values.text import query_words  # loads the stemmer
+
+    condition = check_filter(metadata_filter)
+    thread = None if weights is None else ThreadWeights(**weights)
+    return Query(query_words(query), low, high, condition, min(wanted, _ALL), thread, mode)
+
+
+def check_page(query: object, limit: int, offset: int) -> None:
+    """ValidationError unless the query is text, or None, and the page has numbers of a page."""
+    if query is not None and not isinstance(query, str):
+        raise ValidationError(f"query must be a string or None, got {type(query).__name__}")
+    check_count("limit", limit)
+    check_count("offset", offset)
+
+
+def check_mode(mode: Mode | None, embeds: bool, without: str) -> Mode:
+    """The mode of a search; ValidationError for an unknown one, and for one that wants an embedder
+    where there is none, as `without` says."""
+    if mode not in (None, "text", "vector", "hybrid"):
+        raise ValidationError(f"mode must be 'text', 'vector' or 'hybrid', got {mode!r}")
+    if mode in ("vector", "hybrid") and not embeds:
+        raise ValidationError(f"mode is {mode!r}, but {without}(…, embedder='minilm')")
+    if mode is None:
+        return "hybrid" if embeds else "text"
+    return mode
+
+
+def check_weights(thread: object) -> dict[str, float] | None:
     """The weights that differ from the usual ones; None if conversations do not count."""
     if isinstance(thread, bool):
         return {} if thread else None
