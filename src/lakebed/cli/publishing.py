@@ -23,6 +23,10 @@ def publish(
             autocompletion=complete_snapshot,
         ),
     ] = None,
+    search: Annotated[
+        bool,
+        typer.Option("--search", help="Write the search index too, for `search --published`."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the lake as Parquet that any engine reads without the catalog.
@@ -35,9 +39,10 @@ def publish(
     \b
     lakebed publish published
     lakebed publish s3://bucket/published --snapshot before-import
+    lakebed publish published --search
     """
     with open_lake(ctx) as lake, progress_bar("Publishing") as advance:
-        done = lake.publish(uri, snapshot=snapshot, progress=advance)
+        done = lake.publish(uri, snapshot=snapshot, search=search, progress=advance)
     print_json(done) if as_json else print_report(done)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 import sys
+from contextlib import ExitStack
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,7 +14,9 @@ import typer
 from lakebed.cli.opening import open_lake
 from lakebed.cli.output import Json, print_json, printable
 from lakebed.cli.values import json_object
-from lakebed.lake.searching import Hit
+from lakebed.lake.lake import Lake
+from lakebed.lake.published import Publication, open_publication
+from lakebed.lake.searching import Hit, Hits
 
 
 class SearchMode(StrEnum):
@@ -43,6 +46,10 @@ def search(
         SearchMode | None, typer.Option(help="By words, by meaning, or by both.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what made each score.")] = False,
+    published: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Search what was published there, without the lake."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find the entries whose text has any of the words, the best first.
@@ -56,10 +63,16 @@ def search(
     lakebed search "parse a date" --filter '{"package": "email"}' --limit 3
     lakebed search prices --prefix user/42/ --json
     lakebed search "what tea does Ada drink" --thread --explain
+    lakebed search prices --published s3://bucket/published
     """
     conditions = json_object(metadata_filter, "--filter")
-    with open_lake(ctx) as lake:
-        hits = lake.search(
+    with ExitStack() as stack:
+        source: Lake | Publication
+        if published is None:
+            source = stack.enter_context(open_lake(ctx))
+        else:
+            source = open_publication(published)
+        hits = source.search(
             query,
             metadata_filter=conditions,
             prefix=prefix,
@@ -72,17 +85,21 @@ def search(
             found = [_plain(hit) | _explanation(hit, explain) for hit in hits]
             print_json({"total": hits.total, "unread": hits.unread, "hits": found})
             return
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        for hit in hits:
-            typer.secho(f"{hit.score:>7.3f}  ", nl=False, dim=True)
-            typer.secho(printable(hit.key), bold=True)
-            print(f"         {printable(hit.preview())}"[:width])
-            if explain and hit.explanation:
-                parts = (f"{part:.3f} {word}" for word, part in hit.explanation.items())
-                print(f"         = {' + '.join(parts)}"[:width])
-        print(f"{len(hits):,} of {hits.total:,} hits")
+        _print(hits, explain)
     if hits.unread:
         typer.echo(f"lakebed: {hits.unread:,} values could not be read", err=True)
+
+
+def _print(hits: Hits, explain: bool) -> None:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for hit in hits:
+        typer.secho(f"{hit.score:>7.3f}  ", nl=False, dim=True)
+        typer.secho(printable(hit.key), bold=True)
+        print(f"         {printable(hit.preview())}"[:width])
+        if explain and hit.explanation:
+            parts = (f"{part:.3f} {word}" for word, part in hit.explanation.items())
+            print(f"         = {' + '.join(parts)}"[:width])
+    print(f"{len(hits):,} of {hits.total:,} hits")
 
 
 def _explanation(hit: Hit, wanted: bool) -> dict[str, object]:

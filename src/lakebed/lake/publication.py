@@ -59,6 +59,7 @@ class EntriesFile:
             SCHEMA,
             compression="zstd",
             store_schema=False,  # it would say "large"
+            write_page_checksum=True,
         )
         self._writer.add_key_value_metadata({ID: publication})
 

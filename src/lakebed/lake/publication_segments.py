@@ -41,7 +41,6 @@ class PublicationSegments:
         ]
         self._kept = [np.zeros(len(segment), np.bool_) for segment in self._known]
         self._new = self._builder()
-        self._made: list[Segment] = []
         self._names: list[str] = []
         self.byte_size = 0
 
@@ -67,22 +66,19 @@ class PublicationSegments:
 
     def _analyse(self, rows: Sequence[EntryRow], contents: Mapping[str, bytes]) -> None:
         if self._new.is_full or len(self._new) + len(rows) > MAX_DOCUMENTS:
-            self._end_new()
+            self._write(self._new.data())
+            self._new = self._builder()
         reader = TextReader(lambda some: ((row, contents[row.key]) for row in some))
         texts = zip((VersionRow(row, None, None) for row in rows), reader.texts(rows), strict=True)
         self._new.add(documents(list(texts), self._embedder))
 
-    def _end_new(self) -> None:
-        self._made.append(Segment(memoryview(self._new.data())))
-        self._new = self._builder()
-
     def finish(self) -> None:
-        """Write what was taken in."""
+        """Write what has been taken in and not written yet."""
+        parts = [pair for pair in zip(self._known, self._kept, strict=True) if pair[1].any()]
         if len(self._new):
-            self._end_new()
-        every = [(s, np.ones(len(s), np.bool_)) for s in self._made]
-        every += [pair for pair in zip(self._known, self._kept, strict=True) if pair[1].any()]
-        for group in _grouped(every):
+            rest = Segment(memoryview(self._new.data()))
+            parts.append((rest, np.ones(len(rest), np.bool_)))
+        for group in _grouped(parts):
             self._write(_joined(group))
 
     def _write(self, data: bytes) -> None:

@@ -140,10 +140,10 @@ class Publication:
         with self._reading_index():
             passing = [engine.scope(asked, source, source.visible) for source in self._sources]
             every = merge(*map(_keys, self._sources, passing))
-            end = min(offset + limit, sys.maxsize)
-            page = [(key.decode(), version) for key, version in islice(every, offset, end)]
+            page = islice(every, min(offset, sys.maxsize), min(offset + limit, sys.maxsize))
+            found = [(key.decode(), version) for key, version in page]
         return Hits(
-            [Hit(Entry(row, self), 0.0) for row in self._files.rows(page)], sum(map(len, passing))
+            [Hit(Entry(row, self), 0.0) for row in self._files.rows(found)], sum(map(len, passing))
         )
 
     @contextmanager

@@ -143,8 +143,12 @@ class PublishedFiles:
             for (number, keys), wanted, data in zip(some, ranges, parts, strict=True):
                 if not isinstance(data, bytes):
                     raise data
-                part = _Part(data, wanted.offset, self._size)
-                yield from self._rows_of(pq.ParquetFile(part, metadata=self._footer), number, keys)
+                file = pq.ParquetFile(
+                    _Part(data, wanted.offset, self._size),
+                    metadata=self._footer,
+                    page_checksum_verification=True,
+                )
+                yield from self._rows_of(file, number, keys)
 
     def _rows_of(
         self, file: pq.ParquetFile, number: int, keys: Sequence[str]
