@@ -75,3 +75,18 @@ def test_wrong_use(cli: Cli, arguments: tuple[str, ...], said: str) -> None:
 def test_odd_queries_are_plain_text(cli: Cli) -> None:
     for query in ('"', "%", "a AND", "*", "NEAR(", "-- x", "日本", ""):
         cli("search", "--", query)
+
+
+def test_what_was_published(cli: Cli, data: Data) -> None:
+    told = data("publish", "published", "--search")
+    assert (told["entries"], told["segments"]) == (5, 1)
+    asked = ("search", "parsed date", "--explain", "--offset", "1", "--thread")
+    expected, shown = data(*asked), cli(*asked).stdout
+    with lakebed.open("lakebed") as lake:
+        for key in list(lake)[1:]:
+            del lake[key]
+    assert data(*asked, "--published", "published") == expected
+    assert cli(*asked, "--published", "published").stdout == shown
+    assert data("publish", "published")["segments"] == 0
+    refused = cli("search", "date", "--published", "published", code=2)
+    assert "publish it with search=True" in refused.stderr
