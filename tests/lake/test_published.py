@@ -160,7 +160,7 @@ def test_what_is_not_in_the_index_is_not_analysed_twice(
 def test_many_segments_and_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(publication_segments, "MAX_DOCUMENTS", limit)
+    monkeypatch.setattr(publication_segments, "_MOST", limit)
     monkeypatch.setattr(publication_segments, "_PAGE", 10)
     monkeypatch.setattr(publication, "_CHUNK_ROWS", 64)
     monkeypatch.setattr(publication, "_GROUP_BYTES", 2000)
@@ -362,7 +362,13 @@ def test_s3(s3: S3Server, tmp_path: Path) -> None:
         lake.publish(place, search=True)
         with pytest.raises(ConflictError, match="open it again"):
             published.search("apple")
-        agree(lake, lakebed.open_publication(place), ["apple"])
+        published = lakebed.open_publication(place)
+        agree(lake, published, ["apple"])
+        with lakebed.open(":memory:") as small:
+            small["a"] = "apple"
+            small.publish(place, search=True)
+        with pytest.raises(ConflictError, match="open it again"):
+            published.search("apple", prefix="talk/6")
 
 
 def test_a_copy_elsewhere_needs_nothing_of_the_original(tmp_path: Path) -> None:
@@ -471,13 +477,17 @@ def test_entries_that_were_changed_are_told(place: Path) -> None:
         ("key", list(range(len(table)))),
         ("content_hash", ["sha256:zz"] * len(table)),
         ("created_at", ["x"] * len(table)),
+        ("updated_at", pa.nulls(len(table), pa.timestamp("us", "UTC"))),
+        ("value", pa.nulls(len(table), pa.string())),
         ("metadata", None),
     ):
         number = table.schema.get_field_index(column)
         write(
             table.drop_columns(column)
             if values is None
-            else table.set_column(number, column, pa.array(values))
+            else table.set_column(
+                number, column, values if isinstance(values, pa.Array) else pa.array(values)
+            )
         )
         with pytest.raises(CorruptionError):
             lakebed.open_publication(place).search("pear")

@@ -19,7 +19,7 @@ from lakebed.objects.store import ObjectStore
 CHUNK_BYTES = 32 << 20
 """Metadata and contents, in bytes, that are in memory at a time; a single entry may take more."""
 
-_CHUNK_ROWS = 50_000
+_CHUNK_ROWS = 20_000
 _GROUP_BYTES = 4 << 20
 """Of a row group in memory: a search of the publication reads one for each hit."""
 _COPIED = ("key", "version", "content_hash", "format", "byte_size", "metadata", "expires_at",

@@ -87,7 +87,7 @@ def open_place(uri: str, options: Mapping[str, object]) -> PublicationPlace:
 
 class PublicationPlace:
     """The two folders of a publication: `target` holds its entries, `tables` a folder of each
-    publication with its manifest and the copies of its tables."""
+    publication with its manifest, the copies of its tables and its search index."""
 
     def __init__(self, target: ObjectStore, tables: ObjectStore) -> None:
         self.target = target

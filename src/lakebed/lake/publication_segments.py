@@ -18,7 +18,8 @@ from lakebed.search.selecting import select
 from lakebed.values.hash import digest
 
 _PAGE = 4000
-_LARGE = 2  # what is more than this part of a full segment stays one
+_MOST = MAX_DOCUMENTS // 2
+"""Documents of a segment that is built or joined: the memory that this takes grows with them."""
 
 
 class PublicationSegments:
@@ -65,7 +66,7 @@ class PublicationSegments:
             self._analyse([rows[place] for place in left[start : start + _PAGE]], contents)
 
     def _analyse(self, rows: Sequence[EntryRow], contents: Mapping[str, bytes]) -> None:
-        if self._new.is_full or len(self._new) + len(rows) > MAX_DOCUMENTS:
+        if self._new.is_full or len(self._new) + len(rows) > _MOST:
             self._write(self._new.data())
             self._new = self._builder()
         reader = TextReader(lambda some: ((row, contents[row.key]) for row in some))
@@ -96,16 +97,13 @@ _Part = tuple[Segment, NDArray[np.bool_]]
 
 
 def _grouped(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
-    """Parts that become one segment: large ones by themselves, small ones together."""
+    """Parts that become one segment."""
     group, documents, postings = list[_Part](), 0, 0
     for segment, kept in parts:
         size = int(np.count_nonzero(kept))
-        if size > MAX_DOCUMENTS // _LARGE:
-            yield [(segment, kept)]
-            continue
         words = len(segment.words.documents)
         if group and (
-            documents + size > MAX_DOCUMENTS
+            documents + size > _MOST
             or postings + words > MAX_POSTINGS
             or segment.header.embedder != group[0][0].header.embedder
         ):

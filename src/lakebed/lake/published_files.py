@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -89,8 +90,7 @@ class PublishedFiles:
         manifest = self._place.manifest(self._publication)
         if manifest is None:
             self.fail(f"its manifest is missing or damaged, beside {self.uri}")
-        names = [name for name in manifest if _SEGMENT.fullmatch(name)]
-        return sorted(names)
+        return sorted(filter(_SEGMENT.fullmatch, manifest))
 
     def _open(self, name: str) -> Segment:
         store, path = self._place.tables, f"{self._publication}/{name}"
@@ -115,24 +115,24 @@ class PublishedFiles:
         """The rows of entries, which are told by key and version, in their order."""
         groups = defaultdict[int, list[str]](list)
         try:
-            firsts = [self._bounds(number) for number in range(self._footer.num_row_groups)]
             for key, _ in wanted:
-                groups[max(bisect_right(firsts, key) - 1, 0)].append(key)
+                groups[max(bisect_right(self._firsts, key) - 1, 0)].append(key)
             found = {row.key: row for row in self._read(list(groups.items()))}
-            rows = [found[key] for key, _ in wanted]
         except _MALFORMED as error:
             self.fail(f"{self.uri} cannot be read: {error!r}")
-        for row, (_, version) in zip(rows, wanted, strict=True):
-            inline = row.inline_value
-            if row.version != version or (
-                inline is not None and digest(inline) != row.content_hash
-            ):
-                self.fail(f"{self.uri} is damaged at {row.key!r}")
+        rows = []
+        for key, version in wanted:
+            row = found.get(key)
+            if row is None or row.version != version or not _is_whole(row):
+                self.fail(f"{self.uri} is damaged: its entry {key!r} is missing or was changed")
+            rows.append(row)
         return rows
 
-    def _bounds(self, number: int) -> str:
-        """The first key of a row group."""
-        return cast(str, self._footer.row_group(number).column(0).statistics.min)
+    @cached_property
+    def _firsts(self) -> list[str]:
+        """The first key of each row group."""
+        groups = map(self._footer.row_group, range(self._footer.num_row_groups))
+        return [group.column(0).statistics.min for group in groups]
 
     def _read(self, groups: Sequence[tuple[int, list[str]]]) -> Iterator[EntryRow]:
         """The rows of keys, by row group."""
@@ -225,6 +225,15 @@ class PublishedFiles:
                 "opened: open it again"
             )
         raise CorruptionError(problem)
+
+
+def _is_whole(row: EntryRow) -> bool:
+    """Whether nothing is missing, and a content that is at hand is what its hash says."""
+    if None in (row.metadata, row.byte_size, row.created_at, row.updated_at):
+        return False
+    if row.inline_value is None:
+        return row.uri is not None
+    return digest(row.inline_value) == row.content_hash
 
 
 class _Part(io.RawIOBase):

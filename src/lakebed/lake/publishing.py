@@ -64,8 +64,8 @@ class Publishing(Snapshots):
 
         The entries appear at once when all is written, over those of the publication before; a
         failure leaves that as it was. Its tables stay until the next publication. Memory is bounded
-        at about 200 MB; on its way to a bucket the entries' file takes room in the system's folder
-        for temporary files.
+        at about 200 MB, 300 with `search`; on its way to a bucket the entries' file takes room in
+        the system's folder for temporary files.
 
         Raises ConflictError if something else lies there, or what was published was changed since;
         ConfigurationError for a place that cannot be published to or resolved, such as one in the
