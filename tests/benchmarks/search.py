@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import lakebed
 from lakebed.lake import batches
+from lakebed.lake.searching import Hits
 from lakebed.values.text import analyse, query_words, text_of
 from tests.benchmarks.documents import document, documents
 from tests.benchmarks.runner import OURS, Contest, Room, benchmark
@@ -134,6 +136,45 @@ def store_with_search_index(room: Room) -> Iterator[Contest]:
     )
     searched.close()
     never.close()
+
+
+@benchmark
+def publish_with_search_index(room: Room) -> Iterator[Contest]:
+    """A publication with its index and one without, of a lake that has one; and searching it."""
+    for full in (10_000, 100_000):
+        yield from _publications(room.folder / str(full), room.count(full))
+
+
+def _publications(folder: Path, count: int) -> Iterator[Contest]:
+    place, query = folder / "published", " ".join(_WORDS[40:42])
+    with lakebed.open(folder / "lake") as lake:
+        lake.store_batch({"key": key, "value": value} for key, value in _texts(count))
+        lake.maintain()
+
+        def publish(search: bool) -> None:
+            lake.publish(place, search=search)
+
+        yield Contest(
+            f"publish {count:,} documents with their search index",
+            {OURS: lambda _: publish(True), "without it": lambda _: publish(False)},
+            {"without it": 0.83},
+            operations=count,
+            rounds=5,
+        )
+        publish(True)
+        published = lakebed.open_publication(place)
+        yield Contest(
+            f"a search in {count:,} published documents, ten hits with their values",
+            {
+                OURS: lambda _: _read(published.search(query)),
+                "in the lake": lambda _: _read(lake.search(query)),
+            },
+            unit="ms",
+        )
+
+
+def _read(hits: Hits) -> None:
+    assert all(hit.value for hit in hits)
 
 
 class Tantivy:
