@@ -9,11 +9,16 @@ FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
 WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing}
 
 -- name: scan_versions
--- for: sql: which of the entries that a session has loaded still stand. (The sign keeps SQLite from
--- going through whole rows, where an index has the versions.)
+-- for: sql: which of the entries that a session has loaded still stand
 SELECT "version" FROM {entry}
-WHERE +"version" <= :last AND "version" NOT IN (
-    SELECT "version" FROM {entry} WHERE "expires_at" <= :now)
+WHERE "version" >= :first AND "version" <= :last
+    AND ("expires_at" IS NULL OR "expires_at" > :now)
+
+-- name: count_versions
+-- for: sql: whether some of the entries that a session has loaded stand no more
+SELECT count(*) FROM {entry}
+WHERE "version" >= :first AND "version" <= :last
+    AND ("expires_at" IS NULL OR "expires_at" > :now)
 
 -- name: count_standing
 -- for: sql: whether all entries that a session has loaded still stand. Where versions are committed in

@@ -118,7 +118,11 @@ class CatalogScan(Protocol):
         others may come to be seen among them later."""
         ...
 
-    def versions(self, last: int) -> Iterator[pa.RecordBatch]:
+    def count(self, first: int, last: int) -> int:
+        """How many of those entries have a version from `first` to `last`."""
+        ...
+
+    def versions(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
         """The versions of those entries, as the column `version`."""
         ...
 
@@ -225,8 +229,13 @@ class _SQLScan:
         ((count,),) = self._tx.all(self._queries["count_standing"], params)
         return None if count is None else int(count)
 
-    def versions(self, last: int) -> Iterator[pa.RecordBatch]:
-        params = {"last": last, "now": self.now}
+    def count(self, first: int, last: int) -> int:
+        params = {"first": first, "last": last, "now": self.now}
+        ((count,),) = self._tx.all(self._queries["count_versions"], params)
+        return int(count)
+
+    def versions(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
+        params = {"first": first, "last": last, "now": self.now}
         return self._batches(self._queries["scan_versions"], params, schema_of(VERSIONS))
 
     def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:

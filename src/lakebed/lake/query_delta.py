@@ -16,6 +16,7 @@ _MOST_CHANGED = 4
 """Loading anew is cheaper once more than one row in so many has changed. DuckDB keeps the room of
 deleted rows, too, until their table goes."""
 _LAST = 2**63 - 1  # no version is above it
+_RANGES = 256  # of versions, that are counted to find those where entries have gone
 
 
 def bring_up_to_date(scan: CatalogScan, rows: LoadedRows) -> bool:
@@ -49,7 +50,7 @@ class _Delta:
         self._delete("epoch_us(expires_at) <= ?", [self._scan.now])
         last = self._number(f"SELECT coalesce(max(version), 0) FROM {table}")
         standing = self._scan.standing(last)
-        above = self._keep_standing(_LAST) if standing is None else last
+        above = self._keep_standing(0, _LAST) if standing is None else last
         if above is None:
             added = 0
         else:
@@ -58,7 +59,7 @@ class _Delta:
                 return False
             self._delete("key IN (SELECT key FROM temp.fresh)")
         if standing is not None and self._number(f"SELECT count(*) FROM {table}") != standing:
-            self._keep_standing(last)
+            self._remove_vanished(last)
             if self._number(f"SELECT count(*) FROM {table}") != standing:
                 return False
         if self._gone and rows.values is not None and rows.values.fetched is not None:
@@ -84,22 +85,34 @@ class _Delta:
         ((deleted,),) = self._connection.execute(sql, params or []).fetchall()
         self._gone += deleted
 
-    def _keep_standing(self, last: int) -> int | None:
-        """Remove what stands no more of the versions up to `last`; the version above which are all
-        those that are to be brought of them, None if there are none."""
+    def _keep_standing(self, first: int, last: int) -> int | None:
+        """Remove what stands no more of the versions from `first` to `last`; the version above
+        which are all those that are to be brought of them, None if there are none."""
         import pyarrow as pa
 
         connection, table = self._connection, self._rows.table
-        batches = list(self._scan.versions(last))
+        batches = list(self._scan.versions(first, last))
         standing = pa.Table.from_batches(batches, pa.schema([("version", pa.int64())]))
         connection.register("standing", standing)
-        self._delete("version NOT IN (SELECT version FROM standing)")
-        ((first,),) = connection.execute(
+        among = f"version BETWEEN {first} AND {last}"
+        self._delete(f"{among} AND version NOT IN (SELECT version FROM standing)")
+        ((lowest,),) = connection.execute(
             "SELECT min(version) - 1 FROM standing "
             f"WHERE version NOT IN (SELECT version FROM {table})"
         ).fetchall()
         connection.unregister("standing")
-        return None if first is None else int(first)
+        return None if lowest is None else int(lowest)
+
+    def _remove_vanished(self, last: int) -> None:
+        """Remove what stands no more of the versions up to `last`, none of which can be new: find
+        the ranges in which their numbers differ, and look there."""
+        width = max(1, last // _RANGES)
+        counted = f"SELECT version // {width} AS range, count(*) FROM {self._rows.table} GROUP BY 1"
+        for number, count in self._connection.execute(counted).fetchall():
+            first, end = number * width, min(last, (number + 1) * width - 1)
+            if self._scan.count(first, end) != count:
+                check()
+                self._keep_standing(first, end)
 
     def _bring(self, above: int) -> int:
         """Load entries of higher versions, apart from those that are there, into a table of their
