@@ -4,6 +4,7 @@
 #   make test    all tests; make soak: with the full counts
 #   make lint    style, types, layers
 #   make bench   speed, as ratios against the raw driver and against peers
+#   make bench-scale   every call at a million entries (an hour or two)
 #   make docs    the documentation site, in site/
 #   make clean   removes what the others made
 
@@ -19,7 +20,7 @@ PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install -qq --constraint
 PYTEST := $(PY) -m pytest --numprocesses $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint bench docs clean
+.PHONY: help demo test soak lint bench bench-scale docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,6 +42,9 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.bench
 	$(PY) -m tests.benchmarks
+
+bench-scale: $(VENV)/.bench $(VENV)/.servers
+	$(PY) -m tests.benchmarks.scale --write
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict

@@ -1,24 +1,44 @@
 -- Whole relations for a query engine, read inside one transaction. {scan_columns} are the columns of
--- `lakebed.catalog.scanning.ENTRY_SCHEMA`, {value} is the inline value or nothing of it, and
--- {formats} a condition on the format, {keys} one on the key unless all are wanted.
+-- `lakebed.catalog.scanning.ENTRY_COLUMNS`, {value} is the inline value of JSON or nothing of it, and
+-- {keys} a condition on the key unless all are wanted, or one on the version.
 
 -- name: scan_entries
 -- for: sql: entries as they are now
 SELECT {scan_columns}
 FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
-WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {formats} {narrowing}
+WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing}
+
+-- name: scan_versions
+-- for: sql: which of the entries that a session has loaded still stand
+SELECT "version" FROM {entry}
+WHERE "version" >= :first AND "version" <= :last
+    AND ("expires_at" IS NULL OR "expires_at" > :now)
+
+-- name: count_versions
+-- for: sql: whether some of the entries that a session has loaded stand no more
+SELECT count(*) FROM {entry}
+WHERE "version" >= :first AND "version" <= :last
+    AND ("expires_at" IS NULL OR "expires_at" > :now)
+
+-- name: count_standing
+-- for: sql: whether all entries that a session has loaded still stand. Where versions are committed in
+-- their order none joins them later, so that the number tells. (The first count is one that databases
+-- have at hand, or find in their smallest index.)
+SELECT (SELECT count(*) FROM {entry})
+    - (SELECT count(*) FROM {entry} WHERE "version" > :last)
+    - (SELECT count(*) FROM {entry} WHERE "version" <= :last AND "expires_at" <= :now)
 
 -- name: scan_entries_at
 -- for: sql: entries as of a moment that this transaction knows to be readable
 SELECT {scan_columns}
 FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
 WHERE e."version" <= :version
-  AND (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {formats} {narrowing}
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing}
 UNION ALL
 SELECT {scan_columns}
 FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
 WHERE e."version" <= :version AND e."end_version" > :version
-  AND (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {formats}
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) {keys}
 
 -- name: scan_history
 -- for: sql: all versions that are kept, those that stand included

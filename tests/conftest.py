@@ -21,8 +21,8 @@ PROJECT = Path(__file__).parents[1]
 # `make test` runs the whole conformance suite on SQLite and Postgres 18, and every tenth test of it
 # on these, which keeps it within twenty minutes on two cores; `make soak` runs all of it.
 SAMPLED = (
-    "TestPostgres15", "TestPgBouncer", "TestPostgres", "TestMariaDB", "TestDuckDB",
-    "TestS3", "TestGCS", "TestAzure",
+    "TestMemory", "TestFileWithSmallObjects", "TestApsw", "TestPostgres15", "TestPgBouncer",
+    "TestPostgres", "TestMariaDB", "TestDuckDB", "TestS3", "TestGCS", "TestAzure",
 )  # fmt: skip
 SAMPLED_CONTRACTS = ("TestSQLAlchemyOnPostgres", "TestSQLAlchemyOnMariaDB")
 SHARE = 10

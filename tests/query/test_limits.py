@@ -109,6 +109,20 @@ def test_a_time_limit(lake: lakebed.Lake, clock: Clock, running: threading.Event
     assert is_usable(lake)
 
 
+@pytest.mark.parametrize("how", ["raw_sql", "execute", "to_pyarrow"])
+def test_a_time_limit_of_ibis(lake: lakebed.Lake, how: str) -> None:
+    """Of statements that take no room and would go on for hours."""
+    endless = "WITH RECURSIVE t USING KEY (a) AS (SELECT 1 AS a UNION SELECT a FROM t) FROM t"
+    product = "SELECT sum(a.range + b.range)::BIGINT AS a FROM range(9999999) a, range(9999999) b"
+    lake.query_settings(timeout=0.2)
+    backend = lake.ibis()
+    expression = backend.sql(product, schema={"a": "int64"})
+    with pytest.raises(QueryError, match=r"ended after 0\.2 seconds.*timeout="):
+        getattr(backend, how)(endless if how == "raw_sql" else expression)
+    assert backend.raw_sql("SELECT 1").fetchall() == [(1,)]
+    assert is_usable(lake)
+
+
 @pytest.mark.parametrize("fetch", FETCHES)
 def test_a_time_limit_of_fetching(
     lake: lakebed.Lake, clock: Clock, running: threading.Event, fetch: str

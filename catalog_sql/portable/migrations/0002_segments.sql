@@ -33,4 +33,5 @@ CREATE TABLE {segment_ended} (
 DELETE FROM {lakebed_meta} WHERE "name" IN ('text_indexed', 'text_rows', 'text_tokens');
 
 INSERT INTO {lakebed_meta} ("name", "value") VALUES
-    ('segments_changed', '0'), ('segments_indexed', '0'), ('segments_purged', '0');
+    ('segments_changed', '0'), ('segments_indexed', '0'), ('segments_purged', '0'),
+    ('objects_moved', '0');

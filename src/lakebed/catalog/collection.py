@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -19,6 +20,8 @@ from lakebed.model import (
     PackRow,
     Upload,
 )
+
+_MARK_BITS = 62
 
 
 class Collection:
@@ -172,6 +175,7 @@ class Collection:
                 self._refuse_gone(tx, moves)
             claims.settle({upload.uri: moved}, self._executor.now())
             self._leave_packs(tx, left)
+            self._note_moved(tx)
         return int(moved)
 
     def _refuse_gone(self, tx: Transaction, moves: Sequence[Move]) -> None:
@@ -243,7 +247,15 @@ class Collection:
                     tx.run(self._queries["add_trash"], {"uri": own_uri, "now": now})
                 self._leave_packs(tx, {} if pack_id is None else {pack_id: 1})
             claims.settle({upload.uri: 1} if replaced and upload is not None else {}, now)
+            if replaced:
+                self._note_moved(tx)
         return replaced
+
+    def _note_moved(self, tx: Transaction) -> None:
+        """Tell those who keep rows that something changed which no version tells of. Any number
+        that was not there before does; comes last, as all such transactions write this row."""
+        number = secrets.randbits(_MARK_BITS)
+        tx.run(self._queries["set_meta"], {"name": "objects_moved", "value": number})
 
     def names(self, object_id: int) -> Sequence[Naming]:
         rows = self._executor.fetch(self._queries["names_of_object"], {"object_id": object_id})

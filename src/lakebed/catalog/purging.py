@@ -23,6 +23,7 @@ class Purging(Collection):
             for name in ("segments_changed", "segments_purged"):
                 ((value,),) = tx.all(self._queries["get_setting"], {"name": name})
                 tx.run(self._queries["set_meta"], {"name": name, "value": int(value) + 1})
+            self._note_moved(tx)
             if keys:
                 return self._purge_keys(tx, low, keys[-1][0])
         # Terms of versions that these keys had before they were replaced or deleted. The lock is

@@ -25,10 +25,10 @@ _SCAN_COLUMNS = (
     'e."updated_at", o."content_hash", o."format", o."byte_size", {value}, o."uri", o."pack_id", '
     'o."position"'
 )
-_VALUE = 'o."inline_value"'
+_VALUE = 'CASE WHEN o."format" = \'json\' THEN o."inline_value" END AS "inline_value"'
 _NO_VALUE = 'NULL AS "inline_value"'
 _KEYS = 'AND e."key" >= :low AND e."key" < :high'
-_JSON_ONLY = "AND o.\"format\" = 'json'"
+_ABOVE = 'AND e."version" > :above'
 
 Column = tuple[str, Literal["text", "number", "bytes", "time"]]
 ENTRY_COLUMNS: tuple[Column, ...] = (
@@ -49,6 +49,7 @@ ENTRY_COLUMNS: tuple[Column, ...] = (
 )
 """What a scan of entries gives. `pack_id` refers to the packs. An object that lies in neither
 a file nor a pack lies inline, whether its value was asked for or not."""
+VERSIONS: tuple[Column, ...] = (("version", "number"),)
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "entries": ENTRY_COLUMNS,
     "history": (*ENTRY_COLUMNS, ("end_version", "number"), ("ended_at", "time")),
@@ -78,7 +79,8 @@ class Scan(NamedTuple):
     """Rows that a query wants.
 
     `moment`: entries as of it, None for now. `metadata_filter`: entries that cannot match may be
-    left out. `values`: JSON entries only, with their inline values.
+    left out. `values`: with the inline values of JSON entries. `above`: only those entries of now
+    that have a higher version.
     """
 
     relation: Literal["entries", "history", "objects", "packs", "snapshots"]
@@ -87,13 +89,15 @@ class Scan(NamedTuple):
     moment: Moment | None = None
     metadata_filter: Filter | None = None
     values: bool = False
+    above: int | None = None
 
 
 class CatalogScan(Protocol):
     """A transaction of a catalog in which all rows are of one state.
 
     `now` is its time. `state` is the same for two transactions only if they see the same rows; None
-    where the catalog cannot tell.
+    where the catalog cannot tell. `moved` is the same while no object was moved and nothing purged:
+    what changes without a version.
     """
 
     @property
@@ -101,6 +105,26 @@ class CatalogScan(Protocol):
 
     @property
     def state(self) -> object: ...
+
+    @property
+    def moved(self) -> object: ...
+
+    def check(self, moment: Moment) -> None:
+        """NotFoundError for a moment that is gone."""
+        ...
+
+    def standing(self, last: int) -> int | None:
+        """How many entries of versions up to `last` there are, expired ones apart; None where
+        others may come to be seen among them later."""
+        ...
+
+    def count(self, first: int, last: int) -> int:
+        """How many of those entries have a version from `first` to `last`."""
+        ...
+
+    def versions(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
+        """The versions of those entries, as the column `version`."""
+        ...
 
     def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
         """The rows, with the columns of `COLUMNS`. NotFoundError for a moment that is gone."""
@@ -169,7 +193,7 @@ class _SQLScan:
         self._tx = tx
         self._narrowings = narrowings
         # The transaction sees one state from its first read.
-        tx.all(self._queries["get_setting"], {"name": "schema_version"})
+        ((self.moved,),) = tx.all(self._queries["get_setting"], {"name": "objects_moved"})
         self.now = tx.now()
         self.state = tx.state() if isinstance(tx, ArrowTransaction) else None
 
@@ -178,26 +202,49 @@ class _SQLScan:
         params: dict[str, object] = {"low": scan.low, "high": scan.high, "now": self.now}
         name = {"snapshots": "list_snapshots"}.get(scan.relation, f"scan_{scan.relation}")
         if scan.moment:
-            self._catalog._check(self._tx, scan.moment)
+            self.check(scan.moment)
             name = "scan_entries_at"
             params |= {"version": scan.moment.version, "now": scan.moment.time}
         narrowing = self._narrowings.get(scan, Narrowing())
         sql = self._queries[name].replace("{scan_columns}", _SCAN_COLUMNS)
         sql = sql.replace("{value}", _VALUE if scan.values else _NO_VALUE)
-        sql = sql.replace("{formats}", _JSON_ONLY if scan.values else "")
-        sql = sql.replace("{keys}", "" if _is_all(scan) else _KEYS)
+        if scan.above is not None:
+            params["above"] = scan.above
+        sql = sql.replace("{keys}", _condition(scan))
         sql = sql.replace("{narrowing}", narrowing.sql)
         params |= narrowing.params
+        yield from self._batches(sql, params, schema)
+
+    def _batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         if isinstance(self._tx, ArrowTransaction):
             yield from self._tx.batches(sql, params, schema)
         else:
             yield from row_batches(self._tx.each(sql, params), schema)
 
+    def check(self, moment: Moment) -> None:
+        self._catalog._check(self._tx, moment)
+
+    def standing(self, last: int) -> int | None:
+        params = {"last": last, "now": self.now}
+        ((count,),) = self._tx.all(self._queries["count_standing"], params)
+        return None if count is None else int(count)
+
+    def count(self, first: int, last: int) -> int:
+        params = {"first": first, "last": last, "now": self.now}
+        ((count,),) = self._tx.all(self._queries["count_versions"], params)
+        return int(count)
+
+    def versions(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
+        params = {"first": first, "last": last, "now": self.now}
+        return self._batches(self._queries["scan_versions"], params, schema_of(VERSIONS))
+
     def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
         return self._catalog.diff_in(self._tx, a, b, low, high)
 
 
-def _is_all(scan: Scan) -> bool:
-    """Whether every key is in the range. A server without statistics takes a condition on the keys
-    for one that few satisfy, and would look up each object by itself."""
-    return scan.low == "" and scan.high >= LAST_KEY
+def _condition(scan: Scan) -> str:
+    """On the keys, unless every one is in the range: a server without statistics takes it for one
+    that few satisfy, and would look up each object by itself."""
+    if scan.above is not None:
+        return _ABOVE
+    return "" if scan.low == "" and scan.high >= LAST_KEY else _KEYS

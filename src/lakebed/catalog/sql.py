@@ -36,6 +36,7 @@ _COUNTERS = (
     "segments_changed",
     "segments_indexed",
     "segments_purged",
+    "objects_moved",
 )
 
 

@@ -15,7 +15,8 @@ from lakebed.catalog.protocol import Catalog
 from lakebed.catalog.scanning import CatalogScan, Scan
 from lakebed.errors import QueryError
 from lakebed.filters import parse as parse_filter
-from lakebed.lake.query_rows import LoadedRows, load_changes, load_scan
+from lakebed.lake.query_delta import bring_up_to_date
+from lakebed.lake.query_rows import LoadedRows, copy_rows, load_changes, load_scan
 from lakebed.lake.query_values import bring_values
 from lakebed.model import Moment
 from lakebed.query import relations
@@ -40,6 +41,7 @@ _HITS = 10  # of a search that does not say how many
 _KEPT_ROWS = 5_000_000
 _LOOK = 0.1  # seconds between two looks whether the one who waits may go on waiting
 _RELATION = {"entries_at": "entries"}
+_ENTRIES = ("entries", "documents")
 
 
 class Wanted(NamedTuple):
@@ -51,12 +53,11 @@ class Wanted(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """Loaded rows that later queries may use: while the catalog's state is the same and, for the
-    present, nothing has expired."""
+    """Loaded rows that later queries may use, as they are or brought up to date."""
 
     rows: LoadedRows
     state: object
-    until: int | None
+    moved: object
 
 
 class _Used:
@@ -242,11 +243,43 @@ class QueryEngine:
         with self._catalog.scan(list(scans.values())) as scan:
             self._forget_stale(scan)
             for want in dict.fromkeys(wanted):
-                kept = self._kept.get(want)
-                if kept is None and want.relation != "documents":  # whose values would all be read
-                    kept = self._kept.get(want._replace(bounds=Bounds()))
-                found[want] = kept.rows if kept else self._load(scan, want, scans.get(want))
+                rows = self._renew(scan, want)
+                whole = self._kept.get(want._replace(bounds=Bounds()))
+                # Not of documents, whose values would all be read.
+                if whole is not None and rows is None and want.relation != "documents":
+                    rows = whole.rows if _is_current(scan, want, whole) else None
+                found[want] = rows or self._load(scan, want, scans.get(want))
         return found
+
+    def _renew(self, scan: CatalogScan, want: Wanted) -> LoadedRows | None:
+        """The rows that are kept, brought up to date; None if there are none, or it takes longer
+        than to load them."""
+        kept = self._kept.get(want)
+        if kept is None or _is_current(scan, want, kept):
+            return None if kept is None else kept.rows
+        del self._kept[want]
+        try:
+            with self.session.errors():
+                return self._renewed(scan, want, kept.rows)
+        finally:
+            kept.rows.release()
+
+    def _renewed(self, scan: CatalogScan, want: Wanted, rows: LoadedRows) -> LoadedRows | None:
+        changes = want.moments == (None,)
+        own = copy_rows(rows) if changes and rows.is_shared else rows
+        own.hold()
+        try:
+            if changes:
+                if not bring_up_to_date(scan, own):
+                    return None
+            else:
+                for moment in want.moments:
+                    assert moment is not None
+                    scan.check(moment)
+            self._keep(want, _Kept(own, scan.state, scan.moved))
+        finally:
+            own.release()
+        return own
 
     def _load(self, scan: CatalogScan, want: Wanted, how: Scan | None) -> LoadedRows:
         with self.session.errors():
@@ -260,8 +293,8 @@ class QueryEngine:
         is_present = None in want.moments
         # What has not changed yet does so when it expires, and no row of a difference tells when.
         lasts = not (how is None and is_present)
-        if scan.state is not None and lasts:
-            self._keep(want, _Kept(rows, scan.state, rows.next_expiry if is_present else None))
+        if lasts and (scan.state is not None or _is_renewable(want)):
+            self._keep(want, _Kept(rows, scan.state, scan.moved))
         return rows
 
     def _keep(self, want: Wanted, kept: _Kept) -> None:
@@ -272,7 +305,8 @@ class QueryEngine:
 
     def _forget_stale(self, scan: CatalogScan) -> None:
         for want, kept in list(self._kept.items()):
-            if kept.state != scan.state or (kept.until is not None and kept.until <= scan.now):
+            lasts = kept.moved == scan.moved and _is_renewable(want)
+            if not lasts and not _is_current(scan, want, kept):
                 del self._kept[want]
                 kept.rows.release()
 
@@ -284,7 +318,7 @@ class QueryEngine:
         if not values:
             shown = relations.SHOWN["documents"].replace("{base}", relations.literal(self._base))
             unread = "error('the values were not loaded')::JSON AS value"
-            return f"SELECT {shown}, {unread} FROM {rows.table}"
+            return f"SELECT {shown}, {unread} FROM {rows.table} WHERE {relations.DOCUMENT}"
         where = bring_values(self.session, rows, self._lake)
         packs = None
         if where.packs:
@@ -312,6 +346,23 @@ class QueryEngine:
             for arity, selects in by_arity.items()
         ]
         return f"CREATE TEMP MACRO {name}{', '.join(overloads)}"
+
+
+def _is_current(scan: CatalogScan, want: Wanted, kept: _Kept) -> bool:
+    """Whether rows are still right: the catalog's state is the same and, of those of the present,
+    none has expired."""
+    if scan.state is None or kept.state != scan.state:
+        return False
+    expiry = kept.rows.next_expiry if None in want.moments else None
+    return expiry is None or expiry > scan.now
+
+
+def _is_renewable(want: Wanted) -> bool:
+    """Whether rows that are no longer current can be used on while no object moves: what snapshots
+    hold stays as it is, and all entries of the present can be brought up to date."""
+    if want.moments == (None,):
+        return want.relation in _ENTRIES and want.bounds == Bounds()
+    return all(moment is not None and moment.snapshot is not None for moment in want.moments)
 
 
 def _question(call: Call) -> tuple[str, int]:

@@ -29,7 +29,9 @@ class LoadedRows:
 
     `count` are its rows, `next_expiry` the earliest expiry among them in microseconds; `packs`
     tells how many objects each pack holds, and `values` where the values of documents are, once
-    somebody has asked for them.
+    somebody has asked for them. `read_at` is the time that they are of, in microseconds;
+    `changed` counts the rows that came and went since they were loaded, `added` whether values of
+    some that came are still to be fetched.
     """
 
     def __init__(self, session: Session, relation: str) -> None:
@@ -40,7 +42,15 @@ class LoadedRows:
         self.next_expiry: int | None = None
         self.packs: dict[int, int] = {}
         self.values: Values | None = None
+        self.read_at = 0
+        self.changed = 0
+        self.added = False
         self._held = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one holds them."""
+        return self._held > 1
 
     def hold(self) -> None:
         """Keep the table until `release`."""
@@ -53,6 +63,29 @@ class LoadedRows:
             drop(self.session, self.table)
             if self.values is not None and self.values.fetched is not None:
                 drop(self.session, self.values.fetched)
+
+
+def copy_rows(rows: LoadedRows) -> LoadedRows:
+    """The same rows in tables of their own, for who changes them while others read."""
+    session = rows.session
+    copy = LoadedRows(session, rows.relation)
+    connection = session.connect()
+    try:
+        connection.execute(f"CREATE OR REPLACE TABLE {copy.table} AS FROM {rows.table}")
+        copy.values = rows.values
+        if rows.values is not None and rows.values.fetched is not None:
+            fetched = f"{copy.table}_fetched"
+            connection.execute(f"CREATE TABLE {fetched} AS FROM {rows.values.fetched}")
+            copy.values = rows.values._replace(fetched=fetched)
+    except BaseException:
+        copy.values = None
+        drop(session, copy.table)
+        raise
+    finally:
+        session.release(connection)
+    copy.count, copy.next_expiry, copy.packs = rows.count, rows.next_expiry, rows.packs
+    copy.read_at, copy.changed, copy.added = rows.read_at, rows.changed, rows.added
+    return copy
 
 
 def new_table(session: Session, columns: str) -> str:
@@ -82,22 +115,36 @@ def load_scan(session: Session, scan: CatalogScan, how: Scan, relation: str) -> 
     rows = LoadedRows(session, relation)
     connection = session.connect()
     try:
-        insert = _insert(connection, scan, rows)
-        sql = f"INSERT INTO {rows.table} {insert}"
-        for some in _together(scan.rows(how)):
-            connection.register("batch", some)
-            connection.execute(sql)
-            connection.unregister("batch")
-            rows.count += some.num_rows
-        if "expires_at" in LOADED[relation]:
-            query = f"SELECT epoch_us(min(expires_at)) FROM {rows.table}"
-            ((rows.next_expiry,),) = connection.execute(query).fetchall()
+        rows.count = insert_scan(connection, scan, how, rows, rows.table)
+        note_read(connection, scan, rows)
     except BaseException:
         session.release(connection)
         drop(session, rows.table)
         raise
     session.release(connection)
     return rows
+
+
+def insert_scan(
+    connection: duckdb.DuckDBPyConnection, scan: CatalogScan, how: Scan, rows: LoadedRows, into: str
+) -> int:
+    """Insert the rows of a scan into a table as such loaded rows; how many they are."""
+    inserted = 0
+    sql = f"INSERT INTO {into} {_insert(connection, scan, rows)}"
+    for some in _together(scan.rows(how)):
+        connection.register("batch", some)
+        connection.execute(sql)
+        connection.unregister("batch")
+        inserted += some.num_rows
+    return inserted
+
+
+def note_read(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: LoadedRows) -> None:
+    """Note that the rows are those of a transaction."""
+    rows.read_at = scan.now
+    if "expires_at" in LOADED[rows.relation]:
+        query = f"SELECT epoch_us(min(expires_at)) FROM {rows.table}"
+        ((rows.next_expiry,),) = connection.execute(query).fetchall()
 
 
 def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -46,11 +46,15 @@ def bring_values(session: Session, rows: LoadedRows, lake: LakeBase) -> Values:
     QueryError for a value that has been collected since the rows were read, CorruptionError for one
     that is damaged or missing.
     """
-    if rows.values is None:
+    if rows.values is None or rows.added:
         connection = session.connect()
         try:
             with session.errors():
-                rows.values = _bring(session, connection, rows, lake)
+                if rows.values is None:
+                    rows.values = _bring(session, connection, rows, lake)
+                else:
+                    rows.values = _bring_added(session, connection, rows, rows.values, lake)
+                rows.added = False
         finally:
             session.release(connection)
     return rows.values
@@ -62,12 +66,14 @@ def _bring(
     table = rows.table
     packs = connection.execute(
         "SELECT pack_id, uri, count(DISTINCT object_id) FROM "
-        f"{table} WHERE pack_id IS NOT NULL GROUP BY ALL ORDER BY uri"
+        f"{table} WHERE {relations.DOCUMENT} AND pack_id IS NOT NULL GROUP BY ALL ORDER BY uri"
     ).fetchall()
     whole = _whole(packs, rows)
     sound = _find_sound(session, connection, [uri for _, uri in whole])
     whole = [(pack, uri) for pack, uri in whole if uri in sound]
-    fetched = _fetch(session, connection, table, whole, lake)
+    read = ", ".join(str(pack) for pack, _ in whole) or "-1"
+    elsewhere = f"coalesce(pack_id, 0) NOT IN ({read})"
+    fetched = _fetch(session, connection, table, elsewhere, lake)
     stride = 0
     if whole:
         try:
@@ -76,6 +82,22 @@ def _bring(
             _refuse_damaged(connection, table, whole, lake)
             raise
     return Values(fetched, [uri for _, uri in whole], stride)
+
+
+def _bring_added(
+    session: Session,
+    connection: duckdb.DuckDBPyConnection,
+    rows: LoadedRows,
+    values: Values,
+    lake: LakeBase,
+) -> Values:
+    """Fetch the values of entries that have come since, if they lie in no pack that is read."""
+    elsewhere = "place IS NULL" if values.packs else "true"
+    if values.fetched is not None:
+        elsewhere += f" AND object_id NOT IN (SELECT object_id FROM {values.fetched})"
+    return values._replace(
+        fetched=_fetch(session, connection, rows.table, elsewhere, lake, values.fetched)
+    )
 
 
 def _whole(packs: list[tuple[int, str, int]], rows: LoadedRows) -> list[tuple[int, str]]:
@@ -147,12 +169,13 @@ def _join_places(
     connection.execute(
         f"CREATE TABLE {placed} AS SELECT r.*, h.file::BIGINT * {stride} + h.number AS place "
         f"FROM {table} r LEFT JOIN (VALUES {numbers}) f(pack, file) ON f.pack = r.pack_id "
-        f"LEFT JOIN ({held}) h ON h.file = f.file AND h.hash_prefix = r.content_hash[1:16]"
+        f"LEFT JOIN ({held}) h ON r.{relations.DOCUMENT} AND h.file = f.file "
+        "AND h.hash_prefix = r.content_hash[1:16]"
     )
     packs = ", ".join(str(pack) for pack, _ in whole)
     lost = connection.execute(
         f"SELECT key, lower(hex(content_hash)), uri FROM {placed} "
-        f"WHERE place IS NULL AND pack_id IN ({packs}) LIMIT 1"
+        f"WHERE {relations.DOCUMENT} AND place IS NULL AND pack_id IN ({packs}) LIMIT 1"
     ).fetchall()
     if lost:
         connection.execute(f"DROP TABLE {placed}")
@@ -171,7 +194,9 @@ def _refuse_damaged(
     """CorruptionError, with key and hash, if packs that cannot be read are damaged or missing, and
     have not been given up meanwhile."""
     numbers = ", ".join(str(pack) for pack, _ in packs)
-    wanted = connection.execute(f"{_CONTENTS} FROM {table} WHERE pack_id IN ({numbers})").fetchall()
+    wanted = connection.execute(
+        f"{_CONTENTS} FROM {table} WHERE {relations.DOCUMENT} AND pack_id IN ({numbers})"
+    ).fetchall()
     for _, data in lake.read_contents(_row(*item[1:]) for item in wanted):
         if isinstance(data, CorruptionError):
             raise data
@@ -181,20 +206,21 @@ def _fetch(
     session: Session,
     connection: duckdb.DuckDBPyConnection,
     table: str,
-    whole: list[tuple[int, str]],
+    elsewhere: str,
     lake: LakeBase,
+    into: str | None = None,
 ) -> str | None:
     """Read the values that lie in files of their own, or in packs of which little is wanted, into a
-    table; its name, None if there are none."""
-    packs = ", ".join(str(pack) for pack, _ in whole) or "-1"
+    table, a new one if there is none; its name, None if there are none. `elsewhere`: the condition
+    that tells them from those in packs that are read whole."""
     wanted = connection.execute(
-        f"{_CONTENTS} FROM {table} WHERE uri IS NOT NULL AND coalesce(pack_id, 0) NOT IN ({packs})"
+        f"{_CONTENTS} FROM {table} WHERE {relations.DOCUMENT} AND uri IS NOT NULL AND {elsewhere}"
     ).fetchall()
     if not wanted:
-        return None
+        return into
     import pyarrow as pa
 
-    fetched = new_table(session, "object_id BIGINT, value JSON")
+    fetched = into or new_table(session, "object_id BIGINT, value JSON")
     insert = f"INSERT INTO {fetched} SELECT object_id, decode(value)::JSON FROM batch"
     try:
         for batch in _batches(_read(lake, wanted)):
@@ -205,7 +231,8 @@ def _fetch(
             connection.execute(insert)
             connection.unregister("batch")
     except BaseException:
-        drop(session, fetched)
+        if into is None:
+            drop(session, fetched)
         raise
     return fetched
 

@@ -75,8 +75,9 @@ the two states |
         machine's, unless given. `temp_directory`: the folder for what does not fit, in a folder of
         its own that goes when the lake is closed; the system's, unless given. `timeout`: the
         seconds that one query of `sql` may work, loading and fetching included, the time between
-        two fetches not; unlimited, unless given. `spill_limit`: how much may lie in that folder,
-        such as `"50GB"`; 10 GB, or a tenth of what is free there if that is less, unless given.
+        two fetches not, and one of Ibis once its tables are loaded; unlimited, unless given.
+        `spill_limit`: how much may lie in that folder, such as `"50GB"`; 10 GB, or a tenth of what
+        is free there if that is less, unless given.
 
         Raises ValidationError for what is none of these.
         """

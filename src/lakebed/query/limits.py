@@ -50,10 +50,15 @@ class Allowance:
     def check(self) -> None:
         """QueryError once it is spent."""
         if self._until is not None and _now() >= self._until:
-            raise QueryError(
-                f"the query was ended after {self._seconds:g} seconds: query_settings(timeout=…) "
-                "gives it longer"
-            )
+            assert self._seconds is not None
+            raise ended(self._seconds)
+
+
+def ended(seconds: float) -> QueryError:
+    """The error of a query that was ended because it had worked so long."""
+    return QueryError(
+        f"the query was ended after {seconds:g} seconds: query_settings(timeout=…) gives it longer"
+    )
 
 
 _current: ContextVar[Allowance | None] = ContextVar("allowance", default=None)

