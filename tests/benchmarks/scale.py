@@ -153,7 +153,7 @@ def rows(by_size: Mapping[int, Mapping[str, Figure]]) -> list[list[str]]:
         found = {size: figures[name] for size, figures in by_size.items()}
         later = {size: f.later or f.first for size, f in found.items()}
         grown = exponent(later)
-        cells = [f"{_time(f.first)} / {_time(f.later)}" for f in found.values()]
+        cells = [" / ".join(_times(figure)) for figure in found.values()]
         largest = found[max(found)]
         lines.append(
             [name, *cells, "" if grown is None else f"{grown:.1f}", f"{largest.memory:,.0f}"]
@@ -166,9 +166,13 @@ def headings(sizes: Sequence[int]) -> list[str]:
     return ["call", *(f"{size:,}" for size in sizes), "exponent", "MiB more"]
 
 
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "failed"
+def _times(figure: Figure) -> list[str]:
+    if figure.first is None:
+        return [f"failed: {figure.error}"]
+    return [_time(seconds) for seconds in (figure.first, figure.later) if seconds is not None]
+
+
+def _time(seconds: float) -> str:
     for unit, factor in (("s", 1.0), ("ms", 1e3)):
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
