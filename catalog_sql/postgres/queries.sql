@@ -225,21 +225,12 @@ GROUP BY q, s."number" / 2000
 -- for: making room for another batch in the same transaction
 DROP TABLE {staged}
 
--- name: narrowing
--- for: the condition that a filter adds to list_entries: candidates of the index, and its queue
-AND e."version" IN (
-    SELECT m."version" FROM {entry_metadata} m WHERE {ranges}
-    UNION ALL SELECT q."version" FROM {metadata_queue} q
+-- name: waiting_metadata
+-- for: the versions that wait for the metadata index, up to :cap
+SELECT * FROM (
+    SELECT q."version" FROM {metadata_queue} q
     UNION ALL SELECT unnest(b."versions") FROM {queued_batch} b WHERE b."queue" = 'metadata'
-)
-
--- name: count_metadata_tail
--- for: deciding whether the metadata index should catch up, counted up to :cap
-SELECT count(*) FROM (
-    SELECT 1 FROM {metadata_queue} WHERE :indexed >= 0
-    UNION ALL SELECT unnest("versions") FROM {queued_batch} WHERE "queue" = 'metadata'
-    LIMIT :cap
-) capped
+) w LIMIT :cap
 
 -- name: metadata_tail
 -- for: taking entries from the queue of the metadata index

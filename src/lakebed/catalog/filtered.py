@@ -1,0 +1,131 @@
+"""Pages of the entries that a filter keeps, by the cheaper of two ways.
+
+In key order: what passes often is found among the first entries that are read, whatever the size of
+the lake. By the metadata index: what is rare is found there. Which one is cheaper shows while
+reading: what has been read so far tells how much more a page would take, and the index counts what
+would have to be looked at; so a page costs no more than a few times what the right way would. No
+statement reads more than a bounded number of entries, but for those that are expired or that a
+moment does not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lakebed.catalog.executors.base import Params, Row
+from lakebed.catalog.metadata_index import FEW, MetadataIndex, Ranges
+
+if TYPE_CHECKING:
+    from lakebed.filters import Filter
+    from lakebed.model import EntryRow
+
+_FIRST = 40
+"""Entries that are read whole to begin with: mostly enough for ten of which one in three passes."""
+_WINDOW = 10_000
+"""Entries of which keys and metadata alone are read in one statement."""
+_STEP = 4
+"""How much more is read in each step if nothing has passed."""
+_PRICE = 2
+"""What a candidate costs, in entries that are read in key order."""
+_WORTH_ASKING = 100
+"""Candidates below which it is cheaper to read on than to ask."""
+_MOST = 100_000
+"""Candidates that are read in one statement."""
+
+
+class Source(NamedTuple):
+    """What is read: the present, or a moment, whose queries have names with `suffix`."""
+
+    rows: Callable[[str, str, int], Sequence[EntryRow]]
+    find: Callable[[Sequence[str]], Sequence[EntryRow]]
+    read: Callable[[str, Params], Sequence[Row]]
+    suffix: str
+
+
+class FilteredPage:
+    """One page of what a filter keeps of the keys below `high`."""
+
+    def __init__(self, source: Source, index: MetadataIndex, wanted: Filter, high: str) -> None:
+        self._source = source
+        self._index = index
+        self._keeps = wanted.keeps
+        self._high = high
+        self._ways = index.ways(wanted)
+        self._seen = 0  # entries judged in key order
+        self._kept = 0  # and how many of them passed
+        self._asked = _WORTH_ASKING // _STEP  # how many candidates were too many
+
+    def take(self, low: str, limit: int) -> tuple[list[EntryRow], bool]:
+        """Up to `limit` entries from `low` on in key order, and whether more may follow. If there
+        are none, none follow."""
+        rows = self._source.rows(low, self._high, min(_FIRST, 4 * limit))
+        more = len(rows) == min(_FIRST, 4 * limit) and limit > 0
+        found = [row for row in rows if self._keeps(row.metadata)]
+        self._seen, self._kept = len(rows), len(found)
+        if rows:
+            low = _behind(rows[-1].key)
+        while more and len(found) < limit:
+            keys, low, more = self._go_on(low, limit - len(found))
+            if keys:
+                found += sorted(self._source.find(keys), key=lambda row: row.key)
+        return found[:limit], more or len(found) > limit
+
+    def _go_on(self, low: str, need: int) -> tuple[list[str], str, bool]:
+        """Some more keys that pass, at most `need`; up to where they were looked for, and whether
+        more may follow."""
+        ahead = need * self._seen // max(self._kept, 1)  # entries to read in key order, by the past
+        way = self._way(min(ahead // _PRICE, _MOST))
+        keys = None if way is None else self._indexed(*way, low)
+        if keys is not None:
+            more = len(keys) > need
+            return keys[:need], _behind(keys[need - 1]) if more else self._high, more
+        size = 5 * ahead // 4 if self._kept else _STEP * self._seen
+        return self._ordered(low, need, max(_FIRST, min(size, _WINDOW)))
+
+    def _ordered(self, low: str, need: int, size: int) -> tuple[list[str], str, bool]:
+        """The same of the next entries in key order."""
+        sql = self._index.sql("list_metadata" + self._source.suffix)
+        rows = self._source.read(sql, {"low": low, "high": self._high, "page": size})
+        keys, key = list[str](), ""
+        for key, metadata, visible in rows:
+            self._seen += 1
+            if visible and self._keeps(metadata):
+                self._kept += 1
+                keys.append(key)
+                if len(keys) == need:
+                    break
+        return keys, _behind(key), len(rows) == size or len(keys) == need
+
+    def _way(self, cap: int) -> tuple[Ranges, int] | None:
+        """A way into the index with fewer than `cap` candidates, and their number with some room;
+        None if there is none."""
+        if not self._ways or cap < _STEP * self._asked:
+            return None
+        best, fewest, waiting = None, cap, 0
+        for way in self._ways:
+            sql = self._index.sql("count_candidates" + self._source.suffix, way)
+            most = max(fewest, FEW)
+            ((found, waiting, *ended),) = self._source.read(sql, {**way.params, "cap": most})
+            if found + waiting + sum(ended) < fewest:
+                best, fewest = way, found + waiting + sum(ended)
+        if waiting >= FEW and self._asked < _WORTH_ASKING:  # the first time
+            self._index.take_some()
+        self._asked = cap
+        return None if best is None else (best, fewest + FEW)
+
+    def _indexed(self, way: Ranges, cap: int, low: str) -> list[str] | None:
+        """All keys from `low` on that pass, in order; None if others have stored so much meanwhile
+        that they are too many."""
+        sql = self._index.sql("indexed_metadata" + self._source.suffix, way)
+        params = {**way.params, "low": low, "high": self._high, "cap": cap}
+        rows = self._source.read(sql, params)
+        if len(rows) >= cap:
+            return None
+        passed = {key for _, key, text in rows if key is not None and self._keeps(text)}
+        return sorted(passed)
+
+
+def _behind(key: str) -> str:
+    """The least key behind another, since no key holds NUL."""
+    return key + "\x01"
