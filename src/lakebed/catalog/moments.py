@@ -64,8 +64,8 @@ class CatalogAt:
         return rows, len(rows) == limit
 
     def _rows(self, low: str, high: str, limit: int) -> Sequence[EntryRow]:
-        bounds = {"low": low, "high": high, "page": limit}
-        return [EntryRow._make(row) for row in self._read(self._sql("list_entries_at"), bounds)]
+        params = {"low": low, "high": high, "page": limit}
+        return list(map(EntryRow._make, self._read(self._sql("list_entries_at"), params)))
 
     def _read_candidates(self, sql: str, params: Params) -> Sequence[Row]:
         rows = self._executor.fetch(sql, {**self._params, **params})

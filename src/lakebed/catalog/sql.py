@@ -94,7 +94,9 @@ class SQLCatalog(Snapshots, Segments, Purging):
 
     def _rows(self, low: str, high: str, limit: int) -> Sequence[EntryRow]:
         bounds = {"low": low, "high": high, "page": limit}
-        return [EntryRow._make(row) for row in self._fetch_now(self._queries["list_entries"], bounds)]
+        return [
+            EntryRow._make(row) for row in self._fetch_now(self._queries["list_entries"], bounds)
+        ]
 
     def _fetch_now(self, sql: str, params: Params) -> Sequence[Row]:
         return self._executor.fetch(sql, {"now": self._executor.stamp(), **params})
