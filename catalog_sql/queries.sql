@@ -144,6 +144,23 @@ SELECT e."key", e."metadata", CASE WHEN e."expires_at" <= :now THEN 0 ELSE 1 END
 FROM {entry} e WHERE e."key" >= :low AND e."key" < :high
 ORDER BY e."key" LIMIT :page
 
+-- name: key_behind
+-- for: where :page entries end; an index tells
+SELECT "key" FROM {entry} WHERE "key" >= :low AND "key" < :high ORDER BY "key" LIMIT 1 OFFSET :page
+
+-- name: list_unmarked
+-- for: list_metadata between such ends, without what has a text that tells that the filter does not hold;
+-- it tells nothing beside an inner object or a backslash
+SELECT e."key", e."metadata", CASE WHEN e."expires_at" <= :now THEN 0 ELSE 1 END
+FROM {entry} e WHERE e."key" >= :low AND e."key" < :high
+  AND NOT (({marked}) AND position(:brace IN substr(e."metadata", 2)) = 0
+           AND position(:backslash IN e."metadata") = 0)
+ORDER BY e."key"
+
+-- name: has_mark
+-- for: one such text
+position(:mark{n} IN e."metadata") > 0
+
 -- name: index_range
 -- for: the versions that have a term in one range of the metadata index, up to :cap; its order keeps a
 -- planner from reading the whole table until it has found so many

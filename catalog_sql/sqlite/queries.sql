@@ -95,3 +95,15 @@ FROM {entry_history} e
 WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version AND e."end_version" > :version
   AND (e."expires_at" IS NULL OR e."expires_at" > :now)
 ORDER BY 1 LIMIT :page
+
+-- name: list_unmarked
+-- for: list_metadata between such ends, without what has a text that tells that the filter does not hold
+SELECT e."key", e."metadata", CASE WHEN e."expires_at" <= :now THEN 0 ELSE 1 END
+FROM {entry} e WHERE e."key" >= :low AND e."key" < :high
+  AND NOT (({marked}) AND instr(substr(e."metadata", 2), :brace) = 0
+           AND instr(e."metadata", :backslash) = 0)
+ORDER BY e."key"
+
+-- name: has_mark
+-- for: one such text
+instr(e."metadata", :mark{n}) > 0

@@ -24,6 +24,8 @@ _FIRST = 40
 """Entries that are read whole to begin with: mostly enough for ten of which one in three passes."""
 _WINDOW = 10_000
 """Entries of which keys and metadata alone are read in one statement."""
+_MANY = 1_000
+"""Entries that are worth two statements, if the text of their metadata rules most of them out."""
 _STEP = 4
 """How much more is read in each step if nothing has passed."""
 _PRICE = 2
@@ -52,6 +54,8 @@ class FilteredPage:
         self._keeps = wanted.keeps
         self._high = high
         self._ways = index.ways(wanted)
+        # At a moment two tables are read side by side, page by page: all of it is evaluated.
+        self._unmarked = None if source.suffix else index.unmarked(wanted)
         self._seen = 0  # entries judged in key order
         self._kept = 0  # and how many of them passed
         self._asked = _WORTH_ASKING // _STEP  # how many candidates were too many
@@ -85,22 +89,38 @@ class FilteredPage:
 
     def _ordered(self, low: str, need: int, size: int) -> tuple[list[str], str, bool]:
         """The same of the next entries in key order."""
-        sql = self._index.sql("list_metadata" + self._source.suffix)
-        rows = self._source.read(sql, {"low": low, "high": self._high, "page": size})
-        keys, key = list[str](), ""
+        if self._unmarked and size >= _MANY:
+            rows, end, more = self._read_unmarked(*self._unmarked, low, size)
+            self._seen += size - len(rows)
+        else:
+            sql = self._index.sql("list_metadata" + self._source.suffix)
+            rows = self._source.read(sql, {"low": low, "high": self._high, "page": size})
+            end, more = _behind(rows[-1][0]) if rows else low, len(rows) == size
+        keys = list[str]()
         for key, metadata, visible in rows:
             self._seen += 1
             if visible and self._keeps(metadata):
                 self._kept += 1
                 keys.append(key)
                 if len(keys) == need:
-                    break
-        return keys, _behind(key), len(rows) == size or len(keys) == need
+                    return keys, _behind(key), True
+        return keys, end, more
+
+    def _read_unmarked(
+        self, sql: str, params: Params, low: str, size: int
+    ) -> tuple[Sequence[Row], str, bool]:
+        """Those of the next entries that their text does not rule out; where these end, and whether
+        more may follow."""
+        bounds = {"low": low, "high": self._high}
+        behind = self._source.read(self._index.sql("key_behind"), {**bounds, "page": size})
+        end = behind[0][0] if behind else self._high
+        rows = self._source.read(sql, {**params, "low": low, "high": end})
+        return rows, end, bool(behind)
 
     def _way(self, cap: int) -> tuple[Ranges, int] | None:
         """A way into the index with fewer than `cap` candidates, and their number with some room;
         None if there is none."""
-        if not self._ways or cap < _STEP * self._asked:
+        if not self._ways or self._asked == _MOST or cap < min(_STEP * self._asked, _MOST):
             return None
         best, fewest, waiting = None, cap, 0
         for way in self._ways:
@@ -109,6 +129,8 @@ class FilteredPage:
             ((found, waiting, *ended),) = self._source.read(sql, {**way.params, "cap": most})
             if found + waiting + sum(ended) < fewest:
                 best, fewest = way, found + waiting + sum(ended)
+                if fewest <= _WORTH_ASKING:
+                    break
         if waiting >= FEW and self._asked < _WORTH_ASKING:  # the first time
             self._index.take_some()
         self._asked = cap

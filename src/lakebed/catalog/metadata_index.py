@@ -70,6 +70,17 @@ class MetadataIndex:
         parts = (part.replace("{n}", str(number)) for number in range(len(terms)))
         return Ranges(" UNION ALL ".join(parts), params)
 
+    def unmarked(self, metadata_filter: Filter) -> tuple[str, Params] | None:
+        """The query that leaves out what the text of its metadata rules out, and its parameters."""
+        marks = metadata_filter.fails
+        if not marks:
+            return None
+        mark = self._queries["has_mark"]
+        marked = " OR ".join(mark.replace("{n}", str(number)) for number in range(len(marks)))
+        params = {f"mark{number}": text for number, text in enumerate(marks)}
+        sql = self._queries["list_unmarked"].replace("{marked}", marked)
+        return sql, {**params, "brace": "{", "backslash": "\\"}
+
     def sql(self, name: str, way: Ranges | None = None) -> str:
         """A query with what waits for the index, and a way into it, filled in."""
         sql = self._queries[name].replace("{waiting}", self._queries["waiting_metadata"])

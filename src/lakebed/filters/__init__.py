@@ -44,13 +44,17 @@ from lakebed.values.json import decode_text, encode
 __all__ = ["OVERFLOW", "Alternative", "Filter", "Range", "Term", "index_terms", "parse"]
 
 _REMEMBERED = 1000
+_MARKS = 8
 
 
 class Filter:
     """A metadata filter that has been checked and compiled; immutable, made by `parse`."""
 
-    __slots__ = ("_known", "_narrowing", "_test", "fields", "text")
+    __slots__ = ("_known", "_narrowing", "_test", "fails", "fields", "text")
 
+    fails: tuple[str, ...]
+    """Texts of which any one in plain metadata (no object inside it, no backslash) means that the
+    filter does not hold; see `marks`."""
     fields: frozenset[str]
     """The fields of the metadata, at the top, on which the filter depends."""
     text: str
@@ -60,6 +64,7 @@ class Filter:
         condition = read_filter(source)
         self._test = condition.test
         self._narrowing: Narrowing = condition.narrowing
+        self.fails = tuple(sorted(condition.marks.fails)[:_MARKS])
         self._known: dict[str, bool] = {}
         self.fields = frozenset(_fields(source))
         try:
