@@ -55,6 +55,7 @@ class MetadataIndex:
     def __init__(self, executor: Executor, queries: Mapping[str, str]) -> None:
         self._executor = executor
         self._queries = queries
+        self._stored = 0  # by batches, since they last looked at what waits
 
     def ways(self, metadata_filter: Filter) -> list[Ranges]:
         """The alternatives that find every entry which matches; none if the index cannot help."""
@@ -107,9 +108,13 @@ class MetadataIndex:
         with suppress(LakebedError):
             self._take_in(patient=False)
 
-    def follow(self) -> None:
-        """Take in what waits, if it is more than a filter should read. For a batch, which has
-        happened whatever comes of this."""
+    def follow(self, stored: int) -> None:
+        """Take in what waits, if it is more than a filter should read. For a batch that has stored
+        so many entries, and has happened whatever comes of this."""
+        self._stored += stored
+        if self._stored < _CHUNK:  # small batches do not count what waits, each for itself
+            return
+        self._stored = 0
         with suppress(LakebedError):
             ((waiting,),) = self._executor.fetch(self.sql("count_waiting_metadata"), {"cap": BATCH})
             if waiting >= BATCH:

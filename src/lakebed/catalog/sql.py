@@ -121,8 +121,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
         with self._executor.write() as tx:
             counts = self._begin_batch(tx, tx.now()).store(rows, uploads)
             self._note_load(tx, counts)
-        if counts.created + counts.changed:
-            self._index.follow()
+        self._index.follow(counts.created + counts.changed)
         return counts
 
     def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
