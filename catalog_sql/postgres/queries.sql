@@ -225,6 +225,50 @@ GROUP BY q, s."number" / 2000
 -- for: making room for another batch in the same transaction
 DROP TABLE {staged}
 
+-- name: index_range
+-- for: the versions that have a term in one range of the metadata index, up to :cap
+SELECT r{n}."version"
+FROM {schema}."index_range"(:path{n}, :from{n}, :to{n}, :cap) r{n} ("version")
+
+-- name: indexed_metadata
+-- for: reading candidates. Each is looked up by itself: a planner would rather join all entries, for it
+-- takes :cap, which is mostly far away, for what there is
+SELECT 0, e."key", e."metadata" FROM ({ranges}) r
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry} e WHERE e."version" = r."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+UNION ALL
+SELECT 1, e."key", e."metadata" FROM ({waiting}) w
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry} e WHERE e."version" = w."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+
+-- name: indexed_metadata_at
+-- for: the same as of a moment
+SELECT 0, e."key", e."metadata" FROM ({ranges}) r
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry} e WHERE e."version" = r."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+UNION ALL
+SELECT 1, e."key", e."metadata" FROM ({waiting}) w
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry} e WHERE e."version" = w."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+UNION ALL
+SELECT 2, e."key", e."metadata" FROM (
+    SELECT "version" FROM {entry_history} WHERE "end_version" > :version LIMIT :cap) h
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry_history} e WHERE e."version" = h."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+
 -- name: waiting_metadata
 -- for: the versions that wait for the metadata index, up to :cap
 SELECT * FROM (
