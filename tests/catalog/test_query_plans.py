@@ -134,6 +134,30 @@ def test_what_passes_often_is_found_in_the_first_entries(
     assert len(executor.seen) == 1
 
 
+def test_a_search_without_a_query_reads_what_a_listing_reads(
+    lake: lakebed.Lake, executor: Watched
+) -> None:
+    del executor.seen[:]
+    hits = lake.search(metadata_filter={"kind": "common"}, limit=10, offset=5)
+    assert [hit.key for hit in hits] == [f"k/{n:05}" for n in (5, 6, 8, 9, 10, 11, 12, 13, 14, 15)]
+    assert sum(rows for _, rows in executor.seen) == 40
+    assert hits.total == COUNT - COUNT // 300  # counted now
+    few = lake.search(metadata_filter={"kind": "rare"}, limit=5, offset=8)
+    assert (len(few), few.total) == (2, COUNT // 300)
+    read = len(executor.seen)
+    assert few.total == COUNT // 300
+    assert len(executor.seen) == read
+
+
+def test_pages_of_what_passes_often_never_ask_the_index(
+    lake: lakebed.Lake, executor: Watched
+) -> None:
+    _, read, found = listed(lake, executor, metadata_filter={"kind": "common"})
+    assert found == COUNT - COUNT // 300
+    assert read <= 2 * COUNT + 3000  # keys and metadata, and what passes as a whole
+    assert len(executor.seen) <= 20
+
+
 def test_what_the_index_cannot_tell_is_read_in_few_pages(
     lake: lakebed.Lake, executor: Watched
 ) -> None:

@@ -30,6 +30,8 @@ _STEP = 4
 """How much more is read in each step if nothing has passed."""
 _PRICE = 2
 """What a candidate costs, in entries that are read in key order."""
+_OFTEN = 4
+"""No index is faster where one in so many passes."""
 _WORTH_ASKING = 100
 """Candidates below which it is cheaper to read on than to ask."""
 _MOST = 100_000
@@ -120,7 +122,9 @@ class FilteredPage:
     def _way(self, cap: int) -> tuple[Ranges, int] | None:
         """A way into the index with fewer than `cap` candidates, and their number with some room;
         None if there is none."""
-        if not self._ways or self._asked == _MOST or cap < min(_STEP * self._asked, _MOST):
+        if self._kept * _OFTEN >= self._seen or not self._ways or self._asked == _MOST:
+            return None
+        if cap < min(_STEP * self._asked, _MOST):
             return None
         best, fewest, waiting = None, cap, 0
         for way in self._ways:

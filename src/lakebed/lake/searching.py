@@ -106,6 +106,7 @@ class Hits(Sequence[Hit]):
 
     @property
     def total(self) -> int:
+        """How many entries match in all."""
         if not isinstance(self._total, int):
             self._total = self._total()
         return self._total
