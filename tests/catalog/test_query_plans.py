@@ -175,6 +175,17 @@ def test_no_statement_reads_more_than_a_page(lake: lakebed.Lake, executor: Watch
     assert max(rows for _, rows in executor.seen) <= 10_000
 
 
+def test_long_metadata_comes_in_smaller_pages(lake: lakebed.Lake, executor: Watched) -> None:
+    text = "x" * 100_000
+    lake.store_batch(
+        {"key": f"m/{n:05}", "value": n, "metadata": {"text": text, "n": n}} for n in range(1000)
+    )
+    condition = {"n": {"$not": {"$lt": 999}}}
+    _, _, found = listed(lake, executor, metadata_filter=condition, prefix="m/", limit=5)
+    assert found == 1
+    assert max(rows for _, rows in executor.seen) <= 200
+
+
 def test_a_filter_takes_little_of_what_waits_for_the_index(
     lake: lakebed.Lake, executor: Watched
 ) -> None:

@@ -36,6 +36,8 @@ _WORTH_ASKING = 100
 """Candidates below which it is cheaper to read on than to ask."""
 _MOST = 100_000
 """Candidates that are read in one statement."""
+_TEXT = 16_000_000
+"""Characters of metadata that one statement may bring, by those that were read before."""
 
 
 class Source(NamedTuple):
@@ -60,6 +62,7 @@ class FilteredPage:
         self._unmarked = None if source.suffix else index.unmarked(wanted)
         self._seen = 0  # entries judged in key order
         self._kept = 0  # and how many of them passed
+        self._text = 1  # characters of their metadata
         self._asked = _WORTH_ASKING // _STEP  # how many candidates were too many
 
     def take(self, low: str, limit: int) -> tuple[list[EntryRow], bool]:
@@ -69,6 +72,7 @@ class FilteredPage:
         more = len(rows) == min(_FIRST, 4 * limit) and limit > 0
         found = [row for row in rows if self._keeps(row.metadata)]
         self._seen, self._kept = len(rows), len(found)
+        self._text += sum(len(row.metadata) for row in rows)
         if rows:
             low = _behind(rows[-1].key)
         while more and len(found) < limit:
@@ -81,18 +85,20 @@ class FilteredPage:
         """Some more keys that pass, at most `need`; up to where they were looked for, and whether
         more may follow."""
         ahead = need * self._seen // max(self._kept, 1)  # entries to read in key order, by the past
-        way = self._way(min(ahead // _PRICE, _MOST))
+        room = _TEXT * self._seen // self._text
+        way = self._way(min(ahead // _PRICE, _MOST, room))
         keys = None if way is None else self._indexed(*way, low)
         if keys is not None:
             more = len(keys) > need
             return keys[:need], _behind(keys[need - 1]) if more else self._high, more
         size = 5 * ahead // 4 if self._kept else _STEP * self._seen
-        return self._ordered(low, need, max(_FIRST, min(size, _WINDOW)))
+        return self._ordered(low, need, max(_FIRST, min(size, _WINDOW, room)))
 
     def _ordered(self, low: str, need: int, size: int) -> tuple[list[str], str, bool]:
         """The same of the next entries in key order."""
         if self._unmarked and size >= _MANY:
             rows, end, more = self._read_unmarked(*self._unmarked, low, size)
+            self._text += (size - len(rows)) * self._text // self._seen
             self._seen += size - len(rows)
         else:
             sql = self._index.sql("list_metadata" + self._source.suffix)
@@ -101,6 +107,7 @@ class FilteredPage:
         keys = list[str]()
         for key, metadata, visible in rows:
             self._seen += 1
+            self._text += len(metadata)
             if visible and self._keeps(metadata):
                 self._kept += 1
                 keys.append(key)

@@ -44,6 +44,7 @@ from lakebed.values.json import decode_text, encode
 __all__ = ["OVERFLOW", "Alternative", "Filter", "Range", "Term", "index_terms", "parse"]
 
 _REMEMBERED = 1000
+_SHORT = 1000
 _MARKS = 8
 
 
@@ -82,9 +83,10 @@ class Filter:
         known = self._known.get(text)
         if known is None:
             known = self._test(decode_text(text))
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[text] = known
+            if len(text) <= _SHORT:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[text] = known
         return known
 
     def narrow(self) -> tuple[Alternative, ...]:
