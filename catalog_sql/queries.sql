@@ -35,7 +35,7 @@ WHERE e."key" IN ({keys}) AND (e."expires_at" IS NULL OR e."expires_at" > :now)
 SELECT {entry_columns}
 FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
 WHERE e."key" >= :low AND e."key" < :high
-  AND (e."expires_at" IS NULL OR e."expires_at" > :now) {narrowing}
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now)
 ORDER BY e."key" LIMIT :page
 
 -- name: count_entries
@@ -137,29 +137,99 @@ DELETE FROM {pack} WHERE "id" = :id
 -- for: bytes that no row refers to
 INSERT INTO {trash} ("uri", "since") VALUES (:uri, :now) ON CONFLICT ("uri") DO NOTHING
 
--- name: index_narrowness
--- for: how many rows of the metadata index a condition takes, counted up to :cap
-SELECT count(*) FROM (
-    SELECT 1 FROM {entry_metadata} m WHERE {ranges} LIMIT :cap
-) capped
+-- name: list_metadata
+-- for: a filter that reads on in key order, no more of an entry than it judges; expired entries come too,
+-- marked, so that :page bounds what is read
+SELECT e."key", e."metadata", CASE WHEN e."expires_at" <= :now THEN 0 ELSE 1 END
+FROM {entry} e WHERE e."key" >= :low AND e."key" < :high
+ORDER BY e."key" LIMIT :page
+
+-- name: key_behind
+-- for: where :page entries end; an index tells
+SELECT "key" FROM {entry} WHERE "key" >= :low AND "key" < :high ORDER BY "key" LIMIT 1 OFFSET :page
+
+-- name: list_unmarked
+-- for: list_metadata between such ends, without what has a text that tells that the filter does not hold;
+-- it tells nothing beside an inner object or a backslash
+SELECT e."key", e."metadata", CASE WHEN e."expires_at" <= :now THEN 0 ELSE 1 END
+FROM {entry} e WHERE e."key" >= :low AND e."key" < :high
+  AND NOT (({marked}) AND position(:brace IN substr(e."metadata", 2)) = 0
+           AND position(:backslash IN e."metadata") = 0)
+ORDER BY e."key"
+
+-- name: has_mark
+-- for: one such text
+position(:mark{n} IN e."metadata") > 0
+
+-- name: index_range
+-- for: the versions that have a term in one range of the metadata index, up to :cap. Asked for an order,
+-- even for the index's own, MariaDB would read and sort all of them
+SELECT * FROM (
+    SELECT m."version" FROM {entry_metadata} m
+    WHERE m."path" = :path{n} AND m."value" BETWEEN :from{n} AND :to{n}
+    LIMIT :cap
+) r{n}
+
+-- name: waiting_metadata
+-- for: the versions that the metadata index does not hold yet, up to :cap
+SELECT t."version" FROM {entry} t WHERE t."version" > (
+    SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'metadata_indexed')
+LIMIT :cap
+
+-- name: count_waiting_metadata
+-- for: whether the metadata index should catch up, counted up to :cap
+SELECT count(*) FROM ({waiting}) u
+
+-- name: count_candidates
+-- for: what the metadata index would have a filter read; {ranges} are an alternative of it
+SELECT (SELECT count(*) FROM ({ranges}) r), (SELECT count(*) FROM ({waiting}) u)
+
+-- name: count_candidates_at
+-- for: the same as of a moment: what has ended since may be of it as well
+SELECT (SELECT count(*) FROM ({ranges}) r), (SELECT count(*) FROM ({waiting}) u),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM {entry_history} WHERE "end_version" > :version LIMIT :cap) h)
+
+-- name: indexed_metadata
+-- for: reading them, all as of one statement: as many rows of one kind as :cap mean that some may be
+-- missing; those without a key are gone or out of bounds
+SELECT 0, e."key", e."metadata" FROM ({ranges}) r
+LEFT JOIN {entry} e ON e."version" = r."version" AND e."key" >= :low AND e."key" < :high
+    AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+UNION ALL
+SELECT 1, e."key", e."metadata" FROM ({waiting}) u
+LEFT JOIN {entry} e ON e."version" = u."version" AND e."key" >= :low AND e."key" < :high
+    AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+
+-- name: indexed_metadata_at
+-- for: the same as of a moment
+SELECT 0, e."key", e."metadata" FROM ({ranges}) r
+LEFT JOIN {entry} e ON e."version" = r."version" AND e."key" >= :low AND e."key" < :high
+    AND e."version" <= :version AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+UNION ALL
+SELECT 1, e."key", e."metadata" FROM ({waiting}) u
+LEFT JOIN {entry} e ON e."version" = u."version" AND e."key" >= :low AND e."key" < :high
+    AND e."version" <= :version AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+UNION ALL
+SELECT 2, e."key", e."metadata" FROM (
+    SELECT "version" FROM {entry_history} WHERE "end_version" > :version LIMIT :cap) h
+LEFT JOIN {entry_history} e ON e."version" = h."version" AND e."key" >= :low AND e."key" < :high
+    AND e."version" <= :version AND (e."expires_at" IS NULL OR e."expires_at" > :now)
 
 -- name: narrowing
--- for: the condition that a filter adds to list_entries: candidates of the index, and its tail
-AND e."version" IN (
-    SELECT m."version" FROM {entry_metadata} m WHERE {ranges}
-    UNION ALL SELECT t."version" FROM {entry} t WHERE t."version" > :indexed
-)
+-- for: the condition that a filter adds to a scan: what the index names, and what it lacks
+AND e."version" IN (SELECT r."version" FROM ({ranges}) r UNION ALL SELECT u."version" FROM ({waiting}) u)
 
 -- name: metadata_tail
 -- for: entries that the metadata index does not hold yet, in version order
 SELECT "version", "metadata" FROM {entry} WHERE "version" > :indexed ORDER BY "version" LIMIT :page
 
--- name: count_metadata_tail
--- for: deciding whether the metadata index should catch up, counted up to :cap
-SELECT count(*) FROM (SELECT 1 FROM {entry} WHERE "version" > :indexed LIMIT :cap) capped
+-- name: metadata_table
+-- for: filling the metadata index with rows that are new
+{entry_metadata}
 
 -- name: add_metadata_term
--- for: filling the metadata index
+-- for: filling it with rows that may be there
 INSERT INTO {entry_metadata} ("path", "value", "version") VALUES (:path, :value, :version)
 ON CONFLICT DO NOTHING
 
@@ -328,7 +398,7 @@ SELECT * FROM (
     SELECT {entry_columns}
     FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
     WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
-      AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned} {narrowing}
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
     ORDER BY e."key" LIMIT :page
 ) standing
 UNION ALL
@@ -338,6 +408,26 @@ SELECT * FROM (
     WHERE e."key" >= :low AND e."key" < :high
       AND e."version" <= :version AND e."end_version" > :version
       AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
+    ORDER BY e."key" LIMIT :page
+) replaced
+ORDER BY 1 LIMIT :page
+
+-- name: list_metadata_at
+-- for: list_metadata as of a moment, of what is visible then
+SELECT * FROM (
+    SELECT e."key", e."metadata", 1
+    FROM {entry} e
+    WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+    ORDER BY e."key" LIMIT :page
+) standing
+UNION ALL
+SELECT * FROM (
+    SELECT e."key", e."metadata", 1
+    FROM {entry_history} e
+    WHERE e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version AND e."end_version" > :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now)
     ORDER BY e."key" LIMIT :page
 ) replaced
 ORDER BY 1 LIMIT :page

@@ -68,7 +68,7 @@ ON DUPLICATE KEY UPDATE "object_id" = VALUES("object_id")
 INSERT INTO {trash} ("uri", "since") VALUES (:uri, :now) ON DUPLICATE KEY UPDATE "since" = "since"
 
 -- name: add_metadata_term
--- for: filling the metadata index
+-- for: filling the metadata index with rows that may be there
 INSERT INTO {entry_metadata} ("path", "value", "version") VALUES (:path, :value, :version)
 ON DUPLICATE KEY UPDATE "version" = VALUES("version")
 

@@ -259,3 +259,17 @@ BEGIN
     END IF;
 END
 $$;
+
+-- The versions that have a term in one range of the metadata index, no more than so many, in its order.
+-- A planner that knows little of the table takes a range for a few rows, and would read and sort all of
+-- a common one; so it has no other way here.
+CREATE OR REPLACE FUNCTION {schema}."index_range"(
+    p_path text, p_low bytea, p_high bytea, p_cap bigint) RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE ROWS 100
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+BEGIN
+    RETURN QUERY SELECT m."version" FROM {entry_metadata} m
+        WHERE m."path" = p_path AND m."value" BETWEEN p_low AND p_high
+        ORDER BY m."value", m."version" LIMIT p_cap;
+END
+$$;

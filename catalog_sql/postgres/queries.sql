@@ -225,21 +225,56 @@ GROUP BY q, s."number" / 2000
 -- for: making room for another batch in the same transaction
 DROP TABLE {staged}
 
--- name: narrowing
--- for: the condition that a filter adds to list_entries: candidates of the index, and its queue
-AND e."version" IN (
-    SELECT m."version" FROM {entry_metadata} m WHERE {ranges}
-    UNION ALL SELECT q."version" FROM {metadata_queue} q
-    UNION ALL SELECT unnest(b."versions") FROM {queued_batch} b WHERE b."queue" = 'metadata'
-)
+-- name: index_range
+-- for: the versions that have a term in one range of the metadata index, up to :cap
+SELECT r{n}."version"
+FROM {schema}."index_range"(:path{n}, :from{n}, :to{n}, :cap) r{n} ("version")
 
--- name: count_metadata_tail
--- for: deciding whether the metadata index should catch up, counted up to :cap
-SELECT count(*) FROM (
-    SELECT 1 FROM {metadata_queue} WHERE :indexed >= 0
-    UNION ALL SELECT unnest("versions") FROM {queued_batch} WHERE "queue" = 'metadata'
-    LIMIT :cap
-) capped
+-- name: indexed_metadata
+-- for: reading candidates. Each is looked up by itself: a planner would rather join all entries, for it
+-- takes :cap, which is mostly far away, for what there is
+SELECT 0, e."key", e."metadata" FROM ({ranges}) r
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry} e WHERE e."version" = r."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+UNION ALL
+SELECT 1, e."key", e."metadata" FROM ({waiting}) w
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry} e WHERE e."version" = w."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+
+-- name: indexed_metadata_at
+-- for: the same as of a moment
+SELECT 0, e."key", e."metadata" FROM ({ranges}) r
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry} e WHERE e."version" = r."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+UNION ALL
+SELECT 1, e."key", e."metadata" FROM ({waiting}) w
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry} e WHERE e."version" = w."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+UNION ALL
+SELECT 2, e."key", e."metadata" FROM (
+    SELECT "version" FROM {entry_history} WHERE "end_version" > :version LIMIT :cap) h
+LEFT JOIN LATERAL (
+    SELECT e."key", e."metadata" FROM {entry_history} e WHERE e."version" = h."version"
+      AND e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) LIMIT 1) e ON true
+
+-- name: waiting_metadata
+-- for: the versions that wait for the metadata index, up to :cap
+SELECT * FROM (
+    SELECT q."version" FROM {metadata_queue} q
+    UNION ALL SELECT unnest(b."versions") FROM {queued_batch} b WHERE b."queue" = 'metadata'
+) w LIMIT :cap
 
 -- name: metadata_tail
 -- for: taking entries from the queue of the metadata index

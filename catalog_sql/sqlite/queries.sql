@@ -64,7 +64,7 @@ DELETE FROM {object} WHERE "inline_value" IS NOT NULL
 SELECT {entry_columns}
 FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
 WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
-  AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned} {narrowing}
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
 UNION ALL
 SELECT {entry_columns}
 FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
@@ -82,3 +82,28 @@ SELECT {entry_columns}, e."end_version", e."ended_at"
 FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
 WHERE e."key" = :key AND e."version" < :before
 ORDER BY 2 DESC LIMIT :page
+
+-- name: list_metadata_at
+-- for: list_metadata as of a moment, of what is visible then
+SELECT e."key", e."metadata", 1
+FROM {entry} e
+WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+UNION ALL
+SELECT e."key", e."metadata", 1
+FROM {entry_history} e
+WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version AND e."end_version" > :version
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+ORDER BY 1 LIMIT :page
+
+-- name: list_unmarked
+-- for: list_metadata between such ends, without what has a text that tells that the filter does not hold
+SELECT e."key", e."metadata", CASE WHEN e."expires_at" <= :now THEN 0 ELSE 1 END
+FROM {entry} e WHERE e."key" >= :low AND e."key" < :high
+  AND NOT (({marked}) AND instr(substr(e."metadata", 2), :brace) = 0
+           AND instr(e."metadata", :backslash) = 0)
+ORDER BY e."key"
+
+-- name: has_mark
+-- for: one such text
+instr(e."metadata", :mark{n}) > 0

@@ -6,6 +6,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from lakebed.filters import OVERFLOW, Filter, index_terms
+from lakebed.values.json import encode
 from tests.filters import strategies
 from tests.filters.oracle import holds
 
@@ -37,6 +38,26 @@ def test_no_matching_entry_is_narrowed_away(case):
             for path, value in terms
             for wanted, low, high in alternative
         )
+
+
+@MANY
+@given(cases)
+def test_no_matching_entry_is_ruled_out_by_its_text(case):
+    metadata, source = case
+    compiled, text = Filter(source), encode(metadata).decode()
+    plain = "{" not in text[1:] and "\\" not in text
+    marked = any(mark in text for mark in compiled.fails)
+    event(f"plain: {plain}, marked: {marked}")
+    if plain and marked:
+        assert not compiled.matches(metadata)
+
+
+@MANY
+@given(strategies.metadata, st.lists(strategies.filters, min_size=1, max_size=3))
+def test_equal_texts_are_judged_alike(metadata, sources):
+    text = encode(metadata).decode()
+    for compiled in map(Filter, sources):
+        assert compiled.keeps(text) is compiled.keeps(text) is compiled.matches(metadata)
 
 
 @MANY

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
-from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
+from lakebed.catalog.filtered import FilteredPage, Source
+from lakebed.catalog.metadata_index import MetadataIndex
 from lakebed.catalog.protocol import LAST_KEY, CatalogStats, Place
 from lakebed.catalog.queries import in_lists
 from lakebed.catalog.search_rows import SearchReading
@@ -56,13 +57,20 @@ class CatalogAt:
     def page(
         self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
     ) -> tuple[Sequence[EntryRow], bool]:
-        # Only rows that have stood since are in the index; what was replaced is evaluated.
-        narrowing = self._index.narrow(metadata_filter) if metadata_filter else Narrowing()
-        rows = self._read(
-            self._sql("list_entries_at", "{narrowing}", narrowing.sql),
-            {"low": low, "high": high, "page": limit, **narrowing.params},
-        )
-        return [EntryRow._make(row) for row in rows], len(rows) == limit
+        if metadata_filter:
+            source = Source(self._rows, self.get_many, self._read_candidates, "_at")
+            return FilteredPage(source, self._index, metadata_filter, high).take(low, limit)
+        rows = self._rows(low, high, limit)
+        return rows, len(rows) == limit
+
+    def _rows(self, low: str, high: str, limit: int) -> Sequence[EntryRow]:
+        params = {"low": low, "high": high, "page": limit}
+        return list(map(EntryRow._make, self._read(self._sql("list_entries_at"), params)))
+
+    def _read_candidates(self, sql: str, params: Params) -> Sequence[Row]:
+        rows = self._executor.fetch(sql, {**self._params, **params})
+        self._check_pinned()  # then all that this read was there
+        return rows
 
     def search(self, look: Callable[[SearchReading], T]) -> T:
         with self._executor.read() as tx:

@@ -123,9 +123,10 @@ class CatalogReads(Protocol):
     def page(
         self, low: str, high: str, limit: int, metadata_filter: "Filter | None" = None
     ) -> tuple[Sequence[EntryRow], bool]:
-        """Up to `limit` entries with `low <= key < high`, by key, and whether more may follow.
+        """Up to `limit` entries with `low <= key < high`, by key, and whether more may follow;
+        without any, none do.
 
-        With a filter, entries that cannot match may be left out; the caller decides the others.
+        With a filter, entries that do not match may be left out; the caller decides the others.
         """
         ...
 
@@ -279,7 +280,7 @@ class Catalog(CatalogReads, Scannable, Protocol):
         ...
 
     def tidy_metadata(self, is_over: Callable[[], bool]) -> None:
-        """Drop what is stale of the metadata index, until `is_over`."""
+        """Bring the metadata index up to date, and drop what is stale of it, until `is_over`."""
         ...
 
     def expired(self) -> int:

@@ -285,4 +285,5 @@ class Segments:
         return str(rows[0][0])
 
     def tidy_metadata(self, is_over: Callable[[], bool]) -> None:
+        self._index.catch_up(is_over)
         self._index.tidy(is_over)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.commit import Commit
-from lakebed.catalog.executors.base import Executor, Transaction, is_read_only
-from lakebed.catalog.metadata_index import MetadataIndex, Narrowing
+from lakebed.catalog.executors.base import Executor, Params, Row, Transaction, is_read_only
+from lakebed.catalog.filtered import FilteredPage, Source
+from lakebed.catalog.metadata_index import MetadataIndex
 from lakebed.catalog.migration import migrate
 from lakebed.catalog.protocol import (
     BatchCounts,
@@ -86,13 +87,20 @@ class SQLCatalog(Snapshots, Segments, Purging):
     def page(
         self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
     ) -> tuple[Sequence[EntryRow], bool]:
-        narrowing = self._index.narrow(metadata_filter) if metadata_filter else Narrowing()
-        bounds = {"low": low, "high": high, "now": self._executor.stamp(), "page": limit}
-        rows = self._executor.fetch(
-            self._queries["list_entries"].replace("{narrowing}", narrowing.sql),
-            {**bounds, **narrowing.params},
-        )
-        return [EntryRow._make(row) for row in rows], len(rows) == limit
+        if metadata_filter:
+            source = Source(self._rows, self.get_many, self._fetch_now, "")
+            return FilteredPage(source, self._index, metadata_filter, high).take(low, limit)
+        rows = self._rows(low, high, limit)
+        return rows, len(rows) == limit
+
+    def _rows(self, low: str, high: str, limit: int) -> Sequence[EntryRow]:
+        bounds = {"low": low, "high": high, "page": limit}
+        return [
+            EntryRow._make(row) for row in self._fetch_now(self._queries["list_entries"], bounds)
+        ]
+
+    def _fetch_now(self, sql: str, params: Params) -> Sequence[Row]:
+        return self._executor.fetch(sql, {"now": self._executor.stamp(), **params})
 
     def count(self, low: str, high: str) -> int:
         ((count,),) = self._executor.fetch(
@@ -114,6 +122,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
         with self._executor.write() as tx:
             counts = self._begin_batch(tx, tx.now()).store(rows, uploads)
             self._note_load(tx, counts)
+        self._index.follow(counts.created + counts.changed)
         return counts
 
     def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:

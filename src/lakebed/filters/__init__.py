@@ -39,16 +39,23 @@ from lakebed.filters.grammar import read_filter
 from lakebed.filters.narrowing import Alternative, Narrowing, Range
 from lakebed.filters.paths import split_path
 from lakebed.filters.terms import OVERFLOW, Term, index_terms
-from lakebed.values.json import encode
+from lakebed.values.json import decode_text, encode
 
 __all__ = ["OVERFLOW", "Alternative", "Filter", "Range", "Term", "index_terms", "parse"]
+
+_REMEMBERED = 1000
+_SHORT = 1000
+_MARKS = 8
 
 
 class Filter:
     """A metadata filter that has been checked and compiled; immutable, made by `parse`."""
 
-    __slots__ = ("_narrowing", "_test", "fields", "text")
+    __slots__ = ("_known", "_narrowing", "_test", "fails", "fields", "text")
 
+    fails: tuple[str, ...]
+    """Texts of which any one in plain metadata (no object inside it, no backslash) means that the
+    filter does not hold; see `marks`."""
     fields: frozenset[str]
     """The fields of the metadata, at the top, on which the filter depends."""
     text: str
@@ -58,6 +65,8 @@ class Filter:
         condition = read_filter(source)
         self._test = condition.test
         self._narrowing: Narrowing = condition.narrowing
+        self.fails = tuple(sorted(condition.marks.fails)[:_MARKS])
+        self._known: dict[str, bool] = {}
         self.fields = frozenset(_fields(source))
         try:
             self.text = encode(source).decode()
@@ -67,6 +76,18 @@ class Filter:
     def matches(self, metadata: Mapping[str, object]) -> bool:
         """Whether the filter holds for this metadata, which must be valid JSON data."""
         return self._test(metadata)
+
+    def keeps(self, text: str) -> bool:
+        """Whether the filter holds for metadata given as JSON. Many entries of a lake often have
+        the same, which is judged once."""
+        known = self._known.get(text)
+        if known is None:
+            known = self._test(decode_text(text))
+            if len(text) <= _SHORT:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[text] = known
+        return known
 
     def narrow(self) -> tuple[Alternative, ...]:
         """The alternatives for looking up candidates, the one that looks narrowest first.

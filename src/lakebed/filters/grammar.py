@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from lakebed.filters import evaluation, narrowing
+from lakebed.filters import evaluation, marks, narrowing
 from lakebed.filters.evaluation import Json
+from lakebed.filters.marks import Marks
 from lakebed.filters.narrowing import Narrowing
 from lakebed.filters.operands import (
     check_depth,
@@ -24,10 +25,12 @@ T = TypeVar("T")
 
 
 class Condition(NamedTuple, Generic[T]):
-    """A test of one field's value or of whole metadata, and where the index has what passes it."""
+    """A test of one field's value or of whole metadata, where the index has what passes it, and
+    what the text of the metadata says about it."""
 
     test: Callable[[T], bool]
     narrowing: Narrowing = ()
+    marks: Marks = Marks()
 
 
 class Place(NamedTuple):
@@ -84,7 +87,8 @@ def _read_field(key: str, operand: object, where: str, depth: int) -> MetadataCo
         value = literal(operand, where, depth + 1)
         refuse_operators(value, where)
         condition = _equality(value, place)
-    return Condition(evaluation.at_path(segments, condition.test), condition.narrowing)
+    test = evaluation.at_path(segments, condition.test)
+    return Condition(test, condition.narrowing, condition.marks)
 
 
 def _has_operators(operand: Mapping[object, object]) -> bool:
@@ -121,9 +125,10 @@ def _all(conditions: Sequence[Condition[T]]) -> Condition[T]:
     if len(conditions) == 1:
         return conditions[0]
     narrowed = narrowing.both(condition.narrowing for condition in conditions)
+    marked = marks.both([condition.marks for condition in conditions])
     if len(conditions) == 2:  # the commonest conjunction, a third faster without the loop
         first, second = (condition.test for condition in conditions)
-        return Condition(lambda value: first(value) and second(value), narrowed)
+        return Condition(lambda value: first(value) and second(value), narrowed, marked)
     tests = tuple(condition.test for condition in conditions)
 
     def test(value: T) -> bool:
@@ -132,7 +137,7 @@ def _all(conditions: Sequence[Condition[T]]) -> Condition[T]:
                 return False
         return True
 
-    return Condition(test, narrowed)
+    return Condition(test, narrowed, marked)
 
 
 def _any(conditions: Sequence[Condition[T]]) -> Condition[T]:
@@ -140,19 +145,24 @@ def _any(conditions: Sequence[Condition[T]]) -> Condition[T]:
     return Condition(
         lambda value: any(passes(value) for passes in tests),
         narrowing.either([condition.narrowing for condition in conditions]),
+        marks.either([condition.marks for condition in conditions]),
     )
 
 
 def _negated(condition: Condition[T]) -> Condition[T]:
     test = condition.test
-    return Condition(lambda value: not test(value))
+    return Condition(lambda value: not test(value), marks=condition.marks.negated())
 
 
 # The operators of a field
 
 
 def _equality(operand: Json, place: Place) -> Condition[object]:
-    return Condition(evaluation.equals(operand), narrowing.exactly(place.path, operand))
+    return Condition(
+        evaluation.equals(operand),
+        narrowing.exactly(place.path, operand),
+        marks.has_value(place.path, operand),
+    )
 
 
 def _eq(operand: object, place: Place) -> Condition[object]:
@@ -187,17 +197,28 @@ def _literals(key: str, operand: object, place: Place) -> list[Json]:
 
 def _in(operand: object, place: Place) -> Condition[object]:
     values = _literals("$in", operand, place)
-    return Condition(evaluation.is_one_of(values), narrowing.one_of(place.path, values))
+    return _one_of(values, place)
 
 
 def _nin(operand: object, place: Place) -> Condition[object]:
-    return _negated(Condition(evaluation.is_one_of(_literals("$nin", operand, place))))
+    return _negated(_one_of(_literals("$nin", operand, place), place))
+
+
+def _one_of(values: Sequence[Json], place: Place) -> Condition[object]:
+    return Condition(
+        evaluation.is_one_of(values),
+        narrowing.one_of(place.path, values),
+        marks.either([marks.has_value(place.path, value) for value in values]),
+    )
 
 
 def _exists(operand: object, place: Place) -> Condition[object]:
     if not isinstance(operand, bool):
         raise invalid(place.where, f"$exists takes true or false, not {describe(operand)}")
-    return Condition(evaluation.exists(operand), narrowing.present(place.path) if operand else ())
+    there = Condition(
+        evaluation.exists(True), narrowing.present(place.path), marks.has_field(place.path)
+    )
+    return there if operand else _negated(there)
 
 
 def _contains(operand: object, place: Place) -> Condition[object]:

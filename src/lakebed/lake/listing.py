@@ -11,13 +11,11 @@ from lakebed.catalog.protocol import CatalogReads, Scannable
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.lake.windows import Contents, Page, ReadAhead
 from lakebed.model import Entry, EntryRow, ValueReader
-from lakebed.values.json import decode_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PAGE = 1000
-_FIRST_PAGE = 20
 
 
 class BulkReader(ValueReader, Protocol):
@@ -56,21 +54,20 @@ class Listing:
     def _pages(self) -> Iterator[Sequence[EntryRow]]:
         """The entries, page by page."""
         left = sys.maxsize if self._limit is None else self._limit
-        low, more = self._low, left > 0
-        matches = self._filter.matches if self._filter else None
-        size, narrow = min(PAGE, left), self._filter
-        if matches and size <= _FIRST_PAGE:
-            # Often enough these hold it all, and are read before the index is asked.
-            size, narrow = _FIRST_PAGE, None
-        while more and left > 0:
-            page, more = self._catalog.page(low, self._high, size, narrow)
-            size, narrow = PAGE if self._limit is None else min(PAGE, size * 4), self._filter
-            if page:
-                low = page[-1].key + "\x01"
-            if matches is not None:
-                page = [row for row in page if matches(decode_text(row.metadata))]
+        keeps, low, size, more = None, self._low, min(PAGE, left), left > 0
+        if self._filter:
+            keeps = self._filter.keeps
+        while more:
+            page, more = self._catalog.page(low, self._high, size, self._filter)
+            if not page:
+                return
+            low = page[-1].key + "\x01"
+            if keeps is not None:
+                page = [row for row in page if keeps(row.metadata)]
+                size = min(PAGE, 4 * size)  # a catalog may leave much of the filter to us
             yield page[:left]
             left -= len(page)
+            size, more = min(size, left), more and left > 0
 
     def __iter__(self) -> Iterator[Entry]:
         ahead = ReadAhead(self._lake.read_contents)

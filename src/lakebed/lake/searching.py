@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
@@ -12,7 +11,7 @@ from lakebed.errors import LakebedError, ValidationError
 from lakebed.lake.checks import check_count, check_filter, check_prefix
 from lakebed.lake.listing import Listing
 from lakebed.lake.reading import Reading
-from lakebed.model import Entry, Progress, Record
+from lakebed.model import Entry, EntryRow, Progress, Record
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter
@@ -94,12 +93,24 @@ class Hits(Sequence[Hit]):
 
     `total`: how many entries match in all. `unread`: how many of the lake's entries were judged by
     their metadata alone, because their value could not be read; 0 as a rule.
+
+    Where there was no query but a filter, `total` is counted when it is first asked for, as the
+    lake is then: it may take much longer than the hits.
     """
 
-    def __init__(self, hits: Sequence[Hit], total: int, unread: int = 0) -> None:
+    def __init__(
+        self, hits: Sequence[Hit], total: int | Callable[[], int], unread: int = 0
+    ) -> None:
         self._hits = hits
-        self.total = total
+        self._total = total
         self.unread = unread
+
+    @property
+    def total(self) -> int:
+        """How many entries match in all."""
+        if not isinstance(self._total, int):
+            self._total = self._total()
+        return self._total
 
     def __len__(self) -> int:
         return len(self._hits)
@@ -241,16 +252,21 @@ class Searching(Reading):
         offset: int,
     ) -> Hits:
         """A page of the entries in the order of their keys."""
-        if metadata_filter:
-            listing, total = self.list(prefix, metadata_filter=metadata_filter), 0
-            rows = []
-            for total, row in enumerate(listing.rows(), 1):
-                if offset < total <= offset + limit:
-                    rows.append(row)
-        else:
-            listing = Listing(self._catalog, self, prefix, limit=offset + limit)
-            rows = list(islice(listing.rows(), min(offset, sys.maxsize), None))
+        listing = Listing(
+            self._catalog, self, prefix, metadata_filter=metadata_filter, limit=offset + limit
+        )
+        rows, seen = list[EntryRow](), 0
+        for seen, row in enumerate(listing.rows(), 1):
+            if seen > offset:
+                rows.append(row)
+        total: int | Callable[[], int]
+        if not metadata_filter:
             total = self._catalog.count(low, high)
+        elif seen < offset + limit:
+            total = seen
+        else:
+            every = self.list(prefix, metadata_filter=metadata_filter)
+            total = lambda: sum(1 for _ in every.rows())  # noqa: E731 - when it is asked for
         return Hits([Hit(self._entry(row), 0.0) for row in rows], total)
 
 

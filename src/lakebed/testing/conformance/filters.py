@@ -149,15 +149,23 @@ class Filters(Conformance):
     @pytest.mark.parametrize("number", [900, 1_500, 7_000])
     def test_among_many(self, mixed: Lake, number: int) -> None:
         self.crowd(mixed, number)
+        with mixed.transaction() as tx:
+            for n, metadata in enumerate(METADATA):
+                tx.store(f"z/{n:03}", n, metadata)  # behind the crowd
+        if number == 1_500:
+            mixed.maintain()  # else much of it may wait for an index
         all_metadata = {entry.key: entry.metadata for entry in mixed.list()}
         for metadata_filter in (*FILTERS, {"k": "crowd", "n": 3}, {"k": "crowd"}):
             matches = filters.Filter(metadata_filter).matches
             wanted = [key for key, metadata in all_metadata.items() if matches(metadata)]
             assert listed(mixed, metadata_filter) == wanted, metadata_filter
-            assert (
-                listed(mixed, metadata_filter, prefix="a/", limit=3)
-                == [key for key in wanted if key.startswith("a/")][:3]
-            )
+            behind = [key for key in wanted if key > "crowd/"]
+            assert listed(mixed, metadata_filter, after="crowd/", limit=9) == behind[:9]
+            for prefix in ("a/", "z/"):
+                assert (
+                    listed(mixed, metadata_filter, prefix=prefix, limit=3)
+                    == [key for key in wanted if key.startswith(prefix)][:3]
+                )
 
     def test_changes_after_the_index_was_filled(self, lake: Lake, clock: FakeClock) -> None:
         self.crowd(lake, 1_500)

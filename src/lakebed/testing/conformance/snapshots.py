@@ -198,6 +198,41 @@ class LookingBack(Conformance):
         assert list(view.list(metadata_filter={"even": "changed"})) == []
         assert view.list("k2").to_arrow().num_rows == 10
 
+    @pytest.mark.parametrize("indexed", [False, True])
+    def test_filters(self, lake: Lake, indexed: bool) -> None:
+        """Whether what matches stands still, was replaced or was deleted."""
+        kinds = {n: "rare" if n % 100 == 90 else "common" for n in range(1_200)}
+        lake.store_batch(
+            {"key": f"k/{n:04}", "value": n, "metadata": {"kind": kind, "n": n}}
+            for n, kind in kinds.items()
+        )
+        lake.create_snapshot("before")
+        rare = [f"k/{n:04}" for n, kind in kinds.items() if kind == "rare"]
+        lake.store_batch(
+            {"key": key, "value": 0, "metadata": {"kind": "other"}} for key in rare[::3]
+        )
+        for key in rare[1::3]:
+            lake.delete(key)
+        lake.store("k/0000", 0, {"kind": "rare"})
+        lake.create_snapshot("after")
+        lake.store("k/0001", 0, {"kind": "rare"})
+        if indexed:
+            lake.maintain()
+        for view, wanted in (
+            (lake.at("before"), rare),
+            (lake.at("after"), ["k/0000", *rare[2::3]]),
+            (lake, ["k/0000", "k/0001", *rare[2::3]]),
+        ):
+            for condition in (
+                {"kind": "rare"},
+                {"$not": {"kind": {"$in": ["common", "other"]}}},
+                {"kind": {"$gt": "other", "$lt": "z"}},
+            ):
+                keys = [entry.key for entry in view.list(metadata_filter=condition)]
+                assert keys == wanted
+                some = view.list("k/0", metadata_filter=condition, limit=3, after=keys[1])
+                assert [entry.key for entry in some] == [k for k in keys[2:] if k < "k/1"][:3]
+
     def test_expiry_is_judged_then(self, lake: Lake, clock: FakeClock) -> None:
         lake.store("a", 1, ttl=10)
         lake.store("b", 2, ttl=5)
