@@ -266,7 +266,10 @@ $$;
 -- Waits for nobody. `p_page`: how many rows of each kind it looks at, from anywhere, so that rows
 -- which have to stay are no obstacle; `removed`: how many contents it has removed.
 CREATE OR REPLACE FUNCTION {schema}."tidy"(p_page bigint, OUT removed bigint)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE
+-- Rows are looked up one by one, whatever the planner knows or does not know yet of the tables.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_from bigint;
     v_some bigint[];
@@ -280,30 +283,29 @@ BEGIN
     END IF;
     SELECT min("object_id") + floor(random() * (max("object_id") - min("object_id")))
     INTO v_from FROM {candidate};
-    SELECT array_agg("object_id") INTO v_some FROM (
-        (SELECT "object_id" FROM {candidate} WHERE "object_id" >= v_from
-         ORDER BY "object_id" LIMIT p_page)
-        UNION ALL
-        (SELECT "object_id" FROM {candidate} WHERE "object_id" < v_from
-         ORDER BY "object_id" LIMIT p_page)
-        LIMIT p_page) c;
     -- Who is about to refer to one of them has locked it, or waits for this lock and finds it gone.
     SELECT array_agg("id") INTO v_some FROM (
-        SELECT o."id" FROM {object} o
-        WHERE o."id" = ANY (v_some) AND o."inline_value" IS NOT NULL
+        SELECT o."id" FROM (
+            (SELECT "object_id" FROM {candidate} WHERE "object_id" >= v_from
+             ORDER BY "object_id" LIMIT p_page)
+            UNION ALL
+            (SELECT "object_id" FROM {candidate} WHERE "object_id" < v_from
+             ORDER BY "object_id" LIMIT p_page)
+            LIMIT p_page) c
+        JOIN {object} o ON o."id" = c."object_id"
+        WHERE o."inline_value" IS NOT NULL
           AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
           AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
         FOR UPDATE OF o SKIP LOCKED) dead;
     -- Judged again, by a statement that sees whatever was committed before the locks.
     WITH gone AS (
-        DELETE FROM {object} o WHERE o."id" = ANY (v_some)
-          AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
-          AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
+        DELETE FROM {object} o USING unnest(v_some) d WHERE o."id" = d
+          AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = d)
+          AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = d)
         RETURNING o."id"
-    ), noted AS (
-        DELETE FROM {candidate} c USING gone WHERE c."object_id" = gone."id"
     )
-    SELECT count(*) INTO removed FROM gone;
+    SELECT array_agg("id"), count(*) INTO v_gone, removed FROM gone;
+    DELETE FROM {candidate} WHERE "object_id" = ANY (v_gone);
 
     -- What a batch queues is a row for many versions. No segment holds them while they are there, so
     -- that nothing has to know that those of them have ended which no moment sees.
