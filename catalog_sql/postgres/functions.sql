@@ -275,7 +275,6 @@ DECLARE
     v_some bigint[];
     v_gone bigint[];
     v_batch record;
-    v_ended boolean := false;
 BEGIN
     removed := 0;
     IF NOT pg_try_advisory_xact_lock_shared({lock}) THEN
@@ -307,8 +306,9 @@ BEGIN
     SELECT array_agg("id"), count(*) INTO v_gone, removed FROM gone;
     DELETE FROM {candidate} WHERE "object_id" = ANY (v_gone);
 
-    -- What a batch queues is a row for many versions. No segment holds them while they are there, so
-    -- that nothing has to know that those of them have ended which no moment sees.
+    -- What a batch queues is a row for many versions. No segment holds them while they are there (one
+    -- that is being built of them looks again, before it is named), so that nothing has to know that
+    -- those of them have ended which no moment sees.
     FOR v_batch IN SELECT q."id", q."queue", q."versions" FROM {queued_batch} q WHERE q."id" IN (
             SELECT "id" FROM {queued_batch} ORDER BY random() LIMIT p_page / 1000)
         FOR UPDATE SKIP LOCKED
@@ -326,13 +326,8 @@ BEGIN
         END IF;
         IF v_batch."queue" = 'text' THEN
             DELETE FROM {segment_ended} d WHERE d."version" = ANY (v_gone) AND d."end_version" = 0;
-            v_ended := true;
         END IF;
     END LOOP;
-    IF v_ended THEN
-        -- Who is building a segment of them looks again at what it has read.
-        PERFORM nextval('{schema}."version"');
-    END IF;
 
     SELECT min("version") + floor(random() * (max("version") - min("version")))
     INTO v_from FROM {metadata_queue};

@@ -24,10 +24,6 @@ WHERE h."version" <= :version AND h."end_version" > :version
 -- for: building a segment: nothing waits but what is queued
 SELECT 0::bigint WHERE :indexed + :page < 0
 
--- name: in_flight
--- for: building a segment: whether somebody may be about to commit what is not seen here
-SELECT EXISTS (SELECT pg_snapshot_xip(pg_current_snapshot()))
-
 -- name: queued_batches
 -- for: building a segment: the next batches
 SELECT "id", "versions" FROM {queued_batch} WHERE "queue" = 'text' ORDER BY "id" LIMIT :page

@@ -110,11 +110,8 @@ class Segments:
 
     def next_waiting(self, limit: int) -> Waiting:
         queries = self._queries
-        counter = self._counter(self._executor.fetch)  # before what is read, so that it may lag
         with self._executor.read() as tx:
             reading = TransactionReading(tx, queries, None, 0)
-            if "in_flight" in queries and tx.all(queries["in_flight"], {})[0][0]:
-                counter = -1  # a version that has been drawn already may end one that is read here
             indexed = reading.state.indexed
             page = {"indexed": indexed, "page": limit}
             new = [version for (version,) in tx.all(queries["waiting_versions"], page)]
@@ -139,11 +136,11 @@ class Segments:
                 upto=new[-1] if new else None,
                 batches=batches,
                 ended=reading.ended(),
-                counter=counter,
+                counter=self._counter(tx),
             )
 
-    def _counter(self, fetch: Callable[[str, Params], Sequence[Row]]) -> int:
-        ((version, _),) = fetch(self._queries["counters"], {})
+    def _counter(self, tx: Transaction) -> int:
+        ((version, _),) = tx.all(self._queries["counters"], {})
         return int(version)
 
     def get_versions(self, versions: Sequence[int]) -> Sequence[VersionRow]:
@@ -169,7 +166,9 @@ class Segments:
                 return False
             if new is not None:
                 ends = array("q", new.ends)
-                if self._counter(tx.all) != waiting.counter:
+                # Where all that wait are queued, a version that was drawn before the counter was
+                # read may have ended one of these since, and left no row that says so.
+                if "queued_batches" in queries or self._counter(tx) != waiting.counter:
                     self._add_late_ends(tx, standing, ends)
                 self._insert(tx, new._replace(ends=ends.tobytes()))
             run_for(tx, queries, "delete_queued", waiting.versions)
