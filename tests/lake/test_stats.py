@@ -106,7 +106,8 @@ def test_a_table_that_the_server_does_not_know_yet(request: pytest.FixtureReques
     database = server.create_database()
     with lakebed.open(catalog=server.url(database)) as lake:
         server.execute(
-            """INSERT INTO lakebed.object (content_hash, format, byte_size, inline_value, created_at)
+            """INSERT INTO lakebed.object
+                (content_hash, format, byte_size, inline_value, created_at)
             SELECT sha256(i::text::bytea), 'json', 1, '1', 0 FROM generate_series(1, 20000) i;
             INSERT INTO lakebed.entry (key, version, object_id, metadata, created_at, updated_at)
             SELECT i, i, i, '{}', 0, 0 FROM generate_series(1, 20000) i""",

@@ -34,7 +34,8 @@ def estimate(fetch: Fetch, queries: Mapping[str, str], now: int | None) -> Catal
     """The totals, some of them estimated; None if there are so few rows that they can be counted.
 
     A content's hash says nothing of what it is. So the contents with the smallest hashes, which an
-    index gives, are a fair sample of all, and how small the nth smallest is tells how many there are.
+    index gives, are a fair sample of all, and how small the nth smallest is tells how many there
+    are.
     """
     cap = COUNTED + 1
     ((objects, entries, history),) = fetch(queries["count_some"], {"cap": cap})
@@ -77,7 +78,7 @@ def estimate(fetch: Fetch, queries: Mapping[str, str], now: int | None) -> Catal
 
 def _by_hashes(fetch: Fetch, queries: Mapping[str, str]) -> int:
     ((smallest,),) = fetch(queries["hash_at"], {"place": _REACH})
-    return _REACH * 2 ** (8 * len(smallest)) // max(1, int.from_bytes(smallest, "big"))
+    return _REACH * (1 << 8 * len(smallest)) // max(1, int.from_bytes(smallest, "big"))
 
 
 def _look(fetch: Fetch, queries: Mapping[str, str], now: int | None) -> _Sample:

@@ -1,5 +1,5 @@
-"""What a client of Postgres tidies up as it goes, so that a lake which is only overwritten keeps its
-size without any upkeep."""
+"""What a client of Postgres tidies up as it goes, so that a lake which is only overwritten keeps
+its size without any upkeep."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Tidying:
             self._tidy()
         except LakebedError as error:
             log.warning(
-                "what overwritten entries left in the catalog could not be tidied up, and waits for "
-                "maintain(): %s",
+                "what overwritten entries left in the catalog could not be tidied up, and waits "
+                "for maintain(): %s",
                 error,
             )
 

@@ -189,7 +189,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
             if found is not None:
                 return found
         (row,) = self._executor.fetch(self._queries["stats"], {"now": self._executor.stamp()})
-        return CatalogStats(*map(int, row))  # a sum may come as a decimal
+        return CatalogStats._make((*map(int, row), ()))  # a sum may come as a decimal
 
     def close(self) -> None:
         self._executor.close()

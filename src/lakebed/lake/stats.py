@@ -22,7 +22,7 @@ class Stats(Report):
     | `packs`, `snapshots` | how many there are |
     | `history` | earlier versions that are kept |
     | `deduplicated_bytes` | what the visible entries save by sharing contents |
-    | `estimated` | the names of the figures that are estimates, of two digits; empty if all is counted |
+    | `estimated` | the names of the figures that are estimates, of two digits; often none |
     """
 
     entries: int
