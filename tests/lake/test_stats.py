@@ -64,8 +64,8 @@ def test_a_small_lake_is_counted(lake: Lake) -> None:
 def test_a_large_one_is_estimated(lake: Lake) -> None:
     fill(lake)
     lake.store("brief", 1, ttl=0.001)
-    lake.create_snapshot("s")
     time.sleep(0.02)
+    lake.create_snapshot("s")
     counted, found = lake.stats(exact=True), lake.stats()
     assert counted.estimated == []
     assert (counted.entries, counted.expired, counted.objects) == (4 * MANY // 3, 1, MANY + 1)
