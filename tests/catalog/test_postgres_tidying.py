@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -15,6 +16,7 @@ import pytest
 
 import lakebed
 from lakebed.catalog import postgres_tidying
+from lakebed.catalog.postgres_batch import PostgresBatch
 from lakebed.catalog.postgres_tidying import Tidying
 from lakebed.lake.lake import Lake
 from lakebed.values.codec import encode_value
@@ -139,6 +141,26 @@ def test_content_that_is_being_reused_stays(world: World) -> None:
             writer.rollback()
     world.tidy()
     assert world.count("object") == 1
+
+
+def test_content_that_a_batch_is_reusing_stays(world: World) -> None:
+    lake = world.lake
+    for value in ("content", "other"):
+        lake.store("a", value)
+    match = PostgresBatch.match
+
+    def watched(batch: PostgresBatch) -> None:
+        match(batch)
+        with world.open() as other:
+            catalog: Any = other._catalog
+            catalog._tidying._tidy()
+
+    with patch.object(PostgresBatch, "match", watched):
+        # So many that only some are looked for before they are staged; this one is not of them.
+        rows = [{"key": f"b/{n:02}", "value": "content" if n == 1 else n} for n in range(40)]
+        lake.store_batch([*rows, {"key": "a", "value": 1}])
+    assert lake["b/01"] == "content"
+    assert lake.verify().problems == []
 
 
 def test_content_that_is_being_removed_is_stored_anew(world: World) -> None:
@@ -306,3 +328,50 @@ def test_it_works_behind_sqlalchemy(world: World) -> None:
         for number in range(101):
             lake.store("a", number)
     assert (world.count("object"), world.count("candidate")) == (1, 0)
+
+
+def test_stores_of_few_contents_beside_tidying(
+    world: World, soak: bool, record_property: Any
+) -> None:
+    """Contents lose their last name and get another all the time, in every way there is."""
+    until = time.monotonic() + (120 if soak else 5)
+    stores, errors = [0], list[BaseException]()
+
+    def write(number: int) -> None:
+        random = Random(number)
+        try:
+            with world.open(max_size=1) as lake:
+                while time.monotonic() < until:
+                    keys = [f"{random.randrange(6)}" for _ in range(random.randint(1, 4))]
+                    values = {key: f"content {random.randrange(8)}" for key in keys}
+                    how = random.randrange(4)
+                    if how == 0:
+                        lake.store_batch({"key": k, "value": v} for k, v in values.items())
+                    elif how == 1:
+                        with lake.transaction() as tx:
+                            for key, value in values.items():
+                                tx.store(key, value)
+                    elif how == 2:
+                        lake.delete(keys[0])
+                    else:
+                        lake.store(keys[0], values[keys[0]])
+                    stores[0] += 1
+                    for found in lake.retrieve_batch(values).values():
+                        assert str(found).startswith("content")
+        except BaseException as error:
+            errors.append(error)
+
+    with (
+        patch.object(postgres_tidying, "EVERY", 1),
+        patch.object(Tidying, "_vacuum", lambda _: None),  # which takes most of the time
+    ):
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+    record_property("stores beside tidying", stores[0])
+    assert world.lake.verify().problems == []
+    world.lake.collect()
+    assert world.lake.stats().objects == len({str(value) for value in world.lake.values()})
