@@ -100,6 +100,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS {staged} (
     "created_at" BIGINT,
     "object_id" BIGINT,
     "old_version" BIGINT,
+    "old_object" BIGINT,
     KEY ("old_version")
 ) {table_options};
 
@@ -120,12 +121,34 @@ DELETE FROM {staged} WHERE "old_version" IS NOT NULL AND EXISTS (
         AND e."expires_at" <=> {staged}."expires_at"
         AND (e."expires_at" IS NULL OR e."expires_at" > :now))
 
+-- name: drop_object
+-- for: a store or delete: a content in the catalog that has lost its last name, at once: any writer is
+-- alone, so nobody can take it up. Else a lake that is only overwritten would grow until its upkeep
+DELETE FROM {object} WHERE "id" = :id AND "inline_value" IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM {entry} WHERE "object_id" = :id)
+  AND NOT EXISTS (SELECT 1 FROM {entry_history} WHERE "object_id" = :id)
+
+-- name: batch_lost
+-- for: the objects of replaced rows that are not kept
+UPDATE {staged} SET "old_object" = (
+    SELECT e."object_id" FROM {entry} e
+    WHERE e."version" = {staged}."old_version" AND e."version" > :newest_snapshot
+      AND NOT e."object_id" <=> {staged}."object_id")
+WHERE "old_version" IS NOT NULL
+
 -- name: batch_candidates
--- for: noting the objects of replaced rows that are not kept
+-- for: noting those of them whose bytes lie in the storage
 INSERT INTO {candidate} ("object_id")
-SELECT DISTINCT e."object_id" FROM {staged} s JOIN {entry} e ON e."version" = s."old_version"
-WHERE e."version" > :newest_snapshot AND NOT e."object_id" <=> s."object_id"
+SELECT DISTINCT o."id" FROM {staged} s JOIN {object} o ON o."id" = s."old_object"
+WHERE o."inline_value" IS NULL
 ON DUPLICATE KEY UPDATE "object_id" = VALUES("object_id")
+
+-- name: batch_drop_objects
+-- for: removing the others, if they have lost their last name
+DELETE o FROM {staged} s JOIN {object} o ON o."id" = s."old_object"
+WHERE o."inline_value" IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
+  AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
 
 -- name: batch_put
 -- for: creating and replacing entries

@@ -38,9 +38,10 @@ BEGIN
             is_new := FOUND;
         END IF;
         EXIT WHEN is_new;
+        -- Locked, so that no tidying takes it before what is about to refer to it can be seen.
         SELECT o."id", coalesce(o."uri", p."uri"), o."position" INTO object_id, uri, "position"
         FROM {object} o LEFT JOIN {pack} p ON p."id" = o."pack_id"
-        WHERE o."content_hash" = p_hash AND o."format" = p_format;
+        WHERE o."content_hash" = p_hash AND o."format" = p_format FOR KEY SHARE OF o;
         EXIT WHEN FOUND;
         IF p_inline IS NULL AND p_uri IS NULL AND p_pack IS NULL THEN
             RAISE EXCEPTION 'content is gone' USING ERRCODE = 'LB002';
@@ -271,5 +272,94 @@ BEGIN
     RETURN QUERY SELECT m."version" FROM {entry_metadata} m
         WHERE m."path" = p_path AND m."value" BETWEEN p_low AND p_high
         ORDER BY m."value", m."version" LIMIT p_cap;
+END
+$$;
+
+-- Removes, beside writers, some of what overwriting leaves: contents in the catalog that have lost
+-- their last name, and what the queues of the indexes hold of versions that nothing sees any more.
+-- Waits for nobody. `p_page`: how many rows of each kind it looks at, from anywhere, so that rows
+-- which have to stay are no obstacle; `removed`: how many contents it has removed.
+CREATE OR REPLACE FUNCTION {schema}."tidy"(p_page bigint, OUT removed bigint)
+LANGUAGE plpgsql VOLATILE
+-- Rows are looked up one by one, whatever the planner knows or does not know yet of the tables.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_from bigint;
+    v_some bigint[];
+    v_gone bigint[];
+    v_batch record;
+BEGIN
+    removed := 0;
+    IF NOT pg_try_advisory_xact_lock_shared({lock}) THEN
+        RETURN; -- a snapshot, a purge or a collection is at work
+    END IF;
+    SELECT min("object_id") + floor(random() * (max("object_id") - min("object_id")))
+    INTO v_from FROM {candidate};
+    -- Who is about to refer to one of them has locked it, or waits for this lock and finds it gone.
+    SELECT array_agg("id") INTO v_some FROM (
+        SELECT o."id" FROM (
+            (SELECT "object_id" FROM {candidate} WHERE "object_id" >= v_from
+             ORDER BY "object_id" LIMIT p_page)
+            UNION ALL
+            (SELECT "object_id" FROM {candidate} WHERE "object_id" < v_from
+             ORDER BY "object_id" LIMIT p_page)
+            LIMIT p_page) c
+        JOIN {object} o ON o."id" = c."object_id"
+        WHERE o."inline_value" IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
+          AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
+        FOR UPDATE OF o SKIP LOCKED) dead;
+    -- Judged again, by a statement that sees whatever was committed before the locks.
+    WITH gone AS (
+        DELETE FROM {object} o USING unnest(v_some) d WHERE o."id" = d
+          AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = d)
+          AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = d)
+        RETURNING o."id"
+    )
+    SELECT array_agg("id"), count(*) INTO v_gone, removed FROM gone;
+    DELETE FROM {candidate} WHERE "object_id" = ANY (v_gone);
+
+    -- What a batch queues is a row for many versions. No segment holds them while they are there (one
+    -- that is being built of them looks again, before it is named), so that nothing has to know that
+    -- those of them have ended which no moment sees.
+    FOR v_batch IN SELECT q."id", q."queue", q."versions" FROM {queued_batch} q WHERE q."id" IN (
+            SELECT "id" FROM {queued_batch} ORDER BY random() LIMIT p_page / 1000)
+        FOR UPDATE SKIP LOCKED
+    LOOP
+        SELECT array_agg(v) INTO v_gone FROM unnest(v_batch."versions") v
+        WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = v)
+          AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."version" = v);
+        CONTINUE WHEN v_gone IS NULL;
+        IF cardinality(v_gone) = cardinality(v_batch."versions") THEN
+            DELETE FROM {queued_batch} q WHERE q."id" = v_batch."id";
+        ELSE
+            UPDATE {queued_batch} q SET "versions" = ARRAY(
+                SELECT unnest(v_batch."versions") EXCEPT SELECT unnest(v_gone) ORDER BY 1)
+            WHERE q."id" = v_batch."id";
+        END IF;
+        IF v_batch."queue" = 'text' THEN
+            DELETE FROM {segment_ended} d WHERE d."version" = ANY (v_gone) AND d."end_version" = 0;
+        END IF;
+    END LOOP;
+
+    SELECT min("version") + floor(random() * (max("version") - min("version")))
+    INTO v_from FROM {metadata_queue};
+    DELETE FROM {metadata_queue} WHERE "version" IN (
+        SELECT q."version" FROM (
+            (SELECT "version" FROM {metadata_queue} WHERE "version" >= v_from
+             ORDER BY "version" LIMIT p_page)
+            UNION ALL
+            (SELECT "version" FROM {metadata_queue} WHERE "version" < v_from
+             ORDER BY "version" LIMIT p_page)
+            LIMIT p_page) m
+        JOIN {metadata_queue} q ON q."version" = m."version"
+        WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = q."version")
+        FOR UPDATE OF q SKIP LOCKED);
+
+    -- Connections that are long gone.
+    DELETE FROM {writer} WHERE "id" IN (
+        SELECT "id" FROM {writer} WHERE "seen" < {schema}."now_micros"() - 7 * 86400000000
+        LIMIT p_page FOR UPDATE SKIP LOCKED);
 END
 $$;

@@ -97,9 +97,40 @@ SELECT EXISTS (
 ANALYZE (SKIP_LOCKED) {entry} ("key", "version", "object_id", "expires_at"),
     {entry_history} ("key", "version", "end_version", "object_id", "expires_at"), {object} ("id")
 
+-- name: tidy
+-- for: a client that has overwritten so much: removing what that leaves; how many contents
+SELECT {schema}."tidy"(:page)
+
+-- name: worn_tables
+-- for: the same: tables whose space should be given back before the server comes by: those of which a
+-- third is dead, as the server counts (a second late) or as this client knows, if they are small
+-- enough for it to take no time, and ours; and how many dead rows they have
+SELECT '{schema}.' || quote_ident(c.relname), pg_stat_get_dead_tuples(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = {schema_text} AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE')
+  AND c.relname IN ('object', 'entry', 'entry_history', 'candidate', 'segment_queue',
+                    'segment_ended', 'queued_batch', 'metadata_queue', 'entry_metadata', 'writer')
+  AND pg_relation_size(c.oid) < 100 * 1048576
+  AND greatest(pg_stat_get_dead_tuples(c.oid), CASE WHEN c.relname IN
+          ('object', 'entry', 'candidate', 'segment_queue') THEN :replaced ELSE 0 END)
+      >= greatest(:least, c.reltuples / 2)
+
+-- name: vacuum
+-- for: giving the space of their dead rows back to these tables, beside readers and writers; one that
+-- is being done is passed over
+VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0) {tables}
+
 -- name: find_ids
--- for: a batch: the objects of contents that are there
+-- for: a batch: the objects of contents that are there, locked so that no tidying takes them
 SELECT "content_hash", "format", "id" FROM {object} WHERE "content_hash" = ANY (:hashes)
+FOR KEY SHARE
+
+-- name: batch_lock_objects
+-- for: the same for a batch that is staged; those that it has made need no lock
+SELECT count(*) FROM (
+    SELECT 1 FROM {staged} s JOIN {object} o
+    ON o."content_hash" = s."content_hash" AND o."format" = s."format"
+    WHERE o.xmin <> pg_current_xact_id()::xid FOR KEY SHARE OF o) locked
 
 -- name: draw_numbers
 -- for: a batch that may be new altogether: versions, which it queues, and ids of objects; none if a

@@ -2,6 +2,7 @@
 -- Times are microseconds since 1970-01-01 UTC. Keys compare by their bytes.
 -- Writers hold the lake's advisory lock shared while they take references to objects, collectors and
 -- purges hold it alone while they remove objects: so no foreign key has to check each reference.
+-- (Tidying removes some beside writers: who reuses an object locks its row, and so does tidying.)
 
 -- CREATE SCHEMA IF NOT EXISTS takes CREATE on the database, even where the schema is there.
 DO $$ BEGIN

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from lakebed.errors import ConflictError, ConnectError, LockTimeoutError, NotFoundError
 from lakebed.lake.lake import Lake
@@ -27,8 +28,9 @@ State = dict[str, str | None]
 
 
 def content(name: str) -> str:
-    """Large enough for the storage; names that begin with `s` are shared by all threads."""
-    return f"{name} " * 200
+    """Half of them large enough for the storage; names that begin with `s` are shared by all
+    threads."""
+    return f"{name} " * (200 if crc32(name.encode()) % 2 else 20)
 
 
 class Worker:

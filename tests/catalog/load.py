@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import lakebed
+from lakebed.catalog import postgres_tidying
 from lakebed.errors import (
     ConflictError,
     ConnectError,
@@ -30,6 +31,7 @@ from lakebed.errors import (
 from lakebed.lake.lake import Lake
 
 GROUP = 8
+TIDY_EVERY = 20  # entries that a process replaces on Postgres until it tidies up
 GONE = None
 State = dict[str, str]
 
@@ -198,6 +200,7 @@ class Worker:
 def opened(spec: Mapping[str, Any]) -> Lake:
     """The lake of a process. One whose server dies may come while it is down: a lake that is being
     opened says so at once, and whoever started the process starts it again."""
+    postgres_tidying.EVERY = TIDY_EVERY
     deadline = time.monotonic() + 120
     while True:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import lakebed
+from lakebed.catalog import estimating
 from tests.cli.conftest import Cli
 
 Data = Callable[..., Any]
@@ -96,6 +97,18 @@ def test_stats(cli: Cli, data: Data) -> None:
     shown = dict(line.split(maxsplit=1) for line in cli("stats").stdout.splitlines())
     assert shown["entries"] == "2"
     assert "deduplicated bytes  1.0 kB\n" in cli("stats").stdout
+
+
+def test_stats_that_are_estimated(cli: Cli, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lakebed.open("lakebed") as lake:
+        lake.store_batch({"key": f"{n}", "value": f"text {n}"} for n in range(60))
+        monkeypatch.setattr(estimating, "COUNTED", 50)
+        monkeypatch.setattr(estimating, "_REACH", 40)
+        assert data("stats") == {"lake": lake.name, **lake.stats()}
+        assert data("stats")["estimated"]
+        assert "objects             about " in cli("stats").stdout
+        assert data("stats", "--exact") == {"lake": lake.name, **lake.stats(exact=True)}
+        assert "objects             60\n" in cli("stats", "--exact").stdout
 
 
 def test_version_and_help(cli: Cli) -> None:

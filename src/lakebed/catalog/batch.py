@@ -55,7 +55,7 @@ class BatchCommit:
         claims = Claims(tx, queries, uploads)
         self.begin()
         tx.copy("staged", _STAGED, self._stage(rows, claims))
-        named = tx.run(queries["batch_objects"], {"now": self._now})
+        named = self._name()
         self.match()
         if tx.all(queries["batch_missing"], {})[0][0]:
             raise MissingContentError("content that a batch meant to reuse is gone")
@@ -99,6 +99,10 @@ class BatchCommit:
             self._write(_EVERY_VERSION if self._keep_all else newest or 0)
         tx.run(queries["unstage"], {})
         return unchanged, changed, changed - present
+
+    def _name(self) -> int:
+        """Name the contents that are new; how many."""
+        return self._tx.run(self._queries["batch_objects"], {"now": self._now})
 
     def match(self) -> None:
         """Find the object of each staged row, and the row that it replaces."""

@@ -92,12 +92,12 @@ class CatalogAt:
         )
         return Place._make(rows[0][1:]) if rows else None
 
-    def stats(self) -> CatalogStats:
+    def stats(self, *, exact: bool = False) -> CatalogStats:
+        del exact  # it always is
         entries, entry_bytes, *of_objects = self._totals()
         # What belongs to the present alone counts as none: expired entries, snapshots, history.
-        return CatalogStats._make(
-            map(int, (entries, 0, entry_bytes, *of_objects, 0, 0, of_objects[1]))
-        )
+        totals = (entries, 0, entry_bytes, *of_objects, 0, 0, of_objects[1])
+        return CatalogStats._make((*map(int, totals), ()))
 
     def _totals(self) -> Row:
         (row,) = self._read(self._sql("totals_at"), {"low": "", "high": LAST_KEY})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from lakebed.catalog.batch import BatchCommit
@@ -13,7 +13,8 @@ from lakebed.catalog.executors.postgres import PostgresExecutor
 from lakebed.catalog.executors.postgres_transaction import convert
 from lakebed.catalog.executors.postgres_writers import Writer
 from lakebed.catalog.postgres_batch import PostgresBatch
-from lakebed.catalog.protocol import BatchCounts
+from lakebed.catalog.postgres_tidying import Tidying
+from lakebed.catalog.protocol import BatchCounts, StagedRow
 from lakebed.catalog.resilience import ResilientCatalog
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
@@ -41,6 +42,7 @@ class PostgresCatalog(ResilientCatalog):
             for name in ("put_entry", "remove_entry", "get_entry")
         }
         self._loaded = 0  # rows of batches since that was last done
+        self._tidying = Tidying(executor, self._queries)
 
     def _begin(self, tx: Transaction, now: int) -> Commit:
         return PostgresCommit(tx, self._queries, now, keep_all=self._keep_all)
@@ -79,8 +81,24 @@ class PostgresCatalog(ResilientCatalog):
 
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         if len(changes) == 1 and not uploads and not self._executor.pooled:
-            return [self._executor.repeat(lambda: self._commit_one(changes[0]))]
-        return super().commit(changes, uploads)
+            outcomes = [self._executor.repeat(lambda: self._commit_one(changes[0]))]
+        else:
+            outcomes = super().commit(changes, uploads)
+        if replaced := sum(outcome.changed and not outcome.created for outcome in outcomes):
+            self._tidying.note(replaced)
+        return outcomes
+
+    def commit_batch(
+        self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
+    ) -> BatchCounts:
+        counts = super().commit_batch(rows, uploads)
+        self._tidying.note(counts.changed)
+        return counts
+
+    def expire(self, limit: int) -> int:
+        removed = super().expire(limit)
+        self._tidying.note(removed)
+        return removed
 
     def _commit_one(self, change: Change) -> Outcome:
         """One change as one statement, a transaction of its own, in one round trip."""

@@ -100,6 +100,11 @@ class PostgresBatch(BatchCommit):
                 raise OvertakenError("somebody else stored a key of the batch first")
         return True
 
+    def _name(self) -> int:
+        named = super()._name()
+        self._tx.all(self._queries["batch_lock_objects"], {})
+        return named
+
     def match(self) -> None:
         self._tx.all(self._queries["batch_lock_entries"], {})
         self._tx.script(self._queries["batch_match"].replace("{time}", str(self._now)))

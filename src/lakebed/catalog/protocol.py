@@ -56,7 +56,8 @@ class GoneObjectsError(MissingContentError):
 
 class CatalogStats(NamedTuple):
     """Totals over a catalog; sizes in bytes. `used_bytes`: of the objects behind entries that are
-    visible; the others await their collection, or are there for snapshots and history."""
+    visible; the others await their collection, or are there for snapshots and history. `estimated`:
+    the names of those that are not counted."""
 
     entries: int
     expired: int
@@ -69,6 +70,7 @@ class CatalogStats(NamedTuple):
     snapshots: int
     history: int
     used_bytes: int
+    estimated: tuple[str, ...] = ()
 
 
 class StagedRow(NamedTuple):
@@ -142,8 +144,8 @@ class CatalogReads(Protocol):
         """Where an object lies now; None if the catalog does not hold it."""
         ...
 
-    def stats(self) -> CatalogStats:
-        """Totals."""
+    def stats(self, *, exact: bool = False) -> CatalogStats:
+        """Totals; unless `exact`, some may be estimated where counting would take long."""
         ...
 
 

@@ -83,7 +83,7 @@ def load_queries(dialect: str, schema: str | None = None) -> dict[str, str]:
     Table names, `{entry_columns}` and `{unindexed}` (before a column that is no way into a table)
     are filled in; other braces are left to the caller.
     """
-    names = ("queries.sql", "segments.sql", "maintenance.sql", "scan.sql")
+    names = ("queries.sql", "segments.sql", "maintenance.sql", "scan.sql", "statistics.sql")
     texts = (read_sql(folder, name) or "" for folder in ("", dialect) for name in names)
     return _parse(fill("\n".join(texts), dialect, schema))
 

@@ -166,7 +166,9 @@ class Segments:
                 return False
             if new is not None:
                 ends = array("q", new.ends)
-                if self._counter(tx) != waiting.counter:
+                # Where all that wait are queued, a version that was drawn before the counter was
+                # read may have ended one of these since, and left no row that says so.
+                if "queued_batches" in queries or self._counter(tx) != waiting.counter:
                     self._add_late_ends(tx, standing, ends)
                 self._insert(tx, new._replace(ends=ends.tobytes()))
             run_for(tx, queries, "delete_queued", waiting.versions)

@@ -191,9 +191,15 @@ class SQLCatalog(Snapshots, Segments, Purging):
         )
         return int(count)
 
-    def stats(self) -> CatalogStats:
+    def stats(self, *, exact: bool = False) -> CatalogStats:
+        if not exact and ("count_rows" in self._queries or "estimate_rows" in self._queries):
+            from lakebed.catalog.estimating import estimate  # not for a first store
+
+            found = estimate(self._executor.fetch, self._queries, self._executor.stamp())
+            if found is not None:
+                return found
         (row,) = self._executor.fetch(self._queries["stats"], {"now": self._executor.stamp()})
-        return CatalogStats._make(map(int, row))  # a sum may come as a decimal
+        return CatalogStats._make((*map(int, row), ()))  # a sum may come as a decimal
 
     def close(self) -> None:
         self._executor.close()

@@ -42,18 +42,27 @@ def init(
         print(f"made a lake: {name}" if created else f"a lake is there already: {name}")
 
 
-def stats(ctx: typer.Context, as_json: Json = False) -> None:
+def stats(
+    ctx: typer.Context,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Count all, which takes seconds in a large lake.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show what the lake holds, and what sharing equal contents saves.
+
+    Of a large lake some figures are estimates, which say "about"; in JSON `estimated` names them.
 
     Examples:
 
     \b
     lakebed stats
-    lakebed stats --json
+    lakebed stats --exact --json
     """
     with open_lake(ctx) as lake:
-        found, name = lake.stats(), lake.name
+        found, name = lake.stats(exact=exact), lake.name
     if as_json:
         print_json({"lake": name, **found})
         return
-    print_report({"lake": name, **found})
+    figures = {name: value for name, value in found.items() if name != "estimated"}
+    print_report({"lake": name, **figures}, estimated=found.estimated)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,9 +77,15 @@ def print_fields(fields: Mapping[str, object]) -> None:
         print(printable(value if isinstance(value, str) else to_json(value)))
 
 
-def print_report(report: Mapping[str, object]) -> None:
-    """Print what a call counted: whole numbers, sizes, lists."""
-    print_fields({name.replace("_", " "): _counted(name, value) for name, value in report.items()})
+def print_report(report: Mapping[str, object], estimated: Container[str] = ()) -> None:
+    """Print what a call counted or, of some names, estimated: whole numbers, sizes, lists."""
+    shown = {name: _counted(name, value) for name, value in report.items()}
+    print_fields(
+        {
+            name.replace("_", " "): f"about {text}" if name in estimated else text
+            for name, text in shown.items()
+        }
+    )
 
 
 def _counted(name: str, value: object) -> str:

@@ -217,5 +217,7 @@ def _lake(
     yield Finding(
         "lake",
         "ok",
-        f"{found.entries:,} entries, {found.objects:,} objects, {found.snapshots:,} snapshots",
+        f"{'about ' if 'entries' in found.estimated else ''}{found.entries:,} entries, "
+        f"{'about ' if 'objects' in found.estimated else ''}{found.objects:,} objects, "
+        f"{found.snapshots:,} snapshots",
     )

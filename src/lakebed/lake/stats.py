@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lakebed.lake.base import LakeBase
+from lakebed.lake.checks import check_flag
 from lakebed.model import Report
 
 
@@ -19,6 +22,7 @@ class Stats(Report):
     | `packs`, `snapshots` | how many there are |
     | `history` | earlier versions that are kept |
     | `deduplicated_bytes` | what the visible entries save by sharing contents |
+    | `estimated` | the names of the figures that are estimates, of two digits; often none |
     """
 
     entries: int
@@ -32,13 +36,44 @@ class Stats(Report):
     snapshots: int
     history: int
     deduplicated_bytes: int
+    estimated: list[str]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self._figures())
+        return f"{type(self).__name__}({shown})"
+
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import fields
+
+        return fields(type(self).__name__, self._figures())
+
+    def _figures(self) -> Iterator[tuple[str, object]]:
+        for name, value in self.items():
+            yield name, f"about {value}" if name in self.estimated else value
 
 
 class Statistics(LakeBase):
     """The call that counts."""
 
-    def stats(self) -> Stats:
-        """Count what the lake holds. Reads every object's row: seconds on tens of millions."""
-        totals = self._catalog.stats()._asdict()
-        saved = totals["entry_bytes"] - totals.pop("used_bytes")
-        return Stats(**totals, deduplicated_bytes=saved)
+    def stats(self, *, exact: bool = False) -> Stats:
+        """What the lake holds, in numbers.
+
+        All are exact in a lake of up to 5,000 entries, contents and earlier versions. In a larger
+        one counting would take seconds, so some are estimated from a sample of its contents, a few
+        per cent off (more for bytes if few contents make up most of them); `estimated` names them.
+        `exact` counts, however long that takes; `len(lake)` is always exact. Those of a snapshot
+        are counted.
+        """
+        found = self._catalog.stats(exact=check_flag("exact", exact))._asdict()
+        estimated = list(found.pop("estimated"))
+        found["deduplicated_bytes"] = max(0, found["entry_bytes"] - found.pop("used_bytes"))
+        if "entry_bytes" in estimated:
+            estimated.append("deduplicated_bytes")
+        for name in estimated:
+            found[name] = about(found[name])
+        return Stats(**found, estimated=estimated)
+
+
+def about(number: int) -> int:
+    """The number with the two digits that an estimate has."""
+    return int(float(f"{number:.1e}"))

@@ -158,6 +158,13 @@ class PostgresExecutor(PostgresConnections):
         finally:
             self._give_back(connection)
 
+    def alone(self, sql: str, params: Params) -> Sequence[Row]:
+        """The rows, if any, of a statement that is a transaction of its own, tried once."""
+        self._must_write()
+        with self.connection() as connection:
+            cursor = connection.execute(convert(sql), params or None, prepare=bool(params))
+            return cursor.fetchall() if cursor.description else []
+
     def call(
         self, text: str, arguments: Callable[[Writer], Sequence[object]]
     ) -> tuple[Row, Row | None]:

@@ -185,6 +185,14 @@ class SQLAlchemyExecutor:
             self._give_back(lent)
         return rows
 
+    def alone(self, sql: str, params: Params) -> Sequence[Row]:
+        """The rows, if any, of a statement that is a transaction of its own, tried once."""
+        if self.read_only:
+            raise refused(self.shown)
+        with self.connection() as lent:
+            cursor = lent.execute(sql, params)
+            return cursor.fetchall() if cursor.description else []
+
     @contextmanager
     def read(self) -> Generator[SQLAlchemyTransaction]:
         with self.connection() as lent:
