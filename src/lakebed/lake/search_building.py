@@ -260,8 +260,8 @@ class SegmentBuilding:
         return names.pop() if len(names) == 1 else None
 
     def _old_ends(self, rows: Sequence[SegmentRow]) -> Ends:
-        blobs = [self._catalog.segment_ends(row.id) or b"" for row in rows]
-        return as_ends(b"".join(blobs))
+        blobs = self._catalog.segment_ends([row.id for row in rows])
+        return as_ends(b"".join(blobs.values()))
 
     def drop(self, loaded: Loaded, damaged: Sequence[SegmentRow], held: Sequence[int]) -> bool:
         """Drop segments that cannot be read; what they held waits again."""
