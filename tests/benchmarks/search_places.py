@@ -1,4 +1,4 @@
-"""Searching a lake on Postgres, on MariaDB and on a bucket: time, and how often the server is asked.
+"""Searching on Postgres, on MariaDB and on a bucket: time, and how often the server is asked.
 
 Each on a private server of the same machine, where an answer takes 0.05 to 0.2 ms; the round trips
 say what a search takes over a network.
