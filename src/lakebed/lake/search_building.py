@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lakebed.search.embedders import Embedder
 
 _INLINE_DOCUMENTS = 16_384  # of a segment in the catalog: a few megabytes, which any database takes
-_PAGE_ROWS = 8000
+_PAGE_ROWS = 500  # more live for so long that the garbage collector goes through all of memory
 _PAGE_BYTES = 16 << 20
 _SMALLEST = 256  # documents of a segment in the lowest tier; each tier has four times as many
 _FAN = 4  # segments of one tier that are merged
