@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import accumulate
 from random import Random
@@ -11,7 +14,7 @@ import lakebed
 from lakebed.lake import batches
 from lakebed.values.text import analyse, query_words, text_of
 from tests.benchmarks.documents import document, documents
-from tests.benchmarks.runner import OURS, Contest, Room, benchmark
+from tests.benchmarks.runner import OURS, Contest, Room, Round, benchmark
 
 _SYLLABLES = "ba co de fi gu ha jo ke li mu na po qui ra so ta ve wi xa zo".split()  # noqa: SIM905
 _VOCABULARY = 8000
@@ -131,6 +134,55 @@ def store_with_search_index(room: Room) -> Iterator[Contest]:
     )
     searched.close()
     never.close()
+
+
+_FRESH = """
+import sys, time, lakebed
+lake = lakebed.open(sys.argv[1])
+{before}
+begin = time.process_time()
+{timed}
+print(time.process_time() - begin)
+"""
+
+
+@benchmark
+def search_in_a_fresh_process(room: Room) -> Iterator[Contest]:
+    """The first search of a process, in processor time; a second; and what NumPy takes of it."""
+    count, folder = room.count(100_000), room.folder / "lake"
+    with lakebed.open(folder) as lake:
+        lake.store_batch({"key": key, "value": value} for key, value in texts(count))
+        lake.search(WORDS[20])
+
+    def process(timed: str, before: str = "") -> Round:
+        code = _FRESH.format(timed=timed, before=before)
+        environment = os.environ | {"PYTHONPYCACHEPREFIX": str(room.folder / "bytecode")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+        def play(_: int) -> float:
+            command = [sys.executable, "-c", code, str(folder)]
+            ran = subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, text=True, env=environment
+            )
+            return float(ran.stdout)
+
+        play(0)
+        return play
+
+    first, other = (
+        f"assert lake.search({' '.join(some)!r})" for some in (WORDS[20:22], WORDS[30:32])
+    )
+    yield Contest(
+        f"the first search of a process, {count:,} documents",
+        {
+            OURS: process(first),
+            "import numpy": process("import numpy"),
+            "the first search, NumPy loaded": process(first, "import numpy"),
+            "a second search": process(other, first),
+        },
+        unit="ms",
+        rounds=7,
+    )
 
 
 class Tantivy:

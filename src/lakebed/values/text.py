@@ -23,6 +23,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import chain, pairwise
 
 import Stemmer
@@ -63,8 +64,19 @@ _UNSPACED = (
     "\u3005-\u3007\u3021-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\ua9e0-\ua9ff"
     "\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
-_is_unspaced = re.compile(f"[{_UNSPACED}]").match
-_RUNS = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+").findall
+
+
+@cache
+def _unspaced() -> re.Pattern[str]:
+    """A character of theirs. (To compile it takes milliseconds, which texts of ASCII spare.)"""
+    return re.compile(f"[{_UNSPACED}]")
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    """A run of theirs, or of others."""
+    return re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
+
 
 # Marks that are accents, by blocks: general ones, Hebrew points, Arabic signs, variation selectors.
 _ACCENTS = re.compile(
@@ -141,8 +153,8 @@ def _word_tokens(word: str, singles: bool) -> Iterator[str]:
     if word.isascii():
         yield _stems[word]
         return
-    for run in _RUNS(word):
-        if not _is_unspaced(run):
+    for run in _runs().findall(word):
+        if not _unspaced().match(run):
             yield _stems[run] if run.isascii() else _spell(run[:_CODED_CHARACTERS])
             continue
         spelled = [_codes[ord(character)] for character in run]
