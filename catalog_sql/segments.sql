@@ -10,9 +10,34 @@ SELECT (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'se
        (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
        (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_purged')
 
+-- name: look
+-- for: a search: the state of the segments (0), what waits for one (1) and what has ended (2), of
+-- one moment and in one statement
+SELECT 0, (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_changed'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_purged'),
+       CAST(:now AS {integer})
+UNION ALL
+SELECT 1, "version", 0, 0, 0 FROM {entry} WHERE "version" > (
+    SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed')
+UNION ALL
+SELECT 1, "version", 0, 0, 0 FROM {entry} WHERE "version" IN (
+    SELECT "version" FROM {segment_queue} WHERE "version" <= (
+        SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'))
+UNION ALL
+SELECT 2, "version", "end_version", 0, 0 FROM {segment_ended}
+
 -- name: list_segments
 -- for: the segments that there are
 SELECT "id", "content_hash", "byte_size", "documents", "uri" FROM {segment} ORDER BY "id"
+
+-- name: segments_now
+-- for: opening them: with their state, in one statement
+SELECT (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_changed'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_purged'),
+       s."id", s."content_hash", s."byte_size", s."documents", s."uri"
+FROM (SELECT 1 AS "one") o LEFT JOIN {segment} s ON 1 = 1 ORDER BY s."id"
 
 -- name: segment_bytes
 -- for: reading a segment that lies in the catalog
@@ -20,7 +45,7 @@ SELECT "inline_value" FROM {segment} WHERE "id" = :id
 
 -- name: segment_ends
 -- for: what had ended when a segment was written, of the documents of earlier ones
-SELECT "ends" FROM {segment} WHERE "id" = :id
+SELECT "id", "ends" FROM {segment} WHERE "id" IN ({ids})
 
 -- name: add_segment
 -- for: naming a new segment
@@ -51,6 +76,32 @@ UNION ALL
 SELECT "version" FROM {entry_history}
 WHERE "version" <= :version AND "end_version" > :version AND "version" IN (
     SELECT "version" FROM {segment_queue} WHERE "version" <= :indexed)
+
+-- name: look_at
+-- for: the same as of a moment, if that is still there (3)
+SELECT 0, (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_changed'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_purged'), 0
+UNION ALL
+SELECT 1, "version", 0, 0, 0 FROM {entry} WHERE "version" <= :version AND "version" > (
+    SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed')
+UNION ALL
+SELECT 1, "version", 0, 0, 0 FROM {entry_history}
+WHERE "version" <= :version AND "end_version" > :version AND "version" > (
+    SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed')
+UNION ALL
+SELECT 1, "version", 0, 0, 0 FROM {entry} WHERE "version" <= :version AND "version" IN (
+    SELECT "version" FROM {segment_queue} WHERE "version" <= (
+        SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'))
+UNION ALL
+SELECT 1, "version", 0, 0, 0 FROM {entry_history}
+WHERE "version" <= :version AND "end_version" > :version AND "version" IN (
+    SELECT "version" FROM {segment_queue} WHERE "version" <= (
+        SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'))
+UNION ALL
+SELECT 2, "version", "end_version", 0, 0 FROM {segment_ended}
+UNION ALL
+SELECT 3, 0, 0, 0, 0 FROM {lakebed_meta} WHERE "name" = 'segments_changed' AND {pinned}
 
 -- name: waiting_versions
 -- for: building a segment: the next versions, those that are history included

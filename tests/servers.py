@@ -324,7 +324,7 @@ class MariaDBServer:
             self._process = subprocess.Popen(
                 [program or "mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}",
                  f"--socket={self.socket}", f"--pid-file={self.folder / 'pid'}",
-                 f"--tmpdir={self.folder / 'data'}",
+                 f"--tmpdir={self.folder}",  # servers that share one delete each other's tables
                  "--bind-address=127.0.0.1", f"--port={self.port}", "--skip-name-resolve",
                  # Processes die here, machines do not.
                  "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",

@@ -2,6 +2,19 @@
 -- store queues its version, and a batch all of its versions at once. `segments_indexed` counts the
 -- segments that were built of what waited.
 
+-- name: look
+-- for: a search: the state of the segments (0), what waits for one (1) and what has ended (2), of
+-- one moment and in one statement
+SELECT 0, (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'segments_changed'),
+       (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
+       (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'segments_purged'), :now
+UNION ALL
+SELECT 1, e."version", 0, 0, 0 FROM {entry} e WHERE e."version" IN (
+    SELECT "version" FROM {segment_queue}
+    UNION ALL SELECT unnest("versions") FROM {queued_batch} WHERE "queue" = 'text')
+UNION ALL
+SELECT 2, "version", "end_version", 0, 0 FROM {segment_ended}
+
 -- name: waiting
 -- for: a search: entries that no segment holds
 SELECT e."version" FROM {entry} e WHERE :indexed >= 0 AND e."version" IN (
@@ -19,6 +32,26 @@ WHERE e."version" <= :version
 UNION ALL
 SELECT h."version" FROM q JOIN {entry_history} h ON h."version" = q."version"
 WHERE h."version" <= :version AND h."end_version" > :version
+
+-- name: look_at
+-- for: the same as of a moment, if that is still there (3)
+WITH q AS MATERIALIZED (
+    SELECT "version" FROM {segment_queue}
+    UNION ALL SELECT unnest("versions") FROM {queued_batch} WHERE "queue" = 'text'
+)
+SELECT 0, (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'segments_changed'),
+       (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
+       (SELECT "value"::bigint FROM {lakebed_meta} WHERE "name" = 'segments_purged'), 0::bigint
+UNION ALL
+SELECT 1, e."version", 0, 0, 0 FROM q JOIN {entry} e ON e."version" = q."version"
+WHERE e."version" <= :version
+UNION ALL
+SELECT 1, h."version", 0, 0, 0 FROM q JOIN {entry_history} h ON h."version" = q."version"
+WHERE h."version" <= :version AND h."end_version" > :version
+UNION ALL
+SELECT 2, "version", "end_version", 0, 0 FROM {segment_ended}
+UNION ALL
+SELECT 3, 0, 0, 0, 0 WHERE {pinned}
 
 -- name: waiting_versions
 -- for: building a segment: nothing waits but what is queued

@@ -22,6 +22,7 @@ MODULES = (
     "thresholds",
     "batches",
     "search",
+    "search_places",
     "snapshots",
     "maintenance",
     "postgres",

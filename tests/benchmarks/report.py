@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Console
 from rich.table import Table
 
@@ -43,7 +45,7 @@ def as_json(name: str, result: Result) -> dict[str, object]:
     others = {
         contender: {
             contest.unit: result.figures[contender],
-            "ratio": ratio,
+            "ratio": ratio if math.isfinite(ratio) else None,
             "bar": contest.bars.get(contender),
             "passed": result.passed(contender),
         }

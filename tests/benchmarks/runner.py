@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -82,11 +83,18 @@ def run(contest: Contest) -> Result:
     figures = {name: median(values) * factor for name, values in measured.items()}
     ours = measured[OURS]
     ratios = {
-        name: median(theirs / own for theirs, own in zip(values, ours, strict=True))
+        name: median(_ratio(theirs, own) for theirs, own in zip(values, ours, strict=True))
         for name, values in measured.items()
         if name != OURS
     }
     return Result(contest, figures, ratios)
+
+
+def _ratio(theirs: float, own: float) -> float:
+    """Both may be counts of what did not happen."""
+    if own:
+        return theirs / own
+    return math.inf if theirs else 1.0
 
 
 def _measure(play: Round, number: int) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -13,14 +16,14 @@ from lakebed.lake import batches
 from lakebed.lake.searching import Hits
 from lakebed.values.text import analyse, query_words, text_of
 from tests.benchmarks.documents import document, documents
-from tests.benchmarks.runner import OURS, Contest, Room, benchmark
+from tests.benchmarks.runner import OURS, Contest, Room, Round, benchmark
 
 _SYLLABLES = "ba co de fi gu ha jo ke li mu na po qui ra so ta ve wi xa zo".split()  # noqa: SIM905
 _VOCABULARY = 8000
-_LIMIT = 10
+LIMIT = 10
 
 # As in natural language, a word's share falls with its rank; "zo" keeps the stemmer off its end.
-_WORDS = ["".join(Random(n).choices(_SYLLABLES, k=3)) + f"{n}zo" for n in range(_VOCABULARY)]
+WORDS = ["".join(Random(n).choices(_SYLLABLES, k=3)) + f"{n}zo" for n in range(_VOCABULARY)]
 _SHARES = list(accumulate(1 / (rank + 10) for rank in range(_VOCABULARY)))
 
 
@@ -37,22 +40,19 @@ def search_large(room: Room) -> Iterator[Contest]:
 
 
 def _searches(room: Room, count: int, rounds: int) -> Iterator[Contest]:
-    texts = list(_texts(count))
-    lake, engine = lakebed.open(room.folder / "lake"), Tantivy(texts)
-    entries = [
-        {"key": key, "value": value, "metadata": {"third": number % 3, "number": number}}
-        for number, (key, value) in enumerate(texts)
-    ]
+    some = list(texts(count))
+    lake, engine = lakebed.open(room.folder / "lake"), Tantivy(some)
+    entries = entries_of(some)
     for start in range(0, count, 100_000):
         lake.store_batch(entries[start : start + 100_000])
     random = Random(1)
     # Two words that a third of all documents hold between them.
-    queries = [" ".join(random.sample(_WORDS[20:60], 2)) for _ in range(room.count(20))]
+    queries = [" ".join(random.sample(WORDS[20:60], 2)) for _ in range(room.count(20))]
     matches = sum(lake.search(query).total for query in queries) // len(queries)
 
     def ours(_: int, **options: Any) -> None:
         for query in queries:
-            found = lake.search(query, limit=_LIMIT, **options)
+            found = lake.search(query, limit=LIMIT, **options)
             assert all(hit.value for hit in found)
 
     def theirs(_: int) -> None:
@@ -87,7 +87,7 @@ def _searches(room: Room, count: int, rounds: int) -> Iterator[Contest]:
 def batch_with_search_index(room: Room) -> Iterator[Contest]:
     """A batch of 100,000 documents that builds the index, and one that leaves that to a search."""
     count, rounds = room.count(100_000), 3
-    entries = [{"key": key, "value": value} for key, value in _texts(count)]
+    entries = [{"key": key, "value": value} for key, value in texts(count)]
     number = iter(range(10**9))
 
     def store(waiting: int) -> None:
@@ -110,10 +110,10 @@ def store_with_search_index(room: Room) -> Iterator[Contest]:
     """Fresh keys and contents, in a lake that has been searched and one that never was."""
     searched, never = (lakebed.open(room.folder / name) for name in ("searched", "never"))
     # Fewer than what makes a batch build segments: one of the lakes is to have none.
-    before = [{"key": key, "value": value} for key, value in _texts(room.count(10_000))]
+    before = [{"key": key, "value": value} for key, value in texts(room.count(10_000))]
     for lake in (searched, never):
         lake.store_batch(before)
-    assert searched.search(_WORDS[0]).total
+    assert searched.search(WORDS[0]).total
     assert searched._catalog.segments()
     assert not never._catalog.segments()
     rounds = 11
@@ -146,9 +146,9 @@ def publish_with_search_index(room: Room) -> Iterator[Contest]:
 
 
 def _publications(folder: Path, count: int) -> Iterator[Contest]:
-    place, query = folder / "published", " ".join(_WORDS[40:42])
+    place, query = folder / "published", " ".join(WORDS[40:42])
     with lakebed.open(folder / "lake") as lake:
-        lake.store_batch({"key": key, "value": value} for key, value in _texts(count))
+        lake.store_batch({"key": key, "value": value} for key, value in texts(count))
         lake.maintain()
 
         def publish(search: bool) -> None:
@@ -177,6 +177,55 @@ def _read(hits: Hits) -> None:
     assert all(hit.value for hit in hits)
 
 
+_FRESH = """
+import sys, time, lakebed
+lake = lakebed.open(sys.argv[1])
+{before}
+begin = time.process_time()
+{timed}
+print(time.process_time() - begin)
+"""
+
+
+@benchmark
+def search_in_a_fresh_process(room: Room) -> Iterator[Contest]:
+    """The first search of a process, in processor time; a second; and what NumPy takes of it."""
+    count, folder = room.count(100_000), room.folder / "lake"
+    with lakebed.open(folder) as lake:
+        lake.store_batch({"key": key, "value": value} for key, value in texts(count))
+        lake.search(WORDS[20])
+
+    def process(timed: str, before: str = "") -> Round:
+        code = _FRESH.format(timed=timed, before=before)
+        environment = os.environ | {"PYTHONPYCACHEPREFIX": str(room.folder / "bytecode")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+        def play(_: int) -> float:
+            command = [sys.executable, "-c", code, str(folder)]
+            ran = subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, text=True, env=environment
+            )
+            return float(ran.stdout)
+
+        play(0)
+        return play
+
+    first, other = (
+        f"assert lake.search({' '.join(some)!r})" for some in (WORDS[20:22], WORDS[30:32])
+    )
+    yield Contest(
+        f"the first search of a process, {count:,} documents",
+        {
+            OURS: process(first),
+            "import numpy": process("import numpy"),
+            "the first search, NumPy loaded": process(first, "import numpy"),
+            "a second search": process(other, first),
+        },
+        unit="ms",
+        rounds=7,
+    )
+
+
 class Tantivy:
     """An index in memory of the same tokens, split at spaces."""
 
@@ -198,17 +247,26 @@ class Tantivy:
 
     def search(self, query: str) -> list[Any]:
         parsed = self._index.parse_query(" ".join(query_words(query)), ["text"])
-        found = self._searcher.search(parsed, _LIMIT, count=True)
+        found = self._searcher.search(parsed, LIMIT, count=True)
         return [self._searcher.doc(address) for _, address in found.hits]
 
 
-def _texts(count: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def texts(count: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Keys with their documents."""
     random = Random(0)
     for number in range(count):
         value = document(number)
-        words = random.choices(_WORDS, cum_weights=_SHARES, k=random.randint(20, 60))
+        words = random.choices(WORDS, cum_weights=_SHARES, k=random.randint(20, 60))
         value["text"] = " ".join(words)
         yield f"memory/{number:08}", value
+
+
+def entries_of(some: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The same as entries, with metadata that a third of them share and that none do."""
+    return [
+        {"key": key, "value": value, "metadata": {"third": number % 3, "number": number}}
+        for number, (key, value) in enumerate(some)
+    ]
 
 
 def _after_stores(lake: lakebed.Lake, queries: list[str]) -> Any:
@@ -217,6 +275,6 @@ def _after_stores(lake: lakebed.Lake, queries: list[str]) -> Any:
     def play(_: int) -> None:
         for query in queries:
             lake.store("extra", {"text": f"{query} {next(extra)}"})
-            assert lake.search(query, limit=_LIMIT)[0].value
+            assert lake.search(query, limit=LIMIT)[0].value
 
     return play

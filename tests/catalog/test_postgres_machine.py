@@ -56,3 +56,4 @@ TestTexts = Texts.TestCase
 # A step takes some milliseconds here; `make soak` takes many.
 for case in (TestEntries, TestAllHistory, TestTexts):
     case.settings = settings(max_examples=300 if SOAK else 5, stateful_step_count=25)
+del case

@@ -16,24 +16,34 @@ COUNT = 6000
 FINISHED = 3
 
 COMPACT = """
-import signal, sys
+import signal, sys, time
 import lakebed
 import lakebed.lake.compacting as compacting
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it
 compacting.PACK_OBJECTS = 500  # small packs, so that there are several
+told = 0
 def tell(done, total):
+    global told
+    told += 1
     print(done, flush=True)
+    time.sleep(60 if told == 8 else 0)  # however late the signal comes, it is not done by then
 with lakebed.open(sys.argv[1]) as lake:
     lake.compact(progress=tell)
 """
 PURGE = """
-import signal, sys
+import signal, sys, time
 import lakebed
 import lakebed.lake.purging as purging
 signal.signal(signal.SIGINT, signal.default_int_handler)
 purging._STEP = 500
+told = 0
+def tell(done, total):
+    global told
+    told += 1
+    print(done, flush=True)
+    time.sleep(60 if told == 8 else 0)
 with lakebed.open(sys.argv[1]) as lake:
-    lake.purge(prefix="v/", progress=lambda done, total: print(done, flush=True))
+    lake.purge(prefix="v/", progress=tell)
 """
 
 

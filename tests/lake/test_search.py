@@ -17,6 +17,7 @@ from lakebed.lake.indexed_text import TextReader
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
 from lakebed.testing import FakeClock, FaultyStore, open_lake
+from lakebed.values.json import MAX_DEPTH
 from tests.lake.processes import run_alone, run_together
 
 
@@ -472,3 +473,17 @@ while True:
     with lakebed.open(folder) as lake:
         assert lake.search("words", limit=0).total == 6000
     assert reach(folder) == (6000, 0, 0)
+
+
+def test_values_that_a_fast_reader_of_json_cannot_take(folder: Path) -> None:
+    """Numbers beyond 64 bits, and what nests as deep as values may."""
+    deep: object = "needle"
+    for _ in range(MAX_DEPTH - 1):
+        deep = [deep]
+    with lakebed.open(folder) as lake:
+        lake.store("big", {"n": 10**400, "text": "needle"})
+        lake.store("negative", {"n": -(2**80), "x": 1e300, "text": "needle"})
+        lake.store("deep", deep)
+        build(lake)
+        assert lake.search("needle").total == 3
+        assert lake.retrieve("big")["n"] == 10**400

@@ -19,10 +19,11 @@ from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
 from lakebed.testing import FakeClock, open_lake
 from lakebed.testing.machine.clients import ClientsMachine, clients
-from tests.servers import PostgresServer
+from tests.servers import MariaDBServer, PostgresServer
 
 SOAK = os.environ.get("LAKEBED_SOAK") == "1"
 URLS: list[str] = []
+MARIADB: list[MariaDBServer] = []
 STEPS = ["get_versions", "add_segment", "replace_segments"]
 
 
@@ -44,6 +45,13 @@ def _server(postgres_18: PostgresServer) -> Iterator[None]:
     URLS.append(postgres_18.url(postgres_18.create_database()))
     yield
     URLS.clear()
+
+
+@pytest.fixture(scope="module")
+def _mariadb(mariadb: MariaDBServer) -> Iterator[None]:
+    MARIADB.append(mariadb)
+    yield
+    MARIADB.clear()
 
 
 class _Interrupted(Exception):
@@ -224,14 +232,27 @@ class PostgresFiles(Files):
         )
 
 
+class MariaDBInline(Attacked):
+    """The same on MariaDB."""
+
+    def open_lake(self, folder: Path, clock: FakeClock) -> Lake:
+        url = MARIADB[0].url(folder.name.replace("-", "_").lower())
+        catalog = open_catalog(
+            {"type": "mariadb", "url": url}, CatalogOptions("normal", 60.0, clock)
+        )
+        return open_lake(clock=clock, catalog=catalog)
+
+
 TestSQLiteInline = SQLiteInline.TestCase
 TestSQLiteFiles = SQLiteFiles.TestCase
 TestSQLiteHistory = SQLiteHistory.TestCase
 TestPostgresInline = pytest.mark.usefixtures("_server")(PostgresInline.TestCase)
 TestPostgresFiles = pytest.mark.usefixtures("_server")(PostgresFiles.TestCase)
+TestMariaDBInline = pytest.mark.usefixtures("_mariadb")(MariaDBInline.TestCase)
 
 for case in (TestSQLiteInline, TestSQLiteFiles, TestSQLiteHistory):
     case.settings = settings(max_examples=1000 if SOAK else 25, stateful_step_count=30)
 for case in (TestPostgresInline, TestPostgresFiles):
     case.settings = settings(max_examples=300 if SOAK else 6, stateful_step_count=30)
+TestMariaDBInline.settings = settings(max_examples=200 if SOAK else 4, stateful_step_count=30)
 del case

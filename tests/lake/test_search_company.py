@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 import signal
 from pathlib import Path
 from threading import Thread
@@ -79,22 +80,30 @@ def agrees(where: dict[str, Any]) -> None:
         assert not lake.verify().problems
 
 
-@pytest.fixture(params=["sqlite", "files", "postgres"])
-def where(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres_18: PostgresServer
-) -> dict[str, Any]:
+@pytest.fixture(params=["sqlite", "files", "postgres", "mariadb"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     if request.param == "sqlite":
         return {"catalog": f"sqlite:///{tmp_path}/catalog.db"}
     if request.param == "files":
         return {"where": str(tmp_path / "lake"), "inline_threshold": 20}
-    url = postgres_18.url(postgres_18.create_database())
+    if request.param == "mariadb":
+        name = f"company_{secrets.token_hex(6)}"
+        return {"catalog": request.getfixturevalue("mariadb").url(name), "inline_threshold": 30}
+    postgres: PostgresServer = request.getfixturevalue("postgres_18")
+    url = postgres.url(postgres.create_database())
     return {"catalog": url, "storage": str(tmp_path / "storage"), "inline_threshold": 30}
+
+
+def is_slow(where: dict[str, Any]) -> bool:
+    """Whether the rounds are to be few."""
+    return str(where.get("catalog")).startswith("mysql")
 
 
 def test_three_processes_of_their_own_keys(where: dict[str, Any]) -> None:
     with lakebed.open(**where):
         pass
-    running = [start(WORK, json.dumps(where), name, 1, 120) for name in ("anna", "bert", "carl")]
+    rounds = 40 if is_slow(where) else 120
+    running = [start(WORK, json.dumps(where), name, 1, rounds) for name in ("anna", "bert", "carl")]
     for process in running:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -105,7 +114,7 @@ def test_processes_that_are_killed_while_they_build(where: dict[str, Any]) -> No
     rng = random.Random(7)
     with lakebed.open(**where):
         pass
-    for turn in range(4):
+    for turn in range(2 if is_slow(where) else 4):
         running = [start(WORK, json.dumps(where), f"{name}{turn}", turn, 10_000) for name in "ab"]
         for process in running:
             for _ in range(rng.randrange(10, 60)):
@@ -120,11 +129,12 @@ def test_processes_that_are_killed_while_they_build(where: dict[str, Any]) -> No
 @pytest.mark.usefixtures("_small")
 def test_eight_threads_of_one_client(where: dict[str, Any]) -> None:
     failures: list[BaseException] = []
+    slow = is_slow(where)
 
     def work(lake: Lake, number: int) -> None:
         rng, mine = random.Random(number), set[str]()
         try:
-            for turn in range(60):
+            for turn in range(20 if slow else 60):
                 key = f"{number}/{rng.randrange(10)}"
                 if rng.random() < 0.3:
                     lake.delete(key)

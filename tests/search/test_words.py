@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lakebed.search import building
 from lakebed.search.building import SegmentBuilder
 from lakebed.search.postings import order_by
 from lakebed.search.segment import MAX_DOCUMENTS, Segment
 from lakebed.search.selecting import select
 from lakebed.search.words import word_hash
+from lakebed.values import text_bulk
 from lakebed.values.text import analyse
 from tests.search.strategies import document, segment, texts
 
@@ -42,6 +45,31 @@ def test_a_segment_has_the_words_of_its_documents(found: list[str]) -> None:
     assert words_of(built) == expected({f"{n}": text for n, text in enumerate(found)})
     lengths = {built.key(n): int(built.lengths[n]) for n in range(len(built))}
     assert lengths == {f"{n}": len(analyse(text)) for n, text in enumerate(found)}
+
+
+@pytest.mark.parametrize("sort", [True, False], ids=["in the order of keys", "in no order"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_many_documents_that_come_in_parts(
+    sort: bool, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts that are not of ASCII are analysed behind the others, whatever their place."""
+    monkeypatch.setattr(text_bulk, "_PART_BYTES", 1000)
+    monkeypatch.setattr(building, "_TEXT_BYTES", 4000)
+    random = Random(1)
+    choices = ["apple", "pears", "plum", "apples"]
+    found = {
+        f"{n:04}": " ".join(random.choices(choices, k=8))
+        + (" é" if random.random() < share else "")
+        for n in range(600)
+    }
+    order = sorted(found) if sort else random.sample(sorted(found), len(found))
+    builder = SegmentBuilder()
+    for start in range(0, len(order), 150):
+        builder.add([document(int(k) + 1, k, found[k]) for k in order[start : start + 150]])
+    built = Segment(memoryview(builder.data()))
+    assert words_of(built) == expected(found)
+    lengths = {built.key(n): int(built.lengths[n]) for n in range(len(built))}
+    assert lengths == {key: len(analyse(text)) for key, text in found.items()}
 
 
 @given(st.lists(st.tuples(texts, st.booleans()), max_size=10), st.integers(0, 10))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
@@ -11,7 +12,7 @@ from lakebed.catalog.metadata_index import MetadataIndex
 from lakebed.catalog.protocol import LAST_KEY, CatalogStats, Place
 from lakebed.catalog.queries import in_lists
 from lakebed.catalog.search_rows import SearchReading
-from lakebed.catalog.segments import TransactionReading
+from lakebed.catalog.segments import PINNED, MovedError, QuickReading, TransactionReading
 from lakebed.errors import NotFoundError
 from lakebed.model import ContentId, EntryRow, Moment
 
@@ -73,11 +74,16 @@ class CatalogAt:
         return rows
 
     def search(self, look: Callable[[SearchReading], T]) -> T:
+        queries, moment = self._queries, self._moment
+        with suppress(MovedError):
+            rows = self._executor.fetch(self._sql("look_at"), self._params)
+            if not any(row[0] == PINNED for row in rows):
+                raise gone(moment)
+            return look(QuickReading(self._executor.fetch, queries, rows, moment))
         with self._executor.read() as tx:
             if not tx.all(self._sql("is_pinned"), self._params):
-                raise gone(self._moment)
-            moment = self._moment
-            return look(TransactionReading(tx, self._queries, moment, moment.time))
+                raise gone(moment)
+            return look(TransactionReading(tx, queries, moment, moment.time))
 
     def count(self, low: str, high: str) -> int:
         ((count,),) = self._read(self._sql("count_entries_at"), {"low": low, "high": high})

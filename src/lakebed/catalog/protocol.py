@@ -137,7 +137,7 @@ class CatalogReads(Protocol):
         ...
 
     def search(self, look: Callable[[SearchReading], T]) -> T:
-        """What `look` makes of a reading transaction. It may be called again."""
+        """What `look` makes of a reading of one moment. It may be called again."""
         ...
 
     def locate(self, content: ContentId) -> Place | None:
@@ -217,8 +217,17 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """The bytes of a segment that lies in the catalog."""
         ...
 
-    def segment_ends(self, segment_id: str) -> bytes | None:
-        """What had ended when a segment was written; see `NewSegment`. None if it is gone."""
+    def segment_ends(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """What had ended when these segments were written, by their ids; see `NewSegment`. Those
+        that are gone are left out."""
+        ...
+
+    def segments_now(self) -> tuple[SegmentState, Sequence[SegmentRow]]:
+        """The segments, with their state at the same moment."""
+        ...
+
+    def ended(self) -> Sequence[tuple[int, int]]:
+        """What has ended since; see `SearchReading`."""
         ...
 
     def count_waiting(self, cap: int) -> int:

@@ -57,7 +57,7 @@ class Waiting(NamedTuple):
 
 
 class SearchReading(Protocol):
-    """What a search reads of the catalog, in one transaction."""
+    """What a search reads of the catalog, all of one moment."""
 
     @property
     def state(self) -> SegmentState:
@@ -67,10 +67,6 @@ class SearchReading(Protocol):
     @property
     def now(self) -> int:
         """The time at which expiry is judged."""
-        ...
-
-    def segments(self) -> Sequence[SegmentRow]:
-        """The segments."""
         ...
 
     def waiting(self) -> Sequence[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ROW = len(EntryRow._fields)
 _BATCHES = 64  # of queued versions that one segment takes
+_STATE, _WAITS, _ENDED = 0, 1, 2  # what a row of `look` tells
+PINNED = 3
+"""What a row of `look_at` tells besides: the moment can still be read."""
 
 
 class TransactionReading:
@@ -41,9 +45,6 @@ class TransactionReading:
         ((changed, indexed, purged),) = tx.all(queries["segment_state"], {})
         self.state = SegmentState(int(changed), int(indexed), int(purged))
 
-    def segments(self) -> Sequence[SegmentRow]:
-        return [SegmentRow._make(row) for row in self._tx.all(self._queries["list_segments"], {})]
-
     def waiting(self) -> Sequence[int]:
         params: Params = {"indexed": self.state.indexed}
         if self._moment is None:
@@ -58,6 +59,49 @@ class TransactionReading:
 
     def versions(self, versions: Sequence[int]) -> Sequence[VersionRow]:
         return get_versions(self._tx.all, self._queries, versions)
+
+
+class MovedError(Exception):
+    """Reading without a transaction does not do."""
+
+
+class QuickReading:
+    """What a search reads, as a rule by two statements without a transaction.
+
+    One tells what has changed, what waits and what has ended, and so is of one moment. What a
+    search shows of a version never changes: if the rows of the hits are all there a moment later,
+    and still stand or are of the past anyway, they are those of that moment. If not: MovedError,
+    and it takes a transaction.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[str, Params], Sequence[Row]],
+        queries: Mapping[str, str],
+        look: Sequence[Row],
+        moment: Moment | None,
+    ) -> None:
+        self._fetch = fetch
+        self._queries = queries
+        self._look = look
+        self._moment = moment
+        ((changed, indexed, purged, now),) = (row[1:] for row in look if row[0] == _STATE)
+        self.now = int(now) if moment is None else moment.time
+        self.state = SegmentState(int(changed), int(indexed), int(purged))
+
+    def waiting(self) -> Sequence[int]:
+        return [row[1] for row in self._look if row[0] == _WAITS]
+
+    def ended(self) -> Sequence[tuple[int, int]]:
+        return [(row[1], row[2]) for row in self._look if row[0] == _ENDED]
+
+    def versions(self, versions: Sequence[int]) -> Sequence[VersionRow]:
+        found = get_versions(self._fetch, self._queries, versions)
+        if {version.row.version for version in found} != set(versions) or (
+            self._moment is None and any(version.end_version is not None for version in found)
+        ):
+            raise MovedError
+        return found
 
 
 def get_versions(
@@ -87,20 +131,36 @@ class Segments:
     _index: MetadataIndex
 
     def search(self, look: Callable[[SearchReading], T]) -> T:
-        with self._executor.read() as tx:
-            return look(TransactionReading(tx, self._queries, None, self._executor.now()))
+        executor, queries = self._executor, self._queries
+        with suppress(MovedError):
+            rows = executor.fetch(queries["look"], {"now": executor.stamp()})
+            return look(QuickReading(executor.fetch, queries, rows, None))
+        with executor.read() as tx:
+            return look(TransactionReading(tx, queries, None, executor.now()))
 
     def segment_bytes(self, segment_id: str) -> bytes | None:
         rows = self._executor.fetch(self._queries["segment_bytes"], {"id": segment_id})
         return rows[0][0] if rows else None
 
-    def segment_ends(self, segment_id: str) -> bytes | None:
-        rows = self._executor.fetch(self._queries["segment_ends"], {"id": segment_id})
-        return rows[0][0] if rows else None
+    def segment_ends(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        found = dict[str, bytes]()
+        for names, params in in_lists(self._queries, ids):
+            sql = self._queries["segment_ends"].replace("{ids}", names)
+            found.update((row[0], row[1]) for row in self._executor.fetch(sql, params))
+        return found
 
     def segments(self) -> Sequence[SegmentRow]:
         rows = self._executor.fetch(self._queries["list_segments"], {})
         return [SegmentRow._make(row) for row in rows]
+
+    def segments_now(self) -> tuple[SegmentState, Sequence[SegmentRow]]:
+        rows = self._executor.fetch(self._queries["segments_now"], {})
+        changed, indexed, purged = map(int, rows[0][:3])
+        segments = [SegmentRow._make(row[3:]) for row in rows if row[3] is not None]
+        return SegmentState(changed, indexed, purged), segments
+
+    def ended(self) -> Sequence[tuple[int, int]]:
+        return [(row[0], row[1]) for row in self._executor.fetch(self._queries["list_ended"], {})]
 
     def count_waiting(self, cap: int) -> int:
         ((_, indexed, _),) = self._executor.fetch(self._queries["segment_state"], {})

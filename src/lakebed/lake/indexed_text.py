@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import orjson
+
 from lakebed.errors import CorruptionError, LakebedError, StorageError
 from lakebed.model import EntryRow
 from lakebed.values.codec import decode_value
@@ -102,6 +104,11 @@ def is_stored(row: EntryRow) -> bool:
 def _decode(row: EntryRow, data: bytes | LakebedError) -> Any:
     if isinstance(data, LakebedError):
         return data
+    try:
+        # Several times as fast. Numbers, of which it rounds some, are no text.
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:  # too deep for it, or not JSON
+        pass
     try:
         return decode_value(row.format, data)
     except CorruptionError as error:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lakebed.search.embedders import Embedder
 
 _INLINE_DOCUMENTS = 16_384  # of a segment in the catalog: a few megabytes, which any database takes
-_PAGE_ROWS = 8000
+_PAGE_ROWS = 500  # more live for so long that the garbage collector goes through all of memory
 _PAGE_BYTES = 16 << 20
 _SMALLEST = 256  # documents of a segment in the lowest tier; each tier has four times as many
 _FAN = 4  # segments of one tier that are merged
@@ -260,8 +260,8 @@ class SegmentBuilding:
         return names.pop() if len(names) == 1 else None
 
     def _old_ends(self, rows: Sequence[SegmentRow]) -> Ends:
-        blobs = [self._catalog.segment_ends(row.id) or b"" for row in rows]
-        return as_ends(b"".join(blobs))
+        blobs = self._catalog.segment_ends([row.id for row in rows])
+        return as_ends(b"".join(blobs.values()))
 
     def drop(self, loaded: Loaded, damaged: Sequence[SegmentRow], held: Sequence[int]) -> bool:
         """Drop segments that cannot be read; what they held waits again."""

@@ -66,13 +66,6 @@ class _Asked(NamedTuple):
         return text if vector is None else query._replace(vector=vector)
 
 
-class _Stale(NamedTuple):
-    """The segments are others by now."""
-
-    state: SegmentState
-    rows: Sequence[SegmentRow]
-
-
 class _Behind(NamedTuple):
     """These versions are not in memory, and so many wait for a segment."""
 
@@ -141,9 +134,9 @@ class SearchIndex:
                 assert self._embedder is not None
                 asked.vectors[found] = self._embedder.embed_query(found)
                 continue
-            if isinstance(found, _Stale):
+            if found is None:
                 again = False
-                self._load(found)
+                self._load(*self._catalog.segments_now())
                 continue
             if builds:
                 builds = False
@@ -164,11 +157,12 @@ class SearchIndex:
         patient: bool,
         again: bool,
         reading: SearchReading,
-    ) -> Answer | _Stale | _Behind | str:
-        """One try: an answer, what has to be brought first, or a text whose vector is wanted."""
+    ) -> Answer | _Behind | str | None:
+        """One try: an answer, what has to be brought first, or a text whose vector is wanted; None
+        if the segments are others by now."""
         views = self._views
         if views is None or views.loaded.state != reading.state or again:
-            return _Stale(reading.state, reading.segments())
+            return None
         tail = self._tail
         waiting = [*reading.waiting(), *self._missing_versions(reading, moment)]
         ended = reading.ended()
@@ -248,7 +242,7 @@ class SearchIndex:
             return
         for _ in loaded.rows:
             loaded = self.loaded()
-            ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
+            ended = as_ends(self._catalog.ended())
             if not loaded.whole or not self._building.embed(loaded, ended, reader):
                 return
 
@@ -290,7 +284,7 @@ class SearchIndex:
         """Merge segments for as long as there are some to merge."""
         while not is_over():
             loaded = self.loaded()
-            ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
+            ended = as_ends(self._catalog.ended())
             if not loaded.whole or not self._building.merge(loaded, ended, patient=patient):
                 return
 
@@ -304,7 +298,7 @@ class SearchIndex:
 
     def has_purged(self) -> bool:
         """Whether a purge is under way, or was interrupted before it had cleaned the segments."""
-        ended = self._catalog.search(lambda reading: reading.ended())
+        ended = self._catalog.ended()
         return any(end == PURGED for _, end in ended)
 
     def forget(self, low: str, high: str, *, thorough: bool = False) -> bool:
@@ -312,7 +306,7 @@ class SearchIndex:
         before; whether that succeeded. `thorough`: nor of anything that nobody sees."""
         for _ in range(_PATIENCE):
             loaded = self.loaded()
-            ended = as_ends(self._catalog.search(lambda reading: reading.ended()))
+            ended = as_ends(self._catalog.ended())
             if not loaded.whole:
                 return False
             if self._building.forget(loaded, ended, low, high, thorough=thorough):
@@ -347,15 +341,15 @@ class SearchIndex:
     def loaded(self) -> Loaded:
         """The segments as they are now, opened."""
         while True:
-            state, rows = self._catalog.search(lambda r: (r.state, r.segments()))
+            state, rows = self._catalog.segments_now()
             views = self._views
             if views is not None and views.loaded.state == state and views.loaded.whole:
                 return views.loaded
-            if self._load(_Stale(state, rows)):
+            if self._load(state, rows):
                 assert self._views is not None
                 return self._views.loaded
 
-    def _load(self, found: _Stale) -> bool:
+    def _load(self, state: SegmentState, found: Sequence[SegmentRow]) -> bool:
         """Open segments; False if they are others by now."""
         with self._lock:
             known = {}
@@ -369,7 +363,7 @@ class SearchIndex:
                 }
             opened, damaged = list[tuple[SegmentRow, Segment]](), list[SegmentRow]()
             self._incomplete = False
-            for row in found.rows:
+            for row in found:
                 if self._incomplete and row.id not in known:  # the storage does not answer
                     continue
                 try:
@@ -379,27 +373,25 @@ class SearchIndex:
                 except StorageError:
                     self._incomplete = True
                 except FileNotFoundError:
-                    if self._catalog.segment_ends(row.id) is None:
+                    if not self._catalog.segment_ends([row.id]):
                         return False
                     damaged.append(row)
-            blobs = dict[str, bytes]()
-            for row in found.rows:
-                blob = self._blobs.get(row.id)
-                if blob is None and (blob := self._catalog.segment_ends(row.id)) is None:
-                    return False
-                blobs[row.id] = blob
-            self._blobs = blobs
+            new = [row.id for row in found if row.id not in self._blobs]
+            blobs = {**self._blobs, **(self._catalog.segment_ends(new) if new else {})}
+            if any(row.id not in blobs for row in found):
+                return False
+            self._blobs = {row.id: blobs[row.id] for row in found}
             segments = [segment for _, segment in opened]
-            ends = as_ends(b"".join(blobs.values()))
+            ends = as_ends(b"".join(self._blobs.values()))
             applied = apply_ends(segments, [segment.ends for segment in segments], ends)
             rows = [row for row, _ in opened]
-            whole = len(rows) == len(found.rows)
-            self._views = Views(Loaded(found.state, rows, segments, applied, whole))
+            whole = len(rows) == len(found)
+            self._views = Views(Loaded(state, rows, segments, applied, whole))
             self._tail = self._still_waiting()
             self._missing = frozenset()
             if not whole and self._make_up_for(damaged):
                 return False
-            self._files.forget_others(list(found.rows))
+            self._files.forget_others(list(found))
         return True
 
     def _open(self, row: SegmentRow) -> Segment:

@@ -21,6 +21,8 @@ from lakebed.search.segment import (
 from lakebed.search.words import WordsBuilder, word_hash
 from lakebed.values.text_bulk import analyse_many
 
+_TEXT_BYTES = 4 << 20
+
 
 class Document(NamedTuple):
     """A version of an entry, as a segment takes it in.
@@ -47,7 +49,10 @@ class SegmentBuilder:
         self._embedder = embedder
         self._keys: list[bytes] = []
         self._threads: list[int] = []
-        self._numbers: list[NDArray[np.int64]] = []  # version, end, expiry, length: a column each
+        self._numbers: list[NDArray[np.int64]] = []  # version, end, expiry: a column each
+        self._lengths: list[NDArray[np.int64]] = []
+        self._texts: list[str] = []  # of the last documents: many at once are analysed faster
+        self._text_bytes = 0
         self._vectors: list[tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]]] = []
         self._words = WordsBuilder()
         self._fields = FieldsBuilder()
@@ -74,31 +79,41 @@ class SegmentBuilder:
             if document.speaker:
                 pair = document.speaker.encode(), b""
                 self._speakers.add([self._speakers.number(pair)], place)
-        numbers = np.empty((len(documents), 4), np.int64)
+            self._texts.append(document.text)
+            self._text_bytes += len(document.text)
+        numbers = np.empty((len(documents), 3), np.int64)
         numbers[:, 0] = [document.version for document in documents]
         numbers[:, 1] = [_or_never(document.end_version) for document in documents]
         numbers[:, 2] = [_or_never(document.expires_at) for document in documents]
-        lengths = np.zeros(len(documents), np.int64)
-        for tokens in analyse_many([document.text for document in documents]):
-            lengths += np.bincount(tokens.texts, minlength=len(documents))
-            self._words.add(tokens.words, tokens.numbers, tokens.texts + first)
-        numbers[:, 3] = lengths
         self._numbers.append(numbers)
         if self._embedder is not None:
             self._vectors.append(_quantised(documents))
+        if self._text_bytes > _TEXT_BYTES:
+            self._analyse()
+
+    def _analyse(self) -> None:
+        """Take in the words of the last documents."""
+        texts, self._texts, self._text_bytes = self._texts, [], 0
+        first, lengths = len(self) - len(texts), np.zeros(len(texts), np.int64)
+        for tokens in analyse_many(texts):
+            lengths += np.bincount(tokens.texts, minlength=len(texts))
+            self._words.add(tokens.words, tokens.numbers, tokens.texts + first)
+        self._lengths.append(lengths)
 
     def take(self, segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> None:
         """Take in those documents of a segment that are `kept`, with the ends known now."""
+        self._analyse()
         documents = np.flatnonzero(kept)
         moved = np.full(len(segment), -1, np.int64)
         moved[documents] = np.arange(len(self), len(self) + len(documents))
         keys = segment.keys.all()
         self._keys.extend(keys[document] for document in documents.tolist())
         self._threads.extend(segment.threads[documents].tolist())
-        columns = (segment.versions, ends, segment.expiries, segment.lengths)
+        columns = (segment.versions, ends, segment.expiries)
         self._numbers.append(
             np.stack([column[documents].astype(np.int64) for column in columns], 1)
         )
+        self._lengths.append(segment.lengths[documents].astype(np.int64))
         self._words.take(segment.words, moved)
         self._fields.take(segment.fields, moved)
         self._speakers.take(segment.speakers, moved)
@@ -110,18 +125,19 @@ class SegmentBuilder:
 
     def data(self) -> bytes:
         """The segment."""
+        self._analyse()
         by_key = sorted(range(len(self)), key=self._keys.__getitem__)
         places = np.array(by_key, np.int64)
         order = np.empty(len(self), np.int64)
         order[places] = np.arange(len(self))
-        numbers = np.concatenate(self._numbers)[places] if self._numbers else np.empty((0, 4))
+        numbers = np.concatenate(self._numbers)[places] if self._numbers else np.empty((0, 3))
         arrays: dict[str, NDArray[Any]] = {
             **join("key", [self._keys[place] for place in by_key]),
             "thread": np.array(self._threads, np.uint64)[places],
             "version": numbers[:, 0].astype(np.int64),
             "end": numbers[:, 1].astype(np.int64),
             "expires_at": numbers[:, 2].astype(np.int64),
-            "length": numbers[:, 3].astype(np.uint32),
+            "length": np.concatenate(self._lengths)[places].astype(np.uint32),
             **self._words.arrays(order),
             **self._fields.arrays(order),
             **self._speakers.arrays("speaker", order),

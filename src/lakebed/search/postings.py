@@ -49,15 +49,19 @@ def offsets(lengths: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uin
     return found
 
 
-def order_by(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The order by `first`, equal ones by `second`; numbers below 2**32.
+def order_by(first: NDArray[np.int64], second: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """The order by `first`, equal ones by `second` or as they are; numbers below 2**32.
 
     Sorting by 16 bits at a time, which NumPy does by their digits, takes a third of the time of
     sorting whole numbers.
     """
     order: NDArray[np.int64] | None = None
     for column in (second, first):
-        if len(column) < 2 or (order is None and bool((column[1:] >= column[:-1]).all())):
+        if (
+            column is None
+            or len(column) < 2
+            or (order is None and bool((column[1:] >= column[:-1]).all()))
+        ):
             continue
         for shift in (0, 16):
             if shift and not int(column.max()) >> shift:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,7 +90,7 @@ class WordsBuilder:
         of = _joined(np.searchsorted(hashes, p.hashes)[p.words] for p in self._parts)
         documents = _joined(order[part.documents] for part in self._parts)
         counts = _joined(part.counts for part in self._parts)
-        sorting = order_by(of, documents)
+        sorting = order_by(of, None if self._is_sorted(order) else documents)
         documents, counts = documents[sorting], counts[sorting]
         lengths = np.bincount(of, minlength=len(hashes))
         used = lengths > 0
@@ -102,6 +103,14 @@ class WordsBuilder:
             "big_places": big.astype(np.uint32),
             "big_counts": counts[big].astype(np.uint32),
         }
+
+    def _is_sorted(self, order: NDArray[np.int64]) -> bool:
+        """Whether documents came in the order of their keys: then those of a word need no sorting,
+        which each part has in their order."""
+        bounds = [(p.documents.min(), p.documents.max()) for p in self._parts if len(p.documents)]
+        return bool((order[1:] > order[:-1]).all()) and all(
+            last < first for (_, last), (first, _) in pairwise(bounds)
+        )
 
 
 def _joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:

@@ -23,6 +23,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import chain, pairwise
 
 import Stemmer
@@ -48,6 +49,7 @@ _CODE_DIGITS = 4
 _CODED_CHARACTERS = (MAX_TOKEN_BYTES - 1) // _CODE_DIGITS
 _CACHED_WORDS = 50_000
 _CACHED_LENGTH = 40
+_NO_TEXT = frozenset({int, float, bool, type(None)})
 
 _ASCII_WORDS = re.compile(r"[a-z0-9]+").findall
 # What certainly separates words; the rest of the separators are found word by word, with a cache.
@@ -62,8 +64,19 @@ _UNSPACED = (
     "\u3005-\u3007\u3021-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\ua9e0-\ua9ff"
     "\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
-_is_unspaced = re.compile(f"[{_UNSPACED}]").match
-_RUNS = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+").findall
+
+
+@cache
+def _unspaced() -> re.Pattern[str]:
+    """A character of theirs. (To compile it takes milliseconds, which texts of ASCII spare.)"""
+    return re.compile(f"[{_UNSPACED}]")
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    """A run of theirs, or of others."""
+    return re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
+
 
 # Marks that are accents, by blocks: general ones, Hebrew points, Arabic signs, variation selectors.
 _ACCENTS = re.compile(
@@ -105,26 +118,23 @@ def text_of(value: object, metadata: object) -> str:
     line each. The keys of objects are not part of it."""
     if isinstance(value, str) and not metadata:
         return value
-    return "\n".join(chain(_strings(metadata), _strings(value)))
+    found: list[str] = []
+    _collect((metadata, value), found)
+    return "\n".join(found)
 
 
-def _strings(value: object) -> Iterator[str]:
-    """The strings in a JSON value, in order."""
-    if isinstance(value, str):
-        yield value
-        return
-    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
-        yield from value.values()  # the commonest case by itself, twice as fast
-        return
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            yield item
+def _collect(items: Iterable[object], found: list[str]) -> None:
+    """Add the strings in JSON values, in order. (They nest at most a hundred deep.)"""
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            found.append(item)  # type: ignore[arg-type]
+        elif kind in _NO_TEXT:
+            continue
         elif isinstance(item, dict):
-            pending.extend(reversed(item.values()))
+            _collect(item.values(), found)
         elif isinstance(item, (list, tuple)):
-            pending.extend(reversed(item))
+            _collect(item, found)
 
 
 def _words(text: str) -> Iterable[str]:
@@ -143,8 +153,8 @@ def _word_tokens(word: str, singles: bool) -> Iterator[str]:
     if word.isascii():
         yield _stems[word]
         return
-    for run in _RUNS(word):
-        if not _is_unspaced(run):
+    for run in _runs().findall(word):
+        if not _unspaced().match(run):
             yield _stems[run] if run.isascii() else _spell(run[:_CODED_CHARACTERS])
             continue
         spelled = [_codes[ord(character)] for character in run]
