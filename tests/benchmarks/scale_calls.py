@@ -151,9 +151,10 @@ CALLS = (
     Call("diff", 0, lambda w: w.lake.diff("then")),
     Call("history of a key", 0, lambda w: list(w.lake.history(key_of(0)))),
     Call("restore of a prefix", 0, lambda w: w.lake.restore("then", prefix=w.key()[:7])),
-    Call("purge of a key", 0, lambda w: w.lake.purge(w.key())),
-    Call("purge of a prefix", 0, lambda w: w.lake.purge(prefix=w.key()[:7])),
-    Call("search after a purge", 0.8, lambda w: (w.lake.purge(w.key()), w.lake.search("w001"))),
+    # A purge reads the whole index of the metadata, for terms of earlier versions of its keys.
+    Call("purge of a key", 1, lambda w: w.lake.purge(w.key())),
+    Call("purge of a prefix", 1, lambda w: w.lake.purge(prefix=w.key()[:7])),
+    Call("search after a purge", 1, lambda w: (w.lake.purge(w.key()), w.lake.search("w001"))),
     Call("collect", 0.8, lambda w: w.lake.collect()),
     Call("cleanup_expired", 0, lambda w: w.lake.cleanup_expired()),
     Call("len", 1, lambda w: len(w.lake)),
