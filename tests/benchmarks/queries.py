@@ -12,7 +12,7 @@ from typing import NoReturn
 import duckdb
 
 import lakebed
-from lakebed.lake.query_engine import Wanted
+from lakebed.lake.query_wanted import Wanted
 from lakebed.query.conditions import Bounds
 from tests.benchmarks.documents import documents
 from tests.benchmarks.runner import OURS, Contest, Room, benchmark

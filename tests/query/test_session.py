@@ -13,7 +13,7 @@ import pytest
 
 import lakebed
 from lakebed.errors import CatalogError, NotFoundError, QueryError, ValidationError
-from lakebed.lake.query_engine import Wanted
+from lakebed.lake.query_wanted import Wanted
 from lakebed.testing import FakeClock, FaultyStore, open_lake
 from tests.query.conftest import OpenLake
 

@@ -7,17 +7,27 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
 from lakebed.catalog.protocol import Catalog
 from lakebed.catalog.scanning import CatalogScan, Scan
 from lakebed.errors import QueryError
-from lakebed.filters import parse as parse_filter
 from lakebed.lake.query_delta import bring_up_to_date
 from lakebed.lake.query_rows import LoadedRows, copy_rows, load_changes, load_scan
 from lakebed.lake.query_values import bring_values
+from lakebed.lake.query_wanted import (
+    HITS,
+    Resolve,
+    Wanted,
+    called,
+    is_renewable,
+    moments_of,
+    named,
+    question_of,
+    scan_of,
+)
 from lakebed.model import Moment
 from lakebed.query import relations
 from lakebed.query.conditions import Bounds, bounds, reads_column
@@ -25,31 +35,19 @@ from lakebed.query.filesystem import Grant
 from lakebed.query.limits import check
 from lakebed.query.result import QueryResult
 from lakebed.query.session import QuerySettings, Session
-from lakebed.query.statement import Call, Node, Statement, parse, unjudged
+from lakebed.query.statement import Call, Statement, parse, unjudged
 
 if TYPE_CHECKING:
     from lakebed.lake.base import LakeBase
     from lakebed.objects.store import ObjectStore
 
-Resolve = Callable[[object], Moment]
-"""Finds the moment that a caller names."""
 Search = Callable[[str, int], Iterable[tuple[str, float]]]
 """Gives the keys and scores of the best hits for a question."""
 Params = Sequence[object] | Mapping[str, object] | None
 
-_HITS = 10  # of a search that does not say how many
 _KEPT_ROWS = 5_000_000
 _LOOK = 0.1  # seconds between two looks whether the one who waits may go on waiting
 _RELATION = {"entries_at": "entries"}
-_ENTRIES = ("entries", "documents")
-
-
-class Wanted(NamedTuple):
-    """A relation as a query wants it: `moments` are those of a view or of a call."""
-
-    relation: str
-    moments: tuple[Moment | None, ...]
-    bounds: Bounds
 
 
 class _Kept(NamedTuple):
@@ -168,14 +166,14 @@ class QueryEngine:
     ) -> None:
         """Load what the statement names, and let the connection see it."""
         tables = {
-            name: Wanted(name, (moment,), bounds(statement, _named(name), params))
+            name: Wanted(name, (moment,), bounds(statement, named(name), params))
             for name in statement.tables
         }
         calls = {
             call: Wanted(
                 _RELATION.get(call.name, call.name),
-                _moments(call, resolve),
-                bounds(statement, _called(call.name), params),
+                moments_of(call, resolve),
+                bounds(statement, called(call.name), params),
             )
             for call in statement.calls
             if call.name != relations.SEARCH
@@ -206,7 +204,7 @@ class QueryEngine:
             "(question VARCHAR, wanted BIGINT, place BIGINT, key VARCHAR, score DOUBLE)"
         )
         for call in calls:
-            question, wanted = _question(call)
+            question, wanted = question_of(call)
             rows = [
                 (question, wanted, place, key, score)
                 for place, (key, score) in enumerate(search(question, wanted), 1)
@@ -218,7 +216,7 @@ class QueryEngine:
         )
         connection.execute(
             f"CREATE TEMP MACRO {relations.SEARCH}"
-            f"(a) AS TABLE ({select.format(_HITS)}), (a, b) AS TABLE ({select.format('b')})"
+            f"(a) AS TABLE ({select.format(HITS)}), (a, b) AS TABLE ({select.format('b')})"
         )
 
     @contextmanager
@@ -238,7 +236,7 @@ class QueryEngine:
         one that saw the same. Hold them before you let others load."""
         if not wanted:
             return {}
-        scans = {want: _scan(want) for want in wanted if want.relation != "changes"}
+        scans = {want: scan_of(want) for want in wanted if want.relation != "changes"}
         found = dict[Wanted, LoadedRows]()
         with self._catalog.scan(list(scans.values())) as scan:
             self._forget_stale(scan)
@@ -293,7 +291,7 @@ class QueryEngine:
         is_present = None in want.moments
         # What has not changed yet does so when it expires, and no row of a difference tells when.
         lasts = not (how is None and is_present)
-        if lasts and (scan.state is not None or _is_renewable(want)):
+        if lasts and (scan.state is not None or is_renewable(want)):
             self._keep(want, _Kept(rows, scan.state, scan.moved))
         return rows
 
@@ -305,7 +303,7 @@ class QueryEngine:
 
     def _forget_stale(self, scan: CatalogScan) -> None:
         for want, kept in list(self._kept.items()):
-            lasts = kept.moved == scan.moved and _is_renewable(want)
+            lasts = kept.moved == scan.moved and is_renewable(want)
             if not lasts and not _is_current(scan, want, kept):
                 del self._kept[want]
                 kept.rows.release()
@@ -357,35 +355,6 @@ def _is_current(scan: CatalogScan, want: Wanted, kept: _Kept) -> bool:
     return expiry is None or expiry > scan.now
 
 
-def _is_renewable(want: Wanted) -> bool:
-    """Whether rows that are no longer current can be used on while no object moves: what snapshots
-    hold stays as it is, and all entries of the present can be brought up to date."""
-    if want.moments == (None,):
-        return want.relation in _ENTRIES and want.bounds == Bounds()
-    return all(moment is not None and moment.snapshot is not None for moment in want.moments)
-
-
-def _question(call: Call) -> tuple[str, int]:
-    """What a call of `search` asks, and how many hits it wants."""
-    question, wanted = (*call.arguments, _HITS)[:2] if call.arguments else (None, _HITS)
-    if not isinstance(question, str) or len(call.arguments) > 2:
-        raise QueryError("search: expected a question, and how many hits (10 if left out)")
-    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
-        raise QueryError(f"search: the number of hits must be a whole number, got {wanted!r}")
-    return question, wanted
-
-
-def _named(name: str) -> Callable[[Node], bool]:
-    return lambda node: node.get("type") == "BASE_TABLE" and str(node["table_name"]).lower() == name
-
-
-def _called(name: str) -> Callable[[Node], bool]:
-    return lambda node: (
-        node.get("type") == "TABLE_FUNCTION"
-        and str(node["function"]["function_name"]).lower() == name
-    )
-
-
 def _is_argument(parameter: str, value: object) -> str:
     """The condition that a parameter of a macro has a value; '5' is a name, 5 a version."""
     if value is None:
@@ -394,44 +363,4 @@ def _is_argument(parameter: str, value: object) -> str:
     return (
         f"CAST({parameter} AS VARCHAR) = {relations.literal(str(value))} "
         f"AND typeof({parameter}) {other} 'VARCHAR'"
-    )
-
-
-def _moments(call: Call, resolve: Resolve) -> tuple[Moment | None, ...]:
-    takes = {"entries_at": (1,), "changes": (1, 2)}[call.name]
-    if len(call.arguments) not in takes:
-        raise QueryError(
-            f"{call.name} takes {' or '.join(map(str, takes))} arguments: snapshots by name or id, "
-            "or versions"
-        )
-    moments: list[Moment | None] = []
-    for place, argument in enumerate(call.arguments):
-        if argument is None and place == 1:
-            moments.append(None)
-        elif isinstance(argument, (str, int)) and not isinstance(argument, bool):
-            moments.append(resolve(argument))
-        else:
-            raise QueryError(
-                f"{call.name}: {argument!r} is no moment: expected the name or id of a snapshot, "
-                "or a version"
-            )
-    if call.name == "changes" and len(moments) == 1:
-        moments.append(None)
-    return tuple(moments)
-
-
-def _scan(want: Wanted) -> Scan:
-    """What to ask of the catalog."""
-    relation: Any = "entries" if want.relation == "documents" else want.relation
-    fields = dict(want.bounds.fields)
-    contradictory = len(fields) < len(set(want.bounds.fields))
-    metadata_filter = parse_filter(fields) if fields and not contradictory else None
-    (moment,) = want.moments
-    return Scan(
-        relation,
-        want.bounds.low,
-        want.bounds.high,
-        moment,
-        metadata_filter,
-        want.relation == "documents",
     )

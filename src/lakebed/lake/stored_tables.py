@@ -22,8 +22,9 @@ from lakebed.errors import (
     ValidationError,
 )
 from lakebed.lake.base import LakeBase
-from lakebed.lake.query_engine import QueryEngine, Wanted
+from lakebed.lake.query_engine import QueryEngine
 from lakebed.lake.query_rows import LoadedRows
+from lakebed.lake.query_wanted import Wanted
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.store import Range
 from lakebed.query.conditions import Bounds
