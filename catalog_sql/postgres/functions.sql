@@ -324,9 +324,15 @@ BEGIN
     -- that is being built of them looks again, before it is named), so that nothing has to know that
     -- those of them have ended which no moment sees.
     FOR v_batch IN SELECT q."id", q."queue", q."versions" FROM {queued_batch} q WHERE q."id" IN (
-            SELECT "id" FROM {queued_batch} ORDER BY random() LIMIT p_page / 1000)
+            SELECT "id" FROM {queued_batch} ORDER BY random() LIMIT p_page / 250)
         FOR UPDATE SKIP LOCKED
     LOOP
+        -- Those of which less than half have ended, by some of them, are left for later.
+        CONTINUE WHEN (
+            SELECT 2 * count(e."version") > count(*)
+            FROM unnest(v_batch."versions") WITH ORDINALITY v ("version", "place")
+            LEFT JOIN {entry} e ON e."version" = v."version"
+            WHERE v."place" % (cardinality(v_batch."versions") / 64 + 1) = 0);
         SELECT array_agg(v) INTO v_gone FROM unnest(v_batch."versions") v
         WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = v)
           AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."version" = v);

@@ -104,16 +104,23 @@ SELECT {schema}."tidy"(:page)
 -- name: worn_tables
 -- for: the same: tables whose space should be given back before the server comes by: those of which a
 -- third is dead, as the server counts (a second late) or as this client knows, if they are small
--- enough for it to take no time, and ours; and how many dead rows they have
-SELECT '{schema}.' || quote_ident(c.relname), pg_stat_get_dead_tuples(c.oid)
+-- enough for it to take no time, and ours
+SELECT '{schema}.' || quote_ident(c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = {schema_text} AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE')
   AND c.relname IN ('object', 'entry', 'entry_history', 'candidate', 'segment_queue',
                     'segment_ended', 'queued_batch', 'metadata_queue', 'entry_metadata', 'writer')
   AND pg_relation_size(c.oid) < 100 * 1048576
   AND greatest(pg_stat_get_dead_tuples(c.oid), CASE WHEN c.relname IN
-          ('object', 'entry', 'candidate', 'segment_queue') THEN :replaced ELSE 0 END)
-      >= greatest(:least, c.reltuples / 2)
+          ('object', 'entry', 'candidate', 'segment_queue', 'segment_ended')
+          THEN :replaced ELSE 0 END)
+      >= CASE c.relname WHEN 'queued_batch' THEN :least / 20  -- whose rows are large
+         ELSE greatest(:least, c.reltuples / 2) END
+
+-- name: row_density
+-- for: the same: how many rows a page holds, as the last vacuum left it
+SELECT sum(greatest(reltuples, 0))::float8 / greatest(sum(relpages), 1) FROM pg_catalog.pg_class
+WHERE oid IN ('{object}'::regclass, '{entry}'::regclass)
 
 -- name: vacuum
 -- for: giving the space of their dead rows back to these tables, beside readers and writers; one that

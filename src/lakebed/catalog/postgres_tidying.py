@@ -18,6 +18,8 @@ EVERY = 1000
 """How many entries a client replaces or deletes until it tidies up."""
 _PAGE = 2 * EVERY  # rows that it looks at: more than came, since some have to stay
 _STEPS = 3  # where others have left much, it takes that many pages
+_SPARSER = 0.8
+_PATIENCE = 16
 
 
 class Tidying:
@@ -32,7 +34,8 @@ class Tidying:
         self._executor = executor
         self._queries = queries
         self._replaced = 0  # since tables were last vacuumed
-        self._stuck = 0  # dead rows that this could not remove, since somebody may still see them
+        self._wait = 0  # how many are to be replaced until the next time
+        self._density = 0.0  # rows in a page, as the last time left them
         self._begin()
 
     def _begin(self) -> None:
@@ -63,20 +66,23 @@ class Tidying:
             ((removed,),) = self._run(self._queries["tidy"], {"page": _PAGE})
             if int(removed) < _PAGE // 2:
                 break
-        if self._replaced > self._stuck:
+        if self._replaced >= self._wait:
             self._vacuum()
 
     def _vacuum(self) -> None:
-        worn = self._worn()
-        if worn:
-            tables = ", ".join(name for name, _ in worn)
-            self._run(self._queries["vacuum"].replace("{tables}", tables), {})
-            self._replaced = 0
-            self._stuck = max((int(dead) for _, dead in self._worn()), default=0)
-
-    def _worn(self) -> Sequence[Row]:
         params = {"replaced": self._replaced, "least": EVERY}
-        return self._run(self._queries["worn_tables"], params)
+        worn = self._run(self._queries["worn_tables"], params)
+        if not worn:
+            return
+        tables = ", ".join(name for (name,) in worn)
+        self._run(self._queries["vacuum"].replace("{tables}", tables), {})
+        self._replaced = 0
+        ((density,),) = self._run(self._queries["row_density"], {})
+        # While somebody may still see dead rows they stay, and to look again each time costs more
+        # and more.
+        sparser = density < _SPARSER * self._density
+        self._wait = min(_PATIENCE * EVERY, 2 * max(EVERY, self._wait)) if sparser else 0
+        self._density = density
 
     def _run(self, sql: str, params: Mapping[str, int]) -> Sequence[Row]:
         return self._executor.alone(sql, params)
