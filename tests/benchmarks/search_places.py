@@ -270,12 +270,13 @@ def _first(place: Place, lake: Lake, queries: list[str]) -> Iterator[Contest]:
 
 
 def _load(place: Place, room: Room) -> Contest:
-    """A batch that builds the index, one that leaves it to a search, and the searches after them."""
+    """A batch that builds the index, one that leaves it to a search; and the next searches."""
     entries = entries_of(list(texts(room.count(100_000))))
 
     @cache
     def load(waiting: int, number: int) -> tuple[float, float]:
         """How long the batch of a round took, and the search after it."""
+        del number  # which is only remembered
         lake, usual = place.open(), batches._WAITING
         batches._WAITING, begin = waiting, time.perf_counter()
         lake.store_batch(entries)
