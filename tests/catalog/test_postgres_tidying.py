@@ -325,7 +325,7 @@ def test_what_somebody_may_still_see_is_not_tried_each_time(world: World) -> Non
         assert overwrite(lake, 10) >= 8
         with world.connect() as reader:
             reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            reader.execute(f'SELECT count(*) FROM "{world.schema}".entry'.encode())
+            reader.execute(f'SELECT count(*) FROM "{world.schema}".entry'.encode())  # noqa: S608
             assert overwrite(lake, 20) < 10
         overwrite(lake, 60)
         assert overwrite(lake, 10) >= 8
@@ -389,7 +389,7 @@ def test_stores_of_few_contents_beside_tidying(
                     stores[0] += 1
                     for found in lake.retrieve_batch(values).values():
                         assert str(found).startswith("content")
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - seen in the test's own thread
             errors.append(error)
 
     with (

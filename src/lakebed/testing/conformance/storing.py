@@ -165,8 +165,7 @@ class Storing(Conformance):
         assert stored.metadata == {"x": {}}
 
     def test_stats(self, lake: Lake) -> None:
-        empty = lake.stats()
-        assert set(empty.values()) == {0}
+        assert not any(lake.stats().values())  # of which no figure is an estimate
         lake.store("a", "same")
         lake.store("b", "same")
         lake.store("c", 5)
