@@ -288,6 +288,8 @@ DECLARE
     v_from bigint;
     v_some bigint[];
     v_gone bigint[];
+    v_all bigint[];
+    v_step bigint;
     v_batch record;
 BEGIN
     removed := 0;
@@ -327,21 +329,23 @@ BEGIN
             SELECT "id" FROM {queued_batch} ORDER BY random() LIMIT p_page / 250)
         FOR UPDATE SKIP LOCKED
     LOOP
+        v_all := v_batch."versions";
+        v_step := cardinality(v_all) / 64 + 1;
         -- Those of which less than half have ended, by some of them, are left for later.
         CONTINUE WHEN (
-            SELECT 2 * count(e."version") > count(*)
-            FROM unnest(v_batch."versions") WITH ORDINALITY v ("version", "place")
-            LEFT JOIN {entry} e ON e."version" = v."version"
-            WHERE v."place" % (cardinality(v_batch."versions") / 64 + 1) = 0);
-        SELECT array_agg(v) INTO v_gone FROM unnest(v_batch."versions") v
+            SELECT 2 * count(*) FILTER (WHERE EXISTS (
+                SELECT 1 FROM {entry} e WHERE e."version" = v."version")) > count(*)
+            FROM unnest(v_all) WITH ORDINALITY v ("version", "place")
+            WHERE v."place" % v_step = 0);
+        SELECT array_agg(v) INTO v_gone FROM unnest(v_all) v
         WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = v)
           AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."version" = v);
         CONTINUE WHEN v_gone IS NULL;
-        IF cardinality(v_gone) = cardinality(v_batch."versions") THEN
+        IF cardinality(v_gone) = cardinality(v_all) THEN
             DELETE FROM {queued_batch} q WHERE q."id" = v_batch."id";
         ELSE
             UPDATE {queued_batch} q SET "versions" = ARRAY(
-                SELECT unnest(v_batch."versions") EXCEPT SELECT unnest(v_gone) ORDER BY 1)
+                SELECT unnest(v_all) EXCEPT SELECT unnest(v_gone) ORDER BY 1)
             WHERE q."id" = v_batch."id";
         END IF;
         IF v_batch."queue" = 'text' THEN

@@ -264,7 +264,8 @@ def test_a_segment_that_is_being_built_meanwhile(world: World, drawn: bool, sing
         for number in range(5):
             lake.store(f"{number}", "common")
     else:
-        lake.store_batch({"key": f"{n}", "value": "common"} for n in range(5))
+        for number in range(5):
+            lake.store_batch([{"key": f"{number}", "value": "common"}])
     read = catalog.get_versions
     arguments = "'1', NULL, NULL, false, NULL, NULL"
     delete = f'SELECT "{world.schema}".delete_entry({arguments})'.encode()
@@ -325,7 +326,7 @@ def test_what_somebody_may_still_see_is_not_tried_each_time(world: World) -> Non
         assert overwrite(lake, 10) >= 8
         with world.connect() as reader:
             reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            reader.execute(f'SELECT count(*) FROM "{world.schema}".entry'.encode())  # noqa: S608
+            reader.execute(f'TABLE "{world.schema}".entry'.encode())
             assert overwrite(lake, 20) < 10
         overwrite(lake, 60)
         assert overwrite(lake, 10) >= 8
@@ -366,7 +367,7 @@ def test_stores_of_few_contents_beside_tidying(
 ) -> None:
     """Contents lose their last name and get another all the time, in every way there is."""
     until = time.monotonic() + (120 if soak else 5)
-    stores, errors = [0], list[BaseException]()
+    stores, errors = [0], list[Exception]()
 
     def write(number: int) -> None:
         random = Random(number)
@@ -389,7 +390,7 @@ def test_stores_of_few_contents_beside_tidying(
                     stores[0] += 1
                     for found in lake.retrieve_batch(values).values():
                         assert str(found).startswith("content")
-        except BaseException as error:  # noqa: BLE001 - seen in the test's own thread
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test fails
             errors.append(error)
 
     with (

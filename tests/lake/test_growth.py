@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import lakebed
 from lakebed.lake.lake import Lake
 from lakebed.testing import open_lake
+from tests.servers import MariaDBServer
 
 KEYS = [f"k{n:03}" for n in range(100)]
 MANY = [f"k{n:04}" for n in range(1000)]
@@ -84,6 +86,14 @@ def taken(lake: Lake) -> int:
     return int(executor.fetch(SIZES[executor.dialect], {})[0][0])
 
 
+def let_purge(server: MariaDBServer) -> None:
+    """Wait for what frees the space of dead rows, which lies behind on a busy machine."""
+    deadline = time.monotonic() + 20
+    status = "SHOW GLOBAL STATUS LIKE 'Innodb_history_list_length'"
+    while int(server.execute(status)[0][1]) > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("server", ["postgres_18", "mariadb"])
 @pytest.mark.parametrize(
     ("overwrite", "turns"), [(in_batches, 25), (one_by_one, 6), (in_transactions, 6), (anew, 6)]
@@ -107,6 +117,8 @@ def test_overwriting_takes_no_room_on_a_server(
         live = taken(lake)
         for turn in range(1, turns + 1):
             overwrite(lake, turn, MANY)
+            if server == "mariadb":
+                let_purge(place)
         size = taken(lake)
         record_property(f"size on {server} after {turns}, {overwrite.__name__}", size / live)
         assert size <= 2.5 * live

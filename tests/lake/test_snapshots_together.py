@@ -59,7 +59,7 @@ elif number == {writers}:
         count += 1
         if count % 5 == 0:
             lake.maintain()
-    lake.create_snapshot(f"s{count}")  # of what was written while the last one was made
+    lake.create_snapshot(f"s{{count}}")  # of what was written while the last one was made
     open(folder + "/ended", "w").close()
 else:
     seen, results = 0, []
