@@ -205,10 +205,10 @@ def test_a_key_stored_between_locking_and_matching(
         script(self, sql)
 
     def is_locked(key: str) -> bool:
-        sql = f"SELECT 1 FROM {place['schema']}.entry WHERE key = %s FOR UPDATE NOWAIT"
+        sql = "SELECT 1 FROM {}.entry WHERE key = %s FOR UPDATE NOWAIT"
         with psycopg.connect(place["url"]) as connection:
             try:
-                connection.execute(sql.encode(), [key])
+                connection.execute(sql.format(place["schema"]).encode(), [key])
             except psycopg.errors.LockNotAvailable:
                 return True
         return False

@@ -66,6 +66,24 @@ def test_one_query_of_more_rows_than_are_kept(
         assert len(tables(lake)) == 1
 
 
+def test_queries_of_many_ranges_and_snapshots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_engine, "_KEPT", 5)
+    with lakebed.open(tmp_path / "lake") as lake:
+        for n in range(10):
+            lake.store(f"k{n}", n)
+        for n in range(10):
+            one = "SELECT count(*) FROM entries WHERE key = ?"
+            assert lake.sql(one, [f"k{n}"]).fetchall() == [(1,)]
+        assert len(tables(lake)) == 5
+        for _ in range(10):
+            lake.create_snapshot("now")
+            assert len(lake.at("now").sql(KEYS).fetchall()) == 10
+            lake.drop_snapshot("now")
+        assert len(tables(lake)) == 5
+
+
 def test_a_catalog_restored_from_a_backup(tmp_path: Path) -> None:
     with lakebed.open(tmp_path / "lake") as lake:
         lake.store_batch([{"key": f"k{n}", "value": n} for n in range(50)])

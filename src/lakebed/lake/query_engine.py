@@ -46,6 +46,7 @@ Search = Callable[[str, int], Iterable[tuple[str, float]]]
 Params = Sequence[object] | Mapping[str, object] | None
 
 _KEPT_ROWS = 5_000_000
+_KEPT = 100  # of what is kept: a table each, however few rows it has
 _LOOK = 0.1  # seconds between two looks whether the one who waits may go on waiting
 _RELATION = {"entries_at": "entries"}
 
@@ -315,7 +316,8 @@ class QueryEngine:
         count = sum(kept.rows.count for kept in self._kept.values())
         used = list(found.values())
         for want, kept in list(self._kept.items()):
-            if count > _KEPT_ROWS and kept.rows not in used:
+            is_much = count > _KEPT_ROWS or len(self._kept) > _KEPT
+            if is_much and kept.rows not in used:
                 count -= kept.rows.count
                 del self._kept[want]
                 kept.rows.release()
