@@ -28,6 +28,10 @@ SELECT (SELECT count(*) FROM {entry})
     - (SELECT count(*) FROM {entry} WHERE "version" > :last)
     - (SELECT count(*) FROM {entry} WHERE "version" <= :last AND "expires_at" <= :now)
 
+-- name: entry_of_version
+-- for: sql: whether a version that a session has loaded still stands for the same entry
+SELECT "key", "updated_at" FROM {entry} WHERE "version" = :version
+
 -- name: scan_entries_at
 -- for: sql: entries as of a moment that this transaction knows to be readable
 SELECT {scan_columns}

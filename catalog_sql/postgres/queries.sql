@@ -213,6 +213,10 @@ LEFT JOIN {entry} e ON e."key" = s."key";
 DROP TABLE {staged};
 ALTER TABLE pg_temp.matched RENAME TO staged
 
+-- name: count_matched
+-- for: whether all rows that a batch replaces are locked: as many as were
+SELECT count("old_version") FROM {staged}
+
 -- name: batch_drop_unchanged
 -- for: a store that changes nothing has no new version
 DELETE FROM {staged} WHERE "unchanged"

@@ -190,6 +190,41 @@ def test_a_key_stored_and_deleted_meanwhile(
         assert ours.version > row[0] > theirs.version
 
 
+def test_a_key_stored_between_locking_and_matching(
+    lake: Lake, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else others could replace the row while the batch does: both would note that it has ended."""
+    lake.store("k00003", "ours")
+    script, locked = PostgresTransaction.script, list[bool]()
+
+    def interrupted(self: PostgresTransaction, sql: str) -> None:
+        if not locked and "matched" in sql:
+            locked.append(False)
+            with lakebed.open(catalog=place) as other:
+                other.store("k00007", "theirs")
+        script(self, sql)
+
+    def is_locked(key: str) -> bool:
+        sql = "SELECT 1 FROM {}.entry WHERE key = %s FOR UPDATE NOWAIT"
+        with psycopg.connect(place["url"]) as connection:
+            try:
+                connection.execute(sql.format(place["schema"]).encode(), [key])
+            except psycopg.errors.LockNotAvailable:
+                return True
+        return False
+
+    def watched(self: PostgresBatch, newest_snapshot: int) -> None:
+        locked.extend(map(is_locked, ("k00003", "k00007")))
+        write(self, newest_snapshot)
+
+    write = PostgresBatch._write
+    monkeypatch.setattr(PostgresTransaction, "script", interrupted)
+    monkeypatch.setattr(PostgresBatch, "_write", watched)
+    lake.store_batch(entries(10))
+    assert locked == [False, True, True]
+    assert lake["k00007"] == {"n": 7}
+
+
 @pytest.mark.parametrize("count", [10, 5000])
 def test_the_indexes_hear_of_it(lake: Lake, place: dict[str, Any], count: int) -> None:
     lake.store_batch(

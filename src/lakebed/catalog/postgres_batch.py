@@ -106,8 +106,12 @@ class PostgresBatch(BatchCommit):
         return named
 
     def match(self) -> None:
-        self._tx.all(self._queries["batch_lock_entries"], {})
-        self._tx.script(self._queries["batch_match"].replace("{time}", str(self._now)))
+        tx, queries = self._tx, self._queries
+        ((locked,),) = tx.all(queries["batch_lock_entries"], {})
+        tx.script(queries["batch_match"].replace("{time}", str(self._now)))
+        ((matched,),) = tx.all(queries["count_matched"], {})
+        if matched != locked:  # a row that came in between can be replaced by others meanwhile
+            raise OvertakenError("somebody else stored a key of the batch first")
 
     def _write(self, newest_snapshot: int) -> None:
         tx, queries = self._tx, self._queries

@@ -122,6 +122,10 @@ class CatalogScan(Protocol):
         """How many of those entries have a version from `first` to `last`."""
         ...
 
+    def holds(self, version: int, key: str, updated_at: int) -> bool:
+        """Whether an entry of this version is there, and is this one."""
+        ...
+
     def versions(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
         """The versions of those entries, as the column `version`."""
         ...
@@ -233,6 +237,10 @@ class _SQLScan:
         params = {"first": first, "last": last, "now": self.now}
         ((count,),) = self._tx.all(self._queries["count_versions"], params)
         return int(count)
+
+    def holds(self, version: int, key: str, updated_at: int) -> bool:
+        found = self._tx.all(self._queries["entry_of_version"], {"version": version})
+        return [tuple(row) for row in found] == [(key, updated_at)]
 
     def versions(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
         params = {"first": first, "last": last, "now": self.now}

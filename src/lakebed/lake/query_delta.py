@@ -62,6 +62,8 @@ class _Delta:
             self._remove_vanished(last)
             if self._number(f"SELECT count(*) FROM {table}") != standing:
                 return False
+        if not self._is_continued() or self._is_pack_unused():
+            return False
         if self._gone and rows.values is not None and rows.values.fetched is not None:
             # A catalog may give the number of an object that was collected to another one.
             self._connection.execute(
@@ -74,6 +76,27 @@ class _Delta:
         rows.changed += added + self._gone
         note_read(self._connection, self._scan, rows)
         return rows.changed * _MOST_CHANGED <= rows.count
+
+    def _is_continued(self) -> bool:
+        """Whether the catalog is still the one that the rows came from. One that was restored from
+        a backup, or a replica that lacked the last commits, gives versions a second time: then the
+        highest that both have, apart from those that are brought, stands for another entry."""
+        newest = self._connection.execute(
+            f"SELECT version, key, epoch_us(updated_at) FROM {self._rows.table} "
+            "ORDER BY version DESC LIMIT 1"
+        ).fetchone()
+        return newest is None or self._scan.holds(*newest)
+
+    def _is_pack_unused(self) -> bool:
+        """Whether none of the rows has its value in some of the packs that are read whole: a
+        collection may have deleted the file."""
+        values = self._rows.values
+        if not self._gone or values is None or not values.packs:
+            return False
+        used = self._number(
+            f"SELECT count(DISTINCT place // {values.stride}) FROM {self._rows.table}"
+        )
+        return used < len(values.packs)
 
     def _number(self, sql: str) -> int:
         ((number,),) = self._connection.execute(sql).fetchall()

@@ -46,6 +46,7 @@ Search = Callable[[str, int], Iterable[tuple[str, float]]]
 Params = Sequence[object] | Mapping[str, object] | None
 
 _KEPT_ROWS = 5_000_000
+_KEPT = 100  # of what is kept: a table each, however few rows it has
 _LOOK = 0.1  # seconds between two looks whether the one who waits may go on waiting
 _RELATION = {"entries_at": "entries"}
 
@@ -238,16 +239,27 @@ class QueryEngine:
             return {}
         scans = {want: scan_of(want) for want in wanted if want.relation != "changes"}
         found = dict[Wanted, LoadedRows]()
-        with self._catalog.scan(list(scans.values())) as scan:
-            self._forget_stale(scan)
-            for want in dict.fromkeys(wanted):
-                rows = self._renew(scan, want)
-                whole = self._kept.get(want._replace(bounds=Bounds()))
-                # Not of documents, whose values would all be read.
-                if whole is not None and rows is None and want.relation != "documents":
-                    rows = whole.rows if _is_current(scan, want, whole) else None
-                found[want] = rows or self._load(scan, want, scans.get(want))
+        try:
+            with self._catalog.scan(list(scans.values())) as scan:
+                self._forget_stale(scan)
+                for want in dict.fromkeys(wanted):
+                    found[want] = self._find(scan, want) or self._load(scan, want, scans.get(want))
+        except BaseException:
+            for rows in found.values():  # those that are not kept go
+                rows.hold()
+                rows.release()
+            raise
+        self._make_room(found)
         return found
+
+    def _find(self, scan: CatalogScan, want: Wanted) -> LoadedRows | None:
+        """Rows that are kept and right, or can be made so."""
+        rows = self._renew(scan, want)
+        whole = self._kept.get(want._replace(bounds=Bounds()))
+        # Not of documents, whose values would all be read.
+        if whole is not None and rows is None and want.relation != "documents":
+            rows = whole.rows if _is_current(scan, want, whole) else None
+        return rows
 
     def _renew(self, scan: CatalogScan, want: Wanted) -> LoadedRows | None:
         """The rows that are kept, brought up to date; None if there are none, or it takes longer
@@ -298,8 +310,17 @@ class QueryEngine:
     def _keep(self, want: Wanted, kept: _Kept) -> None:
         kept.rows.hold()
         self._kept[want] = kept
-        while len(self._kept) > 1 and sum(k.rows.count for k in self._kept.values()) > _KEPT_ROWS:
-            self._kept.pop(next(iter(self._kept))).rows.release()
+
+    def _make_room(self, found: Mapping[Wanted, LoadedRows]) -> None:
+        """Keep no more rows than there is room for; those that were just found stay."""
+        count = sum(kept.rows.count for kept in self._kept.values())
+        used = list(found.values())
+        for want, kept in list(self._kept.items()):
+            is_much = count > _KEPT_ROWS or len(self._kept) > _KEPT
+            if is_much and kept.rows not in used:
+                count -= kept.rows.count
+                del self._kept[want]
+                kept.rows.release()
 
     def _forget_stale(self, scan: CatalogScan) -> None:
         for want, kept in list(self._kept.items()):
@@ -351,8 +372,11 @@ def _is_current(scan: CatalogScan, want: Wanted, kept: _Kept) -> bool:
     none has expired."""
     if scan.state is None or kept.state != scan.state:
         return False
-    expiry = kept.rows.next_expiry if None in want.moments else None
-    return expiry is None or expiry > scan.now
+    if None not in want.moments:
+        return True
+    expiry, read_at = kept.rows.next_expiry, kept.rows.read_at
+    # By a clock that was set back, what had expired is there again.
+    return read_at <= scan.now and (expiry is None or expiry > scan.now)
 
 
 def _is_argument(parameter: str, value: object) -> str:

@@ -88,9 +88,14 @@ def copy_rows(rows: LoadedRows) -> LoadedRows:
     return copy
 
 
+def new_name() -> str:
+    """A name for a table of loaded rows that none had before."""
+    return f"memory.{ROWS}.r{next(_numbers)}"
+
+
 def new_table(session: Session, columns: str) -> str:
     """An empty table in the session; its name."""
-    name = f"memory.{ROWS}.r{next(_numbers)}"
+    name = new_name()
     connection = session.connect()
     try:
         connection.execute(f"CREATE TABLE {name} ({columns})")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import duckdb
 
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, QueryError
-from lakebed.lake.query_rows import LoadedRows, drop, new_table
+from lakebed.lake.query_rows import LoadedRows, drop, new_name, new_table
 from lakebed.model import EntryRow
 from lakebed.objects.packs import HASH_PREFIX_BYTES
 from lakebed.query import relations
@@ -78,8 +78,12 @@ def _bring(
     if whole:
         try:
             stride = _place(session, connection, rows, whole)
-        except (duckdb.Error, QueryError):
-            _refuse_damaged(connection, table, whole, lake)
+        except BaseException as error:
+            if fetched is not None:
+                drop(session, fetched)
+            if isinstance(error, (duckdb.Error, QueryError)):
+                check()  # who has run out of time has found no damage
+                _refuse_damaged(connection, table, whole, lake)
             raise
     return Values(fetched, [uri for _, uri in whole], stride)
 
@@ -149,14 +153,28 @@ def _place(
         order = {path: index for index, path in enumerate(grant.paths)}
         numbers = ", ".join(f"({pack}, {order[uri]})" for pack, uri in whole)
         files = relations.files(grant.address)
-        return session.attend(
-            connection, lambda: _join_places(connection, rows, whole, files, numbers)
-        )
+        table, placed = rows.table, new_name()
+        # A call that is left while it works is undone when its connection closes.
+        connection.begin()
+        try:
+            stride = session.attend(
+                connection, lambda: _join_places(connection, table, placed, whole, files, numbers)
+            )
+            # Under the same name: others may be about to read by it.
+            connection.execute(f"DROP TABLE {table}")
+            connection.execute(f"ALTER TABLE {placed} RENAME TO {table.rpartition('.')[2]}")
+            connection.commit()
+        except (duckdb.Error, LakebedError):
+            check()
+            connection.rollback()
+            raise
+    return stride
 
 
 def _join_places(
     connection: duckdb.DuckDBPyConnection,
-    rows: LoadedRows,
+    table: str,
+    placed: str,
     whole: list[tuple[int, str]],
     files: str,
     numbers: str,
@@ -164,8 +182,6 @@ def _join_places(
     held = f"SELECT hash_prefix, file_index AS file, file_row_number AS number FROM {files}"
     ((most,),) = connection.execute(f"SELECT max(number) FROM ({held})").fetchall()
     stride = int(most) + 1
-    table = rows.table
-    placed = f"{table}_placed"
     connection.execute(
         f"CREATE TABLE {placed} AS SELECT r.*, h.file::BIGINT * {stride} + h.number AS place "
         f"FROM {table} r LEFT JOIN (VALUES {numbers}) f(pack, file) ON f.pack = r.pack_id "
@@ -178,13 +194,10 @@ def _join_places(
         f"WHERE {relations.DOCUMENT} AND place IS NULL AND pack_id IN ({packs}) LIMIT 1"
     ).fetchall()
     if lost:
-        connection.execute(f"DROP TABLE {placed}")
         ((key, digits, uri),) = lost
         raise CorruptionError(
             f"the content of {key!r} (sha256:{digits}) is damaged: it is not in the pack {uri}"
         )
-    rows.table = placed
-    connection.execute(f"DROP TABLE {table}")
     return stride
 
 

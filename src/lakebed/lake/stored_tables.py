@@ -178,7 +178,12 @@ class StoredTables:
         rows = self._engine.load([want])[want]
         connection = self._backend(None).con
         query = "SELECT key, content_hash, byte_size, uri FROM {} WHERE format = 'parquet'"
-        found = connection.execute(f"{query.format(rows.table)} ORDER BY encode(key)").fetchall()
+        rows.hold()
+        try:
+            sql = f"{query.format(rows.table)} ORDER BY encode(key)"
+            found = connection.execute(sql).fetchall()
+        finally:
+            rows.release()
         if not found:
             others = f": its {rows.count} entries are no tables" if rows.count else ""
             raise NotFoundError(f"no stored table has a key that begins with {prefix!r}{others}")
