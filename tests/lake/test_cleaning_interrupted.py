@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_compaction_keeps_its_finished_packs(folder: Path, how: signal.Signals) -> None:
     interrupt(COMPACT, folder, how)
     with lakebed.open(folder) as lake:
-        stats = lake.stats()
+        stats = lake.stats(exact=True)
         assert FINISHED <= stats.packs < COUNT / 500
         assert stats.inline_objects <= COUNT + 1 - FINISHED * 500
         found = dict(lake.items())
@@ -84,14 +84,16 @@ def test_a_compaction_keeps_its_finished_packs(folder: Path, how: signal.Signals
         assert found == values()
         assert not lake.verify().problems
         lake.compact()
-        assert lake.stats().inline_objects == 1  # too small to move
+        assert lake.stats(exact=True).inline_objects == 1  # too small to move
         assert dict(lake.items()) == values() | {"kept": "kept"}
     # What was being written is under a lease that runs out.
     clock = FakeClock()
     clock.advance(LEASE_SECONDS + 100 * 365 * 86_400)
     with open_lake(folder, clock=clock) as lake:
-        lake.maintain()
-        lake.collect(0)
+        for _ in range(2):  # a temporary file is an orphan when the lease of its name has run out
+            clock.advance(2 * 86_400)
+            lake.maintain()
+            lake.collect(0)
         assert len(list((folder / "packs").iterdir())) == lake.stats().packs
         assert not lake.verify().problems
 
