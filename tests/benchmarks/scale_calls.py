@@ -91,7 +91,7 @@ STORE = "store"
 CALLS = (
     Call("store", 0, lambda w: w.lake.store(w.new(), {"n": 1, "text": "a new one"})),
     Call("overwrite", 0, lambda w: w.lake.store(w.key(), {"n": next(w.numbers)})),
-    Call("retrieve", 0, lambda w: w.lake.retrieve(w.key())),
+    Call("retrieve", 0, lambda w: w.lake.retrieve(w.key(), None)),
     Call("entry", 0, lambda w: w.lake.entry(w.key())),
     Call("delete", 0, lambda w: w.lake.delete(w.key())),
     Call(
@@ -145,7 +145,7 @@ CALLS = (
     ),
     Call("sql: count at a snapshot", 1, lambda w: w.sql("SELECT count(*) FROM entries_at('then')")),
     Call("create_snapshot", 0, lambda w: w.lake.create_snapshot(w.new())),
-    Call("retrieve at a snapshot", 0, lambda w: w.lake.at("then").retrieve(w.key())),
+    Call("retrieve at a snapshot", 0, lambda w: w.lake.at("then").retrieve(w.key(), None)),
     Call("list at a snapshot, limit 10", 0, lambda w: list(w.lake.at("then").list(limit=10))),
     Call("search at a snapshot", 0.8, lambda w: w.lake.at("then").search("w001 w002")),
     Call("diff", 0, lambda w: w.lake.diff("then")),

@@ -69,6 +69,7 @@ def counted(
             world = World(lakebed.open(folder / "lake"), size, folder)
             world.load()
             world.change()
+            world.lake.maintain()  # fills the indexes, as a larger batch does
             worlds[size] = world, steps
         yield worlds
         for world, _ in worlds.values():
