@@ -194,9 +194,13 @@ def test_ctrl_c(lake: lakebed.Lake, running: threading.Event, query: str) -> Non
         running.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        lake.sql(query).fetchall()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            lake.sql(query).fetchall()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert is_usable(lake)
 
 
