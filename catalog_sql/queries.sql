@@ -105,6 +105,14 @@ FROM {entry} WHERE "key" = :key
 -- for: noting an object that lost a reference
 INSERT INTO {candidate} ("object_id") VALUES (:object_id) ON CONFLICT ("object_id") DO NOTHING
 
+-- name: drop_object
+-- for: a store or delete: a content in the catalog that has lost its last name, at once. Else a lake that
+-- is only overwritten would grow until its upkeep. Only where a writer is alone, so that nobody can take
+-- it up: the dialects that have batch_drop_objects
+DELETE FROM {object} WHERE "id" = :id AND "inline_value" IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM {entry} WHERE "object_id" = :id)
+  AND NOT EXISTS (SELECT 1 FROM {entry_history} WHERE "object_id" = :id)
+
 -- name: expired_keys
 -- for: the next entries to clean up, oldest expiry first
 SELECT "key" FROM {entry} WHERE "expires_at" <= :now ORDER BY "expires_at" LIMIT :page

@@ -121,13 +121,6 @@ DELETE FROM {staged} WHERE "old_version" IS NOT NULL AND EXISTS (
         AND e."expires_at" <=> {staged}."expires_at"
         AND (e."expires_at" IS NULL OR e."expires_at" > :now))
 
--- name: drop_object
--- for: a store or delete: a content in the catalog that has lost its last name, at once: any writer is
--- alone, so nobody can take it up. Else a lake that is only overwritten would grow until its upkeep
-DELETE FROM {object} WHERE "id" = :id AND "inline_value" IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM {entry} WHERE "object_id" = :id)
-  AND NOT EXISTS (SELECT 1 FROM {entry_history} WHERE "object_id" = :id)
-
 -- name: batch_lost
 -- for: the objects of replaced rows that are not kept
 UPDATE {staged} SET "old_object" = (

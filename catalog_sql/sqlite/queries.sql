@@ -29,13 +29,6 @@ CREATE TEMP TABLE IF NOT EXISTS staged (
     "old_object" INTEGER
 );
 
--- name: drop_object
--- for: a store or delete: a content in the catalog that has lost its last name, at once: nobody else
--- writes, so nobody can take it up. Else a lake that is only overwritten would grow until its upkeep
-DELETE FROM {object} WHERE "id" = :id AND "inline_value" IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM {entry} WHERE "object_id" = :id)
-  AND NOT EXISTS (SELECT 1 FROM {entry_history} WHERE "object_id" = :id)
-
 -- name: batch_lost
 -- for: the objects of replaced rows that are not kept
 UPDATE {staged} SET "old_object" = (

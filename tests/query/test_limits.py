@@ -123,6 +123,28 @@ def test_a_time_limit_of_ibis(lake: lakebed.Lake, how: str) -> None:
     assert is_usable(lake)
 
 
+FEW = "SELECT range::BIGINT AS a FROM range(100000000000) WHERE range % 10000000 = 5"
+"""Rows that come at once, and would go on to come for hours."""
+IBIS_FETCHES: dict[str, Callable[[Any], object]] = {
+    "all": lambda backend: backend.raw_sql(FEW).fetchall(),
+    "table": lambda backend: backend.raw_sql(FEW).fetch_arrow_table(),
+    "reader": lambda backend: backend.raw_sql(FEW).fetch_record_batch().read_all(),
+    "batches": lambda backend: list(
+        backend.to_pyarrow_batches(backend.sql(FEW, schema={"a": "int64"}))
+    ),
+}
+
+
+@pytest.mark.parametrize("fetch", IBIS_FETCHES)
+def test_a_time_limit_of_what_ibis_fetches(lake: lakebed.Lake, fetch: str) -> None:
+    lake.query_settings(timeout=0.3)
+    backend = lake.ibis()
+    with pytest.raises(QueryError, match=r"ended after 0\.3 seconds.*timeout="):
+        IBIS_FETCHES[fetch](backend)
+    assert backend.raw_sql("SELECT 1 AS a").fetch_record_batch().read_all()["a"].to_pylist() == [1]
+    assert is_usable(lake)
+
+
 @pytest.mark.parametrize("fetch", FETCHES)
 def test_a_time_limit_of_fetching(
     lake: lakebed.Lake, clock: Clock, running: threading.Event, fetch: str

@@ -136,7 +136,7 @@ class Commit:
             )
         elif old_object == new_object:
             pass
-        elif old.inline_value is not None and "drop_object" in self._queries:
+        elif old.inline_value is not None and "batch_drop_objects" in self._queries:
             self._lost.append(old_object)
         else:
             self._tx.run(self._queries["add_candidate"], {"object_id": old_object})

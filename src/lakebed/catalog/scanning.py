@@ -254,7 +254,7 @@ class _SQLScan:
 
 
 def _unpack(row: Row) -> pa.RecordBatch:
-    """Versions that came as bytes, eight each, the highest first."""
+    """Versions that came packed: eight bytes each, the most significant one first."""
     import numpy as np
     import pyarrow as pa
 

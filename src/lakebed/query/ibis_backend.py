@@ -3,15 +3,83 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from ibis.backends.duckdb import Backend
 
 from lakebed.query.limits import ended
 from lakebed.query.session import Session
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class _Limit:
+    """The seconds that a query on a connection may work; None is without end. What goes by between
+    two fetches does not count."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float | None) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._left = seconds
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """QueryError for what is still at work when the time is over."""
+        if self._seconds is None or self._left is None:
+            yield
+            return
+        ending = threading.Timer(self._left, self._connection.interrupt)
+        ending.daemon = True
+        begun = time.monotonic()
+        ending.start()
+        try:
+            yield
+        except duckdb.InterruptException as error:
+            raise ended(self._seconds) from error
+        finally:
+            ending.cancel()
+            self._left = max(0.0, self._left - (time.monotonic() - begun))
+
+
+class _LimitedCursor:
+    """A cursor of DuckDB whose calls, and the batches that it gives, keep to a limit."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, limit: _Limit) -> None:
+        self._cursor = cursor
+        self._limit = limit
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._cursor, name)
+        if not callable(found):
+            return found
+
+        def limited(*args: Any, **kwargs: Any) -> Any:
+            with self._limit.working():
+                return found(*args, **kwargs)
+
+        return limited
+
+    def fetch_record_batch(self, rows_per_batch: int = 1_000_000) -> pa.RecordBatchReader:
+        """The rows in batches, each of which is found when it is asked for."""
+        import pyarrow as pa
+
+        with self._limit.working():
+            reader = self._cursor.fetch_record_batch(rows_per_batch)
+        return pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader))
+
+    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        while True:
+            try:
+                with self._limit.working():
+                    batch = reader.read_next_batch()
+            except StopIteration:
+                return
+            yield batch
 
 
 class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
@@ -44,36 +112,22 @@ class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
             self._local.connection = connection
         return connection
 
-    @contextmanager
-    def _limited(self) -> Iterator[None]:
-        """Ends what this thread does on its connection when its time is over."""
-        seconds = self._session.timeout
-        if seconds is None:
-            yield
-            return
-        ending = threading.Timer(seconds, self.con.interrupt)
-        ending.daemon = True
-        ending.start()
-        try:
-            yield
-        except duckdb.InterruptException as error:
-            raise ended(seconds) from error
-        finally:
-            ending.cancel()
-
     def raw_sql(self, query: Any, **kwargs: Any) -> Any:
-        """The cursor of a query, which has ended when this returns."""
-        with self._limited():
+        """The cursor of a query, whose rows DuckDB finds as they are fetched."""
+        if self._session.timeout is None:
             return super().raw_sql(query, **kwargs)
+        limit = _Limit(self.con, self._session.timeout)
+        with limit.working():
+            return _LimitedCursor(super().raw_sql(query, **kwargs), limit)
 
     def to_pyarrow(self, expr: Any, /, **kwargs: Any) -> Any:
         """The result of an expression as Arrow."""
-        with self._limited():
+        with _Limit(self.con, self._session.timeout).working():
             return super().to_pyarrow(expr, **kwargs)
 
     def execute(self, expr: Any, /, **kwargs: Any) -> Any:
         """The result of an expression as pandas or a scalar."""
-        with self._limited():
+        with _Limit(self.con, self._session.timeout).working():
             return super().execute(expr, **kwargs)
 
     def table(self, name: str, /, *, database: Any = None) -> Any:
