@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
 
 from lakebed.errors import LakebedError
 from lakebed.lake.transaction import Transaction
@@ -11,7 +12,63 @@ from lakebed.ltm.expiry import expiry
 from lakebed.ltm.results import Result, failure, reported
 
 
-class LTMTransaction:
+class Queue(Protocol):
+    """A transaction of a lake, as far as it queues."""
+
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: float | None = None,
+        expires_at: datetime | None = None,
+    ) -> None: ...
+
+    def delete(self, key: str) -> object: ...
+
+
+Q = TypeVar("Q", bound=Queue)
+
+
+class Queueing(Generic[Q]):
+    """The queueing half of a transaction of this interface, over one that `begin` makes."""
+
+    def __init__(self, begin: Callable[[], Q]) -> None:
+        self._begin = begin
+        self._transaction: Q | None = None
+        self._refused: LakebedError | None = None
+        self._ended = False
+
+    def store(self, key: str, value: Any, metadata: dict[str, Any] | None = None) -> Result:
+        """Queue a store, checked at once: `{success, queued, key}`."""
+
+        def queue(transaction: Q) -> None:
+            ttl, expires_at = expiry(metadata)
+            transaction.store(key, value, metadata, ttl=ttl, expires_at=expires_at)
+
+        return self._queue(key, queue)
+
+    def delete(self, key: str) -> Result:
+        """Queue a delete: `{success, queued, key}`."""
+        return self._queue(key, lambda transaction: transaction.delete(key))
+
+    def _queue(self, key: str, queue: Callable[[Q], object]) -> Result:
+        try:
+            queue(self._current())
+        except LakebedError as error:
+            if not self._ended:
+                self._refused = self._refused or error
+            return failure(error)
+        return {"success": True, "queued": True, "key": key}
+
+    def _current(self) -> Q:
+        if self._transaction is None:
+            self._transaction = self._begin()
+        return self._transaction
+
+
+class LTMTransaction(Queueing[Transaction]):
     """Stores and deletes that happen together or not at all; made by `LTMBackend.transaction`.
 
         with memory.transaction() as tx:
@@ -21,25 +78,6 @@ class LTMTransaction:
     Leaving the block commits, an error in it rolls back. The block has no result to return, so it
     raises the error of a commit that fails; call `commit` yourself to get it as a dictionary.
     """
-
-    def __init__(self, begin: Callable[[], Transaction]) -> None:
-        self._begin = begin
-        self._transaction: Transaction | None = None
-        self._refused: LakebedError | None = None
-        self._ended = False
-
-    def store(self, key: str, value: Any, metadata: dict[str, Any] | None = None) -> Result:
-        """Queue a store, checked at once: `{success, queued, key}`."""
-
-        def queue(transaction: Transaction) -> None:
-            ttl, expires_at = expiry(metadata)
-            transaction.store(key, value, metadata, ttl=ttl, expires_at=expires_at)
-
-        return self._queue(key, queue)
-
-    def delete(self, key: str) -> Result:
-        """Queue a delete: `{success, queued, key}`."""
-        return self._queue(key, lambda transaction: transaction.delete(key))
 
     @reported
     def commit(self) -> Result:
@@ -56,15 +94,6 @@ class LTMTransaction:
         self._ended = True
         return {"success": True, "discarded": self._current().rollback()}
 
-    def _queue(self, key: str, queue: Callable[[Transaction], object]) -> Result:
-        try:
-            queue(self._current())
-        except LakebedError as error:
-            if not self._ended:
-                self._refused = self._refused or error
-            return failure(error)
-        return {"success": True, "queued": True, "key": key}
-
     def _commit(self) -> int:
         transaction = self._current()
         self._ended = True
@@ -72,11 +101,6 @@ class LTMTransaction:
             return transaction.commit()
         transaction.rollback()
         raise self._refused
-
-    def _current(self) -> Transaction:
-        if self._transaction is None:
-            self._transaction = self._begin()
-        return self._transaction
 
     def __enter__(self) -> LTMTransaction:
         return self

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lakebed.errors import LakebedError
+from lakebed.leaving import acquire
 
 if TYPE_CHECKING:
     from lakebed.catalog.executors.sqlite import SQLiteTransaction
@@ -66,7 +67,7 @@ class Grouping:
                 self._jobs.append(job)
                 if not self.busy:
                     self._choose()
-            if not job.wake.acquire(timeout=self._timeout):
+            if not acquire(job.wake, self._timeout):
                 self._withdraw(job)
             if not job.done:
                 self._lead(max(0.0, self._timeout - (time.monotonic() - start)))
