@@ -61,7 +61,7 @@ ENTRY_COLUMNS = (
 
 def sql_folder() -> str:
     """Where `catalog_sql` lies: inside the installed package, or beside `src` in a checkout."""
-    package = os.path.dirname(os.path.dirname(__file__))
+    package = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     installed = os.path.join(package, "catalog_sql")
     if os.path.isdir(installed):
         return installed
