@@ -21,15 +21,15 @@ from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult, Async
 from lakebed.aio.streams import Pending, Stream
 from lakebed.aio.transaction import AsyncTransaction
 from lakebed.errors import LakebedError
-from lakebed.lake.batch_reading import Retrieved
-from lakebed.lake.batches import BatchReport
+from lakebed.lake.entries.batch_reading import Retrieved
+from lakebed.lake.entries.batches import BatchReport
+from lakebed.lake.history.snapshots import LakeView, Snapshot
 from lakebed.lake.lake import Lake
-from lakebed.lake.snapshots import LakeView, Snapshot
 from lakebed.model import EntryRow, Progress
 
 if TYPE_CHECKING:
     from lakebed.aio.results import Difference
-    from lakebed.query.result import Row
+    from lakebed.duckdb.result import Row
 
 L = TypeVar("L", bound="Lake | LakeView")
 _NEW = "not connected yet"

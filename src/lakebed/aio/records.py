@@ -7,8 +7,8 @@ from typing import Any
 from lakebed.aio.calls import perform
 from lakebed.aio.crew import Crew
 from lakebed.errors import UnreadError
-from lakebed.lake.searching import Hit, Hits
-from lakebed.lake.snapshots import History, Version
+from lakebed.lake.history.snapshots import History, Version
+from lakebed.lake.search.searching import Hit, Hits
 from lakebed.model import UNREAD, Entry, EntryRow, StoredEntry, ValueReader, VersionRow
 
 _AT_ONCE = 64 * 1024  # bytes: what takes a loop well under a millisecond to decode

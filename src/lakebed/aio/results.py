@@ -9,8 +9,8 @@ from lakebed.aio.calls import perform
 from lakebed.aio.crew import Crew
 from lakebed.aio.records import AsyncEntry, entry
 from lakebed.aio.streams import Stream
-from lakebed.lake.diff import Diff, EntryChange, Restored, Summary
-from lakebed.lake.listing import Listing
+from lakebed.lake.entries.listing import Listing
+from lakebed.lake.history.diff import Diff, EntryChange, Restored, Summary
 from lakebed.model import Entry, EntryRow, Record
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from lakebed.query.result import QueryResult, Row
+    from lakebed.duckdb.result import QueryResult, Row
 
 T = TypeVar("T")
 

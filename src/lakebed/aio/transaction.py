@@ -11,8 +11,8 @@ from lakebed.aio.calls import perform
 from lakebed.aio.crew import Crew
 from lakebed.errors import ValidationError
 from lakebed.lake.checks import check_expiry, check_flag, check_key
-from lakebed.lake.reading import MISSING
-from lakebed.lake.transaction import Transaction
+from lakebed.lake.entries.reading import MISSING
+from lakebed.lake.entries.transaction import Transaction
 from lakebed.values.codec import encode_metadata, encode_value
 from lakebed.values.hash import parse_content_hash
 from lakebed.values.json import decode_text

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from lakebed.errors import LakebedError
-from lakebed.lake.transaction import Transaction
+from lakebed.lake.entries.transaction import Transaction
 from lakebed.ltm.expiry import expiry
 from lakebed.ltm.results import Result, failure, reported
 
