@@ -21,6 +21,7 @@ from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult, Async
 from lakebed.aio.streams import Pending, Stream
 from lakebed.aio.transaction import AsyncTransaction
 from lakebed.errors import LakebedError
+from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.lake.entries.batch_reading import Retrieved
 from lakebed.lake.entries.batches import BatchReport
 from lakebed.lake.history.snapshots import LakeView, Snapshot
@@ -90,8 +91,14 @@ class AsyncReading(Face[L]):
         Arguments as for `Lake.list`. It is read in pages while it is iterated, each page as the
         lake is then; `await lake.list(…)` gives all entries as a list.
 
-        Iterating raises ValidationError for a filter that is not well formed and a negative limit.
+        Raises ValidationError for a filter that is not well formed and a negative limit.
         """
+        check_prefix(prefix)
+        check_filter(metadata_filter)
+        if limit is not None:
+            check_count("limit", limit)
+        if after is not None:
+            check_key(after, "after")
         return AsyncListing(
             self._crew,
             lambda: self._source().list(
