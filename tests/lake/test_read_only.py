@@ -22,7 +22,7 @@ from lakebed.errors import CatalogError, ConfigurationError, ReadOnlyError, Stor
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import assemble
 from lakebed.ltm import create_ltm_backend
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing.faults import FaultyStore
 
 TABLE = pa.table({"n": [1, 2, 3]})

@@ -24,7 +24,7 @@ from lakebed.errors import LakebedError
 from lakebed.lake import opening
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
 from lakebed.objects.examination import examine
-from lakebed.objects.store import parse_place
+from lakebed.objects.opening import parse_place
 
 State = Literal["ok", "note", "wrong"]
 _SERVERS = ("postgres", "sqlalchemy", "mysql", "mariadb")

@@ -68,7 +68,7 @@ class StorageSettings(Model):
     @model_validator(mode="after")
     def _options_are_known(self) -> StorageSettings:
         if self.model_extra:
-            from lakebed.objects.options import unknown_options
+            from lakebed.objects.opening import unknown_options
 
             for name, problem in unknown_options(self.uri, self.model_extra).items():
                 raise wrong(problem, name)

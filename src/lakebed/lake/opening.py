@@ -24,12 +24,13 @@ from lakebed.errors import (
     StorageError,
     ValidationError,
 )
-from lakebed.lake.base import SearchOptions
 from lakebed.lake.checks import check_count, check_expiry, check_flag
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
+from lakebed.lake.search.options import SearchOptions
+from lakebed.objects.opening import open_store, parse_place
 from lakebed.objects.places import local_path
-from lakebed.objects.store import ObjectStore, open_store, parse_place
+from lakebed.objects.store import ObjectStore
 from lakebed.paths import absolute
 
 DEFAULT_FOLDER = "lakebed"

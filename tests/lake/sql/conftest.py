@@ -13,7 +13,7 @@ from lakebed.catalog.registry import CatalogOptions, open_catalog
 from lakebed.catalog.sqlite.executor import Durability
 from lakebed.clock import Clock
 from lakebed.lake.lake import Lake
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing import open_lake
 from tests.servers import postgres_18, s3
 

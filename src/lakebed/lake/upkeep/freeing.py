@@ -20,7 +20,7 @@ from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, assemble
 from lakebed.lake.opening import open as open_lake
 from lakebed.lake.upkeep.collecting import CollectRun
 from lakebed.model import Delete, Report
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.paths import absolute
 
 _STEP = 1000
