@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 import lakebed
-from lakebed.catalog.registry import CatalogOptions, open_sqlite
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.cli.app import app
 from lakebed.config.loading import load
 from lakebed.errors import CatalogError, ConfigurationError, ReadOnlyError, StorageError

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lakebed
-from lakebed.catalog.registry import MEMORY, CatalogOptions, open_catalog
+from lakebed.catalog.opened import MEMORY, CatalogOptions
+from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.statements.migration import UnmigratedError
 from lakebed.config.catalogs import PostgresCatalog, long_form, sqlite_path
 from lakebed.config.loading import load

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from lakebed.catalog.registry import MEMORY
+from lakebed.catalog.opened import MEMORY
 from lakebed.config.catalogs import (
     DEFAULT_FILE,
     Catalog,

@@ -8,14 +8,9 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from lakebed.catalog.registry import (
-    MEMORY,
-    CatalogOptions,
-    OpenedCatalog,
-    open_catalog,
-    open_sqlite,
-)
-from lakebed.catalog.sqlite.executor import Durability
+from lakebed.catalog.opened import MEMORY, CatalogOptions, Durability, OpenedCatalog
+from lakebed.catalog.registry import open_catalog
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.catalog.statements.hiding import Mask
 from lakebed.errors import (
     ConfigurationError,

@@ -14,7 +14,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import lakebed
-from lakebed.catalog.registry import CatalogOptions, open_sqlite
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import assemble

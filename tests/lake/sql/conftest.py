@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lakebed.catalog.registry import CatalogOptions, open_catalog
-from lakebed.catalog.sqlite.executor import Durability
+from lakebed.catalog.opened import CatalogOptions, Durability
+from lakebed.catalog.registry import open_catalog
 from lakebed.clock import Clock
 from lakebed.lake.lake import Lake
 from lakebed.objects.opening import open_store

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from lakebed.catalog.registry import CatalogOptions, open_catalog
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.scan import CatalogScan
 from lakebed.lake.lake import Lake
 from lakebed.lake.sql import delta as query_delta

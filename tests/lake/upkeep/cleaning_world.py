@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pyarrow.parquet as pq
 
-from lakebed.catalog.registry import OpenedCatalog
+from lakebed.catalog.opened import OpenedCatalog
 from lakebed.catalog.sql.catalog import SQLCatalog
 from lakebed.catalog.sqlite.executor import SQLiteExecutor
 from lakebed.catalog.statements.executor import Executor

@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from lakebed.catalog.opened import Durability
 from lakebed.catalog.sqlite.errors import explain, is_busy, locked
 from lakebed.catalog.sqlite.grouping import Grouping
 from lakebed.catalog.sqlite.scrubbing import scrub_sqlite
@@ -23,8 +24,6 @@ from lakebed.errors import CatalogError, LakebedError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Durability = Literal["normal", "full"]
 
 PAGE_BYTES = 2048  # smaller pages make smaller commits: docs/design/sqlite.md
 CACHE_KIB = 8192  # most of what looking up a search's matches touches: docs/design/search.md

@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from lakebed.catalog.registry import CatalogOptions, open_sqlite
+from lakebed.catalog.opened import CatalogOptions
 from lakebed.catalog.sqlite.catalog import SQLiteCatalog
 from lakebed.catalog.sqlite.executor import SQLiteExecutor
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
 from lakebed.lake.checks import Deadline, check_prefix
 from lakebed.lake.lake import Lake
