@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import lakebed
 from lakebed import Entry, Lake
-from lakebed.lake.entries.batches import BatchReport
+from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.listing import Listing
 from lakebed.lake.history.diff import Diff, Restored
 from lakebed.lake.history.snapshots import Snapshot

@@ -146,13 +146,13 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
 
     def table(self, key: str) -> ir.Table:
         """A table that was stored at the moment; as `Lake.table`."""
-        from lakebed.lake.sql.ibis_tables import table
+        from lakebed.lake.sql.table_calls import table
 
         return table(self, self._lake._stored_tables(), key, self._moment)
 
     def tables(self, prefix: str = "", *, widen: bool = False, key_column: str = "key") -> ir.Table:
         """The tables that were stored under a prefix at the moment; as `Lake.tables`."""
-        from lakebed.lake.sql.ibis_tables import tables
+        from lakebed.lake.sql.table_calls import tables
 
         stored = self._lake._stored_tables()
         return tables(stored, prefix, self._moment, widen=widen, key_column=key_column)

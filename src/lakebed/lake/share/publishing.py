@@ -11,7 +11,8 @@ from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.lake.checks import check_flag
 from lakebed.lake.history.snapshots import LakeView, Snapshot, Snapshots
 from lakebed.model import EntryRow, Progress, Report
-from lakebed.objects.store import ObjectStore, parse_place
+from lakebed.objects.opening import parse_place
+from lakebed.objects.store import ObjectStore
 
 if TYPE_CHECKING:
     from lakebed.lake.share.publication import EntriesFile, Tables
