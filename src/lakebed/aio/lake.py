@@ -23,7 +23,7 @@ from lakebed.aio.transaction import AsyncTransaction
 from lakebed.errors import LakebedError
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.lake.entries.batch_reading import Retrieved
-from lakebed.lake.entries.batches import BatchReport
+from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.history.snapshots import LakeView, Snapshot
 from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow, Progress

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from lakebed.aio.calls import perform
 from lakebed.aio.crew import FAR, Crew
 from lakebed.aio.lake import AsyncLake, lake_over
-from lakebed.catalog.sqlite.executor import Durability
+from lakebed.catalog.opened import Durability
 from lakebed.config.opening import open as open_lake
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import Embedder, History

@@ -10,7 +10,8 @@ from lakebed.aio.crew import Crew
 from lakebed.aio.records import AsyncEntry, entry
 from lakebed.aio.streams import Stream
 from lakebed.lake.entries.listing import Listing
-from lakebed.lake.history.diff import Diff, EntryChange, Restored, Summary
+from lakebed.lake.history.change import EntryChange
+from lakebed.lake.history.diff import Diff, Restored, Summary
 from lakebed.model import Entry, EntryRow, Record
 
 if TYPE_CHECKING:
