@@ -10,33 +10,42 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from lakebed.aio.calls import Conversation, converse, perform, stay
 from lakebed.aio.workers import Workers
 from lakebed.lake.checks import check_count
+from lakebed.lake.lake import Lake
 
 P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 
-USUAL = 16
-"""Calls at a time: more made none faster, on SQLite or Postgres (docs/design/aio.md)."""
-FAR = 32
-"""The same where calls wait for a bucket most of the time."""
+_USUAL = 16
+_SQLITE = 4  # more threads than that only wait for each other
+_FAR = 32  # for calls that wait for a bucket most of the time
 
 
 class Crew:
     """Threads for single calls, and as many for those that take long, which hold up none of these.
 
-    `limit`: how many there are of each, at most.
+    `limit`: how many there are of each, at most; None for what fits the lake, if it is told which
+    (the figures: docs/design/aio.md).
     """
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, lake: Lake | None = None) -> None:
         if limit is not None:
             check_count("max_workers", limit, least=1)
-        self.single = Workers(limit or USUAL, "lakebed-aio")
-        self.long = Workers(limit or USUAL, "lakebed-aio-long")
+        self._given = limit
+        self.single = Workers(limit or _USUAL, "lakebed-aio")
+        self.long = Workers(limit or _USUAL, "lakebed-aio-long")
+        self.fit(lake)
 
-    def limit_to(self, limit: int) -> None:
-        """Have so many threads of each at most."""
-        self.single.limit = self.long.limit = limit
+    def fit(self, lake: Lake | None) -> None:
+        """Have as many threads as fit a lake, which has connected, unless a limit was given."""
+        known = {} if lake is None else vars(lake)
+        if lake is None or self._given is not None or "name" not in known:
+            return
+        if known["_objects"] is not None and lake._is_far():
+            self.single.limit = self.long.limit = _FAR
+        elif lake.name.startswith(("sqlite:", ":memory:")):
+            self.single.limit = self.long.limit = _SQLITE
 
     def end(self) -> set[threading.Thread]:
         """Take no more calls; the threads, which end after those that wait."""

@@ -205,7 +205,7 @@ class AsyncLake(AsyncReading[Lake]):
     """
 
     def __init__(self, lake: Lake, *, max_workers: int | None = None) -> None:
-        self._begin(Crew(max_workers), lambda: lake, lake.close, lake)
+        self._begin(Crew(max_workers, lake), lambda: lake, lake.close, lake)
 
     def _begin(
         self,

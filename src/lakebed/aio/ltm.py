@@ -41,11 +41,12 @@ class AsyncLTMBackend(Face[LTMBackend]):
     """Long-term memory for agents that are coroutines: the calls of `LTMBackend`, awaited.
 
     Made by `create_async_ltm_backend`, or over a backend that is open: `AsyncLTMBackend(backend)`,
-    which is closed with this one. `max_workers`: how many calls run at a time (default 16).
+    which is closed with this one. `max_workers`: how many calls run at a time, as for
+    `lakebed.aio.open`.
     """
 
     def __init__(self, backend: LTMBackend, *, max_workers: int | None = None) -> None:
-        self._begin(Crew(max_workers), backend)
+        self._begin(Crew(max_workers, backend._lake), backend)
 
     def _begin(self, crew: Crew, backend: LTMBackend) -> None:
         super().__init__(crew, lambda: backend)
@@ -187,11 +188,12 @@ def create_async_ltm_backend(
 
         memory = await create_async_ltm_backend("sqlite")       # to be closed
 
-    `max_workers`: how many calls run at a time, the others wait for their turn (default 16).
+    `max_workers`: how many calls run at a time, as for `lakebed.aio.open`.
     """
 
     async def begin() -> AsyncLTMBackend:
         crew, backend = await start(max_workers, lambda: create_ltm_backend(type, **options))
+        crew.fit(backend._lake)
         made = AsyncLTMBackend.__new__(AsyncLTMBackend)
         made._begin(crew, backend)
         return made

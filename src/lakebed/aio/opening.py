@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from lakebed.aio.calls import perform
-from lakebed.aio.crew import FAR, Crew
+from lakebed.aio.crew import Crew
 from lakebed.aio.lake import AsyncLake, lake_over
 from lakebed.catalog.opened import Durability
 from lakebed.config.opening import open as open_lake
@@ -75,8 +75,8 @@ def open(
         lake = await lakebed.aio.open("some/dir")       # to be closed by `await lake.close()`
 
     All arguments and errors as for `lakebed.open`, and `max_workers`: how many calls run at a time,
-    the others wait for their turn (default 16, and 32 with a storage in a bucket). Long calls, such
-    as batches, queries and `maintain`, have as many of their own.
+    the others wait for their turn (default 4 on SQLite, 32 with a storage in a bucket, else 16).
+    Long calls, such as batches, queries and `maintain`, have as many of their own.
     """
 
     def make() -> Lake:
@@ -96,16 +96,10 @@ def open(
 
     async def begin() -> AsyncLake:
         crew, lake = await start(max_workers, make)
-        if max_workers is None and _waits_long(lake):
-            crew.limit_to(FAR)
+        crew.fit(lake)
         return lake_over(crew, lambda: lake, lake.close, lake)
 
     return Opening(begin)
-
-
-def _waits_long(lake: Lake) -> bool:
-    """Whether its values lie in a bucket, as far as that is known before it connects."""
-    return vars(lake).get("_objects") is not None and lake._is_far()
 
 
 async def start(max_workers: int | None, make: Callable[[], M]) -> tuple[Crew, M]:
