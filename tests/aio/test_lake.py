@@ -461,3 +461,11 @@ def test_it_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not {"duckdb", "ibis", "numpy", "pandas", "pyarrow", "pydantic"} & set(
         ran.stdout.split()
     )
+
+
+def test_the_reference_names_every_call() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "aio.md").read_text("utf-8")
+    for kind in (aio.AsyncLake, aio.AsyncView, aio.AsyncLTMBackend):
+        for name in public(kind):
+            if hasattr(getattr(kind, name), "__wrapped__") and "batch" not in name:
+                assert f"`{name}`" in text, name

@@ -73,6 +73,13 @@ class Face(Generic[S]):
     """Something whose calls are done by a crew. `source` gives the synchronous one, in a thread,
     where it may have to connect first."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, method in vars(cls).items():
+            if hasattr(method, "__wrapped__"):  # made below
+                method.__module__ = cls.__module__
+                method.__qualname__ = f"{cls.__qualname__}.{name}"
+
     def __init__(self, crew: Crew, source: Callable[[], S]) -> None:
         self._crew = crew
         self._source = source
