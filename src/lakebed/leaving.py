@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 _LOOK = 0.05  # seconds between two looks
@@ -64,6 +65,16 @@ def has_left() -> bool:
     """Whether the caller of this thread's call has left."""
     call = current.get()
     return call is not None and call.left
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """What is done here is done to its end, whether the caller leaves or not."""
+    token = current.set(None)
+    try:
+        yield
+    finally:
+        current.reset(token)
 
 
 def acquire(lock: threading.Lock | threading.RLock, timeout: float) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 
 from lakebed import aio
@@ -353,5 +354,79 @@ def test_a_cancelled_close_closes(run: Run, where: dict[str, Any]) -> None:
             await asyncio.gather(closing, *stores, return_exceptions=True)
             with pytest.raises(LakebedError, match="closed"):
                 await lake.count()
+
+    run(main())
+
+
+def test_a_large_update_ends_with_its_task(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with aio.open(tmp_path / "lake") as lake:
+            with pytest.raises(TimeoutError):
+                await _within(lake.update({f"k{n:06}": n for n in range(200_000)}))
+            stored = await lake.count()
+            await asyncio.sleep(0.05)
+            assert await lake.count() == stored < 200_000
+
+    run(main())
+
+
+def test_an_ltm_batch_without_end_ends_with_its_task(run: Run, tmp_path: Path) -> None:
+    def endless() -> Any:
+        number = 0
+        while True:
+            yield {"key": f"k{number}", "value": number}
+            number += 1
+
+    async def main() -> None:
+        async with aio.create_async_ltm_backend(path=tmp_path / "memory.db") as memory:
+            with pytest.raises(TimeoutError):
+                await _within(memory.store_batch(endless()))
+            assert await memory.lake.count() == 0
+
+    run(main())
+
+
+def test_a_transaction_that_gives_up_keeps_no_file(run: Run, tmp_path: Path) -> None:
+    """Tables wait in temporary files, which complain if nobody closes them."""
+    rows = pa.table({"n": pa.array(range(1_000_000)).cast("string")})
+
+    async def main() -> None:
+        async with aio.open(tmp_path / "lake", max_workers=1) as lake:
+            tx = lake.transaction()
+            tx.store("table", rows)
+            assert (await tx.retrieve("table")).num_rows == len(rows)
+            blocking = asyncio.create_task(_call(lambda: lake.update({"a": 1})))
+            committing = asyncio.create_task(tx.commit())
+            await asyncio.sleep(0)
+            committing.cancel()
+            await asyncio.gather(blocking, committing, return_exceptions=True)
+            with pytest.raises(ZeroDivisionError):
+                await _fail(lake, rows)
+            assert await lake.keys() in (["a"], ["a", "table"])
+
+    run(main())
+
+
+async def _fail(lake: aio.AsyncLake, rows: pa.Table) -> None:
+    async with lake.transaction() as tx:
+        tx.store("other", rows)
+        await tx.retrieve("other")
+        raise ZeroDivisionError
+
+
+def test_one_iteration_by_several_tasks(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with aio.open(tmp_path / "lake") as lake:
+            await lake.store_batch([{"key": f"k{n:05}", "value": n} for n in range(5000)])
+            keys = aiter(lake.keys())
+            found = list[str]()
+
+            async def take() -> None:
+                async for key in keys:
+                    found.append(key)
+                    await asyncio.sleep(0)
+
+            await asyncio.gather(*(take() for _ in range(8)))
+            assert sorted(found) == [f"k{n:05}" for n in range(5000)]
 
     run(main())

@@ -11,10 +11,12 @@ import inspect
 import math
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from lakebed.aio.workers import Job, Workers
+from lakebed.errors import CatalogError
 from lakebed.leaving import acquire, has_left
 
 T = TypeVar("T")
@@ -50,7 +52,8 @@ async def perform(
             if not reads:
                 await _end_of(job)
             elif not workers.abandon(job) and discard is not None:
-                await perform(workers, job.discard)
+                with suppress(CatalogError):  # closed meanwhile, and with it all that it gave
+                    await perform(workers, job.discard)
         raise
     return job.result()
 
@@ -165,6 +168,13 @@ def stay(*_: object) -> None:
     """LeftError if the caller has left; also the progress callback of who brings none."""
     if has_left():
         raise LeftError
+
+
+def while_wanted(items: Iterable[T]) -> Iterator[T]:
+    """The items, as long as the caller has not left."""
+    for item in items:
+        stay()
+        yield item
 
 
 class _Chunk(NamedTuple):

@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from lakebed.aio.calls import Reader, converse, perform, stay
+from lakebed.aio.calls import Reader, converse, perform, stay, while_wanted
 from lakebed.aio.crew import Crew, Face, call, reporting
 from lakebed.aio.records import (
     AsyncHits,
@@ -234,7 +234,6 @@ class AsyncLake(AsyncReading[Lake]):
     setdefault = call(Lake.setdefault)
     pop = call(Lake.pop)
     popitem = call(Lake.popitem)
-    update = call(Lake.update)
     clear = call(Lake.clear)
     create_snapshot = call(Lake.create_snapshot)
     drop_snapshot = call(Lake.drop_snapshot)
@@ -250,6 +249,17 @@ class AsyncLake(AsyncReading[Lake]):
     purge = reporting(Lake.purge)
     verify = reporting(Lake.verify)
     maintain = reporting(Lake.maintain)
+
+    async def update(self, other: Any = (), /, **kwds: Any) -> None:
+        """Store the values of a mapping, or of pairs, one after the other; one that is cancelled
+        stores no more. `store_batch` stores all or none, and faster."""
+
+        def work() -> None:
+            lake = self._source()
+            for key, value in while_wanted(dict(other, **kwds).items()):
+                lake.store(key, value)
+
+        await perform(self._crew.long, work)
 
     async def store_batch(
         self,

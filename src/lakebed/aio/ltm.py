@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec
 
-from lakebed.aio.calls import Reader, converse
+from lakebed.aio.calls import Reader, converse, while_wanted
 from lakebed.aio.crew import Crew, Face, call
 from lakebed.aio.lake import AsyncLake, lake_over
 from lakebed.aio.opening import Opening, start
@@ -78,7 +78,8 @@ class AsyncLTMBackend(Face[LTMBackend]):
     ) -> Result:
         """Store many entries, from an async generator as well; as `LTMBackend.store_batch`."""
         if not isinstance(entries, AsyncIterable):
-            return await self._store_batch(entries, atomic=atomic)
+            given = while_wanted(entries) if isinstance(entries, Iterator) else entries
+            return await self._store_batch(given, atomic=atomic)
         async with Reader(entries) as reader:
             return await converse(
                 self._crew.long,

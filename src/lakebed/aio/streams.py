@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable
@@ -44,6 +45,7 @@ class _Fetching(AsyncIterator[T]):
         self._fetched: deque[T] = deque()
         self._ended = False
         self._error: Exception | None = None
+        self._fetching = threading.Lock()
 
     async def __anext__(self) -> T:
         while not self._fetched:
@@ -57,6 +59,11 @@ class _Fetching(AsyncIterator[T]):
 
     def _fetch(self) -> None:
         """Fetch the next items; in a thread."""
+        with self._fetching:  # several tasks may share an iteration
+            if not self._fetched and not self._ended:
+                self._fetch_some()
+
+    def _fetch_some(self) -> None:
         until = time.monotonic() + _WHILE
         try:
             if self._source is None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakebed.aio.calls import perform
 from lakebed.aio.crew import Crew
-from lakebed.errors import ValidationError
+from lakebed.errors import CatalogError, ValidationError
 from lakebed.lake.checks import check_expiry, check_flag, check_key
 from lakebed.lake.entries.reading import MISSING
 from lakebed.lake.entries.transaction import Transaction
@@ -104,6 +106,9 @@ class AsyncTransaction:
         self._open = False
         try:
             return await self._current(lambda tx: tx.commit())
+        except (Exception, asyncio.CancelledError):
+            await self._give_up()
+            raise
         finally:
             self._pending.clear()
 
@@ -113,10 +118,16 @@ class AsyncTransaction:
         self._open = False
         count = len(self._pending)
         self._pending.clear()
+        return count + await self._give_up()
+
+    async def _give_up(self) -> int:
+        """Let go of what a thread has queued; how many changes that were."""
         begun = self._transaction
-        if begun is not None:
-            count += await perform(self._workers, begun.rollback)
-        return count
+        if begun is None:
+            return 0
+        with suppress(ValidationError, CatalogError):  # it has ended, or the lake is closed
+            return await perform(self._workers, begun.rollback)
+        return 0
 
     async def _current(self, work: Callable[[Transaction], T]) -> T:
         """The result of work on the transaction with all that is queued; in a thread."""
@@ -125,14 +136,9 @@ class AsyncTransaction:
             with self._applying:  # several tasks may share a transaction
                 if self._transaction is None:
                     self._transaction = self._source().transaction()
-                try:
-                    while self._pending:
-                        self._pending[0](self._transaction)
-                        del self._pending[0]
-                except Exception:
-                    if not self._open:
-                        self._transaction.rollback()
-                    raise
+                while self._pending:
+                    self._pending[0](self._transaction)
+                    del self._pending[0]
                 return work(self._transaction)
 
         return await perform(self._workers, run)

@@ -80,7 +80,11 @@ class Job(Generic[T]):
     def result(self) -> T:
         """What came of it."""
         if self._error is not None:
-            raise self._error
+            error, self._error = self._error, None  # else it would hold itself by its traceback
+            try:
+                raise error
+            finally:
+                del error
         return self._result
 
 
@@ -153,16 +157,21 @@ class Workers:
             if self._ended:
                 raise CatalogError("the lake is closed")
             self._waiting += 1
+            try:
+                self._need_thread()
+            except RuntimeError:  # the system gives no more
+                if not self._threads:
+                    self._waiting -= 1
+                    raise
             self._queue.put(job)
-            self._need_thread()
 
     def _need_thread(self) -> None:
         if self._waiting > self._idle and len(self._threads) < self.limit + self._resting:
             # Not of a lake: who forgets to close one must not keep it.
             thread = threading.Thread(target=_serve, args=(self,), name=self._name, daemon=True)
+            thread.start()
             self._threads.add(thread)
             self._idle += 1  # from here on, so that the next job begins one only if it needs it
-            thread.start()
 
     def withdraw(self, job: Job[Any]) -> bool:
         """Whether a job had not begun, and never will."""
@@ -214,7 +223,8 @@ class Workers:
         """The calling thread waits for a coroutine, which may want one: another takes its place."""
         with self._lock:
             self._resting += 1
-            self._need_thread()
+            with suppress(RuntimeError):
+                self._need_thread()
         try:
             yield
         finally:

@@ -31,7 +31,7 @@ from lakebed.errors import (
     ConnectError,
     LakebedError,
 )
-from lakebed.leaving import has_left
+from lakebed.leaving import has_left, staying
 
 if TYPE_CHECKING:
     import psycopg
@@ -286,7 +286,8 @@ class PostgresExecutor(PostgresConnections):
         failure = self.server.explain(error)
         close = self._queries["close_writer"]
         try:
-            rows = self._repeat(lambda: self._fetch(convert(close), {"id": writer.id}), failure)
+            with staying():  # else the commit might still come
+                rows = self._repeat(lambda: self._fetch(convert(close), {"id": writer.id}), failure)
         except LakebedError as unknown:
             raise ConnectError(
                 f"the connection was lost during a commit, and whether it happened could not be "
