@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import timedelta
 
 from lakebed.catalog.opened import Durability
 from lakebed.errors import ConfigurationError
 from lakebed.lake import opening
+from lakebed.lake.checks import TTL
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
 from lakebed.lake.opening import Embedder, History
@@ -23,7 +23,7 @@ def open(
     storage: str | os.PathLike[str] | Mapping[str, object] | None = None,
     inline_threshold: int | None = None,
     history: History | None = None,
-    history_retention: float | timedelta | None = None,
+    history_retention: TTL | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
     embedder: Embedder = None,
@@ -46,7 +46,8 @@ def open(
     `inline_threshold`: values up to so many bytes stay in the catalog (default 4096).
     `history`: `"snapshots"` (default) keeps the versions that snapshots see, `"all"` keeps all.
     `history_retention`: for how long `"all"` keeps replaced versions that no snapshot sees, in
-    seconds or as a timedelta; left out, for ever. `maintain` removes what is older.
+    seconds, as a timedelta, or as text such as `"30d"`; left out, for ever. `maintain` removes what
+    is older.
     `durability`: `"normal"` (default) survives killed processes, and a loss of power may drop the
     last commits of a SQLite catalog; `"full"` waits for the disk at each commit. Objects reach the
     disk before they are named either way.

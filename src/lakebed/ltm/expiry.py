@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from lakebed.errors import LakebedError, ValidationError
-from lakebed.lake.checks import check_expiry
+from lakebed.lake.checks import TTL, check_expiry
 
 
-def expiry(metadata: object) -> tuple[float | None, datetime | None]:
+def expiry(metadata: object) -> tuple[TTL | None, datetime | None]:
     """`ttl` and `expires_at` for `Lake.store`; None where metadata name none.
 
     Raises ValidationError for one that is not valid, also for a ttl beside a valid expires_at.
