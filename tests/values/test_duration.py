@@ -33,7 +33,7 @@ def test_parts_add_up(parts: list[tuple[int, str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "h", "1y", "1H", "-1h", "1h-", "1e3s", "١h", "1h,2m", "P1D"]
+    "text", ["", "5", "h", "1y", "1H", "-1h", "1h-", "1e3s", "\u0661h", "1h,2m", "P1D"]
 )
 def test_everything_else(text: str) -> None:
     assert parse_duration(text) is None
