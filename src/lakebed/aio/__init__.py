@@ -15,6 +15,7 @@ from lakebed.aio.opening import open
 from lakebed.aio.records import AsyncEntry, AsyncHit, AsyncHits
 from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult
 from lakebed.aio.transaction import AsyncTransaction
+from lakebed.aio.watch import AsyncWatch
 
 __all__ = [
     "AsyncDiff",
@@ -28,6 +29,7 @@ __all__ = [
     "AsyncQueryResult",
     "AsyncTransaction",
     "AsyncView",
+    "AsyncWatch",
     "create_async_ltm_backend",
     "open",
 ]

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,11 +21,13 @@ from lakebed.aio.records import (
 from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult, AsyncRestored
 from lakebed.aio.streams import Pending, Stream
 from lakebed.aio.transaction import AsyncTransaction
+from lakebed.aio.watch import AsyncWatch
 from lakebed.errors import LakebedError
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.lake.entries.batch_reading import Retrieved
 from lakebed.lake.entries.batch_report import BatchReport
-from lakebed.lake.history.snapshots import LakeView, Snapshot
+from lakebed.lake.history.snapshot import Snapshot
+from lakebed.lake.history.snapshots import LakeView
 from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow, Progress
 
@@ -309,6 +312,28 @@ class AsyncLake(AsyncReading[Lake]):
         sees them, and conditions are judged at the end.
         """
         return AsyncTransaction(self._crew, self._source)
+
+    def watch(
+        self,
+        name: str | None = None,
+        *,
+        prefix: str = "",
+        replace: bool = False,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> AsyncWatch:
+        """Keep the state before a block of work, to see what the block changed and to undo it.
+
+            async with lake.watch("run") as run:
+                await agent.work(lake)
+            print(await run.diff)
+            await run.undo()
+
+        Arguments as for `Lake.watch`.
+        """
+        check_prefix(prefix)
+        make = partial(self.create_snapshot, name, message=message, author=author, replace=replace)
+        return AsyncWatch(self, make, prefix)
 
     def snapshots(self) -> Stream[Snapshot]:
         """All snapshots, oldest first: `async for snapshot in lake.snapshots()`, or `await` for a

@@ -16,7 +16,7 @@ from lakebed.aio.transaction import AsyncTransaction
 from lakebed.errors import LakebedError
 from lakebed.ltm.adapter import LTMBackend
 from lakebed.ltm.registry import create_ltm_backend
-from lakebed.ltm.results import Result, failure
+from lakebed.ltm.results import Result, failure, misused
 from lakebed.ltm.transactions import Queueing
 
 P = ParamSpec("P")
@@ -33,6 +33,8 @@ def _reported(
             return await method(self, *args, **options)
         except LakebedError as error:
             return failure(error)
+        except TypeError as error:
+            return misused(method, options, error)
 
     return called
 
@@ -65,6 +67,7 @@ class AsyncLTMBackend(Face[LTMBackend]):
     store = _reported(call(LTMBackend.store))
     retrieve = _reported(call(LTMBackend.retrieve, reads=True))
     delete = _reported(call(LTMBackend.delete))
+    list = _reported(call(LTMBackend.list, reads=True))
     search = _reported(call(LTMBackend.search, reads=True))
     cleanup_expired = _reported(call(LTMBackend.cleanup_expired, long=True))
     _store_batch = call(LTMBackend.store_batch, long=True)

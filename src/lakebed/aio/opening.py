@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from datetime import timedelta
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,6 +12,7 @@ from lakebed.aio.crew import Crew
 from lakebed.aio.lake import AsyncLake, lake_over
 from lakebed.catalog.opened import Durability
 from lakebed.config.opening import open as open_lake
+from lakebed.lake.checks import TTL
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import Embedder, History
 
@@ -59,7 +59,7 @@ def open(
     storage: str | os.PathLike[str] | Mapping[str, object] | None = None,
     inline_threshold: int | None = None,
     history: History | None = None,
-    history_retention: float | timedelta | None = None,
+    history_retention: TTL | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
     embedder: Embedder = None,

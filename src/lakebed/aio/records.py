@@ -7,7 +7,7 @@ from typing import Any
 from lakebed.aio.calls import perform
 from lakebed.aio.crew import Crew
 from lakebed.errors import UnreadError
-from lakebed.lake.history.snapshots import History, Version
+from lakebed.lake.history.versions import History, Version
 from lakebed.lake.search.searching import Hit, Hits
 from lakebed.model import UNREAD, Entry, EntryRow, StoredEntry, ValueReader, VersionRow
 

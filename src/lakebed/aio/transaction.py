@@ -6,13 +6,13 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakebed.aio.calls import perform
 from lakebed.aio.crew import Crew
 from lakebed.errors import CatalogError, ValidationError
-from lakebed.lake.checks import check_expiry, check_flag, check_key
+from lakebed.lake.checks import TTL, check_expiry, check_flag, check_key
 from lakebed.lake.entries.reading import MISSING
 from lakebed.lake.entries.transaction import Transaction
 from lakebed.values.codec import encode_metadata, encode_value
@@ -53,7 +53,7 @@ class AsyncTransaction:
         value: Any,
         metadata: dict[str, Any] | None = None,
         *,
-        ttl: float | timedelta | None = None,
+        ttl: TTL | None = None,
         expires_at: datetime | None = None,
         if_absent: bool = False,
         if_match: str | None = None,

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from lakebed.errors import LakebedError
+from lakebed.lake.checks import TTL
 from lakebed.lake.entries.transaction import Transaction
-from lakebed.ltm.expiry import expiry
+from lakebed.ltm.expiry import expiry_of
 from lakebed.ltm.results import Result, failure, reported
 
 
@@ -21,11 +22,13 @@ class Queue(Protocol):
         value: Any,
         metadata: dict[str, Any] | None = None,
         *,
-        ttl: float | None = None,
+        ttl: TTL | None = None,
         expires_at: datetime | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
     ) -> None: ...
 
-    def delete(self, key: str) -> object: ...
+    def delete(self, key: str, *, if_match: str | None = None) -> object: ...
 
 
 Q = TypeVar("Q", bound=Queue)
@@ -40,18 +43,39 @@ class Queueing(Generic[Q]):
         self._refused: LakebedError | None = None
         self._ended = False
 
-    def store(self, key: str, value: Any, metadata: dict[str, Any] | None = None) -> Result:
-        """Queue a store, checked at once: `{success, queued, key}`."""
+    @reported
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: TTL | None = None,
+        expires_at: datetime | str | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> Result:
+        """Queue a store, checked at once: `{success, queued, key}`. Arguments as for
+        `LTMBackend.store`."""
 
         def queue(transaction: Q) -> None:
-            ttl, expires_at = expiry(metadata)
-            transaction.store(key, value, metadata, ttl=ttl, expires_at=expires_at)
+            wait, moment = expiry_of(metadata, ttl, expires_at)
+            transaction.store(
+                key,
+                value,
+                metadata,
+                ttl=wait,
+                expires_at=moment,
+                if_absent=if_absent,
+                if_match=if_match,
+            )
 
         return self._queue(key, queue)
 
-    def delete(self, key: str) -> Result:
-        """Queue a delete: `{success, queued, key}`."""
-        return self._queue(key, lambda transaction: transaction.delete(key))
+    @reported
+    def delete(self, key: str, *, if_match: str | None = None) -> Result:
+        """Queue a delete: `{success, queued, key}`. `if_match` is as for `LTMBackend.delete`."""
+        return self._queue(key, lambda transaction: transaction.delete(key, if_match=if_match))
 
     def _queue(self, key: str, queue: Callable[[Q], object]) -> Result:
         try:
