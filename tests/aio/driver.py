@@ -209,6 +209,34 @@ class DrivenTransaction:
         run(self._transaction.__aexit__(*error))
 
 
+class DrivenWatch:
+    """A watch in a `with` block."""
+
+    def __init__(self, watch: Any) -> None:
+        self._watch = watch
+
+    @property
+    def snapshot(self) -> Any:
+        return self._watch.snapshot
+
+    @property
+    def diff(self) -> Any:
+        return driven(run(self._watch.diff))
+
+    def undo(self, **options: Any) -> Any:
+        return driven(run(self._watch.undo(**options)))
+
+    def __enter__(self) -> DrivenWatch:
+        run(self._watch.__aenter__())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        run(self._watch.__aexit__(*error))
+
+    def __repr__(self) -> str:
+        return repr(self._watch)
+
+
 class _Items(ItemsView[str, Any]):
     def __init__(self, lake: DrivenView) -> None:
         super().__init__(lake)
@@ -299,6 +327,9 @@ class Driven(DrivenView, MutableMapping[str, Any]):
 
     def transaction(self) -> DrivenTransaction:
         return DrivenTransaction(self.lake.transaction())
+
+    def watch(self, *args: Any, **options: Any) -> DrivenWatch:
+        return DrivenWatch(self.lake.watch(*args, **options))
 
     def store_batch(self, entries: Any, **options: Any) -> Any:
         """Iterators come as async generators, lists as they are."""

@@ -25,7 +25,10 @@ from lakebed.errors import (
     UnreadError,
     ValidationError,
 )
+from lakebed.lake.entries.transaction import Transaction
+from lakebed.lake.history.diff import Diff
 from lakebed.lake.history.snapshots import LakeView
+from lakebed.lake.history.watch import Watch
 from lakebed.lake.lake import Lake
 from lakebed.ltm import LTMBackend
 from lakebed.ltm.transactions import LTMTransaction
@@ -45,8 +48,9 @@ def public(kind: type) -> set[str]:
         (aio.AsyncView, LakeView, {"contains", "count", "name"}),
         (aio.AsyncLTMBackend, LTMBackend, set[str]()),
         (aio.AsyncLTMTransaction, LTMTransaction, set[str]()),
-        (aio.AsyncTransaction, lakebed.lake.entries.transaction.Transaction, set[str]()),
-        (aio.AsyncDiff, lakebed.lake.history.diff.Diff, set[str]()),
+        (aio.AsyncTransaction, Transaction, set[str]()),
+        (aio.AsyncWatch, Watch, set[str]()),
+        (aio.AsyncDiff, Diff, set[str]()),
         (aio.AsyncEntry, lakebed.Entry, {"read"}),
     ],
 )
@@ -154,6 +158,29 @@ def test_snapshots_and_diffs(run: Run, where: dict[str, Any]) -> None:
             await lake.drop_snapshot("before")
             with pytest.raises(NotFoundError):
                 await view.retrieve("gone")
+
+    run(main())
+
+
+def test_watching(run: Run, where: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with aio.open(**where) as lake:
+            await lake.store("a/1", 1)
+            watch = lake.watch("run", prefix="a/")
+            with pytest.raises(ValidationError, match="not begun"):
+                _ = watch.diff
+            async with watch as run:
+                await lake.store("a/2", 2)
+                await lake.store("b/1", 1)
+                assert [each.key async for each in run.diff] == ["a/2"]
+            await lake.store("a/3", 3)
+            diff = await run.diff  # until the end of the block
+            assert [entry.key for entry in await diff.added] == ["a/2"]
+            assert len((await run.undo(dry_run=True)).removed) == 2
+            await run.undo()
+            assert await lake.keys() == ["a/1", "b/1"]
+            with pytest.raises(ValidationError, match="begun already"):
+                await watch.__aenter__()
 
     run(main())
 
