@@ -75,7 +75,7 @@ def test_cancelled_at_every_await(run: Run, where: dict[str, Any], name: str, so
             await lake.store("kept", "a word")
             await lake.create_snapshot("kept")
             outcomes = set[str]()
-            for number in range(400 if soak else 24):
+            for number in range(400 if soak else 14):
                 for key in ("one", "two"):
                     await lake.store(key, "before")
                 before, mark = await state(lake), f"m{number}"
@@ -137,7 +137,7 @@ def _judge(name: str, mark: str, before: tuple[Any, ...], found: tuple[Any, ...]
 
 def test_storms(run: Run, where: dict[str, Any], soak: bool) -> None:
     """Tasks are cancelled at any moment: what was acknowledged is there, nothing comes late."""
-    tasks, rounds = (64, 60) if soak else (32, 12)
+    tasks, rounds = (64, 60) if soak else (24, 8)
 
     async def main() -> None:
         async with aio.open(**where, max_workers=4) as lake:
@@ -305,14 +305,14 @@ def test_a_batch_without_end_ends_with_its_task(run: Run, where: dict[str, Any])
 def test_a_cancelled_step_of_an_iteration_loses_nothing(run: Run, where: dict[str, Any]) -> None:
     async def main() -> None:
         async with aio.open(**where) as lake:
-            await lake.store_batch([{"key": f"k{n:05}", "value": n} for n in range(4000)])
+            await lake.store_batch([{"key": f"k{n:05}", "value": n} for n in range(2500)])
             found = list[str]()
             keys = aiter(lake.keys())
             cancelled = 0
             while True:
                 step = asyncio.create_task(_call(lambda: anext(keys)))
                 await asyncio.sleep(0)
-                if not step.done() and len(found) % 2000 == 0 and cancelled < 50:
+                if not step.done() and len(found) % 1000 == 0 and cancelled < 20:
                     step.cancel()
                 try:
                     found.append(await step)
@@ -321,7 +321,7 @@ def test_a_cancelled_step_of_an_iteration_loses_nothing(run: Run, where: dict[st
                 except StopAsyncIteration:
                     break
             assert cancelled
-            assert found == [f"k{n:05}" for n in range(4000)]
+            assert found == [f"k{n:05}" for n in range(2500)]
 
     run(main())
 
