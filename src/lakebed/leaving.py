@@ -20,19 +20,18 @@ _SOON = 0.02  # seconds that a wait may still take by itself
 class Call:
     """One call. `left`: its caller has left."""
 
-    __slots__ = ("_ended", "_interrupt", "_lock", "left")
+    __slots__ = ("_ended", "_interrupt", "_lock", "_watched", "left")
 
     def __init__(self) -> None:
-        self.left = False
-        self._ended = False
+        self.left = self._ended = self._watched = False
         self._interrupt: Callable[[], object] | None = None
         self._lock = threading.Lock()
 
     def leave(self) -> None:
         """The caller leaves. Returns at once, whatever the call waits for."""
-        self.left = True
-        if not self._ended:
-            threading.Thread(target=self._end_waits, name="lakebed-leave", daemon=True).start()
+        with self._lock:
+            self.left = True
+            self._watch()
 
     def end(self) -> None:
         """The call has ended."""
@@ -45,6 +44,13 @@ class Call:
         """
         with self._lock:
             self._interrupt = interrupt
+            if self.left:
+                self._watch()
+
+    def _watch(self) -> None:
+        if self._interrupt is not None and not self._watched:
+            self._watched = True
+            threading.Thread(target=self._end_waits, name="lakebed-leave", daemon=True).start()
 
     def _end_waits(self) -> None:
         """What comes by itself is let come: it costs less than ending it."""

@@ -202,7 +202,8 @@ class AsyncLake(AsyncReading[Lake]):
     and `len`. Threads do the work, `max_workers` at most for single calls, and as many for long
     ones. Safe to use from any task, from several event loops, and after a fork.
 
-    Who is cancelled in a call that writes goes on when it has happened whole, or not at all.
+    Who is cancelled in a call that writes goes on when it has happened whole, or not at all. Values
+    are encoded in a thread: one that is being stored must not change before the call has ended.
 
     `lake`: a lake that is open, which is closed with this one.
     """
