@@ -496,3 +496,22 @@ def test_the_reference_names_every_call() -> None:
         for name in public(kind):
             if hasattr(getattr(kind, name), "__wrapped__") and "batch" not in name:
                 assert f"`{name}`" in text, name
+
+
+def test_a_synchronous_call_on_the_loop_is_noticed(run: Run, where: dict[str, Any]) -> None:
+    """So that all tests of this folder would fail for one."""
+
+    async def main() -> None:
+        async with aio.open(**where) as lake:
+            await lake.store("large", LARGE)
+            sync = lake._lake
+            assert sync is not None
+            for call in (
+                lambda: sync.store("a", 1),
+                lambda: sync["large"],
+                lambda: sync.sql("SELECT 1"),
+            ):
+                with pytest.raises(AssertionError, match="blocks the event loop"):
+                    call()
+
+    run(main())
