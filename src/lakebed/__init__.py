@@ -7,7 +7,7 @@ lake.store("user/42/name", "Ada", {"source": "chat"})
 lake.retrieve("user/42/name")
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lakebed import errors
 from lakebed.catalog.registry import register_catalog_backend
@@ -33,9 +33,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "aio":  # not for who needs no coroutines
-        from importlib import import_module
+if TYPE_CHECKING:
+    from lakebed import aio as aio
+else:
 
-        return import_module("lakebed.aio")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name == "aio":  # loaded when it is used
+            from importlib import import_module
+
+            return import_module("lakebed.aio")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

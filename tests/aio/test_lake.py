@@ -471,7 +471,10 @@ def test_a_lazy_configuration_connects_in_a_thread(run: Run, tmp_path: Path) -> 
 
 def test_it_loads_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import asyncio, sys, lakebed.aio\n"
+        "import sys, lakebed\n"
+        "assert not {'asyncio', 'lakebed.aio'} & set(sys.modules)\n"
+        "lakebed.aio\n"
+        "import asyncio\n"
         "async def main():\n"
         "    async with lakebed.aio.open('lake') as lake:\n"
         "        await lake.store('a', {'b': 1})\n"
