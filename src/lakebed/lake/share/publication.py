@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from lakebed.clock import from_micros
 from lakebed.errors import CorruptionError, SerializationError
+from lakebed.lake.entries.arrow import ENTRY_SCHEMA
 from lakebed.lake.share.publication_place import ID, Hashing, pieces
-from lakebed.lake.sql.arrow import ENTRY_SCHEMA
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore
 
