@@ -6,7 +6,7 @@
 -- for: sql: entries as they are now
 SELECT {scan_columns}
 FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
-WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing}
+WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing} {order}
 
 -- name: scan_versions
 -- for: sql: which of the entries that a session has loaded still stand

@@ -80,7 +80,8 @@ class Scan(NamedTuple):
 
     `moment`: entries as of it, None for now. `metadata_filter`: entries that cannot match may be
     left out. `values`: with the inline values of JSON entries. `above`: only those entries of now
-    that have a higher version.
+    that have a higher version. `ordered`: entries of now by key, from a catalog that need not sort
+    them for that; the others give them in any order.
     """
 
     relation: Literal["entries", "history", "objects", "packs", "snapshots"]
@@ -90,6 +91,7 @@ class Scan(NamedTuple):
     metadata_filter: Filter | None = None
     values: bool = False
     above: int | None = None
+    ordered: bool = False
 
 
 class CatalogScan(Protocol):
@@ -216,6 +218,7 @@ class _SQLScan:
             params["above"] = scan.above
         sql = sql.replace("{keys}", _condition(scan))
         sql = sql.replace("{narrowing}", narrowing.sql)
+        sql = sql.replace("{order}", self._queries.get("scan_order", "") if scan.ordered else "")
         params |= narrowing.params
         yield from self._batches(sql, params, schema)
 

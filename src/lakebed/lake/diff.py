@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from lakebed.lake.diff_spool import DiffSpool, Kind
-from lakebed.model import DiffRow, Entry, EntryRow, Record, Report, ValueReader
+from lakebed.model import DiffRow, Entry, EntryRow, Progress, Record, Report, ValueReader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,16 +167,17 @@ class Diff:
             bytes_after=bytes_after,
         )
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
         """The diff as an Arrow table, one row a difference: added, then changed, then removed.
 
         Columns: key (string), change (string), and for before and after each content_hash (string),
         byte_size (int64), metadata (string, JSON), expires_at and updated_at (timestamp[us, UTC]),
-        null where the key is not there.
+        null where the key is not there. `progress` is called with the rows that are done and how
+        many there are.
         """
         from lakebed.lake.arrow import diff_to_arrow
 
-        return diff_to_arrow(self.added, self.changed, self.removed)
+        return diff_to_arrow(self._spool, progress)
 
     def to_pandas(self) -> pd.DataFrame:
         """The diff as a pandas DataFrame, with the columns of `to_arrow`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lakebed.catalog.protocol import CatalogReads, Scannable
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.lake.windows import Contents, Page, ReadAhead
-from lakebed.model import Entry, EntryRow, ValueReader
+from lakebed.model import Entry, EntryRow, Progress, ValueReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,21 +86,27 @@ class Listing:
         rows = ([entry[name] for name in names] for entry in islice(self, SHOWN_ROWS + 1))
         return table(f"Listing of {self._prefix!r}", names, rows)
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
         """The listing as an Arrow table, one row an entry, in key order.
 
         Columns: key (string), version (int64), content_hash (string), format (string),
         byte_size (int64), inlined (bool), storage_uri (string), metadata (string, JSON),
         expires_at, created_at, updated_at (timestamp[us, UTC]).
+
+        Takes little more memory than the table. `progress` is called with the rows that have been
+        read and how many there are, None with a filter.
         """
         from lakebed.catalog.scanning import Scan
         from lakebed.lake.arrow import rows_to_arrow, scan_to_arrow
 
-        rows = self.rows()
+        uri, pages, total = self._lake.full_uri, self._pages(), None
+        if progress and self._filter is None:
+            total = self._catalog.count(self._low, self._high)
+            total = total if self._limit is None else min(total, self._limit)
         if isinstance(self._catalog, Scannable) and self._filter is None and self._limit is None:
-            first = list(islice(rows, PAGE))
-            if len(first) == PAGE:
-                wanted = Scan("entries", self._low, self._high)
-                return scan_to_arrow(self._catalog, wanted, self._lake.full_uri)
-            rows = chain(first, rows)
-        return rows_to_arrow(rows, self._lake.full_uri)
+            first = list(islice(pages, 1))
+            if first and len(first[0]) == PAGE:
+                wanted = Scan("entries", self._low, self._high, ordered=True)
+                return scan_to_arrow(self._catalog, wanted, uri, progress, total or 0)
+            pages = chain(first, pages)
+        return rows_to_arrow(pages, uri, progress, total)

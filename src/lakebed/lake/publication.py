@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from lakebed.clock import from_micros
 from lakebed.errors import CorruptionError, SerializationError
-from lakebed.lake.arrow import ENTRY_SCHEMA
+from lakebed.lake.arrow import ENTRY_SCHEMA, hash_texts
 from lakebed.lake.publication_place import ID, Hashing, pieces
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore
@@ -67,23 +67,22 @@ class EntriesFile:
         self, rows: Sequence[EntryRow], contents: dict[str, bytes], tables: dict[str, str]
     ) -> None:
         """Write entries, with their contents or the URIs of their tables by key."""
-        values = [contents.get(row.key) for row in rows]
-        as_json = [row.format == "json" for row in rows]
+        # Column by column: a record for each entry would take most of the time.
+        key, version, metadata, expires_at, created_at, updated_at, *others = zip(
+            *rows, strict=True
+        )
+        hashes, format, byte_size, *_ = others
+        texts: list[bytes | None] = list(map(contents.get, key))
+        raw: list[bytes | None] = [None] * len(rows)
+        if not all(one == "json" for one in format):
+            raw = [v if f == "bytes" else None for v, f in zip(texts, format, strict=True)]
+            texts = [v if f == "json" else None for v, f in zip(texts, format, strict=True)]
         columns: list[Sequence[object]] = [
-            [row.key for row in rows],
-            [row.version for row in rows],
-            [row.hash_text() for row in rows],
-            [row.format for row in rows],
-            [row.byte_size for row in rows],
-            [row.metadata for row in rows],
-            [row.expires_at for row in rows],
-            [row.created_at for row in rows],
-            [row.updated_at for row in rows],
-            [value if json else None for value, json in zip(values, as_json, strict=True)],
-            [None if json else value for value, json in zip(values, as_json, strict=True)],
-            [tables.get(row.key) for row in rows],
-        ]
+            key, version, (), format, byte_size, metadata, expires_at, created_at, updated_at,
+            texts, raw, list(map(tables.get, key)),
+        ]  # fmt: skip
         arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+        arrays[SCHEMA.get_field_index("content_hash")] = hash_texts(hashes)
         try:
             table = pa.Table.from_arrays(arrays, schema=SCHEMA)
             group = len(rows) * _GROUP_BYTES // max(table.nbytes, 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakebed.catalog.scanning import COLUMNS, CatalogScan, Scan, schema_of
-from lakebed.model import DiffRow, EntryRow
+from lakebed.model import DiffRow
 from lakebed.query.limits import check
 from lakebed.query.relations import LOADED
 from lakebed.query.session import ROWS, Session
@@ -195,12 +195,14 @@ def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: Load
 
 def load_changes(session: Session, changed: Iterator[DiffRow]) -> LoadedRows:
     """The rows of a difference."""
+    from lakebed.lake.arrow import changes_to_arrow
+
     rows = LoadedRows(session, "changes")
     connection = session.connect()
     try:
         while chunk := list(islice(changed, _CHUNK)):
             check()
-            connection.register("batch", _changes(chunk))
+            connection.register("batch", changes_to_arrow(chunk))
             # Text becomes JSON by the type of the column.
             connection.execute(f"INSERT INTO {rows.table} SELECT * FROM batch")
             connection.unregister("batch")
@@ -208,25 +210,3 @@ def load_changes(session: Session, changed: Iterator[DiffRow]) -> LoadedRows:
     finally:
         session.release(connection)
     return rows
-
-
-def _changes(chunk: list[DiffRow]) -> pa.Table:
-    import pyarrow as pa
-
-    from lakebed.lake.arrow import DIFF_SCHEMA
-
-    columns: dict[str, list[Any]] = {name: [] for name in DIFF_SCHEMA.names}
-    for before, after in chunk:
-        change = "changed" if before and after else "added" if after else "removed"
-        columns["change"].append(change)
-        columns["key"].append((after or before or _nothing()).key)
-        for side, row in (("before", before), ("after", after)):
-            columns[f"{side}_content_hash"].append(row and f"sha256:{row.content_hash.hex()}")
-            for name in ("byte_size", "metadata", "expires_at", "updated_at"):
-                columns[f"{side}_{name}"].append(row and getattr(row, name))
-    arrays = [pa.array(columns[field.name], field.type) for field in DIFF_SCHEMA]
-    return pa.Table.from_arrays(arrays, schema=DIFF_SCHEMA)
-
-
-def _nothing() -> EntryRow:
-    raise AssertionError("a difference has a row on one side at least")
