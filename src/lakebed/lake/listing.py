@@ -49,10 +49,10 @@ class Listing:
 
     def rows(self) -> Iterator[EntryRow]:
         """The entries as the catalog's rows."""
-        return chain.from_iterable(self._pages())
+        return chain.from_iterable(self.pages())
 
-    def _pages(self) -> Iterator[Sequence[EntryRow]]:
-        """The entries, page by page."""
+    def pages(self) -> Iterator[Sequence[EntryRow]]:
+        """The entries as the catalog's rows, page by page."""
         left = sys.maxsize if self._limit is None else self._limit
         keeps, low, size, more = None, self._low, min(PAGE, left), left > 0
         if self._filter:
@@ -71,7 +71,7 @@ class Listing:
 
     def __iter__(self) -> Iterator[Entry]:
         ahead = ReadAhead(self._lake.read_contents)
-        for number, rows in enumerate(self._pages()):
+        for number, rows in enumerate(self.pages()):
             yield from map(Entry, rows, repeat(Page(self._lake, ahead, number, rows)))
 
     def __repr__(self) -> str:
@@ -99,7 +99,7 @@ class Listing:
         from lakebed.catalog.scanning import Scan
         from lakebed.lake.arrow import rows_to_arrow, scan_to_arrow
 
-        uri, pages, total = self._lake.full_uri, self._pages(), None
+        uri, pages, total = self._lake.full_uri, self.pages(), None
         if progress and self._filter is None:
             total = self._catalog.count(self._low, self._high)
             total = total if self._limit is None else min(total, self._limit)

@@ -16,8 +16,9 @@ from lakebed.lake.publication_place import ID, Hashing, pieces
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore
 
-CHUNK_BYTES = 32 << 20
-"""Metadata and contents, in bytes, that are in memory at a time; a single entry may take more."""
+CHUNK_BYTES = 16 << 20
+"""Metadata and contents, in bytes, that are read at a time, while as much is written; a
+single entry may take more."""
 
 _CHUNK_ROWS = 20_000
 _GROUP_BYTES = 4 << 20
@@ -35,19 +36,31 @@ SCHEMA = pa.schema(
 )
 
 
-def chunks(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
-    """Part entries so that the contents of a part fit into memory."""
+def chunks(pages: Iterable[Sequence[EntryRow]]) -> Iterator[Sequence[EntryRow]]:
+    """Put pages of entries together, or part them, so that the contents of each list fit into
+    memory."""
     chunk: list[EntryRow] = []
     size = 0
-    for row in rows:
-        taken = len(row.metadata) + (0 if row.format == "parquet" else row.byte_size)
-        if chunk and (size + taken > CHUNK_BYTES or len(chunk) == _CHUNK_ROWS):
+    for page in pages:
+        taken = _memory(page)
+        if chunk and (size + taken > CHUNK_BYTES or len(chunk) + len(page) > _CHUNK_ROWS):
             yield chunk
             chunk, size = [], 0
-        chunk.append(row)
-        size += taken
+        if taken <= CHUNK_BYTES:
+            chunk += page
+            size += taken
+        else:
+            half = len(page) // 2
+            yield from [page] if half == 0 else chunks([page[:half], page[half:]])
     if chunk:
         yield chunk
+
+
+def _memory(rows: Iterable[EntryRow]) -> int:
+    """How many bytes the metadata and contents of entries take in memory at once."""
+    return sum(
+        len(row.metadata) + (0 if row.format == "parquet" else row.byte_size) for row in rows
+    )
 
 
 class EntriesFile:
@@ -58,6 +71,7 @@ class EntriesFile:
             sink,
             SCHEMA,
             compression="zstd",
+            use_dictionary=["format", "expires_at", "created_at", "updated_at"],
             store_schema=False,  # it would say "large"
             write_page_checksum=True,
         )
