@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,8 +51,9 @@ class Listing:
         """The entries as the catalog's rows."""
         return chain.from_iterable(self.pages())
 
-    def pages(self) -> Iterator[Sequence[EntryRow]]:
-        """The entries as the catalog's rows, page by page."""
+    def pages(self, most: Callable[[], int] = lambda: PAGE) -> Iterator[Sequence[EntryRow]]:
+        """The entries as the catalog's rows, page by page. `most` tells, before each page but the
+        first, how many rows it may have; with a filter that is left to the catalog."""
         left = sys.maxsize if self._limit is None else self._limit
         keeps, low, size, more = None, self._low, min(PAGE, left), left > 0
         if self._filter:
@@ -67,11 +68,12 @@ class Listing:
                 size = min(PAGE, 4 * size)  # a catalog may leave much of the filter to us
             yield page[:left]
             left -= len(page)
-            size, more = min(size, left), more and left > 0
+            size = min(most() if keeps is None else size, left)
+            more = more and left > 0
 
     def __iter__(self) -> Iterator[Entry]:
         ahead = ReadAhead(self._lake.read_contents)
-        for number, rows in enumerate(self.pages()):
+        for number, rows in enumerate(self.pages(lambda: ahead.page_rows)):
             yield from map(Entry, rows, repeat(Page(self._lake, ahead, number, rows)))
 
     def __repr__(self) -> str:
