@@ -10,6 +10,7 @@ from lakebed.catalog.statements.queries import load_spool_queries
 from lakebed.model import DiffRow, EntryRow
 
 Kind = Literal["added", "changed", "removed"]
+KINDS: tuple[Kind, ...] = ("added", "changed", "removed")
 _WIDTH = len(EntryRow._fields)
 _COLUMNS = [f'"{side}_{name}"' for side in ("before", "after") for name in EntryRow._fields]
 _NOTHING = (None,) * _WIDTH
