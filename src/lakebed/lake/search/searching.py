@@ -72,7 +72,7 @@ class Hit(Record):
     def _repr_html_(self) -> str:
         from lakebed.values.html import fields
 
-        shown = ("key", self.key), ("score", round(self.score, 3)), ("value", self.preview())
+        shown = ("key", self.key), ("score", float(f"{self.score:.3g}")), ("value", self.preview())
         return fields("Hit", (*shown, ("metadata", self.metadata)))
 
     def preview(self) -> str:
@@ -157,12 +157,12 @@ class Hits(Sequence[Hit], Tabular):
 
     def __repr__(self) -> str:
         lines = [f"<Hits: {len(self)} of {self.total}{self._note()}>"]
-        lines += [f"  {hit.score:8.3f}  {hit.key!r}  {hit.preview()}" for hit in self._shown()]
+        lines += [f"  {hit.score:8.3g}  {hit.key!r}  {hit.preview()}" for hit in self._shown()]
         return "\n".join(lines + ["  …"] * (len(self) > _SHOWN_HITS))
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{hit.score:.3f}</td><td>{_escaped(hit.key)}</td>"
+            f"<tr><td>{hit.score:.3g}</td><td>{_escaped(hit.key)}</td>"
             f"<td>{_escaped(hit.preview())}</td><td>{_escaped(_json(hit.metadata))}</td></tr>"
             for hit in self._shown()
         )
