@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lakebed.catalog.batch import BatchCommit
+from lakebed.catalog.executors.base import Transaction
 from lakebed.catalog.executors.sqlite import SQLiteExecutor
 from lakebed.catalog.sql import SQLCatalog
 from lakebed.model import Change, Outcome, Upload
@@ -16,3 +18,8 @@ class SQLiteCatalog(SQLCatalog):
 
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         return self._executor.commit(lambda tx: self._begin(tx, tx.now()).run(changes, uploads))
+
+    def _begin_batch(self, tx: Transaction, now: int) -> BatchCommit:
+        from lakebed.catalog.sqlite_batch import SQLiteBatch  # not for a first store
+
+        return SQLiteBatch(tx, self._queries, now, keep_all=self._keep_all)

@@ -25,6 +25,9 @@ MAX_DEPTH = 100
 _FINITE = 1.7976931348623157e308
 _INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
 _SMALL = 1000  # bytes; orjson writes larger values many times faster
+_ROOM = 4096
+"""What orjson leaves of its buffer behind each text, however short: many texts that are kept would
+take many times their size, and longer than it takes to copy them."""
 _PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_]*\Z"
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _write_small = json.JSONEncoder(
@@ -53,7 +56,8 @@ def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
             if len(data) > _SMALL:
                 _load_orjson()  # for the next ones
             return data
-        return (_write_any or _load_orjson())(value)
+        data = (_write_any or _load_orjson())(value)
+        return bytes(memoryview(data)) if len(data) < _ROOM else data
     except (_NeedsCare, TypeError, UnicodeEncodeError):
         # The last two are a lone surrogate: the slow path names its place.
         return _encode_with_care(value, "$", max_depth, max_depth)

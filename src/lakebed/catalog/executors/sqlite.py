@@ -372,6 +372,10 @@ class SQLiteTransaction:
         insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
         self._cursor.executemany(insert, rows)
 
+    def fill(self, sql: str, rows: Iterable[Row]) -> int:
+        """Run a statement with a `?` for each column of a row; how many rows it has written."""
+        return self._cursor.executemany(sql, rows).rowcount
+
     def insert(self, sql: str, params: Params) -> int | None:
         cursor = self._cursor.execute(sql, params)
         return cursor.lastrowid if cursor.rowcount else None
