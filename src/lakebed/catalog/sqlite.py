@@ -8,13 +8,22 @@ from lakebed.catalog.batch import BatchCommit
 from lakebed.catalog.executors.base import Transaction
 from lakebed.catalog.executors.sqlite import SQLiteExecutor
 from lakebed.catalog.sql import SQLCatalog
-from lakebed.model import Change, Outcome, Upload
+from lakebed.model import Change, EntryRow, Outcome, Upload
 
 
 class SQLiteCatalog(SQLCatalog):
     """`SQLCatalog` where threads that commit at the same time share a transaction."""
 
     _executor: SQLiteExecutor
+
+    def __init__(self, executor: SQLiteExecutor, *, auto_migrate: bool = True) -> None:
+        super().__init__(executor, auto_migrate=auto_migrate)
+        # By position: a twentieth of the reading.
+        self._get_entry = self._queries["get_entry"].replace(":key", "?").replace(":now", "?")
+
+    def get(self, key: str) -> EntryRow | None:
+        rows = self._executor.fetch(self._get_entry, (key, self._executor.now()))
+        return EntryRow._make(rows[0]) if rows else None
 
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         return self._executor.commit(lambda tx: self._begin(tx, tx.now()).run(changes, uploads))
