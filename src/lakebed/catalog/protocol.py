@@ -30,13 +30,10 @@ from lakebed.model import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from lakebed.catalog.scanning import CatalogScan, Scan
+    from lakebed.catalog.scan import CatalogScan, Scan
     from lakebed.filters import Filter
 
 T = TypeVar("T")
-
-LAST_KEY = "\U0010ffff" * 257
-"""Greater than every key (a key has at most 1,024 bytes, this has 1,028)."""
 
 
 class MissingContentError(CatalogError):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lakebed
-from lakebed.catalog.migration import UnmigratedError
-from lakebed.catalog.registry import MEMORY, CatalogOptions, open_catalog
+from lakebed.catalog.opened import MEMORY, CatalogOptions
+from lakebed.catalog.registry import open_catalog
+from lakebed.catalog.statements.migration import UnmigratedError
 from lakebed.config.catalogs import PostgresCatalog, long_form, sqlite_path
 from lakebed.config.loading import load
 from lakebed.config.masking import mask_address, without
@@ -24,7 +25,7 @@ from lakebed.errors import LakebedError
 from lakebed.lake import opening
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
 from lakebed.objects.examination import examine
-from lakebed.objects.store import parse_place
+from lakebed.objects.opening import parse_place
 
 State = Literal["ok", "note", "wrong"]
 _SERVERS = ("postgres", "sqlalchemy", "mysql", "mariadb")

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from lakebed.catalog.registry import MEMORY
+from lakebed.catalog.opened import MEMORY
 from lakebed.config.masking import mask
 
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

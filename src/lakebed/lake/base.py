@@ -6,13 +6,14 @@ import os
 import threading
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ReadOnlyError
-from lakebed.lake.windows import contents_in_order
-from lakebed.lake.witness import Witness
+from lakebed.lake.entries.windows import contents_in_order
+from lakebed.lake.entries.witness import Witness
+from lakebed.lake.search.options import SearchOptions
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
 from lakebed.objects.store import ObjectStore, Range, ReadResult
@@ -20,8 +21,8 @@ from lakebed.values.codec import decode_value
 from lakebed.values.hash import digest
 
 if TYPE_CHECKING:
-    from lakebed.lake.query_engine import QueryEngine
-    from lakebed.lake.search_index import SearchIndex
+    from lakebed.lake.search.index import SearchIndex
+    from lakebed.lake.sql.engine import QueryEngine
 
 _WINDOW_BYTES = 64 * 1024 * 1024  # of objects that are read at once
 MAX_INLINE_BYTES = 64 * 1024 * 1024
@@ -214,14 +215,6 @@ def _windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
         yield window
 
 
-class SearchOptions(NamedTuple):
-    """How a client searches. `cache`: the folder for copies of segments, None for the usual one.
-    `embedder`: what makes vectors, None for no vectors: a name or a callable."""
-
-    cache: str | None = None
-    embedder: str | Callable[[Sequence[str]], object] | None = None
-
-
 class PresentLake(LakeBase):
     """What the writing capabilities share: a catalog that can be written, and its settings."""
 
@@ -260,7 +253,7 @@ class PresentLake(LakeBase):
         with self._search_lock:
             # A child has its parent's locks, some of them held by threads that it does not have.
             if self._search_index is None or self._search_index.pid != os.getpid():
-                from lakebed.lake.search_index import open_index  # not for a first store
+                from lakebed.lake.search.index import open_index  # not for a first store
 
                 self._search_index = open_index(
                     self._catalog,

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from lakebed.catalog.protocol import LAST_KEY
 from lakebed.clock import from_micros, to_micros
 from lakebed.errors import ValidationError
+from lakebed.model import LAST_KEY
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter

@@ -8,15 +8,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from lakebed.catalog.executors.hiding import Mask
-from lakebed.catalog.executors.sqlite import Durability
-from lakebed.catalog.registry import (
-    MEMORY,
-    CatalogOptions,
-    OpenedCatalog,
-    open_catalog,
-    open_sqlite,
-)
+from lakebed.catalog.opened import MEMORY, CatalogOptions, Durability, OpenedCatalog
+from lakebed.catalog.registry import open_catalog
+from lakebed.catalog.sqlite.opening import open_sqlite
+from lakebed.catalog.statements.hiding import Mask
 from lakebed.errors import (
     ConfigurationError,
     CorruptionError,
@@ -24,12 +19,13 @@ from lakebed.errors import (
     StorageError,
     ValidationError,
 )
-from lakebed.lake.base import SearchOptions
 from lakebed.lake.checks import check_count, check_expiry, check_flag
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
+from lakebed.lake.search.options import SearchOptions
+from lakebed.objects.opening import open_store, parse_place
 from lakebed.objects.places import local_path
-from lakebed.objects.store import ObjectStore, open_store, parse_place
+from lakebed.objects.store import ObjectStore
 from lakebed.paths import absolute
 
 DEFAULT_FOLDER = "lakebed"

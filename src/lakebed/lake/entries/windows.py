@@ -1,0 +1,131 @@
+"""Reading the values of many entries in their order, by few reads and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from lakebed.errors import LakebedError
+from lakebed.model import EntryRow, ValueReader
+from lakebed.values.codec import decode_value
+
+WINDOW_BYTES = 32 << 20
+"""Contents out of the storage that are in memory at a time; a single one may take more."""
+_FIRST_ROWS = 1_000
+_MOST_ROWS = 16_000
+_AHEAD_BYTES = 16 << 20
+
+Contents = Iterable[tuple[EntryRow, bytes | LakebedError]]
+ReadContents = Callable[[Iterable[EntryRow]], Contents]
+"""Reads the contents of rows, in any order; see `LakeBase.read_contents`."""
+
+
+class ContentReader(Protocol):
+    """Reads contents and checks their hashes. One that cannot be read gives its error."""
+
+    def read_content(self, row: EntryRow) -> bytes | LakebedError:
+        """The content of one row."""
+        ...
+
+    def read_contents(
+        self, rows: Iterable[EntryRow]
+    ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
+        """The contents of many rows, in any order."""
+        ...
+
+
+def in_windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
+    """Part rows into lists whose contents are read at once.
+
+    What lies in the catalog waits for nothing: it is a list of its own until something comes that
+    lies in the storage. The first lists are short, so that the first value comes soon; a pack lies
+    in the order of its hashes, so that a long list reads it once where many short ones would read
+    most of it each.
+    """
+    window: list[EntryRow] = []
+    size, most = 0, _FIRST_ROWS
+    for row in rows:
+        stored = 0 if row.inline_value is not None else row.byte_size
+        if not window and row.inline_value is not None:
+            yield [row]
+            continue
+        if window and (len(window) == most or size + stored > WINDOW_BYTES):
+            yield window
+            window, size, most = [], 0, min(4 * most, _MOST_ROWS)
+        window.append(row)
+        size += stored + len(row.inline_value or b"")
+    if window:
+        yield window
+
+
+def contents_in_order(rows: Iterable[EntryRow], read: ReadContents) -> Contents:
+    """The content of each row, or the error that reading it gave, in the order of the rows."""
+    for window in in_windows(rows):
+        if len(window) == 1:
+            yield from read(window)
+            continue
+        found = {id(row): data for row, data in read(window)}
+        for row in window:
+            yield row, found.pop(id(row))
+
+
+class ReadAhead:
+    """What the entries of one listing read together.
+
+    The first value that is asked for is read alone; after it, one that stands further on brings
+    those behind it, so that who reads a listing in order reads in bulk. Only what was read ahead
+    last is kept.
+    """
+
+    def __init__(self, read: ReadContents) -> None:
+        self._read = read
+        self._last = (-1, -1)  # of the value asked for last: number of its page, place there
+        self._ahead: dict[EntryRow, bytes] = {}
+
+    def content(self, page: Page, place: int) -> bytes | None:
+        """The bytes of a row of a page, None if they are to be read alone."""
+        row = page.rows[place]
+        known = self._ahead.pop(row, None)
+        last, self._last = self._last, (page.number, place)
+        if known is not None or last < (0, 0) or self._last <= last:
+            return known
+        wanted = [row, *_stored(page.rows[place + 1 :], _AHEAD_BYTES - row.byte_size)]
+        found = {at: data for at, data in self._read(wanted) if isinstance(data, bytes)}
+        self._ahead = found
+        return found.pop(row, None)
+
+
+class Page:
+    """The rows of a page of a listing, of that number; reads their values for the entries."""
+
+    def __init__(
+        self, lake: ValueReader, ahead: ReadAhead, number: int, rows: Sequence[EntryRow]
+    ) -> None:
+        self._lake = lake
+        self._ahead = ahead
+        self._places: dict[int, int] | None = None
+        self.number = number
+        self.rows = rows
+
+    def read_value(self, row: EntryRow) -> Any:
+        if row.inline_value is not None or row.format == "parquet":
+            return self._lake.read_value(row)
+        if self._places is None:
+            self._places = {id(other): place for place, other in enumerate(self.rows)}
+        data = self._ahead.content(self, self._places[id(row)])
+        return self._lake.read_value(row) if data is None else decode_value(row.format, data)
+
+    def full_uri(self, uri: str | None, position: str | None) -> str | None:
+        return self._lake.full_uri(uri, position)
+
+
+def _stored(rows: Iterable[EntryRow], size: int) -> Iterator[EntryRow]:
+    """The rows whose contents lie in the storage and take `size` bytes in all; no tables, which may
+    be large."""
+    for row in rows:
+        if row.inline_value is not None or row.format == "parquet":
+            continue
+        size -= row.byte_size
+        if size < 0:
+            return
+        yield row

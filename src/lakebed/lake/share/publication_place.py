@@ -1,0 +1,255 @@
+"""Where a publication lies: what there is its own is written down, with its hash, and nothing else
+is ever replaced or deleted."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lakebed.clock import system_clock
+from lakebed.errors import ConfigurationError, ConflictError, CorruptionError
+from lakebed.objects.names import upload_of
+from lakebed.objects.opening import open_store
+from lakebed.objects.places import local_path
+from lakebed.objects.store import ObjectStore, StoredFile
+from lakebed.paths import absolute
+
+ENTRIES_FILE = "entries.parquet"
+MANIFEST = "manifest.json"
+ID = b"lakebed_publication"
+"""Under which name the footer of the entries' file has the publication's id."""
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_LEFTOVER_SECONDS = 86_400
+_PIECE = 8 << 20
+# Of a Parquet file, the last bytes: the length of the footer, little-endian, and PAR1.
+_TAIL = 8
+_PUBLICATION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_COPY = re.compile(r"([0-9a-f]{64})\.(?:parquet|segment)")
+_MOST_MANIFEST = 1 << 28  # bytes; a line for each table
+
+Hashes = Mapping[str, str]
+"""Files by name, and the SHA-256 of their bytes."""
+
+
+class Hashing(io.RawIOBase):
+    """A file that is written from its beginning to its end, and hashed on the way."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self._hash = sha256()
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        view = memoryview(data)
+        self._hash.update(view)
+        self._sink.write(view)
+        self._size += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self._size
+
+    def hexdigest(self) -> str:
+        """The hash of what was written so far."""
+        return self._hash.hexdigest()
+
+
+def open_place(uri: str, options: Mapping[str, object]) -> PublicationPlace:
+    """The folder of the entries, and the one beside it. ConfigurationError for a whole bucket."""
+    folder = local_path(uri)
+    if folder is None:
+        protocol, _, path = (uri := uri.rstrip("/")).rpartition("://")
+        if "/" not in path and protocol != "memory":
+            raise ConfigurationError(
+                f"uri {uri} is a whole bucket: tables go beside the entries, so name a folder "
+                f"in it, such as {uri}/published"
+            )
+    else:
+        uri = absolute(folder)
+        if f"{os.sep}.." in uri:  # so that `-tables` is appended to a name
+            uri = os.path.realpath(uri)
+    return PublicationPlace(open_store(uri, options), open_store(f"{uri}-tables", options))
+
+
+class PublicationPlace:
+    """The two folders of a publication: `target` holds its entries, `tables` a folder of each
+    publication with its manifest, the copies of its tables and its search index."""
+
+    def __init__(self, target: ObjectStore, tables: ObjectStore) -> None:
+        self.target = target
+        self.tables = tables
+
+    def examine(self) -> str | None:
+        """The id of the publication that is there, None if nothing is.
+
+        ConflictError if either folder holds anything that no publication wrote, or that was changed
+        since.
+        """
+        folders = self._folders()
+        entries: StoredFile | None = None
+        for file in self.target.list(""):
+            if file.path == ENTRIES_FILE:
+                entries = file
+            elif upload_of(file.path) != f"/{ENTRIES_FILE}":  # under way, or of a killed one
+                raise self._foreign(self.target, file.path)
+        if entries is None:
+            return None
+        publication = publication_of(read_footer(self.target, entries.byte_size))
+        hashes = folders.get(publication or "", {})
+        if publication is None or ENTRIES_FILE not in hashes:
+            raise ConflictError(
+                f"{self.target.uri(ENTRIES_FILE)} is not of a publication here: publish to a place "
+                "of its own"
+            )
+        if _hash(self.target, entries) != hashes[ENTRIES_FILE]:
+            raise ConflictError(
+                f"{self.target.uri(ENTRIES_FILE)} was changed since it was published: publish to a "
+                "place of its own"
+            )
+        return publication
+
+    def write_manifest(self, publication: str, hashes: Hashes) -> int:
+        """Write down the files of a publication; the manifest's size in bytes.
+
+        It is there, without files, before the first of them: what a killed one leaves is known.
+        """
+        text = json.dumps({"publication": publication, "files": dict(hashes)}, indent=1)
+        with self.tables.open_write(f"{publication}/{MANIFEST}") as file:
+            return file.write(text.encode())
+
+    def discard(self, publication: str) -> None:
+        """Delete what a publication that has failed wrote."""
+        files = [file for file in self.tables.list(publication) if _folder(file) == publication]
+        self._remove(publication, files)
+
+    def remove_leftovers(self, keep: set[str | None]) -> None:
+        """Delete the tables of publications that are neither in `keep` nor younger than a day:
+        those may be under way."""
+        horizon = system_clock() - _LEFTOVER_SECONDS * 1_000_000  # as the storage tells times
+        for publication, files in self._by_folder().items():
+            if publication not in keep and max(file.modified for file in files) < horizon:
+                self._remove(publication, files)
+
+    def _remove(self, publication: str, files: Sequence[StoredFile]) -> None:
+        """Delete those files that the publication wrote, the manifest last. What has another hash
+        than its name says stays, half-written files too: nothing proves whose they are."""
+        if self.manifest(publication) is None:
+            return
+        proven = [file.path for file in files if self._is_copy(file)]
+        self.tables.delete(proven)
+        if {file.path for file in files} == {*proven, f"{publication}/{MANIFEST}"}:
+            self.tables.delete([f"{publication}/{MANIFEST}"])
+
+    def _is_copy(self, file: StoredFile) -> bool:
+        """Whether a file's bytes are those that its name tells."""
+        try:
+            named = _COPY.fullmatch(_name(file))
+            return named is not None and _hash(self.tables, file) == named[1]
+        except (FileNotFoundError, CorruptionError):
+            return False
+
+    def _folders(self) -> dict[str, Hashes]:
+        """The publications that have a folder beside the entries, and what each wrote down.
+        ConflictError for anything else there."""
+        found = dict[str, Hashes]()
+        for publication, files in self._by_folder().items():
+            finished = [file for file in files if not _is_unfinished(file.path)]
+            hashes = self.manifest(publication)
+            if hashes is None and finished:
+                raise self._foreign(self.tables, finished[0].path)
+            for file in files:
+                name = upload_of(file.path).rpartition("/")[2]
+                if name != MANIFEST and not _COPY.fullmatch(name):
+                    raise self._foreign(self.tables, file.path)
+            found[publication] = hashes or {}
+        return found
+
+    def _by_folder(self) -> dict[str, list[StoredFile]]:
+        folders = defaultdict[str, list[StoredFile]](list)
+        for file in self.tables.list(""):
+            if file.path.count("/") != 1 or not _PUBLICATION.fullmatch(_folder(file)):
+                raise self._foreign(self.tables, file.path)
+            folders[_folder(file)].append(file)
+        return folders
+
+    def manifest(self, publication: str) -> Hashes | None:
+        """What a publication wrote down, None if nothing did."""
+        path = f"{publication}/{MANIFEST}"
+        try:
+            if self.tables.size(path) > _MOST_MANIFEST:
+                return None
+            found = json.loads(self.tables.read(path))
+        except (FileNotFoundError, CorruptionError, ValueError):
+            return None
+        if not isinstance(found, dict) or found.get("publication") != publication:
+            return None
+        files = found.get("files")
+        return files if isinstance(files, dict) else None
+
+    def _foreign(self, store: ObjectStore, path: str) -> ConflictError:
+        return ConflictError(
+            f"{store.uri('')} holds {path!r}, which is no part of a publication: publish to a "
+            "place of its own"
+        )
+
+
+def read_footer(target: ObjectStore, size: int) -> pq.FileMetaData | None:
+    """The footer of the entries' file, read without the rest of it; None if it has none."""
+    tail = target.read(ENTRIES_FILE, max(0, size - _TAIL), _TAIL)
+    length = int.from_bytes(tail[:4], "little") + _TAIL
+    if not tail.endswith(b"PAR1") or length > size:
+        return None
+    footer = target.read(ENTRIES_FILE, size - length, length)
+    try:
+        return pq.read_metadata(io.BytesIO(b"PAR1" + footer))
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def publication_of(footer: pq.FileMetaData | None) -> str | None:
+    """The id of the publication whose footer this is, None if it is of no publication."""
+    found = b"" if footer is None else (footer.metadata or {}).get(ID, b"")
+    publication = found.decode(errors="replace")
+    return publication if _PUBLICATION.fullmatch(publication) else None
+
+
+def _hash(store: ObjectStore, file: StoredFile) -> str:
+    found = sha256()
+    for piece in pieces(store, file.path, file.byte_size):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def pieces(store: ObjectStore, path: str, size: int) -> Iterable[bytes]:
+    """A file in parts that fit into memory."""
+    return (
+        store.read(path, offset, min(_PIECE, size - offset)) for offset in range(0, size, _PIECE)
+    )
+
+
+def _folder(file: StoredFile) -> str:
+    return file.path.partition("/")[0]
+
+
+def _name(file: StoredFile) -> str:
+    return file.path.rpartition("/")[2]
+
+
+def _is_unfinished(path: str) -> bool:
+    """Whether a file is what a killed writer leaves."""
+    return upload_of(path) != path
