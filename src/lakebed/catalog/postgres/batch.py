@@ -120,6 +120,7 @@ class PostgresBatch(BatchCommit):
         if replaced:
             for name in (
                 "batch_history",
+                "batch_described",
                 "batch_candidates",
                 "batch_ended",
                 "batch_put",

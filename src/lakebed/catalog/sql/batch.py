@@ -16,8 +16,8 @@ from lakebed.model import EntryRow, Upload
 
 _EVERY_VERSION = 2**62
 _WRITES = (
-    "batch_history", "batch_lost", "batch_candidates", "batch_ended", "batch_put", "batch_delete",
-    "batch_drop_objects",
+    "batch_history", "batch_described", "batch_lost", "batch_candidates", "batch_ended",
+    "batch_put", "batch_delete", "batch_drop_objects",
 )  # fmt: skip
 _STAGED = (
     "number",

@@ -26,6 +26,7 @@ TABLES = (
     "snapshot",
     "lakebed_meta",
     "metadata_queue",
+    "metadata_ended",
     "queued_batch",
     "writer",
     "staged",
