@@ -5,6 +5,29 @@
 SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = {schema_text} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 
+-- name: list_entries_at
+-- for: one page of a listing as of a moment, in key order: which entries it has is found without their
+-- contents, which are then looked up one by one. Else the server looks up twice as many, and starts
+-- parallel workers for a page
+SELECT {entry_columns}
+FROM (
+    SELECT * FROM (
+        (SELECT "key", "version", "object_id", "metadata", "expires_at", "created_at", "updated_at"
+         FROM {entry}
+         WHERE "key" >= :low AND "key" < :high AND "version" <= :version
+           AND ("expires_at" IS NULL OR "expires_at" > :now) AND {pinned}
+         ORDER BY "key" LIMIT :page)
+        UNION ALL
+        (SELECT "key", "version", "object_id", "metadata", "expires_at", "created_at", "updated_at"
+         FROM {entry_history}
+         WHERE "key" >= :low AND "key" < :high AND "version" <= :version AND "end_version" > :version
+           AND ("expires_at" IS NULL OR "expires_at" > :now) AND {pinned}
+         ORDER BY "key" LIMIT :page)
+    ) halves ORDER BY "key" LIMIT :page
+) e
+JOIN LATERAL (SELECT * FROM {object} o WHERE o."id" = e."object_id" LIMIT 1) o ON true
+ORDER BY e."key"
+
 -- name: array
 -- for: the values of an IN list as one parameter
 SELECT unnest(:array::{type}[])
