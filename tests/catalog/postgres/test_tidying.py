@@ -245,6 +245,7 @@ def test_what_indexes_queued_of_versions_that_are_gone(world: World) -> None:
     while world.count("queued_batch") > 2:
         world.tidy()
     assert (world.count("segment_ended"), world.count("metadata_queue")) == (0, 1)
+    assert world.count("metadata_ended") == 0
     lake.store("3", "another", {"n": 9})
     world.tidy()
     assert world.count("segment_ended") == 1  # too few for the others to be read again

@@ -31,6 +31,7 @@ class Commit:
         self._version = 0
         self._newest_snapshot = 0
         self._indexed = 0  # the version that segments reach
+        self._described = 0  # and the metadata index
         self._lost: list[int] = []  # objects in the catalog that have lost a name
         self._used: dict[str, int] = {}  # how many objects took each upload
         self._packs: Mapping[str, int] = {}  # the ids of the packs among the uploads
@@ -63,10 +64,10 @@ class Commit:
             self._first_version = self._version = row[0]
             # A version that no snapshot reaches is 0 at most.
             self._newest_snapshot = row[1] or 0
-            self._indexed = row[2]
+            self._indexed, self._described = row[2:4]
         old = object_id = None
-        if row[3] is not None:
-            old, object_id = EntryRow._make(row[3 : 3 + _ROW]), row[3 + _ROW]
+        if row[4] is not None:
+            old, object_id = EntryRow._make(row[4 : 4 + _ROW]), row[4 + _ROW]
         alive = old if old and (old.expires_at is None or old.expires_at > self._now) else None
         if change.if_match is not None and (alive is None or alive.content_hash != change.if_match):
             raise ConflictError(
@@ -129,6 +130,9 @@ class Commit:
             end = self._version if kept else GONE
             params = {"version": old.version, "end_version": end}
             self._tx.run(self._queries["add_ended"], params)
+        if old.version <= self._described and old.metadata != "{}":
+            ended = {"key": old.key, "version": old.version, "metadata": old.metadata}
+            self._tx.run(self._queries["add_ended_metadata"], ended)
         if kept:
             self._tx.run(
                 self._queries["keep_history"],

@@ -26,6 +26,7 @@ TABLES = (
     "snapshot",
     "lakebed_meta",
     "metadata_queue",
+    "metadata_ended",
     "queued_batch",
     "writer",
     "staged",
@@ -54,7 +55,8 @@ _ARRAY_TYPES = {str: "text", bytes: "bytea", int: "bigint"}
 ENTRY_COLUMNS = (
     'e."key", e."version", e."metadata", e."expires_at", e."created_at", e."updated_at", '
     'o."content_hash", o."format", o."byte_size", o."inline_value", '
-    'coalesce(o."uri", (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id")), o."position"'
+    'CASE WHEN o."pack_id" IS NULL THEN o."uri" '
+    'ELSE (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id") END, o."position"'
 )
 """The columns of `EntryRow`, in its order, of `entry e` and `object o`."""
 
@@ -106,7 +108,7 @@ def in_lists(
             kind = _ARRAY_TYPES[type(array[0])]
             yield queries["array"].replace("{type}", kind), {"array": array}
         return
-    if "json_array" in queries and values and not isinstance(values[0], bytes):
+    if "json_array" in queries and len(values) > 1 and not isinstance(values[0], bytes):
         import orjson  # not for a first store
 
         for start in range(0, len(values), _ARRAY_CHUNK):
