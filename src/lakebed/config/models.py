@@ -142,8 +142,8 @@ class Settings(Model):
     )
     history_retention: Seconds | None = Field(
         None,
-        description="With `history: all`, how many seconds to keep them; for ever if left out. "
-        "Fixed when the lake is created.",
+        description="With `history: all`, how long to keep them: seconds, or text such as `30d`. "
+        "For ever if left out. Fixed when the lake is created.",
     )
     durability: Literal["normal", "full"] = Field(
         "normal", description="`full` waits for the disk at each commit of a SQLite catalog."

@@ -12,7 +12,7 @@ from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.checks import check_expiry, check_key
 from lakebed.lake.entries.batch_reading import Retrieved
 from lakebed.lake.entries.batch_report import BatchReport
-from lakebed.lake.history.snapshots import Snapshot
+from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import open as open_lake
 from lakebed.lake.upkeep.maintenance import CleanupReport
@@ -94,9 +94,7 @@ class CatalogBackend:
         shown = f"sha256:{content_hash.hex()}"
         if not known:
             raise NotFoundError(f"the catalog holds no content with the hash {shown}")
-        raise NotFoundError(
-            f"the content {shown} is not stored in {storage_uri or 'the catalog'}"
-        )
+        raise NotFoundError(f"the content {shown} is not stored in {storage_uri or 'the catalog'}")
 
     def _uri(self, place: Place) -> str | None:
         objects = self.lake._objects

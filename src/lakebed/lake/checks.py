@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_KEY_BYTES = 1024
 _SHORT = MAX_KEY_BYTES // 4  # characters that fit whatever they are
+TTL = float | str | timedelta
+"""How long an entry lives: seconds, a timedelta, or text such as `"90s"`, `"1h30m"`, `"30d"`."""
 _LONGEST_TTL = 100 * 366 * 86400  # seconds; keeps every expiry a valid datetime
 
 
@@ -69,9 +71,7 @@ def _check_text(field: str, text: str) -> None:
         raise ValidationError(f"{field} {text!r} must not contain a NUL character")
 
 
-def check_expiry(
-    ttl: float | timedelta | None, expires_at: datetime | None
-) -> tuple[int | None, int | None]:
+def check_expiry(ttl: TTL | None, expires_at: datetime | None) -> tuple[int | None, int | None]:
     """Return `ttl` and `expires_at` in microseconds."""
     if ttl is None and expires_at is None:
         return None, None
@@ -79,9 +79,7 @@ def check_expiry(
         raise ValidationError("ttl and expires_at cannot be combined: give one of them")
     if expires_at is not None:
         if not isinstance(expires_at, datetime):
-            raise ValidationError(
-                f"expires_at must be a datetime, got {type(expires_at).__name__}"
-            )
+            raise ValidationError(f"expires_at must be a datetime, got {type(expires_at).__name__}")
         if expires_at.utcoffset() is None:
             raise ValidationError(
                 "expires_at must have a time zone, such as "
@@ -96,8 +94,18 @@ def check_expiry(
             ) from None
         return None, micros
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, str):
+        from lakebed.values.duration import parse_duration  # not for a first store
+
+        seconds = parse_duration(seconds)
+        if seconds is None:
+            raise ValidationError(
+                f"ttl must be text such as '90s', '15m', '1h30m', '30d' or '2w', got {ttl!r}"
+            )
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ValidationError(f"ttl must be seconds or a timedelta, got {type(ttl).__name__}")
+        raise ValidationError(
+            f"ttl must be seconds, a timedelta, or text such as '1h30m', got {type(ttl).__name__}"
+        )
     if not 0 < seconds <= _LONGEST_TTL:
         raise ValidationError(
             f"ttl must be more than 0 seconds and at most 100 years, got {seconds!r} seconds"

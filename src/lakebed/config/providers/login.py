@@ -72,6 +72,4 @@ def check_text(value: str, name: str) -> None:
             return
     except UnicodeEncodeError:
         pass
-    raise ConfigurationError(
-        f"the {name} of the catalog contains NUL, or bytes that are not UTF-8"
-    )
+    raise ConfigurationError(f"the {name} of the catalog contains NUL, or bytes that are not UTF-8")
