@@ -62,8 +62,8 @@ def test_search_for_programs(data: Data) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--limit", "-1"), "limit is -1"),
-        (("--offset", "-1"), "offset is -1"),
+        (("--limit", "-1"), "limit must be 0 or more, got -1"),
+        (("--offset", "-1"), "offset must be 0 or more, got -1"),
         (("--filter", "["), "not JSON"),
         (("two", "words"), "unexpected extra argument"),
     ],

@@ -90,7 +90,7 @@ class Writing(Staging, Reading):
         key: str,
         value: Any,
         metadata: dict[str, Any] | None,
-        ttl: float | timedelta | None,
+        ttl: TTL | None,
         expires_at: datetime | None,
     ) -> tuple[StagedRow, Encoded | EncodedFile]:
         """The same for an entry of a batch."""
