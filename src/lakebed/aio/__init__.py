@@ -1,0 +1,33 @@
+"""The lake for coroutines.
+
+import lakebed
+
+async with lakebed.aio.open() as lake:
+    await lake.store("user/42/name", "Ada", {"source": "chat"})
+    await lake.retrieve("user/42/name")
+"""
+
+from __future__ import annotations
+
+from lakebed.aio.lake import AsyncLake, AsyncView
+from lakebed.aio.ltm import AsyncLTMBackend, AsyncLTMTransaction, create_async_ltm_backend
+from lakebed.aio.opening import open
+from lakebed.aio.records import AsyncEntry, AsyncHit, AsyncHits
+from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult
+from lakebed.aio.transaction import AsyncTransaction
+
+__all__ = [
+    "AsyncDiff",
+    "AsyncEntry",
+    "AsyncHit",
+    "AsyncHits",
+    "AsyncLTMBackend",
+    "AsyncLTMTransaction",
+    "AsyncLake",
+    "AsyncListing",
+    "AsyncQueryResult",
+    "AsyncTransaction",
+    "AsyncView",
+    "create_async_ltm_backend",
+    "open",
+]
