@@ -30,7 +30,7 @@ INNER = {
 TESTED = {
     "at", "create_snapshot", "delete", "diff", "drop_snapshot", "entry", "history", "ibis", "list",
     "purge", "restore", "retrieve", "retrieve_batch", "scope", "search", "snapshots", "sql",
-    "stats", "store", "store_batch", "table", "tables", "transaction",
+    "now", "stats", "store", "store_batch", "take", "table", "tables", "transaction",
 }  # fmt: skip
 
 
@@ -71,6 +71,14 @@ def test_keys_are_relative(lake: Lake, scope: Scope) -> None:
     assert list(lake.scope("agency/acme").scope("user/42")) == ["a/b", "name"]
     assert scope.scope("a").retrieve("b") == 1
     assert scope.pop("a/b") == 1
+    lake["agency/acme/user/420/q/1"] = lake["q/1"] = "theirs"
+    assert scope.take("q/", "done/") is None
+    scope["q/2"] = "mine"
+    taken = scope.take("q/", "done/")
+    assert taken is not None
+    assert (taken.key, taken.value) == ("done/2", "mine")
+    assert lake["agency/acme/user/42/done/2"] == "mine"
+    assert scope.now() <= lake.now()
     assert isinstance(scope, Lake)
 
 
@@ -265,7 +273,7 @@ def test_snapshots_of_others_are_not_there(lake: Lake, scope: Scope) -> None:
             assert SECRET not in str(error.value)
     assert len(lake.snapshots()) == 2
     assert list(scope.at(3)) == []
-    assert scope.diff(1).added == []
+    assert list(scope.diff(1).added) == []
 
 
 @pytest.mark.parametrize("call", sorted(WHOLE))

@@ -177,6 +177,14 @@ class Catalog(CatalogReads, Scannable, Protocol):
         """
         ...
 
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        """Rename the first entry with `low <= key < high`: `into` stands for the first `cut`
+        characters of its key. None if there is none, or others are taking all there are.
+
+        Each entry is taken by one of several callers. ConflictError if the new key is there.
+        """
+        ...
+
     def commit_batch(
         self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
     ) -> BatchCounts:

@@ -113,6 +113,10 @@ class SQLCatalog(Snapshots, Segments, Purging):
         with self._executor.write() as tx:
             return self._begin(tx, tx.now()).run(changes, uploads)
 
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        with self._executor.write() as tx:
+            return self._begin(tx, tx.now()).take(low, high, cut, into)
+
     def _begin(self, tx: Transaction, now: int) -> Commit:
         return Commit(tx, self._queries, now, keep_all=self._keep_all)
 

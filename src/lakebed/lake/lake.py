@@ -16,11 +16,13 @@ from lakebed.lake.scoped_catalog import ScopedCatalog, Span
 from lakebed.lake.scoping import Above, ScopedCalls, check_path, levels_of
 from lakebed.lake.searching import Searching
 from lakebed.lake.stats import Statistics
+from lakebed.lake.taking import Taking
 from lakebed.lake.verifying import Verifying
 
 
 class Lake(
     Batches,
+    Taking,
     BatchReading,
     Searching,
     Publishing,

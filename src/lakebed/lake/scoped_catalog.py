@@ -189,6 +189,15 @@ class ScopedCatalog(ScopedReads):
             for outcome in outcomes
         ]
 
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        low, high = self._span.bounds(low, high)
+        cut += len(self._span.prefix)
+        try:
+            row = self._reads.take(low, high, cut, self._span.full(into))
+        except ConflictError as error:
+            raise ConflictError(self._span.without(str(error))) from None
+        return None if row is None else self._span.row(row)
+
     def commit_batch(
         self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
     ) -> BatchCounts:
