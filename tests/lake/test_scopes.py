@@ -30,7 +30,7 @@ INNER = {
 TESTED = {
     "at", "create_snapshot", "delete", "diff", "drop_snapshot", "entry", "history", "ibis", "list",
     "purge", "restore", "retrieve", "retrieve_batch", "scope", "search", "snapshots", "sql",
-    "now", "stats", "store", "store_batch", "take", "table", "tables", "transaction",
+    "listen", "now", "signal", "stats", "store", "store_batch", "take", "table", "tables", "transaction",
 }  # fmt: skip
 
 

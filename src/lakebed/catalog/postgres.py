@@ -10,12 +10,15 @@ from lakebed.catalog.batch import BatchCommit
 from lakebed.catalog.commit import Commit
 from lakebed.catalog.executors.base import Row, Transaction, is_read_only
 from lakebed.catalog.executors.postgres import PostgresExecutor
+from lakebed.catalog.executors.postgres_signals import channel_of, listening
 from lakebed.catalog.executors.postgres_transaction import convert
 from lakebed.catalog.executors.postgres_writers import Writer
 from lakebed.catalog.postgres_batch import PostgresBatch
 from lakebed.catalog.postgres_tidying import Tidying
 from lakebed.catalog.protocol import BatchCounts, StagedRow
+from lakebed.catalog.queries import quoted
 from lakebed.catalog.resilience import ResilientCatalog
+from lakebed.catalog.signals import Signals
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
 _BULK = 1000
@@ -142,6 +145,17 @@ class PostgresCatalog(ResilientCatalog):
         # The answer was lost, and the entry may have been changed since: then it was taken in vain.
         found = self._executor.fetch(self._queries["entry_of_version"], {"version": noted[1]})
         return self.get(found[0][0]) if found else None
+
+    def signal(self, topic: str) -> None:
+        channel = channel_of(self._executor.schema, topic)
+        self._executor.fetch(self._queries["signal"], {"channel": channel})
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        if self._executor.pooled:  # a session that listens does not stay ours
+            return super().listen(topic)
+        channel = quoted(channel_of(self._executor.schema, topic))
+        listen = self._queries["listen"].replace("{channel}", channel)
+        return listening(self._executor.server, listen)
 
     def _outcome(self, change: Change, row: Row) -> Outcome:
         if isinstance(change, Delete):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from lakebed.catalog.scanning import CatalogScan, Scan
+    from lakebed.catalog.signals import Signals
     from lakebed.filters import Filter
 
 T = TypeVar("T")
@@ -183,6 +184,14 @@ class Catalog(CatalogReads, Scannable, Protocol):
 
         Each entry is taken by one of several callers. ConflictError if the new key is there.
         """
+        ...
+
+    def signal(self, topic: str) -> None:
+        """Wake those who listen to a topic, where the database can do that."""
+        ...
+
+    def listen(self, topic: str) -> "AbstractContextManager[Signals]":
+        """A block in which signals of a topic are heard, those from its beginning on."""
         ...
 
     def commit_batch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.commit import Commit
@@ -19,6 +20,7 @@ from lakebed.catalog.protocol import (
 from lakebed.catalog.purging import Purging
 from lakebed.catalog.queries import in_lists, load_queries
 from lakebed.catalog.segments import Segments
+from lakebed.catalog.signals import Signals, Silence
 from lakebed.catalog.snapshots import Snapshots
 from lakebed.errors import CorruptionError
 from lakebed.model import Change, ContentId, EntryRow, Outcome, Upload
@@ -116,6 +118,13 @@ class SQLCatalog(Snapshots, Segments, Purging):
     def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
         with self._executor.write() as tx:
             return self._begin(tx, tx.now()).take(low, high, cut, into)
+
+    def signal(self, topic: str) -> None:
+        """Nobody can be woken."""
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        del topic
+        return nullcontext(Silence())
 
     def _begin(self, tx: Transaction, now: int) -> Commit:
         return Commit(tx, self._queries, now, keep_all=self._keep_all)

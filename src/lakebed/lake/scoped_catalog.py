@@ -32,6 +32,7 @@ from lakebed.model import (
 if TYPE_CHECKING:
     from lakebed.catalog.scanning import CatalogScan, Scan
     from lakebed.catalog.search_rows import SearchReading
+    from lakebed.catalog.signals import Signals
     from lakebed.filters import Filter
 
 T = TypeVar("T")
@@ -197,6 +198,12 @@ class ScopedCatalog(ScopedReads):
         except ConflictError as error:
             raise ConflictError(self._span.without(str(error))) from None
         return None if row is None else self._span.row(row)
+
+    def signal(self, topic: str) -> None:
+        self._reads.signal(f"{self._span.prefix}{topic}")
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        return self._reads.listen(f"{self._span.prefix}{topic}")
 
     def commit_batch(
         self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import datetime
 
+from lakebed.catalog.signals import Signals
 from lakebed.clock import from_micros
 from lakebed.errors import ValidationError
 from lakebed.lake.checks import check_key, check_prefix
@@ -31,6 +33,23 @@ class Taking(Writing):
             raise ValidationError(f"into is {into!r}: expected no text that begins with prefix")
         row = self._catalog.take(*check_prefix(prefix), len(prefix), into)
         return None if row is None else self._entry(row)
+
+    def signal(self, topic: str) -> None:
+        """Wake those who listen to a topic, any text: on Postgres at once, elsewhere nobody is
+        woken."""
+        self._catalog.signal(check_key(topic, "topic"))
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        """A block in which `wait(seconds)` ends when somebody signals the topic.
+
+            with lake.listen("news") as signals:
+                signals.wait(10)
+
+        `signals.wakes` tells whether that can be: without it, a wait takes its time. A wait may
+        also end early without a signal, so look for yourself what has changed. On Postgres it takes
+        a connection of its own.
+        """
+        return self._catalog.listen(check_key(topic, "topic"))
 
     def now(self) -> datetime:
         """The time by which the lake judges expiry: its database's (UTC)."""
