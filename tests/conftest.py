@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 import lakebed.catalog.registry as catalogs
 import lakebed.ltm.registry as backends
-from lakebed.catalog import postgres_tidying
+from lakebed.catalog.postgres import tidying as postgres_tidying
 from lakebed.testing import CatalogConformance, LTMContract
 
 PROJECT = Path(__file__).parents[1]

@@ -68,7 +68,7 @@ BEGIN
 END
 $$;
 
--- Applies one store by the rules of `lakebed.catalog.commit`, in one round trip. Each statement in
+-- Applies one store by the rules of `lakebed.catalog.sql.commit`, in one round trip. Each statement in
 -- here sees what was committed before it (READ COMMITTED), so the newest snapshot is read under the
 -- lock. LB001: a condition does not hold.
 CREATE OR REPLACE FUNCTION {schema}."put_entry"(

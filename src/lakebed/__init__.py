@@ -11,9 +11,9 @@ from lakebed import errors
 from lakebed.catalog.registry import register_catalog_backend
 from lakebed.config.opening import open
 from lakebed.errors import LakebedError
-from lakebed.lake.backend import create_catalog_backend
+from lakebed.lake.catalog_backend import create_catalog_backend
 from lakebed.lake.lake import Lake
-from lakebed.lake.published import open_publication
+from lakebed.lake.share.published import open_publication
 from lakebed.model import Entry
 
 __version__ = "0.1.0"

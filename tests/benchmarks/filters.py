@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import lakebed
-from lakebed.catalog.metadata_index import MetadataIndex
+from lakebed.catalog.sql.metadata import MetadataIndex
 from tests.benchmarks.documents import document
 from tests.benchmarks.runner import OURS, Contest, Room, Round, benchmark
 from tests.servers import packaged_binaries, running, running_mariadb, server_folder

@@ -14,8 +14,8 @@ import diskcache
 from langgraph.store.sqlite import SqliteStore
 
 import lakebed
-from lakebed.catalog.executors import sqlite as executor
-from lakebed.catalog.queries import load_queries
+from lakebed.catalog.sqlite import executor
+from lakebed.catalog.statements.queries import load_queries
 
 RAW_TABLE = 'CREATE TABLE IF NOT EXISTS kv ("key" TEXT PRIMARY KEY, "value" TEXT NOT NULL)'
 RAW_UPSERT = "INSERT INTO kv VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"

@@ -12,11 +12,11 @@ from typing import NoReturn
 import duckdb
 
 import lakebed
-from lakebed.lake.query_wanted import Wanted
-from lakebed.query.conditions import Bounds
+from lakebed.duckdb.conditions import Bounds
+from lakebed.lake.sql.wanted import Wanted
 from tests.benchmarks.documents import documents
 from tests.benchmarks.runner import OURS, Contest, Room, benchmark
-from tests.query.conftest import forget_rows
+from tests.lake.sql.conftest import forget_rows
 from tests.servers import packaged_binaries, running, running_s3, server_folder
 
 AGGREGATE = "SELECT sum((value->>'$.n')::BIGINT), count(*) FROM documents"

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, NamedTuple, NoReturn
 
 import lakebed
-from lakebed.lake import batches
+from lakebed.lake.entries import batches
 from lakebed.lake.lake import Lake
 from tests.benchmarks.runner import OURS, Contest, Room, Round, benchmark
 from tests.benchmarks.search import LIMIT, WORDS, Tantivy, entries_of, texts
@@ -62,7 +62,7 @@ def _count(stack: ExitStack, owner: Any, name: str, *, asynchronous: bool = Fals
 def _postgres(room: Room) -> Iterator[Place]:
     import psycopg
 
-    from lakebed.catalog.executors.postgres_connection import WatchedConnection
+    from lakebed.catalog.postgres.connection import WatchedConnection
 
     with ExitStack() as stack:
         folder = stack.enter_context(server_folder())

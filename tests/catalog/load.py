@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import lakebed
-from lakebed.catalog import postgres_tidying
+from lakebed.catalog.postgres import tidying as postgres_tidying
 from lakebed.errors import (
     ConflictError,
     ConnectError,

@@ -20,7 +20,7 @@ from lakebed.catalog.registry import (
     register_catalog_backend,
 )
 from lakebed.errors import ConfigurationError, ConflictError, NotFoundError, ValidationError
-from lakebed.lake.backend import CatalogBackend, create_catalog_backend
+from lakebed.lake.catalog_backend import CatalogBackend, create_catalog_backend
 from tests.servers import PostgresServer
 
 DATA = b"content"

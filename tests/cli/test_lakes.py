@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import lakebed
-from lakebed.catalog import estimating
+from lakebed.catalog.sql import estimating
 from tests.cli.conftest import Cli
 
 Data = Callable[..., Any]

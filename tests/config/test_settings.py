@@ -193,7 +193,8 @@ def test_lazy_goes_to_servers_alone() -> None:
 
 
 def test_settings_have_every_option_of_a_catalog() -> None:
-    from lakebed.catalog import postgres_opening, sqlalchemy
+    from lakebed.catalog.postgres import opening as postgres_opening
+    from lakebed.catalog.sqlalchemy import opening as sqlalchemy
 
     # `login` is what `credentials` and `iam` come to.
     for opener, model, ours in (

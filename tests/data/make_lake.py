@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lakebed
-from lakebed.catalog.migration import SCHEMA_VERSION
+from lakebed.catalog.statements.migration import SCHEMA_VERSION
 
 HERE = Path(__file__).parent
 LATER, EARLIER = datetime(2199, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)

@@ -16,8 +16,8 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
-from lakebed.catalog.executors import base
-from lakebed.catalog.executors.base import Params, Row, Transaction
+from lakebed.catalog.statements import executor as base
+from lakebed.catalog.statements.executor import Params, Row, Transaction
 from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile
 from lakebed.testing.faults import Crash
 

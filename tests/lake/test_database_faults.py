@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lakebed.catalog.executors.sqlite import SQLiteExecutor
 from lakebed.catalog.registry import OpenedCatalog
-from lakebed.catalog.sql import SQLCatalog
+from lakebed.catalog.sql.catalog import SQLCatalog
+from lakebed.catalog.sqlite.executor import SQLiteExecutor
 from lakebed.errors import CatalogError, LakebedError
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import lakebed
-from lakebed.catalog.migration import SCHEMA_VERSION
+from lakebed.catalog.statements.migration import SCHEMA_VERSION
 from lakebed.testing.conformance.base import same
 from tests.data.make_lake import IN_SNAPSHOT, LATER, PRESENT, make
 

@@ -14,7 +14,7 @@ import lakebed
 from lakebed.errors import ConfigurationError, ConflictError, LakebedError
 from lakebed.objects.places import Site, local_path
 from lakebed.objects.store import open_store, parse_place
-from tests.lake.test_publishing import TABLE, local
+from tests.lake.share.test_publishing import TABLE, local
 
 PLACES = 10_000, 100  # under soak, and else
 OLD = 1_000_000_000  # seconds: long ago enough for every grace

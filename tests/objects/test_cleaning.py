@@ -14,8 +14,8 @@ import pytest
 
 import lakebed
 from lakebed.clock import system_clock
-from lakebed.lake.collecting import CollectReport
 from lakebed.lake.lake import Lake
+from lakebed.lake.upkeep.collecting import CollectReport
 from lakebed.objects.names import object_path
 from lakebed.objects.store import ObjectStore, open_store
 from lakebed.testing import FaultyStore, open_lake

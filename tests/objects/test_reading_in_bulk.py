@@ -12,8 +12,8 @@ import pytest
 
 import lakebed
 from lakebed.errors import CorruptionError
+from lakebed.lake.entries.windows import WINDOW_BYTES, in_windows
 from lakebed.lake.lake import Lake
-from lakebed.lake.windows import WINDOW_BYTES, in_windows
 from lakebed.model import EntryRow
 from tests.buckets import S3Server
 from tests.http_proxy import HttpProxy, http_proxy

@@ -30,8 +30,8 @@ from lakebed.model import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from lakebed.catalog.scanning import CatalogScan, Scan
     from lakebed.catalog.signals import Signals
+    from lakebed.catalog.sql.scanning import CatalogScan, Scan
     from lakebed.filters import Filter
 
 T = TypeVar("T")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from lakebed.catalog.executors.hiding import Mask
-from lakebed.catalog.executors.sqlite import Durability, SQLiteExecutor
 from lakebed.catalog.protocol import Catalog
-from lakebed.catalog.sqlite import SQLiteCatalog
+from lakebed.catalog.sqlite.catalog import SQLiteCatalog
+from lakebed.catalog.sqlite.executor import Durability, SQLiteExecutor
+from lakebed.catalog.statements.hiding import Mask
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import ConfigurationError, ValidationError
 from lakebed.paths import absolute
@@ -52,10 +52,10 @@ Opener = Callable[[Mapping[str, object], CatalogOptions], OpenedCatalog]
 
 _openers: dict[str, Opener | str] = {
     "sqlite": "lakebed.catalog.registry:open_sqlite_mapping",
-    "postgres": "lakebed.catalog.postgres_opening:open_postgres",
-    "sqlalchemy": "lakebed.catalog.sqlalchemy:open_sqlalchemy",
-    "mysql": "lakebed.catalog.sqlalchemy:open_mysql",
-    "mariadb": "lakebed.catalog.sqlalchemy:open_mysql",
+    "postgres": "lakebed.catalog.postgres.opening:open_postgres",
+    "sqlalchemy": "lakebed.catalog.sqlalchemy.opening:open_sqlalchemy",
+    "mysql": "lakebed.catalog.sqlalchemy.opening:open_mysql",
+    "mariadb": "lakebed.catalog.sqlalchemy.opening:open_mysql",
 }
 _schemes = {"sqlite": "sqlite", "postgresql": "postgres", "postgres": "postgres"}
 _schemes |= {"mysql": "mysql", "mariadb": "mariadb", "mysql+pymysql": "mysql"}
@@ -171,7 +171,7 @@ def open_sqlite(path: str | os.PathLike[str] | None, options: CatalogOptions) ->
 def _open_reader(path: str | os.PathLike[str] | None, options: CatalogOptions) -> OpenedCatalog:
     if path is None:
         raise ConfigurationError("a catalog in memory begins empty: it has nothing to read_only")
-    from lakebed.catalog.executors.sqlite_reading import SQLiteReader
+    from lakebed.catalog.sqlite.reading import SQLiteReader
 
     reader = SQLiteReader(path, clock=options.clock, mask=options.mask)
     return OpenedCatalog(SQLiteCatalog(reader), f"sqlite:///{path}", True)

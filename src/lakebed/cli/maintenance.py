@@ -20,7 +20,7 @@ from lakebed.cli.output import (
     refused,
 )
 from lakebed.cli.progress import progress_bar
-from lakebed.lake.purging import PurgeReport
+from lakebed.lake.upkeep.purging import PurgeReport
 
 MaxBytes = Annotated[int | None, typer.Option(help="Move at most so many bytes of values.")]
 
@@ -263,7 +263,7 @@ def free(
     question = "Remove garbage, what has expired and what is named for good?"
     if refused(question, dry_run=False, yes=yes, as_json=as_json):
         return
-    from lakebed.lake.freeing import free as make_room
+    from lakebed.lake.upkeep.freeing import free as make_room
 
     done = make_room(folder_name(ctx), delete=delete, purge=purge, scratch=scratch)
     print_json(done) if as_json else print_report(done)

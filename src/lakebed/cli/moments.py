@@ -8,7 +8,7 @@ from typing import TypeAlias
 from lakebed import Lake
 from lakebed.cli.values import timestamp
 from lakebed.errors import ValidationError
-from lakebed.lake.snapshots import LakeView
+from lakebed.lake.history.snapshots import LakeView
 
 Moment: TypeAlias = str
 

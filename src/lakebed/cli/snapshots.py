@@ -24,7 +24,7 @@ from lakebed.cli.output import (
     to_json,
 )
 from lakebed.errors import NotFoundError
-from lakebed.lake.diff import Diff, Restored
+from lakebed.lake.history.diff import Diff, Restored
 
 snapshot = typer.Typer(
     help="Keep the present state of the lake under a name, at the cost of one row.",

@@ -17,7 +17,7 @@ from lakebed.cli.tables import cell
 from lakebed.values.json import decode_text
 
 if TYPE_CHECKING:
-    from lakebed.query.result import QueryResult
+    from lakebed.duckdb.result import QueryResult
 
 _ROWS_SHOWN = 100
 

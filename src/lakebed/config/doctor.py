@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lakebed
-from lakebed.catalog.migration import UnmigratedError
 from lakebed.catalog.registry import MEMORY, CatalogOptions, open_catalog
+from lakebed.catalog.statements.migration import UnmigratedError
 from lakebed.config.catalogs import PostgresCatalog, long_form, sqlite_path
 from lakebed.config.loading import load
 from lakebed.config.masking import mask_address, without

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 
-from lakebed.catalog.executors.sqlite import Durability
+from lakebed.catalog.sqlite.executor import Durability
 from lakebed.errors import ConfigurationError
 from lakebed.lake import opening
 from lakebed.lake.lake import Lake

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ReadOnlyError
-from lakebed.lake.windows import contents_in_order
-from lakebed.lake.witness import Witness
+from lakebed.lake.entries.windows import contents_in_order
+from lakebed.lake.entries.witness import Witness
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
 from lakebed.objects.store import ObjectStore, Range, ReadResult
@@ -20,8 +20,8 @@ from lakebed.values.codec import decode_value
 from lakebed.values.hash import digest
 
 if TYPE_CHECKING:
-    from lakebed.lake.query_engine import QueryEngine
-    from lakebed.lake.search_index import SearchIndex
+    from lakebed.lake.search.index import SearchIndex
+    from lakebed.lake.sql.engine import QueryEngine
 
 _WINDOW_BYTES = 64 * 1024 * 1024  # of objects that are read at once
 MAX_INLINE_BYTES = 64 * 1024 * 1024
@@ -257,7 +257,7 @@ class PresentLake(LakeBase):
         with self._search_lock:
             # A child has its parent's locks, some of them held by threads that it does not have.
             if self._search_index is None or self._search_index.pid != os.getpid():
-                from lakebed.lake.search_index import open_index  # not for a first store
+                from lakebed.lake.search.index import open_index  # not for a first store
 
                 self._search_index = open_index(
                     self._catalog,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any, NoReturn, cast
 
-from lakebed.lake.batch_reading import BatchReading
-from lakebed.lake.batches import Batches
 from lakebed.lake.checks import check_flag
-from lakebed.lake.ibis_tables import IbisTables
-from lakebed.lake.maintenance import Maintenance
-from lakebed.lake.presigning import Presigning
-from lakebed.lake.publishing import Publishing
-from lakebed.lake.scoped_catalog import ScopedCatalog, Span
-from lakebed.lake.scoping import Above, ScopedCalls, check_path, levels_of
-from lakebed.lake.searching import Searching
-from lakebed.lake.stats import Statistics
-from lakebed.lake.taking import Taking
-from lakebed.lake.verifying import Verifying
+from lakebed.lake.entries.batch_reading import BatchReading
+from lakebed.lake.entries.batches import Batches
+from lakebed.lake.entries.taking import Taking
+from lakebed.lake.scopes.catalog import ScopedCatalog, Span
+from lakebed.lake.scopes.scoping import Above, ScopedCalls, check_path, levels_of
+from lakebed.lake.search.searching import Searching
+from lakebed.lake.share.presigning import Presigning
+from lakebed.lake.share.publishing import Publishing
+from lakebed.lake.sql.ibis_tables import IbisTables
+from lakebed.lake.upkeep.maintenance import Maintenance
+from lakebed.lake.upkeep.stats import Statistics
+from lakebed.lake.upkeep.verifying import Verifying
 
 
 class Lake(

@@ -8,8 +8,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from lakebed.catalog.executors.hiding import Mask
-from lakebed.catalog.executors.sqlite import Durability
 from lakebed.catalog.registry import (
     MEMORY,
     CatalogOptions,
@@ -17,6 +15,8 @@ from lakebed.catalog.registry import (
     open_catalog,
     open_sqlite,
 )
+from lakebed.catalog.sqlite.executor import Durability
+from lakebed.catalog.statements.hiding import Mask
 from lakebed.errors import (
     ConfigurationError,
     CorruptionError,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lakebed.errors import LakebedError
-from lakebed.lake.transaction import Transaction
+from lakebed.lake.entries.transaction import Transaction
 from lakebed.ltm.expiry import expiry
 from lakebed.ltm.results import Result, failure, reported
 

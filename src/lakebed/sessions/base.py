@@ -10,8 +10,8 @@ from typing import Any
 
 from lakebed.clock import from_micros
 from lakebed.errors import NotFoundError
+from lakebed.lake.entries.transaction import Transaction
 from lakebed.lake.lake import Lake
-from lakebed.lake.transaction import Transaction
 from lakebed.model import Entry
 from lakebed.sessions import layout
 from lakebed.sessions.checks import check_session_id

@@ -11,7 +11,7 @@ from lakebed.sessions import layout
 from lakebed.sessions.base import Base
 
 if TYPE_CHECKING:
-    from lakebed.query.result import QueryResult
+    from lakebed.duckdb.result import QueryResult
 
 _ABOVE = chr(ord("/") + 1)
 

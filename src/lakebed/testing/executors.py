@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
-from lakebed.catalog.executors.base import Executor, Params, Row, Transaction
+from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
 from lakebed.errors import CatalogError
 from lakebed.testing.faults import Crash
 

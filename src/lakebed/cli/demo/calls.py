@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import lakebed
 from lakebed import Entry, Lake
-from lakebed.lake.batches import BatchReport
-from lakebed.lake.diff import Diff, Restored
-from lakebed.lake.listing import Listing
-from lakebed.lake.maintenance import CleanupReport
-from lakebed.lake.searching import Hits
-from lakebed.lake.snapshots import Snapshot
-from lakebed.lake.stats import Stats
+from lakebed.lake.entries.batches import BatchReport
+from lakebed.lake.entries.listing import Listing
+from lakebed.lake.history.diff import Diff, Restored
+from lakebed.lake.history.snapshots import Snapshot
+from lakebed.lake.search.searching import Hits
+from lakebed.lake.upkeep.maintenance import CleanupReport
+from lakebed.lake.upkeep.stats import Stats
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
-    from lakebed.query.result import QueryResult
+    from lakebed.duckdb.result import QueryResult
 
 Memories = Iterable[Mapping[str, Any]]
 

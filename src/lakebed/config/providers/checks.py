@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from lakebed.catalog.executors.postgres_errors import explain
-from lakebed.catalog.executors.postgres_server import require_driver
-from lakebed.catalog.postgres_opening import check_address
-from lakebed.catalog.queries import load_queries
+from lakebed.catalog.postgres.errors import explain
+from lakebed.catalog.postgres.opening import check_address
+from lakebed.catalog.postgres.server import require_driver
+from lakebed.catalog.statements.queries import load_queries
 from lakebed.config.postgres import words_of
 from lakebed.config.providers.options import ServerOptions
 

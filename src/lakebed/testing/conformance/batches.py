@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lakebed.errors import NotFoundError, SerializationError, ValidationError
-from lakebed.lake.batch_run import CHUNK
+from lakebed.lake.entries.batch_run import CHUNK
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.conformance.base import Conformance, OpenLake, contents

@@ -9,7 +9,7 @@ import pytest
 
 from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
-from lakebed.lake.searching import Hits
+from lakebed.lake.search.searching import Hits
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.conformance.base import Conformance, OpenLake
 from lakebed.values.text import analyse, query_words, text_of

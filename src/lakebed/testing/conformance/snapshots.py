@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import pytest
 
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
+from lakebed.lake.history.snapshots import LakeView, Snapshot
 from lakebed.lake.lake import Lake
-from lakebed.lake.snapshots import LakeView, Snapshot
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.conformance.base import Conformance, contents
 

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lakebed.clock import to_micros
 from lakebed.errors import ConflictError
+from lakebed.lake.entries.reading import Reading
 from lakebed.lake.lake import Lake
-from lakebed.lake.reading import Reading
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.model import LakeModel, identity
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from lakebed import filters as grammar
-from lakebed.lake.transaction import Transaction
-from lakebed.lake.writing import Writing
+from lakebed.lake.entries.transaction import Transaction
+from lakebed.lake.entries.writing import Writing
 from lakebed.model import StoredEntry
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.base import MachineBase

@@ -10,7 +10,7 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from lakebed.clock import from_micros
 from lakebed.errors import NotFoundError
-from lakebed.lake.snapshots import LakeView
+from lakebed.lake.history.snapshots import LakeView
 from lakebed.testing.machine import LakeMachine
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import Copy

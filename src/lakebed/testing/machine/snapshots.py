@@ -12,7 +12,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from lakebed import filters as grammar
 from lakebed.clock import to_micros
 from lakebed.errors import ConflictError, NotFoundError
-from lakebed.lake.diff import Diff
+from lakebed.lake.history.diff import Diff
 from lakebed.model import Entry
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.base import MachineBase

@@ -1,1 +1,0 @@
-"""Executors: each runs SQL text on one driver."""

@@ -1,0 +1,136 @@
+"""Committing a batch in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
+from operator import attrgetter
+from typing import TypeVar
+
+from lakebed.catalog.postgres.errors import OvertakenError
+from lakebed.catalog.postgres.transaction import PostgresTransaction
+from lakebed.catalog.protocol import BatchCounts, MissingContentError, StagedRow
+from lakebed.catalog.sql.batch import BatchCommit
+from lakebed.model import ContentId, Upload
+
+T = TypeVar("T")
+
+_DIRECT = 20_000
+"""How many entries may be copied straight into the tables: they are all held in memory."""
+_SAMPLES = 16
+_HASH = attrgetter("content_hash")
+_OBJECT = ("int8", "bytea", "text", "int8", "bytea", "int8")
+_ENTRY = ("text", "int8", "int8", "text", "int8", "int8", "int8")
+
+
+class PostgresBatch(BatchCommit):
+    """The same batch. One that is new altogether is copied straight into the tables, where psycopg
+    itself is at hand; of any other rows are locked before they are read, and versions drawn
+    after."""
+
+    def store(self, rows: Iterable[StagedRow], uploads: Sequence[Upload]) -> BatchCounts:
+        tx = self._tx
+        if uploads or not isinstance(tx, PostgresTransaction):  # SQLAlchemy's has no such COPY
+            return super().store(rows, uploads)
+        coming = iter(rows)
+        first = list(islice(coming, _DIRECT + 1))
+        if 0 < len(first) <= _DIRECT and (counts := self._create(tx, first)):
+            return counts
+        return super().store(chain(first, coming), uploads)
+
+    def _create(self, tx: PostgresTransaction, rows: Sequence[StagedRow]) -> BatchCounts | None:
+        """Store rows none of whose keys are there; None if one is, and nothing has happened.
+
+        The tables' own unique indexes tell. Contents come before keys, both in their order, as
+        everywhere: so no two commits wait for each other.
+        """
+        contents = {row[1:3]: row for row in rows}
+        places = self._known(contents)
+        new = [row for content, row in contents.items() if content not in places]
+        new.sort(key=_HASH)
+        if any(row.inline_value is None for row in new):
+            raise MissingContentError("content that a batch meant to reuse is gone")
+        if not tx.attempt(lambda: self._copy(tx, rows, new, places)):
+            return None
+        return BatchCounts(len(rows), 0, 0, len(rows) - len(new))
+
+    def _known(self, contents: Mapping[ContentId, StagedRow]) -> dict[ContentId, int]:
+        """The objects of contents that are there, looked for if one of a few is."""
+        find, hashes = self._queries["find_ids"], [content_hash for content_hash, _ in contents]
+        reuses = any(row.inline_value is None for row in contents.values())
+        if not reuses and not self._tx.all(find, {"hashes": _sample(hashes)}):
+            return {}
+        found = {row[:2]: row[2] for row in self._tx.all(find, {"hashes": hashes})}
+        return {content: found[content] for content in contents if content in found}
+
+    def _copy(
+        self,
+        tx: PostgresTransaction,
+        rows: Sequence[StagedRow],
+        new: Sequence[StagedRow],
+        places: dict[ContentId, int],
+    ) -> bool:
+        """Copy new contents and all entries into the tables; False if a key is there already."""
+        queries, now = self._queries, self._now
+        described = any(row.metadata != "{}" for row in rows)
+        numbers = {
+            "keys": _sample([row.key for row in rows]),
+            "entries": len(rows),
+            "contents": len(new),
+            "queues": ["metadata", "text"] if described else ["text"],
+        }
+        ((versions, ids),) = tx.all(queries["draw_numbers"], numbers)
+        if versions is None:
+            return False
+        objects = []
+        for number, (_, content_hash, format, size, inline, *_) in zip(ids or (), new, strict=True):
+            places[content_hash, format] = number
+            objects.append((number, content_hash, format, size, inline, now))
+        if objects:
+            tx.copy_in(queries["copy_objects"], _OBJECT, objects)
+        tx.copy_in(queries["copy_entries"], _ENTRY, (
+            (key, version, places[content_hash, format], metadata,
+             expires_at if ttl is None else now + ttl, now, now)
+            for version, (key, content_hash, format, _, _, _, _, metadata, ttl, expires_at)
+            in zip(versions, rows, strict=True)
+        ))  # fmt: skip
+        if self._keep_all:
+            stored = {"keys": [row.key for row in rows], "versions": versions}
+            if tx.all(queries["copy_overtaken"], stored)[0][0]:
+                raise OvertakenError("somebody else stored a key of the batch first")
+        return True
+
+    def _name(self) -> int:
+        named = super()._name()
+        self._tx.all(self._queries["batch_lock_objects"], {})
+        return named
+
+    def match(self) -> None:
+        tx, queries = self._tx, self._queries
+        ((locked,),) = tx.all(queries["batch_lock_entries"], {})
+        tx.script(queries["batch_match"].replace("{time}", str(self._now)))
+        ((matched,),) = tx.all(queries["count_matched"], {})
+        if matched != locked:  # a row that came in between can be replaced by others meanwhile
+            raise OvertakenError("somebody else stored a key of the batch first")
+
+    def _write(self, newest_snapshot: int) -> None:
+        tx, queries = self._tx, self._queries
+        state = {"version": 0, "newest_snapshot": newest_snapshot, "now": self._now}
+        ((wanted, replaced),) = tx.all(queries["count_new"], {})
+        if replaced:
+            for name in (
+                "batch_history",
+                "batch_candidates",
+                "batch_ended",
+                "batch_put",
+                "batch_delete",
+            ):
+                tx.run(queries[name], state)
+        created = tx.run(queries["batch_create"], state)
+        if created != wanted or (self._keep_all and tx.all(queries["batch_overtaken"], {})[0][0]):
+            raise OvertakenError("somebody else stored a key of the batch first")
+        tx.run(queries["batch_queue"], {})
+
+
+def _sample(items: Sequence[T]) -> Sequence[T]:
+    return items[:: len(items) // _SAMPLES + 1]

@@ -1,0 +1,112 @@
+"""Opening a Postgres catalog from its options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from lakebed.catalog.options import flag, number, seconds
+from lakebed.catalog.postgres.catalog import PostgresCatalog
+from lakebed.catalog.postgres.executor import PostgresExecutor
+from lakebed.catalog.postgres.server import require_driver
+from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, refuse_unknown
+from lakebed.clock import system_clock
+from lakebed.errors import ConfigurationError
+
+_KNOWN = (
+    "connection_string",
+    "login",
+    "schema",
+    "min_size",
+    "max_size",
+    "timeout",
+    "statement_timeout",
+    "auto_migrate",
+    "lazy",
+    "pgbouncer",
+)
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
+_SCHEMA = re.compile(r"(?!.*\$\$)[A-Za-z_][A-Za-z0-9_$-]{0,62}")  # $$ ends a function's text
+
+
+def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
+    """The catalog of `{"type": "postgres", "connection_string": …}`; all others are optional:
+
+    `login`: a function that gives `user` and `password` of each new connection, for those that
+    change; they win over the address. `schema` ("lakebed"): holds the tables of one lake.
+    `min_size` (1), `max_size` (10): connections of the pool. `timeout` (30): seconds to wait for a
+    connection, and to repeat what a lost one made fail; `statement_timeout` (300): for the answer
+    to one statement. `auto_migrate` (true): create and migrate the tables. `lazy` (false): no
+    connection before the first call. `pgbouncer` (false): PgBouncer in transaction mode is in
+    between.
+    """
+    require_driver()
+    refuse_unknown({name: None for name in given if name != "url"}, _KNOWN)
+    conninfo = given.get("url")
+    if not isinstance(conninfo, str) or not conninfo.strip():
+        raise ConfigurationError(
+            "catalog.connection_string: expected postgresql://user@host/database"
+        )
+    schema = given.get("schema", "lakebed")
+    if not isinstance(schema, str) or not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
+        raise ConfigurationError(
+            f"catalog.schema is {schema!r}: expected up to 63 letters, digits, '_', '$' and '-' "
+            "that begin with a letter or '_', not with 'pg_', and without '$$'"
+        )
+    least = number(given, "min_size", 1, least=0)
+    most = number(given, "max_size", max(10, least), least=1)
+    if most < least:
+        raise ConfigurationError(f"catalog.max_size is {most}: expected min_size ({least}) or more")
+    login = given.get("login")
+    if login is not None and not callable(login):
+        raise ConfigurationError("catalog.login: expected a function")
+    executor = PostgresExecutor(
+        check_address(conninfo),
+        login=login,
+        schema=schema,
+        min_size=least,
+        max_size=most,
+        timeout=seconds(given, "timeout", 30.0),
+        statement_timeout=seconds(given, "statement_timeout", 300.0),
+        lock_timeout=options.lock_timeout,
+        pooled=flag(given, "pgbouncer", False),
+        clock=None if options.clock is system_clock else options.clock,
+        mask=options.mask,
+        read_only=options.read_only,
+    )
+    catalog = PostgresCatalog(executor, auto_migrate=flag(given, "auto_migrate", True))
+    return OpenedCatalog(catalog, executor.server.shown, True, flag(given, "lazy", False))
+
+
+def check_address(conninfo: str) -> str:
+    """The connection string, if libpq reads it as it is meant; else ConfigurationError, which does
+    not repeat it."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(conninfo)
+    except ProgrammingError:  # its text may quote a password
+        raise ConfigurationError(
+            "catalog.connection_string is neither a URL, postgresql://user@host/database, nor "
+            "libpq's host=… dbname=…"
+        ) from None
+    if _is_unclear(conninfo):
+        raise ConfigurationError(
+            "catalog.connection_string: its user or password has signs that end them in a URL: "
+            "percent-encode them (urllib.parse.quote), or write host=… user='…' password='…'"
+        )
+    return conninfo
+
+
+def _is_unclear(conninfo: str) -> bool:
+    """Whether a URL's password holds a raw `@`, `/`, `?` or `#`: libpq would then take a part of it
+    for the host, and show it."""
+    _, separator, rest = conninfo.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    hosts = authority.rpartition("@")[2].split(",")
+    return bool(separator) and (
+        authority.count("@") > 1
+        or rest.partition("?")[0].count("@") > authority.count("@")
+        or not all(_HOST.fullmatch(host) for host in hosts)
+    )

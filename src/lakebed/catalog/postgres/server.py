@@ -1,0 +1,131 @@
+"""Where a Postgres server is, and how it is connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lakebed.catalog.postgres.errors import explain
+from lakebed.catalog.statements.hiding import Hiding, Mask
+from lakebed.errors import ConfigurationError, DependencyMissingError, LakebedError
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+class Server:
+    """A database on a server: `conninfo` is a URL or libpq's `host=… dbname=…`.
+
+    `timeout`: seconds that a call may wait for a connection. `login` gives `user` and `password` of
+    each new connection, which may change meanwhile. `pooled`: PgBouncer in transaction mode is in
+    between. `mask` makes of a text what may be shown of it.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        timeout: float,
+        *,
+        login: Callable[[], Mapping[str, str]] | None = None,
+        pooled: bool = False,
+        mask: Mask = str,
+    ) -> None:
+        self.conninfo = conninfo
+        self.login = login
+        self._timeout = timeout
+        self._pooled = pooled
+        self._mask = mask
+
+    @cached_property
+    def _address(self) -> tuple[str, str, str]:
+        from psycopg.conninfo import conninfo_to_dict
+
+        known = conninfo_to_dict(self.conninfo)
+        parts = {"host": "localhost", "port": 5432, "dbname": ""} | known
+        return str(parts["host"]), str(parts["port"]), str(parts["dbname"])
+
+    @cached_property
+    def shown(self) -> str:
+        """The server and database, without credentials and what is masked."""
+        host, port, database = map(self._mask, self._address)
+        return f"postgresql://{host}:{port}/{database}"
+
+    @cached_property
+    def hiding(self) -> Hiding:
+        """What may be shown of its errors."""
+        return Hiding(self._mask, self._address[0])
+
+    def explain(self, error: Exception) -> LakebedError:
+        """The error of ours that says what happened; `error` is psycopg's."""
+        return self.hiding.explained(error, lambda error: explain(error, self.shown))
+
+    def options(self) -> dict[str, Any]:
+        """What libpq is told beside, so that no wait is without a limit."""
+        from psycopg.conninfo import conninfo_to_dict
+
+        wanted: dict[str, Any] = {
+            "application_name": "lakebed",
+            "connect_timeout": max(2, int(min(self._timeout, 10))),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+        }
+        given = conninfo_to_dict(self.conninfo)
+        options = {name: value for name, value in wanted.items() if name not in given}
+        login = self.login() if self.login else {}
+        return {"client_encoding": "utf8", **options, **login}
+
+    def arguments(self) -> dict[str, Any]:
+        """What psycopg is told beside: libpq's options, and its own."""
+        prepare = {"prepare_threshold": None} if self._pooled else {}
+        return {"autocommit": True, **self.options(), **prepare}
+
+    def probe(self) -> None:
+        """Connect once by itself: a pool would only tell that there is no connection.
+
+        Raises what the server answers, and ConfigurationError if the database is not in UTF8.
+        """
+        import psycopg
+
+        try:
+            with psycopg.connect(self.conninfo, **self.arguments()) as connection:
+                check_encoding(connection, self.shown)
+        except psycopg.Error as error:
+            # Not repeated: at the beginning it is more likely to be a slip than an outage.
+            raise self.explain(error) from None
+
+    def refusal(self) -> LakebedError | None:
+        """The error that connecting gives now, if any."""
+        import psycopg
+
+        try:
+            psycopg.connect(self.conninfo, **self.arguments()).close()
+        except psycopg.Error as error:
+            return self.explain(error)
+        except LakebedError as error:  # of the login
+            return error
+        return None
+
+
+def check_encoding(connection: psycopg.Connection[Any], shown: str) -> None:
+    """ConfigurationError if a database is not in UTF8."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"{shown} has the encoding {encoding}: a lake takes a database in UTF8, "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def require_driver() -> None:
+    """DependencyMissingError if psycopg is not installed."""
+    try:
+        import psycopg
+        import psycopg_pool
+    except ImportError as error:
+        raise DependencyMissingError(
+            "a Postgres catalog needs the psycopg package: pip install 'lakebed[postgres]'"
+        ) from error
+    del psycopg, psycopg_pool

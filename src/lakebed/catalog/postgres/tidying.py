@@ -1,0 +1,93 @@
+"""What a client of Postgres tidies up as it goes, so that a lake which is only overwritten keeps
+its size without any upkeep."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Mapping, Sequence
+
+from lakebed.catalog.postgres.executor import PostgresExecutor
+from lakebed.catalog.statements.executor import Row
+from lakebed.errors import LakebedError
+
+log = logging.getLogger("lakebed.catalog")
+
+EVERY = 1000
+"""How many entries a client replaces or deletes until it tidies up."""
+_PAGE = 2 * EVERY  # rows that it looks at: more than came, since some have to stay
+_STEPS = 3  # where others have left much, it takes that many pages
+_SPARSER = 0.8
+_PATIENCE = 16
+
+
+class Tidying:
+    """One client's part in keeping a lake small.
+
+    Others write meanwhile, so what a row leaves cannot go with it, as it does on SQLite. Instead
+    who has replaced so many entries removes what is dead by then, in one short statement that waits
+    for nobody, and has the server give its space back where much of a small table is dead.
+    """
+
+    def __init__(self, executor: PostgresExecutor, queries: Mapping[str, str]) -> None:
+        self._executor = executor
+        self._queries = queries
+        self._replaced = 0  # since tables were last vacuumed
+        self._wait = 0  # how many are to be replaced until the next time
+        self._density = 0.0  # rows in a page, as the last time left them
+        self._begin()
+
+    def _begin(self) -> None:
+        # Not all of it: else many short lives in a row, of which each replaces a few, tidied never.
+        self._left = first_turn()
+        self._pid = os.getpid()
+
+    def note(self, replaced: int) -> None:
+        """So many entries have been replaced or deleted, and that is committed: nothing fails."""
+        if self._pid != os.getpid():
+            self._begin()
+        self._left -= replaced
+        self._replaced += replaced
+        if self._left > 0:
+            return
+        self._left = EVERY
+        try:
+            self._tidy()
+        except LakebedError as error:
+            log.warning(
+                "what overwritten entries left in the catalog could not be tidied up, and waits "
+                "for maintain(): %s",
+                error,
+            )
+
+    def _tidy(self) -> None:
+        for _ in range(_STEPS):
+            ((removed,),) = self._run(self._queries["tidy"], {"page": _PAGE})
+            if int(removed) < _PAGE // 2:
+                break
+        if self._replaced >= self._wait:
+            self._vacuum()
+
+    def _vacuum(self) -> None:
+        params = {"replaced": self._replaced, "least": EVERY}
+        worn = self._run(self._queries["worn_tables"], params)
+        if not worn:
+            return
+        tables = ", ".join(name for (name,) in worn)
+        self._run(self._queries["vacuum"].replace("{tables}", tables), {})
+        self._replaced = 0
+        ((density,),) = self._run(self._queries["row_density"], {})
+        # While somebody may still see dead rows they stay, and to look again each time costs more
+        # and more.
+        sparser = density < _SPARSER * self._density
+        self._wait = min(_PATIENCE * EVERY, 2 * max(EVERY, self._wait)) if sparser else 0
+        self._density = density
+
+    def _run(self, sql: str, params: Mapping[str, int]) -> Sequence[Row]:
+        return self._executor.alone(sql, params)
+
+
+def first_turn() -> int:
+    """How many entries a client replaces before it tidies up for the first time."""
+    return random.randint(1, EVERY)  # noqa: S311 - no secret

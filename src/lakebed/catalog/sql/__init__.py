@@ -1,0 +1,1 @@
+"""The catalog over SQL text: the same queries on every database."""

@@ -1,0 +1,152 @@
+"""Committing a batch as sets: the rules of `commit`, in a few statements for any number of rows.
+
+One by one, each entry costs five statements and a row object; as sets, 10,000 entries take a third
+of that time, during which the write lock is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from lakebed.catalog.protocol import BatchCounts, MissingContentError, StagedRow
+from lakebed.catalog.sql.claims import Claims
+from lakebed.catalog.statements.executor import Row, Transaction
+from lakebed.model import EntryRow, Upload
+
+_EVERY_VERSION = 2**62
+_WRITES = (
+    "batch_history", "batch_lost", "batch_candidates", "batch_ended", "batch_put", "batch_delete",
+    "batch_drop_objects",
+)  # fmt: skip
+_STAGED = (
+    "number",
+    "key",
+    "content_hash",
+    "format",
+    "byte_size",
+    "inline_value",
+    "uri",
+    "pack_id",
+    "position",
+    "metadata",
+    "expires_at",
+)
+
+
+_STAGED_AGAIN = (
+    "number", "key", "content_hash", "format", "metadata", "expires_at", "created_at",
+)  # fmt: skip
+
+
+class BatchCommit:
+    """One batch inside a write transaction that the caller commits."""
+
+    def __init__(
+        self, tx: Transaction, queries: Mapping[str, str], now: int, *, keep_all: bool
+    ) -> None:
+        self._tx = tx
+        self._queries = queries
+        self._now = now
+        self._keep_all = keep_all
+
+    def store(self, rows: Iterable[StagedRow], uploads: Sequence[Upload]) -> BatchCounts:
+        """Store the rows, which come in key order; see `Catalog.commit_batch`."""
+        tx, queries = self._tx, self._queries
+        claims = Claims(tx, queries, uploads)
+        self.begin()
+        tx.copy("staged", _STAGED, self._stage(rows, claims))
+        named = self._name()
+        self.match()
+        if tx.all(queries["batch_missing"], {})[0][0]:
+            raise MissingContentError("content that a batch meant to reuse is gone")
+        self._settle(claims, uploads)
+        unchanged, changed, created = self.apply()
+        total = unchanged + changed
+        return BatchCounts(created, changed - created, unchanged, total - named)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete entries, whose keys are given in order."""
+        self.begin()
+        self._tx.copy("staged", ("number", "key"), list(enumerate(keys, 1)))
+        self.match()
+        self.apply()
+
+    def begin(self) -> None:
+        """Make room for rows to stage."""
+        self._tx.script(self._queries["create_staged"])
+
+    def stage(self, number: int, wanted: Iterable[tuple[str, EntryRow | None]]) -> None:
+        """Stage keys with the entry that each is to have again, None for none, in key order and
+        numbered from `number`; their contents are in the lake."""
+        rows = [
+            (at, key, None, None, None, None, None)
+            if row is None
+            else (
+                at, key, row.content_hash, row.format, row.metadata, row.expires_at, row.created_at
+            )
+            for at, (key, row) in enumerate(wanted, number)
+        ]  # fmt: skip
+        self._tx.copy("staged", _STAGED_AGAIN, rows)
+
+    def apply(self) -> tuple[int, int, int]:
+        """Turn the matched staged rows into entries: how many were as they are, changed, and of
+        the changed how many are new."""
+        tx, queries = self._tx, self._queries
+        ((_, newest),) = tx.all(queries["counters"], {})
+        unchanged = tx.run(queries["batch_drop_unchanged"], {"now": self._now})
+        ((changed, present),) = tx.all(queries["batch_totals"], {"now": self._now})
+        if changed:
+            self._write(_EVERY_VERSION if self._keep_all else newest or 0)
+        tx.run(queries["unstage"], {})
+        return unchanged, changed, changed - present
+
+    def _name(self) -> int:
+        """Name the contents that are new; how many."""
+        return self._tx.run(self._queries["batch_objects"], {"now": self._now})
+
+    def match(self) -> None:
+        """Find the object of each staged row, and the row that it replaces."""
+        self._tx.run(self._queries["batch_match"], {})
+
+    def _write(self, newest_snapshot: int) -> None:
+        """Draw versions, and write entries and history."""
+        tx, queries = self._tx, self._queries
+        ((version, _),) = tx.all(queries["counters"], {})
+        state = {"version": version, "newest_snapshot": newest_snapshot, "now": self._now}
+        for name in _WRITES:
+            if name in queries:
+                tx.run(queries[name], state)
+        ((last,),) = tx.all(queries["last_staged"], {})
+        tx.run(queries["set_meta"], {"name": "version", "value": version + last})
+
+    def _stage(self, rows: Iterable[StagedRow], claims: Claims) -> Iterator[Row]:
+        """The rows in the columns of `_STAGED`."""
+        now, packs = self._now, claims.packs
+        for number, row in enumerate(rows, 1):
+            key, content_hash, format, size, inline, uri, position, metadata, ttl, expires_at = row
+            pack_id = packs.get(uri) if uri else None
+            yield (
+                number,
+                key,
+                content_hash,
+                format,
+                size,
+                inline,
+                uri if pack_id is None else None,
+                pack_id,
+                position,
+                metadata,
+                expires_at if ttl is None else now + ttl,
+            )
+
+    def _settle(self, claims: Claims, uploads: Sequence[Upload]) -> None:
+        if not uploads:
+            return
+        by_id = {pack_id: uri for uri, pack_id in claims.packs.items()}
+        used = {
+            by_id[pack_id]: count
+            for pack_id, count in self._tx.all(self._queries["batch_used_packs"], {})
+            if pack_id in by_id
+        }
+        used |= {uri: 1 for (uri,) in self._tx.all(self._queries["batch_used_uris"], {})}
+        claims.settle(used, self._now)

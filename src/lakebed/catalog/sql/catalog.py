@@ -1,0 +1,218 @@
+"""The catalog over SQL text: portable queries on any executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from lakebed.catalog.protocol import (
+    BatchCounts,
+    CatalogStats,
+    Place,
+    StagedRow,
+)
+from lakebed.catalog.signals import Signals, Silence
+from lakebed.catalog.sql.commit import Commit
+from lakebed.catalog.sql.filtered import FilteredPage, Source
+from lakebed.catalog.sql.metadata import MetadataIndex
+from lakebed.catalog.sql.purging import Purging
+from lakebed.catalog.sql.segments import Segments
+from lakebed.catalog.sql.snapshots import Snapshots
+from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction, is_read_only
+from lakebed.catalog.statements.migration import migrate
+from lakebed.catalog.statements.queries import in_lists, load_queries
+from lakebed.errors import CorruptionError
+from lakebed.model import Change, ContentId, EntryRow, Outcome, Upload
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from lakebed.catalog.sql.scanning import CatalogScan, Scan
+    from lakebed.filters import Filter
+
+_COUNTERS = (
+    "version",
+    "metadata_indexed",
+    "history_floor",
+    "history_floor_time",
+    "segments_changed",
+    "segments_indexed",
+    "segments_purged",
+    "objects_moved",
+)
+
+
+class SQLCatalog(Snapshots, Segments, Purging):
+    """A catalog in the database of an executor; see `Catalog` for what each call does."""
+
+    def __init__(self, executor: Executor, *, auto_migrate: bool = True) -> None:
+        self._executor = executor
+        self._queries = load_queries(executor.dialect, executor.schema)
+        self._index = MetadataIndex(executor, self._queries)
+        self._keep_all = False
+        self._auto_migrate = auto_migrate
+
+    def now(self) -> int:
+        return self._executor.now()
+
+    def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
+        migrate(self._executor, self._queries, allowed=self._auto_migrate)
+        found = self._read_settings()
+        if not found.keys() - {"schema_version"} and not is_read_only(self._executor):
+            with self._executor.write(exclusive=True) as tx:
+                # Another client may have been first.
+                if not tx.all(self._queries["get_setting"], {"name": "lake_id"}):
+                    counters = dict.fromkeys(_COUNTERS, 0)
+                    counters["orphans_listed"] = self._executor.now()
+                    tx.many(
+                        self._queries["insert_meta"],
+                        [{"name": n, "value": v} for n, v in (*counters.items(), *wanted.items())],
+                    )
+            found = self._read_settings()
+        if lacking := sorted({"lake_id", *_COUNTERS} - found.keys()):
+            raise CorruptionError(
+                f"the catalog is damaged: its table lakebed_meta lacks {', '.join(lacking)}"
+            )
+        self._keep_all = found.get("history") == "all"
+        return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    def _read_settings(self) -> dict[str, object]:
+        return dict(self._executor.fetch(self._queries["get_meta"], {}))
+
+    def get(self, key: str) -> EntryRow | None:
+        rows = self._executor.fetch(
+            self._queries["get_entry"], {"key": key, "now": self._executor.stamp()}
+        )
+        return EntryRow._make(rows[0]) if rows else None
+
+    def page(
+        self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
+    ) -> tuple[Sequence[EntryRow], bool]:
+        if metadata_filter:
+            source = Source(self._rows, self.get_many, self._fetch_now, "")
+            return FilteredPage(source, self._index, metadata_filter, high).take(low, limit)
+        rows = self._rows(low, high, limit)
+        return rows, len(rows) == limit
+
+    def _rows(self, low: str, high: str, limit: int) -> Sequence[EntryRow]:
+        bounds = {"low": low, "high": high, "page": limit}
+        return [
+            EntryRow._make(row) for row in self._fetch_now(self._queries["list_entries"], bounds)
+        ]
+
+    def _fetch_now(self, sql: str, params: Params) -> Sequence[Row]:
+        return self._executor.fetch(sql, {"now": self._executor.stamp(), **params})
+
+    def count(self, low: str, high: str) -> int:
+        ((count,),) = self._executor.fetch(
+            self._queries["count_entries"],
+            {"low": low, "high": high, "now": self._executor.stamp()},
+        )
+        return int(count)
+
+    def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
+        with self._executor.write() as tx:
+            return self._begin(tx, tx.now()).run(changes, uploads)
+
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        with self._executor.write() as tx:
+            return self._begin(tx, tx.now()).take(low, high, cut, into)
+
+    def signal(self, topic: str) -> None:
+        """Nobody can be woken."""
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        del topic
+        return nullcontext(Silence())
+
+    def _begin(self, tx: Transaction, now: int) -> Commit:
+        return Commit(tx, self._queries, now, keep_all=self._keep_all)
+
+    def commit_batch(
+        self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
+    ) -> BatchCounts:
+        with self._executor.write() as tx:
+            counts = self._begin_batch(tx, tx.now()).store(rows, uploads)
+            self._note_load(tx, counts)
+        self._index.follow(counts.created + counts.changed)
+        return counts
+
+    def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
+        """So many entries have been written at once: for a database that has to be told."""
+
+    def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
+        found: list[EntryRow] = []
+        for names, params in in_lists(self._queries, keys):
+            sql = self._queries["get_entries"].replace("{keys}", names)
+            rows = self._executor.fetch(sql, params | {"now": self._executor.stamp()})
+            found.extend(map(EntryRow._make, rows))
+        return found
+
+    def lease(self, paths: Iterable[str], seconds: float) -> None:
+        with self._executor.write() as tx:
+            until = tx.now() + int(seconds * 1_000_000)
+            rows = [{"uri": path, "lease": until} for path in paths]
+            tx.many(self._queries["lease_upload"], rows)
+
+    def discard(self, paths: Iterable[str]) -> None:
+        with self._executor.write() as tx:
+            for path in paths:
+                if tx.run(self._queries["claim_upload"], {"uri": path}):
+                    tx.run(self._queries["add_trash"], {"uri": path, "now": tx.now()})
+
+    def known(self, contents: Iterable[ContentId]) -> set[ContentId]:
+        wanted = set(contents)
+        found = set[ContentId]()
+        for names, params in in_lists(self._queries, [content_hash for content_hash, _ in wanted]):
+            sql = self._queries["find_objects"].replace("{hashes}", names)
+            found.update((row[0], row[1]) for row in self._executor.fetch(sql, params))
+        return found & wanted
+
+    def places(self, contents: Iterable[ContentId]) -> Mapping[ContentId, Place]:
+        wanted = set(contents)
+        found = dict[ContentId, Place]()
+        for names, params in in_lists(self._queries, [content_hash for content_hash, _ in wanted]):
+            sql = self._queries["find_places"].replace("{hashes}", names)
+            for content_hash, format, uri, position in self._executor.fetch(sql, params):
+                found[content_hash, format] = Place(None, uri, position)
+        return {content: found[content] for content in found.keys() & wanted}
+
+    def locate(self, content: ContentId) -> Place | None:
+        content_hash, format = content
+        rows = self._executor.fetch(
+            self._queries["find_object"], {"content_hash": content_hash, "format": format}
+        )
+        return Place._make(rows[0][1:]) if rows else None
+
+    def scan(self, wanted: Sequence[Scan]) -> AbstractContextManager[CatalogScan]:
+        from lakebed.catalog.sql.scanning import open_scan  # not for a first store
+
+        return open_scan(self, wanted)
+
+    def expire(self, limit: int) -> int:
+        with self._executor.write() as tx:
+            now = tx.now()
+            rows = tx.all(self._queries["expired_keys"], {"now": now, "page": limit})
+            if rows:
+                self._begin_batch(tx, now).delete(sorted(key for (key,) in rows))
+        return len(rows)
+
+    def expired(self) -> int:
+        ((count,),) = self._executor.fetch(
+            self._queries["count_expired"], {"now": self._executor.stamp()}
+        )
+        return int(count)
+
+    def stats(self, *, exact: bool = False) -> CatalogStats:
+        if not exact and ("count_rows" in self._queries or "estimate_rows" in self._queries):
+            from lakebed.catalog.sql.estimating import estimate  # not for a first store
+
+            found = estimate(self._executor.fetch, self._queries, self._executor.stamp())
+            if found is not None:
+                return found
+        (row,) = self._executor.fetch(self._queries["stats"], {"now": self._executor.stamp()})
+        return CatalogStats._make((*map(int, row), ()))  # a sum may come as a decimal
+
+    def close(self) -> None:
+        self._executor.close()

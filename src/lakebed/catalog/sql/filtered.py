@@ -1,0 +1,164 @@
+"""Pages of the entries that a filter keeps, by the cheaper of two ways.
+
+In key order: what passes often is found among the first entries that are read, whatever the size of
+the lake. By the metadata index: what is rare is found there. Which one is cheaper shows while
+reading: what has been read so far tells how much more a page would take, and the index counts what
+would have to be looked at; so a page costs no more than a few times what the right way would. No
+statement reads more than a bounded number of entries, but for those that are expired or that a
+moment does not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lakebed.catalog.sql.metadata import FEW, MetadataIndex, Ranges
+from lakebed.catalog.statements.executor import Params, Row
+
+if TYPE_CHECKING:
+    from lakebed.filters import Filter
+    from lakebed.model import EntryRow
+
+_FIRST = 40
+"""Entries that are read whole to begin with: mostly enough for ten of which one in three passes."""
+_WINDOW = 10_000
+"""Entries of which keys and metadata alone are read in one statement."""
+_MANY = 1_000
+"""Entries that are worth two statements, if the text of their metadata rules most of them out."""
+_STEP = 4
+"""How much more is read in each step if nothing has passed."""
+_PRICE = 2
+"""What a candidate costs, in entries that are read in key order."""
+_OFTEN = 4
+"""No index is faster where one in so many passes."""
+_WORTH_ASKING = 100
+"""Candidates below which it is cheaper to read on than to ask."""
+_MOST = 100_000
+"""Candidates that are read in one statement."""
+_TEXT = 16_000_000
+"""Characters of metadata that one statement may bring, by those that were read before."""
+
+
+class Source(NamedTuple):
+    """What is read: the present, or a moment, whose queries have names with `suffix`."""
+
+    rows: Callable[[str, str, int], Sequence[EntryRow]]
+    find: Callable[[Sequence[str]], Sequence[EntryRow]]
+    read: Callable[[str, Params], Sequence[Row]]
+    suffix: str
+
+
+class FilteredPage:
+    """One page of what a filter keeps of the keys below `high`."""
+
+    def __init__(self, source: Source, index: MetadataIndex, wanted: Filter, high: str) -> None:
+        self._source = source
+        self._index = index
+        self._keeps = wanted.keeps
+        self._high = high
+        self._ways = index.ways(wanted)
+        # At a moment two tables are read side by side, page by page: all of it is evaluated.
+        self._unmarked = None if source.suffix else index.unmarked(wanted)
+        self._seen = 0  # entries judged in key order
+        self._kept = 0  # and how many of them passed
+        self._text = 1  # characters of their metadata
+        self._asked = _WORTH_ASKING // _STEP  # how many candidates were too many
+
+    def take(self, low: str, limit: int) -> tuple[list[EntryRow], bool]:
+        """Up to `limit` entries from `low` on in key order, and whether more may follow. If there
+        are none, none follow."""
+        rows = self._source.rows(low, self._high, min(_FIRST, 4 * limit))
+        more = len(rows) == min(_FIRST, 4 * limit) and limit > 0
+        found = [row for row in rows if self._keeps(row.metadata)]
+        self._seen, self._kept = len(rows), len(found)
+        self._text += sum(len(row.metadata) for row in rows)
+        if rows:
+            low = _behind(rows[-1].key)
+        while more and len(found) < limit:
+            keys, low, more = self._go_on(low, limit - len(found))
+            if keys:
+                found += sorted(self._source.find(keys), key=lambda row: row.key)
+        return found[:limit], more or len(found) > limit
+
+    def _go_on(self, low: str, need: int) -> tuple[list[str], str, bool]:
+        """Some more keys that pass, at most `need`; up to where they were looked for, and whether
+        more may follow."""
+        ahead = need * self._seen // max(self._kept, 1)  # entries to read in key order, by the past
+        room = _TEXT * self._seen // self._text
+        way = self._way(min(ahead // _PRICE, _MOST, room))
+        keys = None if way is None else self._indexed(*way, low)
+        if keys is not None:
+            more = len(keys) > need
+            return keys[:need], _behind(keys[need - 1]) if more else self._high, more
+        size = 5 * ahead // 4 if self._kept else _STEP * self._seen
+        return self._ordered(low, need, max(_FIRST, min(size, _WINDOW, room)))
+
+    def _ordered(self, low: str, need: int, size: int) -> tuple[list[str], str, bool]:
+        """The same of the next entries in key order."""
+        if self._unmarked and size >= _MANY:
+            rows, end, more = self._read_unmarked(*self._unmarked, low, size)
+            self._text += (size - len(rows)) * self._text // self._seen
+            self._seen += size - len(rows)
+        else:
+            sql = self._index.sql("list_metadata" + self._source.suffix)
+            rows = self._source.read(sql, {"low": low, "high": self._high, "page": size})
+            end, more = _behind(rows[-1][0]) if rows else low, len(rows) == size
+        keys = list[str]()
+        for key, metadata, visible in rows:
+            self._seen += 1
+            self._text += len(metadata)
+            if visible and self._keeps(metadata):
+                self._kept += 1
+                keys.append(key)
+                if len(keys) == need:
+                    return keys, _behind(key), True
+        return keys, end, more
+
+    def _read_unmarked(
+        self, sql: str, params: Params, low: str, size: int
+    ) -> tuple[Sequence[Row], str, bool]:
+        """Those of the next entries that their text does not rule out; where these end, and whether
+        more may follow."""
+        bounds = {"low": low, "high": self._high}
+        behind = self._source.read(self._index.sql("key_behind"), {**bounds, "page": size})
+        end = behind[0][0] if behind else self._high
+        rows = self._source.read(sql, {**params, "low": low, "high": end})
+        return rows, end, bool(behind)
+
+    def _way(self, cap: int) -> tuple[Ranges, int] | None:
+        """A way into the index with fewer than `cap` candidates, and their number with some room;
+        None if there is none."""
+        if self._kept * _OFTEN >= self._seen or not self._ways or self._asked == _MOST:
+            return None
+        if cap < min(_STEP * self._asked, _MOST):
+            return None
+        best, fewest, waiting = None, cap, 0
+        for way in self._ways:
+            sql = self._index.sql("count_candidates" + self._source.suffix, way)
+            most = max(fewest, FEW)
+            ((found, waiting, *ended),) = self._source.read(sql, {**way.params, "cap": most})
+            if found + waiting + sum(ended) < fewest:
+                best, fewest = way, found + waiting + sum(ended)
+                if fewest <= _WORTH_ASKING:
+                    break
+        if waiting >= FEW and self._asked < _WORTH_ASKING:  # the first time
+            self._index.take_some()
+        self._asked = cap
+        return None if best is None else (best, fewest + FEW)
+
+    def _indexed(self, way: Ranges, cap: int, low: str) -> list[str] | None:
+        """All keys from `low` on that pass, in order; None if others have stored so much meanwhile
+        that they are too many."""
+        sql = self._index.sql("indexed_metadata" + self._source.suffix, way)
+        params = {**way.params, "low": low, "high": self._high, "cap": cap}
+        rows = self._source.read(sql, params)
+        if len(rows) >= cap:
+            return None
+        passed = {key for _, key, text in rows if key is not None and self._keeps(text)}
+        return sorted(passed)
+
+
+def _behind(key: str) -> str:
+    """The least key behind another, since no key holds NUL."""
+    return key + "\x01"

@@ -1,0 +1,190 @@
+"""The metadata index: filters read few entries that do not match.
+
+A store does not touch it (one term a field would make a small store a third slower). A large batch
+brings it up to date at its end, `maintain` does, and each filter that finds many entries waiting
+for it takes in some. What waits always counts as a candidate, so answers are fresh either way. Rows
+of versions that are gone find no entry. This rests on versions becoming visible in their order, as
+with one writer at a time, or on a queue, as in Postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
+from lakebed.errors import CatalogError, LakebedError
+from lakebed.values.json import decode_text
+
+if TYPE_CHECKING:
+    from lakebed.filters import Alternative, Filter
+
+BATCH = 20_000
+"""Entries that may wait for the index before a batch takes them in: a filter reads them in some
+tens of milliseconds."""
+FEW = 1000
+"""Entries that may wait without a filter taking any in: it reads them in a millisecond or two."""
+MAX_CANDIDATES = 5000
+"""Beyond it, a query that wants all matches would rather read all entries."""
+_CHUNK = 2000
+_ALL = 2**62
+_COLUMNS = ("path", "value", "version")
+
+
+class Narrowing:
+    """A condition for the WHERE of a scan, with its parameters."""
+
+    __slots__ = ("params", "sql")
+
+    def __init__(self, sql: str = "", params: Params | None = None) -> None:
+        self.sql = sql
+        self.params: Params = params or {}
+
+
+class Ranges(NamedTuple):
+    """One alternative of a filter: SQL for the versions that have its terms, and its parameters."""
+
+    sql: str
+    params: Params
+
+
+class MetadataIndex:
+    """Finds candidates for filters on one catalog."""
+
+    def __init__(self, executor: Executor, queries: Mapping[str, str]) -> None:
+        self._executor = executor
+        self._queries = queries
+        self._stored = 0  # by batches, since they last looked at what waits
+
+    def ways(self, metadata_filter: Filter) -> list[Ranges]:
+        """The alternatives that find every entry which matches; none if the index cannot help."""
+        return [self._way(alternative) for alternative in metadata_filter.narrow()]
+
+    def _way(self, alternative: Alternative) -> Ranges:
+        from lakebed.filters import OVERFLOW
+
+        terms = [*alternative, (OVERFLOW[0], OVERFLOW[1], OVERFLOW[1])]
+        params, part = dict[str, object](), self._queries["index_range"]
+        for number, (path, low, high) in enumerate(terms):
+            params |= {f"path{number}": path, f"from{number}": low, f"to{number}": high}
+        parts = (part.replace("{n}", str(number)) for number in range(len(terms)))
+        return Ranges(" UNION ALL ".join(parts), params)
+
+    def unmarked(self, metadata_filter: Filter) -> tuple[str, Params] | None:
+        """The query that leaves out what the text of its metadata rules out, and its parameters."""
+        marks = metadata_filter.fails
+        if not marks:
+            return None
+        mark = self._queries["has_mark"]
+        marked = " OR ".join(mark.replace("{n}", str(number)) for number in range(len(marks)))
+        params = {f"mark{number}": text for number, text in enumerate(marks)}
+        sql = self._queries["list_unmarked"].replace("{marked}", marked)
+        return sql, {**params, "brace": "{", "backslash": "\\"}
+
+    def sql(self, name: str, way: Ranges | None = None) -> str:
+        """A query with what waits for the index, and a way into it, filled in."""
+        sql = self._queries[name].replace("{waiting}", self._queries["waiting_metadata"])
+        return sql.replace("{ranges}", way.sql) if way else sql
+
+    def narrow(self, metadata_filter: Filter) -> Narrowing:
+        """The condition that leaves out entries which cannot match; empty if none is worth it."""
+        best, fewest, waiting = None, MAX_CANDIDATES, 0
+        for way in self.ways(metadata_filter):
+            sql = self.sql("count_candidates", way)
+            ((count, waiting),) = self._executor.fetch(sql, {**way.params, "cap": fewest})
+            if count + waiting < fewest:
+                best, fewest = way, count + waiting
+        if waiting >= FEW:
+            self.take_some()
+        if best is None:
+            return Narrowing()
+        # Nothing reaches the limit: what has come since it was counted is within it.
+        return Narrowing(self.sql("narrowing", best), {**best.params, "cap": _ALL})
+
+    def take_some(self) -> None:
+        """Take in a little of what waits, that later filters need not read it. Another writer at
+        work, or a catalog that cannot be written, is no reason to fail."""
+        with suppress(LakebedError):
+            self._take_in(patient=False)
+
+    def follow(self, stored: int) -> None:
+        """Take in what waits, if it is more than a filter should read. For a batch that has stored
+        so many entries, and has happened whatever comes of this."""
+        self._stored += stored
+        if self._stored < _CHUNK:  # small batches do not count what waits, each for itself
+            return
+        self._stored = 0
+        with suppress(LakebedError):
+            ((waiting,),) = self._executor.fetch(self.sql("count_waiting_metadata"), {"cap": BATCH})
+            if waiting >= BATCH:
+                self.catch_up(lambda: False)
+
+    def catch_up(self, is_over: Callable[[], bool]) -> None:
+        """Take in what waits, in short transactions, until `is_over`."""
+        while not is_over() and self._take_in():
+            pass
+
+    def _take_in(self, *, patient: bool = True) -> bool:
+        """Index some of the entries that wait, in one transaction; False if there were none."""
+        try:
+            return self._take(patient, surely_new=True)
+        except CatalogError:
+            # Rows of the index may be there: of versions that a database drew, forgot when it was
+            # restored from a backup, and drew again.
+            return self._take(patient, surely_new=False)
+
+    def _take(self, patient: bool, *, surely_new: bool) -> bool:
+        from lakebed.filters import index_terms
+
+        queries = self._queries
+        with self._executor.write(patient=patient) as tx:
+            ((value,),) = tx.all(queries["get_setting"], {"name": "metadata_indexed"})
+            rows = tx.all(queries["metadata_tail"], {"indexed": int(value), "page": _CHUNK})
+            if not rows:
+                return False
+            terms = [
+                (path, value, version)
+                for version, metadata in rows
+                if metadata != "{}"
+                for path, value in index_terms(decode_text(metadata))
+            ]
+            terms.sort()  # as they lie in the table, so that each of its pages is written once
+            if surely_new:
+                tx.copy(queries["metadata_table"], _COLUMNS, terms)
+            else:
+                rows_of = (dict(zip(_COLUMNS, term, strict=True)) for term in terms)
+                tx.many(queries["add_metadata_term"], rows_of)
+            tx.run(queries["set_meta"], {"name": "metadata_indexed", "value": rows[-1][0]})
+            return True
+
+    def tidy(self, is_over: Callable[[], bool]) -> None:
+        """Drop the rows of versions that are gone, which else count as candidates for ever: found
+        by reading, and so many in each transaction, until `is_over`."""
+        queries = self._queries
+        last: Params = {"path": "", "value": b"", "version": 0}
+        while not is_over():
+            rows = self._executor.fetch(queries["stale_metadata_terms"], {**last, "page": _CHUNK})
+            if not rows:
+                return
+            stale = [dict(zip(last, row, strict=True)) for row in rows]
+            with self._executor.write() as tx:
+                tx.many(queries["drop_metadata_term"], stale)
+            last = stale[-1]
+
+    def forget(self, tx: Transaction, rows: Sequence[Row]) -> None:
+        """Drop the rows of these versions, which are gone, whose metadata is given."""
+        from lakebed.filters import index_terms
+
+        # In MySQL these columns pass as hexadecimal digits.
+        as_hex = "unhex" in self._queries["drop_metadata_term"]
+        terms = [
+            {
+                "path": path.encode().hex() if as_hex else path,
+                "value": value.hex() if as_hex else value,
+                "version": version,
+            }
+            for version, metadata in rows
+            for path, value in index_terms(decode_text(metadata))
+        ]
+        tx.many(self._queries["drop_metadata_term"], terms)

@@ -1,0 +1,105 @@
+"""Removing keys from the present, the history and every snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from lakebed.catalog.sql.collection import Collection
+from lakebed.catalog.sql.metadata import MetadataIndex
+from lakebed.catalog.statements.executor import Params, Row, Transaction
+from lakebed.catalog.statements.queries import in_lists
+from lakebed.model import PackRow, Purged, PurgePreview
+
+
+class Purging(Collection):
+    """The calls of a SQL catalog that purge; see `Catalog`."""
+
+    _index: MetadataIndex
+
+    def purge(self, low: str, high: str, limit: int) -> Purged:
+        page = {"low": low, "high": high, "page": limit}
+        with self._executor.write(exclusive=True) as tx:
+            keys = tx.all(self._queries["keys_with_history"], page)
+            for name in ("segments_changed", "segments_purged"):
+                ((value,),) = tx.all(self._queries["get_setting"], {"name": name})
+                tx.run(self._queries["set_meta"], {"name": name, "value": int(value) + 1})
+            self._note_moved(tx)
+            if keys:
+                return self._purge_keys(tx, low, keys[-1][0])
+        # Terms of versions that these keys had before they were replaced or deleted. The lock is
+        # not held for as long as the index takes.
+        self._index.tidy(lambda: False)
+        return Purged(0, 0, (), 0, (), ())
+
+    def _purge_keys(self, tx: Transaction, low: str, last: str) -> Purged:
+        queries, bounds = self._queries, {"low": low, "high": last + "\x01"}
+        objects = [number for (number,) in tx.all(queries["purged_objects"], bounds)]
+        touched = tx.all(queries["snapshots_seeing"], bounds)
+        now = self._executor.now()
+        tx.many(queries["mark_purged"], [{"id": number, "now": now} for number, _ in touched])
+        described = tx.all(queries["purged_metadata"], bounds)
+        tx.run(queries["purge_ended"], bounds)
+        entries = tx.run(queries["purge_entries"], bounds)
+        versions = tx.run(queries["purge_history"], bounds)
+        self._index.forget(tx, described)
+        hashes, packs, byte_size = self._bury_unreferenced(tx, objects)
+        names = tuple(name for _, name in touched)
+        return Purged(entries, versions, hashes, byte_size, packs, names)
+
+    def _bury_unreferenced(
+        self, tx: Transaction, objects: Sequence[int]
+    ) -> tuple[Sequence[bytes], Sequence[PackRow], int]:
+        """Remove the objects that nothing refers to: their hashes, the packs that they were in, and
+        their bytes as stored. The packs are marked as worn, for a compaction to rewrite them if
+        the purge does not come to it."""
+        places = [
+            row
+            for names, params in in_lists(self._queries, objects)
+            for row in tx.all(self._queries["places_unreferenced"].replace("{ids}", names), params)
+        ]
+        packs = self._packs(tx.all, sorted({row[3] for row in places if row[3] is not None}))
+        files = [row[2] for row in places if row[2] is not None]
+        self._bury(tx, [row[0] for row in places], [row[2:4] for row in places])
+        self._expedite(tx, [*files, *(pack.uri for pack in packs)])
+        tx.many(self._queries["wear_pack"], [{"id": pack.id} for pack in packs])
+        return [row[4] for row in places], packs, sum(row[1] for row in places)
+
+    def _packs(
+        self, fetch: Callable[[str, Params], Sequence[Row]], ids: Sequence[int]
+    ) -> list[PackRow]:
+        return [
+            PackRow._make(row)
+            for names, params in in_lists(self._queries, ids)
+            for row in fetch(self._queries["get_packs"].replace("{ids}", names), params)
+        ]
+
+    def preview_purge(self, low: str, high: str) -> PurgePreview:
+        queries, bounds = self._queries, {"low": low, "high": high}
+        with self._executor.read() as tx:
+            (row,) = tx.all(queries["preview_purge"], bounds)
+            touched = tx.all(queries["snapshots_seeing"], bounds)
+        entries, versions, byte_size, files, packs = map(int, row)  # a sum may come as a decimal
+        names = tuple(name for _, name in touched)
+        return PurgePreview(entries, versions, byte_size, files, packs, names)
+
+    def wear(self, pack: PackRow) -> None:
+        with self._executor.write() as tx:
+            tx.run(self._queries["wear_pack"], {"id": pack.id})
+
+    def packs_with_dead(self, after: int, limit: int) -> Sequence[PackRow]:
+        params = {"after": after, "page": limit}
+        rows = self._executor.fetch(self._queries["packs_with_dead"], params)
+        return [PackRow._make(row) for row in rows]
+
+    def uploads(self) -> Sequence[str]:
+        return [uri for (uri,) in self._executor.fetch(self._queries["uploads"], {})]
+
+    def expedite(self, paths: Iterable[str]) -> None:
+        with self._executor.write() as tx:
+            self._expedite(tx, paths)
+
+    def _expedite(self, tx: Transaction, paths: Iterable[str]) -> None:
+        tx.many(self._queries["expedite_trash"], [{"uri": path} for path in paths])
+
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
+        return self._executor.scrub(thorough=thorough)

@@ -1,0 +1,194 @@
+"""A pooled connection of SQLAlchemy's, and a transaction on it, over the driver's own cursors.
+
+SQLAlchemy makes the connections and keeps the pool; statements go to the driver directly. Through
+its `Connection` a statement costs 25 µs more: docs/design/sqlalchemy.md.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+from lakebed.catalog.statements.executor import Params, Row
+
+if TYPE_CHECKING:
+    from sqlalchemy import PoolProxiedConnection
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from lakebed.catalog.sqlalchemy.database import Database
+
+Style = Literal["named", "qmark", "pyformat", "mysql"]
+"""How a driver writes parameters; "mysql": names in backticks besides."""
+
+_PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
+_NAME = re.compile(r'"(\w+)"')
+_INSERT = re.compile(r"(INSERT .*\bVALUES\s*)(\(\?(?:, \?)*\))([^?]*)", re.DOTALL)
+_ROWS_AT_ONCE = 1000
+_ROWS_TOGETHER = 300
+
+
+class Writer:
+    """Under which number a connection notes its commits, and the last one that it tried."""
+
+    __slots__ = ("id", "token")
+
+    def __init__(self) -> None:
+        self.id = secrets.randbits(62)
+        self.token = 0
+
+
+class Lent:
+    """A connection of the pool while one call has it. `log` is told every statement, if given.
+
+    `together`: the driver sends rows one by one, so INSERT gets many at once.
+    """
+
+    __slots__ = ("_log", "_style", "_together", "cursor", "proxied")
+
+    def __init__(
+        self,
+        proxied: PoolProxiedConnection,
+        style: Style,
+        log: Callable[[str], None] | None,
+        *,
+        together: bool = False,
+    ) -> None:
+        self.proxied = proxied
+        self.cursor: DBAPICursor = proxied.cursor()
+        self._style = style
+        self._log = log
+        self._together = together
+
+    @property
+    def writer(self) -> Writer:
+        """The connection's own, for as long as it lives."""
+        found: Writer | None = self.proxied.info.get("writer")
+        if found is None:
+            found = self.proxied.info["writer"] = Writer()
+        return found
+
+    def drop(self) -> None:
+        """Close the connection, which no other call shall have."""
+        if self.proxied.is_valid:
+            self.proxied.invalidate()
+
+    def execute(self, sql: str, params: Params, cursor: DBAPICursor | None = None) -> DBAPICursor:
+        """Run a statement with `:name` parameters; its cursor is good until the next one, or for as
+        long as the one that is given."""
+        cursor = cursor or self.cursor
+        if not params:  # the driver then takes the text as it is
+            self._run(quote(sql, self._style), cursor)
+            return cursor
+        text, names = convert(sql, self._style)
+        if self._log:
+            self._log(text)
+        cursor.execute(text, params if names is None else [params[name] for name in names])
+        return cursor
+
+    def run(self, statements: Iterable[str]) -> None:
+        """Run statements without parameters."""
+        for statement in statements:
+            self._run(quote(statement, self._style), self.cursor)
+
+    def _run(self, text: str, cursor: DBAPICursor) -> None:
+        if self._log:
+            self._log(text)
+        cursor.execute(text)
+
+    def execute_many(self, sql: str, rows: Iterable[Params]) -> None:
+        """Run a statement with each set of parameters."""
+        text, names = convert(sql, self._style)
+        if names is None:
+            self._run_many(text, rows)
+        else:
+            self._run_many(text, ([row[name] for name in names] for row in rows))
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        """Insert rows by the order of their columns."""
+        mark = "?" if self._style in ("named", "qmark") else "%s"
+        names = ", ".join(f'"{column}"' for column in columns)
+        marks = ", ".join([mark] * len(columns))
+        sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
+        self._run_many(quote(sql, self._style), rows)
+
+    def _run_many(self, text: str, rows: Iterable[Any]) -> None:
+        if self._log:
+            self._log(text)
+        found, parts = iter(rows), _INSERT.fullmatch(text) if self._together else None
+        while chunk := list(islice(found, _ROWS_TOGETHER if parts else _ROWS_AT_ONCE)):
+            if parts is None:
+                self.cursor.executemany(text, chunk)
+                continue
+            head, marks, tail = parts.groups()
+            together = f"{head}{', '.join([marks] * len(chunk))}{tail}"
+            self.cursor.execute(together, [value for row in chunk for value in row])
+
+
+class SQLAlchemyTransaction:
+    """One transaction on a connection; see `Transaction`."""
+
+    __slots__ = ("_database", "_lent", "now")
+
+    def __init__(self, lent: Lent, database: Database, now: Callable[[], int]) -> None:
+        self._lent = lent
+        self._database = database
+        self.now = now
+
+    def one(self, sql: str, params: Params) -> Row | None:
+        row: Row | None = self._lent.execute(sql, params).fetchone()
+        return row
+
+    def all(self, sql: str, params: Params) -> Sequence[Row]:
+        rows: Sequence[Row] = self._lent.execute(sql, params).fetchall()
+        return rows
+
+    def each(self, sql: str, params: Params) -> Generator[Row]:
+        if not self._database.streams:
+            yield from self.all(sql, params)
+            return
+        cursor = self._lent.proxied.cursor()  # its own: other statements may come meanwhile
+        try:
+            self._lent.execute(sql, params, cursor)
+            while rows := cursor.fetchmany(100):
+                yield from rows
+        finally:
+            cursor.close()
+
+    def run(self, sql: str, params: Params) -> int:
+        return self._database.count(self._lent.execute(sql, params))
+
+    def many(self, sql: str, params: Iterable[Params]) -> None:
+        self._lent.execute_many(sql, params)
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        self._database.copy(self._lent, table, columns, rows)
+
+    def insert(self, sql: str, params: Params) -> int | None:
+        if self._database.returns:
+            row = self.one(f'{sql} RETURNING "id"', params)
+            return None if row is None else int(row[0])
+        cursor = self._lent.execute(sql, params)
+        return int(cursor.lastrowid) if cursor.rowcount > 0 else None
+
+    def script(self, sql: str) -> None:
+        self._lent.run(self._database.statements(sql))
+
+
+def quote(sql: str, style: Style) -> str:
+    """The text with names quoted as the database does it."""
+    return _NAME.sub(r"`\1`", sql) if style == "mysql" else sql
+
+
+@lru_cache(maxsize=1024)
+def convert(sql: str, style: Style) -> tuple[str, tuple[str, ...] | None]:
+    """The text with the driver's parameters in place of `:name`, and their order if it counts."""
+    if style == "named":
+        return sql, None
+    sql = quote(sql, style)
+    if style in ("pyformat", "mysql"):
+        return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%")), None
+    return _PARAMETER.sub("?", sql), tuple(_PARAMETER.findall(sql))

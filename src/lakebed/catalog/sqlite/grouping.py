@@ -1,0 +1,140 @@
+"""Group commit: what several threads want to write at once shares one transaction.
+
+With a transaction each, every store costs a commit, and a switch of threads during which nobody
+writes. So a thread that finds another one writing queues its job and sleeps. The first in the queue
+leads: it begins a transaction, runs all jobs that are queued by then, each behind a savepoint, and
+wakes the others, whose jobs are done. Measurements: docs/design/sqlite.md.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from lakebed.errors import LakebedError
+
+if TYPE_CHECKING:
+    from lakebed.catalog.sqlite.executor import SQLiteTransaction
+
+T = TypeVar("T")
+
+
+class _Job(Generic[T]):
+    """Work of one thread, and what came of it."""
+
+    __slots__ = ("done", "error", "leads", "result", "wake", "work")
+
+    def __init__(self, work: Callable[[SQLiteTransaction], T]) -> None:
+        self.work = work
+        self.result: T
+        self.error: LakebedError | None = None
+        self.done = False  # with a result or an error
+        self.leads = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
+class Grouping:
+    """The jobs that wait to be written.
+
+    `begin` starts a write transaction, waiting for as many seconds as it is given; `locked` makes
+    the error of a job that has waited for `timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[float], AbstractContextManager[SQLiteTransaction]],
+        locked: Callable[[], LakebedError],
+        timeout: float,
+    ) -> None:
+        self._begin = begin
+        self._locked = locked
+        self._timeout = timeout
+        self._mutex = threading.Lock()
+        self._jobs: list[_Job[Any]] = []
+        self.busy = False
+        """Whether somebody leads, or is about to."""
+
+    def run(self, work: Callable[[SQLiteTransaction], T]) -> T:
+        """The result of `work` in a committed transaction, which it may share."""
+        job, start = _Job(work), time.monotonic()
+        try:
+            with self._mutex:
+                self._jobs.append(job)
+                if not self.busy:
+                    self._choose()
+            if not job.wake.acquire(timeout=self._timeout):
+                self._withdraw(job)
+            if not job.done:
+                self._lead(max(0.0, self._timeout - (time.monotonic() - start)))
+        finally:
+            with self._mutex:
+                if job in self._jobs:  # no job outlives its call
+                    self._jobs.remove(job)
+                if job.leads:
+                    self._choose()
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    def _choose(self) -> None:
+        """Let the first in the queue lead."""
+        self.busy = bool(self._jobs)
+        if self._jobs:
+            self._jobs[0].leads = True
+            self._jobs[0].wake.release()
+
+    def _withdraw(self, job: _Job[Any]) -> None:
+        """Give up, unless a transaction has taken the job, which then is over soon."""
+        with self._mutex:
+            if job in self._jobs and not job.leads:
+                raise self._locked()
+        job.wake.acquire()
+
+    def _lead(self, wait: float) -> None:
+        jobs: list[_Job[Any]] = []
+        try:
+            with self._begin(wait) as tx:
+                with self._mutex:
+                    jobs, self._jobs = self._jobs, []
+                _run(tx, jobs)
+            for job in jobs:
+                job.done = True
+        except LakebedError:
+            if len(jobs) < 2:
+                raise
+            self._run_apart(jobs, wait)
+        finally:
+            with self._mutex:
+                self._jobs[:0] = [job for job in jobs if not job.done]
+            for job in jobs:
+                if job.done:
+                    job.wake.release()
+
+    def _run_apart(self, jobs: Sequence[_Job[Any]], wait: float) -> None:
+        """The shared transaction failed: let each job fail or succeed by itself."""
+        for job in jobs:
+            job.error = None
+            try:
+                with self._begin(wait) as tx:
+                    job.result = job.work(tx)
+            except LakebedError as error:
+                job.error = error
+            job.done = True
+
+
+def _run(tx: SQLiteTransaction, jobs: Sequence[_Job[Any]]) -> None:
+    if len(jobs) == 1:
+        jobs[0].result = jobs[0].work(tx)
+        return
+    for job in jobs:
+        tx.run("SAVEPOINT job", {})
+        try:
+            job.result = job.work(tx)
+        except LakebedError as error:  # a condition that does not hold is no concern of the others
+            job.error = error
+            tx.run("ROLLBACK TO job", {})
+        tx.run("RELEASE job", {})

@@ -1,0 +1,232 @@
+"""Reading a SQLite file without touching it, its folder, or the files beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from urllib.parse import quote
+
+from lakebed.catalog.sqlite.executor import (
+    CACHE_KIB,
+    READ,
+    SQLiteExecutor,
+    SQLiteTransaction,
+    _Connection,
+)
+from lakebed.catalog.statements.executor import Params, Row, T, refused
+from lakebed.clock import Clock, system_clock
+from lakebed.errors import CatalogError, LakebedError, StorageError
+
+_CHANGES = 10  # how often a read is tried while others write
+_INDEX_BYTES = 32768  # of a log's index, at least
+Stamp = tuple[object, ...]
+"""What changes when somebody writes to the file."""
+
+
+class UntouchedFile:
+    """How a connection reads a catalog that it must not change; `shown` names it in errors.
+
+    - Beside an index of the log (`-shm`), which somebody has open or a killed process left: by
+      that, as it is. SQLite keeps readers and writers apart.
+    - Without a log the file does not change: it is read as immutable. Nobody knows of such a
+      reader, so the file's state is to be compared after each read.
+    - A log without its index, as in a copy: SQLite would have to make one, so both are copied to
+      the system's folder for temporary files.
+    """
+
+    def __init__(self, path: str, shown: str) -> None:
+        self._path = path
+        self._shown = shown
+        self._copy: TemporaryDirectory[str] | None = None
+        self._copied: Stamp | None = None
+
+    def stamp(self) -> Stamp:
+        """The present state of the file and its log."""
+        return self.state(), _state(f"{self._path}-wal"), self._is_shared()
+
+    def state(self) -> Stamp:
+        """The present state of the file by itself."""
+        return _state(self._path)
+
+    def _is_shared(self) -> bool:
+        # One that is shorter was left by somebody who had no room to make it.
+        return _state(f"{self._path}-shm")[1] >= _INDEX_BYTES
+
+    def connect(self) -> tuple[str, Stamp | None, Stamp | None]:
+        """What to connect to, the stamp that it was found with, and the state of the file that
+        every read relies on; None where SQLite itself sees to it."""
+        if not os.path.exists(self._path):
+            raise StorageError(
+                f"there is no catalog {self._shown} to read: read_only=True makes none"
+            )
+        if self._is_shared():
+            return f"file:{quote(self._path)}?mode=ro&readonly_shm=1", None, None
+        stamp = self.stamp()
+        _, log_bytes, _ = _state(f"{self._path}-wal")
+        if not log_bytes:
+            return f"file:{quote(self._path)}?immutable=1", stamp, self.state()
+        return f"file:{quote(self._copied_path(stamp))}", stamp, None
+
+    def _copied_path(self, stamp: Stamp) -> str:
+        if self._copy is None or self._copied != stamp:
+            self.close()
+            self._copy = TemporaryDirectory(prefix="lakebed-read-")
+            try:
+                for end in ("", "-wal"):
+                    shutil.copyfile(self._path + end, self._target(end))
+            except OSError as error:
+                self.close()
+                raise StorageError(
+                    f"cannot copy the catalog {self._shown}, whose log has no index, to a "
+                    f"temporary folder: {error.strerror}"
+                ) from error
+            self._copied = stamp
+        return self._target("")
+
+    def _target(self, end: str) -> str:
+        assert self._copy is not None
+        return os.path.join(self._copy.name, f"catalog.db{end}")
+
+    def close(self) -> None:
+        """Remove the copy, if one was made."""
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.cleanup()
+
+    def leave(self) -> None:
+        """Forget the copy, which is another process's."""
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy._finalizer.detach()  # type: ignore[attr-defined]
+
+
+class _Reader(_Connection):
+    """A connection: the stamp that it was made with, and the state of the file that what it reads
+    relies on."""
+
+    stamp: Stamp | None = None
+    state: Stamp | None = None
+
+
+class SQLiteReader(SQLiteExecutor):
+    """A SQLite file that is read and in no way touched; writing is refused."""
+
+    read_only = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock = system_clock,
+        mask: Callable[[str], str],
+    ) -> None:
+        self._untouched = UntouchedFile(os.fspath(path), mask(os.fspath(path)))
+        super().__init__(path, lock_timeout=0.0, clock=clock, mask=mask)
+
+    def _make_connection(self) -> _Reader:
+        uri, stamp, state = self._untouched.connect()
+        connection: _Reader | None = None
+        try:
+            connection = sqlite3.connect(
+                uri,
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
+                factory=_Reader,
+                uri=True,
+            )
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise self.translate(error) from error
+        connection.stamp, connection.state = stamp, state
+        self._open.add(connection)
+        return connection
+
+    def connection(self) -> _Reader:
+        """The calling thread's connection; a new one if others have written since to a file that
+        was taken for one that does not change."""
+        connection = super().connection()
+        assert isinstance(connection, _Reader)
+        if connection.stamp is not None and connection.stamp != self._untouched.stamp():
+            del self._local.owner
+            return self.connection()
+        return connection
+
+    def is_torn(self, connection: _Reader) -> bool:
+        """Whether the file was changed since it was opened as one that does not change, so that
+        what was read may be of two moments. A log that has appeared beside it does not matter."""
+        return connection.state is not None and connection.state != self._untouched.state()
+
+    def fetch(self, sql: str, params: Params) -> Sequence[Row]:
+        for _ in range(_CHANGES):
+            connection = self.connection()
+            try:
+                with connection.lock:
+                    rows = connection.execute(sql, params).fetchall()
+            except sqlite3.Error as error:
+                if not self.is_torn(connection):
+                    raise self.translate(error) from error
+            else:
+                if not self.is_torn(connection):
+                    return rows
+        raise self.overtaken()
+
+    def overtaken(self) -> CatalogError:
+        """The error for a read without locks that others wrote into."""
+        return CatalogError(
+            f"the catalog {self._shown} was written to while it was read with read_only=True: "
+            "read it again"
+        )
+
+    def read(self) -> SQLiteTransaction:
+        return _Reading(self, READ, self.connection().lock, self._lock_timeout)
+
+    def _write(self, wait: float) -> SQLiteTransaction:
+        del wait
+        raise refused(self._shown)
+
+    def commit(self, work: Callable[[SQLiteTransaction], T]) -> T:
+        del work
+        raise refused(self._shown)
+
+    def after_fork_in_child(self, connections: list[_Connection]) -> None:
+        self._untouched.leave()
+        super().after_fork_in_child(connections)
+
+    def close(self) -> None:
+        super().close()
+        self._untouched.close()
+
+
+class _Reading(SQLiteTransaction):
+    """A transaction that fails if others wrote into what it read."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        executor, connection = self._executor, self._connection
+        assert isinstance(executor, SQLiteReader)
+        assert isinstance(connection, _Reader)
+        if executor.is_torn(connection) and not isinstance(error, LakebedError):
+            raise executor.overtaken()
+
+
+def _state(path: str) -> tuple[int, int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,60 @@
+"""Where something of deleted rows may be left in a database's own files, and removing it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from lakebed.catalog.statements.executor import Row
+from lakebed.errors import LakebedError, StorageError
+
+DEAD_ROWS = (
+    "the catalog's tables, where deleted rows keep their bytes until the server uses their place "
+    "again (VACUUM and the like), and the server's own logs"
+)
+_GAPS = (
+    "the catalog's file, in whose pages SQLite may have left parts of rows that it moved: its "
+    "VACUUM removes them"
+)
+_LOG = "the catalog's log, which others are reading: maintain() empties it once they finish"
+_LOG_ON_FULL_DISK = (
+    "the catalog's log, which could not be written back, as on a full disk: maintain() empties it "
+    "once there is room"
+)
+_MOST = 64 << 20  # bytes that a VACUUM rewrites in well under a second, in which nobody can write
+_PAUSE = 0.02
+
+
+def scrub_sqlite(
+    run: Callable[[str], Sequence[Row]],
+    path: str | os.PathLike[str],
+    patience: float,
+    *,
+    thorough: bool,
+) -> list[str]:
+    """Empty SQLite's log; if `thorough`, try for `patience` seconds, and first write a file of a
+    moderate size anew: moving rows between pages leaves copies that `secure_delete` does not reach.
+
+    `run` runs a statement that waits for no reader: that would keep writers waiting.
+    """
+    left = []
+    if thorough and not (os.path.getsize(path) <= _MOST and _vacuum(run)):
+        left.append(_GAPS)
+    end = time.monotonic() + patience
+    try:
+        while run("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+            if not thorough or time.monotonic() >= end:
+                return [*left, _LOG]
+            time.sleep(_PAUSE)
+    except StorageError:  # a full disk: what was removed is removed all the same
+        return [*left, _LOG_ON_FULL_DISK]
+    return left
+
+
+def _vacuum(run: Callable[[str], Sequence[Row]]) -> bool:
+    try:
+        run("VACUUM")
+    except LakebedError:  # such as a full disk, or a lock that others keep: nothing has changed
+        return False
+    return True

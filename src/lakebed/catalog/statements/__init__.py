@@ -1,0 +1,1 @@
+"""SQL text by name, what runs it, and how a schema is made."""

@@ -1,0 +1,225 @@
+"""What a query says about the keys and the metadata of a table, as far as a catalog can use it.
+
+Everything here may only narrow to a superset: DuckDB decides. Where a query names a table more than
+once, all of it has to be wide enough for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from lakebed.duckdb.statement import Node, Statement, constant, nodes
+
+_FLIPPED = {
+    "COMPARE_EQUAL": "COMPARE_EQUAL",
+    "COMPARE_GREATERTHAN": "COMPARE_LESSTHAN",
+    "COMPARE_GREATERTHANOREQUALTO": "COMPARE_LESSTHANOREQUALTO",
+    "COMPARE_LESSTHAN": "COMPARE_GREATERTHAN",
+    "COMPARE_LESSTHANOREQUALTO": "COMPARE_GREATERTHANOREQUALTO",
+}
+_PREFIX = frozenset({"starts_with", "^@", "prefix"})
+_EXTRACT = frozenset({"->>", "json_extract_string", "json_extract_path_text"})
+LAST = "\U0010ffff" * 257
+"""Greater than every key."""
+
+
+class Bounds(NamedTuple):
+    """Keys with `low <= key < high`, and fields of the metadata that must equal a text."""
+
+    low: str = ""
+    high: str = LAST
+    fields: tuple[tuple[str, str], ...] = ()
+
+    def both(self, other: Bounds) -> Bounds:
+        """What satisfies this and the other."""
+        return Bounds(
+            max(self.low, other.low), min(self.high, other.high), self.fields + other.fields
+        )
+
+    def either(self, other: Bounds) -> Bounds:
+        """What satisfies this or the other, and perhaps more."""
+        fields = self.fields if self.fields == other.fields else ()
+        return Bounds(min(self.low, other.low), max(self.high, other.high), fields)
+
+
+def bounds(statement: Statement, is_table: Callable[[Node], bool], params: object) -> Bounds:
+    """The bounds of a table in a query; `is_table` knows the nodes that name it."""
+    named = sum(1 for node in nodes(statement.tree) if is_table(node))
+    found = [
+        _of_select(select, table, params)
+        for select in nodes(statement.tree)
+        if select.get("type") == "SELECT_NODE"
+        for table in _tables_of(select.get("from_table"))
+        if is_table(table)
+    ]
+    if not found or len(found) != named:
+        return Bounds()
+    result = found[0]
+    for other in found[1:]:
+        result = result.either(other)
+    return result
+
+
+def reads_column(statement: Statement, table: str, column: str) -> bool:
+    """Whether a query may read a column of a table: it names it, or takes all columns."""
+    if not statement.tree:
+        return True
+    rows = {table}  # names that stand for a whole row
+    for node in nodes(statement.tree):
+        if node.get("type") == "BASE_TABLE" and str(node["table_name"]).lower() == table:
+            rows.add(str(node["alias"]).lower())
+            if node["column_name_alias"]:
+                return True
+    for node in nodes(statement.tree):
+        if node.get("class") in ("STAR", "POSITIONAL_REFERENCE") or node.get("type") in (
+            "PIVOT",
+            "SHOW_REF",
+        ):
+            return True
+        if node.get("ref_type") not in (None, "REGULAR") or column in node.get("using_columns", ()):
+            return True
+        if node.get("class") == "COLUMN_REF":
+            names = [str(name).lower() for name in node["column_names"]]
+            if column in names or names[-1] in rows:
+                return True
+    return False
+
+
+def _tables_of(source: object) -> Iterator[Node]:
+    """The tables of a FROM whose rows all pass its WHERE."""
+    if not isinstance(source, dict):
+        return
+    if source.get("type") in ("BASE_TABLE", "TABLE_FUNCTION"):
+        yield source
+    elif source.get("type") == "JOIN" and _is_plain_join(source):
+        yield from _tables_of(source["left"])
+        yield from _tables_of(source["right"])
+
+
+def _is_plain_join(source: Node) -> bool:
+    """Whether leaving out a row leaves out what it joins with, and changes nothing else: an ASOF
+    join takes the nearest of the rows, a positional one counts them."""
+    return source["join_type"] == "INNER" and source["ref_type"] in ("REGULAR", "NATURAL", "CROSS")
+
+
+def _of_select(select: Node, table: Node, params: object) -> Bounds:
+    aliases = {str(item.get("alias", "")).lower() for item in select.get("select_list", ())}
+    if table["column_name_alias"] or table.get("sample") or aliases & {"key", "metadata"}:
+        return Bounds()
+    name = table["alias"] or table.get("table_name") or table["function"]["function_name"]
+    alone = select["from_table"] is table
+    return _Reader(str(name).lower(), alone, params).condition(select.get("where_clause"))
+
+
+class _Reader:
+    """Reads the conditions on one table in one SELECT."""
+
+    def __init__(self, name: str, alone: bool, params: object) -> None:
+        self._name = name
+        self._alone = alone
+        self._params = params
+
+    def condition(self, node: object) -> Bounds:
+        if not isinstance(node, dict):
+            return Bounds()
+        kind, result = node.get("type"), Bounds()
+        if kind == "CONJUNCTION_AND":
+            for child in node["children"]:
+                result = result.both(self.condition(child))
+        elif kind == "CONJUNCTION_OR":
+            result = self.condition(node["children"][0])
+            for child in node["children"][1:]:
+                result = result.either(self.condition(child))
+        elif kind == "COMPARE_BETWEEN" and self._is_column(node["input"], "key"):
+            result = self._compared("COMPARE_GREATERTHANOREQUALTO", node["lower"]).both(
+                self._compared("COMPARE_LESSTHANOREQUALTO", node["upper"])
+            )
+        elif kind == "COMPARE_IN":
+            result = self._listed(node["children"])
+        elif kind in _FLIPPED:
+            result = self._comparison(kind, node["left"], node["right"])
+        elif kind == "FUNCTION" and len(node["children"]) == 2:
+            result = self._prefix(str(node["function_name"]), *node["children"])
+        return result
+
+    def _comparison(self, kind: str, left: Node, right: Node) -> Bounds:
+        if self._is_column(left, "key"):
+            return self._compared(kind, right)
+        if self._is_column(right, "key"):
+            return self._compared(_FLIPPED[kind], left)
+        if kind == "COMPARE_EQUAL":
+            for side, other in ((left, right), (right, left)):
+                path, text = self._path(side), self._text(other)
+                if path is not None and text is not None and _is_plain(text):
+                    return Bounds(fields=((path, text),))
+        return Bounds()
+
+    def _compared(self, kind: str, node: Node) -> Bounds:
+        text = self._text(node)
+        if text is None:
+            return Bounds()
+        after = text + "\x01"  # no key holds NUL
+        if kind == "COMPARE_EQUAL":
+            return Bounds(text, after)
+        if kind.startswith("COMPARE_GREATERTHAN"):
+            return Bounds(low=text)
+        return Bounds(high=after)
+
+    def _listed(self, children: list[Node]) -> Bounds:
+        column, *items = children
+        if not self._is_column(column, "key"):
+            return Bounds()
+        texts = [text for text in map(self._text, items) if text is not None]
+        if len(texts) != len(items):
+            return Bounds()
+        return Bounds(min(texts), max(texts) + "\x01")
+
+    def _prefix(self, function: str, column: Node, pattern: Node) -> Bounds:
+        text = self._text(pattern)
+        if text is None or not self._is_column(column, "key"):
+            return Bounds()
+        if function == "~~":
+            text = text.replace("_", "%").partition("%")[0]
+        elif function not in _PREFIX:
+            return Bounds()
+        return Bounds(text, text + LAST)
+
+    def _is_column(self, node: Node, column: str) -> bool:
+        if node.get("class") != "COLUMN_REF":
+            return False
+        names = [str(name).lower() for name in node["column_names"]]
+        return names == [self._name, column] or (self._alone and names == [column])
+
+    def _text(self, node: Node) -> str | None:
+        known, value = constant(node, self._params)
+        if not known or not isinstance(value, str) or "\0" in value:
+            return None
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return None
+        return value
+
+    def _path(self, node: Mapping[str, Any]) -> str | None:
+        """The field of the metadata that a node takes out as text, as filters write it."""
+        if node.get("type") != "FUNCTION" or node["function_name"] not in _EXTRACT:
+            return None
+        if len(node["children"]) != 2 or not self._is_column(node["children"][0], "metadata"):
+            return None
+        path = self._text(node["children"][1])
+        if path and path.startswith("$."):
+            parts = path[2:].split(".")
+            return path[2:] if all(part.isidentifier() for part in parts) else None
+        return path if path and path.isidentifier() else None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether only a text can be this text: that of another JSON value looks like JSON."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return not text.lstrip("-").startswith(tuple("0123456789"))
+    return False

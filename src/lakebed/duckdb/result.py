@@ -1,0 +1,236 @@
+"""What a query gives."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import duckdb
+
+from lakebed.duckdb.limits import Allowance
+from lakebed.duckdb.session import Session
+from lakebed.errors import DependencyMissingError, LakebedError, QueryError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+_OTHERS = (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError)
+_SHOWN_ROWS = 20
+_SHOWN_CHARACTERS = 200
+_CHUNK = 1000
+_ATTEMPTS = 5  # to learn what a query failed of
+
+
+class QueryResult:
+    """The rows of a query.
+
+    `fetchone`, `fetchmany`, `fetchall` and iterating read them once, from first to last, as they
+    are asked for; `arrow`, `df` and `pl` give all of them, whatever has been fetched: where some
+    have, the query runs again over the same state of the lake. `columns` are the names, `types` the
+    DuckDB types of the columns. Errors while fetching are QueryError, like those of the query
+    itself. Closing the lake ends it. May be used from any thread, one at a time.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        connection: duckdb.DuckDBPyConnection,
+        execute: Callable[[], object],
+        done: Callable[[], None],
+        allowance: Allowance,
+    ) -> None:
+        self._session = session
+        self._connection = connection
+        self._execute = execute
+        self._done = done
+        self._allowance = allowance
+        self._closed = False
+        self._lock = threading.RLock()
+        self._ahead: list[Row] = []  # fetched for printing
+        self._fetched = False
+        try:
+            with self._fetching():
+                self._run(execute)
+        except BaseException:
+            self._closed = True  # there is nothing to let go of: the caller does
+            raise
+        description = connection.description or []
+        self.columns = [column[0] for column in description]
+        self.types = [str(column[1]) for column in description]
+
+    @contextmanager
+    def _fetching(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock, self._session.errors():
+            if self._closed:
+                raise QueryError("the result is closed")
+            self._session.check_open()
+            try:
+                with self._allowance.spending():
+                    yield self._connection
+            except duckdb.InterruptException as error:
+                raise self._find_reason(error) from error
+            except LakebedError:
+                raise
+            except _OTHERS as error:  # DuckDB's binding, of a parameter or a value
+                raise QueryError(str(error) or "there is no memory left") from error
+
+    def _run(self, call: Callable[[], T]) -> T:
+        """The result of a call of DuckDB. Who leaves before it has ended closes this result."""
+        return self._session.attend(self._connection, call, self.close)
+
+    def _find_reason(self, error: Exception) -> Exception:
+        """What a stream failed of.
+
+        Where the thread that failed was not the one that reads, DuckDB may tell the reader no more
+        than that it was interrupted (its pull request 25902). So the query runs again.
+        """
+        self._session.check_open()  # which interrupts, too
+        for _ in range(_ATTEMPTS):
+            try:
+                self._run(self._exhaust)
+            except duckdb.InterruptException:
+                continue
+            except duckdb.Error as reason:
+                return reason
+            break
+        return error
+
+    def _exhaust(self) -> None:
+        self._execute()
+        while self._connection.fetchmany(_CHUNK):
+            pass
+
+    def fetchone(self) -> Row | None:
+        """The next row; None at the end."""
+        rows = self.fetchmany(1)
+        return rows[0] if rows else None
+
+    def fetchmany(self, size: int = _CHUNK) -> list[Row]:
+        """The next rows, `size` at most; none at the end."""
+        with self._fetching() as connection:
+            self._fetched = True
+            rows, self._ahead = self._ahead[:size], self._ahead[size:]
+            if len(rows) < size:
+                missing = size - len(rows)
+                rows += self._run(lambda: connection.fetchmany(missing))
+        return rows
+
+    def fetchall(self) -> list[Row]:
+        """All rows that have not been fetched."""
+        with self._fetching() as connection:
+            self._fetched = True
+            rows, self._ahead = self._ahead, []
+            return rows + self._run(connection.fetchall)
+
+    def __iter__(self) -> Iterator[Row]:
+        while rows := self.fetchmany():
+            yield from rows
+
+    def arrow(self) -> pa.Table:
+        """All rows as a pyarrow Table."""
+        with self._fetching() as connection:
+            self._rewind()
+            return self._run(connection.to_arrow_table)
+
+    def batches(self, rows: int = 50_000) -> pa.RecordBatchReader:
+        """All rows as a pyarrow RecordBatchReader, which reads about `rows` of them at a time."""
+        with self._fetching() as connection:
+            self._rewind()
+            reader = self._run(lambda: connection.to_arrow_reader(rows))
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(reader.schema, self._each(reader))
+
+    def _each(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        while True:
+            with self._fetching():
+                try:
+                    batch = self._run(lambda: next(reader, None))
+                except (pa.ArrowException, OSError) as error:  # DuckDB's, by way of Arrow
+                    reason: Exception = error
+                    if "interrupted" in str(error).lower():
+                        reason = self._find_reason(error)
+                    raise self._session.explain(reason) from error
+            if batch is None:
+                return
+            yield batch
+
+    def df(self) -> pd.DataFrame:
+        """All rows as a pandas DataFrame. DependencyMissingError if pandas is not installed."""
+        _require("pandas")
+        with self._fetching() as connection:
+            self._rewind()
+            return self._run(connection.df)
+
+    def pl(self) -> pl.DataFrame:
+        """All rows as a polars DataFrame. DependencyMissingError if polars is not installed."""
+        _require("polars")
+        import polars as pl
+
+        table = self.arrow()
+        try:
+            frame = pl.from_arrow(table)
+        except pl.exceptions.PolarsError as error:
+            raise QueryError(f"polars does not take this result: {error}") from error
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def _rewind(self) -> None:
+        if self._fetched:
+            self._run(self._execute)
+        self._fetched, self._ahead = True, []
+
+    def close(self) -> None:
+        """Let go of what the rows are read from."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._done()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_lock"):
+            self.close()
+
+    def _shown(self) -> tuple[list[Row], bool]:
+        """The next rows, and whether there are more; they stay to be fetched."""
+        rows = self.fetchmany(_SHOWN_ROWS + 1)
+        with self._lock:
+            self._ahead = rows + self._ahead
+        return rows[:_SHOWN_ROWS], len(rows) > _SHOWN_ROWS
+
+    def __repr__(self) -> str:
+        rows, more = self._shown()
+        lines = [", ".join(self.columns), *(", ".join(map(_short, row)) for row in rows)]
+        return "\n  ".join(["<QueryResult", *lines, *["…"] * more]) + ">"
+
+    def _repr_html_(self) -> str:
+        rows, more = self._shown()
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(_short(v))}</td>" for v in row) + "</tr>"
+            for row in rows
+        )
+        note = "<p>… and more rows</p>" if more else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+
+def _short(value: object) -> str:
+    text = "NULL" if value is None else str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _require(library: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        raise DependencyMissingError(
+            f"this takes {library}, which is not installed: pip install 'lakebed[{library}]'"
+        )

@@ -1,0 +1,1 @@
+"""Storing, reading and listing entries."""

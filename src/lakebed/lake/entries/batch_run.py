@@ -1,0 +1,177 @@
+"""One run of `store_batch`: entries are checked, staged, packed and committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from lakebed.catalog.protocol import BatchCounts, MissingContentError
+from lakebed.errors import LakebedError, StorageError, ValidationError
+from lakebed.lake.entries.batches import BatchReport
+from lakebed.lake.entries.packing import Packer
+from lakebed.lake.entries.spool import Spool
+from lakebed.lake.entries.staging import ATTEMPTS
+from lakebed.model import Progress, Put
+from lakebed.values.encoded import Encoded, EncodedFile
+
+if TYPE_CHECKING:
+    from lakebed.lake.entries.batches import Batches
+
+CHUNK = 5_000
+"""Entries that a batch which is not atomic commits at once: the write lock is held for a fraction
+of a second."""
+_SMALL = 500
+_FIELDS = frozenset({"key", "value", "metadata", "ttl", "expires_at"})
+
+
+class Batch:
+    """One run of `store_batch`."""
+
+    def __init__(self, lake: Batches, atomic: bool, progress: Progress | None) -> None:
+        self._lake = lake
+        self._atomic = atomic
+        self._progress = progress
+        self._errors: dict[str, LakebedError] = {}
+        self._failed = 0
+        self._counts = BatchCounts(0, 0, 0, 0)
+        self._staged = 0
+        self._spool = Spool()
+        self._packer = Packer(
+            lake._catalog, lake._objects, self._spool, strict=atomic, mend=lake._mend
+        )
+
+    def read(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Take in all entries, and commit the full chunks if the batch is not atomic."""
+        total = len(entries) if isinstance(entries, Sequence) else None
+        number = 0
+        for number, entry in enumerate(entries, 1):
+            try:
+                put, encoded = self._check(entry)
+            except LakebedError as error:
+                self._fail([_label(entry, number)], error)
+            else:
+                self._stage(put, encoded)
+            if self._staged >= CHUNK and not self._atomic:
+                self._commit()
+            if self._progress and number % 100 == 0:
+                self._progress(number, total)
+        if self._progress and number % 100:
+            self._progress(number, total)
+
+    def finish(self) -> BatchReport:
+        """Commit what is left, or raise if the batch is atomic and an entry was refused."""
+        if self._atomic and self._errors:
+            first = next(iter(self._errors.values()))
+            first.errors = self._errors
+            raise first
+        self._commit()
+        created, changed, unchanged, deduplicated = self._counts
+        return BatchReport(
+            stored=self._spool.distinct,
+            created=created,
+            changed=changed,
+            unchanged=unchanged,
+            deduplicated=deduplicated,
+            replaced=self._spool.replaced,
+            failed=self._failed,
+            errors=self._errors,
+        )
+
+    def close(self) -> None:
+        """Give up what no commit has taken."""
+        try:
+            self._packer.close()
+        finally:
+            self._spool.close()
+
+    def _stage(self, put: Put, encoded: Encoded | EncodedFile) -> None:
+        try:
+            if self._atomic and self._errors:
+                return  # nothing will be stored; what follows is only checked
+            self._spool.add(put)
+            self._staged += 1
+            if put.content.inline_value is None:
+                self._packer.add(encoded)
+        finally:
+            encoded.close()
+
+    def _check(self, entry: Mapping[str, Any]) -> tuple[Put, Encoded | EncodedFile]:
+        if not isinstance(entry, Mapping):
+            raise ValidationError(
+                f"an entry is of type {type(entry).__name__}: expected a mapping with key and value"
+            )
+        if not _FIELDS.issuperset(entry):
+            unknown = min(str(name) for name in entry if name not in _FIELDS)
+            raise ValidationError(
+                f"an entry has the unknown field {unknown!r}: expected {', '.join(sorted(_FIELDS))}"
+            )
+        if "key" not in entry or "value" not in entry:
+            raise ValidationError("an entry lacks its key or value")
+        return self._lake._put(
+            entry["key"],
+            entry["value"],
+            entry.get("metadata"),
+            entry.get("ttl"),
+            entry.get("expires_at"),
+            False,
+            None,
+        )
+
+    def _commit(self) -> None:
+        """Upload what waits for a pack, and commit what is staged."""
+        try:
+            counts = self._upload_and_commit()
+        except LakebedError as error:
+            if self._atomic:
+                raise
+            self._packer.discard()
+            self._fail(self._spool.drop(), error)
+        else:
+            self._packer.committed()
+            self._counts = BatchCounts(*map(sum, zip(self._counts, counts, strict=True)))
+        self._spool.clear()
+        self._staged = 0
+
+    def _upload_and_commit(self) -> BatchCounts:
+        """What the lake held already may be collected just before the commit: then upload it too,
+        and try again."""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._packer.add_kept()
+            uploads = self._packer.finish()
+            for content, error in self._packer.failed.items():
+                self._fail(self._spool.drop(content), error)
+            self._mend_reused()
+            try:
+                return self._lake._catalog.commit_batch(self._spool, uploads)
+            except MissingContentError as error:
+                missing = error
+        raise StorageError(
+            "contents that this batch uploaded or meant to reuse were collected before its commit: "
+            "store it again"
+        ) from missing
+
+    def _mend_reused(self) -> None:
+        """See that the small contents which lie in the storage can be read there: a compaction has
+        moved them, and they came with their bytes. Before the commit, after which nothing may fail.
+        """
+        if self._lake._objects is None:
+            return
+        small = (
+            Encoded(row.format, row.inline_value, row.content_hash)
+            for row in self._spool
+            if row.inline_value is not None
+        )
+        while some := list(islice(small, _SMALL)):
+            self._lake._mend(some)
+
+    def _fail(self, labels: Sequence[str], error: LakebedError) -> None:
+        self._failed += len(labels)
+        for label in labels:
+            self._errors.setdefault(label, error)
+
+
+def _label(entry: object, number: int) -> str:
+    key = entry.get("key") if isinstance(entry, Mapping) else None
+    return key if isinstance(key, str) and key else f"entry {number}"

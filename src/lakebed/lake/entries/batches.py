@@ -1,0 +1,95 @@
+"""Storing many entries in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
+from typing import Any
+
+from lakebed.errors import LakebedError
+from lakebed.lake.checks import check_iterable
+from lakebed.lake.entries.writing import Writing
+from lakebed.model import Progress, Report
+
+_WAITING = 20_000
+"""Entries without a segment at which a batch builds some: a search that had to build them would
+take about half a second."""
+
+
+class BatchReport(Report):
+    """What `store_batch` did.
+
+    | field | |
+    | --- | --- |
+    | `stored` | distinct keys that are as the batch has them |
+    | `created`, `changed`, `unchanged` | keys that were not there, were otherwise, were alike |
+    | `deduplicated` | contents that the lake had already, or the batch twice |
+    | `replaced` | entries of the batch that gave way to a later one with the same key |
+    | `failed` | entries that could not be stored (only if not atomic) |
+    | `errors` | their errors by key, the first of each; without a usable key by `entry N`, from 1 |
+
+    A batch that is not atomic commits 5,000 entries at a time: a key that comes again after that
+    counts once more in `created`, `changed` and `unchanged`.
+    """
+
+    stored: int
+    created: int
+    changed: int
+    unchanged: int
+    deduplicated: int
+    replaced: int
+    failed: int
+    errors: Mapping[str, LakebedError]
+
+
+class Batches(Writing):
+    """The call that stores many entries."""
+
+    def store_batch(
+        self,
+        entries: Iterable[Mapping[str, Any]],
+        *,
+        atomic: bool = True,
+        progress: Progress | None = None,
+    ) -> BatchReport:
+        """Store many entries, from a list or as a generator gives them.
+
+        Each entry is a mapping with `key`, `value`, and optionally `metadata`, `ttl`, `expires_at`,
+        which mean what they mean for `store`. The last entry of a key wins. `progress` is called
+        with the entries read so far and their number, None if it is not known.
+
+        `atomic`: all or none, visible at one moment. The first error is raised, with all errors by
+        key in `errors`, and nothing is stored. Otherwise entries are stored 5,000 at a time, what
+        cannot be stored is in the report's `errors`, and an error of the iterable leaves what came
+        before it.
+
+        Values above the inline threshold go to packs, files of up to 64 MiB that hold many, and
+        tables to files of their own. Entries wait for their commit in a temporary file, so that
+        memory stays bounded whatever their number: some 25 MiB where all values stay in the
+        catalog, some 220 MiB where packs are written, and 100 MiB more while a large one builds
+        the search index. Nothing is locked while the iterable or the
+        storage is awaited; the commit holds the write lock for about ten seconds a million entries.
+        """
+        self._must_write("store_batch")
+        check_iterable("entries", entries)
+        from lakebed.lake.entries.batch_run import Batch  # not for a first store
+
+        with closing(Batch(self, atomic, progress)) as batch:
+            try:
+                batch.read(entries)
+            except Exception:
+                if not atomic:
+                    batch.finish()
+                raise
+            report = batch.finish()
+        self._index_batch(report)
+        return report
+
+    def _index_batch(self, report: BatchReport) -> None:
+        """Build the segments of a large batch with it, so that no search has to. One that fails
+        leaves that to the next search or maintenance."""
+        if not report.created + report.changed:
+            return
+        with suppress(LakebedError):  # the batch has happened
+            if self._catalog.count_waiting(_WAITING) >= _WAITING:
+                self._searcher().build_waiting()

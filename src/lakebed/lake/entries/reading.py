@@ -1,0 +1,162 @@
+"""Reading entries: retrieve, entry, and the reading half of a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, ValuesView
+from typing import Any, Final
+
+from lakebed.catalog.protocol import LAST_KEY
+from lakebed.errors import LakebedError, NotFoundError, ValidationError
+from lakebed.lake.base import LakeBase
+from lakebed.lake.checks import check_key
+from lakebed.lake.entries.listing import Listing
+from lakebed.model import Entry, EntryRow
+from lakebed.values.tables import TableLibrary, check_library, convert
+
+_COMPLETED = 1000  # keys that a notebook offers at most
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "<raise NotFoundError>"
+
+
+MISSING: Final = _Missing()
+
+
+class Reading(LakeBase):
+    """The reading calls of a lake."""
+
+    def retrieve(self, key: str, default: Any = MISSING, *, as_: TableLibrary | None = None) -> Any:
+        """The value of a key. A table comes as a pyarrow Table, or as a DataFrame of the library
+        that `as_` names: `"pandas"` or `"polars"`.
+
+        A key that is not there, or has expired, gives `default`, and NotFoundError without one.
+        Raises CorruptionError if the stored bytes are missing or are not those that were stored,
+        StorageError if the storage cannot be read. With `as_`, ValidationError for another library
+        and for a value that is no table, DependencyMissingError if the library is not installed.
+        """
+        if as_ is not None:
+            check_library(as_)
+        found = self.read_entry(key)
+        if found is not None:
+            return found[1] if as_ is None else convert(found[1], as_)
+        if default is MISSING:
+            raise NotFoundError(f"no entry with the key {key!r}")
+        return default
+
+    def read_entry(self, key: str) -> tuple[EntryRow, Any] | None:
+        """The row of a key and its value, which belong together; None if the key is not there.
+
+        For faces over a lake. Raises as `retrieve` does.
+        """
+        row = self._catalog.get(check_key(key))
+        if row is None:
+            return None
+        try:
+            return row, self.read_value(row)
+        except NotFoundError:
+            # Replaced or deleted, and collected, between the two reads: what is there now?
+            row = self._catalog.get(key)
+            return None if row is None else (row, self.read_value(row))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [entry.key for entry in self.list(limit=_COMPLETED)]
+
+    def entry(self, key: str) -> Entry | None:
+        """The entry of a key: its metadata, hash, place, times and value; None if not there."""
+        row = self._catalog.get(check_key(key))
+        return None if row is None else self._entry(row)
+
+    def _entry(self, row: EntryRow) -> Entry:
+        return Entry(row, self)
+
+    def list(
+        self,
+        prefix: str = "",
+        *,
+        metadata_filter: dict[str, Any] | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Listing:
+        """The entries whose key begins with `prefix`, in the order of the keys' UTF-8 bytes.
+
+        `metadata_filter` keeps those whose metadata it matches (see the guide on filters), `limit`
+        ends the listing after so many, `after` begins it behind a key: the last one that an earlier
+        listing gave. It is read in pages while it is iterated, each page as the lake is then.
+
+        Raises ValidationError for a filter that is not well formed and a negative limit.
+        """
+        return Listing(
+            self._catalog,
+            self,
+            prefix,
+            metadata_filter=metadata_filter,
+            limit=limit,
+            after=after,
+        )
+
+    def read_listing(self, listing: Listing) -> Iterator[tuple[EntryRow, Any]]:
+        """The rows of a listing with their values, in its order, read in bulk and in bounded
+        memory. What others delete and collect meanwhile is left out.
+
+        For faces over a lake. Raises as `retrieve` does, at the entry that it concerns.
+        """
+        for row, value in self.read_in_order(listing.rows()):
+            if isinstance(value, NotFoundError):
+                # Replaced or deleted, and collected, since the row was read: what is there now?
+                found = self.read_entry(row.key)
+                if found is not None:
+                    yield found
+            elif isinstance(value, LakebedError):
+                raise value
+            else:
+                yield row, value
+
+    def __getitem__(self, key: str) -> Any:
+        return self.retrieve(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, `default` if it is not there."""
+        # Not the mapping's own, which would take a dropped snapshot for a missing key.
+        return self.retrieve(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the key is there; what cannot be a key, such as `""` or `5`, is not."""
+        try:
+            return self._catalog.get(check_key(key)) is not None
+        except ValidationError:
+            return False
+
+    def __len__(self) -> int:
+        return self._catalog.count("", LAST_KEY)
+
+    def __iter__(self) -> Iterator[str]:
+        return (entry.key for entry in self.list())
+
+    def items(self) -> ItemsView[str, Any]:
+        """Keys and values, in key order, each read once: what others delete meanwhile is left out,
+        or seen as it was, and is no error."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        """The values in key order, read as `items` reads them."""
+        return _Values(self)
+
+
+class _Items(ItemsView[str, Any]):
+    def __init__(self, lake: Reading) -> None:
+        super().__init__(lake)
+        self._lake = lake
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return ((row.key, value) for row, value in self._lake.read_listing(self._lake.list()))
+
+
+class _Values(ValuesView[Any]):
+    def __init__(self, lake: Reading) -> None:
+        super().__init__(lake)
+        self._lake = lake
+
+    def __iter__(self) -> Iterator[Any]:
+        return (value for _, value in self._lake.read_listing(self._lake.list()))

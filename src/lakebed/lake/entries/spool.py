@@ -1,0 +1,179 @@
+"""Where a batch waits for its commit: bounded memory for any number of entries.
+
+A small one waits in memory. More goes to a private temporary SQLite database, which goes to an
+unnamed temporary file when it grows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from lakebed.catalog.protocol import StagedRow
+from lakebed.catalog.statements.queries import load_spool_queries
+from lakebed.errors import StorageError
+from lakebed.model import ContentId, Put
+from lakebed.values.encoded import Encoded, EncodedFile
+
+_WAITING = 20_000
+_WAITING_BYTES = 4 << 20
+"""What waits in memory at most, as long as that is all there is."""
+_BUFFER = 500
+_LARGE = 4 << 20
+
+
+class Spool:
+    """Entries on their way into the lake, in key order, the last one of a key winning.
+
+    Raises StorageError if the temporary file cannot be written.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[StagedRow] = []
+        self._room = _WAITING
+        self._bytes = 0
+        self._in_memory = True  # all of this chunk
+        self._added = 0
+        self._chunks = 0
+        self._unseen: Iterable[str] = ()  # keys of the first chunk, while it is the only one
+        self.distinct = 0
+        """Distinct keys of the chunks that are committed."""
+
+    @cached_property
+    def _queries(self) -> dict[str, str]:
+        return load_spool_queries()
+
+    @cached_property
+    def _db(self) -> sqlite3.Connection:
+        db = sqlite3.connect("", isolation_level=None)
+        for pragma in ("journal_mode", "synchronous"):
+            db.execute(f"PRAGMA {pragma} = OFF")
+        for name in ("create_staged", "create_placed", "create_kept", "index_kept", "create_seen"):
+            db.execute(self._queries[name])
+        return db
+
+    def add(self, put: Put) -> None:
+        """Stage one entry."""
+        key, content, metadata, ttl, expires_at, _, _ = put
+        self._rows.append(StagedRow(key, *content, metadata, ttl, expires_at))
+        self._added += 1
+        self._bytes += len(content.inline_value or b"") + len(metadata)
+        if len(self._rows) >= self._room or self._bytes > _WAITING_BYTES:
+            self._write()
+
+    def place(self, content: ContentId, uri: str, position: str | None) -> None:
+        """Note where a content was uploaded."""
+        self._in_memory = False
+        self._run("add_placed", (*content, uri, position))
+
+    def is_placed(self, content: ContentId) -> bool:
+        """Whether this batch has uploaded the content already."""
+        return not self._in_memory and bool(self._run("is_placed", content).fetchall())
+
+    def keep(self, encoded: Encoded | EncodedFile) -> None:
+        """Keep the bytes of a content that the lake holds, lest it be collected before the
+        commit."""
+        if not self._run("kept_pieces", encoded.id).fetchone():
+            for piece in encoded.pieces():
+                self._run("add_kept", (*encoded.id, encoded.byte_size, piece))
+
+    def kept(self) -> Iterator[Encoded | EncodedFile]:
+        """The contents that are kept; each is to be closed."""
+        for content in self._run("kept_contents").fetchall():
+            content_hash, format = content
+            ((size,),) = self._run("kept_size", content).fetchall()
+            pieces = (piece for (piece,) in self._run("kept_pieces", content))
+            if size <= _LARGE:
+                yield Encoded(format, b"".join(pieces), content_hash)
+            else:
+                yield _to_file(content, size, pieces)
+
+    def __iter__(self) -> Iterator[StagedRow]:
+        """What is staged, in key order; as often as a commit has to be tried."""
+        if self._in_memory:
+            latest = {row.key: row for row in self._rows}
+            return map(latest.__getitem__, sorted(latest))
+        self._write()
+        self._run("index_staged")
+        return map(StagedRow._make, self._run("staged_rows"))
+
+    def drop(self, content: ContentId | None = None) -> list[str]:
+        """Take back the entries with a content, or all: the key of each."""
+        self._write()
+        dropped = self._run("drop_content", content) if content else self._run("drop_staged")
+        keys = [key for (key,) in dropped]
+        self._added -= len(keys)
+        return keys
+
+    def clear(self) -> None:
+        """Begin the next chunk; the keys of this one count as seen."""
+        if self._in_memory:
+            keys = {row.key for row in self._rows}
+            if self._chunks:
+                self.distinct += self._see(keys)
+            else:
+                self._unseen, self.distinct = keys, len(keys)
+        else:
+            self._write()
+            self._see(())
+            self.distinct += self._run("see_staged").rowcount
+            for name in ("clear_staged", "unindex_staged", "clear_placed", "clear_kept"):
+                self._run(name)
+        self._rows.clear()
+        self._room, self._bytes, self._in_memory = _WAITING, 0, True
+        self._chunks += 1
+
+    @property
+    def replaced(self) -> int:
+        """How many entries of the committed chunks gave way to a later one of the same key."""
+        return self._added - self.distinct
+
+    def close(self) -> None:
+        """Give back memory and disk."""
+        if "_db" in self.__dict__:
+            self._db.close()
+
+    def _write(self) -> None:
+        """Move what waits in memory to the database."""
+        self._in_memory = False
+        self._room, self._bytes = _BUFFER, 0
+        self._fill("add_staged", ((*row[:5], *row[7:]) for row in self._rows))
+        self._rows.clear()
+
+    def _see(self, keys: Iterable[str]) -> int:
+        """Count keys as seen; how many were not before."""
+        unseen, self._unseen = self._unseen, ()
+        if unseen:
+            self._fill("add_seen", ((key,) for key in unseen))
+        return self._fill("add_seen", ((key,) for key in keys))
+
+    def _fill(self, name: str, rows: Iterable[tuple[object, ...]]) -> int:
+        self._run("begin")
+        try:
+            count = self._db.executemany(self._queries[name], rows).rowcount
+        except sqlite3.Error as error:
+            raise _full(error) from error
+        self._run("commit")
+        return count
+
+    def _run(self, name: str, params: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(self._queries[name], params)
+        except sqlite3.Error as error:
+            raise _full(error) from error
+
+
+def _full(error: sqlite3.Error) -> StorageError:
+    import tempfile
+
+    return StorageError(f"cannot write a temporary file in {tempfile.gettempdir()}: {error}")
+
+
+def _to_file(content: ContentId, size: int, pieces: Iterable[bytes]) -> EncodedFile:
+    import tempfile
+
+    content_hash, format = content
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the value's, which its user closes
+    file.writelines(pieces)
+    return EncodedFile(format, file, size, content_hash)

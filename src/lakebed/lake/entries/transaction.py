@@ -1,0 +1,124 @@
+"""Transactions: changes queued on the client, committed together."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from lakebed.errors import NotFoundError, ValidationError
+from lakebed.lake.checks import check_key
+from lakebed.lake.entries.reading import MISSING
+from lakebed.model import Change, ContentId, Delete
+from lakebed.values.codec import decode_value
+from lakebed.values.hash import parse_content_hash
+from lakebed.values.tables import TableLibrary, check_library, convert
+
+if TYPE_CHECKING:
+    from lakebed.lake.entries.writing import Writing
+    from lakebed.values.encoded import Encoded, EncodedFile
+
+
+class Transaction:
+    """Stores and deletes that happen together or not at all; made by `Lake.transaction`.
+
+    `commit` and `rollback` may be called instead of leaving the block; each ends the transaction.
+    """
+
+    def __init__(self, lake: Writing) -> None:
+        self._lake = lake
+        self._changes: list[Change] = []
+        self._large: dict[ContentId, Encoded | EncodedFile] = {}
+        # What each key holds for reads in here: the encoded value, None once deleted.
+        self._queued: dict[str, Encoded | EncodedFile | None] = {}
+        self._open = True
+
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: float | timedelta | None = None,
+        expires_at: datetime | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> None:
+        """Queue a store; arguments as for `Lake.store`, checked at once. A ttl counts from the
+        commit, and conditions are judged then."""
+        self._check_open()
+        put, encoded = self._lake._put(key, value, metadata, ttl, expires_at, if_absent, if_match)
+        if put.content.inline_value is None:
+            held = self._large.setdefault(encoded.id, encoded)
+            if held is not encoded:
+                encoded.close()
+                encoded = held
+        self._changes.append(put)
+        self._queued[key] = encoded
+
+    def delete(self, key: str, *, if_match: str | None = None) -> bool:
+        """Queue a delete; whether the key is there as this transaction sees it now."""
+        self._check_open()
+        match = None if if_match is None else parse_content_hash(if_match, "if_match")
+        if check_key(key) in self._queued:
+            present = self._queued[key] is not None
+        else:
+            present = key in self._lake
+        self._changes.append(Delete(key, match))
+        self._queued[key] = None
+        return present
+
+    def retrieve(self, key: str, default: Any = MISSING, *, as_: TableLibrary | None = None) -> Any:
+        """The value of a key as it would be after the queued changes; as `Lake.retrieve`."""
+        self._check_open()
+        if check_key(key) not in self._queued:
+            return self._lake.retrieve(key, default, as_=as_)
+        if as_ is not None:
+            check_library(as_)
+        encoded = self._queued[key]
+        if encoded is not None:
+            value = decode_value(encoded.format, encoded.data)
+            return value if as_ is None else convert(value, as_)
+        if default is MISSING:
+            raise NotFoundError(f"no entry with the key {key!r}: this transaction deleted it")
+        return default
+
+    def commit(self) -> int:
+        """Apply all that is queued, in one short transaction; how many changes were queued.
+
+        Raises ConflictError if a condition does not hold; nothing has happened then.
+        """
+        self._check_open()
+        self._open = False
+        try:
+            if self._changes:
+                self._lake._commit(self._changes, self._large.values())
+        finally:
+            self._close()
+        return len(self._changes)
+
+    def rollback(self) -> int:
+        """Forget all that is queued; how many changes that were."""
+        self._check_open()
+        self._open = False
+        self._close()
+        return len(self._changes)
+
+    def _close(self) -> None:
+        for encoded in self._large.values():
+            encoded.close()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise ValidationError(
+                "the transaction has ended: begin another with lake.transaction()"
+            )
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._open:
+            if kind is None:
+                self.commit()
+            else:
+                self.rollback()

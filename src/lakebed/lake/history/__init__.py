@@ -1,0 +1,1 @@
+"""Snapshots, what changed between two, and going back."""

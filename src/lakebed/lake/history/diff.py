@@ -1,0 +1,236 @@
+"""What differs between two moments of a lake."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+
+from lakebed.lake.history.diff_spool import DiffSpool, Kind
+from lakebed.model import DiffRow, Entry, EntryRow, Record, Report, ValueReader
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_SHOWN = 20
+T = TypeVar("T")
+
+
+class EntryChange(Record):
+    """A key whose entry differs: `before` and `after` are entries, the flags tell in what."""
+
+    __slots__ = ("_entries", "_rows")
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "key", "before", "after", "content_changed", "metadata_changed", "expiry_changed",
+    )  # fmt: skip
+
+    def __init__(self, before: EntryRow, after: EntryRow, lake: ValueReader) -> None:
+        self._rows = before, after
+        self._entries = Entry(before, lake), Entry(after, lake)
+
+    @property
+    def key(self) -> str:
+        return self._rows[1].key
+
+    @property
+    def before(self) -> Entry:
+        return self._entries[0]
+
+    @property
+    def after(self) -> Entry:
+        return self._entries[1]
+
+    @property
+    def content_changed(self) -> bool:
+        before, after = self._rows
+        return (before.content_hash, before.format) != (after.content_hash, after.format)
+
+    @property
+    def metadata_changed(self) -> bool:
+        before, after = self._rows
+        return before.metadata != after.metadata  # as text: in Python 1, 1.0 and True are equal
+
+    @property
+    def expiry_changed(self) -> bool:
+        before, after = self._rows
+        return before.expires_at != after.expires_at
+
+    def details(self) -> dict[str, Any]:
+        """What changed inside the value: reads both values.
+
+        For JSON values, a mapping of the kinds that DeepDiff tells apart (`values_changed`,
+        `type_changes`, `dictionary_item_added`, `iterable_item_removed`, …) to the changes by path
+        (`root['price']`). For tables, the number of rows before and after, and the columns added,
+        removed and of another type. For the rest, the sizes in bytes. Empty if the content is
+        alike.
+        """
+        from lakebed.lake.history.diff_details import details
+
+        return details(self.before, self.after) if self.content_changed else {}
+
+
+class Summary(Report):
+    """A diff in numbers.
+
+    Entries added, removed and changed; of the changed, those whose content changed, and those of
+    which only metadata or expiry did; bytes of content of the entries concerned, before and after.
+    """
+
+    added: int
+    removed: int
+    changed: int
+    content_changed: int
+    only_metadata_or_expiry: int
+    bytes_before: int
+    bytes_after: int
+
+
+class _Differences(Sequence[T], Generic[T]):
+    """The differences of one kind, in key order, read from the spool as they are asked for."""
+
+    def __init__(self, spool: DiffSpool, kind: Kind, lake: ValueReader) -> None:
+        self._spool = spool
+        self._kind = kind
+        self._lake = lake
+
+    @abstractmethod
+    def _make(self, row: DiffRow) -> T: ...
+
+    def __len__(self) -> int:
+        return self._spool.count(self._kind)
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self._make, self._spool.rows(self._kind))
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"the diff has {len(self)} entries {self._kind}")
+        return self._make(next(self._spool.rows(self._kind, number)))
+
+    def __repr__(self) -> str:
+        keys = ", ".join(repr(getattr(item, "key", None)) for item in islice(self, 5))
+        return f"<{len(self)} {self._kind}: {keys}{', …' if len(self) > 5 else ''}>"
+
+
+class _Entries(_Differences[Entry]):
+    def _make(self, row: DiffRow) -> Entry:
+        entry = row.after or row.before
+        assert entry is not None
+        return Entry(entry, self._lake)
+
+
+class _Changes(_Differences[EntryChange]):
+    def _make(self, row: DiffRow) -> EntryChange:
+        assert row.before is not None
+        assert row.after is not None
+        return EntryChange(row.before, row.after, self._lake)
+
+
+class Diff:
+    """Entries that differ between two moments: `added`, `changed` and `removed`, in key order.
+
+    `added` and `removed` are sequences of entries, `changed` of changes with `key`, `before` and
+    `after`. An entry counts as changed if its content, metadata or expiry differ, however often it
+    was stored in between. Large diffs lie in a temporary file, and sequences read as they are used.
+    `len()` is the number of all differences.
+    """
+
+    def __init__(self, spool: DiffSpool, lake: ValueReader, names: tuple[str, str]) -> None:
+        self._spool = spool
+        self._names = names
+        self.added: Sequence[Entry] = _Entries(spool, "added", lake)
+        self.changed: Sequence[EntryChange] = _Changes(spool, "changed", lake)
+        self.removed: Sequence[Entry] = _Entries(spool, "removed", lake)
+
+    def __len__(self) -> int:
+        return len(self.added) + len(self.changed) + len(self.removed)
+
+    def summary(self) -> Summary:
+        """The diff in numbers."""
+        content_changed, bytes_before, bytes_after = self._spool.summary()
+        return Summary(
+            added=len(self.added),
+            removed=len(self.removed),
+            changed=len(self.changed),
+            content_changed=content_changed,
+            only_metadata_or_expiry=len(self.changed) - content_changed,
+            bytes_before=bytes_before,
+            bytes_after=bytes_after,
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """The diff as an Arrow table, one row a difference: added, then changed, then removed.
+
+        Columns: key (string), change (string), and for before and after each content_hash (string),
+        byte_size (int64), metadata (string, JSON), expires_at and updated_at (timestamp[us, UTC]),
+        null where the key is not there.
+        """
+        from lakebed.lake.sql.arrow import diff_to_arrow
+
+        return diff_to_arrow(self.added, self.changed, self.removed)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The diff as a pandas DataFrame, with the columns of `to_arrow`."""
+        return self.to_arrow().to_pandas()
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} from {self._names[0]} to {self._names[1]}: "
+            f"{len(self.added)} added, {len(self.changed)} changed, {len(self.removed)} removed>"
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = [
+            f"<tr><td>{escape(sign)}</td><td>{escape(key)}</td><td>{escape(what)}</td></tr>"
+            for sign, key, what in islice(self._lines(), _SHOWN)
+        ]
+        more = len(self) - len(rows)
+        rest = f"<tr><td></td><td colspan=2>… {more} more</td></tr>" if more > 0 else ""
+        return (
+            f"<p>{escape(repr(self)[1:-1])}</p><table><thead><tr><th></th><th>key</th>"
+            f"<th>what</th></tr></thead><tbody>{''.join(rows)}{rest}</tbody></table>"
+        )
+
+    def _lines(self) -> Iterator[tuple[str, str, str]]:
+        for entry in self.added:
+            yield "+", entry.key, f"{entry.byte_size} bytes"
+        for change in self.changed:
+            parts = {
+                "content": change.content_changed,
+                "metadata": change.metadata_changed,
+                "expiry": change.expiry_changed,
+            }
+            yield "~", change.key, ", ".join(name for name, differs in parts.items() if differs)
+        for entry in self.removed:
+            yield "-", entry.key, f"{entry.byte_size} bytes"
+
+
+class Restored(Diff):
+    """What `restore` did: the diff that it applied.
+
+    `snapshot` names the snapshot of how it was before, None in a dry run. `expired` counts entries
+    of the snapshot whose expiry has passed since: they stay away.
+    """
+
+    def __init__(
+        self,
+        spool: DiffSpool,
+        lake: ValueReader,
+        names: tuple[str, str],
+        snapshot: str | None,
+        expired: int,
+    ) -> None:
+        super().__init__(spool, lake, names)
+        self.snapshot = snapshot
+        self.expired = expired

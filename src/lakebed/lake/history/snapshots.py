@@ -1,0 +1,364 @@
+"""Snapshots: keep a state, compare, look back, go back."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lakebed.clock import from_micros, to_micros
+from lakebed.errors import ConflictError, NotFoundError, ValidationError
+from lakebed.lake.base import PresentLake
+from lakebed.lake.checks import check_count, check_flag, check_key, check_prefix
+from lakebed.lake.entries.batch_reading import BatchReading
+from lakebed.lake.search.searching import Searching
+from lakebed.lake.upkeep.stats import Statistics
+from lakebed.model import DiffRow, Entry, Moment, Report, SnapshotRow, ValueReader, VersionRow
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    from ibis.backends.duckdb import Backend
+
+    from lakebed.duckdb.result import QueryResult
+    from lakebed.lake.history.diff import Diff, Restored
+    from lakebed.lake.history.diff_spool import DiffSpool
+    from lakebed.lake.search.index import SearchIndex
+    from lakebed.lake.sql.stored_tables import StoredTables
+
+MAX_NAME_BYTES = 255
+_CONTROL = r"[\x00-\x1f\x7f]"
+_ID = r"@[0-9a-f]{16}\Z"
+
+
+class Snapshot(Report):
+    """A state of the lake that is kept under a name.
+
+    `id` begins with `@`, which a name may not, and is never used again. `version` is the newest
+    version that it sees; expiry is judged at `created_at` (UTC). `purged_at`: when `purge` last
+    removed something that it saw, None if never.
+    """
+
+    id: str
+    name: str
+    version: int
+    message: str | None
+    author: str | None
+    created_at: datetime
+    purged_at: datetime | None
+
+
+class SnapshotList(list[Snapshot]):
+    """Snapshots, oldest first."""
+
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import table
+
+        names = ("name", "version", "created_at", "message", "author")
+        title = f"{len(self)} snapshots, newest first"
+        return table(title, names, ([made[name] for name in names] for made in reversed(self)))
+
+
+class Version(Entry):
+    """A version of an entry: the entry's fields, and `ended_at`, when it was replaced or deleted
+    (None for the one that stands)."""
+
+    __slots__ = ("_ended_at",)
+    FIELDS: ClassVar[tuple[str, ...]] = (*Entry.FIELDS, "ended_at")
+
+    def __init__(self, version: VersionRow, lake: ValueReader) -> None:
+        super().__init__(version.row, lake)
+        self._ended_at = version.ended_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        return None if self._ended_at is None else from_micros(self._ended_at)
+
+
+class History(Sequence[Version]):
+    """The versions of a key that are kept, newest first.
+
+    `complete` is false where the lake keeps, between snapshots, no version that was replaced;
+    `note` says so in words.
+    """
+
+    def __init__(self, versions: Sequence[Version], note: str | None) -> None:
+        self._versions = versions
+        self.note = note
+
+    @property
+    def complete(self) -> bool:
+        return self.note is None
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._versions[index]
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} versions{': ' + self.note if self.note else ''}>"
+
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import table
+
+        names = ("version", "updated_at", "ended_at", "byte_size", "metadata", "content_hash")
+        rows = ([version[name] for name in names] for version in self)
+        return table(repr(self)[1:-1], names, rows)
+
+
+class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
+    """A lake as it was: the reading calls and mapping habits of a lake, as of a moment.
+
+    Its calls raise NotFoundError once the snapshot is dropped, or the history pruned.
+    """
+
+    def __init__(self, lake: Snapshots, moment: Moment, shown: str) -> None:
+        super().__init__(lake._catalog.at(moment), lake._objects, name=f"{lake.name} at {shown}")
+        self._witness = lake._witness
+        self.read_only = lake.read_only
+        self._lake = lake
+        self._moment = moment
+
+    def _searcher(self) -> SearchIndex:
+        return self._lake._searcher()
+
+    def _embeds(self) -> bool:
+        return self._lake._embeds()
+
+    def _searched_moment(self) -> Moment:
+        return self._moment
+
+    def sql(
+        self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
+    ) -> QueryResult:
+        """The result of a SELECT over the tables `entries` and `documents` as of the moment; as
+        `Lake.sql`."""
+        return self._lake._query(query, params, self._moment, view=self)
+
+    def ibis(self) -> Backend:
+        """An Ibis backend with the tables `entries` and `documents` as of the moment; as
+        `Lake.ibis`, with whose tables they join."""
+        return self._lake._stored_tables().ibis(self._moment)
+
+    def table(self, key: str) -> ir.Table:
+        """A table that was stored at the moment; as `Lake.table`."""
+        from lakebed.lake.sql.ibis_tables import table
+
+        return table(self, self._lake._stored_tables(), key, self._moment)
+
+    def tables(self, prefix: str = "", *, widen: bool = False, key_column: str = "key") -> ir.Table:
+        """The tables that were stored under a prefix at the moment; as `Lake.tables`."""
+        from lakebed.lake.sql.ibis_tables import tables
+
+        stored = self._lake._stored_tables()
+        return tables(stored, prefix, self._moment, widen=widen, key_column=key_column)
+
+    def __repr__(self) -> str:
+        return f"<LakeView of {self.name}>"
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class Snapshots(PresentLake):
+    """The calls on snapshots."""
+
+    @abstractmethod
+    def _query(
+        self,
+        query: str,
+        params: Sequence[object] | Mapping[str, object] | None = None,
+        moment: Moment | None = None,
+        *,
+        view: Searching | None = None,
+    ) -> QueryResult: ...
+
+    @abstractmethod
+    def _stored_tables(self) -> StoredTables: ...
+
+    def create_snapshot(
+        self, name: str, *, message: str | None = None, author: str | None = None
+    ) -> Snapshot:
+        """Keep the present state of the lake under a name. Costs one row, whatever the lake's size.
+
+        Raises ConflictError if the name is taken, ValidationError if it is malformed: 1 to 255
+        bytes of text without control characters, not beginning with `@`; and for a message or
+        author that is no text, or holds NUL.
+        """
+        self._must_write("create_snapshot")
+        _check_name(name)
+        for field, text in (("message", message), ("author", author)):
+            if text is not None:
+                _check_text(field, text)
+        return _snapshot(self._catalog.create_snapshot(_new_id(), name, message, author))
+
+    def snapshots(self) -> Sequence[Snapshot]:
+        """All snapshots, oldest first."""
+        return SnapshotList(map(_snapshot, self._catalog.snapshots()))
+
+    def drop_snapshot(self, snapshot: str | Snapshot) -> None:
+        """Remove a snapshot, by its name or id. What only it kept goes with `maintain`.
+
+        Views of it raise NotFoundError from then on. Raises NotFoundError if it is not there.
+        """
+        self._must_write("drop_snapshot")
+        row = self._find(snapshot)
+        if not self._catalog.drop_snapshot(row.id):
+            raise _no_snapshot(row.name)
+
+    def at(self, moment: str | Snapshot | datetime | int) -> LakeView:
+        """The lake as it was: read-only, with the reading calls of a lake.
+
+        `moment`: a snapshot, its name or its id; in a lake with `history="all"` also a time (an
+        aware datetime) or a version. Expiry is judged at that moment.
+
+        Raises NotFoundError for a snapshot that is not there and for history that is not kept.
+        """
+        found, shown = self._moment(moment)
+        return LakeView(self, found, shown)
+
+    def diff(
+        self,
+        a: str | Snapshot | datetime | int,
+        b: str | Snapshot | datetime | int | None = None,
+        *,
+        prefix: str = "",
+    ) -> Diff:
+        """What differs between two moments, or a moment and now: added, changed and removed.
+
+        `a`, `b`: as for `at`; with `b` left out, now. `prefix`: only keys that begin with it. Its
+        cost grows with what happened between them, not with the lake.
+        """
+        from lakebed.lake.history.diff import Diff  # not for a first store
+        from lakebed.lake.history.diff_spool import DiffSpool
+
+        low, high = check_prefix(prefix)
+        first, first_name = self._moment(a)
+        second, second_name = (None, "now") if b is None else self._moment(b)
+        spool = DiffSpool(self._catalog.diff(first, second, low, high))
+        return Diff(spool, self, (first_name, second_name))
+
+    def restore(
+        self, snapshot: str | Snapshot, *, prefix: str = "", dry_run: bool = False
+    ) -> Restored:
+        """Make the lake, or the keys that begin with `prefix`, what it was at a snapshot.
+
+        All at one moment. First the present is kept as a snapshot `before-restore-<UTC time>`,
+        which the result names, so that a restore can be undone by another. Entries of the snapshot
+        whose expiry has passed since stay away; the result counts them. Its cost grows with the
+        changes. `dry_run` changes nothing, and gives the diff that would be applied.
+        """
+        from lakebed.lake.history.diff import Restored  # not for a first store
+        from lakebed.lake.history.diff_spool import DiffSpool
+
+        if not check_flag("dry_run", dry_run):
+            self._must_write("restore")
+        low, high = check_prefix(prefix)
+        row = self._find(snapshot)
+        collected: list[DiffSpool] = []
+
+        def collect(rows: Iterator[DiffRow]) -> None:
+            collected.append(DiffSpool(rows))
+
+        if dry_run:
+            expired = self._catalog.preview_restore(row.moment(), low, high, collect)
+            return Restored(collected[-1], self, ("now", row.name), None, expired)
+        stamp = self._catalog.now()
+        while True:
+            name = f"before-restore-{from_micros(stamp):%Y%m%dT%H%M%S.%fZ}"
+            try:
+                kept, expired = self._catalog.restore(
+                    row.moment(), low, high, (_new_id(), name), collect
+                )
+            except ConflictError:  # another restore has taken the name of this microsecond
+                stamp += 1
+                continue
+            return Restored(collected[-1], self, (name, row.name), kept.name, expired)
+
+    def history(self, key: str, *, limit: int | None = None, before: int | None = None) -> History:
+        """The versions of a key that are kept, newest first; empty if there are none.
+
+        `limit`: so many at most. `before`: versions below this number only; with the last one's
+        number it goes on where an earlier call ended.
+
+        With `history="snapshots"` these are the present one and those that a snapshot sees: the
+        result's `note` says so. ValidationError for a limit or version below 0.
+        """
+        wanted = None if limit is None else min(check_count("limit", limit), sys.maxsize // 2)
+        below = None if before is None else min(check_count("before", before), sys.maxsize // 2)
+        rows = self._catalog.history(check_key(key), wanted, below)
+        note = None
+        if self._history != "all":
+            note = "between snapshots, replaced versions are not kept (history='snapshots')"
+        return History([Version(row, self) for row in rows], note)
+
+    def _moment(self, moment: object) -> tuple[Moment, str]:
+        """A moment as callers name it, and how to show it."""
+        if isinstance(moment, (str, Snapshot)):
+            row = self._find(moment)
+            return row.moment(), row.name
+        if isinstance(moment, datetime):
+            if moment.utcoffset() is None:
+                raise ValidationError("the time has no time zone: expected an aware datetime")
+            return self._catalog.moment(time=to_micros(moment)), moment.isoformat()
+        version = check_count("version", moment)
+        return self._catalog.moment(version=version), f"version {version}"
+
+    def _find(self, snapshot: object) -> SnapshotRow:
+        name = snapshot.id if isinstance(snapshot, Snapshot) else snapshot
+        if not isinstance(name, str):
+            raise ValidationError(
+                f"snapshot is of type {type(name).__name__}: expected a name, an id or a Snapshot"
+            )
+        if not name.startswith("@"):
+            _check_name(name)
+        elif not re.match(_ID, name):
+            raise ValidationError(f"{name!r} is no id of a snapshot")
+        row = self._catalog.find_snapshot(name)
+        if row is None:
+            raise _no_snapshot(name)
+        return row
+
+
+def _check_name(name: object) -> None:
+    text = _check_text("name", name)
+    if not text or text.startswith("@") or re.search(_CONTROL, text):
+        raise ValidationError(
+            f"name is {text!r}: expected text without control characters that does not begin with "
+            "'@'"
+        )
+    size = len(text.encode())
+    if size > MAX_NAME_BYTES:
+        raise ValidationError(f"name takes {size} bytes: expected at most {MAX_NAME_BYTES}")
+
+
+def _check_text(field: str, text: object) -> str:
+    """Text that every catalog can hold."""
+    if not isinstance(text, str):
+        raise ValidationError(f"{field} is of type {type(text).__name__}: expected str")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValidationError(f"{field} {text!r} holds a lone surrogate") from None
+    if "\0" in text:
+        raise ValidationError(f"{field} {text!r} holds a NUL character: not allowed")
+    return text
+
+
+def _new_id() -> str:
+    return f"@{os.urandom(8).hex()}"
+
+
+def _snapshot(row: SnapshotRow) -> Snapshot:
+    purged_at = None if row.purged_at is None else from_micros(row.purged_at)
+    times = {"created_at": from_micros(row.created_at), "purged_at": purged_at}
+    return Snapshot(**(row._asdict() | times))
+
+
+def _no_snapshot(name: str) -> NotFoundError:
+    return NotFoundError(f"no snapshot of the name or id {name!r}")

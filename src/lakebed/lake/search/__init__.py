@@ -1,0 +1,1 @@
+"""Search: building segments and asking them."""

@@ -1,0 +1,337 @@
+"""Search: the entries whose text has the words of a question, best first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+
+from lakebed.errors import LakebedError, ValidationError
+from lakebed.lake.checks import check_count, check_filter, check_prefix
+from lakebed.lake.entries.listing import Listing
+from lakebed.lake.entries.reading import Reading
+from lakebed.model import Entry, EntryRow, Progress, Record
+
+if TYPE_CHECKING:
+    from lakebed.filters import Filter
+    from lakebed.search.engine import Query
+
+Mode = Literal["text", "vector", "hybrid"]
+_WEIGHTS = ("previous", "next", "before_previous", "speaker")
+_SHOWN_HITS = 20
+_ALL = 2**40  # more than there can be
+_VALUES = 1000  # values that are read and judged at once
+_SHOWN_CHARACTERS = 200
+_SHOWN_BYTES = 64 * 1024  # printing a hit reads and decodes no more than this
+
+
+class Hit(Record):
+    """An entry that a search found.
+
+    | field | type | |
+    | --- | --- | --- |
+    | `key` | str | |
+    | `value` | | read from the lake when first asked for, unless it is inline |
+    | `metadata` | dict | |
+    | `score` | float | higher is better; 0 where nothing was asked for |
+
+    `entry` is the whole entry. `explanation`: what made the score, by word of the query as the
+    analyser has it; `(conversation)` is the part of its neighbours and its speaker, `(similarity)`
+    the cosine of its vector and the question's.
+    """
+
+    __slots__ = ("entry", "explanation", "score")
+    FIELDS: ClassVar[tuple[str, ...]] = ("key", "value", "metadata", "score")
+
+    def __init__(
+        self, entry: Entry, score: float, explanation: Mapping[str, float] | None = None
+    ) -> None:
+        self.entry = entry
+        self.score = score
+        self.explanation = dict(explanation or {})
+
+    @property
+    def key(self) -> str:
+        return self.entry.key
+
+    @property
+    def value(self) -> Any:
+        return self.entry.value
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self.entry.metadata
+
+    def __repr__(self) -> str:
+        return f"<Hit {self.key!r}, score {self.score:.3g}: {self.preview()}>"
+
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import fields
+
+        shown = ("key", self.key), ("score", round(self.score, 3)), ("value", self.preview())
+        return fields("Hit", (*shown, ("metadata", self.metadata)))
+
+    def preview(self) -> str:
+        """The beginning of the value, on a line; without reading it if it is large."""
+        entry = self.entry
+        if not entry.inlined or entry.byte_size > _SHOWN_BYTES:
+            return f"({entry.format}, {entry.byte_size:,} bytes)"
+        try:
+            value = entry.value
+        except LakebedError as error:
+            return f"({error.error_type})"
+        text = value if isinstance(value, str) else repr(value)
+        if isinstance(value, (dict, list)):
+            text = json.dumps(value, ensure_ascii=False)
+        line = " ".join(text[: 4 * _SHOWN_CHARACTERS].split())
+        return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+class Hits(Sequence[Hit]):
+    """What a search found, best first: `limit` hits from `offset` on.
+
+    `total`: how many entries match in all. `unread`: how many of the lake's entries were judged by
+    their metadata alone, because their value could not be read; 0 as a rule.
+
+    Where there was no query but a filter, `total` is counted when it is first asked for, as the
+    lake is then: it may take much longer than the hits.
+    """
+
+    def __init__(
+        self, hits: Sequence[Hit], total: int | Callable[[], int], unread: int = 0
+    ) -> None:
+        self._hits = hits
+        self._total = total
+        self.unread = unread
+
+    @property
+    def total(self) -> int:
+        """How many entries match in all."""
+        if not isinstance(self._total, int):
+            self._total = self._total()
+        return self._total
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self._hits[index]
+
+    def __repr__(self) -> str:
+        lines = [f"<Hits: {len(self)} of {self.total}{self._note()}>"]
+        lines += [f"  {hit.score:8.3f}  {hit.key!r}  {hit.preview()}" for hit in self._shown()]
+        return "\n".join(lines + ["  …"] * (len(self) > _SHOWN_HITS))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{hit.score:.3f}</td><td>{_escaped(hit.key)}</td>"
+            f"<td>{_escaped(hit.preview())}</td><td>{_escaped(_json(hit.metadata))}</td></tr>"
+            for hit in self._shown()
+        )
+        more = len(self) - _SHOWN_HITS
+        return (
+            f"<p>{len(self)} of {self.total} hits{self._note()}</p><table><thead><tr>"
+            "<th>score</th><th>key</th><th>value</th><th>metadata</th>"
+            f"</tr></thead><tbody>{rows}</tbody></table>"
+            + (f"<p>… and {more} more</p>" if more > 0 else "")
+        )
+
+    def _shown(self) -> list[Hit]:
+        return list(islice(self._hits, _SHOWN_HITS))
+
+    def _note(self) -> str:
+        return f", {self.unread} values could not be read" if self.unread else ""
+
+
+class Searching(Reading):
+    """The call that searches."""
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        metadata_filter: dict[str, Any] | None = None,
+        value_filter: dict[str, Any] | None = None,
+        prefix: str = "",
+        limit: int = 10,
+        offset: int = 0,
+        thread: bool | Mapping[str, float] = False,
+        mode: Mode | None = None,
+        progress: Progress | None = None,
+    ) -> Hits:
+        """The entries whose text has any of the words of `query`, the best matches first.
+
+        The text of an entry is made of the strings in its value and its metadata (see the guide on
+        search). Words are compared without case, accents and English endings; very common words of
+        the query count only if it has no others. The query is plain text, whatever signs it has.
+        One without any word matches nothing; with None, all entries match, in the order of keys,
+        with score 0.
+
+        `metadata_filter` and `prefix` as for `list`. `value_filter`, by the same grammar, keeps the
+        entries whose value is a JSON object that it matches; it reads the value of each entry that
+        is left by the rest, packs in whole. `limit`: how many hits to give, `offset`: how
+        many to pass over; both count matches, of which the result's `total` tells the number. Equal
+        scores are in the order of keys.
+
+        `thread`: entries whose keys share everything up to the last `/` are a conversation in the
+        order of their keys. An entry's score then has parts of its neighbours' scores, and what
+        matches includes these neighbours. A speaker whom the question names is looked for as the
+        one who speaks (`speaker` or `role` in value or metadata), not as a word. True, or a mapping
+        with other weights than the usual ones of `previous` (0.35), `next` (0.2),
+        `before_previous` (0.2), `speaker` (0.5).
+        `mode`: `"text"` by words, `"vector"` by meaning, `"hybrid"` by both; the last two need a
+        lake that was opened with `embedder`, where `"hybrid"` is the default.
+        `progress` is called with the entries indexed and those to index, should the search have to
+        catch up with many.
+
+        The result is fresh: stores and deletes show at once, expired entries never do. An entry
+        whose value cannot be read is judged by its metadata, and counted in the result's `unread`.
+        The score is BM25 over the entries that are visible (see `lakebed.search.ranking`).
+
+        Raises ValidationError for a query that is not text, a filter that is not well formed,
+        negative numbers, an unknown weight, and a mode that the lake was not opened for.
+        """
+        check_page(query, limit, offset)
+        low, high = check_prefix(prefix)
+        wanted = check_filter(value_filter)
+        weights, chosen = check_weights(thread), self._check_mode(mode)
+        if wanted is not None:
+            every = self.search(
+                query,
+                metadata_filter=metadata_filter,
+                prefix=prefix,
+                limit=_ALL,
+                thread=thread,
+                mode=mode,
+                progress=progress,
+            )
+            return self._with_value(every, wanted, limit, offset)
+        if query is None:
+            return self._all(metadata_filter, prefix, low, high, limit, offset)
+        asked = ask(query, metadata_filter, low, high, limit + offset, weights, chosen)
+        if not asked.words:
+            return Hits([], 0)
+        index = self._searcher()
+        moment = self._searched_moment()
+        answer = index.search(self._catalog, moment, query, asked, offset, progress)
+        hits = [Hit(self._entry(row), found.score, found.parts) for row, found in answer.rows]
+        return Hits(hits, answer.total, answer.unread)
+
+    def _check_mode(self, mode: Mode | None) -> Mode:
+        return check_mode(
+            mode, self._embeds(), "the lake was opened without an embedder: lakebed.open"
+        )
+
+    def _with_value(self, hits: Hits, wanted: Filter, limit: int, offset: int) -> Hits:
+        """A page of the hits whose value is an object that the filter matches."""
+        page, total, unread = list[Hit](), 0, hits.unread
+        documents = (hit for hit in hits if hit.entry.format == "json")
+        while chunk := list(islice(documents, _VALUES)):
+            values = dict(self._read_values([hit.entry._row for hit in chunk]))
+            for hit in chunk:
+                value = values[hit.key]
+                unread += isinstance(value, LakebedError)
+                if isinstance(value, dict) and wanted.matches(value):
+                    total += 1
+                    if offset < total <= offset + limit:
+                        page.append(hit)
+        return Hits(page, total, unread)
+
+    def _all(
+        self,
+        metadata_filter: dict[str, Any] | None,
+        prefix: str,
+        low: str,
+        high: str,
+        limit: int,
+        offset: int,
+    ) -> Hits:
+        """A page of the entries in the order of their keys."""
+        listing = Listing(
+            self._catalog, self, prefix, metadata_filter=metadata_filter, limit=offset + limit
+        )
+        rows, seen = list[EntryRow](), 0
+        for seen, row in enumerate(listing.rows(), 1):
+            if seen > offset:
+                rows.append(row)
+        total: int | Callable[[], int]
+        if not metadata_filter:
+            total = self._catalog.count(low, high)
+        elif seen < offset + limit:
+            total = seen
+        else:
+            every = self.list(prefix, metadata_filter=metadata_filter)
+            total = lambda: sum(1 for _ in every.rows())  # noqa: E731 - when it is asked for
+        return Hits([Hit(self._entry(row), 0.0) for row in rows], total)
+
+
+def ask(
+    query: str,
+    metadata_filter: dict[str, Any] | None,
+    low: str,
+    high: str,
+    wanted: int,
+    weights: Mapping[str, float] | None,
+    mode: Mode,
+) -> Query:
+    """The query as the engine takes it; without any word, nothing matches."""
+    from lakebed.search.engine import Query
+    from lakebed.search.threads import ThreadWeights
+    from lakebed.values.text import query_words  # loads the stemmer
+
+    condition = check_filter(metadata_filter)
+    thread = None if weights is None else ThreadWeights(**weights)
+    return Query(query_words(query), low, high, condition, min(wanted, _ALL), thread, mode)
+
+
+def check_page(query: object, limit: int, offset: int) -> None:
+    """ValidationError unless the query is text, or None, and the page has numbers of a page."""
+    if query is not None and not isinstance(query, str):
+        raise ValidationError(f"query must be a string or None, got {type(query).__name__}")
+    check_count("limit", limit)
+    check_count("offset", offset)
+
+
+def check_mode(mode: Mode | None, embeds: bool, without: str) -> Mode:
+    """The mode of a search; ValidationError for an unknown one, and for one that wants an embedder
+    where there is none, as `without` says."""
+    if mode not in (None, "text", "vector", "hybrid"):
+        raise ValidationError(f"mode must be 'text', 'vector' or 'hybrid', got {mode!r}")
+    if mode in ("vector", "hybrid") and not embeds:
+        raise ValidationError(f"mode is {mode!r}, but {without}(…, embedder='minilm')")
+    if mode is None:
+        return "hybrid" if embeds else "text"
+    return mode
+
+
+def check_weights(thread: object) -> dict[str, float] | None:
+    """The weights that differ from the usual ones; None if conversations do not count."""
+    if isinstance(thread, bool):
+        return {} if thread else None
+    if not isinstance(thread, Mapping):
+        raise ValidationError(
+            f"thread must be True, False or a mapping of weights, got {type(thread).__name__}"
+        )
+    for name, weight in thread.items():
+        if name not in _WEIGHTS:
+            raise ValidationError(
+                f"thread has the unknown weight {name!r}: expected {', '.join(_WEIGHTS)}"
+            )
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+            raise ValidationError(f"thread.{name} must be a number from 0 to 1, got {weight!r}")
+    return {str(name): float(weight) for name, weight in thread.items()}
+
+
+def _escaped(text: str) -> str:
+    import html
+
+    return html.escape(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

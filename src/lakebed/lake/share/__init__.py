@@ -1,0 +1,1 @@
+"""Publications and presigned URLs: the lake for others."""

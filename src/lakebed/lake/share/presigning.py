@@ -1,0 +1,77 @@
+"""URLs that let others read one content for a while."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from lakebed.catalog.protocol import Place
+from lakebed.errors import ConfigurationError, CorruptionError, NotFoundError, ValidationError
+from lakebed.lake.base import PresentLake
+from lakebed.lake.checks import check_key
+from lakebed.lake.entries.mending import LEASE_SECONDS, give_up
+from lakebed.model import EntryRow, Upload
+from lakebed.objects.names import object_path
+from lakebed.objects.store import Signer
+
+LONGEST_EXPIRY = 7 * 86_400
+"""Seconds: what S3 and Google Cloud Storage allow a signature to last."""
+_ATTEMPTS = 5
+
+
+class Presigning(PresentLake):
+    """The call that signs."""
+
+    def presign(self, key: str, expires: float | timedelta = 3600) -> str:
+        """A URL that gives anybody who has it the stored bytes of an entry: canonical JSON, the
+        bytes, or a Parquet file. It works for `expires` seconds, 1 to 604,800 (seven days).
+
+        The URL names the content as it is now: storing the key anew does not change what it gives,
+        and once nothing refers to that content, `collect` ends it. A content that lies inline or in
+        a pack is first written as an object of its own, so that no URL opens its neighbours.
+
+        Raises NotFoundError if the key is not there, ValidationError for a time out of bounds,
+        ConfigurationError if the storage cannot sign: it has to be S3, Google Cloud Storage or
+        Azure, with credentials that hold a key.
+        """
+        seconds = _check_expires(expires)
+        signer: object = self._objects
+        if not isinstance(signer, Signer):
+            raise ConfigurationError("presign needs the storage in a bucket: s3://, gs:// or az://")
+        for _ in range(_ATTEMPTS):
+            row = self._catalog.get(check_key(key))
+            if row is None:
+                raise NotFoundError(f"no entry with the key {key!r}")
+            path = row.uri if row.uri is not None and row.position is None else self._alone(row)
+            if path is not None:
+                return signer.sign(path, seconds)
+        raise CorruptionError(f"the content of {key!r} moves each time it is looked for")
+
+    def _alone(self, row: EntryRow) -> str | None:
+        """Write a content as an object of its own; its path, None if another writer moved it."""
+        self._must_write("presign of a value that is no file of its own")
+        assert self._objects is not None
+        data = self._read_checked(row)
+        path = object_path(row.content_hash, row.format)
+        self._catalog.lease([path], LEASE_SECONDS)
+        try:
+            self._objects.write(path, data)
+            place = Place(row.inline_value, row.uri, row.position)
+            upload = Upload(path, len(data))
+            moved = self._catalog.replace((row.content_hash, row.format), place, upload)
+        except Exception:
+            give_up(self._catalog, [path])
+            raise
+        return path if moved else None
+
+
+def _check_expires(expires: float | timedelta) -> int:
+    seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ValidationError(
+            f"expires is of type {type(expires).__name__}: expected seconds or a timedelta"
+        )
+    if not 1 <= seconds <= LONGEST_EXPIRY:
+        raise ValidationError(
+            f"expires is {seconds!r} seconds: expected 1 to {LONGEST_EXPIRY:,} (seven days)"
+        )
+    return int(seconds)

@@ -1,0 +1,1 @@
+"""Queries in SQL and Ibis, and the lake as Arrow tables."""

@@ -1,0 +1,232 @@
+"""Rows of the catalog as tables of a query session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+from lakebed.catalog.sql.scanning import COLUMNS, CatalogScan, Scan, schema_of
+from lakebed.duckdb.limits import check
+from lakebed.duckdb.relations import LOADED
+from lakebed.duckdb.session import ROWS, Session
+from lakebed.model import DiffRow, EntryRow
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from lakebed.lake.sql.values import Values
+
+_numbers = count()
+_CHUNK = 10_000
+_INSERTED_BYTES = 64 << 20
+_PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # few rows: what a pack is called
+
+
+class LoadedRows:
+    """A table of a session, dropped when nobody holds it any more.
+
+    `count` are its rows, `next_expiry` the earliest expiry among them in microseconds; `packs`
+    tells how many objects each pack holds, and `values` where the values of documents are, once
+    somebody has asked for them. `read_at` is the time that they are of, in microseconds;
+    `changed` counts the rows that came and went since they were loaded, `added` whether values of
+    some that came are still to be fetched.
+    """
+
+    def __init__(self, session: Session, relation: str) -> None:
+        self.session = session
+        self.relation = relation
+        self.table = new_table(session, LOADED[relation])
+        self.count = 0
+        self.next_expiry: int | None = None
+        self.packs: dict[int, int] = {}
+        self.values: Values | None = None
+        self.read_at = 0
+        self.changed = 0
+        self.added = False
+        self._held = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one holds them."""
+        return self._held > 1
+
+    def hold(self) -> None:
+        """Keep the table until `release`."""
+        self._held += 1
+
+    def release(self) -> None:
+        """Let go; the last one drops the table."""
+        self._held -= 1
+        if self._held == 0:
+            drop(self.session, self.table)
+            if self.values is not None and self.values.fetched is not None:
+                drop(self.session, self.values.fetched)
+
+
+def copy_rows(rows: LoadedRows) -> LoadedRows:
+    """The same rows in tables of their own, for who changes them while others read."""
+    session = rows.session
+    copy = LoadedRows(session, rows.relation)
+    connection = session.connect()
+    try:
+        connection.execute(f"CREATE OR REPLACE TABLE {copy.table} AS FROM {rows.table}")
+        copy.values = rows.values
+        if rows.values is not None and rows.values.fetched is not None:
+            fetched = f"{copy.table}_fetched"
+            connection.execute(f"CREATE TABLE {fetched} AS FROM {rows.values.fetched}")
+            copy.values = rows.values._replace(fetched=fetched)
+    except BaseException:
+        copy.values = None
+        drop(session, copy.table)
+        raise
+    finally:
+        session.release(connection)
+    copy.count, copy.next_expiry, copy.packs = rows.count, rows.next_expiry, rows.packs
+    copy.read_at, copy.changed, copy.added = rows.read_at, rows.changed, rows.added
+    return copy
+
+
+def new_name() -> str:
+    """A name for a table of loaded rows that none had before."""
+    return f"memory.{ROWS}.r{next(_numbers)}"
+
+
+def new_table(session: Session, columns: str) -> str:
+    """An empty table in the session; its name."""
+    name = new_name()
+    connection = session.connect()
+    try:
+        connection.execute(f"CREATE TABLE {name} ({columns})")
+    finally:
+        session.release(connection)
+    return name
+
+
+def drop(session: Session, table: str) -> None:
+    """Remove a table; who is reading it reads on."""
+    if session.closed:
+        return
+    connection = session.connect()
+    try:
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+    finally:
+        session.release(connection)
+
+
+def load_scan(session: Session, scan: CatalogScan, how: Scan, relation: str) -> LoadedRows:
+    """The rows of a scan; `relation` is what they are for."""
+    rows = LoadedRows(session, relation)
+    connection = session.connect()
+    try:
+        rows.count = insert_scan(connection, scan, how, rows, rows.table)
+        note_read(connection, scan, rows)
+    except BaseException:
+        session.release(connection)
+        drop(session, rows.table)
+        raise
+    session.release(connection)
+    return rows
+
+
+def insert_scan(
+    connection: duckdb.DuckDBPyConnection, scan: CatalogScan, how: Scan, rows: LoadedRows, into: str
+) -> int:
+    """Insert the rows of a scan into a table as such loaded rows; how many they are."""
+    inserted = 0
+    sql = f"INSERT INTO {into} {_insert(connection, scan, rows)}"
+    for some in _together(scan.rows(how)):
+        connection.register("batch", some)
+        connection.execute(sql)
+        connection.unregister("batch")
+        inserted += some.num_rows
+    return inserted
+
+
+def note_read(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: LoadedRows) -> None:
+    """Note that the rows are those of a transaction."""
+    rows.read_at = scan.now
+    if "expires_at" in LOADED[rows.relation]:
+        query = f"SELECT epoch_us(min(expires_at)) FROM {rows.table}"
+        ((rows.next_expiry,),) = connection.execute(query).fetchall()
+
+
+def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches as few tables of bounded size: DuckDB takes a fourth of the time for rows that come
+    in one statement."""
+    import pyarrow as pa
+
+    some, size = list[pa.RecordBatch](), 0
+    for batch in batches:
+        check()
+        some.append(batch)
+        size += batch.nbytes
+        if size >= _INSERTED_BYTES:
+            yield pa.Table.from_batches(some)
+            some, size = [], 0
+    if some:
+        yield pa.Table.from_batches(some)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: LoadedRows) -> str:
+    """The SELECT that makes loaded rows of a batch."""
+    relation = rows.relation
+    if relation == "snapshots":
+        return "SELECT * FROM batch"
+    import pyarrow as pa
+
+    packs = pa.Table.from_batches(scan.rows(Scan("packs")), schema_of(COLUMNS["packs"]))
+    rows.packs = dict(zip(packs["id"].to_pylist(), packs["objects"].to_pylist(), strict=True))
+    connection.register("packs", packs)
+    place = "content_hash, format, byte_size, coalesce(b.uri, p.uri) AS uri, pack_id, position"
+    entry = (
+        "key, version, object_id, metadata::JSON AS metadata, expires_at, created_at, updated_at, "
+        + place
+    )
+    columns = {
+        "entries": entry,
+        "documents": f"{entry}, decode(inline_value)::JSON AS value",
+        "history": f"{entry}, end_version, ended_at",
+        "objects": f"{place}, created_at",
+    }[relation]
+    return f"SELECT {columns} FROM batch b {_PACKED}"
+
+
+def load_changes(session: Session, changed: Iterator[DiffRow]) -> LoadedRows:
+    """The rows of a difference."""
+    rows = LoadedRows(session, "changes")
+    connection = session.connect()
+    try:
+        while chunk := list(islice(changed, _CHUNK)):
+            check()
+            connection.register("batch", _changes(chunk))
+            # Text becomes JSON by the type of the column.
+            connection.execute(f"INSERT INTO {rows.table} SELECT * FROM batch")
+            connection.unregister("batch")
+            rows.count += len(chunk)
+    finally:
+        session.release(connection)
+    return rows
+
+
+def _changes(chunk: list[DiffRow]) -> pa.Table:
+    import pyarrow as pa
+
+    from lakebed.lake.sql.arrow import DIFF_SCHEMA
+
+    columns: dict[str, list[Any]] = {name: [] for name in DIFF_SCHEMA.names}
+    for before, after in chunk:
+        change = "changed" if before and after else "added" if after else "removed"
+        columns["change"].append(change)
+        columns["key"].append((after or before or _nothing()).key)
+        for side, row in (("before", before), ("after", after)):
+            columns[f"{side}_content_hash"].append(row and f"sha256:{row.content_hash.hex()}")
+            for name in ("byte_size", "metadata", "expires_at", "updated_at"):
+                columns[f"{side}_{name}"].append(row and getattr(row, name))
+    arrays = [pa.array(columns[field.name], field.type) for field in DIFF_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=DIFF_SCHEMA)
+
+
+def _nothing() -> EntryRow:
+    raise AssertionError("a difference has a row on one side at least")

@@ -1,0 +1,1 @@
+"""Collecting garbage, compacting, purging, verifying, and what a lake holds in numbers."""

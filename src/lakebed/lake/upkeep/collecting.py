@@ -1,0 +1,187 @@
+"""Collection: removing the contents that nothing refers to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import islice
+
+from lakebed.lake.base import PresentLake
+from lakebed.lake.checks import Deadline, check_flag, check_grace
+from lakebed.lake.entries.mending import LEASE_SECONDS
+from lakebed.model import Progress, Report
+from lakebed.objects.names import is_ours, upload_of
+
+_STEP = 1000
+GRACE = 3600.0
+"""Seconds that readers have to finish with bytes that nothing refers to any more."""
+ORPHAN_GRACE = 86_400.0
+"""Seconds after which a file that the catalog does not know is no upload in progress."""
+
+
+class CollectReport(Report):
+    """What `collect` did, or would do.
+
+    | field | |
+    | --- | --- |
+    | `objects`, `object_bytes` | contents that nothing referred to, and their size as stored |
+    | `orphans` | files that the catalog did not know, None if the storage was not listed |
+    | `files` | files deleted from the storage |
+    | `waiting` | files that wait out their grace |
+    | `dry_run` | nothing was changed |
+    """
+
+    objects: int
+    object_bytes: int
+    orphans: int | None
+    files: int
+    waiting: int
+    dry_run: bool
+
+
+class CollectRun:
+    """How one collection goes about it, and the objects and files that it has removed."""
+
+    def __init__(
+        self,
+        dry_run: bool = False,
+        deadline: Deadline | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.dry_run = dry_run
+        self.deadline = deadline or Deadline()
+        self.progress = progress
+        self.objects = self.object_bytes = self.files = 0
+
+
+class Collecting(PresentLake):
+    """The call that collects garbage."""
+
+    def collect(
+        self,
+        grace: float | timedelta = GRACE,
+        orphan_grace: float | timedelta = ORPHAN_GRACE,
+        *,
+        dry_run: bool = False,
+        orphans: bool = False,
+        progress: Progress | None = None,
+    ) -> CollectReport:
+        """Remove contents that no entry, no snapshot and no kept version refers to.
+
+        Their names go at once, their bytes `grace` seconds later (by a later call; with 0 in this
+        one), so that whoever is reading them can finish. Never removes what anyone can name, and
+        any number of collectors and writers may run at once. Cost grows with the garbage.
+
+        Files that the catalog does not know, which a crashed writer leaves, are found by listing
+        the storage: only if that was last done `orphan_grace` seconds ago, or `orphans` asks for
+        it, and only files older than `orphan_grace` with the endings of a lake's objects and packs.
+        The listing reads the names of all files. It also ends uploads in parts that a killed writer
+        left unfinished a day ago.
+
+        `dry_run` counts and changes nothing. `progress` is called with the objects and files done.
+
+        Raises ValidationError for a grace below 0, StorageError if the storage fails; what is done
+        by then is done, and calling again goes on.
+        """
+        waits = check_grace("grace", grace)
+        orphan_waits = check_grace("orphan_grace", orphan_grace)
+        listed = check_flag("orphans", orphans)
+        run = CollectRun(check_flag("dry_run", dry_run), Deadline(), progress)
+        if not run.dry_run:
+            self._must_write("collect")
+        self._collect_names(run)
+        return self._collect_files(run, waits, orphan_waits, orphans=listed)
+
+    def _collect_names(self, run: CollectRun) -> None:
+        """Uploads whose writer is gone, and objects that nothing refers to, become trash."""
+        if not run.dry_run:
+            while not run.deadline.passed() and self._catalog.lapse_leases(_STEP):
+                pass
+        run.objects, run.object_bytes = self._collect_objects(run)
+
+    def _collect_files(
+        self, run: CollectRun, waits: int, orphan_waits: int, *, orphans: bool
+    ) -> CollectReport:
+        found = None
+        if self._objects is not None:
+            if (orphans or self._listing_is_due(orphan_waits)) and not run.deadline.passed():
+                found = self._collect_orphans(orphan_waits, run)
+            run.files += self._empty_trash(self._catalog.now() - waits, run)
+        files, waiting = run.files, self._catalog.trash()
+        if run.dry_run:
+            given_up = self._catalog.preview_collect() + (found or 0)
+            waiting += given_up - files
+            if waits == 0:
+                files, waiting = files + given_up, waiting - given_up
+        return CollectReport(
+            objects=run.objects,
+            object_bytes=run.object_bytes,
+            orphans=found,
+            files=files,
+            waiting=waiting,
+            dry_run=run.dry_run,
+        )
+
+    def _collect_objects(self, run: CollectRun) -> tuple[int, int]:
+        dry_run, progress = run.dry_run, run.progress
+        objects = byte_size = 0
+        after: int | None = -1
+        while after is not None and not run.deadline.passed():
+            step = self._catalog.collect(after, _STEP, dry_run=dry_run)
+            objects, byte_size, after = (
+                objects + step.objects,
+                byte_size + step.byte_size,
+                step.after,
+            )
+            if progress:
+                progress(objects, None)
+        return objects, byte_size
+
+    def _listing_is_due(self, orphan_waits: int) -> bool:
+        return self._catalog.orphans_listed() <= self._catalog.now() - orphan_waits
+
+    def _collect_orphans(self, orphan_waits: int, run: CollectRun) -> int:
+        """Files that are old and unknown become trash."""
+        started = self._catalog.now()
+        found = 0
+        files = self._old_files(started - orphan_waits)
+        while paths := list(islice(files, _STEP)):
+            # What is being written lies beside its name, which the catalog knows by its lease.
+            uploads = defaultdict[str, list[str]](list)
+            for path in paths:
+                uploads[upload_of(path)].append(path)
+            unknown = [path for name in self._catalog.unknown(uploads) for path in uploads[name]]
+            if unknown and not run.dry_run:
+                self._catalog.add_trash(unknown)
+            found += len(unknown)
+            if run.deadline.passed():
+                return found
+        if not run.dry_run:
+            assert self._objects is not None
+            self._objects.abandon_uploads(started - max(orphan_waits, round(LEASE_SECONDS * 1e6)))
+            self._catalog.note_orphans_listed(started)
+        return found
+
+    def _old_files(self, horizon: int) -> Iterator[str]:
+        assert self._objects is not None
+        for prefix in ("objects", "packs"):
+            for file in self._objects.list(prefix):
+                if file.modified <= horizon and is_ours(file.path):
+                    yield file.path
+
+    def _empty_trash(self, horizon: int, run: CollectRun) -> int:
+        """Delete what became trash by then: bytes first, so that a crash forgets none."""
+        assert self._objects is not None
+        files, after = 0, ""
+        while not run.deadline.passed():
+            paths = self._catalog.due_trash(horizon, after, _STEP)
+            if not paths:
+                break
+            if not run.dry_run:
+                self._objects.delete(paths)
+                self._catalog.forget_trash(paths)
+            files, after = files + len(paths), paths[-1]
+            if run.progress:
+                run.progress(files, None)
+        return files
