@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from lakebed.catalog.sqlite.executor import Durability
 from lakebed.errors import ConfigurationError
@@ -12,6 +13,9 @@ from lakebed.lake import opening
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
 from lakebed.lake.opening import Embedder, History
+
+if TYPE_CHECKING:
+    from lakebed.config.models import Settings
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -97,7 +101,11 @@ def open(
             raise ConfigurationError(f"{name} is given beside a configuration: write it in there")
     from lakebed.config.loading import load
 
-    settings = load(where).settings
+    return open_settings(load(where).settings, read_only=read_only)
+
+
+def open_settings(settings: Settings, *, read_only: bool = False) -> Lake:
+    """Open the lake of settings that are validated."""
     with settings.hiding():
         options = settings.open_options()
         if read_only:

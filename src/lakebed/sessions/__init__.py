@@ -7,6 +7,7 @@ session = manager.create_session("Plan the trip", ["ada", "researcher"])
 """
 
 from lakebed.sessions.manager import SessionManager
+from lakebed.sessions.opening import get_session_manager
 from lakebed.sessions.records import (
     Agent,
     Artifact,
@@ -17,7 +18,7 @@ from lakebed.sessions.records import (
     Summary,
 )
 from lakebed.sessions.session import Session
-from lakebed.sessions.task import Task
+from lakebed.sessions.tasks.task import Task
 
 __all__ = [
     "Agent",
@@ -30,4 +31,5 @@ __all__ = [
     "Statistics",
     "Summary",
     "Task",
+    "get_session_manager",
 ]

@@ -26,7 +26,7 @@ from lakebed.sessions.layout import Ticket
 from lakebed.sessions.records import SESSION_STATUSES, Memory, SessionStatus, Statistics, Summary
 from lakebed.sessions.session import Session
 from lakebed.sessions.talking import Talking
-from lakebed.sessions.tasks import Tasks
+from lakebed.sessions.tasks.calls import Tasks
 
 _TITLE_BYTES = 1000
 _SHOWN = 5

@@ -13,7 +13,7 @@ from lakebed.model import Entry
 from lakebed.sessions import layout
 from lakebed.sessions.base import Base, shown
 from lakebed.sessions.layout import Holder, Ticket
-from lakebed.sessions.task import Task
+from lakebed.sessions.tasks.task import Task
 from lakebed.values.codec import encode_value
 from lakebed.values.json import decode_text
 

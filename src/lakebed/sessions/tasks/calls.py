@@ -21,9 +21,9 @@ from lakebed.sessions.checks import (
     check_task_id,
 )
 from lakebed.sessions.layout import Ticket
-from lakebed.sessions.queue import Queue, entry_value
 from lakebed.sessions.records import TASK_STATUSES, TaskStatus
-from lakebed.sessions.task import LEASE, Task
+from lakebed.sessions.tasks.queue import Queue, entry_value
+from lakebed.sessions.tasks.task import LEASE, Task
 
 _POLL = 0.25  # seconds between two tries of one who waits
 _FIRST_POLL = 0.02
