@@ -50,7 +50,7 @@ class Artifacts(Base):
         shown_format = default if isinstance(content, (str, bytes)) else "table"
         if format is not None:
             shown_format = check_text("format", format, most=100)
-        extra = check_object("metadata", None if metadata is None else dict(metadata))
+        extra = check_object("metadata", metadata)
         with self._changing(session_id) as (tx, now):
             old = self.lake.entry(place)
             created = shown(now) if old is None else old.metadata["created"]

@@ -58,6 +58,11 @@ def new_id(now: int, digits: int = 5) -> str:
     return text + "".join(secrets.choice(_DIGITS) for _ in range(digits))
 
 
+def time_of(some_id: str) -> datetime:
+    """When an id was made."""
+    return from_micros(int(some_id[:_TIME_DIGITS], 36))
+
+
 def shown(micros: int) -> str:
     """A time as it is stored: ISO 8601 with its zone."""
     return from_micros(micros).isoformat()

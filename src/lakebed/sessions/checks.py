@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -82,9 +82,9 @@ def check_object(field: str, value: object) -> dict[str, Any]:
     """A JSON object; None is an empty one."""
     if value is None:
         return {}
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise ValidationError(f"{field} must be a dict, got {type(value).__name__}")
-    return value
+    return dict(value)
 
 
 def check_seconds(field: str, value: object, *, least: float) -> float:

@@ -32,6 +32,6 @@ class LakeClock:
             here = time.monotonic()
             if self._asked is None or here - self._asked > _ASK:
                 self._base = to_micros(self._lake.now())
-                self._asked = here = time.monotonic()
+                self._asked = here = (here + time.monotonic()) / 2  # it was asked in between
             self._last = max(self._base + int((here - self._asked) * 1_000_000), self._last + 1)
             return self._last

@@ -11,7 +11,7 @@ from lakebed.clock import from_micros
 from lakebed.errors import ConflictError
 from lakebed.model import Entry
 from lakebed.sessions import layout
-from lakebed.sessions.base import moment, new_id, shown
+from lakebed.sessions.base import moment, new_id, shown, time_of
 from lakebed.sessions.checks import (
     check_choice,
     check_count,
@@ -46,7 +46,7 @@ class Heads(Talking, Tasks):
         value = {
             "title": check_text("title", title, most=_TITLE_BYTES),
             "participants": check_names("participants", participants),
-            "metadata": check_object("metadata", None if metadata is None else dict(metadata)),
+            "metadata": check_object("metadata", metadata),
             "status": "active",
         }
         now = self._clock.now()
@@ -79,7 +79,8 @@ class Heads(Talking, Tasks):
             for entry in self.lake.list(layout.due(agent)):
                 ticket = Ticket.of(entry.key)
                 if ticket.holder is not None:
-                    session_id, at = layout.session_of(ticket.task_id), entry.updated_at
+                    session_id = layout.session_of(ticket.task_id)
+                    at = time_of(ticket.holder.token)
                     latest[session_id] = max(at, latest.get(session_id, at))
         return latest
 
@@ -107,7 +108,7 @@ class Heads(Talking, Tasks):
         if participants is not None:
             changes["participants"] = check_names("participants", participants)
         if metadata is not None:
-            changes["metadata"] = check_object("metadata", dict(metadata))
+            changes["metadata"] = check_object("metadata", metadata)
         return self._change(session_id, lambda value: value | changes, if_match)
 
     def pause(self, session_id: str) -> Session:

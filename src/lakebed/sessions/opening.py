@@ -64,7 +64,7 @@ def _from_environment() -> dict[str, object]:
         return {"backend": "json", "path": path or DEFAULT_FOLDER}
     if backend == "sqlite":
         named = path or (url if url and url.startswith("sqlite") else None)
-        return {"backend": "sqlite"} | ({"path": named} if named else {})
+        return {"backend": "sqlite", **({"path": named} if named else {})}
     if backend == "sqlalchemy" and url:
-        return {"backend": backend, "url": url}
+        return dict[str, object](backend=backend, url=url)
     return {"backend": backend}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from lakebed.errors import ConflictError, CorruptionError, NotFoundError
 from lakebed.model import Entry
 from lakebed.sessions import layout
-from lakebed.sessions.base import Base, shown
+from lakebed.sessions.base import Base, new_id, shown
 from lakebed.sessions.layout import Holder, Ticket
 from lakebed.sessions.tasks.task import Task
 from lakebed.values.codec import encode_value
@@ -49,8 +48,9 @@ class Queue(Base):
         return task
 
     def _take_ready(self, agent: str, who: str, lease: float) -> Task | None:
-        holder = Holder(False, who, process_id(), secrets.token_hex(4))
-        end = self.now() + round(lease * 1_000_000)
+        now = self.now()
+        holder = Holder(False, who, process_id(), new_id(now))
+        end = now + round(lease * 1_000_000)
         entry = self.lake.take(
             layout.ready(agent), f"{layout.due(agent)}{end:016}/{holder.part()}/"
         )
