@@ -20,6 +20,7 @@ from lakebed.cli import (
 )
 from lakebed.cli.demo.command import demo
 from lakebed.cli.errors import ReportingGroup
+from lakebed.cli.sessions.command import session
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -92,6 +93,7 @@ app.add_typer(snapshots.snapshot, name="snapshot")
 app.command("diff")(snapshots.diff)
 app.command("history")(snapshots.history)
 app.command("restore")(snapshots.restore)
+app.add_typer(session, name="session")
 app.command("publish")(publishing.publish)
 app.command("presign")(publishing.presign)
 app.command("stats")(lakes.stats)

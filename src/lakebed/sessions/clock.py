@@ -31,6 +31,9 @@ class LakeClock:
         with self._lock:
             here = time.monotonic()
             if self._asked is None or here - self._asked > _ASK:
+                if self._asked is None:
+                    self._lake.now()  # connecting takes long, and shall not count
+                    here = time.monotonic()
                 self._base = to_micros(self._lake.now())
                 self._asked = here = (here + time.monotonic()) / 2  # it was asked in between
             self._last = max(self._base + int((here - self._asked) * 1_000_000), self._last + 1)
