@@ -12,6 +12,7 @@ from lakebed.cli import (
     entries,
     lakes,
     maintenance,
+    mcp,
     publishing,
     search,
     snapshots,
@@ -94,6 +95,7 @@ app.command("diff")(snapshots.diff)
 app.command("history")(snapshots.history)
 app.command("restore")(snapshots.restore)
 app.add_typer(session, name="session")
+app.command("mcp")(mcp.mcp)
 app.command("publish")(publishing.publish)
 app.command("presign")(publishing.presign)
 app.command("stats")(lakes.stats)
