@@ -1,5 +1,5 @@
 -- Whole relations for a query engine, read inside one transaction. {scan_columns} are the columns of
--- `lakebed.catalog.sql.scanning.ENTRY_COLUMNS`, {value} is the inline value of JSON or nothing of it, and
+-- `lakebed.catalog.scan.ENTRY_COLUMNS`, {value} is the inline value of JSON or nothing of it, and
 -- {keys} a condition on the key unless all are wanted, or one on the version.
 
 -- name: scan_entries

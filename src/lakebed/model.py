@@ -9,6 +9,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 from lakebed.clock import from_micros
 from lakebed.values.json import decode_text
 
+LAST_KEY = "\U0010ffff" * 257
+"""Greater than every key (a key has at most 1,024 bytes, this has 1,028)."""
+
 
 class EntryRow(NamedTuple):
     """One entry as a catalog returns it: the name, and the object that it refers to.

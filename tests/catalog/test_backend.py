@@ -13,12 +13,9 @@ from typing import Any
 import pytest
 
 import lakebed
-from lakebed.catalog.registry import (
-    CatalogOptions,
-    OpenedCatalog,
-    open_sqlite,
-    register_catalog_backend,
-)
+from lakebed.catalog.opened import CatalogOptions, OpenedCatalog
+from lakebed.catalog.registry import register_catalog_backend
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.errors import ConfigurationError, ConflictError, NotFoundError, ValidationError
 from lakebed.lake.catalog_backend import CatalogBackend, create_catalog_backend
 from tests.servers import PostgresServer

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from lakebed.catalog.registry import CatalogOptions, open_catalog
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.registry import open_catalog
 from lakebed.lake.lake import Lake
 from lakebed.testing import FakeClock, LakeMachine, open_lake
 from lakebed.testing.machine.history import HistoryMachine

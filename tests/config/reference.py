@@ -17,8 +17,8 @@ from pydantic_core import PydanticUndefined
 
 from lakebed.config.catalogs import CATALOGS
 from lakebed.config.models import BACKENDS, SearchSettings, Settings, StorageSettings
-from lakebed.config.secrets import SOURCES, source_model
 from lakebed.config.secrets.base import Secrets
+from lakebed.config.secrets.sources import SOURCES, source_model
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "configuration.md"
 _BEGIN, _END = "<!-- generated: reference -->", "<!-- end of what is generated -->"

@@ -11,6 +11,7 @@ import pytest
 
 import lakebed
 from lakebed.catalog import registry
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.config.catalogs import CATALOGS
 from lakebed.config.loading import load
 from lakebed.errors import ConfigurationError, DependencyMissingError
@@ -210,7 +211,7 @@ def test_catalogs_from_outside(folder: Path) -> None:
 
     def opener(given: Any, options: registry.CatalogOptions) -> registry.OpenedCatalog:
         seen.append(dict(given))
-        return registry.open_sqlite(folder / "outside.db", options)
+        return open_sqlite(folder / "outside.db", options)
 
     assert "sqlite" in refused({"catalog": {"type": "mine"}}).text
     registry.register_catalog_backend("mine", opener, schemes=["mine"])

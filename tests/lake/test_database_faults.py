@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lakebed.catalog.registry import OpenedCatalog
+from lakebed.catalog.opened import OpenedCatalog
 from lakebed.catalog.sql.catalog import SQLCatalog
 from lakebed.catalog.sqlite.executor import SQLiteExecutor
 from lakebed.errors import CatalogError, LakebedError

@@ -12,8 +12,8 @@ import pytest
 
 import lakebed
 from lakebed.errors import ConfigurationError, ConflictError, LakebedError
+from lakebed.objects.opening import open_store, parse_place
 from lakebed.objects.places import Site, local_path
-from lakebed.objects.store import open_store, parse_place
 from tests.lake.share.test_publishing import TABLE, local
 
 PLACES = 10_000, 100  # under soak, and else

@@ -15,14 +15,15 @@ import pytest
 from typer.testing import CliRunner
 
 import lakebed
-from lakebed.catalog.registry import CatalogOptions, open_sqlite
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.cli.app import app
 from lakebed.config.loading import load
 from lakebed.errors import CatalogError, ConfigurationError, ReadOnlyError, StorageError
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import assemble
 from lakebed.ltm import create_ltm_backend
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing.faults import FaultyStore
 
 TABLE = pa.table({"n": [1, 2, 3]})

@@ -17,7 +17,8 @@ from lakebed.clock import system_clock
 from lakebed.lake.lake import Lake
 from lakebed.lake.upkeep.collecting import CollectReport
 from lakebed.objects.names import object_path
-from lakebed.objects.store import ObjectStore, open_store
+from lakebed.objects.opening import open_store
+from lakebed.objects.store import ObjectStore
 from lakebed.testing import FaultyStore, open_lake
 from tests.buckets import Service, through
 from tests.catalog import cleaning_load

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lakebed.lake.lake import Lake
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing import CatalogConformance, FakeClock, open_lake
 from tests.buckets import BucketServer
 

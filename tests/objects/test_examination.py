@@ -14,7 +14,7 @@ import pytest
 from lakebed.errors import ConnectError, StorageError
 from lakebed.objects.examination import Look, examine
 from lakebed.objects.local import LocalStore
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from tests.buckets import AzureServer, BucketServer, GCSServer, GuardedS3, S3Server
 from tests.http_proxy import Answer, HttpProxy, Request, http_proxy
 

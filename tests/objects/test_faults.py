@@ -16,7 +16,8 @@ import pytest
 
 import lakebed
 from lakebed.errors import ConnectError, LakebedError, RateLimitedError, StorageError
-from lakebed.objects.store import ObjectStore, Range, open_store
+from lakebed.objects.opening import open_store
+from lakebed.objects.store import ObjectStore, Range
 from tests.buckets import AZURE_KEY, SCHEMES, AzureServer, Service, through
 from tests.proxy import FaultyProxy
 from tests.servers import PASSWORD, free_port
@@ -149,7 +150,8 @@ READS = """
 import json, os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from lakebed.objects.store import Range, open_store
+from lakebed.objects.store import Range
+from lakebed.objects.opening import open_store
 
 def peak():  # not ru_maxrss, which begins with the parent's
     with open("/proc/self/status") as status:

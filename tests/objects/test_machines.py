@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from lakebed.lake.lake import Lake
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing import FakeClock, LakeMachine, open_lake
 from tests.buckets import BucketServer
 

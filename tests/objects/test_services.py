@@ -19,9 +19,8 @@ from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError, ConnectError, RateLimitedError, StorageError
 from lakebed.objects.examination import examine
 from lakebed.objects.failures import Failure
-from lakebed.objects.options import unknown_options
+from lakebed.objects.opening import open_store, unknown_options
 from lakebed.objects.s3 import S3Store
-from lakebed.objects.store import open_store
 from tests.buckets import AzureServer, GCSServer, GuardedS3, S3Server
 from tests.http_proxy import Answer, Request, http_proxy
 

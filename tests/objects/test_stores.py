@@ -14,8 +14,9 @@ import pytest
 from lakebed.errors import ConfigurationError, StorageError
 from lakebed.objects.local import LocalStore
 from lakebed.objects.names import object_path, pack_path
+from lakebed.objects.opening import open_store
 from lakebed.objects.remote import _modified
-from lakebed.objects.store import ObjectStore, Range, open_store
+from lakebed.objects.store import ObjectStore, Range
 from tests.buckets import BucketServer
 from tests.servers import free_port
 

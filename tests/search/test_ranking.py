@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebed.catalog.protocol import LAST_KEY
 from lakebed.filters import Filter
+from lakebed.model import LAST_KEY
 from lakebed.search import engine
 from lakebed.search.building import Document
 from lakebed.search.engine import Query

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebed.catalog.protocol import LAST_KEY
+from lakebed.model import LAST_KEY
 from lakebed.search.segment import NEVER, thread_of
 from tests.search.strategies import document, key_lists, keys, segment
 

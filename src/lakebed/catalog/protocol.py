@@ -30,14 +30,11 @@ from lakebed.model import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from lakebed.catalog.scan import CatalogScan, Scan
     from lakebed.catalog.signals import Signals
-    from lakebed.catalog.sql.scanning import CatalogScan, Scan
     from lakebed.filters import Filter
 
 T = TypeVar("T")
-
-LAST_KEY = "\U0010ffff" * 257
-"""Greater than every key (a key has at most 1,024 bytes, this has 1,028)."""
 
 
 class MissingContentError(CatalogError):
@@ -316,9 +313,16 @@ class Catalog(CatalogReads, Scannable, Protocol):
         ...
 
     def create_snapshot(
-        self, snapshot_id: str, name: str, message: str | None, author: str | None
+        self,
+        snapshot_id: str,
+        name: str,
+        message: str | None,
+        author: str | None,
+        *,
+        replace: bool = False,
     ) -> SnapshotRow:
-        """Keep the present state under a name. ConflictError if the name is taken."""
+        """Keep the present state under a name. ConflictError if the name is taken, unless the new
+        snapshot is to `replace` the one that has it."""
         ...
 
     def snapshots(self) -> Sequence[SnapshotRow]:

@@ -1,49 +1,30 @@
 """Which catalogs there are, and how each is named and opened."""
 
-# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
+from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from lakebed.catalog.protocol import Catalog
-from lakebed.catalog.sqlite.catalog import SQLiteCatalog
-from lakebed.catalog.sqlite.executor import Durability, SQLiteExecutor
-from lakebed.catalog.statements.hiding import Mask
-from lakebed.clock import Clock, system_clock
+from lakebed.catalog.opened import CatalogOptions, OpenedCatalog
 from lakebed.errors import ConfigurationError, ValidationError
-from lakebed.paths import absolute
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-MEMORY = ":memory:"
+__all__ = [
+    "CatalogOptions",
+    "OpenedCatalog",
+    "Opener",
+    "catalog_of_scheme",
+    "known_catalogs",
+    "open_catalog",
+    "register_catalog_backend",
+]
+
 ENTRY_POINTS = "lakebed.catalogs"
 """The group of entry points by which an installed package offers catalogs: type = module:opener."""
 _SYNONYMS = ("url", "connection_string", "path")
-
-
-class CatalogOptions(NamedTuple):
-    """What `lakebed.open` passes to every catalog. `mask` makes of a text, such as an error's, what
-    may be shown of it: parts of the address may be secrets. `read_only`: nothing is to be written,
-    and writing calls raise ReadOnlyError."""
-
-    durability: Durability = "normal"
-    lock_timeout: float = 60.0
-    clock: Clock = system_clock
-    mask: Mask = str
-    read_only: bool = False
-
-
-class OpenedCatalog(NamedTuple):
-    """A catalog, its name for people, whether it outlives the process, and whether its settings are
-    first read when it is first used."""
-
-    catalog: Catalog
-    name: str
-    persistent: bool
-    lazy: bool = False
 
 
 Opener = Callable[[Mapping[str, object], CatalogOptions], OpenedCatalog]
@@ -51,7 +32,7 @@ Opener = Callable[[Mapping[str, object], CatalogOptions], OpenedCatalog]
 `connection_string` and `path` have become `url`; refuses those that it does not know."""
 
 _openers: dict[str, Opener | str] = {
-    "sqlite": "lakebed.catalog.registry:open_sqlite_mapping",
+    "sqlite": "lakebed.catalog.sqlite.opening:open_sqlite_mapping",
     "postgres": "lakebed.catalog.postgres.opening:open_postgres",
     "sqlalchemy": "lakebed.catalog.sqlalchemy.opening:open_sqlalchemy",
     "mysql": "lakebed.catalog.sqlalchemy.opening:open_mysql",
@@ -62,7 +43,7 @@ _schemes |= {"mysql": "mysql", "mariadb": "mariadb", "mysql+pymysql": "mysql"}
 _schemes |= {"mariadb+pymysql": "mariadb"}
 
 
-def _installed() -> "EntryPoints":
+def _installed() -> EntryPoints:
     """What installed packages offer; the machinery that finds them is slow to load."""
     from importlib import metadata
 
@@ -142,54 +123,3 @@ def _one_address(given: dict[str, object]) -> dict[str, object]:
         )
     others = {name: value for name, value in given.items() if name not in _SYNONYMS}
     return others | ({"url": given[names[0]]} if names else {})
-
-
-def refuse_unknown(given: Mapping[str, object], known: Sequence[str]) -> None:
-    """ConfigurationError for an option that a catalog does not know."""
-    for name in given:
-        if name not in known:
-            raise ConfigurationError(
-                f"catalog: unknown option {name!r}: expected {', '.join(map(repr, known))}"
-            )
-
-
-def open_sqlite(path: str | os.PathLike[str] | None, options: CatalogOptions) -> OpenedCatalog:
-    """The catalog in a SQLite file, or in memory if `path` is None."""
-    if options.read_only:
-        return _open_reader(path, options)
-    executor = SQLiteExecutor(
-        path,
-        durability=options.durability,
-        lock_timeout=options.lock_timeout,
-        clock=options.clock,
-        mask=options.mask,
-    )
-    name = MEMORY if path is None else f"sqlite:///{path}"
-    return OpenedCatalog(SQLiteCatalog(executor), name, path is not None)
-
-
-def _open_reader(path: str | os.PathLike[str] | None, options: CatalogOptions) -> OpenedCatalog:
-    if path is None:
-        raise ConfigurationError("a catalog in memory begins empty: it has nothing to read_only")
-    from lakebed.catalog.sqlite.reading import SQLiteReader
-
-    reader = SQLiteReader(path, clock=options.clock, mask=options.mask)
-    return OpenedCatalog(SQLiteCatalog(reader), f"sqlite:///{path}", True)
-
-
-def open_sqlite_mapping(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "sqlite", "path": …}`, a path or a URL."""
-    refuse_unknown({name: None for name in given if name != "url"}, ("path",))
-    path = given.get("url")
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise ConfigurationError("catalog.path: expected the path of the SQLite file")
-    if isinstance(path, str) and path.startswith("sqlite://"):
-        rest = path.removeprefix("sqlite://")
-        if rest in ("", "/", f"/{MEMORY}"):
-            return open_sqlite(None, options)
-        if not rest.startswith("/"):
-            raise ConfigurationError(
-                f"catalog: {path!r} names a host: write sqlite:///{rest} for a relative path"
-            )
-        path = rest[1:]
-    return open_sqlite(None if path == MEMORY else absolute(path), options)

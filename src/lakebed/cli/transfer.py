@@ -21,7 +21,7 @@ from lakebed.cli.rows import Format, Row, format_of, read_rows
 from lakebed.cli.values import STDIN, timestamp
 from lakebed.clock import from_micros
 from lakebed.errors import CorruptionError, ValidationError
-from lakebed.lake.entries.batches import BatchReport
+from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.model import EntryRow
 from lakebed.values.codec import decode_value, encode_value
 from lakebed.values.json import MAX_DEPTH, encode

@@ -15,7 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from lakebed.catalog.registry import MEMORY, catalog_of_scheme, known_catalogs
+from lakebed.catalog.opened import MEMORY
+from lakebed.catalog.registry import catalog_of_scheme, known_catalogs
 from lakebed.config.fields import (
     Count,
     LocalPath,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lakebed
-from lakebed.catalog.registry import MEMORY, CatalogOptions, open_catalog
+from lakebed.catalog.opened import MEMORY, CatalogOptions
+from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.statements.migration import UnmigratedError
 from lakebed.config.catalogs import PostgresCatalog, long_form, sqlite_path
 from lakebed.config.loading import load
@@ -22,9 +23,9 @@ from lakebed.config.providers.options import ServerOptions
 from lakebed.config.validation import validate_model
 from lakebed.errors import LakebedError
 from lakebed.lake import opening
-from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
+from lakebed.lake.opening import CATALOG_FILE
 from lakebed.objects.examination import examine
-from lakebed.objects.store import parse_place
+from lakebed.objects.opening import parse_place
 
 State = Literal["ok", "note", "wrong"]
 _SERVERS = ("postgres", "sqlalchemy", "mysql", "mariadb")
@@ -111,9 +112,6 @@ def _place(where: str) -> _Place:
         server = validate_model(PostgresCatalog, given, "")
         return _Place({"catalog": server.as_catalog()}, server, [found])
     findings = [Finding("configuration", "ok", f"the folder {where}")]
-    if where == DEFAULT_FOLDER and Path("lakebed.yaml").exists():
-        unused = "lakebed.yaml is here but not in use: name it by --lake or LAKEBED"
-        findings.append(Finding("configuration", "note", unused))
     return _Place({"where": where}, None, findings)
 
 
@@ -212,7 +210,8 @@ def _lake(
             if (uri := lake.full_uri("", None)) is not None:
                 remembered.append(uri.rstrip("/"))
     except UnmigratedError as error:
-        yield Finding("lake", "note", str(error))
+        first = "no lake yet: the first store makes it"
+        yield Finding("lake", "note", str(error) if error.found else first)
         return
     yield Finding(
         "lake",

@@ -11,7 +11,7 @@ from lakebed.config.problems import Path, dotted
 from lakebed.errors import ConfigurationError, LakebedError
 
 if TYPE_CHECKING:
-    from lakebed.config.secrets import SecretsBackend
+    from lakebed.config.secrets.sources import SecretsBackend
 
 Fail = Callable[[Path, str], Exception]
 """Makes the error of one setting."""

@@ -15,7 +15,7 @@ from lakebed.config.masking import mask_address
 from lakebed.config.models import BACKENDS, AutoSettings, Settings
 from lakebed.config.postgres import address_from_environment
 from lakebed.config.problems import Path, kind
-from lakebed.config.secrets import SecretsBackend
+from lakebed.config.secrets.sources import SecretsBackend
 from lakebed.config.validation import validate_secrets, validate_settings
 from lakebed.errors import ConfigurationError
 from lakebed.suggestions import closest, suggestion

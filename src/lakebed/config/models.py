@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from lakebed.catalog.registry import MEMORY
+from lakebed.catalog.opened import MEMORY
 from lakebed.config.catalogs import (
     DEFAULT_FILE,
     Catalog,
@@ -68,7 +68,7 @@ class StorageSettings(Model):
     @model_validator(mode="after")
     def _options_are_known(self) -> StorageSettings:
         if self.model_extra:
-            from lakebed.objects.options import unknown_options
+            from lakebed.objects.opening import unknown_options
 
             for name, problem in unknown_options(self.uri, self.model_extra).items():
                 raise wrong(problem, name)
@@ -141,8 +141,8 @@ class Settings(Model):
     )
     history_retention: Seconds | None = Field(
         None,
-        description="With `history: all`, for how many seconds to keep them; for ever if left out. "
-        "Settled when the lake is created.",
+        description="With `history: all`, how long to keep them: seconds, or text such as `30d`. "
+        "For ever if left out. Settled when the lake is created.",
     )
     durability: Literal["normal", "full"] = Field(
         "normal", description="`full` waits for the disk at each commit of a SQLite catalog."

@@ -23,9 +23,9 @@ from lakebed.config.problems import (
     kind,
     quoted,
 )
-from lakebed.config.secrets import SOURCES, source_model
 from lakebed.config.secrets.base import Secrets
 from lakebed.config.secrets.settings import SecretsSettings
+from lakebed.config.secrets.sources import SOURCES, source_model
 from lakebed.suggestions import closest, suggestion
 
 M = TypeVar("M", bound=BaseModel)

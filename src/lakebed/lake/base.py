@@ -6,13 +6,14 @@ import os
 import threading
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ReadOnlyError
 from lakebed.lake.entries.windows import contents_in_order
 from lakebed.lake.entries.witness import Witness
+from lakebed.lake.search.options import SearchOptions
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
 from lakebed.objects.store import ObjectStore, Range, ReadResult
@@ -209,14 +210,6 @@ def _windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
         size += row.byte_size
     if window:
         yield window
-
-
-class SearchOptions(NamedTuple):
-    """How a client searches. `cache`: the folder for copies of segments, None for the usual one.
-    `embedder`: what makes vectors, None for no vectors: a name or a callable."""
-
-    cache: str | None = None
-    embedder: str | Callable[[Sequence[str]], object] | None = None
 
 
 class PresentLake(LakeBase):

@@ -9,8 +9,9 @@ from lakebed.lake.checks import check_flag
 from lakebed.lake.entries.batch_reading import BatchReading
 from lakebed.lake.entries.batches import Batches
 from lakebed.lake.entries.taking import Taking
-from lakebed.lake.scopes.catalog import ScopedCatalog, Span
+from lakebed.lake.scopes.catalog import ScopedCatalog
 from lakebed.lake.scopes.scoping import Above, ScopedCalls, check_path, levels_of
+from lakebed.lake.scopes.span import Span
 from lakebed.lake.search.searching import Searching
 from lakebed.lake.share.presigning import Presigning
 from lakebed.lake.share.publishing import Publishing

@@ -4,18 +4,12 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from lakebed.catalog.registry import (
-    MEMORY,
-    CatalogOptions,
-    OpenedCatalog,
-    open_catalog,
-    open_sqlite,
-)
-from lakebed.catalog.sqlite.executor import Durability
+from lakebed.catalog.opened import MEMORY, CatalogOptions, Durability, OpenedCatalog
+from lakebed.catalog.registry import open_catalog
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.catalog.statements.hiding import Mask
 from lakebed.errors import (
     ConfigurationError,
@@ -24,12 +18,13 @@ from lakebed.errors import (
     StorageError,
     ValidationError,
 )
-from lakebed.lake.base import SearchOptions
-from lakebed.lake.checks import check_count, check_expiry, check_flag
+from lakebed.lake.checks import TTL, check_count, check_expiry, check_flag
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
+from lakebed.lake.search.options import SearchOptions
+from lakebed.objects.opening import open_store, parse_place
 from lakebed.objects.places import local_path
-from lakebed.objects.store import ObjectStore, open_store, parse_place
+from lakebed.objects.store import ObjectStore
 from lakebed.paths import absolute
 
 DEFAULT_FOLDER = "lakebed"
@@ -59,7 +54,7 @@ def open(
     storage: str | os.PathLike[str] | Mapping[str, object] | None = None,
     inline_threshold: int | None = None,
     history: History | None = None,
-    history_retention: float | timedelta | None = None,
+    history_retention: TTL | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
     embedder: Embedder = None,
@@ -211,7 +206,7 @@ def _check_options(
     return CatalogOptions(durability, float(lock_timeout), mask=mask)
 
 
-def _check_retention(history: object, retention: float | timedelta | None) -> int | None:
+def _check_retention(history: object, retention: TTL | None) -> int | None:
     """The retention in microseconds."""
     if retention is None:
         return None

@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 from lakebed.errors import LakebedError, StorageError
 from lakebed.objects.cloud import About, CloudStore
 from lakebed.objects.local import LocalStore
-from lakebed.objects.store import ObjectStore, StoredFile, open_store
+from lakebed.objects.opening import open_store
+from lakebed.objects.store import ObjectStore, StoredFile
 
 _PROBE_BYTES = 64
 

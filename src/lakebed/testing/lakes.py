@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, open_sqlite
-from lakebed.catalog.sqlite.executor import Durability
+from lakebed.catalog.opened import CatalogOptions, Durability, OpenedCatalog
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.clock import Clock, system_clock
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import CATALOG_FILE, History, assemble

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lakebed.catalog.registry import CatalogOptions, open_catalog
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.registry import open_catalog
 from lakebed.lake.lake import Lake
 from lakebed.testing import CatalogConformance, FakeClock, open_lake
 from tests.servers import PostgresServer

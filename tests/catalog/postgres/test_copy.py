@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lakebed.catalog.postgres import copy as postgres_copy
 from lakebed.catalog.postgres.copy import copy_batches
-from lakebed.catalog.sql.scanning import Column, schema_of
+from lakebed.catalog.scan import Column, schema_of
 from tests.servers import PostgresServer
 
 COLUMNS: tuple[Column, ...] = (

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import lakebed
-from lakebed.catalog.sql.scanning import Scan
+from lakebed.catalog.scan import Scan
 from lakebed.errors import CatalogError, ConnectError, LakebedError, LockTimeoutError, StorageError
 from lakebed.lake.lake import Lake
 from tests.catalog import load

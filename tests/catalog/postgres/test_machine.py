@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, open_catalog
+from lakebed.catalog.opened import CatalogOptions, OpenedCatalog
+from lakebed.catalog.registry import open_catalog
 from lakebed.lake.lake import Lake
 from lakebed.testing import FakeClock, LakeMachine, open_lake
 from lakebed.testing.machine.history import HistoryMachine

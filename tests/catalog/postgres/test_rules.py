@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from lakebed.catalog.registry import CatalogOptions, open_catalog
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.statements.executor import Executor
 from lakebed.catalog.statements.queries import fill
 from lakebed.errors import LakebedError

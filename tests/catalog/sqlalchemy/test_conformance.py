@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lakebed.catalog.registry import CatalogOptions, open_catalog
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.registry import open_catalog
 from lakebed.lake.lake import Lake
 from lakebed.testing import CatalogConformance, FakeClock, open_lake
 from tests.servers import MariaDBServer, PostgresServer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lakebed.lake.lake import Lake
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing import CatalogConformance, FakeClock, open_lake
 
 

@@ -11,7 +11,7 @@ import lakebed
 from lakebed.catalog.sql.catalog import SQLCatalog
 from lakebed.catalog.sqlite.executor import SQLiteExecutor
 from lakebed.catalog.statements.executor import Params, Row
-from lakebed.lake.base import SearchOptions
+from lakebed.lake.search.options import SearchOptions
 
 COUNT = 3000
 

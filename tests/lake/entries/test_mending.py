@@ -14,11 +14,12 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import lakebed
-from lakebed.catalog.registry import CatalogOptions, open_sqlite
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import assemble
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing.faults import FaultyStore
 
 TABLE = pa.table({"n": range(2000)})

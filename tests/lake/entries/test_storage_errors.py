@@ -15,7 +15,7 @@ import lakebed
 from lakebed.cli.app import app
 from lakebed.errors import ConfigurationError, ConnectError, LakebedError, StorageError
 from lakebed.ltm import create_ltm_backend, parse_backend_config
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from tests.buckets import (
     AZURE_KEY,
     AzureServer,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import lakebed
-from lakebed.catalog.protocol import LAST_KEY
 from lakebed.catalog.statements.executor import Transaction
 from lakebed.lake.lake import Lake
+from lakebed.model import LAST_KEY
 
 COUNT = 4_000
 PAGE = 10

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lakebed.catalog.protocol import LAST_KEY
 from lakebed.catalog.statements.queries import in_lists
 from lakebed.lake.lake import Lake
+from lakebed.model import LAST_KEY
 from lakebed.testing import open_lake
 
 SMALL, BIG = 2_000, 20_000

@@ -31,7 +31,7 @@ TESTED = {
     "at", "create_snapshot", "delete", "diff", "drop_snapshot", "entry", "history", "ibis", "list",
     "purge", "restore", "retrieve", "retrieve_batch", "scope", "search", "snapshots", "sql",
     "listen", "now", "signal", "stats", "store", "store_batch", "take", "table", "tables",
-    "transaction",
+    "transaction", "watch",
 }  # fmt: skip
 
 
@@ -127,6 +127,12 @@ def test_snapshots_are_the_scopes_own(lake: Lake, scope: Scope) -> None:
     assert scope["name"] == "Ada"
     assert lake[f"{OTHER}/name"] == "changed"
     assert [version.value for version in scope.history("name")] == ["Ada", "Eve", "Ada"]
+    with scope.watch("run") as run:
+        scope["new"] = 1
+        lake[f"{OTHER}/name"] = "changed again"
+    assert [entry.key for entry in run.diff.added] == ["new"]
+    assert (len(run.diff), len(run.undo()), "new" in scope) == (1, 1, False)
+    assert lake[f"{OTHER}/name"] == "changed again"
     with pytest.raises(ConflictError) as conflict:
         scope.create_snapshot("monday")
     assert "agency" not in str(conflict.value)

@@ -13,7 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, open_catalog
+from lakebed.catalog.opened import CatalogOptions, OpenedCatalog
+from lakebed.catalog.registry import open_catalog
 from lakebed.lake.lake import Lake
 from lakebed.lake.search import building as search_building
 from lakebed.lake.search import index as search_index

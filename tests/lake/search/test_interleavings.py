@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lakebed.catalog.registry import OpenedCatalog
+from lakebed.catalog.opened import OpenedCatalog
 from lakebed.catalog.sql.catalog import SQLCatalog
 from lakebed.catalog.sqlite.executor import SQLiteExecutor
 from lakebed.catalog.statements.executor import Executor

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lakebed.catalog.registry import CatalogOptions, open_catalog
-from lakebed.catalog.sqlite.executor import Durability
+from lakebed.catalog.opened import CatalogOptions, Durability
+from lakebed.catalog.registry import open_catalog
 from lakebed.clock import Clock
 from lakebed.lake.lake import Lake
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing import open_lake
 from tests.servers import postgres_18, s3
 

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from lakebed.catalog.registry import CatalogOptions, open_catalog
-from lakebed.catalog.sql.scanning import CatalogScan
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.registry import open_catalog
+from lakebed.catalog.scan import CatalogScan
 from lakebed.lake.lake import Lake
 from lakebed.lake.sql import delta as query_delta
 from lakebed.lake.sql import engine as query_engine
 from lakebed.lake.sql.rows import LoadedRows
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.testing import FakeClock, open_lake
 from tests.servers import MariaDBServer, PostgresServer, mariadb, postgres_18
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lakebed.errors import NotFoundError, StorageError
-from lakebed.lake.entries.mending import LEASE_SECONDS
+from lakebed.lake.entries.uploading import LEASE_SECONDS
 from lakebed.model import Collected
 from tests.lake.interleaving import (
     OwnPool,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from lakebed.catalog.opened import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.catalog.options import flag, number, seconds
 from lakebed.catalog.postgres.catalog import PostgresCatalog
 from lakebed.catalog.postgres.executor import PostgresExecutor
 from lakebed.catalog.postgres.server import require_driver
-from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError
 

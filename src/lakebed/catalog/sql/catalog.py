@@ -28,7 +28,7 @@ from lakebed.model import Change, ContentId, EntryRow, Outcome, Upload
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from lakebed.catalog.sql.scanning import CatalogScan, Scan
+    from lakebed.catalog.scan import CatalogScan, Scan
     from lakebed.filters import Filter
 
 _COUNTERS = (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from lakebed.catalog.protocol import LAST_KEY, CatalogStats, Place
+from lakebed.catalog.protocol import CatalogStats, Place
 from lakebed.catalog.search_rows import SearchReading
 from lakebed.catalog.sql.filtered import FilteredPage, Source
 from lakebed.catalog.sql.metadata import MetadataIndex
@@ -14,7 +14,7 @@ from lakebed.catalog.sql.segments import PINNED, MovedError, QuickReading, Trans
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
 from lakebed.catalog.statements.queries import in_lists
 from lakebed.errors import NotFoundError
-from lakebed.model import ContentId, EntryRow, Moment
+from lakebed.model import LAST_KEY, ContentId, EntryRow, Moment
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter

@@ -10,8 +10,8 @@ from lakebed.catalog.sql.catalog import SQLCatalog
 from lakebed.model import Collected
 
 if TYPE_CHECKING:
+    from lakebed.catalog.scan import CatalogScan, Scan
     from lakebed.catalog.search_rows import SearchReading
-    from lakebed.catalog.sql.scanning import CatalogScan, Scan
 
 P = ParamSpec("P")
 T = TypeVar("T")

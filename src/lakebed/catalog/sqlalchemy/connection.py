@@ -1,4 +1,4 @@
-"""A pooled connection of SQLAlchemy's, and a transaction on it, over the driver's own cursors.
+"""A pooled connection of SQLAlchemy's, over the driver's own cursors.
 
 SQLAlchemy makes the connections and keeps the pool; statements go to the driver directly. Through
 its `Connection` a statement costs 25 µs more: docs/design/sqlalchemy.md.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,8 +18,6 @@ from lakebed.catalog.statements.executor import Params, Row
 if TYPE_CHECKING:
     from sqlalchemy import PoolProxiedConnection
     from sqlalchemy.engine.interfaces import DBAPICursor
-
-    from lakebed.catalog.sqlalchemy.database import Database
 
 Style = Literal["named", "qmark", "pyformat", "mysql"]
 """How a driver writes parameters; "mysql": names in backticks besides."""
@@ -126,56 +124,6 @@ class Lent:
             head, marks, tail = parts.groups()
             together = f"{head}{', '.join([marks] * len(chunk))}{tail}"
             self.cursor.execute(together, [value for row in chunk for value in row])
-
-
-class SQLAlchemyTransaction:
-    """One transaction on a connection; see `Transaction`."""
-
-    __slots__ = ("_database", "_lent", "now")
-
-    def __init__(self, lent: Lent, database: Database, now: Callable[[], int]) -> None:
-        self._lent = lent
-        self._database = database
-        self.now = now
-
-    def one(self, sql: str, params: Params) -> Row | None:
-        row: Row | None = self._lent.execute(sql, params).fetchone()
-        return row
-
-    def all(self, sql: str, params: Params) -> Sequence[Row]:
-        rows: Sequence[Row] = self._lent.execute(sql, params).fetchall()
-        return rows
-
-    def each(self, sql: str, params: Params) -> Generator[Row]:
-        if not self._database.streams:
-            yield from self.all(sql, params)
-            return
-        cursor = self._lent.proxied.cursor()  # its own: other statements may come meanwhile
-        try:
-            self._lent.execute(sql, params, cursor)
-            while rows := cursor.fetchmany(100):
-                yield from rows
-        finally:
-            cursor.close()
-
-    def run(self, sql: str, params: Params) -> int:
-        return self._database.count(self._lent.execute(sql, params))
-
-    def many(self, sql: str, params: Iterable[Params]) -> None:
-        self._lent.execute_many(sql, params)
-
-    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        self._database.copy(self._lent, table, columns, rows)
-
-    def insert(self, sql: str, params: Params) -> int | None:
-        if self._database.returns:
-            row = self.one(f'{sql} RETURNING "id"', params)
-            return None if row is None else int(row[0])
-        cursor = self._lent.execute(sql, params)
-        return int(cursor.lastrowid) if cursor.rowcount > 0 else None
-
-    def script(self, sql: str) -> None:
-        self._lent.run(self._database.statements(sql))
 
 
 def quote(sql: str, style: Style) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from lakebed.catalog.sqlalchemy.connection import Lent, SQLAlchemyTransaction, Writer
+from lakebed.catalog.sqlalchemy.connection import Lent, Writer
 from lakebed.catalog.sqlalchemy.database import Database, Options
 from lakebed.catalog.sqlalchemy.databases import database_of
 from lakebed.catalog.sqlalchemy.mysql import forking
+from lakebed.catalog.sqlalchemy.transaction import SQLAlchemyTransaction
 from lakebed.catalog.statements.executor import Params, Row, T, refused
 from lakebed.catalog.statements.queries import load_queries
 from lakebed.clock import Clock

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+from lakebed.catalog.opened import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.catalog.options import flag, number, seconds, text
 from lakebed.catalog.postgres.catalog import PostgresCatalog
 from lakebed.catalog.postgres.executor import PostgresExecutor
-from lakebed.catalog.registry import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.catalog.sql.resilience import ResilientCatalog
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError, DependencyMissingError

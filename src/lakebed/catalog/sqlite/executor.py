@@ -11,20 +11,19 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from lakebed.catalog.opened import Durability
 from lakebed.catalog.sqlite.errors import explain, is_busy, locked
 from lakebed.catalog.sqlite.grouping import Grouping
 from lakebed.catalog.sqlite.scrubbing import scrub_sqlite
-from lakebed.catalog.statements.executor import Params, Row, T
+from lakebed.catalog.statements.executor import Params, Row, T, Transaction
 from lakebed.catalog.statements.hiding import Mask
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Durability = Literal["normal", "full"]
 
 PAGE_BYTES = 2048  # smaller pages make smaller commits: docs/design/sqlite.md
 CACHE_KIB = 8192  # most of what looking up a search's matches touches: docs/design/search.md
@@ -232,7 +231,7 @@ class SQLiteExecutor:
     def _group(self) -> Grouping:
         return Grouping(self._write, lambda: locked(self._lock_timeout), self._lock_timeout)
 
-    def commit(self, work: Callable[[SQLiteTransaction], T]) -> T:
+    def commit(self, work: Callable[[Transaction], T]) -> T:
         """The result of `work` in a committed write transaction, which other threads may share."""
         if self._grouping.busy or self._gate.locked():
             return self._grouping.run(work)

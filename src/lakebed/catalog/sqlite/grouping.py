@@ -12,12 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from lakebed.catalog.statements.executor import Transaction
 from lakebed.errors import LakebedError
-
-if TYPE_CHECKING:
-    from lakebed.catalog.sqlite.executor import SQLiteTransaction
 
 T = TypeVar("T")
 
@@ -27,7 +25,7 @@ class _Job(Generic[T]):
 
     __slots__ = ("done", "error", "leads", "result", "wake", "work")
 
-    def __init__(self, work: Callable[[SQLiteTransaction], T]) -> None:
+    def __init__(self, work: Callable[[Transaction], T]) -> None:
         self.work = work
         self.result: T
         self.error: LakebedError | None = None
@@ -46,7 +44,7 @@ class Grouping:
 
     def __init__(
         self,
-        begin: Callable[[float], AbstractContextManager[SQLiteTransaction]],
+        begin: Callable[[float], AbstractContextManager[Transaction]],
         locked: Callable[[], LakebedError],
         timeout: float,
     ) -> None:
@@ -58,7 +56,7 @@ class Grouping:
         self.busy = False
         """Whether somebody leads, or is about to."""
 
-    def run(self, work: Callable[[SQLiteTransaction], T]) -> T:
+    def run(self, work: Callable[[Transaction], T]) -> T:
         """The result of `work` in a committed transaction, which it may share."""
         job, start = _Job(work), time.monotonic()
         try:
@@ -126,7 +124,7 @@ class Grouping:
             job.done = True
 
 
-def _run(tx: SQLiteTransaction, jobs: Sequence[_Job[Any]]) -> None:
+def _run(tx: Transaction, jobs: Sequence[_Job[Any]]) -> None:
     if len(jobs) == 1:
         jobs[0].result = jobs[0].work(tx)
         return

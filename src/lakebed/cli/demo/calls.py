@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import lakebed
 from lakebed import Entry, Lake
-from lakebed.lake.entries.batches import BatchReport
+from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.listing import Listing
 from lakebed.lake.history.diff import Diff, Restored
-from lakebed.lake.history.snapshots import Snapshot
+from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.search.searching import Hits
 from lakebed.lake.upkeep.maintenance import CleanupReport
 from lakebed.lake.upkeep.stats import Stats

@@ -1,52 +1,16 @@
-"""Where secrets come from: a source is one file and one line of `SOURCES`."""
+"""Secrets from the environment and from the clouds: a source is one file."""
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lakebed.config.problems import quoted
+from lakebed.config.secrets.sources import known_sources, source_model
 from lakebed.errors import ConfigurationError
 from lakebed.suggestions import suggestion
 
 if TYPE_CHECKING:
     from lakebed.config.secrets.base import Secrets
-
-ENTRY_POINTS = "lakebed.secrets"
-"""The group of entry points by which an installed package offers sources: name = module:opener.
-The opener takes the options of the source by keyword and gives a `SecretsBackend`."""
-
-SOURCES = {
-    "env": "lakebed.config.secrets.env:EnvSecrets",
-    "gcp": "lakebed.config.secrets.gcp:GcpSecrets",
-    "aws": "lakebed.config.secrets.aws:AwsSecrets",
-    "azure": "lakebed.config.secrets.azure:AzureSecrets",
-}
-
-
-class SecretsBackend(Protocol):
-    """A place that keeps secrets."""
-
-    def get(self, name: str) -> str:
-        """The secret of that name.
-
-        Raises ConfigurationError naming the source and the name, never a value, if it has none.
-        """
-        ...
-
-
-def known_sources() -> set[str]:
-    """The sources that a configuration may name, those of installed packages included."""
-    return {*SOURCES, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))}
-
-
-def source_model(source: str) -> type[Secrets]:
-    """The class of a source: its settings, and how it is asked."""
-    module, _, name = SOURCES.get(
-        source, "lakebed.config.secrets.outside:OutsideSecrets"
-    ).partition(":")
-    model: type[Secrets] = getattr(import_module(module), name)
-    return model
 
 
 def create_secrets_backend(source: str = "env", **options: object) -> Secrets:
@@ -66,7 +30,7 @@ def create_secrets_backend(source: str = "env", **options: object) -> Secrets:
     if not isinstance(source, str) or source not in known_sources():
         known = suggestion(str(source), known_sources())
         raise ConfigurationError(f"no secrets source {quoted(source)}: {known}")
-    from lakebed.config.validation import validate_model
+    from lakebed.config.validation import validate_model  # which knows the sources
 
     return validate_model(
         source_model(source), {"source": source, **options}, f"secrets source {source}"

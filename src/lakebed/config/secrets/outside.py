@@ -9,8 +9,8 @@ from pydantic import ConfigDict, model_validator
 
 from lakebed.config.fields import Raw
 from lakebed.config.masking import guard, reveal
-from lakebed.config.secrets import ENTRY_POINTS, SecretsBackend
 from lakebed.config.secrets.base import Secrets
+from lakebed.config.secrets.sources import ENTRY_POINTS, SecretsBackend
 
 
 class OutsideSecrets(Secrets):

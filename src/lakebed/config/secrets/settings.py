@@ -9,13 +9,13 @@ from pydantic import BeforeValidator, Discriminator, Tag
 
 from lakebed.config.fields import Raw, wrong
 from lakebed.config.problems import kind, quoted
-from lakebed.config.secrets import SOURCES, known_sources
 from lakebed.config.secrets.aws import AwsSecrets
 from lakebed.config.secrets.azure import AzureSecrets
 from lakebed.config.secrets.base import Secrets
 from lakebed.config.secrets.env import EnvSecrets
 from lakebed.config.secrets.gcp import GcpSecrets
 from lakebed.config.secrets.outside import OutsideSecrets
+from lakebed.config.secrets.sources import SOURCES, known_sources
 from lakebed.suggestions import suggestion
 
 OUTSIDE = "outside"

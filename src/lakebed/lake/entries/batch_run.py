@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.protocol import BatchCounts, MissingContentError
 from lakebed.errors import LakebedError, StorageError, ValidationError
-from lakebed.lake.entries.batches import BatchReport
+from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.packing import Packer
 from lakebed.lake.entries.spool import Spool
 from lakebed.lake.entries.staging import ATTEMPTS
@@ -16,7 +16,7 @@ from lakebed.model import Progress, Put
 from lakebed.values.encoded import Encoded, EncodedFile
 
 if TYPE_CHECKING:
-    from lakebed.lake.entries.batches import Batches
+    from lakebed.lake.entries.writing import Writing
 
 CHUNK = 5_000
 """Entries that a batch which is not atomic commits at once: the write lock is held for a fraction
@@ -28,7 +28,7 @@ _FIELDS = frozenset({"key", "value", "metadata", "ttl", "expires_at"})
 class Batch:
     """One run of `store_batch`."""
 
-    def __init__(self, lake: Batches, atomic: bool, progress: Progress | None) -> None:
+    def __init__(self, lake: Writing, atomic: bool, progress: Progress | None) -> None:
         self._lake = lake
         self._atomic = atomic
         self._progress = progress

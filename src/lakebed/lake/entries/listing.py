@@ -93,7 +93,7 @@ class Listing:
         byte_size (int64), inlined (bool), storage_uri (string), metadata (string, JSON),
         expires_at, created_at, updated_at (timestamp[us, UTC]).
         """
-        from lakebed.catalog.sql.scanning import Scan
+        from lakebed.catalog.scan import Scan
         from lakebed.lake.sql.arrow import rows_to_arrow, scan_to_arrow
 
         rows = self.rows()

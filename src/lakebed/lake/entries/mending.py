@@ -6,25 +6,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from lakebed.catalog.protocol import Catalog, Place
-from lakebed.errors import CorruptionError, LakebedError, StorageError
+from lakebed.catalog.protocol import Place
+from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.base import PresentLake
-from lakebed.model import ContentId, Upload
+from lakebed.lake.entries.uploading import LEASE_SECONDS, Content, give_up, upload
+from lakebed.model import ContentId
 from lakebed.objects.names import object_path
 from lakebed.objects.packs import Position, read_values
 from lakebed.objects.store import ObjectStore, Range, ReadResult
-from lakebed.values.encoded import Encoded, EncodedFile
+from lakebed.values.encoded import Encoded
 
-LEASE_SECONDS = 24 * 3600.0
-"""How long an upload may take before a collector may take it for an orphan."""
 READ_BYTES = 1 << 20
 """Of an object in a bucket that is no larger, the bytes are read and compared; of others the size
 is asked for. In a folder all are read."""
 
 _ATTEMPTS = 5
 _AT_ONCE = 32
-
-Content = Encoded | EncodedFile
 
 
 class Mending(PresentLake):
@@ -141,24 +138,6 @@ class Mending(PresentLake):
 def _is_stored(places: Mapping[ContentId, Place], content: ContentId) -> bool:
     place = places.get(content)
     return place is not None and place.uri is not None
-
-
-def upload(objects: ObjectStore, path: str, encoded: Content) -> Upload:
-    """Write a value as a file of its own."""
-    if isinstance(encoded, Encoded):
-        objects.write(path, encoded.data)
-    else:
-        with objects.open_write(path) as sink:
-            sink.writelines(encoded.pieces())
-    return Upload(path, encoded.byte_size)
-
-
-def give_up(catalog: Catalog, paths: Iterable[str]) -> None:
-    """Discard uploads because something has failed; that is what the caller is to hear of."""
-    try:
-        catalog.discard(paths)
-    except LakebedError:
-        return  # their leases run out
 
 
 def _is(data: ReadResult, content: Content) -> bool:

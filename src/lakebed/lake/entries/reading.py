@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterator, ValuesView
 from typing import Any, Final
 
-from lakebed.catalog.protocol import LAST_KEY
 from lakebed.errors import LakebedError, NotFoundError, ValidationError
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_key
 from lakebed.lake.entries.listing import Listing
-from lakebed.model import Entry, EntryRow
+from lakebed.model import LAST_KEY, Entry, EntryRow
 from lakebed.values.tables import TableLibrary, check_library, convert
 
 _COMPLETED = 1000  # keys that a notebook offers at most

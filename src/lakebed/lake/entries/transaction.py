@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lakebed.errors import NotFoundError, ValidationError
-from lakebed.lake.checks import check_key
+from lakebed.lake.checks import TTL, check_key
 from lakebed.lake.entries.reading import MISSING
 from lakebed.model import Change, ContentId, Delete
 from lakebed.values.codec import decode_value
@@ -14,8 +14,33 @@ from lakebed.values.hash import parse_content_hash
 from lakebed.values.tables import TableLibrary, check_library, convert
 
 if TYPE_CHECKING:
-    from lakebed.lake.entries.writing import Writing
+    from collections.abc import Iterable, Sequence
+
+    from lakebed.model import Outcome, Put
     from lakebed.values.encoded import Encoded, EncodedFile
+
+
+class Committer(Protocol):
+    """What a transaction asks of its lake."""
+
+    def __contains__(self, key: object) -> bool: ...
+
+    def retrieve(self, key: str, default: Any = ..., *, as_: TableLibrary | None = None) -> Any: ...
+
+    def _put(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None,
+        ttl: TTL | None,
+        expires_at: datetime | None,
+        if_absent: bool,
+        if_match: str | None,
+    ) -> tuple[Put, Encoded | EncodedFile]: ...
+
+    def _commit(
+        self, changes: Sequence[Change], large: Iterable[Encoded | EncodedFile] = ()
+    ) -> list[Outcome]: ...
 
 
 class Transaction:
@@ -24,7 +49,7 @@ class Transaction:
     `commit` and `rollback` may be called instead of leaving the block; each ends the transaction.
     """
 
-    def __init__(self, lake: Writing) -> None:
+    def __init__(self, lake: Committer) -> None:
         self._lake = lake
         self._changes: list[Change] = []
         self._large: dict[ContentId, Encoded | EncodedFile] = {}
@@ -38,7 +63,7 @@ class Transaction:
         value: Any,
         metadata: dict[str, Any] | None = None,
         *,
-        ttl: float | timedelta | None = None,
+        ttl: TTL | None = None,
         expires_at: datetime | None = None,
         if_absent: bool = False,
         if_match: str | None = None,

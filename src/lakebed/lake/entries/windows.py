@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from lakebed.errors import LakebedError
 from lakebed.model import EntryRow, ValueReader
@@ -18,6 +18,20 @@ _AHEAD_BYTES = 16 << 20
 Contents = Iterable[tuple[EntryRow, bytes | LakebedError]]
 ReadContents = Callable[[Iterable[EntryRow]], Contents]
 """Reads the contents of rows, in any order; see `LakeBase.read_contents`."""
+
+
+class ContentReader(Protocol):
+    """Reads contents and checks their hashes. One that cannot be read gives its error."""
+
+    def read_content(self, row: EntryRow) -> bytes | LakebedError:
+        """The content of one row."""
+        ...
+
+    def read_contents(
+        self, rows: Iterable[EntryRow]
+    ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
+        """The contents of many rows, in any order."""
+        ...
 
 
 def in_windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:

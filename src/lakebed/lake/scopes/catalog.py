@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from lakebed.catalog.protocol import (
-    LAST_KEY,
     BatchCounts,
     Catalog,
     CatalogReads,
@@ -16,7 +15,7 @@ from lakebed.catalog.protocol import (
     StagedRow,
 )
 from lakebed.errors import ConflictError, ValidationError
-from lakebed.lake.checks import MAX_KEY_BYTES, check_prefix
+from lakebed.lake.scopes.span import Span
 from lakebed.model import (
     Change,
     ContentId,
@@ -30,9 +29,9 @@ from lakebed.model import (
 )
 
 if TYPE_CHECKING:
+    from lakebed.catalog.scan import CatalogScan, Scan
     from lakebed.catalog.search_rows import SearchReading
     from lakebed.catalog.signals import Signals
-    from lakebed.catalog.sql.scanning import CatalogScan, Scan
     from lakebed.filters import Filter
 
 T = TypeVar("T")
@@ -44,51 +43,6 @@ _PASSED = frozenset(
         "now", "lease", "discard", "known", "places", "replace", "count_waiting",
     }
 )  # fmt: skip
-
-
-class Span(NamedTuple):
-    """The range of keys that begin with a prefix, and how they are told inside."""
-
-    prefix: str
-    end: str
-
-    @classmethod
-    def of(cls, prefix: str) -> Span:
-        return cls(*check_prefix(prefix))
-
-    def full(self, key: str) -> str:
-        """The key in the lake."""
-        whole = self.prefix + key
-        size = len(whole.encode())
-        if size > MAX_KEY_BYTES:
-            raise ValidationError(
-                f"key takes {size} bytes with its scope: expected at most {MAX_KEY_BYTES}"
-            )
-        return whole
-
-    def bounds(self, low: str, high: str) -> tuple[str, str]:
-        """A range of keys in the lake; never more than the scope."""
-        top = self.end if high >= LAST_KEY else min(self.prefix + high, self.end)
-        return self.prefix + low, top
-
-    def row(self, row: EntryRow) -> EntryRow:
-        """A row with its key inside."""
-        assert row.key.startswith(self.prefix)
-        return row._replace(key=row.key[len(self.prefix) :])
-
-    def changed(self, rows: Iterable[DiffRow]) -> Iterator[DiffRow]:
-        for before, after in rows:
-            yield DiffRow(before and self.row(before), after and self.row(after))
-
-    def snapshot(self, row: SnapshotRow) -> SnapshotRow | None:
-        """A snapshot of the scope, with its name inside; None for one of others."""
-        if not row.name.startswith(self.prefix):
-            return None
-        return row._replace(name=row.name[len(self.prefix) :])
-
-    def without(self, text: str) -> str:
-        """A message that tells keys as they are inside."""
-        return text.replace(self.prefix, "").replace(repr(self.prefix)[1:-1], "")
 
 
 class ScopedReads:
@@ -211,10 +165,18 @@ class ScopedCatalog(ScopedReads):
         return self._reads.commit_batch(_Placed(rows, self._span), uploads)
 
     def create_snapshot(
-        self, snapshot_id: str, name: str, message: str | None, author: str | None
+        self,
+        snapshot_id: str,
+        name: str,
+        message: str | None,
+        author: str | None,
+        *,
+        replace: bool = False,
     ) -> SnapshotRow:
         try:
-            row = self._reads.create_snapshot(snapshot_id, self._name(name), message, author)
+            row = self._reads.create_snapshot(
+                snapshot_id, self._name(name), message, author, replace=replace
+            )
         except ConflictError as error:
             raise ConflictError(self._span.without(str(error))) from None
         return row._replace(name=name)
@@ -300,7 +262,7 @@ class ScopedCatalog(ScopedReads):
         return len(self.snapshots())
 
     def _count_history(self) -> int:
-        from lakebed.catalog.sql.scanning import Scan
+        from lakebed.catalog.scan import Scan
 
         wanted = Scan("history")
         with self.scan([wanted]) as scan:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakebed.catalog.sql.scanning import COLUMNS, CatalogScan, Scan, schema_of
-from lakebed.lake.scopes.catalog import Span
+from lakebed.catalog.scan import COLUMNS, CatalogScan, Scan, schema_of
+from lakebed.lake.scopes.span import Span
 from lakebed.model import DiffRow, Moment
 
 

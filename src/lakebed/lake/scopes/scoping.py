@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from lakebed.errors import LakebedError, NotFoundError, ValidationError
 from lakebed.lake.checks import check_key
 from lakebed.lake.entries.batch_reading import BatchReading, Retrieved
-from lakebed.lake.entries.batches import Batches, BatchReport
+from lakebed.lake.entries.batch_report import BatchReport
+from lakebed.lake.entries.batches import Batches
 from lakebed.lake.entries.reading import MISSING, Reading
-from lakebed.lake.history.snapshots import LakeView, Snapshot
-from lakebed.lake.scopes.catalog import Span
+from lakebed.lake.history.snapshot import Snapshot
+from lakebed.lake.history.snapshots import LakeView
+from lakebed.lake.scopes.span import Span
 from lakebed.lake.search.searching import Hit, Hits, Mode, Searching
 from lakebed.lake.share.publishing import Publishing
 from lakebed.lake.sql.ibis_tables import IbisTables

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.catalog.search_rows import PURGED, SearchReading, SegmentRow, SegmentState
 from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
-from lakebed.lake.base import SearchOptions
 from lakebed.lake.search.building import SegmentBuilding, documents
 from lakebed.lake.search.indexed_text import ReadContents, TextReader, is_stored
+from lakebed.lake.search.options import SearchOptions
 from lakebed.lake.search.segment_files import DamagedSegmentError, SegmentFiles, cache_folder
 from lakebed.lake.search.tail import Tail
 from lakebed.lake.search.view import Loaded, Views, apply_ends, as_ends, visible_versions

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError, ConflictError, CorruptionError
 from lakebed.objects.names import upload_of
+from lakebed.objects.opening import open_store
 from lakebed.objects.places import local_path
-from lakebed.objects.store import ObjectStore, StoredFile, open_store
+from lakebed.objects.store import ObjectStore, StoredFile
 from lakebed.paths import absolute
 
 ENTRIES_FILE = "entries.parquet"

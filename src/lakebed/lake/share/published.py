@@ -22,7 +22,7 @@ from lakebed.lake.search.searching import (
     check_weights,
 )
 from lakebed.model import Entry, EntryRow
-from lakebed.objects.store import parse_place
+from lakebed.objects.opening import parse_place
 from lakebed.values.codec import decode_value
 
 if TYPE_CHECKING:

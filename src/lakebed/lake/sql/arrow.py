@@ -1,8 +1,8 @@
-"""Records as Arrow tables."""
+"""Entries as Arrow tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -10,10 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakebed.catalog.protocol import Scannable
-from lakebed.catalog.sql.scanning import COLUMNS, Scan, schema_of
-from lakebed.lake.history.diff import EntryChange
-from lakebed.model import Entry, EntryRow
-from lakebed.values.codec import encode_metadata
+from lakebed.catalog.scan import COLUMNS, Scan, schema_of
+from lakebed.model import EntryRow
 
 _TEXT = pa.string()
 _TIME = pa.timestamp("us", "UTC")
@@ -101,41 +99,3 @@ def rows_to_arrow(rows: Iterator[EntryRow], uri: FullUri) -> pa.Table:
         arrays = [pa.array(c, f.type) for c, f in zip(columns, ENTRY_SCHEMA, strict=True)]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=ENTRY_SCHEMA))
     return pa.Table.from_batches(batches, schema=ENTRY_SCHEMA).combine_chunks()
-
-
-_SIDE = [
-    ("content_hash", pa.string()),
-    ("byte_size", pa.int64()),
-    ("metadata", pa.string()),
-    ("expires_at", _TIME),
-    ("updated_at", _TIME),
-]
-DIFF_SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("change", pa.string(), nullable=False),
-        *(pa.field(f"{side}_{name}", kind) for side in ("before", "after") for name, kind in _SIDE),
-    ]
-)
-
-
-def diff_to_arrow(
-    added: Iterable[Entry], changed: Iterable[EntryChange], removed: Iterable[Entry]
-) -> pa.Table:
-    """The differences as a table with the columns of `DIFF_SCHEMA`."""
-    rows = [
-        *(("added", None, entry) for entry in added),
-        *(("changed", change.before, change.after) for change in changed),
-        *(("removed", entry, None) for entry in removed),
-    ]
-    return pa.Table.from_pylist([_diff_row(*row) for row in rows], schema=DIFF_SCHEMA)
-
-
-def _diff_row(change: str, before: Entry | None, after: Entry | None) -> dict[str, object]:
-    row: dict[str, object] = {"change": change}
-    for side, entry in (("before", before), ("after", after)):
-        if entry is not None:
-            row["key"] = entry.key
-            row |= {f"{side}_{name}": entry[name] for name, _ in _SIDE}
-            row[f"{side}_metadata"] = encode_metadata(entry.metadata)
-    return row

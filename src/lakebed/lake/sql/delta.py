@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakebed.catalog.sql.scanning import CatalogScan, Scan
+from lakebed.catalog.scan import CatalogScan, Scan
 from lakebed.duckdb.limits import check
 from lakebed.duckdb.relations import LOADED
 from lakebed.lake.sql.rows import LoadedRows, insert_scan, note_read

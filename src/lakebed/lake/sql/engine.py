@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import duckdb
 
 from lakebed.catalog.protocol import Catalog
-from lakebed.catalog.sql.scanning import CatalogScan, Scan
+from lakebed.catalog.scan import CatalogScan, Scan
 from lakebed.duckdb import relations
 from lakebed.duckdb.conditions import Bounds, bounds, reads_column
 from lakebed.duckdb.filesystem import Grant
@@ -38,7 +38,7 @@ from lakebed.lake.sql.wanted import (
 from lakebed.model import Moment
 
 if TYPE_CHECKING:
-    from lakebed.lake.base import LakeBase
+    from lakebed.lake.entries.windows import ContentReader
     from lakebed.objects.store import ObjectStore
 
 Search = Callable[[str, int], Iterable[tuple[str, float]]]
@@ -72,11 +72,17 @@ class QueryEngine:
     """One DuckDB session over a lake, and the rows that are loaded in it. Safe from any thread."""
 
     def __init__(
-        self, lake: LakeBase, catalog: Catalog, settings: QuerySettings, *, external: bool = False
+        self,
+        lake: ContentReader,
+        catalog: Catalog,
+        objects: ObjectStore | None,
+        settings: QuerySettings,
+        *,
+        external: bool = False,
     ) -> None:
         self._lake = lake
         self._catalog = catalog
-        self._objects: ObjectStore | None = lake._objects
+        self._objects = objects
         self._base = "" if self._objects is None else self._objects.uri("")
         self.session = Session(self._objects, settings, external_access=external)
         self._external = external

@@ -126,7 +126,9 @@ the two states |
                 if self._ended:
                     raise CatalogError("the lake is closed")
                 settings = QuerySettings(*self._query_settings)
-                engine = QueryEngine(self, self._catalog, settings, external=external)
+                engine = QueryEngine(
+                    self, self._catalog, self._objects, settings, external=external
+                )
                 self._engines[external] = engine
         return engine
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lakebed.catalog.sql.scanning import COLUMNS, CatalogScan, Scan, schema_of
+from lakebed.catalog.scan import COLUMNS, CatalogScan, Scan, schema_of
 from lakebed.duckdb.limits import check
 from lakebed.duckdb.relations import LOADED
 from lakebed.duckdb.session import ROWS, Session
@@ -16,12 +16,20 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from lakebed.lake.sql.values import Values
 
 _numbers = count()
 _CHUNK = 10_000
 _INSERTED_BYTES = 64 << 20
 _PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # few rows: what a pack is called
+
+
+class Values(NamedTuple):
+    """Where the values of documents are that do not lie inline: the table of those fetched, and the
+    packs to read, with the distance between the places of one pack and the next."""
+
+    fetched: str | None
+    packs: list[str]
+    stride: int
 
 
 class LoadedRows:
@@ -213,7 +221,7 @@ def load_changes(session: Session, changed: Iterator[DiffRow]) -> LoadedRows:
 def _changes(chunk: list[DiffRow]) -> pa.Table:
     import pyarrow as pa
 
-    from lakebed.lake.sql.arrow import DIFF_SCHEMA
+    from lakebed.lake.history.diff_arrow import DIFF_SCHEMA
 
     columns: dict[str, list[Any]] = {name: [] for name in DIFF_SCHEMA.names}
     for before, after in chunk:

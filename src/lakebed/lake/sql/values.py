@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -14,12 +14,12 @@ from lakebed.duckdb import relations
 from lakebed.duckdb.limits import check
 from lakebed.duckdb.session import Session
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, QueryError
-from lakebed.lake.sql.rows import LoadedRows, drop, new_name, new_table
+from lakebed.lake.sql.rows import LoadedRows, Values, drop, new_name, new_table
 from lakebed.model import EntryRow
 from lakebed.objects.packs import HASH_PREFIX_BYTES
 
 if TYPE_CHECKING:
-    from lakebed.lake.base import LakeBase
+    from lakebed.lake.entries.windows import ContentReader
 
 _FETCHED = 4  # reading ranges wins while fewer than one object in so many is wanted of a pack
 _READERS = 16  # files of their own that are read at once
@@ -31,16 +31,7 @@ _CONTENTS = (
 )
 
 
-class Values(NamedTuple):
-    """Where the values of documents are that do not lie inline: the table of those fetched, and the
-    packs to read, with the distance between the places of one pack and the next."""
-
-    fetched: str | None
-    packs: list[str]
-    stride: int
-
-
-def bring_values(session: Session, rows: LoadedRows, lake: LakeBase) -> Values:
+def bring_values(session: Session, rows: LoadedRows, lake: ContentReader) -> Values:
     """See to it that all values of the loaded documents are at hand.
 
     QueryError for a value that has been collected since the rows were read, CorruptionError for one
@@ -61,7 +52,7 @@ def bring_values(session: Session, rows: LoadedRows, lake: LakeBase) -> Values:
 
 
 def _bring(
-    session: Session, connection: duckdb.DuckDBPyConnection, rows: LoadedRows, lake: LakeBase
+    session: Session, connection: duckdb.DuckDBPyConnection, rows: LoadedRows, lake: ContentReader
 ) -> Values:
     table = rows.table
     packs = connection.execute(
@@ -93,7 +84,7 @@ def _bring_added(
     connection: duckdb.DuckDBPyConnection,
     rows: LoadedRows,
     values: Values,
-    lake: LakeBase,
+    lake: ContentReader,
 ) -> Values:
     """Fetch the values of entries that have come since, if they lie in no pack that is read."""
     elsewhere = "place IS NULL" if values.packs else "true"
@@ -202,7 +193,10 @@ def _join_places(
 
 
 def _refuse_damaged(
-    connection: duckdb.DuckDBPyConnection, table: str, packs: list[tuple[int, str]], lake: LakeBase
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    packs: list[tuple[int, str]],
+    lake: ContentReader,
 ) -> None:
     """CorruptionError, with key and hash, if packs that cannot be read are damaged or missing, and
     have not been given up meanwhile."""
@@ -220,7 +214,7 @@ def _fetch(
     connection: duckdb.DuckDBPyConnection,
     table: str,
     elsewhere: str,
-    lake: LakeBase,
+    lake: ContentReader,
     into: str | None = None,
 ) -> str | None:
     """Read the values that lie in files of their own, or in packs of which little is wanted, into a
@@ -250,7 +244,7 @@ def _fetch(
     return fetched
 
 
-def _read(lake: LakeBase, wanted: list[tuple[Any, ...]]) -> Iterator[tuple[int, bytes]]:
+def _read(lake: ContentReader, wanted: list[tuple[Any, ...]]) -> Iterator[tuple[int, bytes]]:
     """The stored bytes of objects by their number, the packed ones first."""
     rows = {item[0]: _row(*item[1:]) for item in wanted}
     numbers = {row: number for number, row in rows.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lakebed.catalog.sql.scanning import Scan
+from lakebed.catalog.scan import Scan
 from lakebed.duckdb.conditions import Bounds
 from lakebed.duckdb.statement import Call, Node
 from lakebed.errors import QueryError

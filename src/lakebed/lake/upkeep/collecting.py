@@ -9,7 +9,7 @@ from itertools import islice
 
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import Deadline, check_flag, check_grace
-from lakebed.lake.entries.mending import LEASE_SECONDS
+from lakebed.lake.entries.uploading import LEASE_SECONDS
 from lakebed.model import Progress, Report
 from lakebed.objects.names import is_ours, upload_of
 

@@ -11,7 +11,7 @@ from lakebed.catalog.protocol import GoneObjectsError, MissingContentError
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import Deadline, check_count, check_flag, check_grace
-from lakebed.lake.entries.mending import LEASE_SECONDS, give_up
+from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up
 from lakebed.model import Move, ObjectRow, PackRow, Progress, Report, Upload
 from lakebed.objects.names import pack_path
 from lakebed.objects.packs import PACK_BYTES, PACK_OBJECTS, Position, read_values, write_pack

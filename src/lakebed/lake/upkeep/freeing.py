@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from lakebed.catalog.registry import CatalogOptions, open_sqlite
+from lakebed.catalog.opened import CatalogOptions
 from lakebed.catalog.sqlite.catalog import SQLiteCatalog
 from lakebed.catalog.sqlite.executor import SQLiteExecutor
+from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
 from lakebed.lake.checks import Deadline, check_prefix
 from lakebed.lake.lake import Lake
@@ -20,7 +21,7 @@ from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, assemble
 from lakebed.lake.opening import open as open_lake
 from lakebed.lake.upkeep.collecting import CollectRun
 from lakebed.model import Delete, Report
-from lakebed.objects.store import open_store
+from lakebed.objects.opening import open_store
 from lakebed.paths import absolute
 
 _STEP = 1000

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import pytest
 
 from lakebed.errors import ValidationError
-from lakebed.lake.history.diff import Diff, EntryChange
+from lakebed.lake.history.change import EntryChange
+from lakebed.lake.history.diff import Diff
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.conformance.base import Conformance

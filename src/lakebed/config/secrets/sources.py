@@ -1,0 +1,45 @@
+"""Where secrets come from: a source is one file and one line of `SOURCES`."""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from lakebed.config.secrets.base import Secrets
+
+ENTRY_POINTS = "lakebed.secrets"
+"""The group of entry points by which an installed package offers sources: name = module:opener.
+The opener takes the options of the source by keyword and gives a `SecretsBackend`."""
+
+SOURCES = {
+    "env": "lakebed.config.secrets.env:EnvSecrets",
+    "gcp": "lakebed.config.secrets.gcp:GcpSecrets",
+    "aws": "lakebed.config.secrets.aws:AwsSecrets",
+    "azure": "lakebed.config.secrets.azure:AzureSecrets",
+}
+
+
+class SecretsBackend(Protocol):
+    """A place that keeps secrets."""
+
+    def get(self, name: str) -> str:
+        """The secret of that name.
+
+        Raises ConfigurationError naming the source and the name, never a value, if it has none.
+        """
+        ...
+
+
+def known_sources() -> set[str]:
+    """The sources that a configuration may name, those of installed packages included."""
+    return {*SOURCES, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))}
+
+
+def source_model(source: str) -> type[Secrets]:
+    """The class of a source: its settings, and how it is asked."""
+    module, _, name = SOURCES.get(
+        source, "lakebed.config.secrets.outside:OutsideSecrets"
+    ).partition(":")
+    model: type[Secrets] = getattr(import_module(module), name)
+    return model

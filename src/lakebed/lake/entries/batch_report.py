@@ -1,0 +1,34 @@
+"""What storing many entries did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lakebed.errors import LakebedError
+from lakebed.model import Report
+
+
+class BatchReport(Report):
+    """What `store_batch` did.
+
+    | field | |
+    | --- | --- |
+    | `stored` | distinct keys that are as the batch has them |
+    | `created`, `changed`, `unchanged` | keys that were not there, were otherwise, were alike |
+    | `deduplicated` | contents that the lake had already, or the batch twice |
+    | `replaced` | entries of the batch that gave way to a later one with the same key |
+    | `failed` | entries that could not be stored (only if not atomic) |
+    | `errors` | their errors by key, the first of each; without a usable key by `entry N`, from 1 |
+
+    A batch that is not atomic commits 5,000 entries at a time: a key that comes again after that
+    counts once more in `created`, `changed` and `unchanged`.
+    """
+
+    stored: int
+    created: int
+    changed: int
+    unchanged: int
+    deduplicated: int
+    replaced: int
+    failed: int
+    errors: Mapping[str, LakebedError]

@@ -1,0 +1,40 @@
+"""Stored tables in Ibis, of a lake or of a view of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lakebed.errors import NotFoundError, ValidationError
+from lakebed.lake.checks import check_key, check_prefix
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+    from lakebed.lake.base import LakeBase
+    from lakebed.lake.sql.stored_tables import StoredTables
+    from lakebed.model import Moment
+
+
+def table(lake: LakeBase, stored: StoredTables, key: str, moment: Moment | None) -> ir.Table:
+    """The stored table of a key, of a lake or a view of one."""
+    row = lake._catalog.get(check_key(key))
+    if row is None:
+        raise NotFoundError(f"no entry with the key {key!r}")
+    return stored.table(row, moment)
+
+
+def tables(
+    stored: StoredTables, prefix: str, moment: Moment | None, *, widen: bool, key_column: str
+) -> ir.Table:
+    """The stored tables under a prefix."""
+    from lakebed.duckdb.conditions import Bounds
+
+    if not isinstance(key_column, str) or not key_column or not _is_text(key_column):
+        raise ValidationError(f"key_column is {key_column!r}: expected the name of a column")
+    bounds = Bounds(*check_prefix(prefix))
+    return stored.tables(prefix, bounds, moment, widen=widen, key_column=key_column)
+
+
+def _is_text(name: str) -> bool:
+    """Whether SQL can say a name: without NUL and lone surrogates."""
+    return "\0" not in name and name.encode(errors="replace").decode() == name

@@ -1,0 +1,119 @@
+"""Opening the storage at a path or a URI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from lakebed.errors import ConfigurationError
+from lakebed.objects.places import check_uri, is_local, local_path, unwrap
+from lakebed.objects.store import ObjectStore
+from lakebed.paths import absolute
+
+if TYPE_CHECKING:
+    from lakebed.objects.cloud import CloudStore
+
+
+def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
+    """The URI or absolute path of a place that a caller names, and options of its filesystem.
+
+    ConfigurationError, naming the field, unless it is a path, a URI, or a mapping with `uri`; and
+    for what some would take for the one, some for the other (see `local_path`).
+    """
+    options: dict[str, object] = {}
+    if isinstance(place, Mapping):
+        options = {str(name): value for name, value in place.items() if name != "uri"}
+        place = place.get("uri")
+    if not isinstance(place, (str, os.PathLike)) or not os.fspath(place):
+        raise ConfigurationError(
+            f"{field}: expected a path, a URI such as s3://bucket/prefix, or a mapping with 'uri'"
+        )
+    uri = os.fspath(place)
+    if not isinstance(uri, str):
+        raise ConfigurationError(f"{field}: expected a path of text, not of bytes")
+    try:
+        path = local_path(uri)
+        if path is None:
+            check_uri(uri)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{field}: {error}") from None
+    if path is not None and "://" not in uri:
+        uri = absolute(os.path.expanduser(path))
+    return uri, options
+
+
+def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectStore:
+    """Open the storage at a local path or a URI of any protocol that fsspec knows.
+
+    `options` go to the fsspec filesystem; a local folder takes none, and one that a bucket's
+    filesystem does not take is a ConfigurationError.
+    """
+    path = local_path(uri)
+    if path is not None:
+        if options:
+            raise ConfigurationError(
+                f"storage: a local folder takes no options, got {', '.join(map(repr, options))}"
+            )
+        return _open_folder(path)
+    protocol = uri.partition("://")[0]
+    for name, problem in unknown_options(uri, options or ()).items():
+        raise ConfigurationError(f"storage.{name}: {problem}")
+    if cloud := cloud_class(protocol):
+        return cloud(uri, options or {})
+    from lakebed.objects.remote import FsspecStore
+
+    store = FsspecStore(uri, options or {})
+    filesystem, root = unwrap(store.filesystem, store.root)
+    # What fsspec calls by another name is written as safely as any folder.
+    return _open_folder(root) if is_local(filesystem) else store
+
+
+def _open_folder(path: str) -> ObjectStore:
+    from lakebed.objects.local import LocalStore
+
+    return LocalStore(path)
+
+
+def cloud_class(protocol: str) -> type[CloudStore] | None:
+    """The store of a service that has one of its own."""
+    if protocol in ("s3", "s3a"):
+        from lakebed.objects.s3 import S3Store
+
+        return S3Store
+    if protocol in ("gs", "gcs"):
+        from lakebed.objects.gcs import GCSStore
+
+        return GCSStore
+    if protocol in ("az", "abfs", "abfss"):
+        from lakebed.objects.azure import AzureStore
+
+        return AzureStore
+    return None
+
+
+def unknown_options(uri: str, options: Iterable[str]) -> dict[str, str]:
+    """What is wrong with those options that the filesystem of a URI does not take, by name.
+
+    Nothing for what is no bucket: most filesystems hand what they do not name to a library beneath.
+    Nothing either if the filesystem's package is not installed; opening it says so.
+    """
+    options = list(options)
+    protocol = uri.partition("://")[0]
+    cloud = cloud_class(protocol) if options else None
+    if cloud is None:
+        return {}
+    try:
+        known = cloud.known_options(protocol)
+    except ImportError:
+        return {}
+    return {name: _words(name, known) for name in options if name not in known}
+
+
+def _words(name: str, known: set[str]) -> str:
+    from lakebed.suggestions import closest  # not for a first store
+
+    near = closest(name, known)
+    if near is None:
+        return "unknown option: neither Lakebed nor the filesystem takes it"
+    return f"unknown option: did you mean {near!r}?"
