@@ -209,6 +209,31 @@ class DrivenTransaction:
         run(self._transaction.__aexit__(*error))
 
 
+class DrivenWatch:
+    """A watch in a `with` block."""
+
+    def __init__(self, watch: Any) -> None:
+        self._watch = watch
+
+    @property
+    def snapshot(self) -> Any:
+        return self._watch.snapshot
+
+    @property
+    def diff(self) -> Any:
+        return driven(run(self._watch.diff))
+
+    def undo(self, **options: Any) -> Any:
+        return driven(run(self._watch.undo(**options)))
+
+    def __enter__(self) -> DrivenWatch:
+        run(self._watch.__aenter__())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        run(self._watch.__aexit__(*error))
+
+
 class _Items(ItemsView[str, Any]):
     def __init__(self, lake: DrivenView) -> None:
         super().__init__(lake)
@@ -296,6 +321,9 @@ class Driven(DrivenView, MutableMapping[str, Any]):
         view = DrivenView(self.lake.at(moment))
         run(view.lake.full_uri(None, None))  # looks the moment up, as the synchronous call does
         return view
+
+    def watch(self, *args: Any, **options: Any) -> DrivenWatch:
+        return DrivenWatch(self.lake.watch(*args, **options))
 
     def transaction(self) -> DrivenTransaction:
         return DrivenTransaction(self.lake.transaction())
