@@ -312,7 +312,7 @@ class QueryEngine:
                 a, b = want.moments
                 assert a is not None
                 changed = scan.diff(a, b, want.bounds.low, want.bounds.high)
-                rows = load_changes(self.session, changed)
+                rows = load_changes(self.session, changed, want.columns)
             elif not want.columns:  # and not kept: nothing tells when some of them expire
                 return load_number(self.session, scan.total(how.moment), want.relation)
             else:

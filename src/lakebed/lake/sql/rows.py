@@ -223,18 +223,19 @@ def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: Load
     return f"SELECT {columns} FROM batch b {_PACKED if 'uri' in rows.columns else ''}"
 
 
-def load_changes(session: Session, changed: Iterator[DiffRow]) -> LoadedRows:
+def load_changes(session: Session, changed: Iterator[DiffRow], columns: Set[str]) -> LoadedRows:
     """The rows of a difference."""
     from lakebed.lake.history.diff_arrow import changes_to_arrow
 
-    rows = LoadedRows(session, "changes", LOADED["changes"].keys())
+    rows = LoadedRows(session, "changes", columns)
+    names = ", ".join(name for name in LOADED["changes"] if name in columns)
     connection = session.connect()
     try:
         while chunk := list(islice(changed, _CHUNK)):
             check()
             connection.register("batch", changes_to_arrow(chunk))
             # Text becomes JSON by the type of the column.
-            connection.execute(f"INSERT INTO {rows.table} SELECT * FROM batch")
+            connection.execute(f"INSERT INTO {rows.table} SELECT {names} FROM batch")
             connection.unregister("batch")
             rows.count += len(chunk)
     finally:

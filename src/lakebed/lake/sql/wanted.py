@@ -26,6 +26,9 @@ _CARRIED = frozenset({"key", "version", "object_id", "expires_at", "updated_at"}
 """Columns by which loaded entries are brought up to date."""
 
 
+_CHANGE = frozenset({"change"})
+
+
 class Wanted(NamedTuple):
     """A relation as a query wants it: `moments` are those of a view or of a call, `columns` those
     to load, none where only the number of rows matters; `limit`: so many rows, the first by key."""
@@ -55,6 +58,8 @@ def want_of(
     limit: int | None = None,
 ) -> Wanted:
     """What to load for a query that may read the columns `shown`, None for all."""
+    if relation == "changes":
+        return Wanted(relation, moments, bounds, loaded_for(relation, shown) or _CHANGE)
     if relation not in _ENTRIES:
         return Wanted(relation, moments, bounds, loaded_for(relation, None))
     if moments != (None,):
