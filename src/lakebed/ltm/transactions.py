@@ -14,14 +14,14 @@ from lakebed.ltm.results import Result, failure, reported
 
 
 class LTMTransaction:
-    """Stores and deletes that happen together or not at all; made by `LTMBackend.transaction`.
+    """Stores and deletes that happen together or not at all. `LTMBackend.transaction` makes it.
 
         with memory.transaction() as tx:
             tx.store("a", 1)
             tx.delete("b")
 
-    Leaving the block commits, an error in it rolls back. The block has no result to return, so it
-    raises the error of a commit that fails; call `commit` yourself to get it as a dictionary.
+    The end of the block commits, and an error in the block rolls back. A block has no result, so it
+    raises the error if the commit fails. Call `commit` yourself to get it as a dictionary.
     """
 
     def __init__(self, begin: Callable[[], Transaction]) -> None:
@@ -42,7 +42,7 @@ class LTMTransaction:
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> Result:
-        """Queue a store, checked at once: `{success, queued, key}`. Arguments as for
+        """Queue a store, and check it at once: `{success, queued, key}`. The arguments are those of
         `LTMBackend.store`."""
 
         def queue(transaction: Transaction) -> None:
@@ -66,16 +66,16 @@ class LTMTransaction:
 
     @reported
     def commit(self) -> Result:
-        """Apply all that is queued, or none of it: `{success, operations}`.
+        """Apply all queued changes or none: `{success, operations}`.
 
-        Fails with the first error of what could not be queued; a second commit is a
-        validation_error.
+        If a change could not be queued, fails with the first such error. A second commit is a
+        `validation_error`.
         """
         return {"success": True, "operations": self._commit()}
 
     @reported
     def rollback(self) -> Result:
-        """Forget all that is queued: `{success, discarded}`."""
+        """Discard all queued changes: `{success, discarded}`."""
         self._ended = True
         return {"success": True, "discarded": self._current().rollback()}
 
