@@ -1,11 +1,11 @@
-"""The tables that a query sees, as SQL over the rows that were loaded for it."""
+"""The tables that a query sees, as SQL over the loaded rows."""
 
 from __future__ import annotations
 
 TABLES = frozenset({"entries", "documents", "history", "snapshots", "objects"})
 CALLS = frozenset({"entries_at", "changes"})
 SEARCH = "search"
-"""The table function that searches; it is there at a moment as well."""
+"""The table function that searches. It exists at a moment as well."""
 
 _PLACE = (
     "content_hash BLOB, format VARCHAR, byte_size BIGINT, uri VARCHAR, pack_id BIGINT, "
@@ -31,8 +31,8 @@ LOADED = {
         "after_expires_at TIMESTAMPTZ, after_updated_at TIMESTAMPTZ"
     ),
 }
-"""Columns of what is loaded, by relation. A content in neither a file nor a pack lies inline; what
-lies in a pack has its file as `uri`."""
+"""The loaded columns, by relation. A content that is neither in a file nor in a pack is inline. For
+a content in a pack, `uri` is the file of the pack."""
 
 _HASH = "'sha256:' || lower(hex(content_hash)) AS content_hash"
 _WHERE = "uri IS NULL AS inlined, {base} || uri || coalesce('#' || position, '') AS storage_uri"
@@ -48,24 +48,25 @@ SHOWN = {
     "snapshots": "*",
     "changes": "*",
 }
-"""Columns of what a query sees, by relation. Computed from the loaded ones when they are asked for:
-a hash as text takes twice the room."""
+"""The columns that a query sees, by relation. They are computed from the loaded ones on demand,
+because a hash takes twice the space as text."""
 
 
 DOCUMENT = "format = 'json'"
-"""Which of the loaded entries are documents."""
+"""The condition for the loaded entries that are documents."""
 
 
 def select(relation: str, table: str, base: str) -> str:
-    """What a query sees of a loaded table; `base` is the URI of the storage's root."""
+    """Return SQL for what a query sees of a loaded table. `base` is the URI of the storage's
+    root."""
     columns = SHOWN[relation].replace("{base}", literal(base))
     return f"SELECT {columns} FROM {table}"
 
 
 def documents(table: str, base: str, *, fetched: str | None, packs: str | None, stride: int) -> str:
-    """Entries with their values: loaded with the rows, fetched one by one into a table of their
-    own, or read out of packs, in which row `place - stride * file` of the file is the value.
-    `packs` is the address of the packs, all together."""
+    """Return SQL for entries with their values. The values are loaded with the rows, or fetched one
+    by one into the table `fetched`, or read from packs, where the value is in row
+    `place - stride * file` of the file. `packs` is the address of all packs together."""
     columns = SHOWN["documents"].replace("{base}", literal(base))
     parts = [f"SELECT {columns}, value FROM {table} WHERE {DOCUMENT} AND uri IS NULL"]
     if fetched is not None:
@@ -80,10 +81,10 @@ def documents(table: str, base: str, *, fetched: str | None, packs: str | None, 
 
 
 def files(address: str) -> str:
-    """The Parquet files of an address as one table, whose `file_index` counts them."""
+    """Return SQL for the Parquet files of an address as one table. Its `file_index` counts them."""
     return f"read_parquet([{literal(address)}])"
 
 
 def literal(text: str) -> str:
-    """A text as SQL writes it."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
