@@ -223,7 +223,7 @@ BEYOND = (
     "did you mean 'endpoint_url'?",
     "did you mean 'token'?",
     "did you mean 'account_key'?",
-    "neither Lakebed nor the filesystem takes it",
+    "neither Lakebed nor the filesystem knows it",
 )
 
 

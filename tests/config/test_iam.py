@@ -322,5 +322,5 @@ def test_what_no_connection_carries(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="the password of the catalog contains NUL, or"):
         logs_in(settings | {"credentials": {"source": "env", "prefix": "PGX_"}})
     for name in ("user", "password", "host", "database"):
-        with pytest.raises(ConfigurationError, match=f"{name}: the {name} of the catalog holds"):
+        with pytest.raises(ConfigurationError, match=f"{name}: the {name} of the catalog contains"):
             load(settings | {name: "a\0b"})

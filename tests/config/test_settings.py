@@ -311,7 +311,7 @@ WRONG = [
     (
         {"storage": {"uri": "az://b", "zzz": "k"}},
         "storage.zzz",
-        "neither Lakebed nor the filesystem takes it",
+        "neither Lakebed nor the filesystem knows it",
     ),
     ({"storage": {"uri": "data", "key": "k"}}, "storage", "a local folder has no options"),
     (

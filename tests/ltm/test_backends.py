@@ -79,8 +79,8 @@ def test_over_a_lake_of_the_callers() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("sqlte", {}, "no LTM backend 'sqlte': expected one of duckdb, ducklake, postgres"),
-        ("auto", {}, "no LTM backend 'auto'"),
+        ("sqlte", {}, "unknown LTM backend 'sqlte': expected one of duckdb, ducklake, postgres"),
+        ("auto", {}, "unknown LTM backend 'auto'"),
         ("sqlite", {"pth": "a"}, "pth: unknown key: did you mean 'path'?"),
         ("sqlite", {"storage": "a"}, "backend sqlite has no storage"),
         ("sqlite", {"path": "a", "inline_threshold": -1}, "expected 0 or more"),
