@@ -245,6 +245,7 @@ class AsyncLake(AsyncReading[Lake]):
         b: str | Snapshot | datetime | int | None = None,
         *,
         prefix: str = "",
+        progress: Progress | None = None,
     ) -> Pending[AsyncDiff, Difference]:
         """What differs between two moments, or a moment and now; arguments as for `Lake.diff`.
 
@@ -254,9 +255,18 @@ class AsyncLake(AsyncReading[Lake]):
         crew = self._crew
 
         async def begin() -> AsyncDiff:
-            found = await perform(
-                crew.long, lambda: self._source().diff(a, b, prefix=prefix), reads=True
-            )
+            if progress is None:
+                found = await perform(
+                    crew.long, lambda: self._source().diff(a, b, prefix=prefix), reads=True
+                )
+            else:
+                callback = progress
+                found = await converse(
+                    crew.long,
+                    lambda talk: self._source().diff(
+                        a, b, prefix=prefix, progress=talk.progress(callback)
+                    ),
+                )
             return AsyncDiff(found, crew)
 
         return Pending(begin)
