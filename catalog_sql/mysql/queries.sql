@@ -169,8 +169,12 @@ SELECT e."key", e."version", e."metadata" FROM {staged} s JOIN {entry} e ON e."v
 WHERE e."metadata" <> '{}' AND e."version" <= (
     SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'metadata_indexed')
 
--- name: drop_metadata_term
--- for: dropping what the index holds of a version that has ended; its columns are no text
-DELETE FROM {entry_metadata}
-WHERE "path" = unhex(:path) AND "value" = unhex(:value) AND "version" = :version
-  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = :version)
+-- name: drop_metadata_terms
+-- for: dropping what the index holds of versions that have ended; {terms} are such rows
+DELETE m FROM {entry_metadata} m JOIN ({terms}) t
+ON m."path" = t."path" AND m."value" = t."value" AND m."version" = t."version"
+WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = m."version")
+
+-- name: metadata_term
+-- for: one of them; the columns are no text
+SELECT unhex(:path{n}) AS "path", unhex(:value{n}) AS "value", CAST(:version{n} AS SIGNED) AS "version"

@@ -31,7 +31,7 @@ MAX_CANDIDATES = 5000
 """Beyond it, a query that wants all matches would rather read all entries."""
 _CHUNK = 2000
 _ENDED = 500  # versions whose terms are dropped in one transaction
-_TERMS = 10_000
+_TERMS, _TERMS_IN_TEXT = 10_000, 300  # that are dropped in one statement
 _ALL = 2**62
 _COLUMNS = ("path", "value", "version")
 
@@ -200,29 +200,36 @@ class MetadataIndex:
         return sql is None or bool(tx.all(sql.replace("{wait}", wait), {}))
 
     def forget(self, tx: Transaction, rows: Sequence[Row]) -> None:
-        """Drop the rows of these versions, which are gone, whose metadata is given."""
+        """Drop the terms of these versions, which are gone, whose metadata is given."""
         from lakebed.filters import index_terms
 
-        if "drop_metadata_terms" in self._queries:
-            found = [
-                (path, value, version)
-                for version, metadata in rows
-                for path, value in index_terms(decode_text(metadata))
-            ]
-            for start in range(0, len(found), _TERMS):
-                columns = map(list, zip(*found[start : start + _TERMS], strict=True))
-                arrays = dict(zip(("paths", "values", "versions"), columns, strict=True))
-                tx.run(self._queries["drop_metadata_terms"], arrays)
-            return
-        # In MySQL these columns pass as hexadecimal digits.
-        as_hex = "unhex" in self._queries["drop_metadata_term"]
+        queries = self._queries
         terms = [
-            {
-                "path": path.encode().hex() if as_hex else path,
-                "value": value.hex() if as_hex else value,
-                "version": version,
-            }
+            (path, value, version)
             for version, metadata in rows
             for path, value in index_terms(decode_text(metadata))
         ]
-        tx.many(self._queries["drop_metadata_term"], terms)
+        sql = queries.get("drop_metadata_terms")
+        if sql is None:
+            rows_of = (dict(zip(_COLUMNS, term, strict=True)) for term in terms)
+            tx.many(queries["drop_metadata_term"], rows_of)
+            return
+        size = _TERMS if "metadata_term" not in queries else _TERMS_IN_TEXT
+        for start in range(0, len(terms), size):
+            some = terms[start : start + size]
+            if "metadata_term" in queries:
+                text, params = self._term_rows(some)
+                tx.run(sql.replace("{terms}", text), params)
+            else:
+                columns = map(list, zip(*some, strict=True))
+                tx.run(sql, dict(zip(("paths", "values", "versions"), columns, strict=True)))
+
+    def _term_rows(self, terms: Sequence[tuple[str, bytes, int]]) -> tuple[str, Params]:
+        """Rows of the index as the text of a query, and its parameters: hexadecimal digits."""
+        params, part = dict[str, object](), self._queries["metadata_term"]
+        for number, (path, value, version) in enumerate(terms):
+            params[f"path{number}"] = path.encode().hex()
+            params[f"value{number}"] = value.hex()
+            params[f"version{number}"] = version
+        rows = (part.replace("{n}", str(number)) for number in range(len(terms)))
+        return " UNION ALL ".join(rows), params
