@@ -59,11 +59,19 @@ class Heads(Talking, Tasks):
 
     def load(self, session_id: str) -> Session:
         """A session by its id; NotFoundError if it is not there."""
+        return self._load(session_id)[0]
+
+    def _load(self, session_id: str) -> tuple[Session, dict[str, int]]:
+        """A session, and how many of its tasks have each status."""
         head = self._head(session_id)
         found = self.lake.get(f"{layout.ACTIVITY}{session_id}")
         activity = moment(head.value["created"] if found is None else found["at"])
-        held = self._held_since(self._agents_of(session_id)).get(session_id, activity)
-        return self._session(head, max(activity, held))
+        counts, claimed = self._counted(session_id)
+        if claimed:
+            activity = max(activity, time_of(claimed))
+        session = self._session(head, activity)
+        session.count("task", sum(counts.values()))
+        return session, counts
 
     def _agents_of(self, session_id: str) -> set[str]:
         """The agents that have open tasks in a session."""
@@ -212,7 +220,7 @@ class Heads(Talking, Tasks):
 
     def summary(self, session_id: str) -> Summary:
         """A session at a glance."""
-        session = self.load(session_id)
+        session, counts = self._load(session_id)
         fields = {name: session[name] for name in Summary.FIELDS if name in Session.FIELDS}
         some = {
             name: self._some(session_id, kind)
@@ -223,7 +231,6 @@ class Heads(Talking, Tasks):
                 ("action_items", "action_item"),
             )
         }
-        counts = self.count_tasks(session_id)
         return Summary(**fields, **some, tasks_by_status=counts)
 
     def _some(self, session_id: str, kind: str) -> list[Memory]:

@@ -87,5 +87,9 @@ class Session(Record):
             self._counts[kind] = self._count(self.id, kind)
         return self._counts[kind]
 
+    def count(self, kind: str, number: int) -> None:
+        """Note how many parts of a kind it has."""
+        self._counts[kind] = number
+
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.title!r}, {self.status}>"

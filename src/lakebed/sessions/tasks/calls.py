@@ -190,7 +190,11 @@ class Tasks(Queue):
 
     def count_tasks(self, session_id: str | None = None) -> dict[str, int]:
         """How many tasks of a session, or of all, have each status."""
-        counts = dict.fromkeys(TASK_STATUSES, 0)
+        return self._counted(session_id)[0]
+
+    def _counted(self, session_id: str | None) -> tuple[dict[str, int], str]:
+        """The same, with the token of the latest claim of those that are held."""
+        counts, latest = dict.fromkeys(TASK_STATUSES, 0), ""
         agents = set[str]()
         for prefix in self._task_prefixes(session_id):
             for entry in self.lake.list(prefix):
@@ -205,8 +209,9 @@ class Tasks(Queue):
                 assert held.holder is not None
                 counts["running" if held.holder.running else "claimed"] += 1
                 counts["pending"] -= 1
+                latest = max(latest, held.holder.token)
         counts["pending"] = max(0, counts["pending"])  # one may have ended in between
-        return counts
+        return counts, latest
 
     def _held(self, agents: set[str]) -> Iterator[Ticket]:
         for agent in sorted(agents):

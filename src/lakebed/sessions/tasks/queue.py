@@ -18,6 +18,7 @@ from lakebed.values.json import decode_text
 
 _LOOK = 50_000  # microseconds between two looks for what has fallen due
 _PAGE = 100
+_FAR = 3_600_000_000  # microseconds
 _SMALL = 2048  # bytes of a task that its entry in the queue holds itself
 
 
@@ -88,15 +89,20 @@ class Queue(Base):
         look = self._looks.get(agent)
         if look is not None and not at_once and now < min(look.next, look.due):
             return False
-        found, due = False, now + 3600_000_000
-        for entry in self.lake.list(layout.due(agent)):
-            ticket = Ticket.of(entry.key)
-            assert ticket.due is not None
-            if ticket.due > now:
-                due = ticket.due
-                break
-            self._return(ticket, entry)
-            found = True
+        found, due, page = False, now + _FAR, 1  # one tells whether there are any
+        while entries := list(self.lake.list(layout.due(agent), limit=page)):
+            for entry in entries:
+                ticket = Ticket.of(entry.key)
+                assert ticket.due is not None
+                if ticket.due > now:
+                    due = ticket.due
+                    break
+                self._return(ticket, entry)
+                found = True
+            else:
+                page = _PAGE
+                continue
+            break
         self._looks[agent] = _Look(now + _LOOK, due)
         return found
 
