@@ -29,9 +29,10 @@ def reported(method: Method[S, P]) -> Method[S, P]:
             return failure(error)
         except TypeError as error:
             trace = error.__traceback__
-            if trace is None or trace.tb_next is not None:  # raised inside the method
+            wrong = _misnamed(method, kwargs)
+            if wrong is None or trace is None or trace.tb_next is not None:  # raised inside it
                 raise
-            return failure(_misnamed(method, kwargs, error))
+            return failure(wrong)
 
     return call
 
@@ -46,7 +47,7 @@ def _misnamed(
             return ValidationError(
                 f"{method.__name__} has no argument {name!r}: {suggestion(name, known)}"
             )
-    return ValidationError(str(error))
+    return None
 
 
 def failure(error: LakebedError) -> Result:
