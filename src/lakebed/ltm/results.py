@@ -37,10 +37,8 @@ def reported(method: Method[S, P]) -> Method[S, P]:
     return call
 
 
-def _misnamed(
-    method: Callable[..., Result], given: Iterable[str], error: TypeError
-) -> ValidationError:
-    """Return the error for wrong arguments of a call."""
+def _misnamed(method: Callable[..., Result], given: Iterable[str]) -> ValidationError | None:
+    """Return the error for an argument of a name that the method does not have, if there is one."""
     known = [*signature(method).parameters][1:]
     for name in given:
         if name not in known:
