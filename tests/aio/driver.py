@@ -325,11 +325,11 @@ class Driven(DrivenView, MutableMapping[str, Any]):
         run(view.lake.full_uri(None, None))  # looks the moment up, as the synchronous call does
         return view
 
-    def transaction(self) -> DrivenTransaction:
-        return DrivenTransaction(self.lake.transaction())
-
     def watch(self, *args: Any, **options: Any) -> DrivenWatch:
         return DrivenWatch(self.lake.watch(*args, **options))
+
+    def transaction(self) -> DrivenTransaction:
+        return DrivenTransaction(self.lake.transaction())
 
     def store_batch(self, entries: Any, **options: Any) -> Any:
         """Iterators come as async generators, lists as they are."""

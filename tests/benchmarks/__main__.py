@@ -32,6 +32,7 @@ MODULES = (
     "tables",
     "buckets",
     "aio",
+    "sessions",
 )
 
 

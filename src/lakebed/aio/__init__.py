@@ -9,11 +9,12 @@ async with lakebed.aio.open() as lake:
 
 from __future__ import annotations
 
-from lakebed.aio.lake import AsyncLake, AsyncView
+from lakebed.aio.lake import AsyncLake, AsyncScope, AsyncView
 from lakebed.aio.ltm import AsyncLTMBackend, AsyncLTMTransaction, create_async_ltm_backend
 from lakebed.aio.opening import open
 from lakebed.aio.records import AsyncEntry, AsyncHit, AsyncHits
 from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult
+from lakebed.aio.signals import AsyncSignals
 from lakebed.aio.transaction import AsyncTransaction
 from lakebed.aio.watch import AsyncWatch
 
@@ -27,6 +28,8 @@ __all__ = [
     "AsyncLake",
     "AsyncListing",
     "AsyncQueryResult",
+    "AsyncScope",
+    "AsyncSignals",
     "AsyncTransaction",
     "AsyncView",
     "AsyncWatch",

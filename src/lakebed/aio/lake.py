@@ -4,151 +4,39 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lakebed.aio.calls import Reader, converse, perform, stay, while_wanted
-from lakebed.aio.crew import Crew, Face, call, reporting
+from lakebed.aio.crew import Crew, call, reporting
+from lakebed.aio.reading import AsyncReading
 from lakebed.aio.records import (
-    AsyncHits,
     history,
     optional_entry,
     stored_entry,
 )
-from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult, AsyncRestored
+from lakebed.aio.results import AsyncDiff, AsyncQueryResult, AsyncRestored
+from lakebed.aio.signals import AsyncSignals, listening
 from lakebed.aio.streams import Pending, Stream
 from lakebed.aio.transaction import AsyncTransaction
 from lakebed.aio.watch import AsyncWatch
-from lakebed.errors import LakebedError
-from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
-from lakebed.lake.entries.batch_reading import Retrieved
+from lakebed.lake.checks import check_flag, check_prefix
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.history.snapshots import LakeView
-from lakebed.lake.lake import Lake
-from lakebed.model import EntryRow, Progress
+from lakebed.lake.lake import Lake, Scope
+from lakebed.lake.scopes.scoping import check_path
+from lakebed.model import Progress
 
 if TYPE_CHECKING:
     from lakebed.aio.results import Difference
     from lakebed.duckdb.result import Row
 
-L = TypeVar("L", bound="Lake | LakeView")
 _NEW = "not connected yet"
-
-
-class AsyncReading(Face[L]):
-    """The reading calls of a lake, and of a lake as it was."""
-
-    retrieve = call(Lake.retrieve, reads=True)
-    entry = call(Lake.entry, optional_entry, reads=True)
-    get = call(Lake.get, reads=True)
-    stats = call(Lake.stats, reads=True)
-    search = reporting(Lake.search, AsyncHits, reads=True, long=False)
-    ibis = call(Lake.ibis, reads=True, long=True)
-    table = call(Lake.table, reads=True, long=True)
-    tables = call(Lake.tables, reads=True, long=True)
-    read_entry = call(Lake.read_entry, reads=True)
-    read_value = call(Lake.read_value, reads=True)
-    read_content = call(Lake.read_content, reads=True)
-    full_uri = call(Lake.full_uri, reads=True)
-
-    async def contains(self, key: object) -> bool:
-        """Whether the key is there, as `key in lake` tells; what cannot be a key is not."""
-        return await perform(self._crew.single, lambda: key in self._source(), reads=True)
-
-    async def count(self) -> int:
-        """How many entries there are, as `len(lake)` tells."""
-        return await perform(self._crew.single, lambda: len(self._source()), reads=True)
-
-    def __aiter__(self) -> AsyncIterator[str]:
-        return aiter(self.keys())
-
-    def keys(self) -> Stream[str]:
-        """The keys in order: `async for key in lake.keys()`, or `await` for a list."""
-        return Stream(self._crew.single, lambda: self._source())
-
-    def values(self) -> Stream[Any]:
-        """The values in key order, as `items` reads them."""
-        return Stream(self._crew.single, lambda: self._source().values())
-
-    def items(self) -> Stream[tuple[str, Any]]:
-        """Keys and values, in key order, each read once: `async for key, value in lake.items()`.
-
-        What others delete meanwhile is left out, or seen as it was, and is no error.
-        """
-        return Stream(self._crew.single, lambda: self._source().items())
-
-    def list(
-        self,
-        prefix: str = "",
-        *,
-        metadata_filter: dict[str, Any] | None = None,
-        limit: int | None = None,
-        after: str | None = None,
-    ) -> AsyncListing:
-        """The entries whose key begins with `prefix`: `async for entry in lake.list("notes/")`.
-
-        Arguments as for `Lake.list`. It is read in pages while it is iterated, each page as the
-        lake is then; `await lake.list(…)` gives all entries as a list.
-
-        Raises ValidationError for a filter that is not well formed and a negative limit.
-        """
-        check_prefix(prefix)
-        check_filter(metadata_filter)
-        if limit is not None:
-            check_count("limit", limit)
-        if after is not None:
-            check_key(after, "after")
-        return AsyncListing(
-            self._crew,
-            lambda: self._source().list(
-                prefix, metadata_filter=metadata_filter, limit=limit, after=after
-            ),
-            f" of {prefix!r}",
-        )
-
-    async def retrieve_batch(self, keys: Iterable[str] | AsyncIterable[str]) -> Retrieved:
-        """The values of many keys, by few queries and grouped reads; as `Lake.retrieve_batch`.
-
-        `keys` may be an async iterable.
-        """
-        if isinstance(keys, AsyncIterable):
-            keys = [key async for key in keys]
-        wanted = keys
-        return await perform(
-            self._crew.single, lambda: self._source().retrieve_batch(wanted), reads=True
-        )
-
-    def read_listing(self, listing: AsyncListing) -> Stream[tuple[EntryRow, Any]]:
-        """The rows of a listing with their values; as `Lake.read_listing`."""
-        return Stream(self._crew.single, lambda: self._source().read_listing(listing.listing()))
-
-    def read_contents(
-        self, rows: Iterable[EntryRow]
-    ) -> Stream[tuple[EntryRow, bytes | LakebedError]]:
-        """The stored bytes of each row, or its error, in any order; as `Lake.read_contents`."""
-        return Stream(self._crew.single, lambda: self._source().read_contents(rows))
-
-    def read_in_order(self, rows: Iterable[EntryRow]) -> Stream[tuple[EntryRow, Any]]:
-        """The value of each row, or its error, in order; as `Lake.read_in_order`."""
-        return Stream(self._crew.single, lambda: self._source().read_in_order(rows))
-
-    def _query(self, ask: Callable[[L], Any]) -> Pending[AsyncQueryResult, Row]:
-        crew = self._crew
-
-        async def begin() -> AsyncQueryResult:
-            result = await perform(
-                crew.long,
-                lambda: ask(self._source()),
-                reads=True,
-                discard=lambda left: left.close(),
-            )
-            return AsyncQueryResult(result, crew)
-
-        return Pending(begin)
 
 
 class AsyncView(AsyncReading[LakeView]):
@@ -235,6 +123,9 @@ class AsyncLake(AsyncReading[Lake]):
 
     store = call(Lake.store, stored_entry)
     delete = call(Lake.delete)
+    take = call(Lake.take, optional_entry)
+    signal = call(Lake.signal)
+    now = call(Lake.now, reads=True)
     setdefault = call(Lake.setdefault)
     pop = call(Lake.pop)
     popitem = call(Lake.popitem)
@@ -314,28 +205,6 @@ class AsyncLake(AsyncReading[Lake]):
         """
         return AsyncTransaction(self._crew, self._source)
 
-    def watch(
-        self,
-        name: str | None = None,
-        *,
-        prefix: str = "",
-        replace: bool = False,
-        message: str | None = None,
-        author: str | None = None,
-    ) -> AsyncWatch:
-        """Keep the state before a block of work, to see what the block changed and to undo it.
-
-            async with lake.watch("run") as run:
-                await agent.work(lake)
-            print(await run.diff)
-            await run.undo()
-
-        Arguments as for `Lake.watch`.
-        """
-        check_prefix(prefix)
-        make = partial(self.create_snapshot, name, message=message, author=author, replace=replace)
-        return AsyncWatch(self, make, prefix)
-
     def snapshots(self) -> Stream[Snapshot]:
         """All snapshots, oldest first: `async for snapshot in lake.snapshots()`, or `await` for a
         list."""
@@ -350,12 +219,34 @@ class AsyncLake(AsyncReading[Lake]):
         """
         return AsyncView(self, moment)
 
+    def watch(
+        self,
+        name: str | None = None,
+        *,
+        prefix: str = "",
+        replace: bool = False,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> AsyncWatch:
+        """Keep the state before a block of work, to see what the block changed and to undo it; as
+        `Lake.watch`.
+
+            async with lake.watch("run") as run:
+                await agent.work(lake)
+            print(await run.diff)
+            await run.undo()
+        """
+        check_prefix(prefix)
+        make = partial(self.create_snapshot, name, message=message, author=author, replace=replace)
+        return AsyncWatch(self, make, prefix)
+
     def diff(
         self,
         a: str | Snapshot | datetime | int,
         b: str | Snapshot | datetime | int | None = None,
         *,
         prefix: str = "",
+        progress: Progress | None = None,
     ) -> Pending[AsyncDiff, Difference]:
         """What differs between two moments, or a moment and now; arguments as for `Lake.diff`.
 
@@ -365,9 +256,18 @@ class AsyncLake(AsyncReading[Lake]):
         crew = self._crew
 
         async def begin() -> AsyncDiff:
-            found = await perform(
-                crew.long, lambda: self._source().diff(a, b, prefix=prefix), reads=True
-            )
+            if progress is None:
+                found = await perform(
+                    crew.long, lambda: self._source().diff(a, b, prefix=prefix), reads=True
+                )
+            else:
+                callback = progress
+                found = await converse(
+                    crew.long,
+                    lambda talk: self._source().diff(
+                        a, b, prefix=prefix, progress=talk.progress(callback)
+                    ),
+                )
             return AsyncDiff(found, crew)
 
         return Pending(begin)
@@ -386,6 +286,20 @@ class AsyncLake(AsyncReading[Lake]):
         once. A task that is cancelled ends the query.
         """
         return self._query(lambda lake: lake.sql(query, params, external_access=external_access))
+
+    def listen(self, topic: str) -> AbstractAsyncContextManager[AsyncSignals]:
+        """A block in which `await signals.wait(seconds)` ends when somebody signals the topic; as
+        `Lake.listen`.
+
+            async with lake.listen("news") as signals:
+                await signals.wait(10)
+        """
+        return listening(self._crew.long, lambda: self._source().listen(topic))
+
+    def scope(self, path: str, *, inherit: bool = False) -> AsyncScope:
+        """The lake confined to the keys that begin with `path` and a slash; as `Lake.scope`. Not
+        awaited. Closing it closes what the scope has opened, not the lake."""
+        return AsyncScope(self, check_path(path), inherit=check_flag("inherit", inherit))
 
     async def close(self) -> None:
         """Close the lake, when the calls at work have ended. Calls after it raise; closing again
@@ -420,3 +334,45 @@ def lake_over(
     made = AsyncLake.__new__(AsyncLake)
     made._begin(crew, source, close, lake)
     return made
+
+
+class AsyncScope(AsyncLake):
+    """A lake for coroutines that is confined to a prefix; made by `AsyncLake.scope`."""
+
+    def __init__(self, lake: AsyncLake, path: str, *, inherit: bool = False) -> None:
+        finding = threading.Lock()
+        self._found: list[Scope] = []
+
+        def scope() -> Scope:
+            with finding:
+                if not self._found:
+                    self._found.append(lake._source().scope(path, inherit=inherit))
+                return self._found[0]
+
+        AsyncReading.__init__(self, lake._crew, scope)
+        self._outer = lake
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """The lake and the scope, as they may be shown."""
+        return f"{self._outer.name}, scope {self._path}/"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the lake was opened to be read."""
+        return self._outer.read_only
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of the scope begin with in the lake."""
+        outer = self._outer.prefix if isinstance(self._outer, AsyncScope) else ""
+        return f"{outer}{self._path}/"
+
+    async def close(self) -> None:
+        """End the queries of the scope; the lake stays open."""
+        for scope in self._found:
+            await perform(self._crew.long, scope.close)
+
+    def __repr__(self) -> str:
+        return f"<AsyncScope {self.prefix!r} of {self._outer.name}>"

@@ -42,6 +42,14 @@ class AsyncListing(Stream[AsyncEntry]):
         """The listing as an Arrow table; as `Listing.to_arrow`."""
         return await perform(self._crew.long, lambda: self.listing().to_arrow(), reads=True)
 
+    async def to_pandas(self) -> pd.DataFrame:
+        """The listing as a pandas DataFrame, with the columns of `to_arrow`."""
+        return await perform(self._crew.long, lambda: self.listing().to_pandas(), reads=True)
+
+    async def to_polars(self) -> pl.DataFrame:
+        """The listing as a polars DataFrame, with the columns of `to_arrow`."""
+        return await perform(self._crew.long, lambda: self.listing().to_polars(), reads=True)
+
     def __repr__(self) -> str:
         return f"<AsyncListing{self._shown}: async for entry in …>"
 
@@ -153,6 +161,10 @@ class AsyncDiff:
     async def to_pandas(self) -> pd.DataFrame:
         """The diff as a pandas DataFrame, with the columns of `to_arrow`."""
         return await perform(self._crew.long, self._diff.to_pandas, reads=True)
+
+    async def to_polars(self) -> pl.DataFrame:
+        """The diff as a polars DataFrame, with the columns of `to_arrow`."""
+        return await perform(self._crew.long, self._diff.to_polars, reads=True)
 
     def __repr__(self) -> str:
         return f"<Async{repr(self._diff)[1:]}"

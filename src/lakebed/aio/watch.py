@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
-from lakebed.aio.results import AsyncDiff, AsyncRestored, Difference
+from lakebed.aio.results import AsyncDiff, AsyncRestored
 from lakebed.aio.streams import Pending
 from lakebed.errors import ValidationError
 from lakebed.lake.history.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from lakebed.aio.results import Difference
 
 
 class Watched(Protocol):
@@ -17,9 +20,9 @@ class Watched(Protocol):
 
     def diff(self, a: Snapshot, *, prefix: str = "") -> Pending[AsyncDiff, Difference]: ...
 
-    async def restore(
+    def restore(
         self, snapshot: Snapshot, *, prefix: str = "", dry_run: bool = False
-    ) -> AsyncRestored: ...
+    ) -> Awaitable[AsyncRestored]: ...
 
 
 class AsyncWatch:
@@ -43,23 +46,22 @@ class AsyncWatch:
 
     @property
     def diff(self) -> Pending[AsyncDiff, Difference]:
-        """What changed since the block began: until now while it runs, until its end afterwards;
-        `await run.diff`, or `async for difference in run.diff`. As `Watch.diff`."""
-        snapshot = self.snapshot
+        """What changed since the block began, as `Watch.diff`: `await run.diff`, or `async for
+        difference in run.diff`."""
+        found = self._diff
+        if found is None:
+            return self._lake.diff(self.snapshot, prefix=self._prefix)
 
-        async def begin() -> AsyncDiff:
-            if self._diff is not None:
-                return self._diff
-            return await self._lake.diff(snapshot, prefix=self._prefix)
+        async def kept() -> AsyncDiff:
+            return found
 
-        return Pending(begin)
+        return Pending(kept)
 
     async def undo(self, *, dry_run: bool = False) -> AsyncRestored:
-        """Go back to the state before the block; gives what `AsyncLake.restore` gives. As
-        `Watch.undo`."""
+        """Go back to the state before the block; as `Watch.undo`."""
         return await self._lake.restore(self.snapshot, prefix=self._prefix, dry_run=dry_run)
 
-    async def __aenter__(self) -> AsyncWatch:
+    async def __aenter__(self) -> Self:
         if self._snapshot is not None:
             raise ValidationError("the watch has begun already: call lake.watch() again")
         self._snapshot = await self._make()

@@ -55,7 +55,7 @@ class Queueing(Generic[Q]):
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> Result:
-        """Queue a store, checked at once: `{success, queued, key}`. Arguments as for
+        """Queue a store, and check it at once: `{success, queued, key}`. The arguments are those of
         `LTMBackend.store`."""
 
         def queue(transaction: Q) -> None:
@@ -105,16 +105,16 @@ class LTMTransaction(Queueing[Transaction]):
 
     @reported
     def commit(self) -> Result:
-        """Apply all that is queued, or none of it: `{success, operations}`.
+        """Apply all queued changes or none: `{success, operations}`.
 
-        Fails with the first error of what could not be queued; a second commit is a
-        validation_error.
+        If a change could not be queued, fails with the first such error. A second commit is a
+        `validation_error`.
         """
         return {"success": True, "operations": self._commit()}
 
     @reported
     def rollback(self) -> Result:
-        """Forget all that is queued: `{success, discarded}`."""
+        """Discard all queued changes: `{success, discarded}`."""
         self._ended = True
         return {"success": True, "discarded": self._current().rollback()}
 
