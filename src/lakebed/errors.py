@@ -12,6 +12,7 @@
     ├── CorruptionError               corruption_error
     ├── CatalogError                  catalog_error
     ├── QueryError                    query_error
+    ├── UnreadError                   unread
     ├── ConfigurationError (ValueError) configuration_error
     ├── DependencyMissingError (ImportError) dependency_missing
     └── RateLimitedError              rate_limited
@@ -122,6 +123,12 @@ class QueryError(LakebedError):
     """A SQL query over the lake is not allowed, or it failed."""
 
     error_type = "query_error"
+
+
+class UnreadError(LakebedError):
+    """An asynchronous lake does not have it at hand, and it takes an `await` to get it."""
+
+    error_type = "unread"
 
 
 class ConfigurationError(LakebedError, ValueError):

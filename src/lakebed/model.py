@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from lakebed.clock import from_micros
 from lakebed.values.json import decode_text
@@ -294,7 +294,8 @@ class ValueReader(Protocol):
     def full_uri(self, uri: str | None, position: str | None) -> str | None: ...
 
 
-_UNREAD = object()
+UNREAD: Final = object()
+"""What an entry has in place of a value that it has not read."""
 
 
 class Entry(Record):
@@ -335,7 +336,7 @@ class Entry(Record):
     def __init__(self, row: EntryRow, lake: ValueReader) -> None:
         self._row = row
         self._lake = lake
-        self._value = _UNREAD
+        self._value = UNREAD
 
     @property
     def key(self) -> str:
@@ -383,7 +384,7 @@ class Entry(Record):
 
     @property
     def value(self) -> Any:
-        if self._value is _UNREAD:
+        if self._value is UNREAD:
             self._value = self._lake.read_value(self._row)
         return self._value
 
@@ -416,5 +417,5 @@ class StoredEntry(Entry):
         return self._outcome.deduplicated
 
 
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[int, int | None], object]
 """Called with the number done and the total (None if unknown)."""

@@ -66,7 +66,6 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("init", "--history", "some"), "--history"),
     (("init", "--history-retention", "5"), "requires history='all'"),
     (("snapshot",), "Missing command"),
-    (("snapshot", "create"), "Missing argument"),
     (("snapshot", "create", ""), "name is ''"),
     (("snapshot", "create", "x" * 256), "at most 255"),
     (("demo", "folder"), "no lake of the demo's"),

@@ -56,8 +56,9 @@ def load(where: Where) -> Configuration:
     return validate(read(where))
 
 
-def read(where: Where) -> Section:
-    """Find the settings of a lake in a file or mapping, and replace the references in them."""
+def read(where: Where, name: str = "ltm") -> Section:
+    """Find the settings of a lake in a file or mapping, and replace the references in them: those
+    of `settings.ltm`, or of another name under `settings` if there are any."""
     if isinstance(where, Mapping):
         document = Document(where, "", FilePath.cwd(), {})
     elif isinstance(where, (str, os.PathLike)):
@@ -67,7 +68,7 @@ def read(where: Where) -> Section:
             "a configuration must be the path of a YAML file, or its content as a mapping, got "
             f"{type(where).__name__}"
         )
-    section, at = _find(document)
+    section, at = _find(document, name)
     raw_secrets = section.get("secrets")
 
     @cache
@@ -102,9 +103,15 @@ def validate(section: Section) -> Configuration:
     return Configuration(settings, document.name, chosen)
 
 
-def _find(document: Document) -> tuple[Mapping[str, object], Path]:
-    """Find the mapping that holds our settings: `settings.ltm`, or the document itself."""
+def _find(document: Document, name: str) -> tuple[Mapping[str, object], Path]:
+    """Find the mapping that holds our settings.
+
+    It is the one of that name under `settings`, or `settings.ltm`, or the document itself.
+    """
     data = document.data
+    named = data.get("settings")
+    if isinstance(named, Mapping) and name in named and name != "ltm":
+        return _mapping(document, named[name], ("settings", name)), ("settings", name)
     if "settings" not in data:
         unknown = [str(key) for key in data if key not in _OURS]
         if len(unknown) == len(data) > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from lakebed.catalog.opened import Durability
 from lakebed.errors import ConfigurationError
@@ -13,6 +14,9 @@ from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, Embedder, History
 from lakebed.paths import absolute
+
+if TYPE_CHECKING:
+    from lakebed.config.models import Settings
 
 CONFIGURATION_FILE = "lakebed.yaml"
 _SUFFIXES = (".yaml", ".yml")
@@ -109,7 +113,11 @@ def open(
             )
     from lakebed.config.loading import load
 
-    settings = load(where).settings
+    return open_settings(load(where).settings, read_only=read_only)
+
+
+def open_settings(settings: Settings, *, read_only: bool = False) -> Lake:
+    """Open the lake of settings that are validated."""
     with settings.hiding():
         options = settings.open_options()
         if read_only:

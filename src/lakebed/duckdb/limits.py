@@ -12,6 +12,7 @@ from typing import TypeVar
 import duckdb
 
 from lakebed.errors import QueryError
+from lakebed.leaving import has_left
 
 _LOOK = 0.1  # seconds between two checks of a running query
 _PATIENCE = 0.5  # seconds that an interrupted query has to end, before it is abandoned
@@ -66,7 +67,10 @@ _current: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 
 
 def check() -> None:
-    """Raise QueryError if the time of this thread's query is over."""
+    """QueryError if the time of the query that this thread works for is over, or its caller has
+    left."""
+    if has_left():
+        raise QueryError("the query was ended: who asked has left")
     allowance = _current.get()
     if allowance is not None:
         allowance.check()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,9 @@ import duckdb
 
 from lakebed.duckdb.limits import Allowance
 from lakebed.duckdb.session import Session
-from lakebed.errors import DependencyMissingError, LakebedError, QueryError
+from lakebed.errors import LakebedError, QueryError
+from lakebed.values.json import decode_text
+from lakebed.values.tabular import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,23 +173,31 @@ class QueryResult:
                 return
             yield batch
 
-    def df(self) -> pd.DataFrame:
-        """Return all rows as a pandas DataFrame.
+    def df(self, *, decode_json: bool = True) -> pd.DataFrame:
+        """All rows as a pandas DataFrame.
 
-        Raises DependencyMissingError if pandas is not installed, QueryError if the query fails.
+        Columns of DuckDB's type JSON hold decoded values: dicts, lists, strings, numbers. With
+        `decode_json=False` they hold the JSON text.
+
+        Raises DependencyMissingError if pandas is not installed.
         """
-        _require("pandas")
+        require("pandas")
+        import pandas as pd
+
         with self._fetching() as connection:
             self._rewind()
-            return self._run(connection.df)
+            frame: pd.DataFrame = self._run(connection.df)
+        if decode_json:
+            for place, kind in enumerate(self.types):
+                if kind == "JSON":
+                    texts = frame.iloc[:, place]
+                    values = [decode_text(t) if isinstance(t, str) else None for t in texts]
+                    frame.isetitem(place, pd.Series(values, texts.index, object))
+        return frame
 
     def pl(self) -> pl.DataFrame:
-        """Return all rows as a polars DataFrame.
-
-        Raises DependencyMissingError if polars is not installed, QueryError if the query fails or
-        polars cannot hold the result.
-        """
-        _require("polars")
+        """All rows as a polars DataFrame. DependencyMissingError if polars is not installed."""
+        require("polars")
         import polars as pl
 
         table = self.arrow()
@@ -241,10 +250,3 @@ class QueryResult:
 def _short(value: object) -> str:
     text = "NULL" if value is None else str(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
-
-
-def _require(library: str) -> None:
-    if importlib.util.find_spec(library) is None:
-        raise DependencyMissingError(
-            f"this needs {library}, which is not installed: pip install 'lakebed[{library}]'"
-        )

@@ -29,24 +29,23 @@ def reported(method: Method[S, P]) -> Method[S, P]:
             return failure(error)
         except TypeError as error:
             trace = error.__traceback__
-            if trace is None or trace.tb_next is not None:  # raised inside the method
+            wrong = _misnamed(method, kwargs)
+            if wrong is None or trace is None or trace.tb_next is not None:  # raised inside it
                 raise
-            return failure(_misnamed(method, kwargs, error))
+            return failure(wrong)
 
     return call
 
 
-def _misnamed(
-    method: Callable[..., Result], given: Iterable[str], error: TypeError
-) -> ValidationError:
-    """Return the error for wrong arguments of a call."""
+def _misnamed(method: Callable[..., Result], given: Iterable[str]) -> ValidationError | None:
+    """Return the error for an argument of a name that the method does not have, if there is one."""
     known = [*signature(method).parameters][1:]
     for name in given:
         if name not in known:
             return ValidationError(
                 f"{method.__name__} has no argument {name!r}: {suggestion(name, known)}"
             )
-    return ValidationError(str(error))
+    return None
 
 
 def failure(error: LakebedError) -> Result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from lakebed.errors import LakebedError
 from lakebed.lake.checks import TTL
@@ -13,20 +13,33 @@ from lakebed.ltm.expiry import expiry_of
 from lakebed.ltm.results import Result, failure, reported
 
 
-class LTMTransaction:
-    """Stores and deletes that happen together or not at all. `LTMBackend.transaction` makes it.
+class Queue(Protocol):
+    """A transaction of a lake, as far as it queues."""
 
-        with memory.transaction() as tx:
-            tx.store("a", 1)
-            tx.delete("b")
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: TTL | None = None,
+        expires_at: datetime | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> None: ...
 
-    The end of the block commits, and an error in the block rolls back. A block has no result, so it
-    raises the error if the commit fails. Call `commit` yourself to get it as a dictionary.
-    """
+    def delete(self, key: str, *, if_match: str | None = None) -> object: ...
 
-    def __init__(self, begin: Callable[[], Transaction]) -> None:
+
+Q = TypeVar("Q", bound=Queue)
+
+
+class Queueing(Generic[Q]):
+    """The queueing half of a transaction of this interface, over one that `begin` makes."""
+
+    def __init__(self, begin: Callable[[], Q]) -> None:
         self._begin = begin
-        self._transaction: Transaction | None = None
+        self._transaction: Q | None = None
         self._refused: LakebedError | None = None
         self._ended = False
 
@@ -45,7 +58,7 @@ class LTMTransaction:
         """Queue a store, and check it at once: `{success, queued, key}`. The arguments are those of
         `LTMBackend.store`."""
 
-        def queue(transaction: Transaction) -> None:
+        def queue(transaction: Q) -> None:
             wait, moment = expiry_of(metadata, ttl, expires_at)
             transaction.store(
                 key,
@@ -64,6 +77,32 @@ class LTMTransaction:
         """Queue a delete: `{success, queued, key}`. `if_match` is as for `LTMBackend.delete`."""
         return self._queue(key, lambda transaction: transaction.delete(key, if_match=if_match))
 
+    def _queue(self, key: str, queue: Callable[[Q], object]) -> Result:
+        try:
+            queue(self._current())
+        except LakebedError as error:
+            if not self._ended:
+                self._refused = self._refused or error
+            return failure(error)
+        return {"success": True, "queued": True, "key": key}
+
+    def _current(self) -> Q:
+        if self._transaction is None:
+            self._transaction = self._begin()
+        return self._transaction
+
+
+class LTMTransaction(Queueing[Transaction]):
+    """Stores and deletes that happen together or not at all; made by `LTMBackend.transaction`.
+
+        with memory.transaction() as tx:
+            tx.store("a", 1)
+            tx.delete("b")
+
+    Leaving the block commits, an error in it rolls back. The block has no result to return, so it
+    raises the error of a commit that fails; call `commit` yourself to get it as a dictionary.
+    """
+
     @reported
     def commit(self) -> Result:
         """Apply all queued changes or none: `{success, operations}`.
@@ -79,15 +118,6 @@ class LTMTransaction:
         self._ended = True
         return {"success": True, "discarded": self._current().rollback()}
 
-    def _queue(self, key: str, queue: Callable[[Transaction], object]) -> Result:
-        try:
-            queue(self._current())
-        except LakebedError as error:
-            if not self._ended:
-                self._refused = self._refused or error
-            return failure(error)
-        return {"success": True, "queued": True, "key": key}
-
     def _commit(self) -> int:
         transaction = self._current()
         self._ended = True
@@ -95,11 +125,6 @@ class LTMTransaction:
             return transaction.commit()
         transaction.rollback()
         raise self._refused
-
-    def _current(self) -> Transaction:
-        if self._transaction is None:
-            self._transaction = self._begin()
-        return self._transaction
 
     def __enter__(self) -> LTMTransaction:
         return self

@@ -14,6 +14,7 @@ from lakebed.objects.places import Site, local_site
 from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 from lakebed.paths import absolute
 
+_PIECE = 1 << 24
 _DAMAGE = {errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
 """Errors that mean that one file is damaged, and not that the storage fails."""
 
@@ -78,24 +79,18 @@ class LocalStore:
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         try:
-            if length is not None:
-                return self._read_range(path, offset, length)
-            with open(f"{self._root}/{inside(path)}", "rb", buffering=0) as file:
-                if offset:
-                    file.seek(offset)
-                return file.readall()
+            # Without a file object, which takes as long as the reading.
+            handle = os.open(f"{self._root}/{inside(path)}", os.O_RDONLY)
+            try:
+                if length is None:
+                    return _read_rest(handle, offset)
+                return os.pread(handle, length, offset)
+            finally:
+                os.close(handle)
         except FileNotFoundError:
             raise
         except OSError as error:
             self._fail("read", path, error)
-
-    def _read_range(self, path: str, offset: int, length: int) -> bytes:
-        # Without a file object, which takes as long as the read itself.
-        handle = os.open(f"{self._root}/{inside(path)}", os.O_RDONLY)
-        try:
-            return os.pread(handle, length, offset)
-        finally:
-            os.close(handle)
 
     def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
         return read_each(self, ranges)
@@ -152,6 +147,20 @@ class LocalStore:
         }
         reason = reasons.get(error.errno or 0, error.strerror or str(error))
         raise StorageError(f"cannot {verb} {path} under {self._root}: {reason}") from error
+
+
+def _read_rest(handle: int, offset: int) -> bytes:
+    """The bytes of a file from `offset` on."""
+    size = os.fstat(handle).st_size - offset
+    data = os.pread(handle, max(size, 0) + 1, offset)
+    if len(data) == size:
+        return data
+    parts = [data]  # it grows or shrinks, or is too large for one read
+    while data:
+        offset += len(data)
+        data = os.pread(handle, _PIECE, offset)
+        parts.append(data)
+    return b"".join(parts)
 
 
 def _fsync_folder(folder: str) -> None:

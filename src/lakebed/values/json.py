@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -26,12 +27,20 @@ MAX_DEPTH = 100
 _FINITE = 1.7976931348623157e308
 _INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
 _SMALL = 1000  # bytes; orjson writes larger values many times faster
+_ROOM = 4096
+"""What orjson leaves of its buffer behind each text, however short: many texts that are kept would
+take many times their size, and longer than it takes to copy them."""
+_LARGE = 4000  # bytes; orjson reads larger values faster, what it may have rounded looked for
+_ENOUGH = 1_000_000  # bytes of such values read without orjson make it worth loading
+_UNSURE = 2.0**63
 _PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_]*\Z"
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _write_small = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
 ).encode
 _write_any: Callable[[object], bytes] | None = None  # orjson, once it is loaded
+_read_any: Callable[[bytes], Any] | None = None
+_read_slowly = 0  # bytes
 
 
 class _NeedsCare(Exception):
@@ -54,7 +63,8 @@ def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
             if len(data) > _SMALL:
                 _load_orjson()  # for the next ones
             return data
-        return (_write_any or _load_orjson())(value)
+        data = (_write_any or _load_orjson())(value)
+        return bytes(memoryview(data)) if len(data) < _ROOM else data
     except (_NeedsCare, TypeError, UnicodeEncodeError):
         # The last two are a lone surrogate: the slow path names its place.
         return _encode_with_care(value, "$", max_depth, max_depth)
@@ -182,11 +192,38 @@ def _refuse(value: object, path: str, advice: str = "") -> SerializationError:
 
 def decode(data: bytes) -> Any:
     """Decode canonical bytes. Raises CorruptionError if they are not JSON."""
+    if len(data) > _LARGE and (read := _read_any or _load_reader(len(data))):
+        # What is wrong, if anything is, the careful way knows.
+        with suppress(ValueError, RecursionError):
+            value = read(data)
+            if _is_exact(value) and data == data.strip():
+                return value
     try:
-        text = data.decode()
+        return decode_text(data.decode())
     except UnicodeDecodeError as error:
         raise CorruptionError(f"stored bytes are not valid JSON: {error}") from None
-    return decode_text(text)
+
+
+def _load_reader(size: int) -> Callable[[bytes], Any] | None:
+    """Load orjson for reading, if it was loaded for writing or has enough to do."""
+    global _read_any, _read_slowly
+    _read_slowly += size
+    if _write_any is None and _read_slowly < _ENOUGH:
+        return None
+    import orjson
+
+    _read_any = orjson.loads
+    return _read_any
+
+
+def _is_exact(value: object) -> bool:
+    """Whether no float in it may have been an integer beyond 64 bits, which orjson rounds."""
+    kind = type(value)
+    if kind is float:
+        return -_UNSURE < value < _UNSURE  # type: ignore[operator]
+    if kind is dict:
+        return all(map(_is_exact, value.values()))  # type: ignore[attr-defined]
+    return kind is not list or all(map(_is_exact, value))  # type: ignore[call-overload]
 
 
 def decode_text(text: str) -> Any:

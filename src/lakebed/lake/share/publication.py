@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 
 from lakebed.clock import from_micros
 from lakebed.errors import CorruptionError, SerializationError
+from lakebed.lake.entries.arrow import ENTRY_SCHEMA, hash_texts
 from lakebed.lake.share.publication_place import ID, Hashing, pieces
-from lakebed.lake.sql.arrow import ENTRY_SCHEMA
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore
 
-CHUNK_BYTES = 32 << 20
-"""The most bytes of metadata and contents in memory at a time. A single entry may take more."""
+CHUNK_BYTES = 16 << 20
+"""Metadata and contents, in bytes, that are read at a time, while as much is written; a
+single entry may take more."""
 
 _CHUNK_ROWS = 20_000
 _GROUP_BYTES = 4 << 20
@@ -35,19 +36,31 @@ SCHEMA = pa.schema(
 )
 
 
-def chunks(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
-    """Split entries into chunks whose contents fit into memory."""
+def chunks(pages: Iterable[Sequence[EntryRow]]) -> Iterator[Sequence[EntryRow]]:
+    """Put pages of entries together, or part them, so that the contents of each list fit into
+    memory."""
     chunk: list[EntryRow] = []
     size = 0
-    for row in rows:
-        taken = len(row.metadata) + (0 if row.format == "parquet" else row.byte_size)
-        if chunk and (size + taken > CHUNK_BYTES or len(chunk) == _CHUNK_ROWS):
+    for page in pages:
+        taken = _memory(page)
+        if chunk and (size + taken > CHUNK_BYTES or len(chunk) + len(page) > _CHUNK_ROWS):
             yield chunk
             chunk, size = [], 0
-        chunk.append(row)
-        size += taken
+        if taken <= CHUNK_BYTES:
+            chunk += page
+            size += taken
+        else:
+            half = len(page) // 2
+            yield from [page] if half == 0 else chunks([page[:half], page[half:]])
     if chunk:
         yield chunk
+
+
+def _memory(rows: Iterable[EntryRow]) -> int:
+    """How many bytes the metadata and contents of entries take in memory at once."""
+    return sum(
+        len(row.metadata) + (0 if row.format == "parquet" else row.byte_size) for row in rows
+    )
 
 
 class EntriesFile:
@@ -58,7 +71,8 @@ class EntriesFile:
             sink,
             SCHEMA,
             compression="zstd",
-            store_schema=False,  # it would contain the large types
+            use_dictionary=["format", "expires_at", "created_at", "updated_at"],
+            store_schema=False,  # it would say "large"
             write_page_checksum=True,
         )
         self._writer.add_key_value_metadata({ID: publication})
@@ -66,25 +80,23 @@ class EntriesFile:
     def add(
         self, rows: Sequence[EntryRow], contents: dict[str, bytes], tables: dict[str, str]
     ) -> None:
-        """Write entries. `contents` and `tables` hold their contents and the URIs of their tables,
-        by key."""
-        values = [contents.get(row.key) for row in rows]
-        as_json = [row.format == "json" for row in rows]
+        """Write entries, with their contents or the URIs of their tables by key."""
+        # Column by column: a record for each entry would take most of the time.
+        key, version, metadata, expires_at, created_at, updated_at, *others = zip(
+            *rows, strict=True
+        )
+        hashes, format, byte_size, *_ = others
+        texts: list[bytes | None] = list(map(contents.get, key))
+        raw: list[bytes | None] = [None] * len(rows)
+        if not all(one == "json" for one in format):
+            raw = [v if f == "bytes" else None for v, f in zip(texts, format, strict=True)]
+            texts = [v if f == "json" else None for v, f in zip(texts, format, strict=True)]
         columns: list[Sequence[object]] = [
-            [row.key for row in rows],
-            [row.version for row in rows],
-            [row.hash_text() for row in rows],
-            [row.format for row in rows],
-            [row.byte_size for row in rows],
-            [row.metadata for row in rows],
-            [row.expires_at for row in rows],
-            [row.created_at for row in rows],
-            [row.updated_at for row in rows],
-            [value if json else None for value, json in zip(values, as_json, strict=True)],
-            [None if json else value for value, json in zip(values, as_json, strict=True)],
-            [tables.get(row.key) for row in rows],
-        ]
+            key, version, (), format, byte_size, metadata, expires_at, created_at, updated_at,
+            texts, raw, list(map(tables.get, key)),
+        ]  # fmt: skip
         arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+        arrays[SCHEMA.get_field_index("content_hash")] = hash_texts(hashes)
         try:
             table = pa.Table.from_arrays(arrays, schema=SCHEMA)
             group = len(rows) * _GROUP_BYTES // max(table.nbytes, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from lakebed.lake.history.snapshots import LakeView, Snapshots
 from lakebed.model import EntryRow, Progress, Report
 from lakebed.objects.opening import parse_place
 from lakebed.objects.store import ObjectStore
+from lakebed.values.hash import digest
 
 if TYPE_CHECKING:
     from lakebed.lake.share.publication import EntriesFile, Tables
@@ -189,24 +190,43 @@ def _write(
     segments: PublicationSegments | None,
     progress: Progress | None,
 ) -> int:
-    """Write the entries of a view, their tables and their search index. Returns their number."""
+    """Write the entries of a view, their tables, and what is searched of them; how many."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from lakebed.lake.share.publication import chunks
 
     done, total = 0, len(view)
-    for rows in chunks(view.list().rows()):
-        uris = copies.add(row for row in rows if row.format == "parquet")
-        contents = dict(_contents(view, (row for row in rows if row.format != "parquet")))
-        file.add(rows, contents, uris)
-        if segments is not None:
-            segments.add(rows, contents)
-        done += len(rows)
-        if progress:
-            progress(done, total)
+    with ThreadPoolExecutor(1, "lakebed-publish") as writer:
+        writing: Future[None] | None = None
+        for rows in chunks(view.list().pages()):
+            uris = copies.add(row for row in rows if row.format == "parquet")
+            contents = _contents(view, rows)
+            if writing is not None:  # one part is written while the next one is read
+                writing.result()
+            writing = writer.submit(file.add, rows, contents, uris)
+            if segments is not None:
+                segments.add(rows, contents)
+            done += len(rows)
+            if progress:
+                progress(done, total)
+        if writing is not None:
+            writing.result()
     return done
 
 
-def _contents(view: LakeView, rows: Iterable[EntryRow]) -> Iterator[tuple[str, bytes]]:
-    for row, data in view.read_contents(rows):
-        if isinstance(data, LakebedError):
-            raise data
-        yield row.key, data
+def _contents(view: LakeView, rows: Sequence[EntryRow]) -> dict[str, bytes]:
+    """The contents by key, apart from those of tables. Raises what reading one of them gave."""
+    contents = {
+        row.key: row.inline_value
+        for row in rows
+        if row.inline_value is not None
+        and row.format != "parquet"
+        and digest(row.inline_value) == row.content_hash
+    }
+    if len(contents) < len(rows):
+        others = (row for row in rows if row.format != "parquet" and row.key not in contents)
+        for row, data in view.read_contents(others):
+            if isinstance(data, LakebedError):
+                raise data
+            contents[row.key] = data
+    return contents
