@@ -227,7 +227,7 @@ def test_conditions_that_are_refused(s3: S3Server) -> None:
         proxy.refuse = lambda asked: Answer(501, body) if "if-none-match" in asked.headers else None
         found = look(through(s3, f"s3://{s3.create_bucket()}/lake", proxy))
         assert found["conditions"][0] == "note"
-        assert "NotImplemented A header is not.. Lakebed does without" in found["conditions"][1]
+        assert "NotImplemented A header is not.. Lakebed does not need" in found["conditions"][1]
         assert found["delete"][0] == "ok"
 
 

@@ -258,7 +258,7 @@ def test_a_value_that_looks_like_a_boundary(gcs: GCSServer) -> None:
     [
         (Failure("gone", "NoSuchBucket", 404), StorageError, "no bucket 'b'"),
         (Failure("gone", "ContainerNotFound", 404), StorageError, "no bucket 'b'"),
-        (Failure("moved", "PermanentRedirect", 301), StorageError, "another region, set `region`"),
+        (Failure("moved", "PermanentRedirect", 301), StorageError, "another region: set `region`"),
         (Failure("x", "AuthorizationHeaderMalformed", 400), StorageError, "another region"),
         (Failure("Access Denied", "AccessDenied", 403), StorageError, "no right to it"),
         (Failure("Forbidden", "", 403), StorageError, "no right to it"),
@@ -269,7 +269,7 @@ def test_a_value_that_looks_like_a_boundary(gcs: GCSServer) -> None:
         (
             Failure("x", "KMS.DisabledException", 400),
             StorageError,
-            "encryption asked for is refused",
+            "service refuses the requested encryption",
         ),
         (Failure("x", "SlowDown", 503), RateLimitedError, "slow down, tried for 60 s"),
         (Failure("refused", answered=False), ConnectError, "does not answer, tried for 60 s"),

@@ -103,10 +103,10 @@ def test_a_candidate_alone() -> None:
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan"), float("inf")])
 def test_refuses_a_weight_outside(weight: float) -> None:
-    with pytest.raises(ValidationError, match="text_weight: must be from 0 to 1"):
+    with pytest.raises(ValidationError, match="text_weight must be from 0 to 1"):
         fuse(np.zeros(1), np.zeros(1), weight)
 
 
 def test_refuses_other_lengths() -> None:
-    with pytest.raises(ValidationError, match="of one length"):
+    with pytest.raises(ValidationError, match="the same length"):
         fuse(np.zeros(2), np.zeros(3))

@@ -1,1 +1,1 @@
-"""Search without a database: immutable segments, exact ranking, vectors. Knows no lake."""
+"""Search without a database: immutable segments, exact ranking, vectors. It does not know lakes."""

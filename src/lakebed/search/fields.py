@@ -1,8 +1,8 @@
-"""Metadata inside a segment: which documents pass a filter.
+"""Metadata inside a segment: finding the documents that match a filter.
 
-Two kinds of postings. *Values*: each field at the top with each of its values, as canonical JSON.
-What a filter says depends on a few fields only, so it is decided once for each combination of their
-values. *Terms*, those of `lakebed.filters`: they give the few documents that can match at all.
+There are two kinds of postings. *Values* are each top-level field with each of its values, as
+canonical JSON. A filter depends only on a few fields, so it is evaluated once for each combination
+of their values. *Terms* are those of `lakebed.filters`: they give the few documents that can match.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 _Parts = list[tuple[int, int]]
 _UNKNOWN, _NO, _YES = 0, 1, 2
-_SIMPLE_FIELDS = 16  # with as many texts and numbers, an entry's terms are one a field
+_SIMPLE_FIELDS = 16  # up to this many strings and integers, an entry has one term for each field
 _REMEMBERED = 32  # filters, each with a number for each document
-_FEW = 1 / 16  # of the documents: then each by itself is faster than all at once
+_FEW = 1 / 16  # of the documents: up to this share, one by one is faster than all at once
 _NOTHING = np.empty(0, np.int64)
-_WORTH_IT = 0.5  # a narrowing to more than this share of the documents costs more than it spares
+_WORTH_IT = 0.5  # narrowing to more than this share of the documents costs more than it saves
 _LAST = b"\xff"  # above the first byte of any JSON
 
 
 class FieldsBuilder:
-    """Collects the metadata of documents, which are numbered as they come."""
+    """Collects the metadata of documents, which are numbered in the order they are added."""
 
     def __init__(self) -> None:
         self._values = PostingsBuilder()
         self._terms = PostingsBuilder()
-        # Of a field whose value is a text or a whole number: the numbers of its value and its term.
+        # For a field with a string or an integer: the numbers of its value and its term.
         self._known: dict[tuple[str, type, object], tuple[int, int]] = {}
 
     def add(self, document: int, metadata: Mapping[str, object]) -> None:
-        """Take in the metadata of a document, which must be valid JSON data."""
+        """Add the metadata of a document, which must be valid JSON data."""
         if len(metadata) > _SIMPLE_FIELDS:
             return self._add(document, metadata)
         values, terms = [], []
@@ -76,12 +76,13 @@ class FieldsBuilder:
         self._terms.add(terms, document)
 
     def take(self, fields: Fields, moved: NDArray[np.int64]) -> None:
-        """Take in another's documents: number `i` becomes `moved[i]`, below 0 it is left out."""
+        """Add the documents of another segment. Number `i` becomes `moved[i]`; one below 0 is left
+        out."""
         self._values.take(fields.values, moved)
         self._terms.take(fields.terms, moved)
 
     def arrays(self, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """The arrays, once document `i` has become number `order[i]`."""
+        """Return the arrays, with document `i` as number `order[i]`."""
         return self._values.arrays("value", order) | self._terms.arrays("term", order)
 
 
@@ -93,7 +94,7 @@ def _json(item: object) -> bytes:
 
 
 class _Column:
-    """One field: the number of each document's value, 0 without one."""
+    """One field: the number of each document's value; 0 means that it has none."""
 
     def __init__(self, values: Postings, name: str, documents: int) -> None:
         self.name = name
@@ -107,12 +108,12 @@ class _Column:
             self.numbers[values.documents[bounds[0] : bounds[-1]]] = numbers
 
     def value(self, number: int) -> Any:
-        """The value that a number above 0 stands for."""
+        """Return the value with a number above 0."""
         return decode_text(self._values.pair(self._first + number - 1)[1].decode())
 
 
 class _Decisions:
-    """What one filter says of each combination of the values of its fields."""
+    """The result of one filter for each combination of the values of its fields."""
 
     def __init__(self, wanted: Filter, columns: Sequence[_Column], documents: int) -> None:
         self._wanted = wanted
@@ -128,10 +129,10 @@ class _Decisions:
         self._examples[codes] = np.arange(documents)
         self._states = np.full(size, _UNKNOWN, np.uint8)
         self.narrowings: list[_Parts] = []
-        """Where the documents lie that can match at all: each entry says so by itself."""
+        """The places of the documents that can match. Each item is sufficient by itself."""
 
     def accepts(self, documents: NDArray[np.int64]) -> Mask:
-        """Which of these documents pass."""
+        """Return which of these documents match."""
         codes = self._codes[documents]
         for code in np.unique(codes[self._states[codes] == _UNKNOWN]).tolist():
             self._states[code] = _YES if self._wanted.matches(self._metadata(code)) else _NO
@@ -139,7 +140,7 @@ class _Decisions:
         return accepted
 
     def _metadata(self, code: int) -> dict[str, Any]:
-        """A combination, as metadata without other fields."""
+        """Return a combination as metadata without other fields."""
         document = self._examples[code]
         return {
             column.name: column.value(number)
@@ -158,11 +159,11 @@ class Fields:
         self._remembered: dict[str, _Decisions] = {}
 
     def may_pass(self, wanted: Filter) -> bool:
-        """Whether the filter can let any document pass."""
+        """Whether the filter can match any document."""
         return all(self._decisions(wanted).narrowings)
 
     def passing(self, wanted: Filter, candidates: Mask) -> NDArray[np.int64]:
-        """Those of the candidates that the filter lets pass, by their numbers."""
+        """Return the numbers of the candidates that match the filter."""
         decisions = self._decisions(wanted)
         sizes = [sum(end - start for start, end in parts) for parts in decisions.narrowings]
         if sizes and min(sizes) < _FEW * self._documents:
@@ -191,7 +192,8 @@ class Fields:
         return known
 
     def _narrow(self, alternative: Alternative) -> _Parts | None:
-        """Where the documents lie that have a term in one of the ranges; None if many do."""
+        """Return the places of the documents with a term in one of the ranges; None if there are
+        many."""
         from lakebed.filters import OVERFLOW, Range
 
         offsets = self.terms.offsets
@@ -205,7 +207,7 @@ class Fields:
         return parts
 
     def _found(self, parts: _Parts) -> NDArray[np.int64]:
-        """The documents of a narrowing, in their order."""
+        """Return the documents of a narrowing, in order."""
         found = [self.terms.documents[start:end] for start, end in parts]
         if len(found) == 1 and len(found[0]) == 1:
             return found[0].astype(np.int64)

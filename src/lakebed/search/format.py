@@ -1,12 +1,13 @@
-"""The file of a segment: a header of JSON, and arrays behind it, read where they lie.
+"""The file of a segment: a header of JSON, followed by arrays that are read in place.
 
     8 bytes    the magic number
-    4 bytes    length of the header in bytes, little endian
-    header     JSON: `version`, `documents`, `embedder`, and of each array name, type, shape, offset
+    4 bytes    the length of the header in bytes, little endian
+    header     JSON: `version`, `documents`, `embedder`, and the name, type, shape and offset of
+               each array
     arrays     little endian, each at a multiple of 64 bytes from the beginning of the file
 
-`VERSION` grows when an older client could not read a newer file right. A client that meets a
-version which it does not know builds the segment anew.
+`VERSION` increases when an older client could not read a newer file correctly. A client rebuilds a
+segment with an unknown version.
 """
 
 from __future__ import annotations
@@ -35,15 +36,16 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class UnreadableSegmentError(LakebedError):
-    """A segment that this client cannot read: build it anew. The lake catches it."""
+    """A segment that this client cannot read and must rebuild. The lake catches this error."""
 
     error_type = "unreadable_segment"
 
 
 class Header(NamedTuple):
-    """What the header says besides where the arrays are.
+    """The header without the places of the arrays.
 
-    `documents`: how many there are. `embedder`: what made the vectors, None without vectors.
+    `documents`: the number of documents. `embedder`: the name of the embedder that made the
+    vectors; None without vectors.
     """
 
     documents: int
@@ -51,7 +53,7 @@ class Header(NamedTuple):
 
 
 def write(header: Header, arrays: Arrays) -> bytes:
-    """The bytes of a segment."""
+    """Return the bytes of a segment."""
     offset = 0
     places: dict[str, tuple[str, list[int], int]] = {}
     for name, array in arrays.items():
@@ -72,9 +74,10 @@ def write(header: Header, arrays: Arrays) -> bytes:
 
 
 def read(data: memoryview) -> tuple[Header, dict[str, NDArray[Any]]]:
-    """The header and the arrays, which lie in `data`.
+    """Return the header and the arrays, which are views of `data`.
 
-    UnreadableSegmentError for another format or version, and for what is cut off or malformed.
+    Raises UnreadableSegmentError for another format or version, and for truncated or malformed
+    data.
     """
     if bytes(data[: len(_MAGIC)]) != _MAGIC:
         raise UnreadableSegmentError("not a segment")
@@ -84,7 +87,7 @@ def read(data: memoryview) -> tuple[Header, dict[str, NDArray[Any]]]:
         described = orjson.loads(data[start : start + length])
         version = described["version"]
         if version != VERSION:
-            raise UnreadableSegmentError(f"its format has version {version}, known is {VERSION}")
+            raise UnreadableSegmentError(f"its format must be version {VERSION}, got {version}")
         begin = _begin(length)
         arrays = {name: _array(data, begin, *place) for name, place in described["arrays"].items()}
         return Header(described["documents"], described["embedder"]), arrays
@@ -93,7 +96,7 @@ def read(data: memoryview) -> tuple[Header, dict[str, NDArray[Any]]]:
 
 
 def _begin(length: int) -> int:
-    """Where the arrays begin, behind a header of this length."""
+    """Return the offset of the arrays after a header of this length."""
     return -(-(len(_MAGIC) + _LENGTH.size + length) // _ALIGNMENT) * _ALIGNMENT
 
 

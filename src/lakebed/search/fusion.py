@@ -1,7 +1,7 @@
-"""Words and meaning in one score.
+"""Combining words and meaning in one score.
 
-Both are brought to a scale from 0 to 1 over the candidates of one search and added by weight.
-(Adding reciprocal ranks instead was measured, and is worse: docs/design/search.md.)
+Both are scaled to 0 to 1 over the candidates of one search, and added by weight. (Adding reciprocal
+ranks instead was measured, and is worse: see docs/design/search.md.)
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ from numpy.typing import NDArray
 from lakebed.errors import ValidationError
 
 TEXT_WEIGHT = 0.5
-"""What the words decide, the meaning the rest."""
+"""The weight of the words. The meaning has the rest."""
 
 
 def fuse(
     text: NDArray[np.floating], vector: NDArray[np.floating], text_weight: float = TEXT_WEIGHT
 ) -> NDArray[np.float64]:
-    """The scores, from 0 to 1, of candidates with these scores by words and by meaning.
+    """Return the combined scores of candidates, from 0 to 1.
 
-    `text`: 0 or less where no word matches, which is the lowest whether a candidate has it or not;
-    the best one counts 1. `vector`: similarities, NaN for a candidate without a vector, which
-    counts 0 as the least similar one does; the most similar counts 1, and so do all if they are
-    alike. ValidationError for a weight outside 0 to 1 and for arrays of different lengths.
+    `text`: the scores by words, 0 or less if no word matches. The scale goes from 0, whether a
+    candidate has it or not, to the best score, which counts 1. `vector`: similarities. The least
+    similar candidate counts 0, and so does one without a vector (NaN). The most similar counts 1;
+    if all are equally similar, all count 1.
+
+    Raises ValidationError for a weight outside 0 to 1 and for arrays of different lengths.
     """
     if not 0 <= text_weight <= 1:
-        raise ValidationError(f"text_weight: must be from 0 to 1, got {text_weight}")
+        raise ValidationError(f"text_weight must be from 0 to 1, got {text_weight}")
     if text.shape != vector.shape or text.ndim != 1:
         raise ValidationError(
-            f"text and vector must be rows of one length, got {text.shape} and {vector.shape}"
+            f"text and vector must have one dimension and the same length, got {text.shape} and "
+            f"{vector.shape}"
         )
     return text_weight * _words(text) + (1 - text_weight) * _meaning(vector)
 

@@ -1,4 +1,4 @@
-"""Which documents have what: pairs of byte strings in their order, each with its documents."""
+"""Postings: sorted pairs of byte strings, each with its documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Documents = NDArray[np.integer[Any]]
 
 
 class Texts:
-    """Many byte strings in one array, and the offset where each begins."""
+    """Many byte strings in one array, with the offset of each."""
 
     __slots__ = ("_blob", "_offsets")
 
@@ -31,28 +31,28 @@ class Texts:
         return self._blob[self._offsets[number] : self._offsets[number + 1]].tobytes()
 
     def all(self) -> list[bytes]:
-        """All of them, in their order."""
+        """Return all byte strings, in order."""
         data = self._blob.tobytes()
         return [data[start:end] for start, end in pairwise(self._offsets.tolist())]
 
 
 def join(name: str, texts: Sequence[bytes]) -> dict[str, NDArray[Any]]:
-    """The two arrays of `Texts`, named `name` and `name`_offsets."""
+    """Return the two arrays of `Texts`, named `name` and `name`_offsets."""
     blob = np.frombuffer(b"".join(texts), np.uint8)
     return {name: blob, f"{name}_offsets": offsets([len(text) for text in texts])}
 
 
 def offsets(lengths: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint32]:
-    """Where each of some parts begins that lie one behind another, and where the last one ends."""
+    """Return where each of some consecutive parts begins, and where the last one ends."""
     found = np.zeros(len(lengths) + 1, np.uint32)
     np.cumsum(lengths, out=found[1:])
     return found
 
 
 def order_by(first: NDArray[np.int64], second: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """The order by `first`, equal ones by `second` or as they are; numbers below 2**32.
+    """Return the order by `first`, then by `second` (or unchanged). All numbers are below 2**32.
 
-    Sorting by 16 bits at a time, which NumPy does by their digits, takes a third of the time of
+    Sorting 16 bits at a time, for which NumPy uses a radix sort, takes a third of the time of
     sorting whole numbers.
     """
     order: NDArray[np.int64] | None = None
@@ -75,7 +75,7 @@ def order_by(first: NDArray[np.int64], second: NDArray[np.int64] | None) -> NDAr
 
 
 class PostingsBuilder:
-    """Collects pairs of documents, which are numbered as they come."""
+    """Collects the pairs of documents, which are numbered in the order they are added."""
 
     def __init__(self) -> None:
         self._numbers: dict[Pair, int] = {}
@@ -84,16 +84,17 @@ class PostingsBuilder:
         self._taken: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
 
     def number(self, pair: Pair) -> int:
-        """The number of a pair."""
+        """Return the number of a pair."""
         return self._numbers.setdefault(pair, len(self._numbers))
 
     def add(self, numbers: Sequence[int], document: int) -> None:
-        """A document has the pairs with these numbers, none of them twice."""
+        """Add a document that has the pairs with these numbers, none of them twice."""
         self._pairs.extend(numbers)
         self._documents.extend([document] * len(numbers))
 
     def take(self, postings: Postings, moved: NDArray[np.int64]) -> None:
-        """Take in another's documents: number `i` becomes `moved[i]`, below 0 it is left out."""
+        """Add the documents of another segment. Number `i` becomes `moved[i]`; one below 0 is left
+        out."""
         documents = moved[postings.documents]
         kept = documents >= 0
         of = np.repeat(np.arange(len(postings)), np.diff(postings.offsets))[kept]
@@ -103,7 +104,7 @@ class PostingsBuilder:
         self._taken.append((mine[of], documents[kept]))
 
     def arrays(self, name: str, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """The arrays of `Postings`, once document `i` has become number `order[i]`."""
+        """Return the arrays of `Postings`, with document `i` as number `order[i]`."""
         added = np.array(self._pairs, np.int64), np.array(self._documents, np.int64)
         parts = [*self._taken, added]
         pairs = sorted(self._numbers)
@@ -133,12 +134,12 @@ class Postings:
         return len(self._first)
 
     def pair(self, number: int) -> Pair:
-        """A pair by its number."""
+        """Return the pair with a number."""
         return self._first[number], self._second[number]
 
     def range(self, low: Pair, high: Pair) -> tuple[int, int]:
-        """The numbers of the pairs from `low` to `high`, both included: the first, and the one
-        behind the last."""
+        """Return the numbers of the pairs from `low` to `high`, both included: the first number,
+        and the one after the last."""
         numbers = range(len(self))
         return (
             bisect_left(numbers, low, key=self.pair),

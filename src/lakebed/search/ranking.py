@@ -3,11 +3,11 @@
     weight(word) = ln(1 + (N - n + 0.5) / (n + 0.5))
     score        = sum of weight(word) * f * 2.2 / (f + 1.2 * (0.25 + 0.75 * length / average))
 
-N documents, of which n have the word, f times in this one; lengths are in tokens. S. Robertson and
-H. Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009), with k1 = 1.2, b = 0.75,
-and the one inside the logarithm by which Lucene keeps weights above 0. N, n and the average are of
-the documents that are visible, and no others: so the same entries have the same scores however they
-lie in segments.
+There are N documents, of which n have the word; it occurs f times in this one. Lengths are in
+tokens. See S. Robertson and H. Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond
+(2009), with k1 = 1.2 and b = 0.75. The 1 inside the logarithm is from Lucene and keeps weights
+above 0. N, n and the average count only visible documents. So the same entries have the same
+scores, whatever segments they are in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Scores = NDArray[np.float64]
 
 
 class Source(NamedTuple):
-    """A segment as one search sees it: which documents are visible, how many, and their tokens."""
+    """A segment as one search sees it: the visible documents, their number, and their tokens."""
 
     segment: Segment
     visible: NDArray[np.bool_]
@@ -38,17 +38,17 @@ class Source(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """The words of a query with their weights, where each source has them, and the average length
+    """The words of a query with their weights, their places in each source, and the average length
     of a document."""
 
     words: Sequence[str]
     weights: Sequence[float]
     average: float
-    places: Sequence[Sequence[tuple[int, int]]]  # of each source, of each word
+    places: Sequence[Sequence[tuple[int, int]]]  # for each source, for each word
 
 
 def rank(words: Sequence[str], sources: Sequence[Source]) -> Ranking:
-    """Weigh the words of a query by the documents that are visible."""
+    """Weigh the words of a query by the visible documents."""
     hashes = np.array([word_hash(word) for word in words], np.uint64)
     places = [source.segment.words.find(hashes) for source in sources]
     having = [0] * len(words)
@@ -67,7 +67,7 @@ def rank(words: Sequence[str], sources: Sequence[Source]) -> Ranking:
 
 
 def scores(ranking: Ranking, number: int, source: Source) -> Scores:
-    """The score of each document of a source, by its number; 0 where it is not visible."""
+    """Return the score of each document of a source, by its number; 0 if it is not visible."""
     segment = source.segment
     found = np.zeros(len(segment))
     for weight, (start, end) in zip(ranking.weights, ranking.places[number], strict=True):
@@ -82,13 +82,13 @@ def scores(ranking: Ranking, number: int, source: Source) -> Scores:
 
 
 def explain(ranking: Ranking, number: int, source: Source, document: int) -> dict[str, float]:
-    """What each word of the query adds to the score of a document."""
+    """Return what each word of the query adds to the score of a document."""
     parts = {}
     segment = source.segment
     for word, weight, (start, end) in zip(
         ranking.words, ranking.weights, ranking.places[number], strict=True
     ):
-        # Searching for another type would copy all of them.
+        # Searching for a value of another type would copy the whole array.
         wanted = np.uint16(document)
         place = start + int(np.searchsorted(segment.words.documents[start:end], wanted))
         if place < end and segment.words.documents[place] == document:
@@ -99,7 +99,7 @@ def explain(ranking: Ranking, number: int, source: Source, document: int) -> dic
 
 
 def _word(weight: float, counts: Scores, lengths: Scores, average: float) -> Scores:
-    """What a word adds to the scores of documents."""
+    """Return what a word adds to the scores of documents."""
     brevity = lengths * (_K1 * _B / average)
     brevity += _K1 * (1 - _B)
     brevity += counts

@@ -1,4 +1,4 @@
-"""A segment: the index of some entries, immutable, in the order of their keys."""
+"""A segment: the immutable index of some entries, in key order."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lakebed.search.postings import Postings, Texts
 from lakebed.search.words import Words
 
 MAX_DOCUMENTS = 32_768
-"""Documents of a segment at most: their numbers take two bytes, and a purge writes whole segments
-anew."""
+"""The most documents in a segment: their numbers take two bytes, and a purge rewrites whole
+segments."""
 MAX_POSTINGS = 4_000_000
-"""Pairs of a word and a document at which a segment is full."""
+"""The number of pairs of a word and a document at which a segment is full."""
 NEVER = 2**63 - 1
-"""The end of a version that stands, and the expiry of an entry without one."""
+"""The end of a current version, and the expiry of an entry that does not expire."""
 GONE = 0
 """The end of a version that no moment sees."""
 _ARRAYS = frozenset(
@@ -34,13 +34,13 @@ _VECTOR_ARRAYS = frozenset(["content", "vector_codes", "vector_scales"])
 
 
 class Segment:
-    """Documents with their words, metadata and vectors; a document is a version of an entry.
+    """Documents with their words, metadata and vectors. A document is a version of an entry.
 
     The arrays lie where the bytes lie, which may be a file mapped into memory.
     """
 
     def __init__(self, data: memoryview) -> None:
-        """UnreadableSegmentError for another format or version."""
+        """Open a segment. Raises UnreadableSegmentError for another format or version."""
         header, arrays = read(data)
         wanted = _ARRAYS if header.embedder is None else _ARRAYS | _VECTOR_ARRAYS
         if missing := wanted - arrays.keys():
@@ -65,17 +65,17 @@ class Segment:
 
     @cached_property
     def speakers(self) -> Postings:
-        """Who speaks: folded names, each with its documents."""
+        """The speakers: folded names, each with its documents."""
         return Postings("speaker", self.arrays)
 
     @cached_property
     def float_lengths(self) -> NDArray[np.float64]:
-        """The lengths as ranking takes them."""
+        """The lengths as floats, for ranking."""
         return self.lengths.astype(np.float64)
 
     @cached_property
     def first_expiry(self) -> int:
-        """When the first of the documents expires."""
+        """The time at which the first document expires."""
         return int(self.expiries.min(initial=NEVER))
 
     @cached_property
@@ -85,14 +85,15 @@ class Segment:
 
     @property
     def vectors(self) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
-        """Codes and scales of the vectors, a row a document; a scale of 0 means no vector."""
+        """Codes and scales of the vectors, one row for each document. A scale of 0 means that there
+        is no vector."""
         if self.header.embedder is None:
             return None
         return self.arrays["vector_codes"], self.arrays["vector_scales"]
 
     @property
     def contents(self) -> NDArray[np.uint8]:
-        """The content hashes, 32 bytes a document."""
+        """The content hashes, 32 bytes for each document."""
         return self.arrays["content"]
 
     def key(self, document: int) -> str:
@@ -102,7 +103,8 @@ class Segment:
     def find_versions(
         self, versions: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which of these versions are here: their places in the list, and their documents."""
+        """Find these versions. Returns the places in the list of those that are here, and their
+        documents."""
         known, order = self._by_version
         if not len(known) or not len(versions):
             return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -111,11 +113,11 @@ class Segment:
         return found, order[places[found]]
 
     def key_range(self, low: str, high: str) -> tuple[int, int]:
-        """The documents with `low <= key < high`: the first, and the one behind the last."""
+        """Return the documents with `low <= key < high`: the first, and the one after the last."""
         return self._place(low.encode()), self._place(high.encode())
 
     def _place(self, key: bytes) -> int:
-        # The ends first: they decide for most segments, and each look brings pages of a file in.
+        # Check the ends first: they decide for most segments, and each access loads file pages.
         if not len(self) or key <= self.keys[0]:
             return 0
         if key > self.keys[len(self) - 1]:
@@ -131,5 +133,5 @@ class Segment:
 
 
 def thread_of(key: str) -> str:
-    """What the keys of a conversation share: everything up to the last `/`, "" without one."""
+    """Return what the keys of a conversation share: everything up to the last `/`, or ""."""
     return key[: key.rfind("/") + 1]

@@ -1,4 +1,5 @@
-"""A segment without some of its documents: what a purge writes, in place of sorting all anew."""
+"""A segment without some of its documents. A purge writes it, instead of sorting everything
+again."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ _COLUMNS = ("thread", "version", "expires_at", "length", "content", "vector_code
 
 
 def select(segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> bytes:
-    """The bytes of a segment of those documents that are `kept`, with the ends known now. Words,
-    keys and metadata that only the others had are gone."""
+    """Return the bytes of a segment with the documents that are `kept`, and their present `ends`.
+    Words, keys and metadata that only the other documents had are gone."""
     old = segment.arrays
     moved = np.cumsum(kept) - 1
     new = {name: old[name][kept] for name in _COLUMNS if name in old}
@@ -40,7 +41,7 @@ def select(segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -
 def _postings(
     old: Mapping[str, NDArray[Any]], name: str, kept: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.uint32]]:
-    """Which of some postings stay, which words or pairs still have some, and where these begin."""
+    """Return which postings stay, which words or pairs still have some, and where these begin."""
     stays = kept[old[f"{name}_documents"]]
     before = np.zeros(len(stays) + 1, np.uint32)
     np.cumsum(stays, out=before[1:])
@@ -52,7 +53,7 @@ def _postings(
 def _texts(
     old: Mapping[str, NDArray[Any]], name: str, kept: NDArray[np.bool_]
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of `Texts`, of those texts that are kept."""
+    """Return the arrays of `Texts` for the texts that are kept."""
     lengths = np.diff(old[f"{name}_offsets"])
     offsets = np.zeros(int(np.count_nonzero(kept)) + 1, np.uint32)
     np.cumsum(lengths[kept], out=offsets[1:])

@@ -14,10 +14,10 @@ from lakebed.values.text import query_words
 
 
 def without_speakers(question: str, speakers: Iterable[str]) -> str:
-    """The question without the names of those speakers whom it names in full.
+    """Return the question without the names of speakers that it names in full.
 
-    Case, accents and a possessive "'s" do not matter. A question that has nothing else to look for
-    stays as it is.
+    Case, accents and a possessive "'s" do not matter. A question that consists only of names stays
+    as it is.
     """
     words = query_words(question)
     every = frozenset(words)
@@ -32,6 +32,6 @@ def without_speakers(question: str, speakers: Iterable[str]) -> str:
 
 
 def _is_of(part: str, names: set[str]) -> bool:
-    """Whether a part of a question has words of names and no others."""
+    """Whether a part of a question consists only of words of names."""
     words = query_words(part)
     return bool(words) and names.issuperset(words)

@@ -1,7 +1,7 @@
-"""Conversations: an entry's score has parts of its neighbours' and of its speaker's.
+"""Conversations: an entry's score includes parts of its neighbours' and its speaker's scores.
 
 Entries whose keys share everything up to the last `/` are a conversation, in the order of their
-keys. What answers a question often stands beside what has its words.
+keys. The answer to a question is often next to the entry that has its words.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from lakebed.search.ranking import Scores, Source
 
 
 class ThreadWeights(NamedTuple):
-    """How much of another score an entry gets.
+    """How much of another score is added to an entry's.
 
-    `previous`, `next` and `before_previous`: of the entries one before, one behind and two before
-    it. `speaker`: of the best score in the range of keys, if the question names who speaks
+    `previous`, `next` and `before_previous`: from the entries one before, one after and two before
+    it. `speaker`: from the best score in the range of keys, if the question names who speaks
     (`speaker` or `role` in the value or the metadata) and the entry has any score. Measurements:
     docs/design/search.md.
     """
@@ -32,15 +32,15 @@ class ThreadWeights(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The documents of all sources, one behind another, by conversation and key; and which of them
-    begin another conversation than the one before."""
+    """The documents of all sources, by conversation and key, and which of them begin a new
+    conversation."""
 
     documents: NDArray[np.int64]
     begins: NDArray[np.bool_]
 
 
 def order(sources: Sequence[Source]) -> Order:
-    """The order of the visible documents, numbered through all sources."""
+    """Return the order of the visible documents, numbered through all sources."""
     bases = np.cumsum([0, *(len(source.segment) for source in sources)])
     threads = np.concatenate([source.segment.threads for source in sources])
     visible = np.concatenate([source.visible for source in sources])
@@ -59,7 +59,7 @@ def _merge(
     documents: NDArray[np.int64],
     begins: NDArray[np.bool_],
 ) -> None:
-    """Bring the conversations into key order that lie in several segments."""
+    """Bring conversations that are in several segments into key order."""
     if len(sources) < 2:
         return
     of = np.searchsorted(bases, documents, side="right") - 1
@@ -76,8 +76,8 @@ def _merge(
 
 
 def spread(own: Scores, ordered: Order, weights: ThreadWeights) -> Scores:
-    """The scores with their neighbours' parts; `own` and the result are numbered through all
-    sources."""
+    """Return the scores with the parts of their neighbours. `own` and the result are numbered
+    through all sources."""
     line = own[ordered.documents]
     found = line.copy()
     same = ~ordered.begins[1:]  # has the one before it in its conversation
@@ -91,7 +91,7 @@ def spread(own: Scores, ordered: Order, weights: ThreadWeights) -> Scores:
 
 
 def speakers(sources: Sequence[Source], low: str, high: str) -> set[str]:
-    """Who speaks in the visible documents whose keys are in a range."""
+    """Return the speakers of the visible documents whose keys are in a range."""
     names = set[str]()
     for source in sources:
         found = source.segment.speakers
@@ -106,7 +106,7 @@ def speakers(sources: Sequence[Source], low: str, high: str) -> set[str]:
 
 
 def spoken(sources: Sequence[Source], words: Sequence[str]) -> NDArray[np.bool_]:
-    """Which documents, numbered through all sources, are of a speaker whom the words name."""
+    """Return which documents, numbered through all sources, have a speaker whom the words name."""
     from lakebed.values.text import query_words
 
     named = frozenset(words)

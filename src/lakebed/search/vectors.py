@@ -1,4 +1,4 @@
-"""Vectors as bytes: a direction in int8 for each document, and how near it lies to a question's.
+"""Vectors as bytes: a direction in int8 for each document, and its similarity to a question's.
 
 A vector of length 1 is `codes * scale`: `codes` are whole numbers from -127 to 127, `scale` is one
 over their length. A scale of 0 stands for no vector at all.
@@ -27,16 +27,18 @@ _BLOCK_BYTES = 1 << 19  # the float32 copy of a block stays in the processor's c
 
 
 class _Question(NamedTuple):
-    """A question's vector in whole numbers: `upper * 128 + lower`, two columns, and its length."""
+    """A question's vector in whole numbers, `upper * 128 + lower` as two columns, and its
+    length."""
 
     parts: NDArray[np.float32]
     length: float
 
 
 def quantise(matrix: NDArray[np.floating]) -> tuple[Codes, Scales]:
-    """The codes and scales of the rows of a matrix; a row of zeros gets the scale 0.
+    """Return the codes and scales of the rows of a matrix. A row of zeros gets the scale 0.
 
-    Each row depends on itself alone. ValidationError for what is no matrix of finite numbers.
+    Each result depends only on its own row. Raises ValidationError unless the argument is a matrix
+    of finite numbers.
     """
     rows = _finite(matrix, 2)
     codes = np.empty(rows.shape, np.int8)
@@ -53,12 +55,12 @@ def quantise(matrix: NDArray[np.floating]) -> tuple[Codes, Scales]:
 
 
 def similarities(codes: Codes, scales: Scales, query: NDArray[np.floating]) -> Scales:
-    """The cosine of the angle between each vector and the query's, from -1 to 1; 0 where there is
-    no vector.
+    """Return the cosine of the angle between each vector and the query's, from -1 to 1; 0 if there
+    is no vector.
 
-    `codes` and `scales` are those of `quantise`, and may be read-only views of a file, which is
-    read in blocks: half a megabyte of memory. ValidationError for a query of another dimension, or
-    one that is not finite.
+    `codes` and `scales` are those of `quantise`. They can be read-only views of a file, which is
+    read in blocks and takes half a megabyte of memory. Raises ValidationError for a query of
+    another dimension, or one that is not finite.
     """
     count, dimension = codes.shape
     if np.shape(query) != (dimension,):
@@ -82,7 +84,7 @@ def similarities(codes: Codes, scales: Scales, query: NDArray[np.floating]) -> S
 
 
 def _products(block: NDArray[np.float32], parts: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The exact products of each row with the question."""
+    """Return the exact products of each row with the question."""
     result = np.zeros(len(block))
     for start in range(0, block.shape[1], _EXACT_COLUMNS):
         end = start + _EXACT_COLUMNS
@@ -93,7 +95,7 @@ def _products(block: NDArray[np.float32], parts: NDArray[np.float32]) -> NDArray
 
 
 def _question(query: NDArray[np.floating]) -> _Question:
-    """The query in numbers of 15 bits: those of the documents are coarse enough."""
+    """Return the query in numbers of 15 bits. The documents' numbers are coarser anyway."""
     row = _finite(query, 1).astype(np.float64)
     whole = _whole(row[np.newaxis], _MOST * _PARTS)[0]
     upper = np.rint(whole / _PARTS)
@@ -102,7 +104,7 @@ def _question(query: NDArray[np.floating]) -> _Question:
 
 
 def _whole(rows: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """Each row stretched until its largest number is `most`, in whole numbers."""
+    """Return each row in whole numbers, scaled so that its largest number is `most`."""
     largest = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
     unit = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
     whole: NDArray[np.float64] = np.rint(unit * most)

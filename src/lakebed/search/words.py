@@ -1,4 +1,4 @@
-"""The words of a segment's documents, each known by a hash of 64 bits alone.
+"""The words of a segment's documents, each stored only as a hash of 64 bits.
 
 A segment thus holds no text of a value. That two words of one lake share a hash is not expected
 before there are a thousand million of them.
@@ -22,7 +22,7 @@ _REMEMBERED = 200_000
 
 
 class _Hashes(dict[str, int]):
-    """The hash of a word, remembered."""
+    """The hash of a word, cached."""
 
     def __missing__(self, word: str) -> int:
         number = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
@@ -36,13 +36,13 @@ _hashes = _Hashes()
 
 
 def word_hash(word: str) -> int:
-    """The number by which a segment knows a token of the analyser."""
+    """Return the number under which a segment stores a token of the analyser."""
     return _hashes[word]
 
 
 class _Part(NamedTuple):
-    """Some words and documents: which word (by its place in `hashes`) is in which document, and
-    how often; no pair twice in all parts of a builder."""
+    """Which words (by their place in `hashes`) are in which documents, and how often. No pair
+    occurs twice in all parts of a builder."""
 
     hashes: NDArray[np.uint64]
     words: NDArray[np.int64]
@@ -51,17 +51,17 @@ class _Part(NamedTuple):
 
 
 class WordsBuilder:
-    """Collects the words of documents, which are numbered as they come."""
+    """Collects the words of documents, which are numbered in the order they are added."""
 
     def __init__(self) -> None:
         self._parts: list[_Part] = []
         self.postings = 0
-        """Pairs of a word and a document so far."""
+        """The number of pairs of a word and a document so far."""
 
     def add(
         self, words: Sequence[str], numbers: NDArray[np.int64], documents: NDArray[np.int64]
     ) -> None:
-        """Take in tokens: for each the place of its word in `words`, and its document."""
+        """Add tokens: for each, the place of its word in `words`, and its document."""
         hashes = np.fromiter(map(_hashes.__getitem__, words), np.uint64, len(words))
         sorting = order_by(numbers, documents)
         numbers, documents = numbers[sorting], documents[sorting]
@@ -72,7 +72,8 @@ class WordsBuilder:
         self._append(_Part(hashes, numbers[places], documents[places], counts))
 
     def take(self, words: Words, moved: NDArray[np.int64]) -> None:
-        """Take in another's documents: number `i` becomes `moved[i]`, below 0 it is left out."""
+        """Add the documents of another segment. Number `i` becomes `moved[i]`; one below 0 is left
+        out."""
         documents = moved[words.documents]
         kept = documents >= 0
         of = np.repeat(np.arange(len(words.hashes)), np.diff(words.offsets))
@@ -85,7 +86,7 @@ class WordsBuilder:
         self.postings += len(part.words)
 
     def arrays(self, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """The arrays of `Words`, once document `i` has become number `order[i]`."""
+        """Return the arrays of `Words`, with document `i` as number `order[i]`."""
         hashes = np.unique(_joined(part.hashes for part in self._parts).astype(np.uint64))
         of = _joined(np.searchsorted(hashes, p.hashes)[p.words] for p in self._parts)
         documents = _joined(order[part.documents] for part in self._parts)
@@ -105,8 +106,8 @@ class WordsBuilder:
         }
 
     def _is_sorted(self, order: NDArray[np.int64]) -> bool:
-        """Whether documents came in the order of their keys: then those of a word need no sorting,
-        which each part has in their order."""
+        """Whether documents were added in key order. Then those of a word are sorted in each part
+        already."""
         bounds = [(p.documents.min(), p.documents.max()) for p in self._parts if len(p.documents)]
         return bool((order[1:] > order[:-1]).all()) and all(
             last < first for (_, last), (first, _) in pairwise(bounds)
@@ -130,7 +131,7 @@ class Words:
         self.big_counts: NDArray[np.uint32] = arrays["big_counts"]
 
     def find(self, hashes: NDArray[np.uint64]) -> list[tuple[int, int]]:
-        """Where the postings of each of these words lie: from and to; both 0 without any."""
+        """Return the range of the postings of each of these words; both ends are 0 without any."""
         if not len(self.hashes):
             return [(0, 0)] * len(hashes)
         places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
@@ -142,7 +143,7 @@ class Words:
         ]
 
     def frequencies(self, start: int, end: int) -> NDArray[np.float64]:
-        """How often a word is in each of its documents."""
+        """Return how often a word occurs in each of its documents."""
         counts = self.counts[start:end].astype(np.float64)
         if len(self.big_places):
             first, last = np.searchsorted(self.big_places, (start, end))

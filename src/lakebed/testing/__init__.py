@@ -1,14 +1,14 @@
-"""What tests of Lakebed and of outside catalogs share. Needs pytest and hypothesis.
+"""Tests and helpers for Lakebed and for catalogs outside it. Needs pytest and hypothesis.
 
-`CatalogConformance` is the suite that every catalog passes, `LTMContract` that of every backend of
-the LTM interface, `LakeMachine` the state machine that compares a lake with a dictionary.
-`FaultyStore` is a storage and `FaultyExecutor` a database that go wrong as planned, `FakeClock` a
-time that stands still, and `open_lake` puts them together.
+`CatalogConformance` is the suite that every catalog passes. `LTMContract` is the suite for every
+backend of the LTM interface. `LakeMachine` is a state machine that compares a lake with a
+dictionary. `FaultyStore` is a storage, and `FaultyExecutor` a database, that fails as planned.
+`FakeClock` is a clock that stands still. `open_lake` opens a lake with these parts.
 """
 
 import pytest
 
-# Before the modules are loaded: their assertions then show what they compared.
+# Must come before the modules are imported, so that their assertions show what they compared.
 pytest.register_assert_rewrite(
     "lakebed.testing.conformance", "lakebed.testing.ltm", "lakebed.testing.machine"
 )

@@ -24,7 +24,7 @@ class FakeClock:
         return from_micros(self._micros)
 
     def advance(self, step: float | timedelta) -> None:
-        """Move on by seconds or a timedelta; whole microseconds are kept exactly."""
+        """Move on by seconds or a timedelta, exact to the microsecond."""
         if not isinstance(step, timedelta):
             step = timedelta(seconds=step)
         self._micros += step // timedelta(microseconds=1)

@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class FaultyExecutor:
-    """An `Executor` around another, one of whose calls goes wrong as planned.
+    """An `Executor` around another one. One of its calls fails as planned.
 
-    Calls are statements, and the begin and commit of transactions. `fail`: the call raises
-    CatalogError and does nothing, `lose`: it does what it should, and its answer is lost, `crash`:
-    it raises `Crash`, which nothing catches that would tidy up, as if the process had died before
-    it. `calls` names those that were made since `plan`.
+    Calls are statements, and the begin and commit of transactions. A call fails in one of three
+    ways. `fail`: it raises CatalogError and does nothing. `lose`: it does its work, then raises
+    CatalogError, as if the answer was lost. `crash`: it raises `Crash` before it does anything, as
+    if the process had died; no clean-up code catches it. `calls` names the calls since `plan`.
     """
 
     def __init__(self, inner: Executor) -> None:
@@ -30,14 +30,14 @@ class FaultyExecutor:
         self.calls: list[str] = []
 
     def plan(self, number: int | None = None, fault: DatabaseFault = "fail") -> None:
-        """Which call goes wrong from now on, the next one being 0; None for none of them."""
+        """Choose the call that fails, counted from 0 for the next one; None for none."""
         self._number = number
         self._fault = fault
         self.calls = []
 
     @contextmanager
     def call(self, name: str) -> Iterator[None]:
-        """One call, which the block makes."""
+        """Count one call, which the block makes."""
         chosen = len(self.calls) == self._number
         self.calls.append(name)
         if chosen:

@@ -20,31 +20,31 @@ DELAY_SECONDS = 0.01
 _Items = TypeVar("_Items", bytes, list[str], list[StoredFile])
 
 
-class Crash(BaseException):  # what handles errors must not handle it
-    """The end of a process, at the call that it names."""
+class Crash(BaseException):  # so that no error handler catches it
+    """The simulated death of a process, at the call that it names."""
 
 
 class Call(NamedTuple):
-    """A call that a `FaultyStore` saw: its name, and the path (of a delete, the first one)."""
+    """A call to a `FaultyStore`: its name, and its path (the first path of a delete)."""
 
     name: str
     path: str
 
 
 class FaultyStore:
-    """An `ObjectStore` around another, whose calls go wrong as planned.
+    """An `ObjectStore` around another one. Its calls fail as planned.
 
     | fault | the call |
     | --- | --- |
     | `fail` | raises StorageError and does nothing |
-    | `lose` | does what it should, then raises StorageError: the acknowledgement is lost |
+    | `lose` | does its work, then raises StorageError, as if the acknowledgement was lost |
     | `truncate` | writes, reads or lists half and reports success; `size` halves, `delete` skips |
     | `delay` | takes 10 ms longer |
     | `crash` | raises `Crash` before it does anything, as if the process had died |
     | `late` | a write or a delete raises StorageError, and happens when `arrive` is called |
-    | `stale` | a list gives what the last list of this prefix found, nothing if it is the first |
+    | `stale` | a list returns what the last list of this prefix found; the first returns nothing |
 
-    `plan` says which calls; `calls` has those that were made since.
+    `plan` says which calls fail. `calls` has the calls since then.
     """
 
     def __init__(self, inner: ObjectStore) -> None:
@@ -55,12 +55,12 @@ class FaultyStore:
         self.calls: list[Call] = []
 
     def plan(self, faults: Mapping[int, Fault] | None = None) -> None:
-        """What goes wrong from now on, by the number of the call, the next one being 0."""
+        """Choose the faults, by the number of the call, counted from 0 for the next one."""
         self._plan = faults or {}
         self.calls = []
 
     def arrive(self) -> None:
-        """What is late happens now, in the order in which it was asked for."""
+        """Perform the late writes and deletes now, in the order of the calls."""
         under_way, self._under_way = self._under_way, []
         for call in under_way:
             call()

@@ -1,4 +1,4 @@
-"""Opening a lake with the parts that a test brings: a clock, a store, a catalog."""
+"""Opening a lake with a test's own clock, store or catalog."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def open_lake(
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
 ) -> Lake:
-    """Open a lake as `lakebed.open` does, and put a test's own parts into it.
+    """Open a lake as `lakebed.open` does, with a test's own parts.
 
-    `folder`: where the lake lies, made if it is missing; None for one in memory.
-    `catalog`: a catalog to use in place of SQLite, which then has its own clock and lock timeout.
-    `objects`: a store in place of the folder's own, such as a `FaultyStore` around it; without
-    a folder and a store, all values stay in the catalog.
+    `folder`: the folder of the lake, created if it is missing; None for a lake in memory.
+    `catalog`: a catalog to use instead of SQLite. It has its own clock and lock timeout.
+    `objects`: a store to use instead of the folder's own, such as a `FaultyStore` around it.
+    Without a folder and a store, all values stay in the catalog.
     `history_retention`: in microseconds, for `history="all"`.
     """
     if catalog is None:

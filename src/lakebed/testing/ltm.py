@@ -47,18 +47,19 @@ _FILTERS: list[tuple[dict[str, Any], str]] = [
 
 
 class LTMContract(LTMArguments, ABC):
-    """Subclass it, say how a backend of yours is made, and pytest does the rest.
+    """The tests of the LTM interface. Subclass it, and define how your backend is made.
 
         class TestMyBackend(LTMContract):
             def make_backend(self, folder):
                 return create_ltm_backend("mine", path=folder / "memory")
 
-    Each test has a folder and a memory of its own, which must be empty.
+    Each test has its own folder and its own memory, which must be empty.
     """
 
     @abstractmethod
     def make_backend(self, folder: Path) -> LTMBackend:
-        """A backend over an empty memory; `folder` exists, is the test's own, and empty."""
+        """Return a backend over an empty memory. `folder` exists, is empty, and belongs to the
+        test."""
 
     @pytest.fixture
     def memory(self, tmp_path: Path) -> Iterator[LTMBackend]:

@@ -1,4 +1,4 @@
-"""A lake as a plain dictionary: what the state machine compares a real one with."""
+"""A lake as a plain dictionary. The state machine compares a real lake with it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Json = Mapping[str, Any]
 
 
 def identity(value: Any) -> tuple[str, bytes]:
-    """What makes two values the same content: format and bytes. 1, 1.0 and True are three contents,
-    -0.0 and 0.0 two."""
+    """Return what identifies a content: its format and bytes. 1, 1.0 and True are three contents;
+    -0.0 and 0.0 are two."""
     if isinstance(value, bytes):
         return "bytes", value
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -22,7 +22,7 @@ def identity(value: Any) -> tuple[str, bytes]:
 
 
 class Kept(NamedTuple):
-    """An entry of the model; times in microseconds."""
+    """An entry of the model. Times are in microseconds."""
 
     value: Any
     metadata: Json
@@ -30,7 +30,7 @@ class Kept(NamedTuple):
     created_at: int
 
     def state(self) -> tuple[object, ...]:
-        """What a change must differ in to be one."""
+        """Return the state of the entry. A store that does not change it is not a change."""
         return identity(self.value), identity(self.metadata), self.expires_at
 
 
@@ -42,18 +42,19 @@ class Stored(NamedTuple):
 
 
 class LakeModel:
-    """The entries of a lake, by the rules of its documentation, in the simplest way."""
+    """The entries of a lake, following the documented rules in the simplest way."""
 
     def __init__(self, clock: Clock, entries: Mapping[str, Kept] | None = None) -> None:
         self.clock = clock
         self.entries = dict(entries or {})
 
     def copy(self) -> LakeModel:
-        """The same state, to change or to keep."""
+        """Return a copy of the state."""
         return LakeModel(self.clock, self.entries)
 
     def visible(self, at: int | None = None) -> dict[str, Kept]:
-        """Entries that have not expired now, or at a time, in the order of their keys' bytes."""
+        """Return the entries that have not expired now, or at a time, in the order of their keys'
+        bytes."""
         now = self.clock() if at is None else at
         return {
             key: self.entries[key]
@@ -62,7 +63,7 @@ class LakeModel:
         }
 
     def get(self, key: str) -> Kept | None:
-        """The entry of a key, if it is there and has not expired."""
+        """Return the entry of a key, if it exists and has not expired."""
         return self.visible().get(key)
 
     def store(
@@ -89,14 +90,14 @@ class LakeModel:
         return Stored(old is None, changed)
 
     def delete(self, key: str, if_match: bytes | None = None) -> bool:
-        """Delete; whether the key was there."""
+        """Delete a key. Returns whether it existed."""
         old = self.get(key)
         self._check(old, if_match)
         self.entries.pop(key, None)
         return old is not None
 
     def cleanup(self) -> int:
-        """Drop what has expired; how many entries."""
+        """Remove expired entries. Returns their number."""
         before, self.entries = len(self.entries), self.visible()
         return before - len(self.entries)
 

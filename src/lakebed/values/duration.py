@@ -1,4 +1,4 @@
-"""Lengths of time as text: `90s`, `1h30m`, `30d`."""
+"""Durations as text: `90s`, `1h30m`, `30d`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ _PART = r"\d+(?:\.\d+)?[smhdw]"
 
 
 def parse_duration(text: str) -> float | None:
-    """The seconds of a text such as `"90s"`, `"15m"`, `"1h30m"`, `"30d"` or `"2w"`.
+    """Return the seconds in a text such as `"90s"`, `"15m"`, `"1h30m"`, `"30d"` or `"2w"`.
 
     Each part is a number and a unit: `s`, `m` (minutes), `h`, `d` (24 hours) or `w` (7 days).
-    Spaces between the parts do not matter. None if the text is anything else, such as a bare
-    number.
+    Spaces between the parts do not matter. Returns None for any other text, such as a bare number.
     """
     compact = text.replace(" ", "")
     if re.fullmatch(f"(?:{_PART})+", compact, re.ASCII) is None:

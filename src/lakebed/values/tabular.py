@@ -1,4 +1,4 @@
-"""What can be shown as a table: as Arrow, and from there as pandas or polars."""
+"""Objects that convert to a table: to Arrow, and from there to pandas or polars."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Tabular(ABC):
-    """Gives itself as an Arrow table, a pandas DataFrame or a polars DataFrame."""
+    """Converts to an Arrow table, a pandas DataFrame or a polars DataFrame."""
 
     @abstractmethod
     def to_arrow(self) -> pa.Table:
-        """All of it as an Arrow table, one row an item."""
+        """Return an Arrow table with one row for each item."""
 
     def to_pandas(self) -> pd.DataFrame:
-        """All of it as a pandas DataFrame, with the columns of `to_arrow`.
+        """Return a pandas DataFrame with the columns of `to_arrow`.
 
         Raises DependencyMissingError if pandas is not installed.
         """
@@ -29,7 +29,7 @@ class Tabular(ABC):
         return self.to_arrow().to_pandas()
 
     def to_polars(self) -> pl.DataFrame:
-        """All of it as a polars DataFrame, with the columns of `to_arrow`.
+        """Return a polars DataFrame with the columns of `to_arrow`.
 
         Raises DependencyMissingError if polars is not installed.
         """
@@ -43,9 +43,9 @@ class Tabular(ABC):
 
 def require(library: str) -> None:
     """Raise DependencyMissingError, with the pip command, if a library is not installed."""
-    from importlib.util import find_spec  # not for a first store
+    from importlib.util import find_spec  # a first store must not load it
 
     if find_spec(library) is None:
         raise DependencyMissingError(
-            f"this takes {library}, which is not installed: pip install 'lakebed[{library}]'"
+            f"this needs {library}, which is not installed: pip install 'lakebed[{library}]'"
         )

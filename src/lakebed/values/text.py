@@ -1,19 +1,20 @@
-"""The one text analyser: text to plain tokens.
+"""The text analyser, which turns text into plain tokens.
 
 Tokens are lower-case ASCII letters and digits, at most MAX_TOKEN_BYTES long, whatever the script.
-They must never change, or an index of today would not be found by a query of tomorrow. In order:
+They must never change, or future queries would not find anything in today's indexes. The steps are:
 
 - Case and width are folded (NFKD and case folding: "Straße" is "strasse", "ﬁ" is "fi"), digits of
-  any script are 0 to 9, and soft hyphens, joiners and other invisible characters vanish.
-- Accents go where they are accents: on Latin, Greek and Cyrillic letters ("café", "й"), Hebrew
-  points and Arabic vowel signs and hamzas. Marks of other scripts are parts of their words (the
-  vowel signs of Indic scripts and Thai, the voicing marks of kana) and stay.
-- Words are runs of letters, marks and digits; all else separates ("parse_date" is two words).
-- Words of ASCII are stemmed as English (Snowball). One of digits and letters that begins with a
+  any script become 0 to 9, and soft hyphens, joiners and other invisible characters are removed.
+- Accents are removed: those on Latin, Greek and Cyrillic letters ("café", "й"), Hebrew points, and
+  Arabic vowel signs and hamzas. Marks of other scripts are parts of their words (the vowel signs of
+  Indic scripts and Thai, the voicing marks of kana) and stay.
+- Words are runs of letters, marks and digits. Everything else separates words ("parse_date" is two
+  words).
+- Words of ASCII are stemmed as English (Snowball). A word of digits and letters that begins with a
   digit gets an "n" before it.
 - Scripts written without spaces (Chinese, Japanese, Thai, Khmer, …), and Korean, whose particles
-  stick to their words, become pairs of neighbouring characters. A document yields its single
-  characters as well, so that a query of one character finds them; a longer query uses pairs alone.
+  are attached to their words, become pairs of neighbouring characters. A document also yields its
+  single characters, so that a query of one character finds them. A longer query uses only pairs.
 - A word that is not ASCII is spelled "x" and four base-36 digits for each of its characters.
 """
 
@@ -29,7 +30,7 @@ from itertools import chain, pairwise
 import Stemmer
 
 MAX_TOKEN_BYTES = 80
-"""Longer tokens are cut to this."""
+"""The greatest length of a token. Longer ones are cut."""
 
 STOP_WORDS = frozenset(
     """
@@ -43,7 +44,7 @@ STOP_WORDS = frozenset(
     who whom why will with would wouldn you your yours yourself yourselves
     """.split()  # noqa: SIM905
 )
-"""Words that a query does without, as long as it has others."""
+"""Words that a query ignores if it has others."""
 
 _CODE_DIGITS = 4
 _CODED_CHARACTERS = (MAX_TOKEN_BYTES - 1) // _CODE_DIGITS
@@ -52,7 +53,8 @@ _CACHED_LENGTH = 40
 _NO_TEXT = frozenset({int, float, bool, type(None)})
 
 _ASCII_WORDS = re.compile(r"[a-z0-9]+").findall
-# What certainly separates words; the rest of the separators are found word by word, with a cache.
+# The characters that certainly separate words. Other separators are found word by word, with a
+# cache.
 # (U+200C to U+200F, U+202A to U+202E and U+2060 to U+206F are invisible and do not separate.)
 _ROUGH_WORDS = re.compile(
     r"[^\x00-/:-`{-\xa0\u2000-\u200b\u2010-\u2029\u202f-\u205f\u3000-\u3004]+"
@@ -68,13 +70,13 @@ _UNSPACED = (
 
 @cache
 def _unspaced() -> re.Pattern[str]:
-    """A character of theirs. (To compile it takes milliseconds, which texts of ASCII spare.)"""
+    """A pattern for one such character. (Compiling takes milliseconds; texts of ASCII avoid it.)"""
     return re.compile(f"[{_UNSPACED}]")
 
 
 @cache
 def _runs() -> re.Pattern[str]:
-    """A run of theirs, or of others."""
+    """A pattern for a run of such characters, or a run of others."""
     return re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 
 
@@ -94,28 +96,28 @@ _LETTERS = str.maketrans(
 
 
 def analyse(text: str) -> list[str]:
-    """The tokens of a document, in order, repeated as often as they occur."""
+    """Return the tokens of a document, in order, repeated as often as they occur."""
     if text.isascii():
         return list(map(_stems.__getitem__, _ASCII_WORDS(text.lower())))
-    # Lower case first: fewer words for the cache to know. Folding does the rest.
+    # Lower case first, so that the cache holds fewer words. Folding does the rest.
     return list(chain.from_iterable(map(_tokens.__getitem__, _ROUGH_WORDS(text.lower()))))
 
 
 def query_words(text: str) -> list[str]:
-    """The tokens that a query asks for, each once: without stop words, unless it has no others."""
+    """Return the tokens of a query, each once, without stop words unless it has no others."""
     words = list(dict.fromkeys(_words(text)))
     wanted = [word for word in words if word not in STOP_WORDS] or words
     return list(dict.fromkeys(chain.from_iterable(_word_tokens(word, False) for word in wanted)))
 
 
 def stem(word: str) -> str:
-    """The token of a word of lower-case ASCII letters and digits."""
+    """Return the token of a word of lower-case ASCII letters and digits."""
     return _stems[word]
 
 
 def text_of(value: object, metadata: object) -> str:
-    """The text by which a value is found: the strings in its metadata and in it, in their order, a
-    line each. The keys of objects are not part of it."""
+    """Return the text by which a value is found: the strings in its metadata and in the value, in
+    order, one on each line. The keys of objects are not part of it."""
     if isinstance(value, str) and not metadata:
         return value
     found: list[str] = []
@@ -124,7 +126,7 @@ def text_of(value: object, metadata: object) -> str:
 
 
 def _collect(items: Iterable[object], found: list[str]) -> None:
-    """Add the strings in JSON values, in order. (They nest at most a hundred deep.)"""
+    """Add the strings in JSON values, in order. (They are nested at most a hundred levels.)"""
     for item in items:
         kind = type(item)
         if kind is str:
@@ -138,18 +140,19 @@ def _collect(items: Iterable[object], found: list[str]) -> None:
 
 
 def _words(text: str) -> Iterable[str]:
-    """The folded words of a text."""
+    """Return the folded words of a text."""
     return _ASCII_WORDS(text.lower()) if text.isascii() else _fold(text).split()
 
 
 def _fold(text: str) -> str:
-    """Fold case, width, digits and accents; what separates words becomes a space."""
+    """Fold case, width, digits and accents. Separators become spaces."""
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return unicodedata.normalize("NFC", folded.translate(_folding).translate(_LETTERS))
 
 
 def _word_tokens(word: str, singles: bool) -> Iterator[str]:
-    """The tokens of a folded word; `singles`: each character of an unspaced script as well."""
+    """Yield the tokens of a folded word. With `singles`, also each character of an unspaced
+    script."""
     if word.isascii():
         yield _stems[word]
         return
@@ -182,7 +185,8 @@ class _Codes(dict[int, str]):
 
 
 class _Folding(dict[int, str]):
-    """What becomes of a character: itself, nothing, another, or a space where it separates."""
+    """The result of folding a character: itself, nothing, another one, or a space if it
+    separates."""
 
     def __missing__(self, code_point: int) -> str:
         character = chr(code_point)
@@ -198,7 +202,7 @@ class _Folding(dict[int, str]):
 
 
 class _Stems(dict[str, str]):
-    """The stem of an ASCII word, remembered for words of ordinary length."""
+    """The stems of ASCII words, cached for words of ordinary length."""
 
     def __missing__(self, word: str) -> str:
         stem: str = _stemmer.of_this_thread(word[:MAX_TOKEN_BYTES])
@@ -212,7 +216,7 @@ class _Stems(dict[str, str]):
 
 
 class _Tokens(dict[str, tuple[str, ...]]):
-    """A document's tokens for a run of characters without an obvious separator."""
+    """The tokens of a run of characters without an obvious separator, for documents."""
 
     def __missing__(self, run: str) -> tuple[str, ...]:
         tokens = tuple(chain.from_iterable(_word_tokens(word, True) for word in _words(run)))
@@ -224,7 +228,7 @@ class _Tokens(dict[str, tuple[str, ...]]):
 
 
 class _Stemmer(threading.local):
-    """A Snowball stemmer may serve one thread only."""
+    """A Snowball stemmer for each thread, because threads cannot share one."""
 
     def __init__(self) -> None:
         self.of_this_thread = Stemmer.Stemmer("english", 0).stemWord

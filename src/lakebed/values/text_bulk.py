@@ -1,7 +1,7 @@
 """The analyser over many texts at once: the same tokens, several times as fast.
 
-Texts of ASCII, which most are, are split by array operations over all of their bytes, and each
-distinct word is stemmed once. Others go through `analyse` one by one.
+Most texts are ASCII. They are split by array operations over all of their bytes, and each distinct
+word is stemmed once. Others go through `analyse` one by one.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from lakebed.values.text import analyse, stem
 
-_PART_BYTES = 2 << 20  # of text at once: what stays in a processor's cache is faster
-_FEW = 64  # texts for which the array operations are not worth their beginning
-# Letters lower, digits as they are, all else separates.
+_PART_BYTES = 2 << 20  # of text at once, so that it stays in the processor's cache
+_FEW = 64  # for fewer texts, the array operations are not worth their overhead
+# Letters become lower case, digits stay, everything else separates.
 _FOLDED = bytes(
     byte + 32 if 65 <= byte <= 90 else byte if 97 <= byte <= 122 or 48 <= byte <= 57 else 0
     for byte in range(256)
@@ -25,8 +25,8 @@ _SEPARATORS = bytes(byte for byte in range(256) if not _FOLDED[byte])
 
 
 class Tokens(NamedTuple):
-    """The tokens of some texts: `words`, each once, and of each token in the texts the number of
-    its word and of its text, in no order."""
+    """The tokens of some texts: the distinct `words`, and for each token the number of its word and
+    of its text, in no particular order."""
 
     words: Sequence[str]
     numbers: NDArray[np.int64]
@@ -34,7 +34,7 @@ class Tokens(NamedTuple):
 
 
 def analyse_many(texts: Sequence[str]) -> Iterator[Tokens]:
-    """The tokens of texts, in parts."""
+    """Yield the tokens of texts, in parts."""
     ascii_texts = [n for n, text in enumerate(texts) if text.isascii()]
     if len(ascii_texts) < _FEW:
         yield _one_by_one(texts, range(len(texts)))
@@ -69,14 +69,14 @@ def _at_once(texts: Sequence[str], numbers: NDArray[np.int64]) -> Tokens:
 
     joined = ("\n" + "\n".join(texts) + "\n").encode("ascii")
     inside = np.frombuffer(joined.translate(_FOLDED), np.uint8) != 0
-    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # a word begins, it ends, and so on
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # alternately a word's begin and end
     starts, ends = edges[::2], edges[1::2]
     bounds = np.zeros(len(starts) + 1, np.int32)
     np.cumsum(ends - starts, out=bounds[1:])
     letters = joined.translate(_FOLDED, _SEPARATORS)
     words = pa.StringArray.from_buffers(len(starts), pa.py_buffer(bounds), pa.py_buffer(letters))
     encoded = words.dictionary_encode()
-    # Different words may have one stem.
+    # Different words may have the same stem.
     known: dict[str, int] = {}
     stems = [known.setdefault(stem(w), len(known)) for w in encoded.dictionary.to_pylist()]
     found = np.array(stems, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]

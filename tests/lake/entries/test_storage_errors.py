@@ -178,7 +178,7 @@ def test_a_refused_key_of_encryption(
     storage = at(server, f"{SCHEMES[name]}://{server.create_bucket()}/lake", proxy.port)
     kind, told, _ = said(tmp_path, storage)
     assert kind is StorageError
-    assert "the encryption asked for is refused" in told
+    assert "the service refuses the requested encryption" in told
 
 
 def test_no_right_to_list(
@@ -226,7 +226,7 @@ def test_another_region(s3: S3Server, tmp_path: Path) -> None:
         proxy.refuse = lambda asked: elsewhere(Request(asked.method, asked.path, {}))
         kind, told, _ = said(tmp_path, storage)
         assert kind is StorageError
-        assert f"'{bucket}' is in the region eu-west-1, set `region: eu-west-1`" in told
+        assert f"'{bucket}' is in the region eu-west-1: set `region: eu-west-1`" in told
         proxy.refuse = elsewhere
         with lakebed.open(catalog=f"sqlite:///{tmp_path}/o.db", storage=storage) as lake:
             lake.store("k", "x" * 9000)

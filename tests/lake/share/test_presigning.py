@@ -268,11 +268,11 @@ def test_credentials_that_cannot_sign(
     container = azure.create_bucket()
     for number, (storage, words) in enumerate(
         [
-            ({"anon": True, "key": None, "secret": None}, "an anonymous storage has no key"),
-            (gcs.storage(f"gs://{gcs.create_bucket()}/m"), "a service account's key can"),
+            ({"anon": True, "key": None, "secret": None}, "an anonymous storage cannot sign"),
+            (gcs.storage(f"gs://{gcs.create_bucket()}/m"), "use the key of a service account"),
             (
                 {"uri": f"az://{container}/m", **azure.limited(container, "rwdl")},
-                "a storage opened with a SAS token has no key",
+                "opened with a SAS token cannot sign",
             ),
         ]
     ):

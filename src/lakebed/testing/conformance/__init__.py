@@ -1,4 +1,4 @@
-"""The conformance suite: what every catalog must do, by what a lake over it does."""
+"""The conformance suite: what every catalog must do, tested through a lake over it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class CatalogConformance(
     Search,
     Reopening,
 ):
-    """Subclass it, say how a lake over your catalog is opened, and pytest does the rest.
+    """The tests of a catalog. Subclass it, and define how a lake over your catalog is opened.
 
         class TestMyCatalog(CatalogConformance):
             def open_lake(self, folder, clock, **settings):
                 catalog = OpenedCatalog(MyCatalog(folder / "names", clock), "mine", True)
                 return lakebed.testing.open_lake(folder, catalog=catalog, **settings)
 
-    What the catalog cannot do stands in `gaps`, by feature and with the reason; a gap that has
-    closed fails.
+    List what the catalog cannot do in `gaps`, by feature and with the reason. A gap that has closed
+    fails.
     """

@@ -1,4 +1,4 @@
-"""What the parts of the conformance suite share."""
+"""The base of all parts of the conformance suite."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
 
 OpenLake = Callable[..., Lake]
-"""Opens the test's lake anew, with settings of `Conformance.open_lake`."""
+"""Opens the test's lake, with the settings of `Conformance.open_lake`."""
 
 
 class Conformance(ABC):
-    """The hook that a catalog's test fills in, and the fixtures of the suite."""
+    """The hook that a catalog's test implements, and the fixtures of the suite."""
 
     FEATURE: ClassVar[str]
-    """What a part of the suite proves; each part names its own."""
+    """The feature that a part of the suite tests. Each part names its own."""
 
     gaps: ClassVar[Mapping[str, str]] = {}
-    """Features that the catalog lacks, each with the reason; `Conformance.features` lists them.
+    """Features that the catalog lacks, each with the reason. `Conformance.features` lists all
+    features.
 
-    Their tests are expected to fail: one that passes fails the suite, and the gap is to be closed.
+    Their tests are expected to fail. If one passes, the suite fails until the gap is removed.
     """
 
     @abstractmethod
     def open_lake(self, folder: Path, clock: FakeClock, **settings: Any) -> Lake:
-        """Open the lake of this folder with this clock as the catalog's time.
+        """Open the lake in this folder, with this clock as the catalog's time.
 
-        `folder` exists. `settings` are those of `lakebed.testing.open_lake` that a test needs:
-        `inline_threshold` (bytes), `lock_timeout` (seconds), `history` and `history_retention`.
-        Opening the same folder twice gives the same lake, unless `reopening` is a gap.
+        `folder` exists. `settings` are the settings of `lakebed.testing.open_lake` that a test
+        needs: `inline_threshold` (bytes), `lock_timeout` (seconds), `history` and
+        `history_retention` (microseconds). Opening the same folder twice must give the same lake,
+        unless `reopening` is a gap.
         """
 
     @classmethod
     def features(cls) -> set[str]:
-        """The names of all features that the suite tests."""
+        """Return the names of all features that the suite tests."""
         return {vars(part)["FEATURE"] for part in cls.__mro__ if "FEATURE" in vars(part)}
 
     @pytest.fixture(autouse=True)
@@ -57,7 +59,7 @@ class Conformance(ABC):
 
     @pytest.fixture
     def opening(self, tmp_path: Path, clock: FakeClock) -> Iterator[OpenLake]:
-        """Opens the test's lake, as often as it is called; all are closed at the end."""
+        """A function that opens the test's lake. All lakes that it opened are closed at the end."""
         lakes = []
 
         def open_lake(**settings: Any) -> Lake:
@@ -79,12 +81,13 @@ class Conformance(ABC):
 
 
 def contents(lake: Lake) -> dict[str, tuple[Any, dict[str, Any], Any]]:
-    """All that is visible: value, metadata and expiry by key."""
+    """Return everything that is visible: value, metadata and expiry, by key."""
     return {entry.key: (entry.value, entry.metadata, entry.expires_at) for entry in lake.list()}
 
 
 def same(a: object, b: object) -> bool:
-    """Equal, and of the same types all the way down: 1 is not 1.0, 0.0 not -0.0, nor 1 True."""
+    """Whether two values are equal and have the same types at every level: 1 differs from 1.0 and
+    from True, and 0.0 from -0.0."""
     if type(a) is not type(b):
         return False
     if isinstance(a, dict) and isinstance(b, dict):

@@ -1,4 +1,4 @@
-"""What is refused, and that nothing happens then."""
+"""What is refused, and that a refused call changes nothing."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ STORES: list[tuple[dict[str, Any], str]] = [
 
 
 class Refusals(Conformance):
-    """Malformed arguments: one clear error each, and nothing written."""
+    """Malformed arguments: each gives one clear error, and nothing is written."""
 
     FEATURE: ClassVar[str] = "refusals"
 
     def refuses(self, lake: Lake, call: Callable[[], object], message: str) -> None:
-        """The call raises ValidationError, and all is as it was."""
+        """Check that the call raises ValidationError and changes nothing."""
         lake.store("a", 1, {"x": 1})
         before, stats = contents(lake), lake.stats()
         with pytest.raises(ValidationError, match=message):

@@ -1,4 +1,5 @@
-"""A Hypothesis state machine: any sequence of calls does to a lake what it does to a dictionary."""
+"""A Hypothesis state machine: any sequence of calls must change a lake as it changes a
+dictionary."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ __all__ = ["LakeMachine"]
 
 
 class LakeMachine(EntryRules, BatchRules, CleaningRules):
-    """Subclass it, say how the lake is opened, and give pytest its `TestCase`.
+    """Subclass it, define how the lake is opened, and give pytest its `TestCase`.
 
     class MyMachine(LakeMachine):
         def open_lake(self, folder, clock):

@@ -23,15 +23,15 @@ U = TypeVar("U")
 
 
 class MachineBase(RuleBasedStateMachine):
-    """Opens and closes both, and compares them after every rule.
+    """Opens and closes the lake and the model, and compares them after every rule.
 
-    Rules come as mixins, one file a capability: each does the same to `self.model` and `self.lake`
-    and compares the answers. `check` compares a view of the lake with a copy of the model that was
-    taken earlier.
+    Rules are mixins, one file for each capability. Each rule does the same to `self.model` and
+    `self.lake` and compares the answers. `check` compares a view of the lake with a copy of the
+    model that was made earlier.
     """
 
     REOPENS: ClassVar[bool] = True
-    """Whether the lake of a folder is there again when it is opened again."""
+    """Whether a folder still holds its lake when it is opened again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class MachineBase(RuleBasedStateMachine):
         self.lake = self.open_lake(Path(self._folder.name), self.clock)
 
     def open_lake(self, folder: Path, clock: FakeClock) -> Lake:
-        """Open the lake of this folder with this clock; the machine's subclass says how."""
-        raise NotImplementedError("a lake machine says how its lake is opened")
+        """Open the lake in this folder with this clock. Subclasses must implement it."""
+        raise NotImplementedError("a subclass of LakeMachine must define open_lake")
 
     def teardown(self) -> None:
         self.lake.close()
@@ -65,7 +65,7 @@ class MachineBase(RuleBasedStateMachine):
         self.lake = self.open_lake(Path(self._folder.name), self.clock)
 
     def check(self, lake: Reading, model: LakeModel, at: int | None = None) -> None:
-        """That a lake, or a view of one, shows what a model does, now or at a time."""
+        """Check that a lake, or a view of one, shows what a model shows, now or at a time."""
         visible = model.visible(at)
         found = {entry.key: entry for entry in lake.list()}
         assert list(found) == list(lake) == list(visible)
@@ -78,8 +78,8 @@ class MachineBase(RuleBasedStateMachine):
             assert to_micros(entry.created_at) == kept.created_at, key
 
     def both(self, on_model: Callable[[], T], on_lake: Callable[[], U]) -> tuple[T, U] | None:
-        """Do the same to both and return both answers; None if both found a conflict, which must
-        then have changed nothing."""
+        """Do the same to both, and return both answers. If both find a conflict, return None; the
+        conflict must not have changed anything."""
         before = self.model.copy()
         try:
             expected = on_model()
