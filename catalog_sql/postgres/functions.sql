@@ -68,6 +68,18 @@ BEGIN
 END
 $$;
 
+-- Tells the metadata index that a version has ended: what does not wait for it, it may hold.
+CREATE OR REPLACE FUNCTION {schema}."note_described"(p_key text, p_old bigint, p_metadata text)
+RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    DELETE FROM {metadata_queue} WHERE "version" = p_old;
+    IF NOT FOUND THEN
+        INSERT INTO {metadata_ended} ("key", "version", "metadata") VALUES (p_key, p_old, p_metadata)
+        ON CONFLICT ("key", "version") DO NOTHING;
+    END IF;
+END
+$$;
+
 -- Applies one store by the rules of `lakebed.catalog.sql.commit`, in one round trip. Each statement in
 -- here sees what was committed before it (READ COMMITTED), so the newest snapshot is read under the
 -- lock. LB001: a condition does not hold.
@@ -181,6 +193,9 @@ BEGIN
     ELSE
         PERFORM {schema}."note_ended"(v_old.version, CASE WHEN v_kept THEN version ELSE 0 END,
                                       version);
+        IF v_old.metadata <> '{}' THEN
+            PERFORM {schema}."note_described"(p_key, v_old.version, v_old.metadata);
+        END IF;
     END IF;
     IF p_writer IS NOT NULL THEN
         INSERT INTO {writer} AS w ("id", "token", "closed", "seen", "version", "created",
@@ -248,6 +263,9 @@ BEGIN
         ON CONFLICT ("object_id") DO NOTHING;
     END IF;
     PERFORM {schema}."note_ended"(v_old.version, CASE WHEN v_kept THEN v_end ELSE 0 END, NULL);
+    IF v_old.metadata <> '{}' THEN
+        PERFORM {schema}."note_described"(p_key, v_old.version, v_old.metadata);
+    END IF;
     IF p_writer IS NOT NULL THEN
         INSERT INTO {writer} AS w ("id", "token", "closed", "seen", "created")
         VALUES (p_writer, p_token, false, v_now, delete_entry.changed)
@@ -309,6 +327,7 @@ BEGIN
     END IF;
     IF v_old.metadata <> '{}' THEN
         INSERT INTO {metadata_queue} ("version") VALUES (version);
+        PERFORM {schema}."note_described"(v_old.key, v_old.version, v_old.metadata);
     END IF;
     -- As note_ended does, in one statement where the old version waits and nobody sees it.
     IF NOT v_kept THEN
@@ -434,6 +453,8 @@ BEGIN
         END IF;
         IF v_batch."queue" = 'text' THEN
             DELETE FROM {segment_ended} d WHERE d."version" = ANY (v_gone) AND d."end_version" = 0;
+        ELSE -- the metadata index never held them
+            DELETE FROM {metadata_ended} d WHERE d."version" = ANY (v_gone);
         END IF;
     END LOOP;
 

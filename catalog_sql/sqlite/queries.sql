@@ -29,6 +29,51 @@ CREATE TEMP TABLE IF NOT EXISTS staged (
     "old_object" INTEGER
 );
 
+-- name: scan_order
+-- for: scans in key order, which SQLite gives by the index of the keys, without sorting
+ORDER BY e."key"
+
+-- name: batch_objects
+-- for: naming the new contents of a batch, in the order of the keys that they are for: there is one
+-- writer, and who reads in the order of keys then reads contents in the order in which they lie
+INSERT INTO {object} ("content_hash", "format", "byte_size", "inline_value", "uri", "pack_id",
+                      "position", "created_at")
+SELECT "content_hash", "format", "byte_size", "inline_value", "uri", "pack_id", "position", :now
+FROM {staged}
+WHERE "inline_value" IS NOT NULL OR "uri" IS NOT NULL OR "pack_id" IS NOT NULL
+ORDER BY "number"
+ON CONFLICT ("content_hash", "format") DO NOTHING
+
+-- name: has_keys
+-- for: whether a batch seems to be new: some of its keys
+SELECT 1 FROM {entry} WHERE "key" IN ({keys}) LIMIT 1
+
+-- name: last_object
+-- for: numbering the contents of a batch that seems to be new
+SELECT coalesce(max("id"), 0) FROM {object}
+
+-- name: direct_objects
+-- for: its contents, in the order of its keys
+INSERT INTO {object} ("id", "content_hash", "format", "byte_size", "inline_value", "created_at")
+VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: newer_objects
+-- for: which of them were new
+SELECT "content_hash", "format", "id" FROM {object} WHERE "id" > :id
+
+-- name: find_ids
+-- for: the objects of the others
+SELECT "content_hash", "format", "id" FROM {object} WHERE "content_hash" IN ({hashes})
+
+-- name: direct_entries
+-- for: its entries; a key that is there after all is passed over
+INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at", "updated_at")
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: newer
+-- for: which of them were not passed over
+SELECT "version" FROM {entry} WHERE "version" > :version
+
 -- name: batch_lost
 -- for: the objects of replaced rows that are not kept
 UPDATE {staged} SET "old_object" = (

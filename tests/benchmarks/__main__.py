@@ -31,6 +31,7 @@ MODULES = (
     "ltm",
     "tables",
     "buckets",
+    "aio",
     "sessions",
 )
 

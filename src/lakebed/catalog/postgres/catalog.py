@@ -45,7 +45,7 @@ class PostgresCatalog(ResilientCatalog):
             for name in ("put_entry", "remove_entry", "get_entry", "take_entry")
         }
         self._loaded = 0  # rows of batches since that was last done
-        self._tidying = Tidying(executor, self._queries)
+        self._tidying = Tidying(executor, self._queries, self._index)
 
     def _begin(self, tx: Transaction, now: int) -> Commit:
         return PostgresCommit(tx, self._queries, now, keep_all=self._keep_all)

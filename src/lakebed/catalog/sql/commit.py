@@ -32,6 +32,7 @@ class Commit:
         self._version = 0
         self._newest_snapshot = 0
         self._indexed = 0  # the version that segments reach
+        self._described = 0  # and the metadata index
         self._lost: list[int] = []  # objects in the catalog that have lost a name
         self._used: dict[str, int] = {}  # how many objects took each upload
         self._packs: Mapping[str, int] = {}  # the ids of the packs among the uploads
@@ -62,8 +63,8 @@ class Commit:
         assert row is not None
         self._read_state(row)
         old = object_id = None
-        if row[3] is not None:
-            old, object_id = EntryRow._make(row[3 : 3 + _ROW]), row[3 + _ROW]
+        if row[4] is not None:
+            old, object_id = EntryRow._make(row[4 : 4 + _ROW]), row[4 + _ROW]
         alive = old if old and (old.expires_at is None or old.expires_at > self._now) else None
         if change.if_match is not None and (alive is None or alive.content_hash != change.if_match):
             raise ConflictError(
@@ -128,12 +129,12 @@ class Commit:
         row = self._tx.one(self._queries["lock_entry"], {"key": found[0]})
         assert row is not None
         self._read_state(row)
-        old, object_id = EntryRow._make(row[3 : 3 + _ROW]), row[3 + _ROW]
+        old, object_id = EntryRow._make(row[4 : 4 + _ROW]), row[4 + _ROW]
         new = old._replace(key=into + old.key[cut:], version=row[0] + 1, updated_at=self._now)
         if len(new.key.encode()) > _KEY_BYTES:
             raise ValidationError(f"the key {new.key!r} would take more than {_KEY_BYTES} bytes")
         there = self._tx.one(self._queries["lock_entry"], {"key": new.key})
-        if there is not None and there[3] is not None:
+        if there is not None and there[4] is not None:
             raise ConflictError(f"take: {new.key!r} is there already")
         self._version = new.version
         self._keep(old, object_id, object_id)
@@ -159,7 +160,7 @@ class Commit:
             self._first_version = self._version = row[0]
             # A version that no snapshot reaches is 0 at most.
             self._newest_snapshot = row[1] or 0
-            self._indexed = row[2]
+            self._indexed, self._described = row[2:4]
 
     def _keep(self, old: EntryRow, old_object: int, new_object: int | None) -> None:
         """Keep the row that is about to go if a snapshot sees it; else note its object, or, where
@@ -169,6 +170,9 @@ class Commit:
             end = self._version if kept else GONE
             params = {"version": old.version, "end_version": end}
             self._tx.run(self._queries["add_ended"], params)
+        if old.version <= self._described and old.metadata != "{}":
+            ended = {"key": old.key, "version": old.version, "metadata": old.metadata}
+            self._tx.run(self._queries["add_ended_metadata"], ended)
         if kept:
             self._tx.run(
                 self._queries["keep_history"],

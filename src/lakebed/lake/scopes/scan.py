@@ -59,15 +59,20 @@ class ScopedScan:
             return self._scan.rows(scan)
         column = "name" if scan.relation == "snapshots" else "key"
         where = scan if column == "name" else placed(scan, self._span)
-        schema = schema_of(COLUMNS[scan.relation])
-        return (self._inside(batch, column, schema) for batch in self._scan.rows(where))
+        where = where._replace(columns=where.columns | {"key"})
+        wanted = scan.schema().names
+        rows = self._scan.rows(where)
+        return (self._inside(batch, column, where.schema()).select(wanted) for batch in rows)
+
+    def total(self, moment: Moment | None) -> int:
+        scan = Scan("entries", moment=moment, columns=frozenset({"key"}))
+        return sum(batch.num_rows for batch in self.rows(scan))
 
     def _objects(self) -> Iterator[pa.RecordBatch]:
         """The contents of the scope's entries, each since it was first stored there."""
         schema = schema_of(COLUMNS["objects"])
-        entries = pa.Table.from_batches(
-            self.rows(Scan("entries")), schema_of(COLUMNS["entries"])
-        ).select(schema.names)
+        scan = Scan("entries")
+        entries = pa.Table.from_batches(self.rows(scan), scan.schema()).select(schema.names)
         rest = [n for n in schema.names if n not in ("content_hash", "format", "created_at")]
         wanted = [*((name, "first") for name in rest), ("created_at", "min")]
         found = entries.group_by(["content_hash", "format"], use_threads=False).aggregate(wanted)
