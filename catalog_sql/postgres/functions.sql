@@ -296,12 +296,14 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock_shared({lock});
     v_now := coalesce(p_now, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+    -- The content is read in the same statement: no object that an entry names changes its bytes.
     SELECT e."key", e."version", e."object_id", e."metadata", e."expires_at", e."created_at",
-           e."updated_at" INTO v_old
-    FROM {entry} e
+           e."updated_at", o."content_hash", o."format", o."byte_size", o."inline_value", o."uri",
+           o."pack_id", o."position" INTO v_old
+    FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
     WHERE e."key" >= p_low COLLATE "C" AND e."key" < p_high COLLATE "C"
       AND (e."expires_at" IS NULL OR e."expires_at" > v_now)
-    ORDER BY e."key" LIMIT 1 FOR UPDATE SKIP LOCKED;
+    ORDER BY e."key" LIMIT 1 FOR UPDATE OF e SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -327,15 +329,28 @@ BEGIN
         INSERT INTO {metadata_queue} ("version") VALUES (version);
         PERFORM {schema}."note_described"(v_old.key, v_old.version, v_old.metadata);
     END IF;
-    PERFORM {schema}."note_ended"(v_old.version, CASE WHEN v_kept THEN version ELSE 0 END,
-                                  version);
-    SELECT v_old.metadata, v_old.expires_at, v_old.created_at, v_now,
-           o."content_hash", o."format", o."byte_size", o."inline_value",
-           coalesce(o."uri", (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id")),
-           o."position"
-    INTO metadata, expires_at, created_at, updated_at, content_hash, format, byte_size,
-         inline_value, uri, "position"
-    FROM {object} o WHERE o."id" = v_old.object_id;
+    -- As note_ended does, in one statement where the old version waits and nobody sees it.
+    IF NOT v_kept THEN
+        UPDATE {segment_queue} q SET "version" = take_entry.version
+        WHERE q."version" = v_old.version;
+    END IF;
+    IF v_kept OR NOT FOUND THEN
+        PERFORM {schema}."note_ended"(v_old.version, CASE WHEN v_kept THEN version ELSE 0 END,
+                                      version);
+    END IF;
+    metadata := v_old.metadata;
+    expires_at := v_old.expires_at;
+    created_at := v_old.created_at;
+    updated_at := v_now;
+    content_hash := v_old.content_hash;
+    format := v_old.format;
+    byte_size := v_old.byte_size;
+    inline_value := v_old.inline_value;
+    uri := v_old.uri;
+    "position" := v_old."position";
+    IF v_old.pack_id IS NOT NULL THEN
+        SELECT p."uri" INTO uri FROM {pack} p WHERE p."id" = v_old.pack_id;
+    END IF;
     IF p_writer IS NOT NULL THEN
         INSERT INTO {writer} AS w ("id", "token", "closed", "seen", "version")
         VALUES (p_writer, p_token, false, v_now, take_entry.version)

@@ -51,11 +51,11 @@ class Base:
 
 def new_id(now: int, digits: int = 5) -> str:
     """An id that sorts by time; of two made in a microsecond each is another one."""
-    text, rest = "", now
-    for _ in range(_TIME_DIGITS):
+    rest, letters = now * 36**digits + secrets.randbelow(36**digits), list[str]()
+    for _ in range(_TIME_DIGITS + digits):
         rest, digit = divmod(rest, 36)
-        text = _DIGITS[digit] + text
-    return text + "".join(secrets.choice(_DIGITS) for _ in range(digits))
+        letters.append(_DIGITS[digit])
+    return "".join(reversed(letters))
 
 
 def time_of(some_id: str) -> datetime:
