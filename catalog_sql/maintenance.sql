@@ -206,12 +206,23 @@ WHERE EXISTS (SELECT 1 FROM {entry} e
 UPDATE {snapshot} SET "purged_at" = :now WHERE "id" = :id
 
 -- name: purged_metadata
--- for: purge: what the metadata index may hold of these keys, as far as their versions are kept
+-- for: purge: what the metadata index may hold of these keys
 SELECT "version", "metadata" FROM {entry}
 WHERE "key" >= :low AND "key" < :high AND "metadata" <> '{}'
 UNION ALL
 SELECT "version", "metadata" FROM {entry_history}
 WHERE "key" >= :low AND "key" < :high AND "metadata" <> '{}'
+UNION ALL
+SELECT "version", "metadata" FROM {metadata_ended} WHERE "key" >= :low AND "key" < :high
+
+-- name: purge_ended_metadata
+-- for: purge: what was noted of them
+DELETE FROM {metadata_ended} WHERE "key" >= :low AND "key" < :high
+
+-- name: keys_with_ended
+-- for: purge: the next keys of a range of which nothing but that is left
+SELECT DISTINCT "key" FROM {metadata_ended} WHERE "key" >= :low AND "key" < :high
+ORDER BY "key" LIMIT :page
 
 -- name: purge_entries
 -- for: purge: the present

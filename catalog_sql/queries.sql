@@ -44,12 +44,19 @@ SELECT (SELECT count(*) FROM {entry} WHERE "key" >= :low AND "key" < :high)
      - (SELECT count(*) FROM {entry}
         WHERE "expires_at" <= :now AND {unindexed}"key" >= :low AND {unindexed}"key" < :high)
 
+-- name: first_key
+-- for: taking the first entry of a range
+SELECT "key" FROM {entry}
+WHERE "key" >= :low AND "key" < :high AND ("expires_at" IS NULL OR "expires_at" > :now)
+ORDER BY "key" LIMIT 1
+
 -- name: lock_entry
--- for: the state that a change starts from: counter, newest snapshot, how far the segments reach, and
--- the row of the key
+-- for: the state that a change starts from: counter, newest snapshot, how far the segments and the
+-- metadata index reach, and the row of the key
 SELECT (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'version'),
        (SELECT max("version") FROM {snapshot}),
        (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'metadata_indexed'),
        {entry_columns}, e."object_id"
 FROM (SELECT 1) one LEFT JOIN {entry} e ON e."key" = :key
 LEFT JOIN {object} o ON o."id" = e."object_id"
@@ -241,16 +248,21 @@ SELECT "version", "metadata" FROM {entry} WHERE "version" > :indexed ORDER BY "v
 INSERT INTO {entry_metadata} ("path", "value", "version") VALUES (:path, :value, :version)
 ON CONFLICT DO NOTHING
 
--- name: stale_metadata_terms
--- for: maintenance and purge: the next rows of the metadata index whose entry is gone, looked up one by
--- one in one walk, which locks nothing
-SELECT m."path", m."value", m."version" FROM {entry_metadata} m
-WHERE (m."path", m."value", m."version") > (:path, :value, :version)
-  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = m."version")
-ORDER BY m."path", m."value", m."version" LIMIT :page
+-- name: add_ended_metadata
+-- for: a store or delete: the index may hold terms of the version that ends
+INSERT INTO {metadata_ended} ("key", "version", "metadata") VALUES (:key, :version, :metadata)
+ON CONFLICT ("key", "version") DO NOTHING
+
+-- name: ended_metadata
+-- for: dropping the terms of such versions: the next ones
+SELECT "key", "version", "metadata" FROM {metadata_ended} ORDER BY "key", "version" LIMIT :page
+
+-- name: delete_ended_metadata
+-- for: the same, when their terms are gone
+DELETE FROM {metadata_ended} WHERE "key" = :key AND "version" = :version
 
 -- name: drop_metadata_term
--- for: removing such a row
+-- for: the same: a term of one of them
 DELETE FROM {entry_metadata}
 WHERE "path" = :path AND "value" = :value AND "version" = :version
   AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = :version)
@@ -334,6 +346,14 @@ SELECT e."key", e."version", :version + s."number", :now, e."object_id", e."meta
        e."expires_at", e."created_at", e."updated_at"
 FROM {staged} s JOIN {entry} e ON e."version" = s."old_version"
 WHERE e."version" <= :newest_snapshot
+
+-- name: batch_described
+-- for: noting those of them of which the metadata index may hold terms
+INSERT INTO {metadata_ended} ("key", "version", "metadata")
+SELECT e."key", e."version", e."metadata" FROM {staged} s JOIN {entry} e ON e."version" = s."old_version"
+WHERE e."metadata" <> '{}' AND e."version" <= (
+    SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'metadata_indexed')
+ON CONFLICT ("key", "version") DO NOTHING
 
 -- name: batch_candidates
 -- for: noting the objects of replaced rows that are not kept

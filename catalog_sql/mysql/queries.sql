@@ -158,17 +158,23 @@ ON DUPLICATE KEY UPDATE
     "metadata" = VALUES("metadata"), "expires_at" = VALUES("expires_at"),
     "created_at" = VALUES("created_at"), "updated_at" = VALUES("updated_at")
 
--- name: stale_metadata_terms
--- for: maintenance and purge: the next rows of the metadata index whose entry is gone; its columns are
--- no text, and a comparison of rows would not use the index
-SELECT hex(m."path"), hex(m."value"), m."version" FROM {entry_metadata} m
-WHERE (m."path" > unhex(:path) OR (m."path" = unhex(:path) AND (m."value" > unhex(:value)
-        OR (m."value" = unhex(:value) AND m."version" > :version))))
-  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = m."version")
-ORDER BY m."path", m."value", m."version" LIMIT :page
+-- name: add_ended_metadata
+-- for: a store or delete: the index may hold terms of the version that ends
+INSERT IGNORE INTO {metadata_ended} ("key", "version", "metadata") VALUES (:key, :version, :metadata)
 
--- name: drop_metadata_term
--- for: removing such a row
-DELETE FROM {entry_metadata}
-WHERE "path" = unhex(:path) AND "value" = unhex(:value) AND "version" = :version
-  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = :version)
+-- name: batch_described
+-- for: the same for the rows that a batch replaces
+INSERT IGNORE INTO {metadata_ended} ("key", "version", "metadata")
+SELECT e."key", e."version", e."metadata" FROM {staged} s JOIN {entry} e ON e."version" = s."old_version"
+WHERE e."metadata" <> '{}' AND e."version" <= (
+    SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'metadata_indexed')
+
+-- name: drop_metadata_terms
+-- for: dropping what the index holds of versions that have ended; {terms} are such rows
+DELETE m FROM {entry_metadata} m JOIN ({terms}) t
+ON m."path" = t."path" AND m."value" = t."value" AND m."version" = t."version"
+WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = m."version")
+
+-- name: metadata_term
+-- for: one of them; the columns are no text
+SELECT unhex(:path{n}) AS "path", unhex(:value{n}) AS "value", CAST(:version{n} AS SIGNED) AS "version"

@@ -84,12 +84,20 @@ CREATE TABLE IF NOT EXISTS {candidate} (
 ) {table_options};
 
 -- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version.
--- Filled up to the version that lakebed_meta names; rows of versions that are gone do no harm.
+-- Filled up to the version that lakebed_meta names; what it holds of others is noted below.
 CREATE TABLE IF NOT EXISTS {entry_metadata} (
     "path" VARBINARY(400) NOT NULL,
     "value" VARBINARY(1024) NOT NULL,
     "version" BIGINT NOT NULL,
     PRIMARY KEY ("path", "value", "version")
+) {table_options};
+
+-- Versions with metadata that have ended and whose terms the index may hold, until these are dropped.
+CREATE TABLE IF NOT EXISTS {metadata_ended} (
+    "key" VARBINARY(1024) NOT NULL,
+    "version" BIGINT NOT NULL,
+    "metadata" LONGTEXT NOT NULL,
+    PRIMARY KEY ("key", "version")
 ) {table_options};
 
 -- Search: segments with the words, metadata and vectors of entries, each a file in the storage or

@@ -83,12 +83,20 @@ CREATE TABLE {candidate} (
 );
 
 -- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version.
--- Filled up to the version that lakebed_meta names; rows of versions that are gone do no harm.
+-- Filled up to the version that lakebed_meta names; what it holds of others is noted below.
 CREATE TABLE {entry_metadata} (
     "path" VARCHAR NOT NULL,
     "value" BYTEA NOT NULL,
     "version" BIGINT NOT NULL,
     PRIMARY KEY ("path", "value", "version")
+);
+
+-- Versions with metadata that have ended and whose terms the index may hold, until these are dropped.
+CREATE TABLE {metadata_ended} (
+    "key" VARCHAR NOT NULL,
+    "version" BIGINT NOT NULL,
+    "metadata" VARCHAR NOT NULL,
+    PRIMARY KEY ("key", "version")
 );
 
 -- Search: segments with the words, metadata and vectors of entries, each a file in the storage or

@@ -5,6 +5,29 @@
 SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = {schema_text} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 
+-- name: list_entries_at
+-- for: one page of a listing as of a moment, in key order: which entries it has is found without their
+-- contents, which are then looked up one by one. Else the server looks up twice as many, and starts
+-- parallel workers for a page
+SELECT {entry_columns}
+FROM (
+    SELECT * FROM (
+        (SELECT "key", "version", "object_id", "metadata", "expires_at", "created_at", "updated_at"
+         FROM {entry}
+         WHERE "key" >= :low AND "key" < :high AND "version" <= :version
+           AND ("expires_at" IS NULL OR "expires_at" > :now) AND {pinned}
+         ORDER BY "key" LIMIT :page)
+        UNION ALL
+        (SELECT "key", "version", "object_id", "metadata", "expires_at", "created_at", "updated_at"
+         FROM {entry_history}
+         WHERE "key" >= :low AND "key" < :high AND "version" <= :version AND "end_version" > :version
+           AND ("expires_at" IS NULL OR "expires_at" > :now) AND {pinned}
+         ORDER BY "key" LIMIT :page)
+    ) halves ORDER BY "key" LIMIT :page
+) e
+JOIN LATERAL (SELECT * FROM {object} o WHERE o."id" = e."object_id" LIMIT 1) o ON true
+ORDER BY e."key"
+
 -- name: array
 -- for: the values of an IN list as one parameter
 SELECT unnest(:array::{type}[])
@@ -32,6 +55,18 @@ SELECT * FROM {schema}."put_entry"(:key, :content_hash, :format, :byte_size, :in
 -- name: remove_entry
 -- for: a delete
 SELECT * FROM {schema}."delete_entry"(:key, :if_match, :clock, :keep_all, :writer, :token)
+
+-- name: signal
+-- for: waking those who listen
+SELECT 1 FROM (SELECT pg_notify(:channel, '')) n
+
+-- name: listen
+-- for: hearing it
+LISTEN {channel}
+
+-- name: take_entry
+-- for: take
+SELECT * FROM {schema}."take_entry"(:low, :high, :cut, :into, :clock, :keep_all, :writer, :token)
 
 -- name: name_object
 -- for: locking the contents of several changes in the order of their hashes
@@ -109,7 +144,8 @@ SELECT '{schema}.' || quote_ident(c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = {schema_text} AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE')
   AND c.relname IN ('object', 'entry', 'entry_history', 'candidate', 'segment_queue',
-                    'segment_ended', 'queued_batch', 'metadata_queue', 'entry_metadata', 'writer')
+                    'segment_ended', 'queued_batch', 'metadata_queue', 'metadata_ended', 'entry_metadata',
+                    'writer')
   AND pg_relation_size(c.oid) < 100 * 1048576
   AND greatest(pg_stat_get_dead_tuples(c.oid), CASE WHEN c.relname IN
           ('object', 'entry', 'candidate', 'segment_queue', 'segment_ended')
@@ -317,6 +353,36 @@ SELECT * FROM (
     SELECT q."version" FROM {metadata_queue} q
     UNION ALL SELECT unnest(b."versions") FROM {queued_batch} b WHERE b."queue" = 'metadata'
 ) w LIMIT :cap
+
+-- name: lock_metadata_index
+-- for: filling the index, and dropping what has ended: one at a time, else terms of an entry that ends
+-- meanwhile would come after they were dropped
+SELECT 1 FROM {lakebed_meta} WHERE "name" = 'metadata_indexed' FOR NO KEY UPDATE {wait}
+
+-- name: take_ended_metadata
+-- for: dropping the terms of versions that have ended: the next ones, and their notes
+DELETE FROM {metadata_ended} WHERE ("key", "version") IN (
+    SELECT "key", "version" FROM {metadata_ended} ORDER BY "version" LIMIT :page)
+RETURNING "key", "version", "metadata"
+
+-- name: drop_metadata_terms
+-- for: the same: their terms, all at once
+DELETE FROM {entry_metadata} m
+USING unnest(:paths::text[], :values::bytea[], :versions::bigint[]) t ("path", "value", "version")
+WHERE m."path" = t."path" COLLATE "C" AND m."value" = t."value" AND m."version" = t."version"
+  AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = t."version")
+
+-- name: batch_described
+-- for: noting the rows that a batch replaces of which the metadata index may hold terms: those that do
+-- not wait for it
+WITH unread AS (
+    DELETE FROM {metadata_queue} q USING {staged} s WHERE q."version" = s."old_version"
+    RETURNING q."version"
+)
+INSERT INTO {metadata_ended} ("key", "version", "metadata")
+SELECT e."key", e."version", e."metadata" FROM {staged} s JOIN {entry} e ON e."version" = s."old_version"
+WHERE e."metadata" <> '{}' AND NOT EXISTS (SELECT 1 FROM unread u WHERE u."version" = e."version")
+ON CONFLICT ("key", "version") DO NOTHING
 
 -- name: metadata_tail
 -- for: taking entries from the queue of the metadata index

@@ -99,7 +99,7 @@ CREATE TABLE {candidate} (
 
 -- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version.
 -- A store with metadata queues its version; the next filter moves it from the queue to the index,
--- in one transaction. Rows of versions that are gone do no harm.
+-- in one transaction. What it holds of others is noted below.
 CREATE TABLE {entry_metadata} (
     "path" text COLLATE "C" NOT NULL,
     "value" bytea NOT NULL,
@@ -108,6 +108,14 @@ CREATE TABLE {entry_metadata} (
 );
 CREATE TABLE {metadata_queue} (
     "version" bigint NOT NULL PRIMARY KEY
+);
+
+-- Versions with metadata that have ended and whose terms the index may hold, until these are dropped.
+CREATE TABLE {metadata_ended} (
+    "key" text COLLATE "C" NOT NULL,
+    "version" bigint NOT NULL,
+    "metadata" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("version", "key")
 );
 
 -- Search: segments with the words, metadata and vectors of entries, each a file in the storage or

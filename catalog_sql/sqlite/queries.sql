@@ -44,6 +44,36 @@ WHERE "inline_value" IS NOT NULL OR "uri" IS NOT NULL OR "pack_id" IS NOT NULL
 ORDER BY "number"
 ON CONFLICT ("content_hash", "format") DO NOTHING
 
+-- name: has_keys
+-- for: whether a batch seems to be new: some of its keys
+SELECT 1 FROM {entry} WHERE "key" IN ({keys}) LIMIT 1
+
+-- name: last_object
+-- for: numbering the contents of a batch that seems to be new
+SELECT coalesce(max("id"), 0) FROM {object}
+
+-- name: direct_objects
+-- for: its contents, in the order of its keys
+INSERT INTO {object} ("id", "content_hash", "format", "byte_size", "inline_value", "created_at")
+VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: newer_objects
+-- for: which of them were new
+SELECT "content_hash", "format", "id" FROM {object} WHERE "id" > :id
+
+-- name: find_ids
+-- for: the objects of the others
+SELECT "content_hash", "format", "id" FROM {object} WHERE "content_hash" IN ({hashes})
+
+-- name: direct_entries
+-- for: its entries; a key that is there after all is passed over
+INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at", "updated_at")
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: newer
+-- for: which of them were not passed over
+SELECT "version" FROM {entry} WHERE "version" > :version
+
 -- name: batch_lost
 -- for: the objects of replaced rows that are not kept
 UPDATE {staged} SET "old_object" = (

@@ -85,12 +85,20 @@ CREATE TABLE candidate (
 );
 
 -- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version.
--- Filled up to the version that lakebed_meta names; rows of versions that are gone do no harm.
+-- Filled up to the version that lakebed_meta names; what it holds of others is noted below.
 CREATE TABLE entry_metadata (
     "path" TEXT NOT NULL,
     "value" BLOB NOT NULL,
     "version" INTEGER NOT NULL,
     PRIMARY KEY ("path", "value", "version")
+) WITHOUT ROWID;
+
+-- Versions with metadata that have ended and whose terms the index may hold, until these are dropped.
+CREATE TABLE metadata_ended (
+    "key" TEXT NOT NULL,
+    "version" INTEGER NOT NULL,
+    "metadata" TEXT NOT NULL,
+    PRIMARY KEY ("key", "version")
 ) WITHOUT ROWID;
 
 -- Search: segments with the words, metadata and vectors of entries, each a file in the storage or

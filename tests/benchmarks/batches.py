@@ -76,7 +76,7 @@ def batches(room: Room) -> Iterator[Contest]:
             OURS: lambda number: _ignore(lake.store_batch(_entries(rounds[number]))),
             "raw executemany": lambda number: raw.set_many(rounds[number]),
         },
-        {"raw executemany": 0.25},
+        {"raw executemany": 0.45},
         operations=count,
         rounds=ROUNDS,
     )

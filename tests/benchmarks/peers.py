@@ -49,7 +49,8 @@ class RawSQLite:
 
 
 class BareStatements:
-    """The statements of a store of a new document, on a catalog of ours, through sqlite3 alone.
+    """The statements of a store of a document, on a catalog of ours, through sqlite3 alone: under a
+    new key, or in the place of another document.
 
     What is left when all Python of ours is taken away: no checks, no canonical JSON, no other case
     than this one. No store over these tables can be faster, except that several processes wait for
@@ -70,39 +71,49 @@ class BareStatements:
         ):
             self.db.execute(f"PRAGMA {setting}")
         queries = load_queries("sqlite")
-        self._steps = [
-            queries[name] for name in ("lock_entry", "insert_object", "create_entry", "set_meta")
-        ]
+        self._steps = {
+            name: queries[name]
+            for name in (
+                "lock_entry", "insert_object", "create_entry", "put_entry", "set_meta",
+                "drop_object",
+            )
+        }  # fmt: skip
         self._mutex = threading.Lock()
 
     def set(self, key: str, value: Any) -> None:
-        lock_entry, insert_object, create_entry, set_meta = self._steps
-        data = json.dumps(value).encode()
-        row = {
-            "key": key,
-            "content_hash": hashlib.sha256(data).digest(),
-            "format": "json",
-            "byte_size": len(data),
-            "inline_value": data,
-            "uri": None,
-            "pack_id": None,
-            "position": None,
-            "metadata": "{}",
-            "expires_at": None,
-            "created_at": 0,
-            "now": 0,
-            "name": "version",
-        }
+        steps, row = self._steps, _row(key, value)
         with self._mutex:
             cursor = self.db.execute("BEGIN IMMEDIATE")
-            row["version"] = row["value"] = cursor.execute(lock_entry, row).fetchone()[0] + 1
-            row["object_id"] = cursor.execute(insert_object, row).lastrowid
-            cursor.execute(create_entry, row)
-            cursor.execute(set_meta, row)
+            version, *_, lost = cursor.execute(steps["lock_entry"], row).fetchone()
+            row["version"] = row["value"] = version + 1
+            row["object_id"] = cursor.execute(steps["insert_object"], row).lastrowid
+            cursor.execute(steps["create_entry" if lost is None else "put_entry"], row)
+            cursor.execute(steps["set_meta"], row)
+            if lost is not None:
+                cursor.execute(steps["drop_object"], {"id": lost})
             cursor.execute("COMMIT")
 
     def close(self) -> None:
         self.db.close()
+
+
+def _row(key: str, value: Any) -> dict[str, Any]:
+    data = json.dumps(value).encode()
+    return {
+        "key": key,
+        "content_hash": hashlib.sha256(data).digest(),
+        "format": "json",
+        "byte_size": len(data),
+        "inline_value": data,
+        "uri": None,
+        "pack_id": None,
+        "position": None,
+        "metadata": "{}",
+        "expires_at": None,
+        "created_at": 0,
+        "now": 0,
+        "name": "version",
+    }
 
 
 class DiskCache:

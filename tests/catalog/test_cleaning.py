@@ -90,30 +90,65 @@ def test_no_table_of_a_server_holds_what_was_purged(
             assert "canar" not in repr(rows), table
 
 
-def test_maintain_drops_terms_of_metadata_that_has_been_replaced(
-    place: dict[str, Any],
-) -> None:
+def count_terms(lake: Any) -> int:
+    catalog = lake._catalog
+    table = catalog._queries["drop_metadata_term"].split()[2]
+    ((count,),) = catalog._executor.fetch(f"SELECT count(*) FROM {table}", {})  # noqa: S608
+    return int(count)
+
+
+def ended(lake: Any) -> list[str]:
+    bounds = {"low": "", "high": "\U0010ffff", "page": 10_000}
+    sql = lake._catalog._queries["keys_with_ended"]
+    return [key for (key,) in lake._catalog._executor.fetch(sql, bounds)]
+
+
+def test_terms_of_metadata_that_has_been_replaced_go(place: dict[str, Any]) -> None:
     """Else they count as candidates for ever, and a filter that finds few reads all."""
     with lakebed.open(**place) as lake:
         catalog: Any = lake._catalog
-        for turn in range(2):
+        lake.create_snapshot("s")
+        for turn in range(4):
             lake.store_batch(
                 {"key": f"k/{n}", "value": n, "metadata": {"turn": turn, "n": n}}
-                for n in range(1500)
+                for n in range(600)
             )
             catalog._index.catch_up(lambda: False)
+            assert count_terms(lake) == 1200  # though no upkeep has run
             assert len(list(lake.list(metadata_filter={"turn": turn, "n": {"$lt": 9}}))) == 9
-
-        table = catalog._queries["drop_metadata_term"].split()[2]
-
-        def terms() -> int:
-            ((count,),) = catalog._executor.fetch(f"SELECT count(*) FROM {table}", {})  # noqa: S608
-            return int(count)
-
-        assert terms() == 6000
+            lake.create_snapshot(f"s{turn}")
+        lake.store("k/0", 0, {"turn": 5})
+        lake.delete("k/1")
+        with lake.transaction() as tx:
+            tx.store("k/2", 2)
+            tx.delete("k/3")
+        lake.cleanup_expired()
+        assert ended(lake) == [f"k/{n}" for n in range(4)]
         lake.maintain()
-        assert terms() == 3000
-        assert len(list(lake.list(metadata_filter={"turn": 1, "n": {"$lt": 9}}))) == 9
+        assert ended(lake) == []
+        assert count_terms(lake) == 1200 - 4 * 2 + 1
+        assert len(list(lake.list(metadata_filter={"turn": 3, "n": {"$lt": 9}}))) == 5
+        assert len(list(lake.at("s2").list(metadata_filter={"turn": 2, "n": {"$lt": 9}}))) == 9
+
+
+def test_a_purge_leaves_no_terms_of_what_came_before(place: dict[str, Any]) -> None:
+    """Of keys that are gone, too, and without a look at the others'."""
+    with lakebed.open(**place) as lake:
+        catalog: Any = lake._catalog
+        for name in ("secret/a", "secret/b", "secret/c", "other", "secretly"):
+            lake.store(name, 1, {"earlier": name})
+        catalog._index.catch_up(lambda: False)
+        for name in ("secret/a", "other", "secretly"):
+            lake.store(name, 1, {"now": name})
+        lake.delete("secret/b")
+        catalog._index._take_in()  # the terms of now, and those of before not yet dropped
+        assert count_terms(lake) == 8
+        assert len(ended(lake)) == 4
+        lake.purge(prefix="secret/")
+        assert ended(lake) == ["other", "secretly"]
+        assert count_terms(lake) == 4
+        lake.maintain()
+        assert count_terms(lake) == 2
 
 
 def test_a_search_that_read_before_a_purge_indexes_nothing_of_it(

@@ -100,6 +100,18 @@ def test_both_writers_write_the_same(value: Any) -> None:
         assert first == attempt()
 
 
+@given(values)
+@example([2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 1e300, -0.0])
+@example({"a": {"b": [[10**19], {"c": 10**400}]}})
+def test_both_readers_read_the_same(value: Any) -> None:
+    """The careful one, and orjson's for large values."""
+    data = encode(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "_LARGE", 0)
+        patch.setattr(encoder, "_ENOUGH", 0)
+        assert same(decode(data), in_order(value))
+
+
 @given(st.dictionaries(texts, scalars, max_size=6), st.randoms())
 def test_the_order_of_keys_does_not_matter(value: dict[str, Any], chance: Any) -> None:
     keys = list(value)
@@ -270,7 +282,11 @@ def test_what_holds_itself() -> None:
 CUT = [b"", b"{", b"nul", b"1 2", b"[1,]", b"\xff", b'"\xed\xa0\x80"', b"{}\n", b" 1", b"[" * 10**5]
 
 
+@pytest.mark.parametrize("large", [4000, 0])
 @pytest.mark.parametrize("data", CUT, ids=lambda data: ascii(data[:12]))
-def test_bytes_that_are_no_value(data: bytes) -> None:
+def test_bytes_that_are_no_value(data: bytes, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As either reader sees them."""
+    monkeypatch.setattr(encoder, "_LARGE", large)
+    monkeypatch.setattr(encoder, "_ENOUGH", 0)
     with pytest.raises(CorruptionError, match="not valid JSON"):
         decode(data)

@@ -7,6 +7,14 @@ DROP TABLE IF EXISTS lakebed_entry_text;
 
 DROP TABLE IF EXISTS lakebed_text_unread;
 
+-- Versions with metadata that have ended and whose terms the index may hold, until these are dropped.
+CREATE TABLE IF NOT EXISTS {metadata_ended} (
+    "key" VARBINARY(1024) NOT NULL,
+    "version" BIGINT NOT NULL,
+    "metadata" LONGTEXT NOT NULL,
+    PRIMARY KEY ("key", "version")
+) {table_options};
+
 -- Search: segments with the words, metadata and vectors of entries, each a file in the storage or
 -- inline. `ends`: pairs of a version and what ended it, eight bytes each, of documents of earlier
 -- segments. A row may have nothing else.
@@ -31,6 +39,10 @@ CREATE TABLE IF NOT EXISTS {segment_ended} (
     "version" BIGINT NOT NULL PRIMARY KEY,
     "end_version" BIGINT NOT NULL
 ) {table_options};
+
+-- What the index holds of versions that are gone was not noted, so it is filled anew.
+DELETE FROM {entry_metadata};
+UPDATE {lakebed_meta} SET "value" = '0' WHERE "name" = 'metadata_indexed';
 
 DELETE FROM {lakebed_meta} WHERE "name" IN ('text_indexed', 'text_rows', 'text_tokens');
 

@@ -5,6 +5,14 @@ DROP TABLE lakebed_entry_text;
 
 DROP TABLE lakebed_text_unread;
 
+-- Versions with metadata that have ended and whose terms the index may hold, until these are dropped.
+CREATE TABLE {metadata_ended} (
+    "key" VARCHAR NOT NULL,
+    "version" BIGINT NOT NULL,
+    "metadata" VARCHAR NOT NULL,
+    PRIMARY KEY ("key", "version")
+);
+
 -- Search: segments with the words, metadata and vectors of entries, each a file in the storage or
 -- inline. `ends`: pairs of a version and what ended it, eight bytes each, of documents of earlier
 -- segments. A row may have nothing else.
@@ -29,6 +37,10 @@ CREATE TABLE {segment_ended} (
     "version" BIGINT NOT NULL PRIMARY KEY,
     "end_version" BIGINT NOT NULL
 );
+
+-- What the index holds of versions that are gone was not noted, so it is filled anew.
+DELETE FROM {entry_metadata};
+UPDATE {lakebed_meta} SET "value" = '0' WHERE "name" = 'metadata_indexed';
 
 DELETE FROM {lakebed_meta} WHERE "name" IN ('text_indexed', 'text_rows', 'text_tokens');
 

@@ -5,6 +5,14 @@ DROP TABLE {schema}."entry_text";
 
 DROP TABLE {schema}."text_unread";
 
+-- Versions with metadata that have ended and whose terms the index may hold, until these are dropped.
+CREATE TABLE {metadata_ended} (
+    "key" text COLLATE "C" NOT NULL,
+    "version" bigint NOT NULL,
+    "metadata" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("version", "key")
+);
+
 -- Search: segments with the words, metadata and vectors of entries, each a file in the storage or
 -- inline. "ends": pairs of a version and what ended it, eight bytes each, of documents of earlier
 -- segments. A row may have nothing else.
@@ -30,12 +38,21 @@ CREATE TABLE {segment_ended} (
     "end_version" bigint NOT NULL
 );
 
-DELETE FROM {queued_batch} WHERE "queue" = 'text';
+-- What the index holds of versions that are gone was not noted, so it is filled anew.
+DELETE FROM {entry_metadata};
+DELETE FROM {metadata_queue};
+DELETE FROM {queued_batch};
 
 INSERT INTO {queued_batch} ("queue", "versions")
 SELECT 'text', array_agg(v."version") FROM (
     SELECT "version", row_number() OVER (ORDER BY "version") / 2000 AS "part" FROM (
         SELECT "version" FROM {entry} UNION ALL SELECT "version" FROM {entry_history}) a) v
+GROUP BY v."part";
+
+INSERT INTO {queued_batch} ("queue", "versions")
+SELECT 'metadata', array_agg(v."version") FROM (
+    SELECT "version", row_number() OVER (ORDER BY "version") / 2000 AS "part"
+    FROM {entry} WHERE "metadata" <> '{}') v
 GROUP BY v."part";
 
 DELETE FROM {lakebed_meta} WHERE "name" IN ('text_indexed', 'text_rows', 'text_tokens');

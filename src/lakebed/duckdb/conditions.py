@@ -1,7 +1,7 @@
-"""What a query says about the keys and the metadata of a table, as far as a catalog can use it.
+"""The conditions of a query on the keys and the metadata of a table that a catalog can use.
 
-Everything here may only narrow to a superset: DuckDB decides. Where a query names a table more than
-once, all of it has to be wide enough for each.
+The bounds must always include every row that the query needs; DuckDB applies the exact conditions.
+If a query names a table more than once, the bounds must be wide enough for each use.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ LAST = "\U0010ffff" * 257
 
 
 class Bounds(NamedTuple):
-    """Keys with `low <= key < high`, and fields of the metadata that must equal a text."""
+    """Keys with `low <= key < high`, and fields of the metadata that must equal a string."""
 
     low: str = ""
     high: str = LAST
     fields: tuple[tuple[str, str], ...] = ()
 
     def both(self, other: Bounds) -> Bounds:
-        """What satisfies this and the other."""
+        """Bounds of what satisfies both."""
         return Bounds(
             max(self.low, other.low), min(self.high, other.high), self.fields + other.fields
         )
 
     def either(self, other: Bounds) -> Bounds:
-        """What satisfies this or the other, and perhaps more."""
+        """Bounds of what satisfies either, and perhaps more."""
         fields = self.fields if self.fields == other.fields else ()
         return Bounds(min(self.low, other.low), max(self.high, other.high), fields)
 
 
 def bounds(statement: Statement, is_table: Callable[[Node], bool], params: object) -> Bounds:
-    """The bounds of a table in a query; `is_table` knows the nodes that name it."""
+    """Return the bounds of a table in a query. `is_table` recognises the nodes that name it."""
     named = sum(1 for node in nodes(statement.tree) if is_table(node))
     found = [
         _of_select(select, table, params)
@@ -163,7 +163,7 @@ def _is_by(keys: list[list[str]], orders: list[Node]) -> bool:
 
 
 def _tables_of(source: object) -> Iterator[Node]:
-    """The tables of a FROM whose rows all pass its WHERE."""
+    """Yield the tables of a FROM of which the WHERE must hold for every row."""
     if not isinstance(source, dict):
         return
     if source.get("type") in ("BASE_TABLE", "TABLE_FUNCTION"):
@@ -174,8 +174,8 @@ def _tables_of(source: object) -> Iterator[Node]:
 
 
 def _is_plain_join(source: Node) -> bool:
-    """Whether leaving out a row leaves out what it joins with, and changes nothing else: an ASOF
-    join takes the nearest of the rows, a positional one counts them."""
+    """Whether leaving out a row only leaves out its own results. This is false for an ASOF join,
+    which takes the nearest row, and for a positional join, which counts rows."""
     return source["join_type"] == "INNER" and source["ref_type"] in ("REGULAR", "NATURAL", "CROSS")
 
 
@@ -235,7 +235,7 @@ class _Reader:
         text = self._text(node)
         if text is None:
             return Bounds()
-        after = text + "\x01"  # no key holds NUL
+        after = text + "\x01"  # no key contains NUL
         if kind == "COMPARE_EQUAL":
             return Bounds(text, after)
         if kind.startswith("COMPARE_GREATERTHAN"):
@@ -278,7 +278,7 @@ class _Reader:
         return value
 
     def _path(self, node: Mapping[str, Any]) -> str | None:
-        """The field of the metadata that a node takes out as text, as filters write it."""
+        """Return the field of the metadata that a node extracts as text, as a path of filters."""
         if node.get("type") != "FUNCTION" or node["function_name"] not in _EXTRACT:
             return None
         if len(node["children"]) != 2 or not self._is_column(node["children"][0], "metadata"):
@@ -291,7 +291,7 @@ class _Reader:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether only a text can be this text: that of another JSON value looks like JSON."""
+    """Whether only a string can have this text. The text of other JSON values looks like JSON."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The tables that a query sees, as SQL over the rows that were loaded for it."""
+"""The tables that a query sees, as SQL over the loaded rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 TABLES = frozenset({"entries", "documents", "history", "snapshots", "objects"})
 CALLS = frozenset({"entries_at", "changes"})
 SEARCH = "search"
-"""The table function that searches; it is there at a moment as well."""
+"""The table function that searches. It exists at a moment as well."""
 
 _PLACE = {
     "content_hash": "BLOB", "format": "VARCHAR", "byte_size": "BIGINT", "uri": "VARCHAR",
@@ -78,7 +78,7 @@ def loaded_for(relation: str, shown: Set[str] | None) -> frozenset[str]:
 
 
 DOCUMENT = "format = 'json'"
-"""Which of the loaded entries are documents."""
+"""The condition for the loaded entries that are documents."""
 
 
 def shown(relation: str, loaded: Set[str], base: str) -> str:
@@ -126,10 +126,10 @@ def documents(
 
 
 def files(address: str) -> str:
-    """The Parquet files of an address as one table, whose `file_index` counts them."""
+    """Return SQL for the Parquet files of an address as one table. Its `file_index` counts them."""
     return f"read_parquet([{literal(address)}])"
 
 
 def literal(text: str) -> str:
-    """A text as SQL writes it."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -55,7 +55,10 @@ class LakeBase:
 
     def read_value(self, row: EntryRow) -> Any:
         """The value of an entry, checked against its hash."""
-        return decode_value(row.format, self._read_checked(row))
+        data = row.inline_value
+        if data is None or digest(data) != row.content_hash:
+            data = self._read_checked(row)
+        return decode_value(row.format, data)
 
     def read_content(self, row: EntryRow) -> bytes | LakebedError:
         """The stored bytes of an entry, checked against its hash, or the error that it gave."""

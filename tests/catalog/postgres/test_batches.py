@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,6 +18,7 @@ from lakebed.catalog.postgres.transaction import PostgresTransaction
 from lakebed.catalog.statements.executor import Row
 from lakebed.errors import ValidationError
 from lakebed.lake.lake import Lake
+from tests.catalog.batch_scenes import SCENES, entries, state
 from tests.servers import PostgresServer
 
 
@@ -52,34 +53,6 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return taken
 
 
-def entries(count: int, first: int = 0, **more: Any) -> list[dict[str, Any]]:
-    return [
-        {"key": f"k{n:05}", "value": {"n": n}, "metadata": {"n": n}, **more}
-        for n in range(first, first + count)
-    ]
-
-
-def state(lake: Lake) -> list[Any]:
-    return [(e.key, e.value, e.metadata, e.expires_at is None) for e in lake.list()]
-
-
-SCENES: dict[str, tuple[Sequence[dict[str, Any]], ...]] = {
-    "new": (entries(100),),
-    "contents that the batch has twice": (
-        [{"key": f"{n}", "value": n % 7, "ttl": 60} for n in range(50)],
-    ),
-    "contents that are there": (entries(40), [e | {"key": "x" + e["key"]} for e in entries(60)]),
-    "one content that is there, unseen by the sample": (
-        [{"key": "a", "value": {"n": 33}}],
-        entries(100),
-    ),
-    "one key that is there, unseen by the sample": ([{"key": "k00033", "value": 0}], entries(100)),
-    "all as they are": (entries(100), entries(100)),
-    "some changed": (entries(100), entries(100, 50, metadata={"other": [1]})),
-    "keys twice": ([*entries(30), *entries(30, 10, metadata={})],),
-}
-
-
 @pytest.mark.parametrize("scene", SCENES)
 def test_both_ways_give_the_same(
     place: dict[str, Any], scene: str, monkeypatch: pytest.MonkeyPatch
@@ -90,9 +63,9 @@ def test_both_ways_give_the_same(
             for way in ("direct", "staged")
         ]
         for batch in SCENES[scene]:
-            monkeypatch.setattr(postgres_batch, "_DIRECT", 20_000)
+            monkeypatch.setattr(postgres_batch, "DIRECT", 20_000)
             direct = lakes[0].store_batch(batch)
-            monkeypatch.setattr(postgres_batch, "_DIRECT", 0)
+            monkeypatch.setattr(postgres_batch, "DIRECT", 0)
             assert lakes[1].store_batch(batch) == direct
         assert state(lakes[0]) == state(lakes[1])
         assert lakes[0].stats() == lakes[1].stats()

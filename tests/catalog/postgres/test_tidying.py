@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -18,6 +19,7 @@ import lakebed
 from lakebed.catalog.postgres import tidying as postgres_tidying
 from lakebed.catalog.postgres.batch import PostgresBatch
 from lakebed.catalog.postgres.tidying import Tidying
+from lakebed.filters import index_terms
 from lakebed.lake.lake import Lake
 from lakebed.values.codec import encode_value
 from tests.servers import PostgresServer
@@ -245,6 +247,7 @@ def test_what_indexes_queued_of_versions_that_are_gone(world: World) -> None:
     while world.count("queued_batch") > 2:
         world.tidy()
     assert (world.count("segment_ended"), world.count("metadata_queue")) == (0, 1)
+    assert world.count("metadata_ended") == 0
     lake.store("3", "another", {"n": 9})
     world.tidy()
     assert world.count("segment_ended") == 1  # too few for the others to be read again
@@ -408,3 +411,35 @@ def test_stores_of_few_contents_beside_tidying(
     assert world.lake.verify().problems == []
     world.lake.collect()
     assert world.lake.stats().objects == len({str(value) for value in world.lake.values()})
+
+
+def test_what_ends_while_the_metadata_index_takes_it_in(world: World) -> None:
+    """Its terms come after it has ended, and are dropped nonetheless."""
+    lake = world.lake
+    index: Any = lake._catalog._index  # type: ignore[attr-defined]
+    lake.store_batch({"key": f"{n}", "value": n, "metadata": {"n": n}} for n in range(5))
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slowly(metadata: Any) -> Any:
+        reading.set()
+        assert go_on.wait(20)
+        return index_terms(metadata)
+
+    with patch("lakebed.filters.index_terms", slowly), ThreadPoolExecutor(2) as threads:
+        taking = threads.submit(index._take_in)
+        assert reading.wait(20)
+        lake.store("0", "other", {"n": "new"})
+        assert world.count("metadata_ended") == 1
+        dropping = threads.submit(lambda: index.tidy(lambda: False))
+        with pytest.raises(TimeoutError):
+            dropping.result(timeout=0.3)
+        index.tidy(lambda: False, patient=False)  # nor does who cannot wait drop anything
+        assert world.count("metadata_ended") == 1
+        go_on.set()
+        assert taking.result(timeout=20)
+        dropping.result(timeout=20)
+    assert world.count("metadata_ended") == 0
+    index.catch_up(lambda: False)
+    assert world.count("entry_metadata") == 5
+    assert [e.key for e in lake.list(metadata_filter={"n": {"$gte": 0}})] == ["1", "2", "3", "4"]
+    assert [e.key for e in lake.list(metadata_filter={"n": "new"})] == ["0"]

@@ -77,7 +77,8 @@ def test_expired_entries_go_together(lake: Lake, statements: Statements) -> None
         store(lake, "e", count, ttl=0.000_001)
         counts.append(taken(statements, lambda: lake.cleanup_expired(batch_size=5_000)))
         assert lake.stats().expired == 0
-    assert counts[0] == counts[1] < 30
+    # After a thousand a client of Postgres tidies up.
+    assert counts[0] <= counts[1] <= counts[0] + 5 < 30
 
 
 def test_a_restore_stages_together(lake: Lake, statements: Statements) -> None:

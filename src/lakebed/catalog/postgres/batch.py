@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 from operator import attrgetter
 from typing import TypeVar
 
 from lakebed.catalog.postgres.errors import OvertakenError
 from lakebed.catalog.postgres.transaction import PostgresTransaction
 from lakebed.catalog.protocol import BatchCounts, MissingContentError, StagedRow
-from lakebed.catalog.sql.batch import BatchCommit
+from lakebed.catalog.sql.batch import DIRECT, BatchCommit, take
 from lakebed.model import ContentId, Upload
 
 T = TypeVar("T")
 
-_DIRECT = 20_000
-"""How many entries may be copied straight into the tables: they are all held in memory."""
 _SAMPLES = 16
 _HASH = attrgetter("content_hash")
 _OBJECT = ("int8", "bytea", "text", "int8", "bytea", "int8")
@@ -33,10 +31,12 @@ class PostgresBatch(BatchCommit):
         if uploads or not isinstance(tx, PostgresTransaction):  # SQLAlchemy's has no such COPY
             return super().store(rows, uploads)
         coming = iter(rows)
-        first = list(islice(coming, _DIRECT + 1))
-        if 0 < len(first) <= _DIRECT and (counts := self._create(tx, first)):
+        first = take(coming, DIRECT)
+        following = next(coming, None)
+        if first and following is None and (counts := self._create(tx, first)):
             return counts
-        return super().store(chain(first, coming), uploads)
+        rest = coming if following is None else chain((following,), coming)
+        return super().store(chain(first, rest), uploads)
 
     def _create(self, tx: PostgresTransaction, rows: Sequence[StagedRow]) -> BatchCounts | None:
         """Store rows none of whose keys are there; None if one is, and nothing has happened.
@@ -120,6 +120,7 @@ class PostgresBatch(BatchCommit):
         if replaced:
             for name in (
                 "batch_history",
+                "batch_described",
                 "batch_candidates",
                 "batch_ended",
                 "batch_put",

@@ -7,10 +7,12 @@ import logging
 import os
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from lakebed.catalog.postgres.executor import PostgresExecutor
+from lakebed.catalog.sql.metadata import MetadataIndex
 from lakebed.catalog.statements.executor import Row
-from lakebed.errors import LakebedError
+from lakebed.errors import LakebedError, LockTimeoutError
 
 log = logging.getLogger("lakebed.catalog")
 
@@ -30,8 +32,11 @@ class Tidying:
     for nobody, and has the server give its space back where much of a small table is dead.
     """
 
-    def __init__(self, executor: PostgresExecutor, queries: Mapping[str, str]) -> None:
+    def __init__(
+        self, executor: PostgresExecutor, queries: Mapping[str, str], index: MetadataIndex
+    ) -> None:
         self._executor = executor
+        self._index = index
         self._queries = queries
         self._replaced = 0  # since tables were last vacuumed
         self._wait = 0  # how many are to be replaced until the next time
@@ -53,7 +58,7 @@ class Tidying:
             return
         self._left = EVERY
         try:
-            self._tidy()
+            self._tidy(replaced)
         except LakebedError as error:
             log.warning(
                 "what overwritten entries left in the catalog could not be tidied up, and waits "
@@ -61,11 +66,14 @@ class Tidying:
                 error,
             )
 
-    def _tidy(self) -> None:
+    def _tidy(self, replaced: int = EVERY) -> None:
         for _ in range(_STEPS):
             ((removed,),) = self._run(self._queries["tidy"], {"page": _PAGE})
             if int(removed) < _PAGE // 2:
                 break
+        with suppress(LockTimeoutError):  # a snapshot, a purge or a collection is at work
+            most = 2 * max(EVERY, replaced)
+            self._index.tidy(lambda: False, most=most, patient=False)
         if self._replaced >= self._wait:
             self._vacuum()
 

@@ -7,6 +7,7 @@ of that time, during which the write lock is held.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from lakebed.catalog.protocol import BatchCounts, MissingContentError, StagedRow
 from lakebed.catalog.sql.claims import Claims
@@ -15,8 +16,8 @@ from lakebed.model import EntryRow, Upload
 
 _EVERY_VERSION = 2**62
 _WRITES = (
-    "batch_history", "batch_lost", "batch_candidates", "batch_ended", "batch_put", "batch_delete",
-    "batch_drop_objects",
+    "batch_history", "batch_described", "batch_lost", "batch_candidates", "batch_ended",
+    "batch_put", "batch_delete", "batch_drop_objects",
 )  # fmt: skip
 _STAGED = (
     "number",
@@ -36,6 +37,23 @@ _STAGED = (
 _STAGED_AGAIN = (
     "number", "key", "content_hash", "format", "metadata", "expires_at", "created_at",
 )  # fmt: skip
+
+
+DIRECT = 20_000
+_DIRECT_BYTES = 16 << 20
+"""How many entries, with how many bytes, are put straight into the tables at once, where a catalog
+does that: they are all held in memory."""
+
+
+def take(rows: Iterator[StagedRow], most: int) -> list[StagedRow]:
+    """The next rows, as many as may be held in memory."""
+    taken, size = list[StagedRow](), 0
+    for row in islice(rows, most):
+        taken.append(row)
+        size += len(row[4] or b"") + len(row[7])
+        if size > _DIRECT_BYTES:
+            break
+    return taken
 
 
 class BatchCommit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -254,6 +253,8 @@ class Collection:
     def _note_moved(self, tx: Transaction) -> None:
         """Tell those who keep rows that something changed which no version tells of. Any number
         that was not there before does; comes last, as all such transactions write this row."""
+        import secrets  # not for a first store
+
         number = secrets.randbits(_MARK_BITS)
         tx.run(self._queries["set_meta"], {"name": "objects_moved", "value": number})
 

@@ -11,6 +11,7 @@ moment does not see.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from lakebed.catalog.sql.metadata import FEW, MetadataIndex, Ranges
@@ -87,7 +88,7 @@ class FilteredPage:
         ahead = need * self._seen // max(self._kept, 1)  # entries to read in key order, by the past
         room = _TEXT * self._seen // self._text
         way = self._way(min(ahead // _PRICE, _MOST, room))
-        keys = None if way is None else self._indexed(*way, low)
+        keys = None if way is None else self._indexed(*way, low, need)
         if keys is not None:
             more = len(keys) > need
             return keys[:need], _behind(keys[need - 1]) if more else self._high, more
@@ -147,16 +148,18 @@ class FilteredPage:
         self._asked = cap
         return None if best is None else (best, fewest + FEW)
 
-    def _indexed(self, way: Ranges, cap: int, low: str) -> list[str] | None:
-        """All keys from `low` on that pass, in order; None if others have stored so much meanwhile
-        that they are too many."""
+    def _indexed(self, way: Ranges, cap: int, low: str, need: int) -> list[str] | None:
+        """The keys from `low` on that pass, in order, one more than needed if there are so many;
+        None if others have stored so much meanwhile that the candidates are too many."""
         sql = self._index.sql("indexed_metadata" + self._source.suffix, way)
         params = {**way.params, "low": low, "high": self._high, "cap": cap}
         rows = self._source.read(sql, params)
         if len(rows) >= cap:
             return None
-        passed = {key for _, key, text in rows if key is not None and self._keeps(text)}
-        return sorted(passed)
+        # Not all are judged: that takes as long as reading them.
+        candidates = dict(sorted((key, text) for _, key, text in rows if key is not None))
+        passed = (key for key, text in candidates.items() if self._keeps(text))
+        return list(islice(passed, need + 1))
 
 
 def _behind(key: str) -> str:

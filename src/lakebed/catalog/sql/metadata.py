@@ -2,9 +2,11 @@
 
 A store does not touch it (one term a field would make a small store a third slower). A large batch
 brings it up to date at its end, `maintain` does, and each filter that finds many entries waiting
-for it takes in some. What waits always counts as a candidate, so answers are fresh either way. Rows
-of versions that are gone find no entry. This rests on versions becoming visible in their order, as
-with one writer at a time, or on a queue, as in Postgres.
+for it takes in some. What waits always counts as a candidate, so answers are fresh either way.
+Terms of versions that have ended find no entry; a store notes such a version, and who takes entries
+in drops the terms of twice as many, so that the index does not outgrow what it is of. This rests on
+versions becoming visible in their order, as with one writer at a time, or on a queue, as in
+Postgres.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ FEW = 1000
 MAX_CANDIDATES = 5000
 """Beyond it, a query that wants all matches would rather read all entries."""
 _CHUNK = 2000
+_ENDED = 500  # versions whose terms are dropped in one transaction
+_TERMS, _TERMS_IN_TEXT = 10_000, 300  # that are dropped in one statement
 _ALL = 2**62
 _COLUMNS = ("path", "value", "version")
 
@@ -106,7 +110,8 @@ class MetadataIndex:
         """Take in a little of what waits, that later filters need not read it. Another writer at
         work, or a catalog that cannot be written, is no reason to fail."""
         with suppress(LakebedError):
-            self._take_in(patient=False)
+            if self._take_in(patient=False):
+                self.tidy(lambda: False, most=2 * _CHUNK, patient=False)
 
     def follow(self, stored: int) -> None:
         """Take in what waits, if it is more than a filter should read. For a batch that has stored
@@ -123,7 +128,7 @@ class MetadataIndex:
     def catch_up(self, is_over: Callable[[], bool]) -> None:
         """Take in what waits, in short transactions, until `is_over`."""
         while not is_over() and self._take_in():
-            pass
+            self.tidy(is_over, most=2 * _CHUNK)
 
     def _take_in(self, *, patient: bool = True) -> bool:
         """Index some of the entries that wait, in one transaction; False if there were none."""
@@ -139,6 +144,8 @@ class MetadataIndex:
 
         queries = self._queries
         with self._executor.write(patient=patient) as tx:
+            if not self._lock(tx, patient=patient):
+                return False
             ((value,),) = tx.all(queries["get_setting"], {"name": "metadata_indexed"})
             rows = tx.all(queries["metadata_tail"], {"indexed": int(value), "page": _CHUNK})
             if not rows:
@@ -158,33 +165,71 @@ class MetadataIndex:
             tx.run(queries["set_meta"], {"name": "metadata_indexed", "value": rows[-1][0]})
             return True
 
-    def tidy(self, is_over: Callable[[], bool]) -> None:
-        """Drop the rows of versions that are gone, which else count as candidates for ever: found
-        by reading, and so many in each transaction, until `is_over`."""
-        queries = self._queries
-        last: Params = {"path": "", "value": b"", "version": 0}
-        while not is_over():
-            rows = self._executor.fetch(queries["stale_metadata_terms"], {**last, "page": _CHUNK})
-            if not rows:
+    def tidy(
+        self, is_over: Callable[[], bool], *, most: int | None = None, patient: bool = True
+    ) -> None:
+        """Drop the terms of versions that have ended, which else count as candidates for ever: a
+        few in each transaction, until `is_over`, or `most` of them."""
+        left = _ALL if most is None else most
+        while left > 0 and not is_over():
+            found = self._drop_some(min(left, _ENDED), patient)
+            left -= found
+            if found < _ENDED:
                 return
-            stale = [dict(zip(last, row, strict=True)) for row in rows]
-            with self._executor.write() as tx:
-                tx.many(queries["drop_metadata_term"], stale)
-            last = stale[-1]
+
+    def _drop_some(self, limit: int, patient: bool) -> int:
+        """Drop the terms of some versions that have ended; of how many."""
+        queries = self._queries
+        with self._executor.write(patient=patient) as tx:
+            if not self._lock(tx, patient=patient):
+                return 0
+            taken = "take_ended_metadata" in queries
+            name = "take_ended_metadata" if taken else "ended_metadata"
+            rows = tx.all(queries[name], {"page": limit})
+            self.forget(tx, [(version, metadata) for _, version, metadata in rows])
+            if rows and not taken:
+                notes = [{"key": key, "version": version} for key, version, _ in rows]
+                tx.many(queries["delete_ended_metadata"], notes)
+        return len(rows)
+
+    def _lock(self, tx: Transaction, *, patient: bool) -> bool:
+        """Keep others from filling the index or dropping terms, where that is not what a write
+        transaction does; False if they are at it, and this one does not wait."""
+        sql = self._queries.get("lock_metadata_index")
+        wait = "" if patient else "SKIP LOCKED"
+        return sql is None or bool(tx.all(sql.replace("{wait}", wait), {}))
 
     def forget(self, tx: Transaction, rows: Sequence[Row]) -> None:
-        """Drop the rows of these versions, which are gone, whose metadata is given."""
+        """Drop the terms of these versions, which are gone, whose metadata is given."""
         from lakebed.filters import index_terms
 
-        # In MySQL these columns pass as hexadecimal digits.
-        as_hex = "unhex" in self._queries["drop_metadata_term"]
+        queries = self._queries
         terms = [
-            {
-                "path": path.encode().hex() if as_hex else path,
-                "value": value.hex() if as_hex else value,
-                "version": version,
-            }
+            (path, value, version)
             for version, metadata in rows
             for path, value in index_terms(decode_text(metadata))
         ]
-        tx.many(self._queries["drop_metadata_term"], terms)
+        sql = queries.get("drop_metadata_terms")
+        if sql is None:
+            rows_of = (dict(zip(_COLUMNS, term, strict=True)) for term in terms)
+            tx.many(queries["drop_metadata_term"], rows_of)
+            return
+        size = _TERMS if "metadata_term" not in queries else _TERMS_IN_TEXT
+        for start in range(0, len(terms), size):
+            some = terms[start : start + size]
+            if "metadata_term" in queries:
+                text, params = self._term_rows(some)
+                tx.run(sql.replace("{terms}", text), params)
+            else:
+                columns = map(list, zip(*some, strict=True))
+                tx.run(sql, dict(zip(("paths", "values", "versions"), columns, strict=True)))
+
+    def _term_rows(self, terms: Sequence[tuple[str, bytes, int]]) -> tuple[str, Params]:
+        """Rows of the index as the text of a query, and its parameters: hexadecimal digits."""
+        params, part = dict[str, object](), self._queries["metadata_term"]
+        for number, (path, value, version) in enumerate(terms):
+            params[f"path{number}"] = path.encode().hex()
+            params[f"value{number}"] = value.hex()
+            params[f"version{number}"] = version
+        rows = (part.replace("{n}", str(number)) for number in range(len(terms)))
+        return " UNION ALL ".join(rows), params

@@ -38,6 +38,7 @@ class CatalogAt:
         self._moment = moment
         pinned = queries["pinned_snapshot" if moment.snapshot else "pinned_version"]
         self._pinned = pinned
+        self._get: str | None = None
         self._params: Params = {
             "version": moment.version,
             "now": moment.time,
@@ -45,8 +46,11 @@ class CatalogAt:
         }
 
     def get(self, key: str) -> EntryRow | None:
-        found = self.get_many([key])
-        return found[0] if found else None
+        ((names, params),) = in_lists(self._queries, [key])
+        if self._get is None:  # the text is as long as the reading
+            self._get = self._sql("get_entries_at", "{keys}", names)
+        rows = self._read(self._get, params)
+        return EntryRow._make(rows[0]) if rows else None
 
     def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
         found: list[EntryRow] = []

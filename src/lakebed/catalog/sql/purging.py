@@ -26,9 +26,9 @@ class Purging(Collection):
             self._note_moved(tx)
             if keys:
                 return self._purge_keys(tx, low, keys[-1][0])
-        # Terms of versions that these keys had before they were replaced or deleted. The lock is
-        # not held for as long as the index takes.
-        self._index.tidy(lambda: False)
+            # Terms of versions of keys that are gone altogether.
+            while ended := tx.all(self._queries["keys_with_ended"], page):
+                self._purge_terms(tx, {"low": low, "high": ended[-1][0] + "\x01"})
         return Purged(0, 0, (), 0, (), ())
 
     def _purge_keys(self, tx: Transaction, low: str, last: str) -> Purged:
@@ -42,9 +42,14 @@ class Purging(Collection):
         entries = tx.run(queries["purge_entries"], bounds)
         versions = tx.run(queries["purge_history"], bounds)
         self._index.forget(tx, described)
+        tx.run(queries["purge_ended_metadata"], bounds)
         hashes, packs, byte_size = self._bury_unreferenced(tx, objects)
         names = tuple(name for _, name in touched)
         return Purged(entries, versions, hashes, byte_size, packs, names)
+
+    def _purge_terms(self, tx: Transaction, bounds: Params) -> None:
+        self._index.forget(tx, tx.all(self._queries["purged_metadata"], bounds))
+        tx.run(self._queries["purge_ended_metadata"], bounds)
 
     def _bury_unreferenced(
         self, tx: Transaction, objects: Sequence[int]

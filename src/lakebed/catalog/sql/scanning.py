@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -80,7 +80,11 @@ def open_scan(catalog: Scanned, wanted: Sequence[Scan]) -> Iterator[CatalogScan]
         scan: catalog._index.narrow(scan.metadata_filter) for scan in wanted if scan.metadata_filter
     }
     with catalog._executor.read() as tx:
-        yield _SQLScan(catalog, tx, narrowings)
+        scan = _SQLScan(catalog, tx, narrowings)
+        try:
+            yield scan
+        finally:
+            scan.close()
 
 
 class _SQLScan:
@@ -91,12 +95,25 @@ class _SQLScan:
         self._queries = catalog._queries
         self._tx = tx
         self._narrowings = narrowings
+        self._begun: list[Generator[pa.RecordBatch]] = []
         # The transaction sees one state from its first read.
         ((self.moved,),) = tx.all(self._queries["get_setting"], {"name": "objects_moved"})
         self.now = tx.now()
         self.state = tx.state() if isinstance(tx, ArrowTransaction) else None
 
+    def close(self) -> None:
+        """Let go of rows that were left unread: psycopg waits for them at the rollback, and SQLite
+        complains of them once it is closed."""
+        for rows in self._begun:
+            with suppress(ValueError):  # DuckDB still reads them, in a thread that was left
+                rows.close()
+
     def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
+        rows = self._rows(scan)
+        self._begun.append(rows)
+        return rows
+
+    def _rows(self, scan: Scan) -> Generator[pa.RecordBatch]:
         params: dict[str, object] = {"low": scan.low, "high": scan.high, "now": self.now}
         if scan.moment:
             self.check(scan.moment)

@@ -21,6 +21,7 @@ from lakebed.catalog.statements.executor import Params, Row, T, Transaction
 from lakebed.catalog.statements.hiding import Mask
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError
+from lakebed.leaving import acquire, has_left
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,7 +176,7 @@ class SQLiteExecutor:
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
     def _wait(
-        self, connection: sqlite3.Connection, sql: str, params: Params, wait: float
+        self, connection: sqlite3.Connection, sql: str, params: Params | Row, wait: float
     ) -> list[Row]:
         """The rows of a statement, run again while others hold a lock that it needs, up to `wait`
         seconds. SQLite would look ever more seldom, in the end ten times a second, while the lock
@@ -187,7 +188,7 @@ class SQLiteExecutor:
                 return connection.execute(sql, params).fetchall()
             except sqlite3.OperationalError as error:
                 waited = time.monotonic() - start
-                if not is_busy(error) or waited >= wait:
+                if not is_busy(error) or waited >= wait or has_left():
                     raise
                 time.sleep(min(wait - waited, _LATER, max(_SOON, waited / 20)))
 
@@ -203,10 +204,15 @@ class SQLiteExecutor:
             owner = self._local.owner = _Owner(self._connect())
         return owner.connection
 
-    def fetch(self, sql: str, params: Params) -> Sequence[Row]:
+    def fetch(self, sql: str, params: Params | Row) -> Sequence[Row]:
         connection = self.connection()
         try:
-            with self._gate if self._shared is not None else connection.lock:
+            with connection.lock if self._shared is None else self._gate:
+                try:
+                    return connection.execute(sql, params).fetchall()
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error):
+                        raise
                 return self._wait(connection, sql, params, self._lock_timeout)
         except sqlite3.Error as error:
             raise self.translate(error) from error
@@ -243,7 +249,7 @@ class SQLiteExecutor:
         if gate.acquire(blocking=False):
             return wait
         start = time.monotonic()
-        if not gate.acquire(timeout=wait):
+        if not acquire(gate, wait):
             raise locked(self._lock_timeout)
         return max(0.0, wait - (time.monotonic() - start))
 
@@ -370,6 +376,10 @@ class SQLiteTransaction:
         # The names are the catalog's own, never a caller's.
         insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
         self._cursor.executemany(insert, rows)
+
+    def fill(self, sql: str, rows: Iterable[Row]) -> int:
+        """Run a statement with a `?` for each column of a row; how many rows it has written."""
+        return self._cursor.executemany(sql, rows).rowcount
 
     def insert(self, sql: str, params: Params) -> int | None:
         cursor = self._cursor.execute(sql, params)

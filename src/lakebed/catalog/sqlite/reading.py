@@ -164,7 +164,7 @@ class SQLiteReader(SQLiteExecutor):
         what was read may be of two moments. A log that has appeared beside it does not matter."""
         return connection.state is not None and connection.state != self._untouched.state()
 
-    def fetch(self, sql: str, params: Params) -> Sequence[Row]:
+    def fetch(self, sql: str, params: Params | Row) -> Sequence[Row]:
         for _ in range(_CHANGES):
             connection = self.connection()
             try:

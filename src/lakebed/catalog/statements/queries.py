@@ -26,6 +26,7 @@ TABLES = (
     "snapshot",
     "lakebed_meta",
     "metadata_queue",
+    "metadata_ended",
     "queued_batch",
     "writer",
     "staged",
@@ -54,7 +55,8 @@ _ARRAY_TYPES = {str: "text", bytes: "bytea", int: "bigint"}
 ENTRY_COLUMNS = (
     'e."key", e."version", e."metadata", e."expires_at", e."created_at", e."updated_at", '
     'o."content_hash", o."format", o."byte_size", o."inline_value", '
-    'coalesce(o."uri", (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id")), o."position"'
+    'CASE WHEN o."pack_id" IS NULL THEN o."uri" '
+    'ELSE (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id") END, o."position"'
 )
 """The columns of `EntryRow`, in its order, of `entry e` and `object o`."""
 
@@ -106,7 +108,7 @@ def in_lists(
             kind = _ARRAY_TYPES[type(array[0])]
             yield queries["array"].replace("{type}", kind), {"array": array}
         return
-    if "json_array" in queries and values and not isinstance(values[0], bytes):
+    if "json_array" in queries and len(values) > 1 and not isinstance(values[0], bytes):
         import orjson  # not for a first store
 
         for start in range(0, len(values), _ARRAY_CHUNK):
@@ -142,26 +144,49 @@ def _parse(text: str) -> dict[str, str]:
 
 def fill(sql: str, dialect: str, schema: str | None) -> str:
     """The text with table names and what else depends on the dialect."""
-    sql = sql.replace("{entry_columns}", ENTRY_COLUMNS)
-    integer, double = _TYPES.get(dialect, _TYPES["portable"])
-    sql = sql.replace("{integer}", integer).replace("{double}", double)
-    # SQLite, which keeps no statistics, would rather walk all keys than a short range of versions.
-    sql = sql.replace("{unindexed}", "+" if dialect == "sqlite" else "")
     if dialect == "postgres" and schema is not None:
-        sql = sql.replace("{staged}", "pg_temp.staged").replace("{schema}", quoted(schema))
-        sql = sql.replace("{schema_text}", f"'{schema}'")
-        sql = sql.replace("{lock}", str(lock_number(schema)))
         sql = re.sub(_NOW, _SERVER_NOW, sql)
         # A list is one parameter, an array; the planner looks each of its values up in an index.
         sql = re.sub(_IN, r"= ANY (ARRAY({\1}))", sql)
-    for table in TABLES:
-        name = table if schema is None else f"{quoted(schema)}.{table}"
-        if dialect in _PREFIXED and table not in ("lakebed_meta", "staged"):
-            name = f"lakebed_{table}"
-        sql = sql.replace("{" + table + "}", name)
     if dialect == "mysql":
-        sql = re.sub(_NOW, _MYSQL_NOW, sql).replace("{table_options}", _MYSQL_TABLES)
-    return sql
+        sql = re.sub(_NOW, _MYSQL_NOW, sql)
+    names = _names(dialect, schema)
+    names["entry_columns"] = _fill(ENTRY_COLUMNS, names)
+    return _fill(sql, names)
+
+
+def _names(dialect: str, schema: str | None) -> dict[str, str]:
+    """What stands for each name in braces."""
+    prefix = "" if schema is None else f"{quoted(schema)}."
+    names = {table: prefix + table for table in TABLES}
+    if dialect in _PREFIXED:
+        names |= {
+            table: f"lakebed_{table}" for table in TABLES if table not in ("lakebed_meta", "staged")
+        }
+    names["integer"], names["double"] = _TYPES.get(dialect, _TYPES["portable"])
+    # SQLite, which keeps no statistics, would rather walk all keys than a short range of versions.
+    names["unindexed"] = "+" if dialect == "sqlite" else ""
+    if dialect == "postgres" and schema is not None:
+        names |= {
+            "staged": "pg_temp.staged",
+            "schema": quoted(schema),
+            "schema_text": f"'{schema}'",
+            "lock": str(lock_number(schema)),
+        }
+    if dialect == "mysql":
+        names["table_options"] = _MYSQL_TABLES
+    return names
+
+
+def _fill(sql: str, names: Mapping[str, str]) -> str:
+    """The text with these names filled in, by one pass over it; other braces are left."""
+    first, *parts = sql.split("{")
+    filled = [first]
+    for part in parts:
+        name, brace, rest = part.partition("}")
+        known = names.get(name) if brace else None
+        filled.append("{" + part if known is None else known + rest)
+    return "".join(filled)
 
 
 def lock_number(schema: str) -> int:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lakebed.catalog.protocol import BatchCounts, MissingContentError
+from lakebed.catalog.protocol import BatchCounts, MissingContentError, StagedRow
 from lakebed.errors import LakebedError, StorageError, ValidationError
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.packing import Packer
 from lakebed.lake.entries.spool import Spool
 from lakebed.lake.entries.staging import ATTEMPTS
-from lakebed.model import Progress, Put
+from lakebed.model import Progress
 from lakebed.values.encoded import Encoded, EncodedFile
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ class Batch:
         number = 0
         for number, entry in enumerate(entries, 1):
             try:
-                put, encoded = self._check(entry)
+                row, encoded = self._check(entry)
             except LakebedError as error:
                 self._fail([_label(entry, number)], error)
             else:
-                self._stage(put, encoded)
+                self._stage(row, encoded)
             if self._staged >= CHUNK and not self._atomic:
                 self._commit()
             if self._progress and number % 100 == 0:
@@ -85,19 +85,21 @@ class Batch:
         finally:
             self._spool.close()
 
-    def _stage(self, put: Put, encoded: Encoded | EncodedFile) -> None:
+    def _stage(self, row: StagedRow, encoded: Encoded | EncodedFile) -> None:
+        inline = row.inline_value is not None
         try:
             if self._atomic and self._errors:
                 return  # nothing will be stored; what follows is only checked
-            self._spool.add(put)
+            self._spool.add(row)
             self._staged += 1
-            if put.content.inline_value is None:
+            if not inline:
                 self._packer.add(encoded)
         finally:
-            encoded.close()
+            if not inline:
+                encoded.close()
 
-    def _check(self, entry: Mapping[str, Any]) -> tuple[Put, Encoded | EncodedFile]:
-        if not isinstance(entry, Mapping):
+    def _check(self, entry: Mapping[str, Any]) -> tuple[StagedRow, Encoded | EncodedFile]:
+        if type(entry) is not dict and not isinstance(entry, Mapping):
             raise ValidationError(
                 f"an entry is of type {type(entry).__name__}: expected a mapping with key and value"
             )
@@ -108,14 +110,12 @@ class Batch:
             )
         if "key" not in entry or "value" not in entry:
             raise ValidationError("an entry lacks its key or value")
-        return self._lake._put(
+        return self._lake._row(
             entry["key"],
             entry["value"],
             entry.get("metadata"),
             entry.get("ttl"),
             entry.get("expires_at"),
-            False,
-            None,
         )
 
     def _commit(self) -> None:
@@ -130,6 +130,8 @@ class Batch:
         else:
             self._packer.committed()
             self._counts = BatchCounts(*map(sum, zip(self._counts, counts, strict=True)))
+            if counts.deduplicated:
+                self._mend_reused()
         self._spool.clear()
         self._staged = 0
 
@@ -142,7 +144,6 @@ class Batch:
             uploads = self._packer.finish()
             for content, error in self._packer.failed.items():
                 self._fail(self._spool.drop(content), error)
-            self._mend_reused()
             try:
                 return self._lake._catalog.commit_batch(self._spool, uploads)
             except MissingContentError as error:
@@ -153,10 +154,11 @@ class Batch:
         ) from missing
 
     def _mend_reused(self) -> None:
-        """See that the small contents which lie in the storage can be read there: a compaction has
-        moved them, and they came with their bytes. Before the commit, after which nothing may fail.
-        """
-        if self._lake._objects is None:
+        """See that the small contents of the batch which lie in the storage can be read there: a
+        compaction has moved them, and they came with their bytes. As after a single store, what
+        the storage refuses goes inline: the batch has happened."""
+        lake = self._lake
+        if lake._objects is None:
             return
         small = (
             Encoded(row.format, row.inline_value, row.content_hash)
@@ -164,7 +166,10 @@ class Batch:
             if row.inline_value is not None
         )
         while some := list(islice(small, _SMALL)):
-            self._lake._mend(some)
+            try:
+                lake._mend(some)
+            except LakebedError:
+                lake._put_inline(some)
 
     def _fail(self, labels: Sequence[str], error: LakebedError) -> None:
         self._failed += len(labels)

@@ -40,7 +40,7 @@ class Batches(Writing):
 
         Values above the inline threshold go to packs, files of up to 64 MiB that hold many, and
         tables to files of their own. Entries wait for their commit in a temporary file, so that
-        memory stays bounded whatever their number: some 25 MiB where all values stay in the
+        memory stays bounded whatever their number: some 50 MiB where all values stay in the
         catalog, some 220 MiB where packs are written, and 100 MiB more while a large one builds
         the search index. Nothing is locked while the iterable or the
         storage is awaited; the commit holds the write lock for about ten seconds a million entries.

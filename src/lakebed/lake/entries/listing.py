@@ -11,6 +11,7 @@ from lakebed.catalog.protocol import CatalogReads, Scannable
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.lake.entries.windows import Contents, Page, ReadAhead
 from lakebed.model import Entry, EntryRow, Progress, ValueReader
+from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +25,7 @@ class BulkReader(ValueReader, Protocol):
     def read_contents(self, rows: Iterable[EntryRow]) -> Contents: ...
 
 
-class Listing:
+class Listing(Tabular):
     """Entries in key order; iterate it as often as you like, each time it reads anew."""
 
     def __init__(
@@ -99,7 +100,7 @@ class Listing:
         read and how many there are, None with a filter.
         """
         from lakebed.catalog.scan import Scan
-        from lakebed.lake.sql.arrow import rows_to_arrow, scan_to_arrow
+        from lakebed.lake.entries.arrow import rows_to_arrow, scan_to_arrow
 
         uri, pages, total = self._lake.full_uri, self.pages(), None
         if progress and self._filter is None:

@@ -18,9 +18,6 @@ from lakebed.objects.packs import MAX_VALUE_BYTES, PACK_BYTES, PACK_OBJECTS, Pos
 from lakebed.objects.store import ObjectStore
 from lakebed.values.encoded import Encoded, EncodedFile
 
-_ROOM_BYTES = 4096
-"""What orjson leaves of its buffer behind each text, however short: 65,536 of them that wait for a
-pack took 264 MB, their copies 5."""
 _UPLOADS = 8
 _Content = TypeVar("_Content", Encoded, Encoded | EncodedFile)
 
@@ -77,8 +74,6 @@ class Packer:
             return
         if self._bytes + size > PACK_BYTES or len(self._waiting) == PACK_OBJECTS:
             self._upload_pack()
-        if size < _ROOM_BYTES:
-            encoded = encoded._replace(data=bytes(memoryview(encoded.data)))
         self._waiting[content_hash] = encoded
         self._bytes += size
 

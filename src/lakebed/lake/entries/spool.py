@@ -13,11 +13,11 @@ from functools import cached_property
 from lakebed.catalog.protocol import StagedRow
 from lakebed.catalog.statements.queries import load_spool_queries
 from lakebed.errors import StorageError
-from lakebed.model import ContentId, Put
+from lakebed.model import ContentId
 from lakebed.values.encoded import Encoded, EncodedFile
 
 _WAITING = 20_000
-_WAITING_BYTES = 4 << 20
+_WAITING_BYTES = 8 << 20
 """What waits in memory at most, as long as that is all there is."""
 _BUFFER = 500
 _LARGE = 4 << 20
@@ -37,6 +37,7 @@ class Spool:
         self._added = 0
         self._chunks = 0
         self._unseen: Iterable[str] = ()  # keys of the first chunk, while it is the only one
+        self._reading: sqlite3.Cursor | None = None
         self.distinct = 0
         """Distinct keys of the chunks that are committed."""
 
@@ -53,13 +54,13 @@ class Spool:
             db.execute(self._queries[name])
         return db
 
-    def add(self, put: Put) -> None:
+    def add(self, row: StagedRow) -> None:
         """Stage one entry."""
-        key, content, metadata, ttl, expires_at, _, _ = put
-        self._rows.append(StagedRow(key, *content, metadata, ttl, expires_at))
+        rows = self._rows
+        rows.append(row)
         self._added += 1
-        self._bytes += len(content.inline_value or b"") + len(metadata)
-        if len(self._rows) >= self._room or self._bytes > _WAITING_BYTES:
+        self._bytes += len(row.inline_value or b"") + len(row.metadata)
+        if len(rows) >= self._room or self._bytes > _WAITING_BYTES:
             self._write()
 
     def place(self, content: ContentId, uri: str, position: str | None) -> None:
@@ -96,10 +97,12 @@ class Spool:
             return map(latest.__getitem__, sorted(latest))
         self._write()
         self._run("index_staged")
-        return map(StagedRow._make, self._run("staged_rows"))
+        self._reading = self._run("staged_rows")
+        return map(StagedRow._make, self._reading)
 
     def drop(self, content: ContentId | None = None) -> list[str]:
         """Take back the entries with a content, or all: the key of each."""
+        self._end_reading()
         self._write()
         dropped = self._run("drop_content", content) if content else self._run("drop_staged")
         keys = [key for (key,) in dropped]
@@ -108,6 +111,7 @@ class Spool:
 
     def clear(self) -> None:
         """Begin the next chunk; the keys of this one count as seen."""
+        self._end_reading()
         if self._in_memory:
             keys = {row.key for row in self._rows}
             if self._chunks:
@@ -133,6 +137,13 @@ class Spool:
         """Give back memory and disk."""
         if "_db" in self.__dict__:
             self._db.close()
+
+    def _end_reading(self) -> None:
+        """Let go of rows that a commit which failed has not read to their end: nothing may change
+        under them."""
+        if self._reading:
+            self._reading.close()
+            self._reading = None
 
     def _write(self) -> None:
         """Move what waits in memory to the database."""

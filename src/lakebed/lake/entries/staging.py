@@ -21,12 +21,15 @@ class Staging(Mending):
     """Commits changes whose contents may have to be uploaded first."""
 
     def _content(self, encoded: Encoded | EncodedFile) -> Content:
-        """What the catalog is told of a value: with its bytes if it is to lie inline."""
-        size = encoded.byte_size
+        """What the catalog is told of a value."""
+        inline = self._inline_data(encoded)
+        return Content(encoded.content_hash, encoded.format, encoded.byte_size, inline)
+
+    def _inline_data(self, encoded: Encoded | EncodedFile) -> bytes | None:
+        """The bytes of a value that is to lie in the catalog."""
         # Tables are files of their own, which others read where they lie.
-        fits = size <= self._inline_threshold and encoded.format != "parquet"
-        data = encoded.data if fits or self._objects is None else None
-        return Content(encoded.content_hash, encoded.format, size, data)
+        fits = encoded.byte_size <= self._inline_threshold and encoded.format != "parquet"
+        return encoded.data if fits or self._objects is None else None
 
     def _commit(
         self, changes: Sequence[Change], large: Iterable[Encoded | EncodedFile] = ()

@@ -6,6 +6,7 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any, NoReturn
 
+from lakebed.catalog.protocol import StagedRow
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.lake.checks import TTL, check_expiry, check_flag, check_key
 from lakebed.lake.entries.reading import MISSING, Reading
@@ -78,11 +79,33 @@ class Writing(Staging, Reading):
         text = encode_metadata(metadata)
         relative, absolute = check_expiry(ttl, expires_at)
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
-        encoded = encode_value(value)  # last: nothing may fail once it holds a file
+        # Last: nothing may fail once it holds a file. (AsyncTransaction has encoded its values.)
+        encoded = value if isinstance(value, Encoded) else encode_value(value)
         if self._objects is None:
             encoded = in_memory(encoded)
         content = self._content(encoded)
         return Put(key, content, text, relative, absolute, absent, match), encoded
+
+    def _row(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None,
+        ttl: TTL | None,
+        expires_at: datetime | None,
+    ) -> tuple[StagedRow, Encoded | EncodedFile]:
+        """The same for an entry of a batch."""
+        check_key(key)
+        text = encode_metadata(metadata) if metadata else "{}"
+        relative, absolute = check_expiry(ttl, expires_at)
+        encoded = encode_value(value)
+        if self._objects is None:
+            encoded = in_memory(encoded)
+        inline = self._inline_data(encoded)
+        return StagedRow(
+            key, encoded.content_hash, encoded.format, encoded.byte_size, inline, None, None,
+            text, relative, absolute,
+        ), encoded  # fmt: skip
 
     def delete(self, key: str, *, if_match: str | None = None) -> bool:
         """Delete an entry; whether it was there.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 from lakebed.lake.history.change import EntryChange
 from lakebed.lake.history.diff_spool import DiffSpool, Kind
 from lakebed.model import DiffRow, Entry, Progress, Report, ValueReader
+from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 _SHOWN = 20
@@ -83,7 +83,7 @@ class _Changes(_Differences[EntryChange]):
         return EntryChange(row.before, row.after, self._lake)
 
 
-class Diff:
+class Diff(Tabular):
     """Entries that differ between two moments: `added`, `changed` and `removed`, in key order.
 
     `added` and `removed` are sequences of entries, `changed` of changes with `key`, `before` and
@@ -126,10 +126,6 @@ class Diff:
         from lakebed.lake.history.diff_arrow import diff_to_arrow
 
         return diff_to_arrow(self._spool, progress)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The diff as a pandas DataFrame, with the columns of `to_arrow`."""
-        return self.to_arrow().to_pandas()
 
     def __repr__(self) -> str:
         return (

@@ -165,7 +165,7 @@ class Snapshots(PresentLake):
         make = partial(self.create_snapshot, name, message=message, author=author, replace=replace)
         return Watch(self, make, prefix)
 
-    def snapshots(self) -> Sequence[Snapshot]:
+    def snapshots(self) -> SnapshotList:
         """All snapshots, oldest first."""
         return SnapshotList(map(_snapshot, self._catalog.snapshots()))
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from lakebed.clock import from_micros
 from lakebed.errors import CorruptionError, SerializationError
+from lakebed.lake.entries.arrow import ENTRY_SCHEMA, hash_texts
 from lakebed.lake.share.publication_place import ID, Hashing, pieces
-from lakebed.lake.sql.arrow import ENTRY_SCHEMA, hash_texts
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore
 
@@ -22,13 +22,13 @@ single entry may take more."""
 
 _CHUNK_ROWS = 20_000
 _GROUP_BYTES = 4 << 20
-"""Of a row group in memory: a search of the publication reads one for each hit."""
+"""The bytes of a row group in memory. A search of the publication reads one for each hit."""
 _COPIED = ("key", "version", "content_hash", "format", "byte_size", "metadata", "expires_at",
            "created_at", "updated_at")  # fmt: skip
 SCHEMA = pa.schema(
     [
         *(ENTRY_SCHEMA.field(name) for name in _COPIED),
-        # Large in memory only: in the file all text is alike.
+        # Large only in memory: the file has one type of text.
         pa.field("value", pa.large_string()),
         pa.field("value_bytes", pa.large_binary()),
         pa.field("table_uri", pa.string()),
@@ -64,7 +64,7 @@ def _memory(rows: Iterable[EntryRow]) -> int:
 
 
 class EntriesFile:
-    """The Parquet file of the entries, whole when its block has ended."""
+    """The Parquet file of the entries. It is complete when its block has ended."""
 
     def __init__(self, sink: Hashing, publication: str) -> None:
         self._writer = pq.ParquetWriter(
@@ -103,7 +103,8 @@ class EntriesFile:
             self._writer.write_table(table, row_group_size=max(group, 1))
         except pa.ArrowException as error:
             raise SerializationError(
-                f"entries from {rows[0].key!r} to {rows[-1].key!r} do not go into Parquet: {error}"
+                f"cannot write the entries from {rows[0].key!r} to {rows[-1].key!r} to Parquet: "
+                f"{error}"
             ) from None
 
     def __enter__(self) -> EntriesFile:
@@ -114,7 +115,7 @@ class EntriesFile:
 
 
 class Tables:
-    """The copies of stored tables, each content once, in a folder of their publication."""
+    """The copies of stored tables in the folder of a publication. Each content is copied once."""
 
     def __init__(self, source: ObjectStore | None, target: ObjectStore, publication: str) -> None:
         self._source = source
@@ -124,7 +125,7 @@ class Tables:
         self.byte_size = 0
 
     def hashes(self) -> dict[str, str]:
-        """The copies by their names beside the manifest, with their hashes."""
+        """Return the hashes of the copies, by their names beside the manifest."""
         return {
             path.rpartition("/")[2]: content_hash.hex()
             for content_hash, path in self._paths.items()
@@ -132,11 +133,11 @@ class Tables:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of copies."""
         return len(self._paths)
 
     def add(self, rows: Iterable[EntryRow]) -> dict[str, str]:
-        """Copy the tables of entries; the URI of each copy, by key."""
+        """Copy the tables of entries. Returns the URI of each copy, by key."""
         uris = {}
         for row in rows:
             path = self._paths.get(row.content_hash)
@@ -149,8 +150,8 @@ class Tables:
 
 
 def _copy_table(source: ObjectStore | None, row: EntryRow, target: ObjectStore, path: str) -> int:
-    """Copy a stored table, checked against its hash; its size in bytes. CorruptionError if it is
-    damaged, and then nothing is left under `path`."""
+    """Copy a stored table, and check it against its hash. Returns its size in bytes. Raises
+    CorruptionError if it is damaged; nothing is then left at `path`."""
     hashing, size = sha256(), 0
     with target.open_write(path) as sink:
         for piece in _pieces(source, row):
@@ -181,5 +182,5 @@ def _pieces(source: ObjectStore | None, row: EntryRow) -> Iterator[bytes]:
 
 
 def new_publication(now: int) -> str:
-    """An id that is used once: the time, for people, and what makes it unique."""
+    """Return a new id: the time, for people to read, and a unique suffix."""
     return f"{from_micros(now):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
