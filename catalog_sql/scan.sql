@@ -47,6 +47,16 @@ SELECT (SELECT count(*) FROM {entry})
 -- smallest index
 SELECT (SELECT count(*) FROM {entry}) - (SELECT count(*) FROM {entry} WHERE "expires_at" <= :now)
 
+-- name: count_all_at
+-- for: sql: the same as of a moment that this transaction knows to be readable: those of now, and what
+-- has changed since
+SELECT (SELECT count(*) FROM {entry})
+    - (SELECT count(*) FROM {entry} WHERE "version" > :version)
+    - (SELECT count(*) FROM {entry} WHERE "expires_at" <= :now AND {unindexed}"version" <= :version)
+    + (SELECT count(*) FROM {entry_history} WHERE "end_version" > :version
+         AND {unindexed}"version" <= :version
+         AND ({unindexed}"expires_at" IS NULL OR {unindexed}"expires_at" > :now))
+
 -- name: entry_of_version
 -- for: sql: whether a version that a session has loaded still stands for the same entry
 SELECT "key", "updated_at" FROM {entry} WHERE "version" = :version

@@ -30,6 +30,7 @@ MODULES = (
     "sqlalchemy_sqlite",
     "ltm",
     "tables",
+    "reading",
     "buckets",
     "aio",
     "sessions",

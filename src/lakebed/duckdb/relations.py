@@ -60,6 +60,9 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
 """Columns of what a query sees, by relation; of documents, beside `value`."""
 
 
+_FIRST = '0 AS "\x01"'
+
+
 def loaded_for(relation: str, shown: Set[str] | None) -> frozenset[str]:
     """The columns to load so that a query can see these; None stands for all."""
     columns = LOADED[relation].keys()
@@ -81,14 +84,16 @@ DOCUMENT = "format = 'json'"
 def shown(relation: str, loaded: Set[str], base: str) -> str:
     """The columns that a query sees of a table with the loaded ones, as SQL; to read one that was
     not loaded is an error. `base` is the URI of the storage's root."""
-    columns = []
+    there, lacking = [], []
     for name in SHOWN[relation]:
         how, kind, needed = _COMPUTED.get(name, (name, "", {name}))
         if needed <= loaded:
-            columns.append(f"{how.replace('{base}', literal(base))} AS {name}")
+            there.append(f"{how.replace('{base}', literal(base))} AS {name}")
         else:
-            columns.append(unread(name, kind or LOADED[relation][name]))
-    return ", ".join(columns)
+            lacking.append(unread(name, kind or LOADED[relation][name]))
+    # The order is of interest only to who sees all. Of a union whose columns nobody reads DuckDB
+    # reads the first.
+    return ", ".join([*(there or [_FIRST]), *lacking])
 
 
 def unread(name: str, kind: str) -> str:

@@ -33,6 +33,7 @@ def lake(new_lake: OpenLake) -> Iterator[lakebed.Lake]:
         lake.create_snapshot("then")
         lake.store("00", {"n": 100})
         lake.delete("01")
+        lake.create_snapshot("other")
         clock.advance(10)
         yield lake
 
@@ -51,6 +52,8 @@ QUERIES = [
     "SELECT count(*), count(*) FROM entries WHERE true",
     "SELECT count(*) FROM entries_at('then')",
     "SELECT count(*) FROM documents",
+    "SELECT (SELECT count(*) FROM entries_at('then')), (SELECT count(*) FROM entries_at('other'))",
+    "SELECT count(*) FROM (FROM entries_at('then') SELECT 1 UNION ALL SELECT 2 FROM entries)",
     "SELECT (SELECT count(*) FROM entries) - (SELECT count(*) FROM entries_at('then'))",
     "SELECT 1 FROM entries",
     "SELECT key FROM entries ORDER BY key LIMIT 3",

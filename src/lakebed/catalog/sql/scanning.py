@@ -136,8 +136,8 @@ class _SQLScan:
         sql = self._queries["count_all"]
         if moment is not None:
             self.check(moment)
-            params = {"low": "", "high": LAST_KEY, "version": moment.version, "now": moment.time}
-            sql = self._queries["count_entries_at"].replace("{pinned}", "1 = 1")
+            params = {"version": moment.version, "now": moment.time}
+            sql = self._queries["count_all_at"]
         ((count,),) = self._tx.all(sql, params)
         return int(count)
 
