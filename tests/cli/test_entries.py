@@ -30,7 +30,7 @@ Data = Callable[..., Any]
         ("null", None),
         ('{"b": [1, {"c": "é"}], "a": ""}', {"a": "", "b": [1, {"c": "é"}]}),
         ("", ""),
-        ("{not json", "{not json"),
+        ("not {json", "not {json"),
         ("NaN", "NaN"),
         ("-Infinity", "-Infinity"),
         ("two\nlines", "two\nlines"),
@@ -41,6 +41,17 @@ def test_put_parses_json_or_stores_text(cli: Cli, argument: str, value: object) 
     with lakebed.open("lakebed") as lake:
         assert repr(lake["k"]) == repr(value)
     assert json.loads(cli("get", "k").stdout) == value
+
+
+@pytest.mark.parametrize("argument", ['{"a": 1', "[draft] notes", '"open', ' {"a": NaN}'])
+def test_what_begins_like_json_and_is_not_is_refused(cli: Cli, argument: str) -> None:
+    said = cli("put", "k", "--", argument, code=2).stderr
+    assert "begins like JSON but is not" in said
+    assert "--text" in said
+    assert not Path("lakebed").exists()
+    cli("put", "k", "--text", "--", argument)
+    with lakebed.open("lakebed") as lake:
+        assert lake["k"] == argument
 
 
 def test_put_forced_to_text_or_bytes(cli: Cli) -> None:

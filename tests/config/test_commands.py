@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import lakebed
 from lakebed.cli.app import app
+from lakebed.errors import ConfigurationError
 from tests.config.conftest import Write
 from tests.servers import PostgresServer
 
@@ -96,10 +97,36 @@ def test_doctor_before_and_after_the_first_store(cli: Cli, write: Write, folder:
     assert not list((folder / "data").rglob("*.probe"))
 
 
-def test_doctor_of_a_folder_names_an_unused_file(cli: Cli, write: Write) -> None:
-    write("backend: sqlite")
-    assert "not in use" in cli("doctor").stdout
-    assert "not in use" not in cli("--lake", "other", "doctor").stdout
+def test_the_file_in_the_folder_is_used_and_said(cli: Cli, write: Write, folder: Path) -> None:
+    write("backend: sqlite\npath: memory.db")
+    put = cli("put", "k", "1")
+    assert put.stderr == "config: lakebed.yaml\n"
+    assert (folder / "memory.db").exists()
+    assert json.loads(cli("get", "k").stdout) == 1
+    with lakebed.open() as lake:
+        assert lake["k"] == 1
+    assert "lakebed.yaml: backend sqlite" in cli("doctor").stdout
+    assert cli("--lake", "other", "put", "k", "2").stderr == ""
+    assert (folder / "other" / "catalog.db").exists()
+
+
+def test_a_lake_beside_the_file_is_a_question(cli: Cli, write: Write, folder: Path) -> None:
+    cli("put", "k", "1")
+    write("backend: sqlite\npath: memory.db")
+    assert "name the one that you want" in cli("get", "k", code=2).stderr
+    with pytest.raises(ConfigurationError, match=r"'lakebed\.yaml' or 'lakebed'"):
+        lakebed.open()
+    assert not (folder / "memory.db").exists()
+    assert cli("--lake", "lakebed", "get", "k").stdout == "1\n"
+    assert cli("config", "check").stdout == "lakebed.yaml: ok, backend sqlite\n"
+    write("backend: ducklake")  # which means that folder
+    assert cli("get", "k").stdout == "1\n"
+
+
+def test_doctor_of_a_database_without_a_lake(cli: Cli, postgres_18: PostgresServer) -> None:
+    url = postgres_18.url(postgres_18.create_database(), tcp=True)
+    found = findings(cli("--lake", url, "doctor", "--json"))
+    assert found["lake"] == ("note", "no lake yet: the first store makes it")
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -296,9 +296,16 @@ class Catalog(CatalogReads, Scannable, Protocol):
         ...
 
     def create_snapshot(
-        self, snapshot_id: str, name: str, message: str | None, author: str | None
+        self,
+        snapshot_id: str,
+        name: str,
+        message: str | None,
+        author: str | None,
+        *,
+        replace: bool = False,
     ) -> SnapshotRow:
-        """Keep the present state under a name. ConflictError if the name is taken."""
+        """Keep the present state under a name. ConflictError if the name is taken, unless the new
+        snapshot is to `replace` the one that has it."""
         ...
 
     def snapshots(self) -> Sequence[SnapshotRow]:

@@ -39,13 +39,14 @@ def _version(asked: bool) -> None:
 def options(
     ctx: typer.Context,
     lake: Annotated[  # noqa: ARG001 - commands ask `opening.lake_name`
-        str,
+        str | None,
         typer.Option(
             envvar="LAKEBED",
             metavar="DIR_OR_URL_OR_YAML",
-            help="The lake: a folder, the URL of a catalog, or a configuration file.",
+            help="The lake: a folder, the URL of a catalog, or a configuration file; left out, "
+            "./lakebed.yaml if it is there, or else the folder ./lakebed.",
         ),
-    ] = "lakebed",
+    ] = None,
     read_only: Annotated[  # noqa: ARG001 - commands ask `opening.open_lake`
         bool,
         typer.Option(
@@ -61,7 +62,8 @@ def options(
 ) -> None:
     """Long-term memory on a data lake: values under keys, kept in the folder ./lakebed.
 
-    Another lake is named by --lake or by the environment variable LAKEBED. Only init, put and
+    Another lake is named by --lake, by the environment variable LAKEBED, or by a
+    configuration file ./lakebed.yaml. Only init, put and
     import make a lake that is not there.
 
     Exit codes: 0 done; 1 a key was not found; 2 wrong use, or the lake could not do it;

@@ -11,11 +11,10 @@ import typer
 from lakebed.cli.errors import FAILED
 from lakebed.cli.opening import lake_name
 from lakebed.cli.output import Json, print_json, printable
-from lakebed.config.opening import is_configuration_file
+from lakebed.config.opening import CONFIGURATION_FILE, is_configuration_file
 
 config = typer.Typer(help="Check and show a configuration file.", rich_markup_mode=None)
 
-DEFAULT_FILE = "lakebed.yaml"
 File = Annotated[
     Path | None,
     typer.Argument(
@@ -28,8 +27,8 @@ _MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "wrong": ("!!", "red"
 def _file(ctx: typer.Context, file: Path | None) -> Path:
     if file is not None:
         return file
-    named = lake_name(ctx)
-    return Path(named if is_configuration_file(named) else DEFAULT_FILE)
+    named = str(ctx.find_root().params.get("lake"))
+    return Path(named if is_configuration_file(named) else CONFIGURATION_FILE)
 
 
 @config.command()

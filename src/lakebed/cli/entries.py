@@ -26,7 +26,7 @@ from lakebed.cli.output import (
     writing,
 )
 from lakebed.cli.tables import give_table, reading_table
-from lakebed.cli.values import json_object, json_or_text, read_value, timestamp
+from lakebed.cli.values import duration, json_object, json_or_text, read_value, timestamp
 from lakebed.errors import NotFoundError, ValidationError
 from lakebed.model import Entry
 from lakebed.values.tables import is_table
@@ -56,7 +56,10 @@ def put(
         bool, typer.Option("--table", help="Store a Parquet or CSV file as a table.")
     ] = False,
     metadata: Annotated[str | None, typer.Option(help="A JSON object.")] = None,
-    ttl: Annotated[float | None, typer.Option(help="Seconds until the entry expires.")] = None,
+    ttl: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long until the entry expires: 90, 90s, 1h30m, 30d."),
+    ] = None,
     expires_at: Annotated[
         str | None, typer.Option(help="When the entry expires: ISO 8601 with a zone.")
     ] = None,
@@ -70,14 +73,15 @@ def put(
 ) -> None:
     """Store a value under a key, replacing what is there whole.
 
-    The value is parsed as JSON; what is not JSON is stored as text.
+    The value is parsed as JSON. Other text is stored as text, but text that begins
+    like JSON and is not, such as an object with a missing brace, needs --text.
 
     Examples:
 
     \b
     lakebed put user/42/name Ada
     lakebed put user/42 '{"name": "Ada"}' --metadata '{"source": "chat"}'
-    lakebed put session/9 --file notes.md --text --ttl 3600
+    lakebed put session/9 --file notes.md --text --ttl 1h
     curl -s https://example.org/a.png | lakebed put images/a - --bytes
     lakebed put flights/2013-01 --file january.parquet --table
     lakebed put number -- -5
@@ -96,7 +100,7 @@ def put(
             key,
             content,
             described,
-            ttl=ttl,
+            ttl=duration(ttl),
             expires_at=expiry,
             if_absent=if_absent,
             if_match=if_match,
@@ -150,7 +154,10 @@ def get(
             assert found is not None
             _print_entry(found, as_json)
             return
-        value = json_or_text(default or "") if found is None else now.retrieve(key)
+        if found is None:
+            value = json_or_text(default or "", otherwise="write text as a JSON string")
+        else:
+            value = now.retrieve(key)
     _give_value(value, output, as_json)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import typer
 
 import lakebed
-from lakebed.config.opening import is_configuration_file
+from lakebed.config.opening import default_place, is_configuration_file
 from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, History
 
@@ -44,8 +45,16 @@ def open_lake(
 
 
 def lake_name(ctx: typer.Context) -> str:
-    """What names the lake: a folder, the URL of a catalog, or a YAML file."""
-    return str(ctx.find_root().params.get("lake") or DEFAULT_FOLDER)
+    """What names the lake: a folder, the URL of a catalog, or a YAML file.
+
+    Says so if nothing named it and `./lakebed.yaml` is taken.
+    """
+    given = ctx.find_root().params
+    if not given.get("lake"):
+        given["lake"] = default_place()
+        if given["lake"] != DEFAULT_FOLDER and not ctx.resilient_parsing:
+            print(f"config: {given['lake']}", file=sys.stderr)
+    return str(given["lake"])
 
 
 def folder_name(ctx: typer.Context) -> str:

@@ -41,9 +41,15 @@ _SHORT = 60
 @snapshot.command()
 def create(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that is free.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A name that is free; made of the time if left out."),
+    ] = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="What it is for.")] = None,
     author: Annotated[str | None, typer.Option(help="Who made it.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Drop the snapshot that has the name.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Keep the present state under a name.
@@ -53,9 +59,11 @@ def create(
     \b
     lakebed snapshot create monday
     lakebed snapshot create before-run --message "before the agent runs"
+    lakebed snapshot create
+    lakebed snapshot create nightly --replace
     """
     with open_lake(ctx) as lake:
-        made = lake.create_snapshot(name, message=message, author=author)
+        made = lake.create_snapshot(name, message=message, author=author, replace=replace)
     if as_json:
         print_json(made)
     else:

@@ -14,6 +14,7 @@ import typer
 from lakebed.errors import ValidationError
 
 STDIN = "-"
+_JSON_BEGINNINGS = ("{", "[", '"')
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -31,12 +32,30 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def json_or_text(text: str) -> Any:
-    """The value of JSON text, or the text itself if it is not JSON."""
+def json_or_text(text: str, *, otherwise: str = "add --text to store it as text") -> Any:
+    """The value of JSON text, or the text itself if it is not JSON.
+
+    Raises ValidationError for text that begins like JSON and is not: a brace was forgotten more
+    often than such a text was meant. `otherwise` says what to do if it was meant.
+    """
     try:
         return parse_json(text)
     except ValidationError:
         raise
+    except ValueError as error:
+        if not text.lstrip().startswith(_JSON_BEGINNINGS):
+            return text
+        raise ValidationError(
+            f"the value begins like JSON but is not: {error}; {otherwise}"
+        ) from None
+
+
+def duration(text: str | None) -> float | str | None:
+    """A length of time: seconds as a bare number, or text with units, which the lake checks."""
+    if text is None:
+        return None
+    try:
+        return float(text)
     except ValueError:
         return text
 

@@ -23,7 +23,7 @@ from lakebed.config.providers.options import ServerOptions
 from lakebed.config.validation import validate_model
 from lakebed.errors import LakebedError
 from lakebed.lake import opening
-from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
+from lakebed.lake.opening import CATALOG_FILE
 from lakebed.objects.examination import examine
 from lakebed.objects.opening import parse_place
 
@@ -112,9 +112,6 @@ def _place(where: str) -> _Place:
         server = validate_model(PostgresCatalog, given, "")
         return _Place({"catalog": server.as_catalog()}, server, [found])
     findings = [Finding("configuration", "ok", f"the folder {where}")]
-    if where == DEFAULT_FOLDER and Path("lakebed.yaml").exists():
-        unused = "lakebed.yaml is here but not in use: name it by --lake or LAKEBED"
-        findings.append(Finding("configuration", "note", unused))
     return _Place({"where": where}, None, findings)
 
 
@@ -213,7 +210,8 @@ def _lake(
             if (uri := lake.full_uri("", None)) is not None:
                 remembered.append(uri.rstrip("/"))
     except UnmigratedError as error:
-        yield Finding("lake", "note", str(error))
+        first = "no lake yet: the first store makes it"
+        yield Finding("lake", "note", str(error) if error.found else first)
         return
     yield Finding(
         "lake",

@@ -23,6 +23,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from lakebed.catalog.opened import MEMORY
 from lakebed.config.masking import mask
+from lakebed.values.duration import parse_duration
 
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -64,6 +65,8 @@ def or_text(description: str) -> _Schema:
 # What a reference gives is text, so numbers and truth values may be written as text.
 _REFERENCE = _Schema(type="string", pattern=r"\$\{|\{\{|^[0-9.]+$|^(true|false|yes|no|on|off)$")
 
+_LENGTH = _Schema(type="string", pattern=r"\$\{|\{\{|^[0-9.]+$|^([0-9.]+[smhdw] ?)+$")
+
 
 def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
@@ -77,7 +80,8 @@ def _number(value: object) -> object:
     try:
         return float(value)
     except ValueError:
-        return value
+        seconds = parse_duration(value)
+        return value if seconds is None else seconds
 
 
 def _truth(value: object) -> object:
@@ -108,7 +112,7 @@ Secret = Annotated[SecretStr, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_whole), _REFERENCE]
 Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole), _REFERENCE]
 Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_whole), _REFERENCE]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number), _REFERENCE]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number), _LENGTH]
 YesNo = Annotated[bool, BeforeValidator(_truth), _REFERENCE]
 
 Raw = dict[str, Any]

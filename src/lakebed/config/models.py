@@ -141,8 +141,8 @@ class Settings(Model):
     )
     history_retention: Seconds | None = Field(
         None,
-        description="With `history: all`, for how many seconds to keep them; for ever if left out. "
-        "Settled when the lake is created.",
+        description="With `history: all`, how long to keep them: seconds, or text such as `30d`. "
+        "For ever if left out. Settled when the lake is created.",
     )
     durability: Literal["normal", "full"] = Field(
         "normal", description="`full` waits for the disk at each commit of a SQLite catalog."

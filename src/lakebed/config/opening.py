@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import timedelta
 
 from lakebed.catalog.opened import Durability
 from lakebed.errors import ConfigurationError
 from lakebed.lake import opening
+from lakebed.lake.checks import TTL
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
-from lakebed.lake.opening import Embedder, History
+from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, Embedder, History
+from lakebed.paths import absolute
 
+CONFIGURATION_FILE = "lakebed.yaml"
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -23,7 +25,7 @@ def open(
     storage: str | os.PathLike[str] | Mapping[str, object] | None = None,
     inline_threshold: int | None = None,
     history: History | None = None,
-    history_retention: float | timedelta | None = None,
+    history_retention: TTL | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
     embedder: Embedder = None,
@@ -32,7 +34,7 @@ def open(
 ) -> Lake:
     """Open a lake, and create it if it is not there.
 
-        lakebed.open()                      # the folder ./lakebed
+        lakebed.open()                      # ./lakebed.yaml if it is there, or the folder ./lakebed
         lakebed.open("some/dir")            # a local lake there
         lakebed.open(":memory:")            # gone when closed
         lakebed.open("lakebed.yaml")        # from a configuration
@@ -46,7 +48,8 @@ def open(
     `inline_threshold`: values up to so many bytes stay in the catalog (default 4096).
     `history`: `"snapshots"` (default) keeps the versions that snapshots see, `"all"` keeps all.
     `history_retention`: for how long `"all"` keeps replaced versions that no snapshot sees, in
-    seconds or as a timedelta; left out, for ever. `maintain` removes what is older.
+    seconds, as a timedelta, or as text such as `"30d"`; left out, for ever. `maintain` removes what
+    is older.
     `durability`: `"normal"` (default) survives killed processes, and a loss of power may drop the
     last commits of a SQLite catalog; `"full"` waits for the disk at each commit. Objects reach the
     disk before they are named either way.
@@ -67,6 +70,12 @@ def open(
     ValidationError for a malformed argument; StorageError if a folder cannot be written;
     CorruptionError for a damaged catalog, CatalogError for one that a newer version wrote.
     """
+    if where is None and catalog is None and storage is None:
+        where = default_place()
+        if where != DEFAULT_FOLDER:
+            import logging  # not for a first store
+
+            logging.getLogger("lakebed.config").info("config: %s", where)
     if where is None or not (isinstance(where, Mapping) or is_configuration_file(where)):
         return opening.open(
             where,
@@ -106,6 +115,27 @@ def open(
     if isinstance(lake, LazyLake):
         lake.connect_within(settings.hiding)
     return lake
+
+
+def default_place() -> str:
+    """What is opened where nothing is named: `./lakebed.yaml` if there is one, else the folder
+    `./lakebed`.
+
+    Raises ConfigurationError if that folder holds a lake that the file does not mean.
+    """
+    if not os.path.exists(CONFIGURATION_FILE):
+        return DEFAULT_FOLDER
+    if os.path.exists(os.path.join(DEFAULT_FOLDER, CATALOG_FILE)):
+        from lakebed.config.loading import load
+
+        meant = load(CONFIGURATION_FILE).settings.place().get("where")
+        if meant != absolute(DEFAULT_FOLDER):
+            raise ConfigurationError(
+                f"both {CONFIGURATION_FILE} and a lake in the folder {DEFAULT_FOLDER} are here, "
+                "and the file means another lake: name the one that you want, "
+                f"{CONFIGURATION_FILE!r} or {DEFAULT_FOLDER!r}"
+            )
+    return CONFIGURATION_FILE
 
 
 def is_configuration_file(where: object) -> bool:

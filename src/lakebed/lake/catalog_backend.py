@@ -12,7 +12,7 @@ from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.checks import check_expiry, check_key
 from lakebed.lake.entries.batch_reading import Retrieved
 from lakebed.lake.entries.batch_report import BatchReport
-from lakebed.lake.history.snapshots import Snapshot
+from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import open as open_lake
 from lakebed.lake.upkeep.maintenance import CleanupReport

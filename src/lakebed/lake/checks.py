@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_KEY_BYTES = 1024
 _SHORT = MAX_KEY_BYTES // 4  # characters that fit whatever they are
+TTL = float | str | timedelta
+"""How long an entry lives: seconds, a timedelta, or text such as `"90s"`, `"1h30m"`, `"30d"`."""
 _LONGEST_TTL = 100 * 366 * 86400  # seconds; keeps every expiry a valid datetime
 
 
@@ -69,9 +71,7 @@ def _check_text(field: str, text: str) -> None:
         raise ValidationError(f"{field} {text!r} holds a NUL character: not allowed")
 
 
-def check_expiry(
-    ttl: float | timedelta | None, expires_at: datetime | None
-) -> tuple[int | None, int | None]:
+def check_expiry(ttl: TTL | None, expires_at: datetime | None) -> tuple[int | None, int | None]:
     """`ttl` and `expires_at` in microseconds."""
     if ttl is None and expires_at is None:
         return None, None
@@ -96,9 +96,17 @@ def check_expiry(
             ) from None
         return None, micros
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, str):
+        from lakebed.values.duration import parse_duration  # not for a first store
+
+        seconds = parse_duration(seconds)
+        if seconds is None:
+            raise ValidationError(
+                f"ttl is {ttl!r}: expected text such as '90s', '15m', '1h30m', '30d' or '2w'"
+            )
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ValidationError(
-            f"ttl is of type {type(ttl).__name__}: expected seconds or a timedelta"
+            f"ttl must be seconds, a timedelta, or text such as '1h30m', got {type(ttl).__name__}"
         )
     if not 0 < seconds <= _LONGEST_TTL:
         raise ValidationError(

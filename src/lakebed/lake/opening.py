@@ -4,7 +4,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +18,7 @@ from lakebed.errors import (
     StorageError,
     ValidationError,
 )
-from lakebed.lake.checks import check_count, check_expiry, check_flag
+from lakebed.lake.checks import TTL, check_count, check_expiry, check_flag
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
 from lakebed.lake.search.options import SearchOptions
@@ -55,7 +54,7 @@ def open(
     storage: str | os.PathLike[str] | Mapping[str, object] | None = None,
     inline_threshold: int | None = None,
     history: History | None = None,
-    history_retention: float | timedelta | None = None,
+    history_retention: TTL | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
     embedder: Embedder = None,
@@ -207,7 +206,7 @@ def _check_options(
     return CatalogOptions(durability, float(lock_timeout), mask=mask)
 
 
-def _check_retention(history: object, retention: float | timedelta | None) -> int | None:
+def _check_retention(history: object, retention: TTL | None) -> int | None:
     """The retention in microseconds."""
     if retention is None:
         return None

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Self
 
 from lakebed.errors import CatalogError, LakebedError
-from lakebed.lake.checks import check_iterable
+from lakebed.lake.checks import TTL, check_iterable
 from lakebed.lake.lake import Lake
-from lakebed.ltm.expiry import Expiring, expiry
-from lakebed.ltm.results import Result, explain, failure, found, not_found, reported, stored
+from lakebed.lake.search.searching import Mode
+from lakebed.ltm.expiry import Expiring, expiry_of
+from lakebed.ltm.results import (
+    Result,
+    explain,
+    failure,
+    found,
+    listed,
+    not_found,
+    reported,
+    stored,
+)
 from lakebed.ltm.transactions import LTMTransaction
 
 
@@ -52,15 +63,39 @@ class LTMBackend:
             return self._lake
 
     @reported
-    def store(self, key: str, value: Any, metadata: dict[str, Any] | None = None) -> Result:
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: TTL | None = None,
+        expires_at: datetime | str | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> Result:
         """Store a value under a key, replacing the entry whole.
+
+        `ttl` (seconds, a timedelta, or text such as `"1h30m"`) or `expires_at` (a datetime, or ISO
+        8601 with offset) end its life, in place of those in the metadata. `if_absent` and
+        `if_match` are as for `Lake.store`; a condition that does not hold is a conflict.
 
         Gives `{success, stored, key, created, content_hash, inlined, byte_size, deduplicated}`, and
         `storage_uri` if the value is not inline. `stored` is False, and `deduplicated` True, if
         nothing changed.
         """
-        ttl, expires_at = expiry(metadata)
-        return stored(self.lake.store(key, value, metadata, ttl=ttl, expires_at=expires_at))
+        wait, moment = expiry_of(metadata, ttl, expires_at)
+        return stored(
+            self.lake.store(
+                key,
+                value,
+                metadata,
+                ttl=wait,
+                expires_at=moment,
+                if_absent=if_absent,
+                if_match=if_match,
+            )
+        )
 
     @reported
     def retrieve(self, key: str, default: Any = None) -> Result:
@@ -72,9 +107,33 @@ class LTMBackend:
         return not_found(default) if read is None else found(*read)
 
     @reported
-    def delete(self, key: str) -> Result:
-        """Delete an entry: `{success, deleted, key}`. An absent key is a success, not `deleted`."""
-        return {"success": True, "deleted": self.lake.delete(key), "key": key}
+    def delete(self, key: str, *, if_match: str | None = None) -> Result:
+        """Delete an entry: `{success, deleted, key}`. An absent key is a success, not `deleted`.
+
+        `if_match`: only if its content has this hash; a conflict otherwise.
+        """
+        return {"success": True, "deleted": self.lake.delete(key, if_match=if_match), "key": key}
+
+    @reported
+    def list(
+        self,
+        prefix: str = "",
+        *,
+        metadata_filter: dict[str, Any] | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Result:
+        """The entries whose key begins with `prefix`, without their values, in the order of keys:
+        `{success, entries, count, after}`.
+
+        `entries` has `{key, metadata, content_hash, format, byte_size, inlined, created_at,
+        updated_at, expires_at}`, times in ISO 8601. `limit`: so many at most. `after`: begin behind
+        this key. The result's `after` is what the next call takes, None at the end.
+        """
+        found = self.lake.list(prefix, metadata_filter=metadata_filter, limit=limit, after=after)
+        entries = [listed(entry) for entry in found]
+        more = entries[-1]["key"] if entries and len(entries) == limit else None
+        return {"success": True, "entries": entries, "count": len(entries), "after": more}
 
     @reported
     def search(
@@ -82,13 +141,28 @@ class LTMBackend:
         query: str | None = None,
         metadata_filter: dict[str, Any] | None = None,
         limit: int = 10,
+        prefix: str = "",
+        offset: int = 0,
+        *,
+        value_filter: dict[str, Any] | None = None,
+        thread: bool | Mapping[str, float] = False,
+        mode: Mode | None = None,
     ) -> Result:
         """The entries that match best: `{success, results, count, total}`.
 
         `results` has `{key, value, metadata, score}` of `count` entries; `total` is how many match
-        in all. `query` and `metadata_filter` as for `Lake.search`.
+        in all. Arguments as for `Lake.search`.
         """
-        hits = self.lake.search(query, metadata_filter=metadata_filter, limit=limit)
+        hits = self.lake.search(
+            query,
+            metadata_filter=metadata_filter,
+            value_filter=value_filter,
+            prefix=prefix,
+            limit=limit,
+            offset=offset,
+            thread=thread,
+            mode=mode,
+        )
         results = [dict(hit) for hit in hits]
         return {"success": True, "results": results, "count": len(results), "total": hits.total}
 

@@ -7,10 +7,21 @@ from datetime import datetime
 from typing import Any
 
 from lakebed.errors import LakebedError, ValidationError
-from lakebed.lake.checks import check_expiry
+from lakebed.lake.checks import TTL, check_expiry
 
 
-def expiry(metadata: object) -> tuple[float | None, datetime | None]:
+def expiry_of(
+    metadata: object, ttl: TTL | None, expires_at: datetime | str | None
+) -> tuple[TTL | None, datetime | None]:
+    """The expiry that a call asks for: by its arguments, or else by its metadata."""
+    if ttl is None and expires_at is None:
+        return expiry(metadata)
+    if isinstance(expires_at, str):
+        return ttl, _moment(expires_at, "expires_at")
+    return ttl, expires_at
+
+
+def expiry(metadata: object) -> tuple[TTL | None, datetime | None]:
     """`ttl` and `expires_at` for `Lake.store`; None where metadata name none.
 
     Raises ValidationError for one that is not valid, also for a ttl beside a valid expires_at.
@@ -24,13 +35,17 @@ def expiry(metadata: object) -> tuple[float | None, datetime | None]:
         return ttl, None
     if not isinstance(text, str):
         raise ValidationError(f"metadata.expires_at is of type {type(text).__name__}: {_EXPECTED}")
+    return None, _moment(text, "metadata.expires_at")
+
+
+def _moment(text: str, field: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValidationError(f"metadata.expires_at is {text!r}: {_EXPECTED}") from None
+        raise ValidationError(f"{field} is {text!r}: {_EXPECTED}") from None
     if moment.utcoffset() is None:
-        raise ValidationError(f"metadata.expires_at is {text!r}, without offset: {_EXPECTED}")
-    return None, moment
+        raise ValidationError(f"{field} is {text!r}, without offset: {_EXPECTED}")
+    return moment
 
 
 _EXPECTED = "expected ISO 8601 with offset, such as '2030-01-31T12:00:00+00:00'"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
+from inspect import signature
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from lakebed.errors import LakebedError, RateLimitedError
-from lakebed.model import EntryRow, StoredEntry
+from lakebed.errors import LakebedError, RateLimitedError, ValidationError
+from lakebed.model import Entry, EntryRow, StoredEntry
+from lakebed.suggestions import suggestion
 
 Result = dict[str, Any]
 P = ParamSpec("P")
@@ -16,7 +18,8 @@ Method = Callable[Concatenate[S, P], Result]
 
 
 def reported(method: Method[S, P]) -> Method[S, P]:
-    """Make a method return its errors as results instead of raising them."""
+    """Make a method return its errors as results instead of raising them, an argument that it does
+    not take included: agents call these methods with names that a model made up."""
 
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -24,8 +27,26 @@ def reported(method: Method[S, P]) -> Method[S, P]:
             return method(self, *args, **kwargs)
         except LakebedError as error:
             return failure(error)
+        except TypeError as error:
+            trace = error.__traceback__
+            if trace is None or trace.tb_next is not None:  # raised inside the method
+                raise
+            return failure(_misnamed(method, kwargs, error))
 
     return call
+
+
+def _misnamed(
+    method: Callable[..., Result], given: Iterable[str], error: TypeError
+) -> ValidationError:
+    """What is wrong with the arguments of a call."""
+    known = [*signature(method).parameters][1:]
+    for name in given:
+        if name not in known:
+            return ValidationError(
+                f"{method.__name__} has no argument {name!r}: {suggestion(name, known)}"
+            )
+    return ValidationError(str(error))
 
 
 def failure(error: LakebedError) -> Result:
@@ -60,6 +81,21 @@ def stored(entry: StoredEntry) -> Result:
     if not inlined:
         result["storage_uri"] = entry.storage_uri
     return result
+
+
+def listed(entry: Entry) -> Result:
+    """An entry of a listing, without its value."""
+    return {
+        "key": entry.key,
+        "metadata": entry.metadata,
+        "content_hash": entry.content_hash,
+        "format": entry.format,
+        "byte_size": entry.byte_size,
+        "inlined": entry.inlined,
+        "created_at": entry.created_at.isoformat(),
+        "updated_at": entry.updated_at.isoformat(),
+        "expires_at": None if entry.expires_at is None else entry.expires_at.isoformat(),
+    }
 
 
 def found(row: EntryRow, value: object) -> Result:

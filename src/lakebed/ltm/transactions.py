@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from lakebed.errors import LakebedError
+from lakebed.lake.checks import TTL
 from lakebed.lake.entries.transaction import Transaction
-from lakebed.ltm.expiry import expiry
+from lakebed.ltm.expiry import expiry_of
 from lakebed.ltm.results import Result, failure, reported
 
 
@@ -28,18 +30,39 @@ class LTMTransaction:
         self._refused: LakebedError | None = None
         self._ended = False
 
-    def store(self, key: str, value: Any, metadata: dict[str, Any] | None = None) -> Result:
-        """Queue a store, checked at once: `{success, queued, key}`."""
+    @reported
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: TTL | None = None,
+        expires_at: datetime | str | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> Result:
+        """Queue a store, checked at once: `{success, queued, key}`. Arguments as for
+        `LTMBackend.store`."""
 
         def queue(transaction: Transaction) -> None:
-            ttl, expires_at = expiry(metadata)
-            transaction.store(key, value, metadata, ttl=ttl, expires_at=expires_at)
+            wait, moment = expiry_of(metadata, ttl, expires_at)
+            transaction.store(
+                key,
+                value,
+                metadata,
+                ttl=wait,
+                expires_at=moment,
+                if_absent=if_absent,
+                if_match=if_match,
+            )
 
         return self._queue(key, queue)
 
-    def delete(self, key: str) -> Result:
-        """Queue a delete: `{success, queued, key}`."""
-        return self._queue(key, lambda transaction: transaction.delete(key))
+    @reported
+    def delete(self, key: str, *, if_match: str | None = None) -> Result:
+        """Queue a delete: `{success, queued, key}`. `if_match` is as for `LTMBackend.delete`."""
+        return self._queue(key, lambda transaction: transaction.delete(key, if_match=if_match))
 
     @reported
     def commit(self) -> Result:

@@ -15,6 +15,7 @@ import pytest
 
 from lakebed.errors import ValidationError
 from lakebed.ltm import LTMBackend, compute_content_hash
+from lakebed.testing.ltm_arguments import LTMArguments
 
 LARGE = "forget me not " * 10_000
 """A value that no default keeps inline where there is a storage."""
@@ -45,7 +46,7 @@ _FILTERS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-class LTMContract(ABC):
+class LTMContract(LTMArguments, ABC):
     """Subclass it, say how a backend of yours is made, and pytest does the rest.
 
         class TestMyBackend(LTMContract):

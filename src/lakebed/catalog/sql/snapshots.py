@@ -30,9 +30,17 @@ class Snapshots:
     _keep_all: bool
 
     def create_snapshot(
-        self, snapshot_id: str, name: str, message: str | None, author: str | None
+        self,
+        snapshot_id: str,
+        name: str,
+        message: str | None,
+        author: str | None,
+        *,
+        replace: bool = False,
     ) -> SnapshotRow:
         with self._executor.write(exclusive=True) as tx:
+            if replace and (taken := tx.all(self._queries["get_snapshot"], {"name": name})):
+                tx.run(self._queries["delete_snapshot"], {"id": SnapshotRow._make(taken[0]).id})
             return self._create_snapshot(tx, snapshot_id, name, message, author)
 
     def _create_snapshot(

@@ -14,7 +14,11 @@ SCHEMA_VERSION = 2
 
 
 class UnmigratedError(ConfigurationError):
-    """The schema is missing or old, and auto_migrate is off."""
+    """The schema is missing or old, and may not be made here. `found`: its version or 0."""
+
+    def __init__(self, message: str, found: int) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 _Fetch = Callable[[str, Params], Sequence[Row]]
@@ -32,13 +36,15 @@ def migrate(executor: Executor, queries: Mapping[str, str], *, allowed: bool = T
     if is_read_only(executor):
         raise UnmigratedError(
             f"the catalog has {f'schema version {found}' if found else 'no tables yet'}, this "
-            f"release needs version {SCHEMA_VERSION}: open it once without read_only"
+            f"release needs version {SCHEMA_VERSION}: open it once without read_only",
+            found,
         )
     if not allowed:
         raise UnmigratedError(
             f"the catalog has {f'schema version {found}' if found else 'no tables yet'}, this "
             f"release needs version {SCHEMA_VERSION}, and auto_migrate is off: open it once with "
-            "auto_migrate=True"
+            "auto_migrate=True",
+            found,
         )
     with executor.write(exclusive=True) as tx:
         version = _version(tx.all, queries)

@@ -11,7 +11,7 @@ from lakebed import Entry, Lake
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.listing import Listing
 from lakebed.lake.history.diff import Diff, Restored
-from lakebed.lake.history.snapshots import Snapshot
+from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.search.searching import Hits
 from lakebed.lake.upkeep.maintenance import CleanupReport
 from lakebed.lake.upkeep.stats import Stats

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakebed.errors import NotFoundError, ValidationError
-from lakebed.lake.checks import check_key
+from lakebed.lake.checks import TTL, check_key
 from lakebed.lake.entries.reading import MISSING
 from lakebed.model import Change, ContentId, Delete
 from lakebed.values.codec import decode_value
@@ -32,7 +32,7 @@ class Committer(Protocol):
         key: str,
         value: Any,
         metadata: dict[str, Any] | None,
-        ttl: float | timedelta | None,
+        ttl: TTL | None,
         expires_at: datetime | None,
         if_absent: bool,
         if_match: str | None,
@@ -63,7 +63,7 @@ class Transaction:
         value: Any,
         metadata: dict[str, Any] | None = None,
         *,
-        ttl: float | timedelta | None = None,
+        ttl: TTL | None = None,
         expires_at: datetime | None = None,
         if_absent: bool = False,
         if_match: str | None = None,

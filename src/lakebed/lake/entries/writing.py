@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NoReturn
 
 from lakebed.catalog.protocol import StagedRow
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
-from lakebed.lake.checks import check_expiry, check_flag, check_key
+from lakebed.lake.checks import TTL, check_expiry, check_flag, check_key
 from lakebed.lake.entries.reading import MISSING, Reading
 from lakebed.lake.entries.staging import Staging, in_memory
 from lakebed.lake.entries.transaction import Transaction
@@ -27,7 +27,7 @@ class Writing(Staging, Reading):
         value: Any,
         metadata: dict[str, Any] | None = None,
         *,
-        ttl: float | timedelta | None = None,
+        ttl: TTL | None = None,
         expires_at: datetime | None = None,
         if_absent: bool = False,
         if_match: str | None = None,
@@ -39,7 +39,8 @@ class Writing(Staging, Reading):
         a polars LazyFrame (computed first), or what else streams Arrow data. Tables are stored as
         Parquet; a reader of any length passes through bounded memory (see the guide on tables).
         `metadata`: a dict of JSON types; left out it is `{}`.
-        `ttl`: seconds or a timedelta until the entry expires; `expires_at`: the moment itself, an
+        `ttl`: how long until the entry expires, as seconds, a timedelta, or text such as `"90s"`,
+        `"1h30m"` or `"30d"`; `expires_at`: the moment itself, an
         aware datetime. With neither, it does not expire.
         `if_absent`: store only if the key is not there. `if_match`: only if its content has this
         hash (`entry.content_hash`).
@@ -66,7 +67,7 @@ class Writing(Staging, Reading):
         key: str,
         value: Any,
         metadata: dict[str, Any] | None,
-        ttl: float | timedelta | None,
+        ttl: TTL | None,
         expires_at: datetime | None,
         if_absent: bool,
         if_match: str | None,

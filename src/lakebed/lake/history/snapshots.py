@@ -8,16 +8,19 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from lakebed.clock import from_micros, to_micros
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_count, check_flag, check_key, check_prefix
 from lakebed.lake.entries.batch_reading import BatchReading
+from lakebed.lake.history.snapshot import Snapshot, SnapshotList
+from lakebed.lake.history.versions import History, Version
 from lakebed.lake.search.searching import Searching
 from lakebed.lake.upkeep.stats import Statistics
-from lakebed.model import DiffRow, Entry, Moment, Report, SnapshotRow, ValueReader, VersionRow
+from lakebed.model import DiffRow, Moment, SnapshotRow
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -26,88 +29,13 @@ if TYPE_CHECKING:
     from lakebed.duckdb.result import QueryResult
     from lakebed.lake.history.diff import Diff, Restored
     from lakebed.lake.history.diff_spool import DiffSpool
+    from lakebed.lake.history.watch import Watch
     from lakebed.lake.search.index import SearchIndex
     from lakebed.lake.sql.stored_tables import StoredTables
 
 MAX_NAME_BYTES = 255
 _CONTROL = r"[\x00-\x1f\x7f]"
 _ID = r"@[0-9a-f]{16}\Z"
-
-
-class Snapshot(Report):
-    """A state of the lake that is kept under a name.
-
-    `id` begins with `@`, which a name may not, and is never used again. `version` is the newest
-    version that it sees; expiry is judged at `created_at` (UTC). `purged_at`: when `purge` last
-    removed something that it saw, None if never.
-    """
-
-    id: str
-    name: str
-    version: int
-    message: str | None
-    author: str | None
-    created_at: datetime
-    purged_at: datetime | None
-
-
-class SnapshotList(list[Snapshot]):
-    """Snapshots, oldest first."""
-
-    def _repr_html_(self) -> str:
-        from lakebed.values.html import table
-
-        names = ("name", "version", "created_at", "message", "author")
-        title = f"{len(self)} snapshots, newest first"
-        return table(title, names, ([made[name] for name in names] for made in reversed(self)))
-
-
-class Version(Entry):
-    """A version of an entry: the entry's fields, and `ended_at`, when it was replaced or deleted
-    (None for the one that stands)."""
-
-    __slots__ = ("_ended_at",)
-    FIELDS: ClassVar[tuple[str, ...]] = (*Entry.FIELDS, "ended_at")
-
-    def __init__(self, version: VersionRow, lake: ValueReader) -> None:
-        super().__init__(version.row, lake)
-        self._ended_at = version.ended_at
-
-    @property
-    def ended_at(self) -> datetime | None:
-        return None if self._ended_at is None else from_micros(self._ended_at)
-
-
-class History(Sequence[Version]):
-    """The versions of a key that are kept, newest first.
-
-    `complete` is false where the lake keeps, between snapshots, no version that was replaced;
-    `note` says so in words.
-    """
-
-    def __init__(self, versions: Sequence[Version], note: str | None) -> None:
-        self._versions = versions
-        self.note = note
-
-    @property
-    def complete(self) -> bool:
-        return self.note is None
-
-    def __len__(self) -> int:
-        return len(self._versions)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._versions[index]
-
-    def __repr__(self) -> str:
-        return f"<History of {len(self)} versions{': ' + self.note if self.note else ''}>"
-
-    def _repr_html_(self) -> str:
-        from lakebed.values.html import table
-
-        names = ("version", "updated_at", "ended_at", "byte_size", "metadata", "content_hash")
-        rows = ([version[name] for name in names] for version in self)
-        return table(repr(self)[1:-1], names, rows)
 
 
 class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
@@ -181,20 +109,61 @@ class Snapshots(PresentLake):
     def _stored_tables(self) -> StoredTables: ...
 
     def create_snapshot(
-        self, name: str, *, message: str | None = None, author: str | None = None
+        self,
+        name: str | None = None,
+        *,
+        message: str | None = None,
+        author: str | None = None,
+        replace: bool = False,
     ) -> Snapshot:
         """Keep the present state of the lake under a name. Costs one row, whatever the lake's size.
 
-        Raises ConflictError if the name is taken, ValidationError if it is malformed: 1 to 255
-        bytes of text without control characters, not beginning with `@`; and for a message or
-        author that is no text, or holds NUL.
+        `name`: 1 to 255 bytes of text without control characters that does not begin with `@`. Left
+        out, the snapshot is called `snapshot-<UTC time>`. `replace`: if another snapshot has the
+        name, drop it in the same transaction. What only it kept is lost then.
+
+        Raises ConflictError if the name is taken, unless `replace` is given, and ValidationError
+        for a malformed name, and for a message or an author that is not a string or holds NUL.
         """
         self._must_write("create_snapshot")
+        if name is None:
+            name = f"snapshot-{from_micros(self._catalog.now()):%Y%m%dT%H%M%S.%fZ}"
         _check_name(name)
+        check_flag("replace", replace)
         for field, text in (("message", message), ("author", author)):
             if text is not None:
                 _check_text(field, text)
-        return _snapshot(self._catalog.create_snapshot(_new_id(), name, message, author))
+        return _snapshot(
+            self._catalog.create_snapshot(_new_id(), name, message, author, replace=replace)
+        )
+
+    def watch(
+        self,
+        name: str | None = None,
+        *,
+        prefix: str = "",
+        replace: bool = False,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> Watch:
+        """Keep the state before a block of work, to see what the block changed and to undo it.
+
+            with lake.watch("run") as run:
+                agent.work(lake)
+            print(run.diff)
+            run.undo()
+
+        The snapshot is made when the block begins, and stays. `name`, `replace`, `message` and
+        `author` are as for `create_snapshot`. `prefix`: look at, and undo, only the keys that begin
+        with it.
+
+        Raises what `create_snapshot` raises, when the block begins.
+        """
+        from lakebed.lake.history.watch import Watch  # not for a first store
+
+        check_prefix(prefix)
+        make = partial(self.create_snapshot, name, message=message, author=author, replace=replace)
+        return Watch(self, make, prefix)
 
     def snapshots(self) -> Sequence[Snapshot]:
         """All snapshots, oldest first."""

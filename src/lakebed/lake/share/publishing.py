@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.lake.checks import check_flag
-from lakebed.lake.history.snapshots import LakeView, Snapshot, Snapshots
+from lakebed.lake.history.snapshot import Snapshot
+from lakebed.lake.history.snapshots import LakeView, Snapshots
 from lakebed.model import EntryRow, Progress, Report
 from lakebed.objects.opening import parse_place
 from lakebed.objects.store import ObjectStore

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 
 from lakebed.errors import NotFoundError
+from lakebed.lake.checks import TTL
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.conformance.base import Conformance
@@ -58,9 +59,11 @@ class Expiry(Conformance):
             (timedelta(minutes=1), 60_000_000),
             (MICROSECOND, 1),
             (1e9, 10**15),
+            ("90s", 90_000_000),
+            ("1h30m", 5_400_000_000),
         ],
     )
-    def test_ttl(self, lake: Lake, clock: FakeClock, ttl: float | timedelta, micros: int) -> None:
+    def test_ttl(self, lake: Lake, clock: FakeClock, ttl: TTL, micros: int) -> None:
         stored = lake.store("a", 1, ttl=ttl)
         assert stored.expires_at == clock.now + timedelta(microseconds=micros)
         assert "a" in lake

@@ -1,0 +1,58 @@
+"""The versions of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from lakebed.clock import from_micros
+from lakebed.model import Entry, ValueReader, VersionRow
+
+
+class Version(Entry):
+    """A version of an entry: the entry's fields, and `ended_at`, when it was replaced or deleted
+    (None for the one that stands)."""
+
+    __slots__ = ("_ended_at",)
+    FIELDS: ClassVar[tuple[str, ...]] = (*Entry.FIELDS, "ended_at")
+
+    def __init__(self, version: VersionRow, lake: ValueReader) -> None:
+        super().__init__(version.row, lake)
+        self._ended_at = version.ended_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        return None if self._ended_at is None else from_micros(self._ended_at)
+
+
+class History(Sequence[Version]):
+    """The versions of a key that are kept, newest first.
+
+    `complete` is false where the lake keeps, between snapshots, no version that was replaced;
+    `note` says so in words.
+    """
+
+    def __init__(self, versions: Sequence[Version], note: str | None) -> None:
+        self._versions = versions
+        self.note = note
+
+    @property
+    def complete(self) -> bool:
+        return self.note is None
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._versions[index]
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} versions{': ' + self.note if self.note else ''}>"
+
+    def _repr_html_(self) -> str:
+        from lakebed.values.html import table
+
+        names = ("version", "updated_at", "ended_at", "byte_size", "metadata", "content_hash")
+        rows = ([version[name] for name in names] for version in self)
+        return table(repr(self)[1:-1], names, rows)
