@@ -90,12 +90,12 @@ class Writing(Staging, Reading):
         key: str,
         value: Any,
         metadata: dict[str, Any] | None,
-        ttl: float | timedelta | None,
+        ttl: TTL | None,
         expires_at: datetime | None,
     ) -> tuple[StagedRow, Encoded | EncodedFile]:
         """The same for an entry of a batch."""
         check_key(key)
-        text = encode_metadata(metadata) if metadata else "{}"
+        text = encode_metadata(metadata)
         relative, absolute = check_expiry(ttl, expires_at)
         encoded = encode_value(value)
         if self._objects is None:
