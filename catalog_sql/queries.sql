@@ -44,6 +44,12 @@ SELECT (SELECT count(*) FROM {entry} WHERE "key" >= :low AND "key" < :high)
      - (SELECT count(*) FROM {entry}
         WHERE "expires_at" <= :now AND {unindexed}"key" >= :low AND {unindexed}"key" < :high)
 
+-- name: first_key
+-- for: taking the first entry of a range
+SELECT "key" FROM {entry}
+WHERE "key" >= :low AND "key" < :high AND ("expires_at" IS NULL OR "expires_at" > :now)
+ORDER BY "key" LIMIT 1
+
 -- name: lock_entry
 -- for: the state that a change starts from: counter, newest snapshot, how far the segments and the
 -- metadata index reach, and the row of the key

@@ -1,12 +1,26 @@
--- Whole relations for a query engine, read inside one transaction. {scan_columns} are the columns of
--- `lakebed.catalog.scan.ENTRY_COLUMNS`, {value} is the inline value of JSON or nothing of it, and
--- {keys} a condition on the key unless all are wanted, or one on the version.
+-- Whole relations for a query engine, read inside one transaction. {scan_columns} are those of the
+-- columns of `lakebed.catalog.scan.ENTRY_COLUMNS` that are wanted, and {keys} is a condition on the key
+-- unless all are wanted, or one on the version.
 
 -- name: scan_entries
 -- for: sql: entries as they are now
 SELECT {scan_columns}
 FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
-WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing}
+WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing} {order}
+
+-- name: scan_names
+-- for: sql: the same, where nothing of their contents is wanted
+SELECT {scan_columns}
+FROM {entry} e
+WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing} {order}
+
+-- name: scan_page
+-- for: sql: the first of these entries in key order, those of a format if one is named
+SELECT {scan_columns}
+FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
+WHERE (e."expires_at" IS NULL OR e."expires_at" > :now) {keys}
+  {format}
+ORDER BY e."key" LIMIT :page
 
 -- name: scan_versions
 -- for: sql: which of the entries that a session has loaded still stand
@@ -28,6 +42,11 @@ SELECT (SELECT count(*) FROM {entry})
     - (SELECT count(*) FROM {entry} WHERE "version" > :last)
     - (SELECT count(*) FROM {entry} WHERE "version" <= :last AND "expires_at" <= :now)
 
+-- name: count_all
+-- for: sql: how many entries there are; databases have the first count at hand, or find it in their
+-- smallest index
+SELECT (SELECT count(*) FROM {entry}) - (SELECT count(*) FROM {entry} WHERE "expires_at" <= :now)
+
 -- name: entry_of_version
 -- for: sql: whether a version that a session has loaded still stands for the same entry
 SELECT "key", "updated_at" FROM {entry} WHERE "version" = :version
@@ -41,6 +60,18 @@ WHERE e."version" <= :version
 UNION ALL
 SELECT {scan_columns}
 FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."version" <= :version AND e."end_version" > :version
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) {keys}
+
+-- name: scan_names_at
+-- for: sql: the same, where nothing of their contents is wanted
+SELECT {scan_columns}
+FROM {entry} e
+WHERE e."version" <= :version
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) {keys} {narrowing}
+UNION ALL
+SELECT {scan_columns}
+FROM {entry_history} e
 WHERE e."version" <= :version AND e."end_version" > :version
   AND (e."expires_at" IS NULL OR e."expires_at" > :now) {keys}
 

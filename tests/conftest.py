@@ -24,8 +24,9 @@ PROJECT = Path(__file__).parents[1]
 SAMPLED = (
     "TestMemory", "TestFileWithSmallObjects", "TestApsw", "TestPostgres15", "TestPgBouncer",
     "TestPostgres", "TestMariaDB", "TestDuckDB", "TestS3", "TestGCS", "TestAzure",
+    "TestAsync", "TestAsyncOnPostgres",
 )  # fmt: skip
-SAMPLED_CONTRACTS = ("TestSQLAlchemyOnPostgres", "TestSQLAlchemyOnMariaDB")
+SAMPLED_CONTRACTS = ("TestSQLAlchemyOnPostgres", "TestSQLAlchemyOnMariaDB", "TestAsyncLTM")
 SHARE = 10
 
 settings.register_profile(

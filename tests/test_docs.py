@@ -6,7 +6,10 @@ here stands under a comment that says why: `<!-- not run: needs an AWS account -
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import doctest
+import inspect
 import io
 import os
 import re
@@ -35,9 +38,13 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def run_python(example: Example) -> str | None:
-    """Run statements, or a `>>>` session, whose output is compared."""
+    """Run statements, with `await` among them as in a notebook, or a `>>>` session, whose output is
+    compared."""
     if not example.parsed.lstrip().startswith(">>>"):
-        PythonEvaluator()(example)
+        if re.search(r"(?m)^(await|async (with|for)) |= await ", example.parsed):
+            run_on_the_loop(example)
+        else:
+            PythonEvaluator()(example)
         return None
     session = doctest.DocTestParser().get_doctest(
         example.parsed, example.namespace, example.path, example.path, example.line
@@ -47,6 +54,17 @@ def run_python(example: Example) -> str | None:
     runner.run(session, out=report.write, clear_globs=False)
     example.namespace.update(session.globs)
     return report.getvalue() or None
+
+
+def run_on_the_loop(example: Example) -> None:
+    """Run statements that await, all of a page on one event loop."""
+    if "__loop__" not in example.namespace:
+        example.namespace["__loop__"] = asyncio.new_event_loop()
+    source = "\n" * example.line + example.parsed  # for the lines of a traceback
+    code = compile(source, example.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    result = eval(code, example.namespace)  # noqa: S307 - the documentation's own
+    if code.co_flags & inspect.CO_COROUTINE:
+        example.namespace["__loop__"].run_until_complete(result)
 
 
 def shell(source: str) -> str:
@@ -103,8 +121,13 @@ def parse(page: Path) -> Document:
 
 
 def evaluate(page: Path) -> None:
-    for example in parse(page):
-        example.evaluate()
+    document = parse(page)
+    try:
+        for example in document:
+            example.evaluate()
+    finally:
+        if "__loop__" in document.namespace:
+            document.namespace["__loop__"].close()
 
 
 @pytest.fixture

@@ -279,6 +279,76 @@ BEGIN
 END
 $$;
 
+-- Renames the first entry of a range that nobody else is taking: p_into stands for the first p_cut
+-- characters of its key. Nothing, if there is none.
+CREATE OR REPLACE FUNCTION {schema}."take_entry"(
+    p_low text, p_high text, p_cut bigint, p_into text, p_now bigint, p_keep_all boolean,
+    p_writer bigint, p_token bigint,
+    OUT key text, OUT version bigint, OUT metadata text, OUT expires_at bigint,
+    OUT created_at bigint, OUT updated_at bigint, OUT content_hash bytea, OUT format text,
+    OUT byte_size bigint, OUT inline_value bytea, OUT uri text, OUT "position" text)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    v_now bigint;
+    v_old record;
+    v_kept boolean;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared({lock});
+    v_now := coalesce(p_now, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+    SELECT e."key", e."version", e."object_id", e."metadata", e."expires_at", e."created_at",
+           e."updated_at" INTO v_old
+    FROM {entry} e
+    WHERE e."key" >= p_low COLLATE "C" AND e."key" < p_high COLLATE "C"
+      AND (e."expires_at" IS NULL OR e."expires_at" > v_now)
+    ORDER BY e."key" LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    key := p_into || substr(v_old.key, p_cut::int + 1);
+    IF octet_length(key) > 1024 THEN
+        RAISE EXCEPTION 'take: the key would take more than 1024 bytes' USING ERRCODE = 'LB001';
+    END IF;
+    IF EXISTS (SELECT 1 FROM {entry} e WHERE e."key" = take_entry.key) THEN
+        RAISE EXCEPTION 'take: % is there already', quote_literal(key) USING ERRCODE = 'LB001';
+    END IF;
+    UPDATE {entry} e SET "key" = take_entry.key, "version" = nextval('{schema}."version"'),
+           "updated_at" = v_now
+    WHERE e."key" = v_old.key RETURNING e."version" INTO version;
+    v_kept := p_keep_all OR coalesce(
+        v_old.version <= (SELECT max("version") FROM {snapshot}), false);
+    IF v_kept THEN
+        INSERT INTO {entry_history} ("key", "version", "end_version", "ended_at", "object_id",
+                                     "metadata", "expires_at", "created_at", "updated_at")
+        VALUES (v_old.key, v_old.version, version, v_now, v_old.object_id, v_old.metadata,
+                v_old.expires_at, v_old.created_at, v_old.updated_at);
+    END IF;
+    IF v_old.metadata <> '{}' THEN
+        INSERT INTO {metadata_queue} ("version") VALUES (version);
+        PERFORM {schema}."note_described"(v_old.key, v_old.version, v_old.metadata);
+    END IF;
+    PERFORM {schema}."note_ended"(v_old.version, CASE WHEN v_kept THEN version ELSE 0 END,
+                                  version);
+    SELECT v_old.metadata, v_old.expires_at, v_old.created_at, v_now,
+           o."content_hash", o."format", o."byte_size", o."inline_value",
+           coalesce(o."uri", (SELECT p."uri" FROM {pack} p WHERE p."id" = o."pack_id")),
+           o."position"
+    INTO metadata, expires_at, created_at, updated_at, content_hash, format, byte_size,
+         inline_value, uri, "position"
+    FROM {object} o WHERE o."id" = v_old.object_id;
+    IF p_writer IS NOT NULL THEN
+        INSERT INTO {writer} AS w ("id", "token", "closed", "seen", "version")
+        VALUES (p_writer, p_token, false, v_now, take_entry.version)
+        ON CONFLICT ("id") DO UPDATE SET
+            "token" = excluded."token", "seen" = excluded."seen", "version" = excluded."version"
+        WHERE NOT w."closed";
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the writer is closed' USING ERRCODE = 'LB003';
+        END IF;
+    END IF;
+END
+$$;
+
 -- The versions that have a term in one range of the metadata index, no more than so many, in its order.
 -- A planner that knows little of the table takes a range for a few rows, and would read and sort all of
 -- a common one; so it has no other way here.

@@ -56,6 +56,18 @@ SELECT * FROM {schema}."put_entry"(:key, :content_hash, :format, :byte_size, :in
 -- for: a delete
 SELECT * FROM {schema}."delete_entry"(:key, :if_match, :clock, :keep_all, :writer, :token)
 
+-- name: signal
+-- for: waking those who listen
+SELECT 1 FROM (SELECT pg_notify(:channel, '')) n
+
+-- name: listen
+-- for: hearing it
+LISTEN {channel}
+
+-- name: take_entry
+-- for: take
+SELECT * FROM {schema}."take_entry"(:low, :high, :cut, :into, :clock, :keep_all, :writer, :token)
+
 -- name: name_object
 -- for: locking the contents of several changes in the order of their hashes
 SELECT * FROM {schema}."name_object"(:content_hash, :format, :byte_size, :inline_value, :uri,

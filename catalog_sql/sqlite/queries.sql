@@ -29,6 +29,21 @@ CREATE TEMP TABLE IF NOT EXISTS staged (
     "old_object" INTEGER
 );
 
+-- name: scan_order
+-- for: scans in key order, which SQLite gives by the index of the keys, without sorting
+ORDER BY e."key"
+
+-- name: batch_objects
+-- for: naming the new contents of a batch, in the order of the keys that they are for: there is one
+-- writer, and who reads in the order of keys then reads contents in the order in which they lie
+INSERT INTO {object} ("content_hash", "format", "byte_size", "inline_value", "uri", "pack_id",
+                      "position", "created_at")
+SELECT "content_hash", "format", "byte_size", "inline_value", "uri", "pack_id", "position", :now
+FROM {staged}
+WHERE "inline_value" IS NOT NULL OR "uri" IS NOT NULL OR "pack_id" IS NOT NULL
+ORDER BY "number"
+ON CONFLICT ("content_hash", "format") DO NOTHING
+
 -- name: has_keys
 -- for: whether a batch seems to be new: some of its keys
 SELECT 1 FROM {entry} WHERE "key" IN ({keys}) LIMIT 1

@@ -7,6 +7,8 @@ lake.store("user/42/name", "Ada", {"source": "chat"})
 lake.retrieve("user/42/name")
 """
 
+from typing import Any
+
 from lakebed import errors
 from lakebed.catalog.registry import register_catalog_backend
 from lakebed.config.opening import open
@@ -29,3 +31,11 @@ __all__ = [
     "open_publication",
     "register_catalog_backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "aio":  # not for who needs no coroutines
+        from importlib import import_module
+
+        return import_module("lakebed.aio")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,22 +7,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], int]
-"""Gives the present as microseconds since the epoch; tests inject one."""
+"""Returns the present time in microseconds since the epoch. Tests inject their own."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def system_clock() -> int:
-    """The machine's time in microseconds since the epoch."""
+    """Return the machine's time in microseconds since the epoch."""
     return time.time_ns() // 1000
 
 
 def to_micros(moment: datetime) -> int:
-    """An aware datetime as microseconds since the epoch, exactly."""
+    """Convert an aware datetime to microseconds since the epoch, exactly."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """Microseconds since the epoch as an aware datetime in UTC, exactly."""
+    """Convert microseconds since the epoch to an aware datetime in UTC, exactly."""
     return _EPOCH + timedelta(microseconds=micros)

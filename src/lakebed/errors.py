@@ -12,12 +12,13 @@
     ├── CorruptionError               corruption_error
     ├── CatalogError                  catalog_error
     ├── QueryError                    query_error
+    ├── UnreadError                   unread
     ├── ConfigurationError (ValueError) configuration_error
     ├── DependencyMissingError (ImportError) dependency_missing
     └── RateLimitedError              rate_limited
 
-`error_type` is stable: programs and the LTM interface may compare it. A failed atomic batch raises
-its first error, with all of them by key in `errors`.
+`error_type` is stable, so programs can compare it; the LTM interface returns it. A failed atomic
+batch raises its first error, whose `errors` holds all errors by key.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from typing import Literal
 
 
 class LakebedError(Exception):
-    """The root of the tree: catch it to catch everything that Lakebed raises.
+    """The base class: catch it to catch everything that Lakebed raises.
 
-    `errors` holds the errors by key when a batch failed, and is empty otherwise.
+    If a batch failed, `errors` holds the errors by key. Otherwise it is empty.
     """
 
     error_type: str = "lakebed_error"
@@ -45,15 +46,15 @@ class LakebedError(Exception):
 
 
 class ValidationError(LakebedError, ValueError):
-    """An argument has a wrong type, form or range; nothing was written."""
+    """An argument has the wrong type, form or range. Nothing was written."""
 
     error_type = "validation_error"
 
 
 class SerializationError(LakebedError, ValueError):
-    """A value holds something that would not come back as it went in; nothing was written.
+    """A value contains something that would not come back as it went in. Nothing was written.
 
-    The text names the path inside the value, such as `$.items[3].price`.
+    The message names the path inside the value, such as `$.items[3].price`.
     """
 
     error_type = "serialization_error"
@@ -66,13 +67,16 @@ class NotFoundError(LakebedError, KeyError):
 
 
 class ConflictError(LakebedError):
-    """A condition (`if_absent`, `if_match`, a name that must be free) did not hold."""
+    """A condition did not hold: `if_absent`, `if_match`, or a name that must not be taken."""
 
     error_type = "conflict"
 
 
 class ConnectError(LakebedError):
-    """The catalog's server or the storage cannot be reached, or refuses the credentials."""
+    """The catalog's server or the storage cannot be reached, or refuses the credentials.
+
+    `error_type` is `connection_error`, `connection_timeout` or `auth_failed`.
+    """
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class ConnectError(LakebedError):
 
 
 class LockTimeoutError(LakebedError, TimeoutError):
-    """The write lock was not free within `lock_timeout` seconds; nothing was written."""
+    """The write lock was not free within `lock_timeout` seconds. Nothing was written."""
 
     error_type = "lock_timeout"
 
@@ -98,43 +102,49 @@ class StorageError(LakebedError):
 
 
 class ReadOnlyError(StorageError):
-    """A call that writes was refused at once: the lake was opened with `read_only=True`."""
+    """A call that writes was refused, because the lake was opened with `read_only=True`."""
 
     error_type = "read_only"
 
 
 class CorruptionError(LakebedError):
-    """Stored bytes are missing, or are not what was stored."""
+    """Stored bytes are missing, or differ from what was stored."""
 
     error_type = "corruption_error"
 
 
 class CatalogError(LakebedError):
-    """The catalog refused or failed an operation for a reason that has no error of its own."""
+    """The catalog refused or failed an operation, and no other class fits the reason."""
 
     error_type = "catalog_error"
 
 
 class QueryError(LakebedError):
-    """A SQL query over the lake is not allowed or failed."""
+    """A SQL query over the lake is not allowed, or it failed."""
 
     error_type = "query_error"
 
 
+class UnreadError(LakebedError):
+    """An asynchronous lake does not have it at hand, and it takes an `await` to get it."""
+
+    error_type = "unread"
+
+
 class ConfigurationError(LakebedError, ValueError):
-    """The lake cannot be opened as asked: a setting is wrong, missing or impossible."""
+    """The lake cannot be opened because a setting is wrong, missing or impossible."""
 
     error_type = "configuration_error"
 
 
 class DependencyMissingError(LakebedError, ImportError):
-    """A package that this feature needs is not installed; the text has the pip command."""
+    """A package that this feature needs is not installed. The message has the pip command."""
 
     error_type = "dependency_missing"
 
 
 class RateLimitedError(LakebedError):
-    """A service asked to slow down. `retry_after` is in seconds, None if it named no time."""
+    """A service asked to slow down. `retry_after` is in seconds, or None if it named no time."""
 
     error_type = "rate_limited"
 

@@ -1,23 +1,23 @@
-"""The records that pass between the layers, and those that callers see."""
+"""The records that the layers pass to each other, and those that callers get."""
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from lakebed.clock import from_micros
 from lakebed.values.json import decode_text
 
 LAST_KEY = "\U0010ffff" * 257
-"""Greater than every key (a key has at most 1,024 bytes, this has 1,028)."""
+"""Greater than every key: a key has at most 1,024 bytes, this text has 1,028."""
 
 
 class EntryRow(NamedTuple):
     """One entry as a catalog returns it: the name, and the object that it refers to.
 
-    Times are microseconds since the epoch. An object has either `inline_value` or `uri`; in a pack
-    `position` tells its place there.
+    Times are in microseconds since the epoch. An object has either `inline_value` or `uri`. If it
+    is in a pack, `position` is its place there.
     """
 
     key: str
@@ -38,21 +38,21 @@ class EntryRow(NamedTuple):
         return f"sha256:{self.content_hash.hex()}"
 
     def metadata_dict(self) -> dict[str, Any]:
-        """The metadata, decoded anew."""
+        """The metadata, decoded again by each call."""
         text = self.metadata
         metadata: dict[str, Any] = {} if text == "{}" else decode_text(text)
         return metadata
 
 
 ContentId = tuple[bytes, str]
-"""What makes a content: the hash of its bytes, and the format that says what they mean. The text
-"a" as JSON and the three bytes of it as bytes have one hash and are two values."""
+"""What identifies a content: the hash of its bytes, and the format that says what they mean. The
+JSON of the text "a" and the same three bytes stored as bytes have one hash, but are two values."""
 
 
 class Content(NamedTuple):
     """An object on its way into the catalog.
 
-    With neither `inline_value` nor `uri` it must be known to the catalog already.
+    If it has neither `inline_value` nor `uri`, the catalog must know it already.
     """
 
     content_hash: bytes
@@ -68,7 +68,8 @@ class Content(NamedTuple):
 
 
 class Put(NamedTuple):
-    """Store an entry whole. `ttl` is in microseconds from the commit; `expires_at` absolute."""
+    """Store a whole entry. `ttl` is in microseconds from the commit, `expires_at` in microseconds
+    since the epoch."""
 
     key: str
     content: Content
@@ -80,7 +81,7 @@ class Put(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Delete an entry if it is there."""
+    """Delete an entry if it exists."""
 
     key: str
     if_match: bytes | None = None
@@ -90,9 +91,9 @@ Change = Put | Delete
 
 
 class Upload(NamedTuple):
-    """A file that was uploaded under a lease and that a commit claims.
+    """A file that was uploaded under a lease, to be claimed by a commit.
 
-    `objects` counts the objects inside a pack, and is None for a file that is one object.
+    `objects` is the number of objects in a pack, or None if the file is a single object.
     """
 
     uri: str
@@ -101,9 +102,10 @@ class Upload(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """A state of the catalog: entries as of `version`, expiry judged at `time` (microseconds).
+    """A state of the catalog: the entries as of `version`, with expiry judged at `time`
+    (microseconds since the epoch).
 
-    `snapshot` is the id of the snapshot that keeps it, None if only the history does.
+    `snapshot` is the id of the snapshot that keeps this state, or None if only the history does.
     """
 
     version: int
@@ -123,19 +125,20 @@ class SnapshotRow(NamedTuple):
     purged_at: int | None = None
 
     def moment(self) -> Moment:
-        """The state that it keeps."""
+        """The state that this snapshot keeps."""
         return Moment(self.version, self.created_at, self.id)
 
 
 class DiffRow(NamedTuple):
-    """A key that differs between two moments; None where it is not there."""
+    """A key that differs between two moments. A side is None if the key does not exist there."""
 
     before: EntryRow | None
     after: EntryRow | None
 
 
 class VersionRow(NamedTuple):
-    """A version of an entry, and what ended it; None for the one that stands."""
+    """A version of an entry, and the version and time that ended it. Both are None for the current
+    version."""
 
     row: EntryRow
     end_version: int | None
@@ -143,8 +146,8 @@ class VersionRow(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """A step of a collection: objects removed, their bytes as stored, and where to go on (None at
-    the end)."""
+    """One step of a collection: the number of removed objects, their stored bytes, and where to
+    continue (None at the end)."""
 
     objects: int
     byte_size: int
@@ -152,7 +155,7 @@ class Collected(NamedTuple):
 
 
 class ObjectRow(NamedTuple):
-    """An object and where it lies: inline, in a file of its own, or at a position in a pack."""
+    """An object and its place: inline, in a file of its own, or at a position in a pack."""
 
     id: int
     content_hash: bytes
@@ -164,7 +167,7 @@ class ObjectRow(NamedTuple):
 
 
 class PackRow(NamedTuple):
-    """A pack, and how many objects live in it and are dead."""
+    """A pack, and how many of its objects are live and dead."""
 
     id: int
     uri: str
@@ -174,8 +177,8 @@ class PackRow(NamedTuple):
 
 
 class Move(NamedTuple):
-    """An object on its way into a pack: from inline (`old_pack` None) or from another pack. Its
-    number alone does not say which it is: SQLite gives that of an object that is gone again."""
+    """An object on its way into a pack, from inline (`old_pack` is None) or from another pack. The
+    number alone does not identify it, because SQLite reuses the numbers of removed objects."""
 
     id: int
     content_hash: bytes
@@ -184,8 +187,9 @@ class Move(NamedTuple):
 
 
 class Purged(NamedTuple):
-    """A step of a purge: entries and kept versions removed, hashes and bytes of the contents that
-    nothing holds any more, the packs that they lay in, and the snapshots that saw them."""
+    """One step of a purge: the number of removed entries and kept versions, the hashes and bytes of
+    the contents that nothing refers to any more, the packs that held them, and the snapshots that
+    saw them."""
 
     entries: int
     versions: int
@@ -196,8 +200,9 @@ class Purged(NamedTuple):
 
 
 class PurgePreview(NamedTuple):
-    """What a purge would remove: entries, kept versions, bytes of contents that nothing else holds,
-    the files of these and the packs that they lie in, and the snapshots that see them."""
+    """What a purge would remove: the number of entries and kept versions, the bytes of the contents
+    that nothing else refers to, the number of their files and packs, and the snapshots that see
+    them."""
 
     entries: int
     versions: int
@@ -208,8 +213,8 @@ class PurgePreview(NamedTuple):
 
 
 class BrokenReference(NamedTuple):
-    """A reference between rows that does not hold: its kind, and the key, path under the storage or
-    number of the row that it concerns."""
+    """A broken reference between rows: its kind, and the key, the path in the storage or the number
+    of the row that it concerns."""
 
     kind: Literal["no object", "trash in use", "lease in use", "miscounted pack", "unnoted"]
     key: str | None
@@ -218,7 +223,8 @@ class BrokenReference(NamedTuple):
 
 
 class Naming(NamedTuple):
-    """A key that an object stands under: since `version`, until `end_version` (None: still)."""
+    """A key that refers to an object, since `version` and until `end_version` (None: it still
+    does)."""
 
     key: str
     version: int
@@ -226,7 +232,7 @@ class Naming(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a commit did with one change. `row` is the entry as it is now, None after a delete."""
+    """What a commit did with one change. `row` is the entry as it is now; None after a delete."""
 
     row: EntryRow | None
     created: bool
@@ -235,7 +241,7 @@ class Outcome(NamedTuple):
 
 
 class Record(Mapping[str, object]):
-    """A frozen result that is also readable as a mapping of its fields."""
+    """A frozen result that can also be read as a mapping of its fields."""
 
     __slots__ = ()
     FIELDS: ClassVar[tuple[str, ...]] = ()
@@ -260,12 +266,12 @@ class Record(Mapping[str, object]):
 
         return fields(type(self).__name__, ((name, getattr(self, name)) for name in self.FIELDS))
 
-    # By identity of fields; a record holding a dict is not hashable, and none pretends to be.
+    # Equality compares fields. Some records hold a dict, so none is hashable.
     __hash__ = None  # type: ignore[assignment]
 
 
 class Report(Record):
-    """A record whose fields are its annotations."""
+    """A record whose fields are the annotations of its class."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -281,34 +287,35 @@ class Report(Record):
 
 
 class ValueReader(Protocol):
-    """What an entry needs of its lake to show where its value is and to read it."""
+    """What an entry needs from its lake, to show where its value is and to read it."""
 
     def read_value(self, row: EntryRow) -> Any: ...
 
     def full_uri(self, uri: str | None, position: str | None) -> str | None: ...
 
 
-_UNREAD = object()
+UNREAD: Final = object()
+"""What an entry has in place of a value that it has not read."""
 
 
 class Entry(Record):
-    """A name in the lake, as one read or one store saw it.
+    """A name in the lake, as one read or one store saw it. It can also be read as a mapping.
 
     | field | type | |
     | --- | --- | --- |
     | `key` | str | |
-    | `version` | int | drawn anew by every change |
-    | `content_hash` | str | `sha256:` and 64 hexadecimal digits, over the stored bytes |
+    | `version` | int | a new one with every change |
+    | `content_hash` | str | `sha256:` and 64 hexadecimal digits, of the stored bytes |
     | `format` | str | `json`, `bytes` or `parquet` |
-    | `byte_size` | int | stored size in bytes |
-    | `inlined` | bool | the value lies in the catalog |
-    | `storage_uri` | str or None | full URI, with `#…` for a place in a pack; None if inline |
+    | `byte_size` | int | the stored size in bytes |
+    | `inlined` | bool | whether the value is in the catalog |
+    | `storage_uri` | str or None | the full URI, with `#…` for a place in a pack; None if inline |
     | `metadata` | dict | |
     | `expires_at` | datetime or None | UTC |
     | `created_at`, `updated_at` | datetime | UTC |
 
-    `value` is the value itself: at hand when inline, read from the lake when first asked for
-    otherwise (raises as `retrieve` does).
+    `value` is the value itself. An inline value is already there; others are read from the lake
+    when you first ask for them, and raise what `retrieve` raises.
     """
 
     __slots__ = ("_lake", "_row", "_value")
@@ -329,7 +336,7 @@ class Entry(Record):
     def __init__(self, row: EntryRow, lake: ValueReader) -> None:
         self._row = row
         self._lake = lake
-        self._value = _UNREAD
+        self._value = UNREAD
 
     @property
     def key(self) -> str:
@@ -377,7 +384,7 @@ class Entry(Record):
 
     @property
     def value(self) -> Any:
-        if self._value is _UNREAD:
+        if self._value is UNREAD:
             self._value = self._lake.read_value(self._row)
         return self._value
 
@@ -385,8 +392,8 @@ class Entry(Record):
 class StoredEntry(Entry):
     """What `store` returns: the entry, and what the store did.
 
-    `created`: the key was not there before. `changed`: a new version was drawn, because content,
-    metadata or expiry differ. `deduplicated`: the content was in the lake already.
+    `created`: the key did not exist before. `changed`: the entry got a new version, because its
+    content, metadata or expiry changed. `deduplicated`: the lake already had the content.
     """
 
     __slots__ = ("_outcome",)
@@ -410,5 +417,5 @@ class StoredEntry(Entry):
         return self._outcome.deduplicated
 
 
-Progress = Callable[[int, int | None], None]
-"""Called with what is done and what there is in all (None if unknown)."""
+Progress = Callable[[int, int | None], object]
+"""Called with the number done and the total (None if unknown)."""

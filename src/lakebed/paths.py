@@ -8,9 +8,9 @@ from lakebed.errors import ValidationError
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """The path from the root. `..` is left to the system, which follows links first.
+    """Return the absolute path. `..` stays, because the system follows links first.
 
-    Raises ValidationError for text that no file can be named by.
+    Raises ValidationError for a text that cannot name a file.
     """
     whole = os.path.join(os.getcwd(), path)
     try:
@@ -18,7 +18,9 @@ def absolute(path: str | os.PathLike[str]) -> str:
     except UnicodeEncodeError:
         usable = False
     if not usable:
-        raise ValidationError(f"the path {whole!a} is none: it holds a NUL or a lone surrogate")
+        raise ValidationError(
+            f"the path {whole!a} is not valid: it contains a NUL character or a lone surrogate"
+        )
     drive, tail = os.path.splitdrive(whole)
     parts = [part for part in tail.replace(os.sep, "/").split("/") if part not in ("", ".")]
     return drive + os.sep + os.sep.join(parts)

@@ -1,4 +1,4 @@
-"""What somebody may have meant by a mistaken word."""
+"""Suggestions for a mistyped word."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like a mistaken one."""
+    """Return the known word that is most like a mistyped one, or None."""
     found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """`did you mean …?`, or what there is to choose from."""
+    """Return `did you mean …?`, or the list of known words if none is similar."""
     known = sorted(known)
     near = closest(word, known)
     return f"did you mean {near!r}?" if near else f"expected one of {', '.join(known)}"

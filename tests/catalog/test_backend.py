@@ -67,9 +67,9 @@ def test_refused(backend: CatalogBackend) -> None:
     with pytest.raises(NotFoundError, match="no content with the hash"):
         backend.track_entry("a", HASH, None, 7)
     stored = backend.lake.store("big", b"x" * 10_000)
-    with pytest.raises(NotFoundError, match="does not lie at"):
+    with pytest.raises(NotFoundError, match="is not stored in"):
         backend.track_entry("a", stored.content_hash, "file:///nowhere", 10_000)
-    with pytest.raises(ValidationError, match="has the hash"):
+    with pytest.raises(ValidationError, match="must have the hash"):
         backend.track_entry("a", HASH, None, 5, inlined_value=b"other")
     with pytest.raises(ValidationError, match="byte_size"):
         backend.track_entry("a", HASH, None, 8, inlined_value=DATA)

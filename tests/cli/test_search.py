@@ -29,7 +29,7 @@ def test_search(cli: Cli) -> None:
     assert totals == "2 of 2 hits"
     with lakebed.open("lakebed") as lake:
         hits = lake.search("parsed DATE", prefix="a/")
-    assert [line.split() for line in lines[::2]] == [[f"{h.score:.3f}", h.key] for h in hits]
+    assert [line.split() for line in lines[::2]] == [[f"{h.score:.3g}", h.key] for h in hits]
     assert '{"note": "A date, a date, a parsed date"}' in map(str.strip, lines[1::2])
     assert "\x1b" not in cli("search", "kind").stdout
     assert cli("search", "absent").stdout == "0 of 0 hits\n"
@@ -62,8 +62,8 @@ def test_search_for_programs(data: Data) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--limit", "-1"), "limit is -1"),
-        (("--offset", "-1"), "offset is -1"),
+        (("--limit", "-1"), "limit must be 0 or more, got -1"),
+        (("--offset", "-1"), "offset must be 0 or more, got -1"),
         (("--filter", "["), "not JSON"),
         (("two", "words"), "unexpected extra argument"),
     ],

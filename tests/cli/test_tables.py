@@ -118,7 +118,7 @@ def test_terminal_shows_the_first_rows(
         (("--table", "--file", "absent.csv"), "absent.csv: No such file"),
         (("--table", "--file", "bad.parquet"), "bad.parquet: "),
         (("--table", "--file", "bad.csv"), "bad.csv: CSV parse error"),
-        (("--table", "--file", "twice.csv"), "column name 'a' is there twice"),
+        (("--table", "--file", "twice.csv"), "column name 'a' occurs twice"),
     ],
 )
 def test_wrong_puts(cli: Cli, folder: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -176,9 +176,9 @@ def test_a_bad_line_is_told_and_the_rest_is_stored(
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"value": 1, "metadata": [1]}, "metadata is of type list"),
-        ({"value": 1, "ttl": -1}, "ttl is -1"),
-        ({"value": 1, "ttl": 5, "expires_at": "2091-01-01T00:00:00Z"}, "both given"),
+        ({"value": 1, "metadata": [1]}, "metadata must be a dict, got list"),
+        ({"value": 1, "ttl": -1}, "ttl must be more than 0 seconds"),
+        ({"value": 1, "ttl": 5, "expires_at": "2091-01-01T00:00:00Z"}, "cannot be combined"),
         ({"value": "\ud800"}, "lone surrogate"),
         ({"value": deep(101)}, "nested too deeply"),
     ],

@@ -140,7 +140,7 @@ def test_text_for_people(azure: AzureServer, write: Write) -> None:
     assert shown.exit_code == 2
     assert f"ok storage       az://{container}/memory answers in" in shown.stdout
     assert "!! delete        cannot delete az://" in shown.stdout
-    assert "-- write         not tried, for without the right to delete" in shown.stdout
+    assert "-- write         not tested, because without the right to delete" in shown.stdout
     signature = storage["connection_string"].partition("sig=")[2]
     assert len(signature) > 20
     assert signature not in shown.stdout

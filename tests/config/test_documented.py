@@ -208,11 +208,11 @@ BEYOND = (
     "three slashes",
     "misplaced",
     "no settings of a lake",
-    "is gone when",
-    "a local folder takes no options",
-    "without history",
+    "is lost when",
+    "a local folder has no options",
+    "requires history",
     "expected more than 0",
-    "given beside",
+    "cannot be combined",
     "expected min_size",
     "write it beside storage",
     "'setings'",
@@ -223,7 +223,7 @@ BEYOND = (
     "did you mean 'endpoint_url'?",
     "did you mean 'token'?",
     "did you mean 'account_key'?",
-    "neither Lakebed nor the filesystem takes it",
+    "neither Lakebed nor the filesystem knows it",
 )
 
 

@@ -29,25 +29,25 @@ MALFORMED = {
     "an anchor that is not there": ("backend: *nowhere", ":1:10: not valid YAML"),
     "duplicate keys": (
         "backend: duckdb\nstorage: a\nbackend: sqlite",
-        ":3:1: backend: the key stands here for the second time, first in line 1",
+        ":3:1: backend: duplicate key: it is already given in line 1",
     ),
     "duplicate keys below": (
         "catalog:\n  type: sqlite\n  path: a\n  path: b",
-        ":4:3: catalog.path: the key stands here for the second time, first in line 3",
+        ":4:3: catalog.path: duplicate key: it is already given in line 3",
     ),
     "a cycle": ("catalog: &a\n  inner: *a", ":1:10: catalog.inner: an alias inside its own"),
     "a cycle of a list": ("x: &a [1, *a]", ":1:4: x[1]: an alias inside its own anchor"),
     "a cycle by merging": ("x: &a\n  <<: *a", "an alias inside its own anchor"),
-    "an alias bomb": (BOMB, "its aliases stand for more than 10,000 values"),
-    "a bomb of merges": (MERGE_BOMB, "its aliases stand for more than 10,000 values"),
+    "an alias bomb": (BOMB, "its aliases expand to more than 10,000 values"),
+    "a bomb of merges": (MERGE_BOMB, "its aliases expand to more than 10,000 values"),
     "deep nesting": ("a: " + "[" * 5000, "nested too deeply"),
     "a Python object": ("a: !!python/object/apply:os.system [ls]", ":1:4: a: tags"),
     "a binary tag": ("a: !!binary aGVsbG8=", ":1:4: a: tags"),
     "a set": ("a: !!set {x}", ":1:4: a: tags"),
     "a tagged truth": ("a: !!bool maybe", ":1:4: a: not a valid bool"),
     "digits without end": ("a: " + "1" * 5000, ":1:4: a: not a valid int"),
-    "a key that is no text": ("yes: 1", ":1:1: a key is no text: put it in quotes"),
-    "a key that is a list": ("? [a]\n: 1", ":1:3: a key is no text"),
+    "a key that is no text": ("yes: 1", ":1:1: a key must be text: put it in quotes"),
+    "a key that is a list": ("? [a]\n: 1", ":1:3: a key must be text"),
     "merging a word": ("<<: word\na: 1", ":1:5: << takes a mapping"),
     "a control character": ("a: b\nc: \x07", ":2:4: the character U+0007 is not allowed"),
     "nothing": ("", " is empty"),
@@ -98,7 +98,7 @@ def test_a_tab_and_a_second_document_are_told(write: Write) -> None:
 def test_what_is_no_file(write: Write, folder: Path) -> None:
     assert refused("no.yaml").text == "no configuration file no.yaml"
     (folder / "folder.yaml").mkdir()
-    assert refused("folder.yaml").text == "folder.yaml is a folder: expected a configuration file"
+    assert refused("folder.yaml").text == "folder.yaml is a folder: expected a YAML file"
     assert "larger than" in refused(write(b"#" * (MAX_BYTES + 1))).text
 
 

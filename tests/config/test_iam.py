@@ -101,7 +101,9 @@ def test_no_token_of_rds(monkeypatch: pytest.MonkeyPatch) -> None:
         logs_in(settings)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(ConnectError, match="AWS gives no token for RDS: Unable to locate") as seen:
+    with pytest.raises(
+        ConnectError, match="cannot get a token for RDS from AWS: Unable to locate"
+    ) as seen:
         logs_in(settings | {"region": "eu-west-1"})
     assert seen.value.error_type == "auth_failed"
 
@@ -136,7 +138,10 @@ def test_the_token_of_azure(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("provider", "words"),
-    [("gcp", "Google gives no token for Cloud SQL"), ("azure", "Azure gives no token")],
+    [
+        ("gcp", "cannot get a token for Cloud SQL from Google"),
+        ("azure", "cannot get a token for Postgres from Azure"),
+    ],
 )
 def test_a_cloud_that_refuses(clouds: Clouds, provider: str, words: str) -> None:
     clouds.forbidden = True
@@ -293,7 +298,7 @@ def test_the_doctor_tells_how_long(role: Role, clouds: Clouds, write: Write, pro
     kind = {"gcp": "IAM token", "azure": "Entra ID token"}[provider]
     state, detail = found["login"]
     assert state == "ok"
-    assert detail.startswith(f"{ROLE} by {kind}, good for another 3")
+    assert detail.startswith(f"{ROLE} by {kind}, valid for another 3")
     assert "CANARY" not in str(found)
 
 
@@ -314,8 +319,8 @@ def test_what_no_connection_carries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGX_USER", "u")
     monkeypatch.setenv("PGX_PASSWORD", "\udcff")  # a byte that is not UTF-8
     settings = {"backend": "postgres", "host": "h"}
-    with pytest.raises(ConfigurationError, match="the password of the catalog holds NUL, or"):
+    with pytest.raises(ConfigurationError, match="the password of the catalog contains NUL, or"):
         logs_in(settings | {"credentials": {"source": "env", "prefix": "PGX_"}})
     for name in ("user", "password", "host", "database"):
-        with pytest.raises(ConfigurationError, match=f"{name}: the {name} of the catalog holds"):
+        with pytest.raises(ConfigurationError, match=f"{name}: the {name} of the catalog contains"):
             load(settings | {name: "a\0b"})

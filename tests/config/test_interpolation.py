@@ -49,13 +49,13 @@ def test_expand(text: str, expected: str) -> None:
     [
         ("${NOPE}", "the environment variable NOPE is not set"),
         ("{{ env.NOPE }}", "the environment variable NOPE is not set"),
-        ("${NOPE", "'${' is not followed by NAME}"),
-        ("${}", "'${' is not followed by NAME}"),
-        ("${1A}", "'${' is not followed by NAME}"),
-        ("${A:b}", "'${' is not followed by NAME}"),
-        ("${NOPE:-${A}}", "'${' is not followed by NAME}"),
-        ("{{ A }}", "'{{' is not followed by env.NAME"),
-        ("{{ vault.A }}", "'{{' is not followed by env.NAME"),
+        ("${NOPE", "'${' must be followed by NAME}"),
+        ("${}", "'${' must be followed by NAME}"),
+        ("${1A}", "'${' must be followed by NAME}"),
+        ("${A:b}", "'${' must be followed by NAME}"),
+        ("${NOPE:-${A}}", "'${' must be followed by NAME}"),
+        ("{{ A }}", "'{{' must be followed by env.NAME"),
+        ("{{ vault.A }}", "'{{' must be followed by env.NAME"),
     ],
 )
 def test_wrong_references(text: str, message: str) -> None:
@@ -79,7 +79,9 @@ def test_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sources() -> None:
-    with pytest.raises(ConfigurationError, match=r"no secrets source 'envv': did you mean 'env'"):
+    with pytest.raises(
+        ConfigurationError, match=r"unknown secrets source 'envv': did you mean 'env'"
+    ):
         create_secrets_backend("envv")
     with pytest.raises(
         ConfigurationError, match=r"secrets source env: region: is an option of source aws"

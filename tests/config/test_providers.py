@@ -102,7 +102,7 @@ def test_addresses_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert built("aws", host="h") == {"host": "h", "sslmode": "require"}
     assert built("azure")["host"] == "azure"
     monkeypatch.setenv("CLOUDSQL_CONNECTION_NAME", "p:i")
-    with pytest.raises(ConfigurationError, match="not to project:region:instance"):
+    with pytest.raises(ConfigurationError, match="must have the form project:region:instance"):
         built("gcp")
 
 
@@ -159,12 +159,12 @@ def test_without_a_password() -> None:
     ("provider", "credentials", "config", "message"),
     [
         ("gpc", {}, {"host": "h"}, "provider: 'gpc' is unknown: expected"),
-        ("aws", {"user": "ada"}, {"host": "h"}, "credentials.user: expected username and pass"),
+        ("aws", {"user": "ada"}, {"host": "h"}, "credentials.user: unknown key: expected username"),
         ("aws", {"username": ""}, {"host": "h"}, "user: is empty"),
         ("aws", {}, {"host": "h", "hots": "h"}, "hots: unknown key: did you mean 'host'?"),
-        ("aws", {}, {"host": "h", "iam": True}, "iam: is nothing that a connection string is"),
+        ("aws", {}, {"host": "h", "iam": True}, "iam: cannot be used to build a connection string"),
         ("aws", "ada", {"host": "h"}, "credentials: expected a mapping, got text"),
-        ("aws", {}, {}, "host: is missing: provider aws takes host, or RDS_HOSTNAME"),
+        ("aws", {}, {}, "host: is missing: provider aws needs it, or RDS_HOSTNAME"),
         ("gcp", {}, {"instance": "i", "region": "r"}, "project: is missing"),
         ("gcp", {}, {"instance": "a:b:c"}, "project: is missing"),
         ("azure", {}, {"host": "h", "port": 0}, "port: expected 1 or more"),
@@ -188,7 +188,7 @@ def test_credentials_from_a_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == LOGIN | {"username": "eve"}
     assert built("aws", host="h")["host"] == "h"
     for wrong in ({}, {"credentials": {}}, {"credentials": "env"}, {"user": "x"}):
-        with pytest.raises(ConfigurationError, match=r"credentials\.source: is missing"):
+        with pytest.raises(ConfigurationError, match=r"credentials\.source is missing"):
             resolve_catalog_credentials(wrong)
     for nothing in (None, "env", [1]):
         mistaken: Any = nothing
@@ -214,24 +214,32 @@ def test_certificates(folder: Path) -> None:
 AWS = {"provider": "aws", "host": "h"}
 IAM = AWS | {"iam": True, "user": "u"}
 WRONG: list[tuple[dict[str, Any], str, str]] = [
-    (IAM | {"password": "CANARY"}, "password", "is given beside iam: a token takes its place"),
-    (IAM | {"credentials": {"source": "env"}}, "credentials", "is given beside iam"),
-    (IAM | {"user": None}, "user", "is missing: iam takes the name of the database's user"),
-    (IAM | {"host": "a,b"}, "host", "names several servers: iam takes one"),
-    (IAM | {"sslmode": "prefer"}, "sslmode", "iam takes require, verify-ca or verify-full"),
+    (IAM | {"password": "CANARY"}, "password", "cannot be combined with iam, which uses a token"),
+    (IAM | {"credentials": {"source": "env"}}, "credentials", "cannot be combined with iam"),
+    (IAM | {"user": None}, "user", "is missing: iam needs the name of the database user"),
+    (IAM | {"host": "a,b"}, "host", "names several servers: iam needs exactly one"),
+    (IAM | {"sslmode": "prefer"}, "sslmode", "expected require, verify-ca or verify-full with iam"),
     ({"host": "h", "iam": True, "user": "u"}, "iam", "provider self-hosted has no IAM"),
     (
         {"provider": "gcp", "iam": True, "url": "postgresql://u:CANARY@h/d"},
         "connection_string",
-        "holds a password beside iam",
+        "must not hold a password with iam",
     ),
-    ({"provider": "aws"}, "host", "provider aws takes host, or RDS_HOSTNAME is set"),
-    ({"provider": "azure"}, "host", "or AZURE_POSTGRESQL_HOST is set"),
-    ({"provider": "gcp"}, "host", "or CLOUDSQL_CONNECTION_NAME is set"),
-    ({"provider": "gcp", "host": "h", "project": "p"}, "project", "is given without instance"),
-    ({"provider": "gcp", "host": "h", **CLOUD_SQL}, "host", "is given beside instance"),
-    ({"provider": "gcp", **CLOUD_SQL, "instance": "p:r:i"}, "instance", "name alone"),
-    ({"provider": "gcp", **CLOUD_SQL, "region": "../x"}, "region", "name alone"),
+    ({"provider": "aws"}, "host", "provider aws needs it, or RDS_HOSTNAME must be set"),
+    ({"provider": "azure"}, "host", "or AZURE_POSTGRESQL_HOST must be set"),
+    ({"provider": "gcp"}, "host", "or CLOUDSQL_CONNECTION_NAME must be set"),
+    ({"provider": "gcp", "host": "h", "project": "p"}, "project", "requires instance"),
+    ({"provider": "gcp", "host": "h", **CLOUD_SQL}, "host", "cannot be combined with instance"),
+    (
+        {"provider": "gcp", **CLOUD_SQL, "instance": "p:r:i"},
+        "instance",
+        "expected only the instance's name",
+    ),
+    (
+        {"provider": "gcp", **CLOUD_SQL, "region": "../x"},
+        "region",
+        "expected only the region's name",
+    ),
     ({"provider": "gcp", "url": "postgresql://h", **CLOUD_SQL}, "instance", "connection_string"),
     ({"provider": "gcp", **CLOUD_SQL, "sslmode": "verify-full"}, "sslmode", "a socket has no TLS"),
     (AWS | {"instance": "i"}, "instance", "is an option of provider gcp, not of this one"),
@@ -242,14 +250,18 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"provider": "gpc", "host": "h"}, "provider", "'gpc' is unknown: expected 'self-hosted'"),
     ({"host": "h", "sslmode": "on"}, "sslmode", "'on' is unknown: expected 'disable'"),
     ({"host": "h", "sslmode": False}, "sslmode", "is unknown: expected 'disable'"),
-    ({"host": "h", "sslcert": "c.pem"}, "sslkey", "is missing beside sslcert"),
-    ({"host": "h", "sslkey": "k.pem"}, "sslcert", "is missing beside sslkey"),
+    ({"host": "h", "sslcert": "c.pem"}, "sslkey", "is missing: sslcert requires it"),
+    ({"host": "h", "sslkey": "k.pem"}, "sslcert", "is missing: sslkey requires it"),
     ({"host": "h", "sslcert": "system", "sslkey": "k"}, "sslcert", "expected a PEM file"),
-    (AWS | {"sslrootcert": "system", "sslmode": "require"}, "sslmode", "takes verify-full"),
+    (AWS | {"sslrootcert": "system", "sslmode": "require"}, "sslmode", "expected verify-full with"),
     (AWS | {"sslrootcert": "package:certifi"}, "sslrootcert", "expected package:NAME/PATH"),
     (AWS | {"sslrootcert": "package:certifi/x.pem"}, "sslrootcert", "has no file x.pem"),
     (AWS | {"sslrootcert": "package:nope_x/x"}, "sslrootcert", "pip install nope_x"),
-    (AWS | {"password": "x", "credentials": {"source": "env"}}, "password", "beside credentials"),
+    (
+        AWS | {"password": "x", "credentials": {"source": "env"}},
+        "password",
+        "cannot be combined with credentials",
+    ),
 ]
 
 

@@ -67,7 +67,9 @@ def test_a_mapping_opens_its_lake(folder: Path) -> None:
 )
 def test_nothing_stands_beside_a_configuration(write: Write, beside: dict[str, Any]) -> None:
     for where in (write("backend: ducklake"), {"backend": "ducklake"}):
-        with pytest.raises(ConfigurationError, match=f"{next(iter(beside))} is given beside"):
+        with pytest.raises(
+            ConfigurationError, match=f"{next(iter(beside))} cannot be combined with"
+        ):
             lakebed.open(where, **beside)
 
 
@@ -226,7 +228,7 @@ def test_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"backend": "postgres", "host": "h"}
     settings["credentials"] = {"source": "env", "prefix": "PGX_"}
     assert refused(settings).text.endswith(
-        "no secret 'user' in source env: no environment variable PGX_user or PGX_USER"
+        "no secret 'user' in source env: there is no environment variable PGX_user or PGX_USER"
     )
     monkeypatch.setenv("PGX_USER", "ada")
     monkeypatch.setenv("PGX_password", "%40:/@#")
@@ -290,11 +292,11 @@ WRONG = [
     ({"settings": {}}, "settings.ltm", "is missing"),
     ({"settings": {"ltm": "duckdb"}}, "settings.ltm", "expected a mapping, got text"),
     ({"setings": {"ltm": {}}}, "setings", "did you mean 'settings'?"),
-    ({"agents": []}, "agents", "no settings of a lake here: expected settings.ltm, or backend"),
+    ({"agents": []}, "agents", "no settings of a lake found: expected settings.ltm, or backend"),
     # impossible together
-    ({"backend": "sqlite", "storage": "a"}, "storage", "backend sqlite takes no storage"),
-    ({"backend": "ducklake", "catalog": "postgres"}, "catalog", "takes no catalog: leave it out"),
-    ({"storage": "memory://x"}, "storage", "is gone when the process ends"),
+    ({"backend": "sqlite", "storage": "a"}, "storage", "backend sqlite has no storage"),
+    ({"backend": "ducklake", "catalog": "postgres"}, "catalog", "has no catalog: leave it out"),
+    ({"storage": "memory://x"}, "storage", "is lost when the process ends"),
     (
         {"storage": {"uri": "s3://b", "endpont_url": "http://h"}},
         "storage.endpont_url",
@@ -309,22 +311,22 @@ WRONG = [
     (
         {"storage": {"uri": "az://b", "zzz": "k"}},
         "storage.zzz",
-        "neither Lakebed nor the filesystem takes it",
+        "neither Lakebed nor the filesystem knows it",
     ),
-    ({"storage": {"uri": "data", "key": "k"}}, "storage", "a local folder takes no options"),
+    ({"storage": {"uri": "data", "key": "k"}}, "storage", "a local folder has no options"),
     (
         {"backend": "postgres", "host": "h", "min_size": 5, "max_size": 4},
         "max_size",
         "expected min_size (5) or more",
     ),
-    ({"history_retention": 5}, "history_retention", "is given without history: all"),
+    ({"history_retention": 5}, "history_retention", "requires history: all"),
     ({"history": "all", "history_retention": 0}, "history_retention", "expected more than 0"),
     (
         {"backend": "postgres", "host": "h", "url": "postgresql://h"},
         "host",
-        "is given beside connection_string: expected one of them",
+        "cannot be combined with connection_string: give one of them",
     ),
-    ({"backend": "sqlite", "path": "a", "url": "b"}, "url", "is given beside path"),
+    ({"backend": "sqlite", "path": "a", "url": "b"}, "url", "cannot be combined with path"),
 ]
 
 

@@ -144,15 +144,15 @@ def test_settings_are_settled() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"where": 5}, ValidationError, "where is of type int"),
-        ({"where": b"lake"}, ValidationError, "where is of type bytes"),
-        ({"where": ""}, ConfigurationError, "where is empty"),
+        ({"where": 5}, ValidationError, "where must be the path of a folder, got int"),
+        ({"where": b"lake"}, ValidationError, "where must be the path of a folder, got bytes"),
+        ({"where": ""}, ConfigurationError, "where must not be empty"),
         ({"where": "missing.yaml"}, ConfigurationError, "missing.yaml"),
         ({"where": "s3://bucket/prefix"}, ConfigurationError, r"catalog=.*storage='s3://"),
         ({"where": "postgresql://u:secret@h/db"}, ConfigurationError, "catalog='postgresql://"),
-        ({"where": "x", "catalog": "sqlite://"}, ConfigurationError, "both given"),
-        ({"where": "x", "storage": "y"}, ConfigurationError, "both given"),
-        ({"storage": "s3://bucket"}, ConfigurationError, "without catalog"),
+        ({"where": "x", "catalog": "sqlite://"}, ConfigurationError, "cannot be combined"),
+        ({"where": "x", "storage": "y"}, ConfigurationError, "cannot be combined"),
+        ({"storage": "s3://bucket"}, ConfigurationError, "storage requires catalog"),
         ({"catalog": 5}, ValidationError, "catalog is of type int"),
         ({"catalog": "names.db"}, ConfigurationError, "sqlite:///"),
         ({"catalog": "nodb://h/db"}, ConfigurationError, "nodb://"),
@@ -161,7 +161,7 @@ def test_settings_are_settled() -> None:
         ({"catalog": {"type": "sqlite"}}, ConfigurationError, "catalog.path"),
         ({"catalog": {"type": "sqlite", "path": "x", "pth": 1}}, ConfigurationError, "'pth'"),
         ({"catalog": "sqlite:///x", "storage": "memory://m"}, ConfigurationError, "memory://m"),
-        ({"catalog": "sqlite:///x", "storage": {"uri": "memory://m"}}, ConfigurationError, "gone"),
+        ({"catalog": "sqlite:///x", "storage": {"uri": "memory://m"}}, ConfigurationError, "lost"),
         (
             {"catalog": "sqlite:///x", "storage": {"uri": "memory://m"}},
             ConfigurationError,
@@ -180,15 +180,31 @@ def test_settings_are_settled() -> None:
         ({"where": "x\ud800"}, ValidationError, "surrogate"),
         ({"catalog": "sqlite:///x\0"}, ValidationError, "NUL"),
         ({"catalog": "sqlite://", "storage": "x\ud800"}, ValidationError, "surrogate"),
-        ({"where": "x", "inline_threshold": -1}, ValidationError, "inline_threshold is -1"),
+        (
+            {"where": "x", "inline_threshold": -1},
+            ValidationError,
+            "inline_threshold must be 0 or more, got -1",
+        ),
         ({"where": "x", "inline_threshold": 1.5}, ValidationError, "inline_threshold"),
-        ({"where": "x", "history": "some"}, ValidationError, "history is 'some'"),
-        ({"where": "x", "durability": "none"}, ValidationError, "durability is 'none'"),
-        ({"where": "x", "lock_timeout": -1}, ValidationError, "lock_timeout is -1"),
-        ({"where": "x", "lock_timeout": float("inf")}, ValidationError, "lock_timeout is inf"),
-        ({"where": "x", "lock_timeout": float("nan")}, ValidationError, "lock_timeout is nan"),
-        ({"where": "x", "lock_timeout": 1e9}, ValidationError, "lock_timeout is 1000000000"),
-        ({"where": "x", "lock_timeout": "60"}, ValidationError, "lock_timeout is '60'"),
+        ({"where": "x", "history": "some"}, ValidationError, "history must be .* got 'some'"),
+        ({"where": "x", "durability": "none"}, ValidationError, "durability must be .* got 'none'"),
+        ({"where": "x", "lock_timeout": -1}, ValidationError, "lock_timeout must be .* got -1"),
+        (
+            {"where": "x", "lock_timeout": float("inf")},
+            ValidationError,
+            "lock_timeout must be .* got inf",
+        ),
+        (
+            {"where": "x", "lock_timeout": float("nan")},
+            ValidationError,
+            "lock_timeout must be .* got nan",
+        ),
+        (
+            {"where": "x", "lock_timeout": 1e9},
+            ValidationError,
+            "lock_timeout must be .* got 1000000000",
+        ),
+        ({"where": "x", "lock_timeout": "60"}, ValidationError, "lock_timeout must be .* got '60'"),
         ({"where": "x", "nonsense": 1}, TypeError, "nonsense"),
     ],
     ids=repr,
@@ -217,7 +233,7 @@ def test_a_file(here: Path) -> None:
 def test_a_foreign_folder(here: Path) -> None:
     (here / "photos").mkdir()
     (here / "photos" / "cat.jpg").write_bytes(b"meow")
-    with pytest.raises(ConfigurationError, match=r"photos is a folder.*'cat.jpg'"):
+    with pytest.raises(ConfigurationError, match=r"photos is not a lake.*'cat.jpg'"):
         lakebed.open("photos")
     assert [path.name for path in (here / "photos").iterdir()] == ["cat.jpg"]
 
@@ -225,7 +241,7 @@ def test_a_foreign_folder(here: Path) -> None:
 def test_a_lake_without_its_catalog(here: Path) -> None:
     fill(here / "lake")
     (here / "lake" / "catalog.db").unlink()
-    with pytest.raises(ConfigurationError, match=r"catalog\.db is gone"):
+    with pytest.raises(ConfigurationError, match=r"catalog\.db is missing"):
         lakebed.open("lake")
     assert [path.name for path in (here / "lake").iterdir()] == ["objects"]
 

@@ -294,7 +294,7 @@ def test_nothing_is_made(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     before = state(tmp_path)
     for where in ("missing", "empty"):
-        with pytest.raises(ConfigurationError, match="no lake to read"):
+        with pytest.raises(ConfigurationError, match="is not a lake"):
             lakebed.open(tmp_path / where, read_only=True)
     with pytest.raises(StorageError, match="no catalog"):
         lakebed.open(catalog=f"sqlite:///{tmp_path}/c.db", read_only=True)

@@ -79,10 +79,10 @@ def test_over_a_lake_of_the_callers() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("sqlte", {}, "no LTM backend 'sqlte': expected one of duckdb, ducklake, postgres"),
-        ("auto", {}, "no LTM backend 'auto'"),
+        ("sqlte", {}, "unknown LTM backend 'sqlte': expected one of duckdb, ducklake, postgres"),
+        ("auto", {}, "unknown LTM backend 'auto'"),
         ("sqlite", {"pth": "a"}, "pth: unknown key: did you mean 'path'?"),
-        ("sqlite", {"storage": "a"}, "backend sqlite takes no storage"),
+        ("sqlite", {"storage": "a"}, "backend sqlite has no storage"),
         ("sqlite", {"path": "a", "inline_threshold": -1}, "expected 0 or more"),
         ("duckdb", {"catalog": "postgress"}, "did you mean 'postgres'?"),
         ("postgres", {}, "POSTGRES_HOST"),
@@ -211,7 +211,7 @@ def test_parse_backend_config(folder: Path) -> None:
     assert "s3cret" not in repr((kind, options))
     with pytest.raises(ConfigurationError, match="did you mean 'sqlite'"):
         parse_backend_config({"backend": "sqlit"})
-    with pytest.raises(ConfigurationError, match="type int: expected the path"):
+    with pytest.raises(ConfigurationError, match=r"must be the path of a YAML file, .*got int"):
         parse_backend_config(5)  # type: ignore[arg-type]
 
 

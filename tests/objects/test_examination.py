@@ -88,8 +88,11 @@ def test_a_clock_that_is_off(
     found = look(through(server, f"{scheme}://{server.create_bucket()}/lake", proxy))
     state, detail = found["clock"]
     assert state == "note"
-    assert f"the service's is {'+3600' if ahead > 0 else '-3600'}." in detail or "3599." in detail
-    assert "set this one right" in detail
+    assert (
+        f"the service's clock is {'+3600' if ahead > 0 else '-3600'}." in detail
+        or "3599." in detail
+    )
+    assert "correct this one" in detail
 
 
 def test_no_bucket(service: tuple[str, BucketServer]) -> None:
@@ -177,7 +180,7 @@ def test_nothing_is_written_without_the_right_to_delete(
     found = look(options)
     assert found["delete"][0] == "wrong"
     assert found["write"] == (
-        "note", "not tried, for without the right to delete the file would stay"
+        "note", "not tested, because without the right to delete the file would stay"
     )  # fmt: skip
     assert "read" not in found  # there is nothing to read
     assert files(options) == []
@@ -213,7 +216,7 @@ def test_conditions_that_are_not_honoured(request: pytest.FixtureRequest, name: 
         options = through(server, f"{CONDITIONS[name]}://{server.create_bucket()}/lake", proxy)
         state, detail = look(options)["conditions"]
         assert state == "note"
-        assert detail.startswith("conditional writes are not honoured. Lakebed does without")
+        assert detail.startswith("conditional writes are not honoured. Lakebed does not need")
         assert files(options) == []
 
 

@@ -234,7 +234,7 @@ def test_a_stream_is_cut_into_bounded_packs(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_no_pack_can_hold() -> None:
-    with pytest.raises(ValueError, match="no objects"):
+    with pytest.raises(ValueError, match="at least one object"):
         write_pack([], io.BytesIO())
     with pytest.raises(ValueError, match="too large"):
         write_pack([encoded(bytes(packs.MAX_VALUE_BYTES + 1))], io.BytesIO())

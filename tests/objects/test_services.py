@@ -78,7 +78,7 @@ def test_encryption_on_azure(azure: AzureServer, size: int) -> None:
 
         connection = azure.connection_string(proxy.port)
         store = open_store(uri, {"connection_string": connection, "encryption_scope": "mine"})
-        with pytest.raises(StorageError, match=r"scope 'mine', the service used none"):
+        with pytest.raises(StorageError, match=r"scope 'mine', but the service used none"):
             store.write(PATH, b"x" * size)
         proxy.answer = encrypting  # type: ignore[method-assign]
         store.write(PATH, b"x" * size)
@@ -109,7 +109,7 @@ def test_encryption_on_google(gcs: GCSServer, size: int) -> None:
 
         options = {"endpoint_url": proxy.url, "token": "anon", "kms_key_id": CLOUD_KEY}
         store = open_store(uri, options)
-        with pytest.raises(StorageError, match="cryptoKeys/k', the service used none"):
+        with pytest.raises(StorageError, match="cryptoKeys/k', but the service used none"):
             store.write(PATH, b"x" * size)
         begun = [heard.path for heard in proxy.heard if "uploadType=" in heard.path]
         assert len(begun) == 1
@@ -118,7 +118,7 @@ def test_encryption_on_google(gcs: GCSServer, size: int) -> None:
         store.write(PATH, b"x" * size)
         assert store.size(PATH) == size
         used = f"{CLOUD_KEY}2/cryptoKeyVersions/1"
-        with pytest.raises(StorageError, match=r"cryptoKeys/k', the service used .*/k2/"):
+        with pytest.raises(StorageError, match=r"cryptoKeys/k', but the service used .*/k2/"):
             store.write(PATH, b"x" * size)
         store.close()
 
@@ -133,7 +133,7 @@ def test_encryption_that_the_service_does_not_do(s3: S3Server) -> None:
             s3, s3.create_bucket(), endpoint_url=proxy.url, encryption="sse-kms", kms_key_id=KEY
         )
         for size in (10, 36 << 20):
-            with pytest.raises(StorageError, match="encrypted with aws:kms, the service used noth"):
+            with pytest.raises(StorageError, match="encrypted with aws:kms, but the service used"):
                 store.write(PATH, b"x" * size)
         store.close()
 
@@ -141,13 +141,13 @@ def test_encryption_that_the_service_does_not_do(s3: S3Server) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"encryption": "aes"}, "encryption is 'aes': expected one of sse-s3, sse-kms"),
-        ({"kms_key_id": KEY}, "without encryption: sse-kms"),
-        ({"addressing_style": "dns"}, "addressing_style is 'dns'"),
-        ({"checksums": True}, "checksums is True"),
-        ({"max_connections": 0}, "max_connections is 0: expected a number, 1 or more"),
-        ({"retry_timeout": "long"}, "retry_timeout is 'long'"),
-        ({"region": 7}, "region is 7: expected text"),
+        ({"encryption": "aes"}, "encryption must be one of sse-s3, sse-kms, got 'aes'"),
+        ({"kms_key_id": KEY}, "requires encryption: sse-kms"),
+        ({"addressing_style": "dns"}, "addressing_style must be one of .*got 'dns'"),
+        ({"checksums": True}, "checksums must be one of .*got True"),
+        ({"max_connections": 0}, "max_connections must be a number, 1 or more, got 0"),
+        ({"retry_timeout": "long"}, "retry_timeout must be a number, .*got 'long'"),
+        ({"region": 7}, "region must be text, got 7"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], words: str) -> None:
@@ -166,7 +166,7 @@ def test_wrong_options(options: dict[str, Any], words: str) -> None:
         ("s3a://b", "adressing_style", "did you mean 'addressing_style'"),
         ("gs://b", "kms_keyid", "did you mean 'kms_key_id'"),
         ("az://b", "acount_name", "did you mean 'account_name'"),
-        ("az://b", "x", "storage.x: unknown option: neither Lakebed nor the filesystem takes it"),
+        ("az://b", "x", "storage.x: unknown option: neither Lakebed nor the filesystem knows it"),
     ],
 )
 def test_unknown_options(uri: str, option: str, words: str) -> None:
@@ -192,7 +192,7 @@ def test_known_options() -> None:
 
 
 def test_a_uri_without_a_bucket() -> None:
-    with pytest.raises(ConfigurationError, match="names no bucket"):
+    with pytest.raises(ConfigurationError, match="does not name a bucket"):
         open_store("s3://")
 
 
@@ -227,7 +227,7 @@ def test_an_upload_that_is_abandoned_under_way(
     monkeypatch.setattr(store, "_call", abandoned)
     moments = ["upload_part", "complete_multipart_upload"]
     while moments:
-        with pytest.raises(StorageError, match=f"cannot write .*{PATH}: somebody has ended"):
+        with pytest.raises(StorageError, match=f"cannot write .*{PATH}: somebody has aborted"):
             store.write(PATH, b"x" * (17 << 20))
         assert list(store.list("objects")) == []
         del moments[0]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from lakebed.catalog.scan import CatalogScan, Scan
+    from lakebed.catalog.signals import Signals
     from lakebed.filters import Filter
 
 T = TypeVar("T")
@@ -172,6 +173,22 @@ class Catalog(CatalogReads, Scannable, Protocol):
         Changes of one key apply in their order. ConflictError if a condition does not hold,
         MissingContentError if content must be uploaded again.
         """
+        ...
+
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        """Rename the first entry with `low <= key < high`: `into` stands for the first `cut`
+        characters of its key. None if there is none, or others are taking all there are.
+
+        Each entry is taken by one of several callers. ConflictError if the new key is there.
+        """
+        ...
+
+    def signal(self, topic: str) -> None:
+        """Wake those who listen to a topic, where the database can do that."""
+        ...
+
+    def listen(self, topic: str) -> "AbstractContextManager[Signals]":
+        """A block in which signals of a topic are heard, those from its beginning on."""
         ...
 
     def commit_batch(

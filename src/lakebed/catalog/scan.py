@@ -31,6 +31,11 @@ ENTRY_COLUMNS: tuple[Column, ...] = (
 )
 """What a scan of entries gives. `pack_id` refers to the packs. An object that lies in neither
 a file nor a pack lies inline, whether its value was asked for or not."""
+WITHOUT_VALUES = frozenset(name for name, _ in ENTRY_COLUMNS if name != "inline_value")
+OF_CONTENTS = frozenset(
+    ("content_hash", "format", "byte_size", "inline_value", "uri", "pack_id", "position")
+)
+"""Columns of entries that a catalog keeps with their contents."""
 VERSIONS: tuple[Column, ...] = (("version", "number"),)
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "entries": ENTRY_COLUMNS,
@@ -61,8 +66,10 @@ class Scan(NamedTuple):
     """Rows that a query wants.
 
     `moment`: entries as of it, None for now. `metadata_filter`: entries that cannot match may be
-    left out. `values`: with the inline values of JSON entries. `above`: only those entries of now
-    that have a higher version.
+    left out. `columns`: those of entries, whose inline value is given if they are JSON. `above`:
+    only those entries of now that have a higher version. `ordered`: entries of now by key, from a
+    catalog that need not sort them for that; the others give them in any order. `limit`: only so
+    many entries of now, the first by key; with `format` those of that format.
     """
 
     relation: Literal["entries", "history", "objects", "packs", "snapshots"]
@@ -70,8 +77,18 @@ class Scan(NamedTuple):
     high: str = LAST_KEY
     moment: Moment | None = None
     metadata_filter: Filter | None = None
-    values: bool = False
+    columns: frozenset[str] = WITHOUT_VALUES
     above: int | None = None
+    ordered: bool = False
+    limit: int | None = None
+    format: str | None = None
+
+    def schema(self) -> pa.Schema:
+        """The columns of the rows, as Arrow has them."""
+        columns = COLUMNS[self.relation]
+        if self.relation == "entries":
+            columns = tuple(column for column in columns if column[0] in self.columns)
+        return schema_of(columns)
 
 
 class CatalogScan(Protocol):
@@ -114,6 +131,10 @@ class CatalogScan(Protocol):
 
     def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
         """The rows, with the columns of `COLUMNS`. NotFoundError for a moment that is gone."""
+        ...
+
+    def total(self, moment: Moment | None) -> int:
+        """How many entries there are, now or at a moment; errors as those of `rows`."""
         ...
 
     def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:

@@ -12,6 +12,7 @@ from lakebed.cli import (
     entries,
     lakes,
     maintenance,
+    mcp,
     publishing,
     search,
     snapshots,
@@ -20,6 +21,7 @@ from lakebed.cli import (
 )
 from lakebed.cli.demo.command import demo
 from lakebed.cli.errors import ReportingGroup
+from lakebed.cli.sessions.command import session
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -94,6 +96,8 @@ app.add_typer(snapshots.snapshot, name="snapshot")
 app.command("diff")(snapshots.diff)
 app.command("history")(snapshots.history)
 app.command("restore")(snapshots.restore)
+app.add_typer(session, name="session")
+app.command("mcp")(mcp.mcp)
 app.command("publish")(publishing.publish)
 app.command("presign")(publishing.presign)
 app.command("stats")(lakes.stats)

@@ -100,7 +100,7 @@ def put(
             key,
             content,
             described,
-            ttl=duration(ttl),
+            ttl=duration(ttl, "--ttl"),
             expires_at=expiry,
             if_absent=if_absent,
             if_match=if_match,

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lakebed.cli.output import printable
-from lakebed.errors import LakebedError, NotFoundError, StorageError, ValidationError
+from lakebed.errors import LakebedError, NotFoundError, QueryError, StorageError, ValidationError
 
 NOT_FOUND = 1
 FAILED = 2
@@ -27,7 +27,9 @@ def report(error: LakebedError, *, as_json: bool, hint: str = "") -> int:
         print(json.dumps(shown, ensure_ascii=False), file=sys.stderr)
     else:
         typer.secho("lakebed: ", fg="red", err=True, nl=False)
-        typer.echo(printable(str(error)) + hint, err=True)
+        # DuckDB points at the place of a mistake, on a line of its own.
+        lines = str(error).split("\n") if isinstance(error, QueryError) else [str(error)]
+        typer.echo("\n".join(map(printable, lines)) + hint, err=True)
     return NOT_FOUND if isinstance(error, NotFoundError) else FAILED
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import codecs
 import csv
+import math
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
+from uuid import UUID
 
 from lakebed.cli.values import parse_json
 from lakebed.errors import ValidationError
@@ -132,3 +135,18 @@ def json_like(item: object) -> object:
     if isinstance(item, dict):
         return {name: json_like(member) for name, member in item.items()}
     return item
+
+
+def cell(item: object) -> object:
+    """What JSON has not as text; NaN and infinities as null."""
+    if isinstance(item, float) and not math.isfinite(item):
+        return None
+    if isinstance(item, bytes):
+        return base64.b64encode(item).decode()
+    if isinstance(item, (timedelta, UUID)):
+        return str(item)
+    if isinstance(item, (list, tuple)):
+        return [cell(member) for member in item]
+    if isinstance(item, dict):
+        return {name: cell(member) for name, member in item.items()}
+    return json_like(item)

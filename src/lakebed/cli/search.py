@@ -93,11 +93,11 @@ def search(
 def _print(hits: Hits, explain: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for hit in hits:
-        typer.secho(f"{hit.score:>7.3f}  ", nl=False, dim=True)
+        typer.secho(f"{hit.score:>8.3g}  ", nl=False, dim=True)
         typer.secho(printable(hit.key), bold=True)
         print(f"         {printable(hit.preview())}"[:width])
         if explain and hit.explanation:
-            parts = (f"{part:.3f} {word}" for word, part in hit.explanation.items())
+            parts = (f"{part:.3g} {word}" for word, part in hit.explanation.items())
             print(f"         = {' + '.join(parts)}"[:width])
     print(f"{len(hits):,} of {hits.total:,} hits")
 

@@ -23,6 +23,7 @@ from lakebed.cli.output import (
     printable,
     to_json,
 )
+from lakebed.cli.progress import progress_bar
 from lakebed.errors import NotFoundError
 from lakebed.lake.history.diff import Diff, Restored
 
@@ -137,9 +138,13 @@ def diff(
     lakebed diff monday friday --prefix user/42/ --json
     """
     with open_lake(ctx) as lake:
-        found = lake.diff(
-            moment_of(lake, a), None if b is None else moment_of(lake, b), prefix=prefix
-        )
+        with progress_bar("Comparing") as advance:
+            found = lake.diff(
+                moment_of(lake, a),
+                None if b is None else moment_of(lake, b),
+                prefix=prefix,
+                progress=advance,
+            )
         if as_json:
             _print_diff_json(found, brief)
         else:
@@ -151,6 +156,10 @@ def history(
     key: Annotated[
         str, typer.Argument(metavar="KEY", help="The key.", autocompletion=complete_key)
     ],
+    limit: Annotated[int | None, typer.Option(metavar="N", help="So many at most.")] = None,
+    before: Annotated[
+        int | None, typer.Option(metavar="VERSION", help="Only versions below this one.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the versions of a key that are kept, newest first.
@@ -161,9 +170,10 @@ def history(
 
     \b
     lakebed history user/42/name
+    lakebed history user/42/name --limit 20
     """
     with open_lake(ctx) as lake:
-        versions = lake.history(key)
+        versions = lake.history(key, limit=limit, before=before)
     if not versions:
         raise NotFoundError(f"no version of the key {key!r} is kept")
     if as_json:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakebed.cli.grid import print_grid
 from lakebed.cli.opening import open_lake
-from lakebed.cli.output import Json, print_json, print_json_array, printable, to_json, writing
-from lakebed.cli.tables import cell
+from lakebed.cli.output import Json, print_json, print_json_array, to_json, writing
+from lakebed.cli.rows import cell
 from lakebed.values.json import decode_text
 
 if TYPE_CHECKING:
@@ -25,15 +25,19 @@ _ROWS_SHOWN = 100
 def sql(
     ctx: typer.Context,
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="A SELECT; - reads it from standard input.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[QUERY]",
+            help="A SELECT; - reads it from standard input. Left out at a terminal: a shell.",
+        ),
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
     parquet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all rows into a Parquet file.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Query the lake with a SELECT, in DuckDB's SQL.
+    """Query the lake with a SELECT, in DuckDB's SQL. Without a query, a shell for many.
 
     Tables: entries, documents (with their value as JSON), history, snapshots, objects,
     entries_at('snapshot'), changes('a', 'b').
@@ -44,10 +48,19 @@ def sql(
     lakebed sql "SELECT format, count(*), sum(byte_size) FROM entries GROUP BY format"
     lakebed sql "SELECT key, value->>'name' AS name FROM documents WHERE key LIKE 'user/%'" --csv
     lakebed sql "SELECT * FROM changes('yesterday', NULL)" --parquet changes.parquet
+    lakebed sql
     """
     if as_csv + as_json > 1 or (as_csv and parquet):
         raise typer.BadParameter("takes one of --json, --csv and --parquet", param_hint="--csv")
-    text = sys.stdin.read() if query == "-" else query
+    if query is None and sys.stdin.isatty():
+        if as_csv or as_json or parquet:
+            raise typer.BadParameter("expected a query", param_hint="QUERY")
+        from lakebed.cli.sql_shell import run_shell
+
+        with open_lake(ctx) as lake:
+            run_shell(lake, lambda text: _show(lake.sql(text)))
+        return
+    text = sys.stdin.read() if query is None or query == "-" else query
     with open_lake(ctx) as lake:
         result = lake.sql(text)
         if parquet is not None:
@@ -93,14 +106,11 @@ def _write(result: QueryResult, path: Path) -> int:
 
 
 def _show(result: QueryResult) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown, rows = Table(*map(printable, result.columns)), list(islice(result, _ROWS_SHOWN + 1))
-    for row in rows[:_ROWS_SHOWN]:
-        cells = (item if isinstance(item, str) else to_json(cell(item)) for item in row)
-        shown.add_row(*(Text(printable(text)) for text in cells))
-    Console().print(shown)
+    """All rows where output is piped, the first ones at a terminal."""
+    if not sys.stdout.isatty():
+        print_grid(result.columns, result.fetchall())
+        return
+    rows = result.fetchmany(_ROWS_SHOWN + 1)
+    print_grid(result.columns, rows[:_ROWS_SHOWN])
     if len(rows) > _ROWS_SHOWN:
         print(f"the first {_ROWS_SHOWN} rows; all with --json, --csv or --parquet FILE")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-from uuid import UUID
 
 import typer
 
-from lakebed.cli.output import print_json, print_json_array, printable, to_json, writing
-from lakebed.cli.rows import json_like
+from lakebed.cli.grid import print_grid
+from lakebed.cli.output import print_json, print_json_array, writing
+from lakebed.cli.rows import cell
 from lakebed.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -95,31 +92,9 @@ def _rows(table: pa.Table) -> Iterator[dict[str, object]]:
             yield {name: cell(item) for name, item in row.items()}
 
 
-def cell(item: object) -> object:
-    """What JSON has not as text; NaN and infinities as null."""
-    if isinstance(item, float) and not math.isfinite(item):
-        return None
-    if isinstance(item, bytes):
-        return base64.b64encode(item).decode()
-    if isinstance(item, (timedelta, UUID)):
-        return str(item)
-    if isinstance(item, (list, tuple)):
-        return [cell(member) for member in item]
-    if isinstance(item, dict):
-        return {name: cell(member) for name, member in item.items()}
-    return json_like(item)
-
-
 def _show(table: pa.Table) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(*map(printable, table.column_names))
-    for row in islice(_rows(table), _ROWS_SHOWN):
-        cells = (item if isinstance(item, str) else to_json(item) for item in row.values())
-        shown.add_row(*(Text(printable(cell)) for cell in cells))
-    Console().print(shown)
-    rows = f"{table.num_rows:,} rows of {table.num_columns} columns"
+    rows = [list(row.values()) for row in islice(_rows(table), _ROWS_SHOWN)]
+    print_grid(table.column_names, rows)
+    told = f"{table.num_rows:,} rows of {table.num_columns} columns"
     more = table.num_rows > _ROWS_SHOWN
-    print(f"the first {_ROWS_SHOWN} of {rows}; all with --output FILE.parquet" if more else rows)
+    print(f"the first {_ROWS_SHOWN} of {told}; all with --output FILE.parquet" if more else told)

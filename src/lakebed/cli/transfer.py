@@ -214,11 +214,11 @@ def export(
             sys.stdout.flush()
         file = sys.stdout.buffer if output is None else stack.enter_context(writing(output))
         advance = stack.enter_context(progress_bar("Exporting")) if output else None
-        count = 0
+        count, total = 0, len(lake) if advance and not prefix else None
         for count, (row, value) in enumerate(lake.read_listing(lake.list(prefix)), 1):
             file.write(_line(row, value))
             if advance and count % 100 == 0:
-                advance(count, None)
+                advance(count, total and max(count, total))
     if output is not None:
         if as_json:
             print_json({"exported": count, "output": str(output)})

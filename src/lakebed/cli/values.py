@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import typer
 
 from lakebed.errors import ValidationError
+from lakebed.values.duration import parse_duration
 
 STDIN = "-"
 _JSON_BEGINNINGS = ("{", "[", '"')
@@ -50,14 +51,17 @@ def json_or_text(text: str, *, otherwise: str = "add --text to store it as text"
         ) from None
 
 
-def duration(text: str | None) -> float | str | None:
-    """A length of time: seconds as a bare number, or text with units, which the lake checks."""
+def duration(text: str | None, option: str) -> float | None:
+    """The seconds that an option gives, as a bare number or with units."""
     if text is None:
         return None
     try:
         return float(text)
     except ValueError:
-        return text
+        seconds = parse_duration(text)
+    if seconds is None:
+        raise typer.BadParameter("expected 90, 90s, 15m, 1h30m, 30d or 2w", param_hint=option)
+    return seconds
 
 
 def json_object(text: str | None, option: str) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # `import lakebed` passes here, and shall not load what only these need.
+    # `import lakebed` imports this module; it must not load what only these names need.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from lakebed.config import connections

@@ -1,4 +1,4 @@
-"""The settings of each catalog, and the short forms that stand for them."""
+"""The settings of each catalog, and their short forms."""
 
 from __future__ import annotations
 
@@ -69,14 +69,16 @@ class PostgresOptions(ServerOptions):
     schema_: Text = Field("lakebed", alias="schema", description="Holds the tables of one lake.")
     min_size: Count = Field(1, description="Connections that the pool keeps.")
     max_size: Positive | None = Field(
-        None, description="Connections that it opens at most: 10, or `min_size` if that is more."
+        None, description="Most connections that it opens: 10, or `min_size` if that is more."
     )
     timeout: Seconds = Field(30.0, description="Seconds to wait for a connection.")
     statement_timeout: Seconds = Field(
         300.0, description="Seconds to wait for the answer to one statement."
     )
     auto_migrate: YesNo = Field(True, description="Create and migrate the tables.")
-    pgbouncer: YesNo = Field(False, description="PgBouncer, in transaction mode, is in between.")
+    pgbouncer: YesNo = Field(
+        False, description="Set this if PgBouncer in transaction mode is in between."
+    )
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> PostgresOptions:
@@ -162,7 +164,7 @@ class SQLAlchemyCatalog(SQLAlchemyOptions):
 
 
 class OutsideCatalog(Model):
-    """Names in a catalog that another package has registered; all its options are its own."""
+    """Names in a catalog that another package has registered. Its options are not checked here."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -189,7 +191,7 @@ CATALOGS: dict[str, type[SQLiteCatalog | PostgresCatalog | SQLAlchemyCatalog]] =
 
 
 def long_form(value: object) -> Raw:
-    """The mapping that a word or a URL stands for."""
+    """Return the mapping that a word or a URL stands for."""
     if isinstance(value, Mapping):
         kind = value.get("type")
         if kind not in (known := known_catalogs()):
@@ -205,9 +207,9 @@ def long_form(value: object) -> Raw:
     if "://" not in value:
         raise wrong(
             f"unknown catalog {quoted(value)}: {suggestion(value, known)}"
-            " (a SQLite file is written sqlite:///path)"
+            " (for a SQLite file, write sqlite:///path)"
         )
-    # As for lakebed.open: a plain postgresql:// is the native catalog, one with a driver is not.
+    # As in lakebed.open: a plain postgresql:// is the native catalog, one with a driver is not.
     return {"type": catalog_of_scheme(value.partition("://")[0]), "url": value}
 
 
@@ -232,10 +234,10 @@ Catalog = Annotated[
 
 
 def sqlite_path(url: str) -> str:
-    """The path in `sqlite:///path`."""
+    """Return the path in `sqlite:///path`."""
     rest = url.removeprefix(_SQLITE)
     if rest in ("", "/", f"/{MEMORY}"):
         return MEMORY
     if not rest.startswith("/"):
-        raise wrong("sqlite:// names a host: write sqlite:///path, three slashes")
+        raise wrong("sqlite:// names a host: write sqlite:///path, with three slashes")
     return rest[1:]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lakebed.errors import DependencyMissingError
 
 WAIT = 10.0
-"""Seconds that a cloud's answer is waited for."""
+"""Seconds to wait for the answer of a cloud."""
 
 
 class Cloud(NamedTuple):
@@ -19,9 +19,9 @@ class Cloud(NamedTuple):
     extra: str
 
     def client(self, module: str) -> ModuleType:
-        """A module of its clients.
+        """Import a module of the cloud's clients.
 
-        Raises DependencyMissingError with the pip command if it is not installed.
+        Raises DependencyMissingError, with the pip command, if it is not installed.
         """
         try:
             return import_module(module)
@@ -37,6 +37,6 @@ AZURE = Cloud("Azure", "azure-secrets")
 
 
 def first_line(error: Exception) -> str:
-    """What a client's error says, on one line; its class if it says nothing."""
+    """Return the first line of a client's error, or the name of its class if it has no text."""
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""How to connect to a Postgres server, for those who do it themselves."""
+"""Connection strings and credentials, for programs that connect to Postgres themselves."""
 
 from __future__ import annotations
 
@@ -17,42 +17,47 @@ def build_provider_connection_string(
     credentials: Mapping[str, str] | None = None,
     **config: object,
 ) -> str:
-    """The libpq connection string of a Postgres server at a provider.
+    """Build the libpq connection string of a Postgres server at a provider.
 
-    `provider`: `self-hosted`, `gcp`, `aws` or `azure`. `credentials`: `username` and `password`, of
-    any characters; without a password the string has none. `config`: `host`, `port` and `database`;
-    for `gcp` in place of `host` also `project`, `region` and `instance`; `user_at_host` for
-    `azure`; `sslmode` (`require` if left out, except self-hosted), `sslrootcert`, `sslcert` and
-    `sslkey`. An address that is left out comes from the environment, as in a configuration.
+    `provider`: `self-hosted`, `gcp`, `aws` or `azure`.
+    `credentials`: a mapping with `username` and `password`, which may have any characters. Without
+    a password the string has none.
+    `config`: `host`, `port` and `database`; for `gcp` also `project`, `region` and `instance` in
+    place of `host`; for `azure` also `user_at_host`; and `sslmode` (default `require`, except for
+    self-hosted), `sslrootcert`, `sslcert` and `sslkey`. If you leave out the address, it comes from
+    the environment, as in a configuration.
 
-    The string holds the password: do not show it.
+    The string contains the password: do not show it.
 
-    Raises ConfigurationError naming the setting for what is wrong or does not go together.
+    Raises ConfigurationError, naming the setting, if a setting is invalid or settings do not fit
+    together.
     """
     login = {} if credentials is None else credentials
     if not isinstance(login, Mapping):
         raise ConfigurationError(f"credentials: expected a mapping, got {kind(login)}")
     for name in login:
         if name not in ("username", "password"):
-            raise ConfigurationError(f"credentials.{name}: expected username and password")
+            raise ConfigurationError(
+                f"credentials.{name}: unknown key: expected username or password"
+            )
     for name in ("connection_string", "url", "credentials", "iam", "user", "password"):
         if name in config:
             raise ConfigurationError(
-                f"{name}: is nothing that a connection string is built of: open the catalog with it"
+                f"{name}: cannot be used to build a connection string: give it to the catalog"
             )
     given = config | {"user": login.get("username"), "password": login.get("password")}
     return validate_model(ServerOptions, given | {"provider": provider}, "").address()
 
 
 def resolve_catalog_credentials(config: Mapping[str, object]) -> dict[str, str]:
-    """The `username` and `password` of a Postgres catalog, asked from where its settings say.
+    """Look up the `username` and `password` of a Postgres catalog.
 
-    `config`: the settings of the catalog, with `credentials` and perhaps `user`; or `credentials`
-    by itself, a mapping with `source`. References such as `${NAME}` are replaced.
+    `config`: the settings of the catalog, with `credentials` and optionally `user`; or only
+    `credentials`, a mapping with `source`. References such as `${NAME}` are replaced.
 
-    Raises ConfigurationError for settings that are wrong and for a secret that is not there, naming
-    source and key; ConnectError for a source that cannot be reached or refuses;
-    DependencyMissingError, with the pip command, for a client that is not installed.
+    Raises ConfigurationError for invalid settings, and for a missing secret, naming its source and
+    key; ConnectError if the source cannot be reached or refuses access; DependencyMissingError,
+    with the pip command, if a client is not installed.
     """
     if not isinstance(config, Mapping):
         raise ConfigurationError(f"expected the settings of a catalog, got {kind(config)}")
@@ -61,6 +66,6 @@ def resolve_catalog_credentials(config: Mapping[str, object]) -> dict[str, str]:
         (given["credentials"], given.get("user")) if "credentials" in given else (given, None)
     )
     if not isinstance(credentials, Mapping) or "source" not in credentials:
-        raise ConfigurationError("credentials.source: is missing")
+        raise ConfigurationError("credentials.source is missing")
     options = {str(name): value for name, value in credentials.items()}
     return create_secrets_backend(**options).credentials(user)

@@ -1,4 +1,5 @@
-"""What `lakebed doctor` finds: the configuration in effect, and whether each connection works."""
+"""The checks of `lakebed doctor`: the configuration in effect, and whether each connection
+works."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ _WAIT = 10.0  # seconds: for a lock, and for a server that does not answer
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; `state` is `wrong` if the lake cannot be used for it."""
+    """The result of one check. `state` is `wrong` if it keeps the lake from being used."""
 
     check: str
     state: State
@@ -41,8 +42,8 @@ class Finding(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """The arguments of `lakebed.open`, the Postgres server among them, what there is to say about
-    where they come from, and the values in them that came from a source of secrets."""
+    """The arguments of `lakebed.open`, the Postgres server among them, findings about where they
+    come from, and the values in them that came from a source of secrets."""
 
     options: dict[str, Any]
     server: ServerOptions | None
@@ -51,9 +52,9 @@ class _Place(NamedTuple):
 
 
 def diagnose(where: str) -> Iterator[Finding]:
-    """Look at the lake that a folder, a catalog's URL or a configuration file names.
+    """Check the lake that a folder, the URL of a catalog or a configuration file names.
 
-    Creates no lake and changes none. In the storage it writes a small file, reads and deletes it.
+    Creates no lake and changes none. In the storage it writes, reads and deletes a small file.
     """
     yield Finding("lakebed", "ok", f"{lakebed.__version__} on Python {platform.python_version()}")
     try:
@@ -67,7 +68,7 @@ def diagnose(where: str) -> Iterator[Finding]:
 
 
 def _look(place: dict[str, Any], server: ServerOptions | None) -> Iterator[Finding]:
-    """Try the catalog, the storage and the lake, as far as it goes."""
+    """Check the catalog, the storage and the lake, until one fails."""
     catalog, storage = _parts(place)
     if server is not None:
         server_looks = (Finding(*look) for look in look_at(server, _WAIT))
@@ -83,7 +84,7 @@ def _look(place: dict[str, Any], server: ServerOptions | None) -> Iterator[Findi
 
 
 def _tried(check: str, findings: Iterator[Finding]) -> Generator[Finding, None, bool]:
-    """Hand on findings; an error of ours becomes one. Whether there was none."""
+    """Pass on findings. A LakebedError becomes a finding. Returns whether there was none."""
     try:
         yield from findings
     except LakebedError as error:
@@ -137,7 +138,7 @@ def _parts(place: Mapping[str, Any]) -> tuple[Mapping[str, object], Any]:
 
 
 def _file(catalog: Mapping[str, object]) -> Path | None:
-    """The file of a SQLite catalog, None if it is another or in memory."""
+    """The file of a SQLite catalog. None for another catalog, or one in memory."""
     if catalog["type"] in _SERVERS:
         return None
     path = str(catalog["path"])
@@ -168,8 +169,8 @@ def _catalog(catalog: Mapping[str, object]) -> Iterator[Finding]:
 def _to_be_made(check: str, path: Path) -> Finding:
     parent = next(folder for folder in path.parents if folder.exists())
     if os.access(parent, os.W_OK | os.X_OK):
-        return Finding(check, "note", f"{path} is not there yet: the first store makes it")
-    return Finding(check, "wrong", f"{path} is not there, and {parent} is not writable")
+        return Finding(check, "note", f"{path} does not exist yet: the first store creates it")
+    return Finding(check, "wrong", f"{path} does not exist, and {parent} is not writable")
 
 
 def _storage(storage: Any) -> Iterator[Finding]:
@@ -178,7 +179,7 @@ def _storage(storage: Any) -> Iterator[Finding]:
     if "://" not in uri and not Path(uri).exists():
         yield _to_be_made("storage", Path(uri))
     elif "://" not in uri and not Path(uri).is_dir():
-        yield Finding("storage", "wrong", f"{uri} is no folder")
+        yield Finding("storage", "wrong", f"{uri} is not a folder")
     else:
         yield from (Finding(*look) for look in examine(uri, options, shown, _WAIT))
 
@@ -189,7 +190,9 @@ def _remembered(uris: list[str]) -> Iterator[Finding]:
         yield Finding("storage", "ok", "none: all values stay in the catalog")
     for uri in uris:
         if "***" in uri:
-            yield Finding("storage", "note", f"{uri} was not tried: its password is not known here")
+            yield Finding(
+                "storage", "note", f"{uri} was not tested: its password is not known here"
+            )
         else:
             yield from _storage(uri)
 
@@ -197,10 +200,10 @@ def _remembered(uris: list[str]) -> Iterator[Finding]:
 def _lake(
     place: dict[str, Any], catalog: Mapping[str, object], remembered: list[str]
 ) -> Iterator[Finding]:
-    """Open it; `remembered` gets the storage that its catalog names."""
+    """Open the lake. The storage that its catalog names is added to `remembered`."""
     file = _file(catalog)
     if file is not None and not file.exists():
-        yield Finding("lake", "note", "there is none yet")
+        yield Finding("lake", "note", "it does not exist yet")
         return
     if catalog["type"] != "sqlite":
         place = place | {"catalog": {**catalog, "auto_migrate": False, "lazy": False}}

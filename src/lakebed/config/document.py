@@ -1,4 +1,4 @@
-"""Reading a YAML file: plain data and where each setting stands, or one clear error."""
+"""Reading a YAML file: plain data and the place of each setting, or one clear error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lakebed.errors import ConfigurationError
 MAX_BYTES = 1_000_000
 """The largest file that is read."""
 MAX_NODES = 10_000
-"""How many values a document may hold once its aliases are written out."""
+"""The most values that a document may hold once its aliases are expanded."""
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str")}
@@ -26,7 +26,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Document(NamedTuple):
-    """A configuration as plain data. `name` is for messages, relative paths start at `folder`."""
+    """A configuration as plain data. Messages use `name`. Relative paths start at `folder`."""
 
     data: Mapping[str, object]
     name: str
@@ -34,11 +34,11 @@ class Document(NamedTuple):
     places: Mapping[Path, Place]
 
     def error(self, path: Path, message: str) -> InvalidConfiguration:
-        """The error of one setting."""
+        """Return the error of one setting."""
         return InvalidConfiguration(self.name, [self.problem(path, message)])
 
     def problem(self, path: Path, message: str) -> Problem:
-        """A problem of one setting; one that is missing is placed where its parent stands."""
+        """Return a problem of one setting. A missing setting gets the place of its parent."""
         known = path
         while known and known not in self.places:
             known = known[:-1]
@@ -46,7 +46,7 @@ class Document(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """Dates stay text, as everything that JSON does not know."""
+    """A loader that keeps dates as text, because JSON has no dates."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -56,7 +56,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read_document(path: FilePath) -> Document:
-    """Read a YAML file. ConfigurationError, with line and column, for anything but a mapping."""
+    """Read a YAML file. Raises ConfigurationError, with line and column, unless it is a mapping."""
     name = str(path)
     text = _decode(name, _read(path))
     builder = _Builder(name, text)
@@ -69,7 +69,7 @@ def read_document(path: FilePath) -> Document:
 def _read(path: FilePath) -> bytes:
     try:
         if path.is_dir():
-            raise ConfigurationError(f"{path} is a folder: expected a configuration file")
+            raise ConfigurationError(f"{path} is a folder: expected a YAML file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def _decode(name: str, data: bytes) -> str:
 
 
 class _Builder:
-    """Turns the nodes of a document into data, and remembers where each stands."""
+    """Turns the nodes of a document into data, and remembers the place of each."""
 
     def __init__(self, name: str, text: str) -> None:
         self.places: dict[Path, Place] = {}
@@ -105,7 +105,7 @@ class _Builder:
         self._open: set[int] = set()
 
     def build(self) -> object:
-        # No error below may be chained: PyYAML's show the lines of the file, secrets included.
+        # Never chain the errors below: PyYAML's show lines of the file, secrets included.
         loader: _Loader | None = None
         try:
             loader = _Loader(self._text)
@@ -145,10 +145,10 @@ class _Builder:
         self._count += 1
         if self._count > MAX_NODES:
             raise self._error(
-                (), None, f"its aliases stand for more than {MAX_NODES:,} values: write them out"
+                (), None, f"its aliases expand to more than {MAX_NODES:,} values: write them out"
             )
         if id(node) in self._open:
-            raise self._error(path, node.start_mark, "an alias inside its own anchor: a cycle")
+            raise self._error(path, node.start_mark, "an alias inside its own anchor is a cycle")
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
@@ -180,7 +180,7 @@ class _Builder:
                 raise self._error(
                     (*path, key),
                     mark,
-                    f"the key stands here for the second time, first in line {first.line}",
+                    f"duplicate key: it is already given in line {first.line}",
                 )
             self.places[*path, key] = Place(mark.line + 1, mark.column + 1)
             own[key] = self._build(value_node, (*path, key))
@@ -198,7 +198,7 @@ class _Builder:
 
     def _key(self, node: yaml.Node, path: Path) -> str:
         if not isinstance(node, yaml.ScalarNode) or node.tag != f"{_TAG}str":
-            raise self._error(path, node.start_mark, "a key is no text: put it in quotes")
+            raise self._error(path, node.start_mark, "a key must be text: put it in quotes")
         return str(node.value)
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> object:

@@ -1,4 +1,4 @@
-"""The types of settings: what each takes, strictly, and how JSON Schema tells it to editors."""
+"""The types of settings: what each accepts, and how JSON Schema describes it to editors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 
 class Model(BaseModel):
-    """A mapping of settings: unknown keys and values of another type are errors."""
+    """A mapping of settings. Unknown keys and values of the wrong type are errors."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, validate_default=True
@@ -41,12 +41,12 @@ class Model(BaseModel):
 
 
 def wrong(message: str, at: str | None = None) -> PydanticCustomError:
-    """The error of a setting, or of the one named `at` inside it, in our words."""
+    """Make the error of a setting, or of the setting `at` inside it, with our own message."""
     return PydanticCustomError("lakebed", "{message}", {"message": message, "at": at})
 
 
 class _Schema:
-    """Another form that a setting may have before it is read, added to its JSON Schema."""
+    """Adds to the JSON Schema of a setting another form that it may have in a file."""
 
     def __init__(self, **form: object) -> None:
         self._form = form
@@ -58,11 +58,11 @@ class _Schema:
 
 
 def or_text(description: str) -> _Schema:
-    """The setting may also be a text that stands for it."""
+    """Say in the JSON Schema that the setting may also be a text that stands for it."""
     return _Schema(type="string", description=description)
 
 
-# What a reference gives is text, so numbers and truth values may be written as text.
+# A reference gives text, so numbers and booleans may be written as text.
 _REFERENCE = _Schema(type="string", pattern=r"\$\{|\{\{|^[0-9.]+$|^(true|false|yes|no|on|off)$")
 
 _LENGTH = _Schema(type="string", pattern=r"\$\{|\{\{|^[0-9.]+$|^([0-9.]+[smhdw] ?)+$")
@@ -93,7 +93,7 @@ def _path_text(value: object) -> object:
 
 
 def expand_path(path: str, info: ValidationInfo) -> str:
-    """Absolute; a relative path starts at the folder of the file that names it."""
+    """Make a path absolute. A relative path starts at the folder of the file that names it."""
     if path == MEMORY:
         return path
     assert isinstance(info.context, dict)
@@ -120,9 +120,9 @@ Raw = dict[str, Any]
 
 
 def one_name(raw: Raw, name: str, *synonyms: str) -> Raw:
-    """The settings with synonyms under one name; two of them at once are an error."""
+    """Return the settings with synonyms under one name. Two of them at once are an error."""
     given = [synonym for synonym in (name, *synonyms) if raw.get(synonym) is not None]
     if len(given) > 1:
-        raise wrong(f"is given beside {given[0]}: expected one of them", given[1])
+        raise wrong(f"cannot be combined with {given[0]}: give one of them", given[1])
     rest = {key: value for key, value in raw.items() if key not in synonyms}
     return rest | {name: raw[given[0]]} if given else rest

@@ -25,10 +25,10 @@ _REFERENCE = re.compile(
 
 
 class Interpolation:
-    """Replaces references in data. What it puts in is never read for references again.
+    """Replaces references in data. References inside an inserted text are not replaced.
 
-    `secrets`: where `{{ secrets.name }}` is looked up; without it such references stay as they are.
-    `used`: the values of the secrets that were put in, to be masked wherever the data is shown.
+    `secrets`: where `{{ secrets.name }}` is looked up; without it, such references stay as they
+    are. `used`: the secrets that were inserted, to be masked wherever the data is shown.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Interpolation:
         self._fail = fail
 
     def expand(self, value: object, path: Path = ()) -> object:
-        """The data with all references in its strings replaced; its containers are new ones."""
+        """Return a copy of the data with all references in its strings replaced."""
         if isinstance(value, str):
             return self._text(value, path) if "{" in value else value
         if isinstance(value, os.PathLike):
@@ -86,8 +86,8 @@ class Interpolation:
 
 
 _WRONG = {
-    "${": "'${' is not followed by NAME} or NAME:-default}; write $${ for these two characters",
-    "{{": "'{{' is not followed by env.NAME }} or secrets.NAME }}",
+    "${": "'${' must be followed by NAME} or NAME:-default}; write $${ for a literal '${'",
+    "{{": "'{{' must be followed by env.NAME }} or secrets.NAME }}",
 }
 
 
@@ -95,9 +95,10 @@ def expand_env_vars(value: Any) -> Any:
     """Replace `${VAR}`, `${VAR:-default}` and `{{ env.VAR }}` in a string, or in all strings of a
     mapping or list.
 
-    A default also stands in for an empty variable; `$${` gives a literal `${`.
-    `{{ secrets.name }}` stays as it is: only a whole configuration says where secrets come from.
-    Raises ConfigurationError naming a variable that is not set, or a reference that is malformed.
+    The default also replaces an empty variable. `$${` gives a literal `${`. `{{ secrets.name }}`
+    stays as it is, because only a whole configuration says where secrets come from.
+
+    Raises ConfigurationError, naming the variable, if it is not set, and for a malformed reference.
     """
 
     def fail(path: Path, message: str) -> Exception:

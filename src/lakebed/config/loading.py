@@ -1,4 +1,4 @@
-"""From a file or a mapping to settings: find them, interpolate, validate, choose."""
+"""From a file or a mapping to settings: find, interpolate, validate and choose them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _OURS = frozenset(name for model in BACKENDS.values() for name in model.model_fi
 
 
 class Configuration(NamedTuple):
-    """A configuration in effect. `name` is its file, empty for a mapping; `chosen` says what
-    `backend: auto` came to and why."""
+    """A configuration in effect. `name` is its file, or empty for a mapping. `chosen` says what
+    `backend: auto` chose and why."""
 
     settings: Settings
     name: str
@@ -37,9 +37,9 @@ class Configuration(NamedTuple):
 
 
 class Section(NamedTuple):
-    """The settings of a lake before they are validated, found at `at` of their document.
+    """The settings of a lake before they are validated, found at the path `at` of their document.
 
-    `secrets`: the values that `{{ secrets.… }}` put in.
+    `secrets`: the values that replaced `{{ secrets.… }}`.
     """
 
     document: Document
@@ -51,23 +51,24 @@ class Section(NamedTuple):
 def load(where: Where) -> Configuration:
     """Read a configuration: a YAML file, or its content as a mapping.
 
-    Raises ConfigurationError, with the path of every setting that is wrong.
+    Raises ConfigurationError, with the path of every invalid setting.
     """
     return validate(read(where))
 
 
-def read(where: Where) -> Section:
-    """Find the settings of a lake in a file or mapping, and replace the references in them."""
+def read(where: Where, name: str = "ltm") -> Section:
+    """Find the settings of a lake in a file or mapping, and replace the references in them: those
+    of `settings.ltm`, or of another name under `settings` if there are any."""
     if isinstance(where, Mapping):
         document = Document(where, "", FilePath.cwd(), {})
     elif isinstance(where, (str, os.PathLike)):
         document = read_document(FilePath(where).expanduser())
     else:
         raise ConfigurationError(
-            f"a configuration is of type {type(where).__name__}: expected the path of a YAML file, "
-            "or its content as a mapping"
+            "a configuration must be the path of a YAML file, or its content as a mapping, got "
+            f"{type(where).__name__}"
         )
-    section, at = _find(document)
+    section, at = _find(document, name)
     raw_secrets = section.get("secrets")
 
     @cache
@@ -87,12 +88,12 @@ def read(where: Where) -> Section:
 
 
 def section_of(raw: Mapping[str, object]) -> Section:
-    """Settings that stand as they are: nothing in them is a reference."""
+    """Make a section of settings in which nothing is a reference."""
     return Section(Document(raw, "", FilePath.cwd(), {}), (), dict(raw), frozenset())
 
 
 def validate(section: Section) -> Configuration:
-    """Validate the settings, and choose what `backend: auto` leaves open."""
+    """Validate the settings, and choose a backend for `backend: auto`."""
     document, at, raw, secrets = section
     settings, chosen = validate_settings(document, raw, at), None
     if isinstance(settings, AutoSettings):
@@ -102,9 +103,15 @@ def validate(section: Section) -> Configuration:
     return Configuration(settings, document.name, chosen)
 
 
-def _find(document: Document) -> tuple[Mapping[str, object], Path]:
-    """The mapping that holds our settings: `settings.ltm`, or the document itself."""
+def _find(document: Document, name: str) -> tuple[Mapping[str, object], Path]:
+    """Find the mapping that holds our settings.
+
+    It is the one of that name under `settings`, or `settings.ltm`, or the document itself.
+    """
     data = document.data
+    named = data.get("settings")
+    if isinstance(named, Mapping) and name in named and name != "ltm":
+        return _mapping(document, named[name], ("settings", name)), ("settings", name)
     if "settings" not in data:
         unknown = [str(key) for key in data if key not in _OURS]
         if len(unknown) == len(data) > 0:
@@ -112,7 +119,7 @@ def _find(document: Document) -> tuple[Mapping[str, object], Path]:
             tail = (
                 hint if hint.startswith("did") else "expected settings.ltm, or backend at the root"
             )
-            raise document.error((unknown[0],), f"no settings of a lake here: {tail}")
+            raise document.error((unknown[0],), f"no settings of a lake found: {tail}")
         return data, ()
     for key in data:
         if key in _OURS:
@@ -136,7 +143,7 @@ def _mapping(document: Document, value: object, path: Path) -> Mapping[str, obje
 
 
 def _choose(document: Document, raw: dict[str, object], at: Path) -> tuple[Settings, str]:
-    """What `backend: auto` means here: the database that the environment names, else a folder."""
+    """Choose for `backend: auto`: the database that the environment names, or else a folder."""
     common = {key: value for key, value in raw.items() if key not in ("backend", "storage")}
     url = os.environ.get("DATABASE_URL", "")
     storage = {"storage": raw["storage"]} if raw.get("storage") is not None else {}

@@ -1,4 +1,4 @@
-"""Settings as they may be shown: no password, token or key in them."""
+"""Showing settings without their passwords, tokens and keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lakebed.errors import LakebedError
 
 MASK = "***"
 ADDRESSES = ("connection_string", "url")
-# Options of filesystems that are no secrets; every other text is masked.
+# Options of filesystems that are not secret; every other text is masked.
 _PLAIN_OPTIONS = {
     "access",
     "account_host",
@@ -50,10 +50,10 @@ _PLAIN_PAIRS = _PLAIN_QUERY | {"dbname", "hostaddr"}
 
 
 def mask_address(address: str) -> str:
-    """A URL or a libpq connection string without its secrets.
+    """Return a URL or a libpq connection string without its secrets.
 
-    In a URL the user stays, everything else before the last `@` goes, whatever signs the password
-    has; of the parameters only well-known plain ones are shown.
+    In a URL, the user stays and everything else before the last `@` is masked, whatever characters
+    the password has. Parameters are masked too, except for well-known plain ones.
     """
     if "://" not in address:
         shown = [
@@ -74,7 +74,7 @@ def mask_address(address: str) -> str:
 
 
 def mask(value: object, name: str = "") -> object:
-    """Plain data of settings, with masks for passwords, keys and tokens."""
+    """Return settings as plain data, with passwords, keys and tokens masked."""
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
         return mask_address(text) if name in ADDRESSES else MASK
@@ -86,7 +86,7 @@ def mask(value: object, name: str = "") -> object:
 
 
 def guard(value: object, name: str) -> object:
-    """An option of a filesystem, its texts made secrets unless they are known to be none."""
+    """Return an option of a filesystem. Its texts become secrets, unless known not to be."""
     if isinstance(value, Mapping):
         return {key: guard(item, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -104,7 +104,7 @@ def reveal(value: object) -> object:
 
 
 def without(value: object, secrets: Iterable[str]) -> object:
-    """Plain data in which none of `secrets` is left, wherever in a text it stands."""
+    """Return plain data with every occurrence of `secrets` in its texts masked."""
     longest_first = sorted(secrets, key=len, reverse=True)
     if isinstance(value, str):
         for secret in longest_first:
@@ -117,7 +117,7 @@ def without(value: object, secrets: Iterable[str]) -> object:
 
 @contextmanager
 def hiding(secrets: Iterable[str]) -> Iterator[None]:
-    """No error that leaves the block has one of `secrets` in its text."""
+    """A block that removes `secrets` from the text of every error that leaves it."""
     try:
         yield
     except LakebedError as error:

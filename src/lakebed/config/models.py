@@ -1,4 +1,5 @@
-"""The settings of a lake, one model a backend: the source of the reference and the JSON Schema."""
+"""The settings of a lake, with one model for each backend. The reference and the JSON Schema are
+generated from them."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
 
 
 class StorageSettings(Model):
-    """Where the contents lie. All other keys are options of the fsspec filesystem, such as
+    """Where the contents are kept. All other keys are options of the fsspec filesystem, such as
     `endpoint_url`, `key` and `secret` for S3."""
 
     model_config = ConfigDict(extra="allow")
@@ -55,14 +56,14 @@ class StorageSettings(Model):
     def _nothing_of_ours(cls, raw: Raw) -> Raw:
         for name in ("backend", "catalog", *Settings.model_fields):
             if name in raw:
-                raise wrong("is no option of a storage: write it beside storage", name)
+                raise wrong("is not an option of a storage: write it beside storage", name)
         return {name: value if name == "uri" else guard(value, name) for name, value in raw.items()}
 
     @model_validator(mode="after")
     def _local_takes_no_options(self) -> StorageSettings:
         if self.folder is not None and self.model_extra:
             named = ", ".join(sorted(self.model_extra))
-            raise wrong(f"a local folder takes no options, got {named}")
+            raise wrong(f"a local folder has no options, got {named}")
         return self
 
     @model_validator(mode="after")
@@ -76,7 +77,7 @@ class StorageSettings(Model):
 
     @property
     def folder(self) -> str | None:
-        """The folder, if it is one of this machine."""
+        """The folder, if it is on this machine."""
         return _folder(self.uri)
 
     def as_storage(self) -> dict[str, object]:
@@ -91,7 +92,7 @@ def _folder(uri: str) -> str | None:
 
 
 def _path_of(catalog: Raw) -> object:
-    """The path of a SQLite catalog before it is validated, None if it names none."""
+    """The path of a SQLite catalog before it is validated. None if no path is given."""
     named = one_name(catalog, "path", "url", "connection_string").get("path")
     return sqlite_path(named) if isinstance(named, str) and "://" in named else named
 
@@ -116,8 +117,8 @@ class SearchSettings(Model):
 
     embedder: Literal["minilm", "e5"] | None = Field(
         None,
-        description="The model that makes vectors, for a search by meaning; needs the extra "
-        "`embed`. The same for all clients of a lake.",
+        description="The model that makes vectors, for a search by meaning. Needs the extra "
+        "`embed`. All clients of a lake must use the same.",
     )
     cache: LocalPath | None = Field(
         None,
@@ -131,18 +132,18 @@ class Settings(Model):
 
     inline_threshold: Count | None = Field(
         None,
-        description="Values up to so many bytes stay in the catalog; 4096 if left out. Settled "
+        description="Values of up to this many bytes stay in the catalog; 4096 if left out. Fixed "
         "when the lake is created.",
     )
     history: Literal["snapshots", "all"] | None = Field(
         None,
-        description="Which replaced versions are kept: those that snapshots see (`snapshots`, if "
-        "left out), or `all`. Settled when the lake is created.",
+        description="Which replaced versions are kept: those that snapshots see (`snapshots`, the "
+        "default), or `all`. Fixed when the lake is created.",
     )
     history_retention: Seconds | None = Field(
         None,
         description="With `history: all`, how long to keep them: seconds, or text such as `30d`. "
-        "For ever if left out. Settled when the lake is created.",
+        "For ever if left out. Fixed when the lake is created.",
     )
     durability: Literal["normal", "full"] = Field(
         "normal", description="`full` waits for the disk at each commit of a SQLite catalog."
@@ -154,13 +155,13 @@ class Settings(Model):
     )
     read_only: YesNo = Field(
         False,
-        description="Read the lake, touch no file of it, and refuse every call that writes: for "
+        description="Open the lake read-only: touch no file and refuse every call that writes. For "
         "archives, read-only disks and users without rights to write.",
     )
     lazy: YesNo = Field(
         False,
-        description="Connect with the first call: the LTM interface always, `lakebed.open` if the "
-        "catalog is a server.",
+        description="Connect with the first call. Applies to the LTM interface, and to "
+        "`lakebed.open` if the catalog is a server.",
     )
     secrets: SecretsSettings = Field(
         default_factory=lambda: EnvSecrets(),
@@ -170,37 +171,38 @@ class Settings(Model):
     @model_validator(mode="after")
     def _retention_needs_history(self) -> Settings:
         if self.history_retention is not None and self.history != "all":
-            raise wrong("is given without history: all", "history_retention")
+            raise wrong("requires history: all", "history_retention")
         if self.history_retention == 0:
             raise wrong("expected more than 0 seconds", "history_retention")
         return self
 
-    # What `{{ secrets.… }}` put in, wherever that was: not to be shown.
+    # The values that replaced `{{ secrets.… }}`: never shown.
     _secrets: frozenset[str] = PrivateAttr(frozenset())
 
     def hide(self, secrets: frozenset[str]) -> None:
-        """Show none of these values in the settings' text."""
+        """Never show these values in the text of the settings."""
         self._secrets = secrets
 
     @property
     def secret_values(self) -> frozenset[str]:
-        """What `{{ secrets.… }}` put in."""
+        """The values that replaced `{{ secrets.… }}`."""
         return self._secrets
 
     def mask(self, text: str) -> str:
-        """The text without these values."""
+        """Return the text with these values masked."""
         return str(without(text, self._secrets))
 
     def hiding(self) -> AbstractContextManager[None]:
-        """A block that no error leaves with one of these values in its text."""
+        """A block that removes these values from the text of every error that leaves it."""
         return hiding(self._secrets)
 
     def options(self) -> Options:
-        """The settings in effect as keyword arguments of a backend, secrets included."""
+        """Return the settings in effect as keyword arguments of a backend, secrets included."""
         return Options(self.model_dump(by_alias=True, exclude_none=True), self._secrets)
 
     def shown(self) -> dict[str, object]:
-        """The settings in effect as plain data, secrets masked; those without a value left out."""
+        """Return the settings in effect as plain data, with secrets masked. Settings without a
+        value are left out."""
         shown = without(mask(self.model_dump(by_alias=True, exclude_none=True)), self._secrets)
         assert isinstance(shown, dict)
         return {"backend": shown.pop("backend")} | shown
@@ -231,7 +233,7 @@ def _lazily(catalog: dict[str, object], lazy: bool) -> dict[str, object]:
 
 
 class InlineSettings(Settings):
-    """A backend that is a catalog and nothing else."""
+    """A backend that consists of a catalog only."""
 
     @abstractmethod
     def as_catalog(self) -> dict[str, object]:
@@ -266,7 +268,7 @@ class DuckDBSettings(Settings):
     catalog: Catalog = Field(
         default_factory=lambda: SQLiteCatalog(type="sqlite"),
         description=f"Keeps the names. Left out: SQLite, in the storage's folder, or in "
-        f"`{DEFAULT_FILE}` if the storage is no folder.",
+        f"`{DEFAULT_FILE}` if the storage is not a folder.",
     )
     storage: Storage | None = Field(
         None,
@@ -294,8 +296,8 @@ class DuckDBSettings(Settings):
         lasting = not (isinstance(self.catalog, SQLiteCatalog) and self.catalog.path == MEMORY)
         if lasting and self.storage is not None and self.storage.uri.startswith("memory://"):
             raise wrong(
-                "memory:// is gone when the process ends, but the catalog stays: use a persistent "
-                "storage, or catalog: ':memory:'",
+                "memory:// is lost when the process ends, but the catalog is kept: use a "
+                "persistent storage, or catalog: ':memory:'",
                 "storage",
             )
         return self
@@ -311,9 +313,9 @@ class DuckDBSettings(Settings):
 
 
 class DuckLakeSettings(Settings):
-    """The local default spelled out: a folder with a SQLite catalog and the contents beside it.
+    """The local default under its own name: a folder with a SQLite catalog and the contents.
 
-    It is not the format of the DuckDB extension of that name (see *Moving to Lakebed*).
+    It is not the format of the DuckDB extension DuckLake (see *Moving to Lakebed*).
     """
 
     backend: Literal["ducklake"]
@@ -324,8 +326,8 @@ class DuckLakeSettings(Settings):
 
 
 class AutoSettings(Settings):
-    """Chosen by what the environment offers, and logged: `DATABASE_URL` or `POSTGRES_HOST` names
-    the catalog; without them it is the local folder."""
+    """Chosen from the environment: `DATABASE_URL` or `POSTGRES_HOST` names the catalog. Without
+    them it is the local folder. The choice is logged."""
 
     backend: Literal["auto"]
     storage: Storage | None = Field(

@@ -1,9 +1,10 @@
-"""Opening a lake: the one call for folders, catalogs and configurations."""
+"""Opening a lake: one call for folders, catalogs and configurations."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from lakebed.catalog.opened import Durability
 from lakebed.errors import ConfigurationError
@@ -13,6 +14,9 @@ from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, Embedder, History
 from lakebed.paths import absolute
+
+if TYPE_CHECKING:
+    from lakebed.config.models import Settings
 
 CONFIGURATION_FILE = "lakebed.yaml"
 _SUFFIXES = (".yaml", ".yml")
@@ -32,43 +36,44 @@ def open(
     cache: str | os.PathLike[str] | None = None,
     read_only: bool = False,
 ) -> Lake:
-    """Open a lake, and create it if it is not there.
+    """Open a lake, and create it if it does not exist.
 
-        lakebed.open()                      # ./lakebed.yaml if it is there, or the folder ./lakebed
+        lakebed.open()                      # ./lakebed.yaml if it exists, or the folder ./lakebed
         lakebed.open("some/dir")            # a local lake there
         lakebed.open(":memory:")            # gone when closed
         lakebed.open("lakebed.yaml")        # from a configuration
         lakebed.open(catalog="sqlite:///names.db", storage="s3://bucket/prefix")
 
-    `where`: a folder, which is missing, empty or a lake; `":memory:"`; or a configuration, a file
-    that ends in `.yaml` or `.yml`, or its content as a mapping, beside which nothing else is given.
-    `catalog`: a URL, or a mapping with `type` and its options. `storage`: a path, a URI that fsspec
-    knows, or a mapping with `uri` and the filesystem's options; without one, all values stay in the
-    catalog (at most 64 MiB each). Neither goes with `where`.
-    `inline_threshold`: values up to so many bytes stay in the catalog (default 4096).
+    `where`: a folder that does not exist, is empty or is a lake; `":memory:"`; or a configuration:
+    a file that ends in `.yaml` or `.yml`, or its content as a mapping. With a configuration, give
+    no other argument but `read_only`.
+    `catalog`: a URL, or a mapping with `type` and its options. Cannot be combined with `where`.
+    `storage`: a path, a URI that fsspec knows, or a mapping with `uri` and the filesystem's
+    options. Without a storage, all values stay in the catalog (at most 64 MiB each). Cannot be
+    combined with `where`.
+    `inline_threshold`: values of up to this many bytes stay in the catalog (default 4096).
     `history`: `"snapshots"` (default) keeps the versions that snapshots see, `"all"` keeps all.
-    `history_retention`: for how long `"all"` keeps replaced versions that no snapshot sees, in
-    seconds, as a timedelta, or as text such as `"30d"`; left out, for ever. `maintain` removes what
-    is older.
-    `durability`: `"normal"` (default) survives killed processes, and a loss of power may drop the
-    last commits of a SQLite catalog; `"full"` waits for the disk at each commit. Objects reach the
-    disk before they are named either way.
-    `lock_timeout`: how long a write waits for others, in seconds.
-    `embedder`: what makes vectors of texts, for a search by meaning: `"minilm"` or `"e5"` (extra
-    `embed`), or a callable that takes a list of texts and gives a matrix of floats, a row a text.
-    A lake remembers which one made its vectors and refuses another.
+    `history_retention`: how long `"all"` keeps replaced versions that no snapshot sees: seconds, a
+    timedelta, or text such as `"30d"`; for ever if left out. `maintain` removes older ones.
+    `durability`: with `"normal"` (default) acknowledged writes survive killed processes, but a loss
+    of power may drop the last commits of a SQLite catalog; `"full"` waits for the disk at each
+    commit. In both cases, objects reach the disk before they are named.
+    `lock_timeout`: how many seconds a write waits for others (default 60).
+    `embedder`: turns texts into vectors, for a search by meaning: `"minilm"` or `"e5"` (extra
+    `embed`), or a callable that takes a list of texts and returns a matrix of floats, one row for
+    each text. A lake remembers which one made its vectors and refuses any other.
     `cache`: the folder for copies of the search index, safe to delete (default `~/.cache/lakebed`).
-    `read_only`: reading calls, search and SQL work, also where nothing may be written, such as on a
-    read-only disk; no file is touched, nothing is made, and every call that writes raises
-    ReadOnlyError. May be given beside a configuration.
+    `read_only`: reading calls, search and SQL work, even where nothing can be written, such as on a
+    read-only disk. No file is touched or created, and every call that writes raises ReadOnlyError.
 
-    `inline_threshold`, `history` and `history_retention` are settled when the lake is created;
-    later they may be left out or must agree.
+    `inline_threshold`, `history` and `history_retention` are fixed when the lake is created. Later,
+    leave them out or give the same values.
 
-    Raises ConfigurationError for what cannot be opened as asked, with what to write instead, and
-    for a configuration with the path of every setting that is wrong;
-    ValidationError for a malformed argument; StorageError if a folder cannot be written;
-    CorruptionError for a damaged catalog, CatalogError for one that a newer version wrote.
+    Raises ConfigurationError if the lake cannot be opened in this way, with what to write instead,
+    and, for a configuration, with the path of every invalid setting; ValidationError for a
+    malformed argument; ConnectError if a server cannot be reached; DependencyMissingError, with the
+    pip command, if a driver is not installed; StorageError if a folder cannot be written;
+    CorruptionError for a damaged catalog; CatalogError for one that a newer version wrote.
     """
     if where is None and catalog is None and storage is None:
         where = default_place()
@@ -103,10 +108,16 @@ def open(
     }
     for name, value in beside.items():
         if value is not None:
-            raise ConfigurationError(f"{name} is given beside a configuration: write it in there")
+            raise ConfigurationError(
+                f"{name} cannot be combined with a configuration: write it in the configuration"
+            )
     from lakebed.config.loading import load
 
-    settings = load(where).settings
+    return open_settings(load(where).settings, read_only=read_only)
+
+
+def open_settings(settings: Settings, *, read_only: bool = False) -> Lake:
+    """Open the lake of settings that are validated."""
     with settings.hiding():
         options = settings.open_options()
         if read_only:
@@ -118,10 +129,9 @@ def open(
 
 
 def default_place() -> str:
-    """What is opened where nothing is named: `./lakebed.yaml` if there is one, else the folder
-    `./lakebed`.
+    """Return what is opened by default: `./lakebed.yaml` if it exists, or the folder `./lakebed`.
 
-    Raises ConfigurationError if that folder holds a lake that the file does not mean.
+    Raises ConfigurationError if the folder holds a lake and the file names another one.
     """
     if not os.path.exists(CONFIGURATION_FILE):
         return DEFAULT_FOLDER
@@ -132,12 +142,12 @@ def default_place() -> str:
         if meant != absolute(DEFAULT_FOLDER):
             raise ConfigurationError(
                 f"both {CONFIGURATION_FILE} and a lake in the folder {DEFAULT_FOLDER} are here, "
-                "and the file means another lake: name the one that you want, "
+                "and the file names another lake: name the one that you want, "
                 f"{CONFIGURATION_FILE!r} or {DEFAULT_FOLDER!r}"
             )
     return CONFIGURATION_FILE
 
 
 def is_configuration_file(where: object) -> bool:
-    """Whether `lakebed.open` reads it as a configuration file: by the end of its name."""
+    """Whether `lakebed.open` reads it as a configuration file, judged by its suffix."""
     return isinstance(where, (str, os.PathLike)) and os.fspath(where).endswith(_SUFFIXES)

@@ -18,8 +18,8 @@ _LIBPQ = {"database": "dbname"}
 
 
 def address_from_environment() -> dict[str, str] | None:
-    """The settings that `DATABASE_URL` (if it names a Postgres database), or else the `POSTGRES_…`
-    variables stand for; None if there is no address."""
+    """Return the settings in `DATABASE_URL`, if it names a Postgres database, or else in the
+    `POSTGRES_…` variables. None if they hold no address."""
     plain = native_url(os.environ.get("DATABASE_URL", ""))
     if plain is not None:
         return {"connection_string": plain}
@@ -29,15 +29,15 @@ def address_from_environment() -> dict[str, str] | None:
 
 
 def native_url(url: str) -> str | None:
-    """A Postgres URL as libpq reads it (`postgresql+psycopg://…` names a driver that it does not
-    know); None if the URL is for something else."""
+    """Return a Postgres URL as libpq reads it, without a driver such as `+psycopg`. None if the URL
+    is not for Postgres."""
     scheme, separator, rest = url.partition("://")
     name, _, _driver = scheme.partition("+")
     return f"postgresql://{rest}" if separator and name in _SCHEMES else None
 
 
 def connection_string(parts: Mapping[str, object]) -> str:
-    """A libpq connection string (`host='…' password='…'`) of settings with any characters."""
+    """Build a libpq connection string (`host='…' password='…'`). Values may have any characters."""
     return " ".join(
         f"{_LIBPQ.get(name, name)}='{_escape(str(value))}'"
         for name, value in parts.items()
@@ -46,7 +46,7 @@ def connection_string(parts: Mapping[str, object]) -> str:
 
 
 def add_words(address: str, words: Mapping[str, str | None]) -> str:
-    """A connection string or URL with more parameters, which win over those in it."""
+    """Add parameters to a connection string or URL. They override those in it."""
     given = {name: value for name, value in words.items() if value is not None}
     if not given:
         return address
@@ -56,8 +56,8 @@ def add_words(address: str, words: Mapping[str, str | None]) -> str:
 
 
 def words_of(address: str) -> dict[str, str]:
-    """The parameters in a connection string or URL by libpq's names; none if libpq cannot read it,
-    or is not installed: opening the catalog tells."""
+    """Return the parameters in a connection string or URL, by libpq's names. The result is empty if
+    libpq cannot read it or is not installed; opening the catalog then raises the error."""
     try:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict

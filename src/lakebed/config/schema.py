@@ -15,7 +15,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of a document: the settings under `settings.ltm`, or at its root."""
+    """Return the schema of a document, with the settings under `settings.ltm` or at its root."""
     union: Any = reduce(or_, BACKENDS.values())
     chosen: TypeAdapter[Settings] = TypeAdapter(Annotated[union, Field(discriminator="backend")])
     settings = chosen.json_schema(ref_template="#/$defs/{model}")
@@ -45,7 +45,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _leave_out(definitions: dict[str, Any], name: str) -> None:
-    """Editors shall mark a catalog or source that they do not know: most are misspelt."""
+    """Remove a model, so that editors mark unknown catalogs and sources: most are misspelt."""
     del definitions[name]
     for definition in definitions.values():
         for setting in definition.get("properties", {}).values():
@@ -67,7 +67,7 @@ def _add_synonyms(name: str, definition: dict[str, Any]) -> None:
 
 
 def _allow_left_out(definition: dict[str, Any]) -> None:
-    """A configuration without `backend` means the default one; only that one may lack it."""
+    """Let only the default backend be chosen by leaving out `backend`."""
     backend = definition.get("properties", {}).get("backend", {})
     if backend.get("const") == "duckdb":
         definition["required"] = [part for part in definition["required"] if part != "backend"]

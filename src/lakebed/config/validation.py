@@ -1,4 +1,4 @@
-"""From plain data to settings; pydantic's errors become ours, with path, place and suggestion."""
+"""From plain data to settings. pydantic's errors become ours, with path, place and suggestion."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lakebed.suggestions import closest, suggestion
 
 M = TypeVar("M", bound=BaseModel)
 Location = tuple[str | int, ...]
-"""Where pydantic found a fault."""
+"""The place of an error, as pydantic names it."""
 _SOURCE_KEYS = ("credentials", "secrets")  # under which a source of secrets is chosen
 DEFAULT_BACKEND = "duckdb"
 SYNONYMS = {
@@ -45,9 +45,9 @@ class _Secrets(Model):
 
 
 def validate_settings(document: Document, raw: Mapping[str, object], at: Path) -> Settings:
-    """The settings in `raw`, which stand at the path `at` of the document.
+    """Validate the settings in `raw`, which are at the path `at` of the document.
 
-    Raises ConfigurationError with every problem that was found.
+    Raises ConfigurationError with every problem.
     """
     backend = raw.get("backend", DEFAULT_BACKEND)
     if not isinstance(backend, str) or backend not in BACKENDS:
@@ -62,14 +62,14 @@ def validate_settings(document: Document, raw: Mapping[str, object], at: Path) -
         )
     except ValidationError as error:
         found = [_explain(fault, given, partial(_unknown, backend)) for fault in _faults(error)]
-    # Outside the block: pydantic's error would hang on ours, with more than we want to show.
+    # Raised outside the block, so that pydantic's error, which shows values, is not chained.
     problems = [document.problem((*at, *path), message) for path, message in found]
     problems.sort(key=lambda problem: problem.place or Place(0, 0))
     raise InvalidConfiguration(document.name, problems)
 
 
 def validate_secrets(document: Document, raw: object, at: Path) -> Secrets:
-    """The source of `{{ secrets.… }}`, which is needed before all other settings."""
+    """Validate the source of `{{ secrets.… }}`, which is needed before all other settings."""
     try:
         return _Secrets.model_validate({"secrets": raw}).secrets
     except ValidationError as error:
@@ -81,9 +81,9 @@ def validate_secrets(document: Document, raw: object, at: Path) -> Secrets:
 
 
 def validate_model(model: type[M], raw: Mapping[str, object], name: str) -> M:
-    """The settings in `raw`, which no document holds; `name` says in errors what they are of.
+    """Validate settings that are not in a document. Errors call them `name`.
 
-    Raises ConfigurationError with every problem that was found.
+    Raises ConfigurationError with every problem.
     """
     given = {key: value for key, value in raw.items() if value is not None}
 
@@ -108,8 +108,8 @@ def _faults(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _path(location: Location) -> Path:
-    """Where a setting stands. The kinds by which pydantic told models apart, of catalogs and of
-    sources, are no part of it."""
+    """The path of a setting, without the tags with which pydantic tells the models of catalogs and
+    sources apart."""
     kinds = {"catalog": (*CATALOGS, OUTSIDE), **dict.fromkeys(_SOURCE_KEYS, (*SOURCES, OUTSIDE))}
     return tuple(
         part
@@ -121,7 +121,7 @@ def _path(location: Location) -> Path:
 def _explain(
     fault: ErrorDetails, raw: object, unknown: Callable[[str, Location], str]
 ) -> tuple[Path, str]:
-    """The path of a setting and what is wrong with it, without its value."""
+    """Return the path of a setting and what is wrong with it, without its value."""
     location = fault["loc"]
     inner = path = _path(location)
     value = raw
@@ -175,7 +175,7 @@ def _names(model: type[BaseModel]) -> set[str]:
 
 
 def _unknown(backend: str, name: str, parent: Location) -> str:
-    """What is wrong with a key that a mapping does not take."""
+    """Say what is wrong with an unknown key of a mapping."""
     if not parent:
         return _unknown_at_root(name, backend)
     if any(key in parent for key in _SOURCE_KEYS):
@@ -195,8 +195,7 @@ def _unknown_of_source(name: str, source: str) -> str:
 def _unknown_at_root(name: str, backend: str) -> str:
     if name in ("catalog", "storage"):
         return (
-            f"backend {backend} takes no {name}: leave it out, "
-            f"or write backend: duckdb to choose {name}s"
+            f"backend {backend} has no {name}: leave it out, or write backend: duckdb to choose one"
         )
     known = _names(BACKENDS[backend]) | SYNONYMS.get(backend, set())
     if "catalog" in known and any(name in _names(model) for model in CATALOGS.values()):

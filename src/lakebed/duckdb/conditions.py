@@ -1,7 +1,7 @@
-"""What a query says about the keys and the metadata of a table, as far as a catalog can use it.
+"""The conditions of a query on the keys and the metadata of a table that a catalog can use.
 
-Everything here may only narrow to a superset: DuckDB decides. Where a query names a table more than
-once, all of it has to be wide enough for each.
+The bounds must always include every row that the query needs; DuckDB applies the exact conditions.
+If a query names a table more than once, the bounds must be wide enough for each use.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ LAST = "\U0010ffff" * 257
 
 
 class Bounds(NamedTuple):
-    """Keys with `low <= key < high`, and fields of the metadata that must equal a text."""
+    """Keys with `low <= key < high`, and fields of the metadata that must equal a string."""
 
     low: str = ""
     high: str = LAST
     fields: tuple[tuple[str, str], ...] = ()
 
     def both(self, other: Bounds) -> Bounds:
-        """What satisfies this and the other."""
+        """Bounds of what satisfies both."""
         return Bounds(
             max(self.low, other.low), min(self.high, other.high), self.fields + other.fields
         )
 
     def either(self, other: Bounds) -> Bounds:
-        """What satisfies this or the other, and perhaps more."""
+        """Bounds of what satisfies either, and perhaps more."""
         fields = self.fields if self.fields == other.fields else ()
         return Bounds(min(self.low, other.low), max(self.high, other.high), fields)
 
 
 def bounds(statement: Statement, is_table: Callable[[Node], bool], params: object) -> Bounds:
-    """The bounds of a table in a query; `is_table` knows the nodes that name it."""
+    """Return the bounds of a table in a query. `is_table` recognises the nodes that name it."""
     named = sum(1 for node in nodes(statement.tree) if is_table(node))
     found = [
         _of_select(select, table, params)
@@ -63,33 +63,107 @@ def bounds(statement: Statement, is_table: Callable[[Node], bool], params: objec
     return result
 
 
-def reads_column(statement: Statement, table: str, column: str) -> bool:
-    """Whether a query may read a column of a table: it names it, or takes all columns."""
+def columns_read(statement: Statement, is_table: Callable[[Node], bool]) -> frozenset[str] | None:
+    """The columns of a table that a query may read, and perhaps other names; None if it may read
+    all. `is_table` knows the nodes that name it."""
     if not statement.tree:
-        return True
-    rows = {table}  # names that stand for a whole row
-    for node in nodes(statement.tree):
-        if node.get("type") == "BASE_TABLE" and str(node["table_name"]).lower() == table:
-            rows.add(str(node["alias"]).lower())
-            if node["column_name_alias"]:
-                return True
-    for node in nodes(statement.tree):
+        return None
+    rows, read = set[str](), set[str]()  # `rows`: names that stand for a whole row
+    found = list(nodes(statement.tree))
+    for node in filter(is_table, found):
+        if node["column_name_alias"]:
+            return None
+        name = node.get("table_name") or node["function"]["function_name"]
+        rows |= {str(name).lower(), str(node["alias"]).lower()}
+    for node in found:
         if node.get("class") in ("STAR", "POSITIONAL_REFERENCE") or node.get("type") in (
             "PIVOT",
             "SHOW_REF",
         ):
-            return True
-        if node.get("ref_type") not in (None, "REGULAR") or column in node.get("using_columns", ()):
-            return True
+            return None
+        if node.get("ref_type") not in (None, "REGULAR", "CROSS"):
+            return None
+        read.update(str(name).lower() for name in node.get("using_columns") or ())
         if node.get("class") == "COLUMN_REF":
             names = [str(name).lower() for name in node["column_names"]]
-            if column in names or names[-1] in rows:
-                return True
-    return False
+            if names[-1] in rows:
+                return None
+            read.update(names)
+    return frozenset(read)
+
+
+MOST_LIMITED = 10_000
+"""A limit above it narrows nothing."""
+
+
+def row_limit(statement: Statement, is_table: Callable[[Node], bool], params: object) -> int | None:
+    """How many rows of a table are enough for a query that wants no more of them, the first by key:
+    `SELECT columns FROM table [ORDER BY key] LIMIT n`; None for any other query."""
+    selects = [node for node in nodes(statement.tree) if node.get("type") == "SELECT_NODE"]
+    if len(selects) != 1 or statement.calls or len(statement.tables) != 1:
+        return None
+    (select,) = selects
+    table = select["from_table"]
+    plain = not (
+        select["where_clause"] or select["group_expressions"] or select["having"]
+        or select["sample"] or select["qualify"] or select["cte_map"]["map"]
+    )  # fmt: skip
+    if not plain or select["aggregate_handling"] != "STANDARD_HANDLING" or not is_table(table):
+        return None
+    if table["sample"] or table["column_name_alias"] or table.get("at_clause"):
+        return None
+    if not all(_is_of_one_row(item) for item in select["select_list"]):
+        return None
+    keys = [["key"], [str(table["alias"] or table["table_name"]).lower(), "key"]]
+    if any(str(item.get("alias", "")).lower() == "key" for item in select["select_list"]):
+        keys = []
+    return _limit(select["modifiers"], keys, params)
+
+
+def _is_of_one_row(item: Node) -> bool:
+    """Whether what is selected is a value of each row, and no aggregate or the like."""
+    if item.get("class") == "STAR":
+        return not (
+            item["columns"] or item["expr"] or item["replace_list"] or item.get("rename_list")
+        )
+    if item.get("class") == "FUNCTION":
+        return item["function_name"] in _EXTRACT | {"->"} and all(
+            map(_is_of_one_row, item["children"])
+        )
+    if item.get("class") == "CAST":
+        return _is_of_one_row(item["child"])
+    return item.get("class") in ("COLUMN_REF", "CONSTANT", "PARAMETER")
+
+
+def _limit(modifiers: list[Node], keys: list[list[str]], params: object) -> int | None:
+    """The rows that are wanted, if they may be any, or the first by one of these columns."""
+    limit = None
+    for modifier in modifiers:
+        if modifier["type"] == "LIMIT_MODIFIER":
+            numbers = [
+                (True, 0) if node is None else constant(node, params)
+                for node in (modifier["limit"], modifier["offset"])
+            ]
+            if modifier["limit"] is None or not all(
+                known and type(number) is int and number >= 0 for known, number in numbers
+            ):
+                return None
+            limit = sum(int(str(number)) for _, number in numbers)
+        elif modifier["type"] != "ORDER_MODIFIER" or not _is_by(keys, modifier["orders"]):
+            return None
+    return limit if limit is not None and limit <= MOST_LIMITED else None
+
+
+def _is_by(keys: list[list[str]], orders: list[Node]) -> bool:
+    """Whether rows are put in ascending order of one of these columns."""
+    if len(orders) != 1 or orders[0]["type"] not in ("ORDER_DEFAULT", "ASCENDING"):
+        return False
+    names = orders[0]["expression"].get("column_names", ())
+    return [str(name).lower() for name in names] in keys
 
 
 def _tables_of(source: object) -> Iterator[Node]:
-    """The tables of a FROM whose rows all pass its WHERE."""
+    """Yield the tables of a FROM of which the WHERE must hold for every row."""
     if not isinstance(source, dict):
         return
     if source.get("type") in ("BASE_TABLE", "TABLE_FUNCTION"):
@@ -100,8 +174,8 @@ def _tables_of(source: object) -> Iterator[Node]:
 
 
 def _is_plain_join(source: Node) -> bool:
-    """Whether leaving out a row leaves out what it joins with, and changes nothing else: an ASOF
-    join takes the nearest of the rows, a positional one counts them."""
+    """Whether leaving out a row only leaves out its own results. This is false for an ASOF join,
+    which takes the nearest row, and for a positional join, which counts rows."""
     return source["join_type"] == "INNER" and source["ref_type"] in ("REGULAR", "NATURAL", "CROSS")
 
 
@@ -161,7 +235,7 @@ class _Reader:
         text = self._text(node)
         if text is None:
             return Bounds()
-        after = text + "\x01"  # no key holds NUL
+        after = text + "\x01"  # no key contains NUL
         if kind == "COMPARE_EQUAL":
             return Bounds(text, after)
         if kind.startswith("COMPARE_GREATERTHAN"):
@@ -204,7 +278,7 @@ class _Reader:
         return value
 
     def _path(self, node: Mapping[str, Any]) -> str | None:
-        """The field of the metadata that a node takes out as text, as filters write it."""
+        """Return the field of the metadata that a node extracts as text, as a path of filters."""
         if node.get("type") != "FUNCTION" or node["function_name"] not in _EXTRACT:
             return None
         if len(node["children"]) != 2 or not self._is_column(node["children"][0], "metadata"):
@@ -217,7 +291,7 @@ class _Reader:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether only a text can be this text: that of another JSON value looks like JSON."""
+    """Whether only a string can have this text. The text of other JSON values looks like JSON."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:

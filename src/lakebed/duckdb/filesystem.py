@@ -1,4 +1,4 @@
-"""The lake's objects as DuckDB sees them: the files that a query was granted, and nothing else."""
+"""The lake's objects as DuckDB sees them: only the files that were granted to a query."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fsspec import AbstractFileSystem
 PROTOCOL = "lakebed"
 _NEVER_CHANGED = datetime(1970, 1, 1, tzinfo=UTC)
 _GONE = "the file is gone"
-_TRACE = re.compile(r"\n\nAt:\n(?:  .*\n)*")  # where in this process, which is nobody's business
+_TRACE = re.compile(r"\n\nAt:\n(?:  .*\n)*")  # a traceback of this process, which is not shown
 
 
 class Files(Protocol):
-    """What reading takes of a storage; FileNotFoundError for a file that is gone."""
+    """The part of a storage that reading needs. Raises FileNotFoundError for a missing file."""
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
 
@@ -27,8 +27,8 @@ class Files(Protocol):
 class Grant:
     """The right to read some files of the storage, until it is released.
 
-    `address` is what SQL calls them, all together: drawn at random after the text of a query is
-    known, so no text can name it. `paths` are in the order of DuckDB's `file_index`.
+    `address` is the name of all of them in SQL. It is drawn at random after the text of a query is
+    known, so no text can contain it. `paths` are in the order of DuckDB's `file_index`.
     """
 
     def __init__(self, files: ReadOnlyFiles, paths: Iterable[str]) -> None:
@@ -38,7 +38,7 @@ class Grant:
         files.admit(self)
 
     def release(self) -> None:
-        """From now on the address is no file."""
+        """Make the address invalid from now on."""
         self._files.dismiss(self)
 
     def __enter__(self) -> Grant:
@@ -49,12 +49,13 @@ class Grant:
 
 
 class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
-    """`lakebed://` and the address of a grant. It lists nothing and writes nothing.
+    """The filesystem of `lakebed://` and the addresses of grants. It lists nothing and writes
+    nothing.
 
-    Whatever DuckDB is told to read by a name, it looks the name up with `glob`, and opens what that
-    tells. `glob` knows the addresses of grants alone. What it tells are names that begin with a
-    secret of the session, and stand in no text: they stay the same from query to query, so that
-    DuckDB may keep what it has read.
+    DuckDB looks up every name that it should read with `glob`, and opens the names that `glob`
+    returns. `glob` knows only the addresses of grants. It returns names that begin with a secret of
+    the session, which is never in a text. These names stay the same from query to query, so that
+    DuckDB can cache what it has read.
     """
 
     protocol = PROTOCOL
@@ -65,23 +66,23 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         self._files = files
         self._root = f"{PROTOCOL}://{secrets.token_hex(16)}/"
         self._grants: dict[str, Grant] = {}
-        self._told = set[str]()  # names that may be opened: a query does so long after it began
+        self._told = set[str]()  # names that may be opened; a query does so long after it began
         self._sizes: dict[str, int] = {}  # by path and by name; files never change
 
     def grant(self, paths: Iterable[str]) -> Grant:
-        """Let queries read files of the storage, under an address that nobody can guess."""
+        """Let queries read files of the storage, at an address that nobody can guess."""
         return Grant(self, paths)
 
     def admit(self, grant: Grant) -> None:
-        """Make a grant known."""
+        """Register a grant."""
         self._grants[grant.address] = grant
 
     def dismiss(self, grant: Grant) -> None:
-        """Forget a grant; again does nothing."""
+        """Remove a grant. Doing so again does nothing."""
         self._grants.pop(grant.address, None)
 
     def glob(self, path: str, **options: object) -> list[str]:
-        """The names of the files of a grant: none is ever found by looking."""
+        """Return the names of the files of a grant. No file can be found in any other way."""
         del options
         grant = self._grants.get(path)
         if grant is None:
@@ -102,7 +103,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         return {"name": path, "size": self.size_of(name), "type": "file"}
 
     def size(self, path: str) -> int:
-        # Asked three times for each read: the details that fsspec would make for it take longer.
+        # Called three times for each read: faster than fsspec's own way through `info`.
         size = self._sizes.get(path)
         return self.size_of(self._checked(path)) if size is None else size
 
@@ -112,11 +113,11 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         return _NEVER_CHANGED
 
     def note_size(self, path: str, size: int) -> None:
-        """That a file has been read to its end, at so many bytes: it is not asked for again."""
+        """Remember the size of a file, so that the storage is not asked for it again."""
         self._sizes[path] = self._sizes[self._root + path] = size
 
     def size_of(self, path: str) -> int:
-        """The size of a file of the storage in bytes."""
+        """Return the size of a file of the storage in bytes."""
         if path not in self._sizes:
             try:
                 size = self._files.size(path)
@@ -126,20 +127,20 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         return self._sizes[path]
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
-        """A part of a file."""
+        """Read a part of a file."""
         try:
             return self._files.read(path, offset, length)
         except FileNotFoundError:
             raise self._gone(path) from None
 
     def missing(self, text: str) -> str | None:
-        """The file that an error of DuckDB's is about, if it is one that is gone."""
-        # The error itself tells: what one query met with is never an answer to another.
+        """Return the missing file that an error of DuckDB is about, or None."""
+        # Taken from the error itself, so that one query's failure is never another's answer.
         found = re.search(f"{re.escape(self._root)}(\\S+): {_GONE}", text)
         return found[1] if found else None
 
     def shown(self, text: str) -> str:
-        """An error of DuckDB's without the names that are secret."""
+        """Return the text of an error of DuckDB without the secret names."""
         text = _TRACE.sub("", text.replace(self._root, ""))
         return re.sub(f"{PROTOCOL}://[0-9a-f]{{32}}", f"{PROTOCOL}://…", text)
 
@@ -147,17 +148,17 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         return FileNotFoundError(f"{self._root}{path}: {_GONE}")
 
     def _checked(self, path: str) -> str:
-        """The path in the storage of a name that `glob` told."""
+        """Return the path in the storage of a name that `glob` has returned."""
         if path not in self._told:
             self._deny()
         return path.removeprefix(self._root)
 
     def _deny(self) -> NoReturn:
-        raise PermissionError("a query reads the tables of the lake, and no file by its name")
+        raise PermissionError("a query can read the tables of the lake, but no file by its name")
 
     def _refuse(self, *arguments: object, **options: object) -> NoReturn:
         del arguments, options
-        raise PermissionError("a query reads the lake and writes nothing")
+        raise PermissionError("a query can read the lake, but not write")
 
     mkdir = makedirs = rm = rm_file = rmdir = mv = cp_file = touch = pipe_file = put_file = _refuse
 

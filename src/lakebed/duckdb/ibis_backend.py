@@ -1,4 +1,4 @@
-"""Ibis over a query session."""
+"""The Ibis backend of a query session."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class _Limit:
-    """The seconds that a query on a connection may work; None is without end. What goes by between
-    two fetches does not count."""
+    """The seconds that a query on a connection may work; None means no limit. The time between two
+    fetches does not count."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float | None) -> None:
         self._connection = connection
@@ -29,7 +29,7 @@ class _Limit:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """QueryError for what is still at work when the time is over."""
+        """Count the time of the block. Raises QueryError if it is still working at the limit."""
         if self._seconds is None or self._left is None:
             yield
             return
@@ -47,7 +47,7 @@ class _Limit:
 
 
 class _LimitedCursor:
-    """A cursor of DuckDB whose calls, and the batches that it gives, keep to a limit."""
+    """A cursor of DuckDB whose calls, and the batches that it returns, keep to a limit."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, limit: _Limit) -> None:
         self._cursor = cursor
@@ -65,7 +65,7 @@ class _LimitedCursor:
         return limited
 
     def fetch_record_batch(self, rows_per_batch: int = 1_000_000) -> pa.RecordBatchReader:
-        """The rows in batches, each of which is found when it is asked for."""
+        """Return the rows in batches. Each is computed when it is asked for."""
         import pyarrow as pa
 
         with self._limit.working():
@@ -85,9 +85,9 @@ class _LimitedCursor:
 class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
     """Ibis' DuckDB backend on a schema of a query session.
 
-    Backends on one session count as one: their tables join. Each thread has a connection of its
-    own. Reads what the session reads, and nothing else. What takes longer than the session's
-    queries may is a QueryError.
+    Backends on one session count as one, so their tables can be joined. Each thread has its own
+    connection. The backend can read only what the session can read. A query that exceeds the time
+    limit of the session raises QueryError.
     """
 
     def __init__(self, session: Session, schema: str) -> None:
@@ -97,13 +97,13 @@ class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
         self._local = threading.local()
         self._can_reconnect = False
         self._con_args = (f"lakebed-{id(session)}",)
-        # What Ibis' own `_post_connect` sets up; the settings there are the session's already.
+        # Ibis' own `_post_connect` sets this up; the session already has its settings.
         self._record_batch_readers_consumed: dict[str, bool] = {}
         self.con.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
 
     @property
     def con(self) -> duckdb.DuckDBPyConnection:
-        """The connection of this thread."""
+        """Return the connection of this thread."""
         connection: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._session.connect()
@@ -113,7 +113,7 @@ class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
         return connection
 
     def raw_sql(self, query: Any, **kwargs: Any) -> Any:
-        """The cursor of a query, whose rows DuckDB finds as they are fetched."""
+        """Return the cursor of a query. DuckDB computes its rows as they are fetched."""
         if self._session.timeout is None:
             return super().raw_sql(query, **kwargs)
         limit = _Limit(self.con, self._session.timeout)
@@ -121,17 +121,17 @@ class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
             return _LimitedCursor(super().raw_sql(query, **kwargs), limit)
 
     def to_pyarrow(self, expr: Any, /, **kwargs: Any) -> Any:
-        """The result of an expression as Arrow."""
+        """Return the result of an expression as Arrow."""
         with _Limit(self.con, self._session.timeout).working():
             return super().to_pyarrow(expr, **kwargs)
 
     def execute(self, expr: Any, /, **kwargs: Any) -> Any:
-        """The result of an expression as pandas or a scalar."""
+        """Return the result of an expression as pandas or a scalar."""
         with _Limit(self.con, self._session.timeout).working():
             return super().execute(expr, **kwargs)
 
     def table(self, name: str, /, *, database: Any = None) -> Any:
-        """A table by its name, told apart from those of the same name at other moments."""
+        """Return a table by its name, not one of the same name at another moment."""
         if database is None and name in self.list_tables(database=self._schema):
             database = self._schema
         return super().table(name, database=database)

@@ -1,4 +1,4 @@
-"""What a query may take of time, and how one leaves that does not end."""
+"""The time limit of a query, and how to stop waiting for one that does not end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TypeVar
 import duckdb
 
 from lakebed.errors import QueryError
+from lakebed.leaving import has_left
 
-_LOOK = 0.1  # seconds between two looks at a running query
-_PATIENCE = 0.5  # seconds that an interrupted query has to end, before it is left to itself
-_AGAIN = 0.02  # seconds between two interruptions: one before the query has begun is lost
+_LOOK = 0.1  # seconds between two checks of a running query
+_PATIENCE = 0.5  # seconds that an interrupted query has to end, before it is abandoned
+_AGAIN = 0.02  # seconds between two interrupts; one that comes before the query begins is lost
 _WORKERS = 256
 
 _now = time.monotonic
@@ -24,8 +25,8 @@ T = TypeVar("T")
 
 
 class Allowance:
-    """The seconds that a query may work; None is without end. What goes by between two fetches
-    does not count."""
+    """The seconds that a query may work; None means no limit. The time between two fetches does not
+    count."""
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
@@ -34,7 +35,7 @@ class Allowance:
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Count what happens inside; `check` looks at it there."""
+        """Count the time of the block. `check` compares it with the limit."""
         if self._left is None or self._until is not None:
             yield
             return
@@ -48,16 +49,17 @@ class Allowance:
             self._until = None
 
     def check(self) -> None:
-        """QueryError once it is spent."""
+        """Raise QueryError once the time is spent."""
         if self._until is not None and _now() >= self._until:
             assert self._seconds is not None
             raise ended(self._seconds)
 
 
 def ended(seconds: float) -> QueryError:
-    """The error of a query that was ended because it had worked so long."""
+    """Return the error of a query that was ended by its time limit."""
     return QueryError(
-        f"the query was ended after {seconds:g} seconds: query_settings(timeout=…) gives it longer"
+        f"the query was ended after {seconds:g} seconds: give it more time with "
+        "query_settings(timeout=…)"
     )
 
 
@@ -65,17 +67,20 @@ _current: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 
 
 def check() -> None:
-    """QueryError if the time of the query that this thread works for is over."""
+    """QueryError if the time of the query that this thread works for is over, or its caller has
+    left."""
+    if has_left():
+        raise QueryError("the query was ended: who asked has left")
     allowance = _current.get()
     if allowance is not None:
         allowance.check()
 
 
 class Attended:
-    """Calls of DuckDB in threads of their own, while the caller stays free to leave: for a time
-    limit, Ctrl-C, or an exception that is raised in its thread from outside.
+    """Runs calls of DuckDB in worker threads, so that the caller can stop waiting: at a time limit,
+    on Ctrl-C, or for an exception that is raised in its thread from outside.
 
-    (In its own thread DuckDB makes an error of its own out of Ctrl-C, or does not look at all.)
+    (In the caller's thread, DuckDB turns Ctrl-C into its own error, or does not notice it at all.)
     """
 
     def __init__(self) -> None:
@@ -88,9 +93,9 @@ class Attended:
         call: Callable[[], T],
         left: Callable[[], object],
     ) -> T:
-        """The result of a call that uses the connection. If the caller leaves before it has ended,
-        it is interrupted, and `left` is called."""
-        future = Future[T]()  # known before the call begins: Ctrl-C may come at any moment
+        """Return the result of a call that uses the connection. If the caller stops waiting, the
+        call is interrupted, and `left` is called."""
+        future = Future[T]()  # created before the call begins, because Ctrl-C may come any time
         try:
             self._workers.submit(_fulfil, future, call)
             while not wait([future], _LOOK).done:
@@ -102,17 +107,17 @@ class Attended:
         return future.result()
 
     def _stop(self, connection: duckdb.DuckDBPyConnection, future: Future[T]) -> None:
-        if future.cancel():  # it has not begun
+        if future.cancel():  # it had not begun
             return
         until = time.monotonic() + _PATIENCE
         while not future.done() and time.monotonic() < until:
             connection.interrupt()
             wait([future], _AGAIN)
-        if not future.done():  # inside one long step, after which it finds that it was interrupted
+        if not future.done():  # inside one long step; it notices the interrupt afterwards
             self._left[connection] = future  # type: ignore[assignment]
 
     def close(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Close a connection, when what was left to itself on it has ended."""
+        """Close a connection, once an abandoned call on it has ended."""
         future = self._left.get(connection)
         if future is None:
             connection.close()
@@ -124,8 +129,7 @@ class Attended:
         connection.close()
 
     def end(self, close: Callable[[], object]) -> None:
-        """Take no more calls, and call `close` when what was left to itself has ended: at once, if
-        there is nothing."""
+        """Accept no more calls, and call `close` once all abandoned calls have ended."""
         left = list(self._left.values())
         if left:
             self._workers.submit(lambda: (wait(left), close()))
@@ -139,7 +143,7 @@ def _fulfil(future: Future[T], call: Callable[[], T]) -> None:
         return
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+    except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -1,72 +1,113 @@
-"""The tables that a query sees, as SQL over the rows that were loaded for it."""
+"""The tables that a query sees, as SQL over the loaded rows."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Set
 
 TABLES = frozenset({"entries", "documents", "history", "snapshots", "objects"})
 CALLS = frozenset({"entries_at", "changes"})
 SEARCH = "search"
-"""The table function that searches; it is there at a moment as well."""
+"""The table function that searches. It exists at a moment as well."""
 
-_PLACE = (
-    "content_hash BLOB, format VARCHAR, byte_size BIGINT, uri VARCHAR, pack_id BIGINT, "
-    "position VARCHAR"
-)
-_ENTRY = (
-    "key VARCHAR, version BIGINT, object_id BIGINT, metadata JSON, expires_at TIMESTAMPTZ, "
-    f"created_at TIMESTAMPTZ, updated_at TIMESTAMPTZ, {_PLACE}"
-)
-LOADED = {
+_PLACE = {
+    "content_hash": "BLOB", "format": "VARCHAR", "byte_size": "BIGINT", "uri": "VARCHAR",
+    "pack_id": "BIGINT", "position": "VARCHAR",
+}  # fmt: skip
+_ENTRY = {
+    "key": "VARCHAR", "version": "BIGINT", "object_id": "BIGINT", "metadata": "JSON",
+    "expires_at": "TIMESTAMPTZ", "created_at": "TIMESTAMPTZ", "updated_at": "TIMESTAMPTZ", **_PLACE,
+}  # fmt: skip
+LOADED: Mapping[str, Mapping[str, str]] = {
     "entries": _ENTRY,
-    "documents": f"{_ENTRY}, value JSON",
-    "history": f"{_ENTRY}, end_version BIGINT, ended_at TIMESTAMPTZ",
-    "objects": f"{_PLACE}, created_at TIMESTAMPTZ",
-    "snapshots": (
-        "id VARCHAR, name VARCHAR, version BIGINT, message VARCHAR, author VARCHAR, "
-        "created_at TIMESTAMPTZ, purged_at TIMESTAMPTZ"
-    ),
-    "changes": (
-        "key VARCHAR, change VARCHAR, before_content_hash VARCHAR, before_byte_size BIGINT, "
-        "before_metadata JSON, before_expires_at TIMESTAMPTZ, before_updated_at TIMESTAMPTZ, "
-        "after_content_hash VARCHAR, after_byte_size BIGINT, after_metadata JSON, "
-        "after_expires_at TIMESTAMPTZ, after_updated_at TIMESTAMPTZ"
-    ),
-}
-"""Columns of what is loaded, by relation. A content in neither a file nor a pack lies inline; what
-lies in a pack has its file as `uri`."""
+    "documents": {**_ENTRY, "value": "JSON"},
+    "history": {**_ENTRY, "end_version": "BIGINT", "ended_at": "TIMESTAMPTZ"},
+    "objects": {**_PLACE, "created_at": "TIMESTAMPTZ"},
+    "snapshots": {
+        "id": "VARCHAR", "name": "VARCHAR", "version": "BIGINT", "message": "VARCHAR",
+        "author": "VARCHAR", "created_at": "TIMESTAMPTZ", "purged_at": "TIMESTAMPTZ",
+    },
+    "changes": {
+        "key": "VARCHAR", "change": "VARCHAR", "before_content_hash": "VARCHAR",
+        "before_byte_size": "BIGINT", "before_metadata": "JSON",
+        "before_expires_at": "TIMESTAMPTZ", "before_updated_at": "TIMESTAMPTZ",
+        "after_content_hash": "VARCHAR", "after_byte_size": "BIGINT", "after_metadata": "JSON",
+        "after_expires_at": "TIMESTAMPTZ", "after_updated_at": "TIMESTAMPTZ",
+    },
+}  # fmt: skip
+"""Columns of what is loaded, with their types, by relation. A content in neither a file nor a pack
+lies inline; what lies in a pack has its file as `uri`."""
 
-_HASH = "'sha256:' || lower(hex(content_hash)) AS content_hash"
-_WHERE = "uri IS NULL AS inlined, {base} || uri || coalesce('#' || position, '') AS storage_uri"
-_ENTRY_COLUMNS = (
-    f"key, version, {_HASH}, format, byte_size, {_WHERE}, metadata, expires_at, created_at, "
-    "updated_at"
-)
-SHOWN = {
-    "entries": _ENTRY_COLUMNS,
-    "documents": _ENTRY_COLUMNS,
-    "history": f"{_ENTRY_COLUMNS}, end_version, ended_at",
-    "objects": f"{_HASH}, format, byte_size, {_WHERE}, created_at",
-    "snapshots": "*",
-    "changes": "*",
+_COMPUTED = {
+    "content_hash": ("'sha256:' || lower(hex(content_hash))", "VARCHAR", {"content_hash"}),
+    "inlined": ("uri IS NULL", "BOOLEAN", {"uri"}),
+    "storage_uri": ("{base} || uri || coalesce('#' || position, '')", "VARCHAR",
+                    {"uri", "position"}),
+}  # fmt: skip
+"""Columns that are computed from loaded ones when they are asked for, as a hash as text takes twice
+the room: how, their type, and of what."""
+_OF_OBJECT = ("content_hash", "format", "byte_size", "inlined", "storage_uri")
+_OF_ENTRY = (
+    "key", "version", *_OF_OBJECT, "metadata", "expires_at", "created_at", "updated_at",
+)  # fmt: skip
+SHOWN: Mapping[str, tuple[str, ...]] = {
+    "entries": _OF_ENTRY,
+    "documents": _OF_ENTRY,
+    "history": (*_OF_ENTRY, "end_version", "ended_at"),
+    "objects": (*_OF_OBJECT, "created_at"),
+    "snapshots": tuple(LOADED["snapshots"]),
+    "changes": tuple(LOADED["changes"]),
 }
-"""Columns of what a query sees, by relation. Computed from the loaded ones when they are asked for:
-a hash as text takes twice the room."""
+"""Columns of what a query sees, by relation; of documents, beside `value`."""
+
+
+def loaded_for(relation: str, shown: Set[str] | None) -> frozenset[str]:
+    """The columns to load so that a query can see these; None stands for all."""
+    columns = LOADED[relation].keys()
+    if shown is None:
+        return frozenset(columns)
+    wanted = set[str]()
+    for name in shown:
+        wanted |= _COMPUTED[name][2] if name in _COMPUTED else {name}
+    if relation == "documents":
+        # A value may have to be fetched by what the catalog knows of its content.
+        wanted |= {"key", "version", "object_id", *_PLACE} if "value" in shown else {"format"}
+    return frozenset(wanted & columns)
 
 
 DOCUMENT = "format = 'json'"
-"""Which of the loaded entries are documents."""
+"""The condition for the loaded entries that are documents."""
 
 
-def select(relation: str, table: str, base: str) -> str:
-    """What a query sees of a loaded table; `base` is the URI of the storage's root."""
-    columns = SHOWN[relation].replace("{base}", literal(base))
-    return f"SELECT {columns} FROM {table}"
+def shown(relation: str, loaded: Set[str], base: str) -> str:
+    """The columns that a query sees of a table with the loaded ones, as SQL; to read one that was
+    not loaded is an error. `base` is the URI of the storage's root."""
+    columns = []
+    for name in SHOWN[relation]:
+        how, kind, needed = _COMPUTED.get(name, (name, "", {name}))
+        if needed <= loaded:
+            columns.append(f"{how.replace('{base}', literal(base))} AS {name}")
+        else:
+            columns.append(unread(name, kind or LOADED[relation][name]))
+    return ", ".join(columns)
 
 
-def documents(table: str, base: str, *, fetched: str | None, packs: str | None, stride: int) -> str:
+def unread(name: str, kind: str) -> str:
+    """A column that was not loaded."""
+    return f"error('the column {name} was not loaded')::{kind} AS {name}"
+
+
+def select(relation: str, loaded: Set[str], table: str, base: str) -> str:
+    """What a query sees of a table with the loaded columns."""
+    return f"SELECT {shown(relation, loaded, base)} FROM {table}"
+
+
+def documents(
+    table: str, loaded: Set[str], base: str, *, fetched: str | None, packs: str | None, stride: int
+) -> str:
     """Entries with their values: loaded with the rows, fetched one by one into a table of their
     own, or read out of packs, in which row `place - stride * file` of the file is the value.
     `packs` is the address of the packs, all together."""
-    columns = SHOWN["documents"].replace("{base}", literal(base))
+    columns = shown("documents", loaded, base)
     parts = [f"SELECT {columns}, value FROM {table} WHERE {DOCUMENT} AND uri IS NULL"]
     if fetched is not None:
         parts.append(f"SELECT {columns}, f.value FROM {table} JOIN {fetched} f USING (object_id)")
@@ -80,10 +121,10 @@ def documents(table: str, base: str, *, fetched: str | None, packs: str | None, 
 
 
 def files(address: str) -> str:
-    """The Parquet files of an address as one table, whose `file_index` counts them."""
+    """Return SQL for the Parquet files of an address as one table. Its `file_index` counts them."""
     return f"read_parquet([{literal(address)}])"
 
 
 def literal(text: str) -> str:
-    """A text as SQL writes it."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -1,9 +1,8 @@
-"""What a query gives."""
+"""The result of a query."""
 
 from __future__ import annotations
 
 import html
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,9 @@ import duckdb
 
 from lakebed.duckdb.limits import Allowance
 from lakebed.duckdb.session import Session
-from lakebed.errors import DependencyMissingError, LakebedError, QueryError
+from lakebed.errors import LakebedError, QueryError
+from lakebed.values.json import decode_text
+from lakebed.values.tabular import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,17 +27,19 @@ _OTHERS = (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError)
 _SHOWN_ROWS = 20
 _SHOWN_CHARACTERS = 200
 _CHUNK = 1000
-_ATTEMPTS = 5  # to learn what a query failed of
+_ATTEMPTS = 5  # to find out why a query failed
 
 
 class QueryResult:
     """The rows of a query.
 
-    `fetchone`, `fetchmany`, `fetchall` and iterating read them once, from first to last, as they
-    are asked for; `arrow`, `df` and `pl` give all of them, whatever has been fetched: where some
-    have, the query runs again over the same state of the lake. `columns` are the names, `types` the
-    DuckDB types of the columns. Errors while fetching are QueryError, like those of the query
-    itself. Closing the lake ends it. May be used from any thread, one at a time.
+    `fetchone`, `fetchmany`, `fetchall` and iteration read the rows once, from first to last, as
+    they are asked for. `arrow`, `df`, `pl` and `batches` return all rows; if some have been fetched
+    already, the query runs again over the same state of the lake. `columns` are the names of the
+    columns, `types` their DuckDB types.
+
+    Errors while fetching raise QueryError, like those of the query itself. Closing the lake ends
+    the result. It can be used from any thread, one at a time.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class QueryResult:
             with self._fetching():
                 self._run(execute)
         except BaseException:
-            self._closed = True  # there is nothing to let go of: the caller does
+            self._closed = True  # the caller releases the connection
             raise
         description = connection.description or []
         self.columns = [column[0] for column in description]
@@ -79,20 +82,21 @@ class QueryResult:
                 raise self._find_reason(error) from error
             except LakebedError:
                 raise
-            except _OTHERS as error:  # DuckDB's binding, of a parameter or a value
-                raise QueryError(str(error) or "there is no memory left") from error
+            except _OTHERS as error:  # from DuckDB's binding, for a parameter or a value
+                raise QueryError(str(error) or "no memory is left") from error
 
     def _run(self, call: Callable[[], T]) -> T:
-        """The result of a call of DuckDB. Who leaves before it has ended closes this result."""
+        """Return the result of a call of DuckDB. If the caller stops waiting, this result is
+        closed."""
         return self._session.attend(self._connection, call, self.close)
 
     def _find_reason(self, error: Exception) -> Exception:
-        """What a stream failed of.
+        """Find out why a stream failed.
 
-        Where the thread that failed was not the one that reads, DuckDB may tell the reader no more
-        than that it was interrupted (its pull request 25902). So the query runs again.
+        If another thread of DuckDB failed, the thread that reads may only learn that it was
+        interrupted (DuckDB's pull request 25902). So the query runs again.
         """
-        self._session.check_open()  # which interrupts, too
+        self._session.check_open()  # closing the session interrupts, too
         for _ in range(_ATTEMPTS):
             try:
                 self._run(self._exhaust)
@@ -109,12 +113,13 @@ class QueryResult:
             pass
 
     def fetchone(self) -> Row | None:
-        """The next row; None at the end."""
+        """Return the next row, or None at the end. Raises QueryError if the query fails."""
         rows = self.fetchmany(1)
         return rows[0] if rows else None
 
     def fetchmany(self, size: int = _CHUNK) -> list[Row]:
-        """The next rows, `size` at most; none at the end."""
+        """Return the next rows, at most `size`; an empty list at the end. Raises QueryError if the
+        query fails."""
         with self._fetching() as connection:
             self._fetched = True
             rows, self._ahead = self._ahead[:size], self._ahead[size:]
@@ -124,7 +129,7 @@ class QueryResult:
         return rows
 
     def fetchall(self) -> list[Row]:
-        """All rows that have not been fetched."""
+        """Return all rows that have not been fetched. Raises QueryError if the query fails."""
         with self._fetching() as connection:
             self._fetched = True
             rows, self._ahead = self._ahead, []
@@ -135,13 +140,16 @@ class QueryResult:
             yield from rows
 
     def arrow(self) -> pa.Table:
-        """All rows as a pyarrow Table."""
+        """Return all rows as a pyarrow Table. Raises QueryError if the query fails."""
         with self._fetching() as connection:
             self._rewind()
             return self._run(connection.to_arrow_table)
 
     def batches(self, rows: int = 50_000) -> pa.RecordBatchReader:
-        """All rows as a pyarrow RecordBatchReader, which reads about `rows` of them at a time."""
+        """Return all rows as a pyarrow RecordBatchReader, in batches of about `rows` rows.
+
+        Raises QueryError if the query fails, also while the batches are read.
+        """
         with self._fetching() as connection:
             self._rewind()
             reader = self._run(lambda: connection.to_arrow_reader(rows))
@@ -156,7 +164,7 @@ class QueryResult:
             with self._fetching():
                 try:
                     batch = self._run(lambda: next(reader, None))
-                except (pa.ArrowException, OSError) as error:  # DuckDB's, by way of Arrow
+                except (pa.ArrowException, OSError) as error:  # DuckDB's error, through Arrow
                     reason: Exception = error
                     if "interrupted" in str(error).lower():
                         reason = self._find_reason(error)
@@ -165,23 +173,38 @@ class QueryResult:
                 return
             yield batch
 
-    def df(self) -> pd.DataFrame:
-        """All rows as a pandas DataFrame. DependencyMissingError if pandas is not installed."""
-        _require("pandas")
+    def df(self, *, decode_json: bool = True) -> pd.DataFrame:
+        """All rows as a pandas DataFrame.
+
+        Columns of DuckDB's type JSON hold decoded values: dicts, lists, strings, numbers. With
+        `decode_json=False` they hold the JSON text.
+
+        Raises DependencyMissingError if pandas is not installed.
+        """
+        require("pandas")
+        import pandas as pd
+
         with self._fetching() as connection:
             self._rewind()
-            return self._run(connection.df)
+            frame: pd.DataFrame = self._run(connection.df)
+        if decode_json:
+            for place, kind in enumerate(self.types):
+                if kind == "JSON":
+                    texts = frame.iloc[:, place]
+                    values = [decode_text(t) if isinstance(t, str) else None for t in texts]
+                    frame.isetitem(place, pd.Series(values, texts.index, object))
+        return frame
 
     def pl(self) -> pl.DataFrame:
         """All rows as a polars DataFrame. DependencyMissingError if polars is not installed."""
-        _require("polars")
+        require("polars")
         import polars as pl
 
         table = self.arrow()
         try:
             frame = pl.from_arrow(table)
         except pl.exceptions.PolarsError as error:
-            raise QueryError(f"polars does not take this result: {error}") from error
+            raise QueryError(f"polars cannot hold this result: {error}") from error
         assert isinstance(frame, pl.DataFrame)
         return frame
 
@@ -191,7 +214,7 @@ class QueryResult:
         self._fetched, self._ahead = True, []
 
     def close(self) -> None:
-        """Let go of what the rows are read from."""
+        """Release the connection and the files that the rows are read from."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -202,7 +225,7 @@ class QueryResult:
             self.close()
 
     def _shown(self) -> tuple[list[Row], bool]:
-        """The next rows, and whether there are more; they stay to be fetched."""
+        """Return the next rows, and whether there are more. They can still be fetched."""
         rows = self.fetchmany(_SHOWN_ROWS + 1)
         with self._lock:
             self._ahead = rows + self._ahead
@@ -227,10 +250,3 @@ class QueryResult:
 def _short(value: object) -> str:
     text = "NULL" if value is None else str(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
-
-
-def _require(library: str) -> None:
-    if importlib.util.find_spec(library) is None:
-        raise DependencyMissingError(
-            f"this takes {library}, which is not installed: pip install 'lakebed[{library}]'"
-        )

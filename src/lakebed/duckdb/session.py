@@ -1,4 +1,4 @@
-"""A DuckDB database that sees one lake: its limits, its files, and its end."""
+"""A DuckDB database that sees one lake: its limits, its files, and how it is closed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from lakebed.duckdb.limits import Allowance, Attended
 from lakebed.errors import LakebedError, QueryError
 
 ROWS = "lakebed_rows"
-"""The schema of loaded rows. It is on no search path: a name without a schema is none of them."""
+"""The schema of loaded rows. It is not on the search path, so a name without a schema never means
+one of its tables."""
 
-_CLOSED = "the lake, or its query session, is closed: take a result's rows before, as with arrow()"
-_MEMORY = (
-    "; query_settings(memory_limit=…) gives queries more memory, spill_limit=… more room on the "
-    "disk, and fewer threads= need less of both"
+_CLOSED = (
+    "the lake, or its query session, is closed: fetch the rows of a result before, for example "
+    "with arrow()"
 )
-_SPILLED = 10_000_000_000  # bytes at most, unless told otherwise
-_SHARE = 10  # … and at most one tenth of what is free
+_MEMORY = (
+    "; give queries more memory with query_settings(memory_limit=…), or more disk space with "
+    "spill_limit=…; fewer threads= need less of both"
+)
+_SPILLED = 10_000_000_000  # the default limit in bytes
+_SHARE = 10  # … but at most a tenth of the free space
 
 T = TypeVar("T")
 
@@ -35,11 +39,12 @@ T = TypeVar("T")
 class QuerySettings(NamedTuple):
     """What a session may use.
 
-    `threads`: None for one a core. `memory_limit`: such as `"2GB"`, None for DuckDB's own, four
-    fifths of the machine's. `temp_directory`: the folder in which a session makes one of its own
-    for what does not fit into memory; None for the system's. `timeout`: the seconds that a query
-    may work, None for as long as it takes. `spill_limit`: how much may lie in that folder; None for
-    10 GB, or a tenth of what is free there if that is less.
+    `threads`: None for one for each core. `memory_limit`: such as `"2GB"`; None for DuckDB's
+    default, four fifths of the machine's memory. `temp_directory`: the folder in which a session
+    creates its own folder for data that does not fit into memory; None for the system's.
+    `timeout`: the seconds that a query may work; None for no limit. `spill_limit`: the most that
+    the temporary folder may hold, such as `"50GB"`; None for 10 GB, or a tenth of the free space
+    there if that is less.
     """
 
     threads: int | None = None
@@ -50,14 +55,15 @@ class QuerySettings(NamedTuple):
 
 
 class Session:
-    """A DuckDB database in memory, with as many connections as are asked for.
+    """A DuckDB database in memory, with any number of connections.
 
-    A closed one (the default) reads the files of the lake that were granted to a query, and nothing
-    else: no other file, no network, no change of its settings. What its connections may *say* is
-    for `lakebed.duckdb.statement` to judge: DuckDB has table functions that do harm within these
-    limits. `judge` is a connection for that, to a database that has no files at all.
-    Safe to use from any thread; each connection is for one thread at a time. QueryError if the
-    settings are none that DuckDB takes.
+    Without `external_access`, it can read only the files of the lake that were granted to a query:
+    no other file and no network, and its settings cannot be changed. `lakebed.duckdb.statement`
+    checks the text of queries, because DuckDB has table functions that do harm within these limits.
+    `judge` is a connection for this check, to a database without files.
+
+    It is safe to use from any thread; each connection is for one thread at a time. Raises
+    QueryError if DuckDB refuses the settings.
     """
 
     def __init__(
@@ -73,15 +79,15 @@ class Session:
         self._folder: str | None = None
         self.files = None if files is None else ReadOnlyFiles(files)
         self.sound: set[str] = set()
-        """The packs whose values have been found to have their hashes."""
+        """The packs whose values were checked against their hashes."""
         self.timeout = settings.timeout
         self._attended = Attended()
         try:
             self._folder = tempfile.mkdtemp(prefix="lakebed-query-", dir=settings.temp_directory)
-            # For who never closes the lake: it goes with the process at the latest.
+            # If the lake is never closed, the folder is removed when the process exits.
             weakref.finalize(self, _remove, self._folder, self.pid)
             self._database = duckdb.connect(":memory:", config=self._config(settings))
-            # As a part of the configuration DuckDB shows it and does not keep to it.
+            # As part of the configuration, DuckDB would show it but not enforce it.
             spilled = settings.spill_limit or _spill_limit(self._folder)
             self._database.execute("SET max_temp_directory_size = ?", [spilled])
             self._judge = duckdb.connect(":memory:", config=_BARE)
@@ -92,7 +98,7 @@ class Session:
             self._database.register_filesystem(self.files)
         self._database.execute(f"CREATE SCHEMA {ROWS}")
         self._database.execute("SET GLOBAL TimeZone = 'UTC'")
-        # Files never change: what DuckDB keeps of them needs no look whether it is still true.
+        # Files never change, so DuckDB need not check whether its caches are still valid.
         self._database.execute("SET GLOBAL parquet_metadata_cache = true")
         self._database.execute("SET GLOBAL validate_external_file_cache = 'NO_VALIDATION'")
         if not external_access:
@@ -105,7 +111,7 @@ class Session:
             "temp_directory": self._folder or "",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",  # else a query sees the program's variables
+            "python_enable_replacements": "false",  # hides the program's variables from queries
         }
         if settings.threads is not None:
             wanted["threads"] = settings.threads
@@ -114,7 +120,7 @@ class Session:
         return wanted
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A connection of its own to the session's database; give it to `release` in the end."""
+        """Return a new connection to the session's database. Pass it to `release` when done."""
         with self._closing:
             self.check_open()
             connection = self._database.cursor()
@@ -130,7 +136,7 @@ class Session:
         self._attended.close(connection)
 
     def judge(self) -> duckdb.DuckDBPyConnection:
-        """A connection to a database without files, which reads what a query says."""
+        """Return a connection to a database without files, which parses queries."""
         with self._closing:
             self.check_open()
             return self._judge.cursor()
@@ -141,17 +147,17 @@ class Session:
         call: Callable[[], T],
         left: Callable[[], object] = lambda: None,
     ) -> T:
-        """The result of a call that uses the connection and may take long: the caller can leave,
-        for which `left` is called."""
+        """Return the result of a call that uses the connection and may take long. The caller can
+        stop waiting; then `left` is called."""
         return self._attended.run(connection, call, left)
 
     def allowance(self) -> Allowance:
-        """The time that a query may take."""
+        """Return the time that a query may take."""
         return Allowance(self.timeout)
 
     @property
     def closed(self) -> bool:
-        """Whether it has been closed."""
+        """Whether the session has been closed."""
         return self._folder is None
 
     def close(self) -> None:
@@ -167,7 +173,7 @@ class Session:
             self._judge.close()
 
         def end() -> None:
-            self._database.close()  # waits for all that runs on it
+            self._database.close()  # waits for everything that runs on it
             shutil.rmtree(folder or "", ignore_errors=True)
 
         self._attended.end(end)
@@ -178,19 +184,19 @@ class Session:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Errors of DuckDB leave as QueryError."""
+        """Turn errors of DuckDB into QueryError."""
         try:
             yield
         except duckdb.Error as error:
             raise self.explain(error) from error
 
     def check_open(self) -> None:
-        """QueryError once the session is closed."""
+        """Raise QueryError if the session is closed."""
         if self.closed:
             raise QueryError(_CLOSED)
 
     def explain(self, error: Exception) -> LakebedError:
-        """The error of ours for one of DuckDB's."""
+        """Return our own error for one of DuckDB's."""
         if self.closed:
             return QueryError(_CLOSED)
         text = str(error)
@@ -198,12 +204,12 @@ class Session:
             gone = self.files.missing(text)
             if gone is not None:
                 return QueryError(
-                    f"the query has outlived the grace period: {gone} has been collected since it "
-                    "began. Run it again"
+                    f"the query took longer than the grace period: {gone} was collected after it "
+                    "began; run it again"
                 )
             text = self.files.shown(text)
         if isinstance(error, duckdb.OutOfMemoryException):
-            # What DuckDB proposes are settings, which are locked.
+            # DuckDB suggests settings that are locked.
             text = text.partition("\n")[0] + _MEMORY
         return QueryError(text)
 
@@ -223,5 +229,5 @@ def _spill_limit(folder: str) -> str:
 
 
 def _remove(folder: str, pid: int) -> None:
-    if os.getpid() == pid:  # not in a child, which inherits what is to be done at the end
+    if os.getpid() == pid:  # not in a forked child, which inherits the finalizer
         shutil.rmtree(folder, ignore_errors=True)

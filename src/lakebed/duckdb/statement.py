@@ -1,4 +1,4 @@
-"""What a query says, as DuckDB's own parser reads it, and whether it may say it."""
+"""Parsing a query with DuckDB's own parser, and checking whether it is allowed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FUNCTIONS = frozenset(
         "duckdb_types", "pragma_version",
     }
 )  # fmt: skip
-"""Table functions that a query may call: others read files, run SQL text, take raw pointers, tell
-of what was loaded for other queries, or change the session (`enable_logging` makes every later
-query of it fail)."""
+"""The table functions that a query may call. Others read files, run SQL text, take raw pointers,
+reveal what was loaded for other queries, or change the session (`enable_logging` makes every later
+query fail)."""
 
 _CATALOG = frozenset(
     {
@@ -32,13 +32,13 @@ _CATALOG = frozenset(
         ("pg_catalog", "pg_type"), ("pg_catalog", "pg_namespace"), ("pg_catalog", "pg_database"),
     }
 )  # fmt: skip
-"""DuckDB's own tables that a query may read: those that tell nothing of other queries."""
+"""The tables of DuckDB that a query may read: those that reveal nothing about other queries."""
 
 _TELLING = frozenset({"pg_get_viewdef", "pg_get_constraintdef"})
-"""Functions that look into such tables."""
+"""Functions that read the other tables of DuckDB."""
 
-_LOCAL = re.compile(r"[^\W\d][\w \-]*")  # what a WITH may be called: never like a file
-_TAKEN = ("lakebed_", "duckdb_", "sqlite_", "pragma_")  # what DuckDB's and our own begin with
+_LOCAL = re.compile(r"[^\W\d][\w \-]*")  # the names that a WITH may use: never like a file
+_TAKEN = ("lakebed_", "duckdb_", "sqlite_", "pragma_")  # beginnings of DuckDB's and our names
 
 _EXPLAIN = re.compile(
     r"\A(?:\s|--[^\n\r]*|/\*.*?\*/)*(EXPLAIN(?:\s+ANALYZE\b)?"
@@ -46,19 +46,19 @@ _EXPLAIN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
-_INFINITE = re.compile(r'("value":)-?(?:Infinity|NaN)\b')  # of 1e400; no JSON, and of no interest
-_DENIED = "with external_access=True it may do more"
+_INFINITE = re.compile(r'("value":)-?(?:Infinity|NaN)\b')  # from 1e400; not JSON, and not needed
+_DENIED = "external_access=True allows it"
 
 
 class Call(NamedTuple):
-    """A table function of the lake in a query, with its arguments: constants and parameters."""
+    """A call of a table function of the lake. The arguments are constants and parameters."""
 
     name: str
     arguments: tuple[object, ...]
 
 
 class Statement(NamedTuple):
-    """A query that may run: its text, its syntax tree, and what of the lake it names."""
+    """An allowed query: its text, its syntax tree, and the tables and calls of the lake in it."""
 
     text: str
     tree: Node
@@ -73,70 +73,73 @@ def parse(
     tables: frozenset[str],
     calls: frozenset[str],
 ) -> Statement:
-    """The query, if it is one SELECT, or EXPLAIN of one, that names no file and no table function
-    that could do harm. `tables` and `calls` are the names that the lake has; `judge` is a
-    connection to a database that has no files, as DuckDB reads some while it parses.
+    """Parse a query, and check that it is allowed: one SELECT, or an EXPLAIN of one, that names no
+    file and no harmful table function.
 
-    QueryError says what is not allowed, or where the syntax is wrong.
+    `tables` and `calls` are the names in the lake. `judge` is a connection to a database without
+    files, because DuckDB reads some files while it parses.
+
+    Raises QueryError, which says what is not allowed, or where the syntax is wrong.
     """
     if not isinstance(text, str):
-        raise QueryError(f"query is of type {type(text).__name__}: expected SQL text")
+        raise QueryError(f"query must be a string, got {type(text).__name__}")
     kind = _kind(judge, text)
     if kind not in ("SELECT", "EXPLAIN"):
         raise QueryError(
-            f"the query is a statement of the kind {kind}: expected one SELECT or EXPLAIN; "
+            f"the query must be one SELECT or EXPLAIN, got a statement of the kind {kind}; "
             + _DENIED
         )
     select, before = text, ""
     if kind == "EXPLAIN" and (explain := _EXPLAIN.match(text)):
-        # What runs is put together of what was judged: comments and brackets may hide where the
-        # SELECT begins from this pattern, but not from DuckDB.
+        # The text that runs is assembled from the parts that were checked. Comments and brackets
+        # may hide the beginning of the SELECT from this pattern, but not from DuckDB.
         select, before = text[explain.end() :], f"{explain[1]} "
     tree = read_tree(judge, select)
     return _judged(before + select, tree, params, tables, calls)
 
 
 def _kind(judge: duckdb.DuckDBPyConnection, text: str) -> str:
-    """What kind of statement the only one of a text is."""
+    """Return the kind of the only statement in a text."""
     try:
         text.encode()
         found = judge.extract_statements(text)
     except duckdb.PermissionException:
-        return "IMPORT"  # the one whose files are read in order to parse it
+        return "IMPORT"  # the only statement whose files are read to parse it
     except (duckdb.Error, UnicodeEncodeError) as error:
         raise QueryError(str(error)) from error
     if len(found) != 1:
         raise QueryError(
-            f"the query is {len(found)} statements: expected one SELECT or EXPLAIN"
+            f"the query must be one SELECT or EXPLAIN, got {len(found)} statements"
             + (" (write PIVOT … ON column IN (…))" if _is_pivot(text) else "")
         )
     return found[0].type.name
 
 
 def unjudged(text: str, tables: frozenset[str], calls: frozenset[str]) -> Statement:
-    """Any statement, with the tables of the lake whose names occur in its text."""
+    """Accept any statement. Its tables are those of the lake whose names occur in its text."""
     words = set(re.findall(r"[a-z_]+", text.lower()))
     if found := words & calls:
-        raise QueryError(f"{min(found)}(…) is not there with external_access")
+        raise QueryError(f"{min(found)}(…) cannot be used with external_access")
     return Statement(text, {}, tables & words, frozenset())
 
 
 def read_tree(judge: duckdb.DuckDBPyConnection, select: str) -> Node:
-    """The syntax tree of a SELECT. (PRAGMA, which DuckDB makes a SELECT of, has none.)"""
+    """Return the syntax tree of a SELECT. (A PRAGMA, which DuckDB turns into a SELECT, has
+    none.)"""
     ((answer,),) = judge.execute("SELECT json_serialize_sql(?::VARCHAR)", [select]).fetchall()
     try:
         tree: Node = orjson.loads(_INFINITE.sub(r"\1null", answer))
     except orjson.JSONDecodeError as error:
-        raise QueryError(f"the query nests too deeply to be looked through: {error}") from error
+        raise QueryError(f"the query is nested too deeply to be checked: {error}") from error
     if tree["error"] or len(tree["statements"]) != 1:
         raise QueryError(
-            f"the query cannot be looked through: {tree.get('error_message', 'no single SELECT')}"
+            f"the query cannot be checked: {tree.get('error_message', 'it is not one SELECT')}"
         )
     return tree
 
 
 def nodes(tree: object) -> Iterator[Node]:
-    """All nodes below and including one."""
+    """Yield a node and all nodes below it."""
     stack = [tree]
     while stack:
         item = stack.pop()
@@ -148,12 +151,12 @@ def nodes(tree: object) -> Iterator[Node]:
 
 
 def constant(node: Node, params: object) -> tuple[bool, object]:
-    """Whether a node is a constant or a parameter whose value is known, and the value."""
+    """Return whether a node is a constant or a parameter with a known value, and the value."""
     if node.get("class") == "CONSTANT":
         value = node["value"]
         if value["is_null"]:
             return True, None
-        # Others are written in ways of their own: 1.0 as 10, to be divided by ten.
+        # Other types have special encodings: 1.0 is written as 10, to be divided by ten.
         return value["type"]["id"] in _WHOLE | {"VARCHAR"}, value["value"]
     if node.get("class") == "PARAMETER":
         name = str(node["identifier"])
@@ -176,15 +179,17 @@ def _judged(
             name = str(node["table_name"]).lower()
             qualified = node["schema_name"] or node["catalog_name"]
             if name in tables and name in local:
-                raise QueryError(f"the query gives the name {name!r} to a WITH: choose another")
+                raise QueryError(f"a WITH cannot have the name {name!r}: choose another one")
             if name in tables and not qualified:
                 named.add(name)
             elif not (_is_catalog(node) if qualified else name in local):
                 raise QueryError(
-                    f"no table {node['table_name']!r}: a query reads {_all(tables, calls)}"
+                    f"no table {node['table_name']!r}: a query can read {_all(tables, calls)}"
                 )
         elif kind == "SHOW_REF" and node["query"] is None:
-            raise QueryError(f"expected DESCRIBE of one table: a query reads {_all(tables, calls)}")
+            raise QueryError(
+                f"expected DESCRIBE of one table: a query can read {_all(tables, calls)}"
+            )
         elif kind == "FUNCTION" and str(node["function_name"]).lower() in _TELLING:
             raise QueryError(f"the function {node['function_name']} is not allowed in a query")
         elif kind == "TABLE_FUNCTION":
@@ -198,7 +203,7 @@ def _judged(
 
 
 def _scoped(tree: object) -> Iterator[tuple[Node, frozenset[str]]]:
-    """All nodes, each with the names that a WITH gives to tables there."""
+    """Yield all nodes, each with the names that a WITH gives to tables there."""
     stack: list[tuple[object, frozenset[str]]] = [(tree, frozenset())]
     while stack:
         item, local = stack.pop()
@@ -212,8 +217,7 @@ def _scoped(tree: object) -> Iterator[tuple[Node, frozenset[str]]]:
             yield item, local
             inner = local
             if item.get("type") == "RECURSIVE_CTE_NODE":
-                # The part that it begins with does not see it: there the name is a table's, or a
-                # file's.
+                # Its first part does not see the name: there it means a table or a file.
                 inner = local | {_local_name(item["cte_name"])}
             stack += [
                 (child, inner if name == "right" else local)
@@ -225,7 +229,7 @@ def _scoped(tree: object) -> Iterator[tuple[Node, frozenset[str]]]:
 def _local_name(given: object) -> str:
     name = str(given).lower()
     if not _LOCAL.fullmatch(name) or name.startswith(_TAKEN):
-        raise QueryError(f"the query gives the name {given!r} to a WITH: choose a plain one")
+        raise QueryError(f"a WITH cannot have the name {given!r}: choose a plain one")
     return name
 
 
@@ -235,20 +239,20 @@ def _arguments(name: str, children: list[Node], params: object) -> tuple[object,
         known, value = constant(child, params)
         if not known or not isinstance(value, (str, int, NoneType)):
             raise QueryError(
-                f"{name}: expected a text, a whole number or a parameter of the query that is one"
+                f"{name}(…): an argument must be a string, a whole number, or a parameter with one"
             )
         values.append(value)
     return tuple(values)
 
 
 def _is_catalog(node: Node) -> bool:
-    """Whether a table is one of DuckDB's own that a query may read."""
+    """Whether a table is one of DuckDB's tables that a query may read."""
     name = (str(node["schema_name"]).lower(), str(node["table_name"]).lower())
     return name in _CATALOG and str(node["catalog_name"]).lower() in ("", "system")
 
 
 def _all(tables: frozenset[str], calls: frozenset[str]) -> str:
-    """What a query reads, in words."""
+    """List what a query can read."""
     return ", ".join(sorted(tables | {f"{call}(…)" for call in calls}))
 
 

@@ -5,28 +5,29 @@ r"""Metadata filters: one grammar, with the same answers on every catalog.
     {"author.name": "Ada", "tags": {"$contains": "x"}}   so must all fields
     {"$or": [{"a": 1}, {"$not": {"b": {"$exists": True}}}]}
 
-| operator | holds if the field |
+| operator | matches if the field |
 | --- | --- |
 | a bare value, `$eq` | equals the operand; `$eq` takes any value literally |
-| `$ne` · `$nin` | does not; equals none of a list; both hold for a missing field |
-| `$in` | equals an element of the list (nothing is in an empty one) |
-| `$gt` `$gte` `$lt` `$lte` | is a number and the operand too, or both are strings (code points) |
-| `$exists` | is there (true), null included, or is not (false) |
-| `$contains` | is a list with this element, or a text with this part |
-| `$not` | fails the operators in the object; holds for a missing field |
+| `$ne` · `$nin` | differs from the operand; from all values of a list; both match a missing field |
+| `$in` | equals an element of the list (an empty list matches nothing) |
+| `$gt` `$gte` `$lt` `$lte` | compares so with the operand; both numbers, or both strings (code
+points) |
+| `$exists` | is present, null included (true), or missing (false) |
+| `$contains` | is a list with this element, or a string with this part |
+| `$not` | does not match the operators in the object; matches a missing field |
 
-`$and` and `$or` take non-empty lists of filters, `$not` outside of a field takes a filter; they may
-stand beside fields, all of which are required. `{}` matches everything.
+`$and` and `$or` take non-empty lists of filters. `$not` in place of a field takes a filter. They
+can be combined with fields, all of which are required. `{}` matches everything.
 
-Values compare as JSON: 1 equals 1.0, true is not 1, "1" is not 1, null is not missing, integers and
-floats compare exactly at any size. A path leads through objects and does not enter lists. `\.` in
-a path is a dot inside a key, `\\` a backslash, `\$` a dollar sign (which only needs it at the very
-beginning); an empty segment is the empty key. A bare object or list with a `$` key anywhere in
-it is refused; `$eq` compares with it.
+Values compare as JSON: 1 equals 1.0, true is not 1, "1" is not 1, null is not missing, and integers
+and floats compare exactly at any size. A path leads through objects and does not enter lists. In a
+path, `\.` is a dot inside a key, `\\` a backslash, and `\$` a dollar sign (which needs the
+backslash only at the very beginning). An empty segment is the empty key. A bare object or list with
+a `$` key anywhere in it is refused; use `$eq` to compare with it.
 
-The evaluator decides. `narrow` and `index_terms` let a catalog look only at entries that may match:
-an inverted index holds the terms of each entry, and each alternative of a filter is a union of
-ranges of terms (see `narrowing` and `terms`).
+The evaluator decides which entries match. `narrow` and `index_terms` let a catalog look only at
+entries that may match: an inverted index holds the terms of each entry, and each alternative of a
+filter is a union of ranges of terms (see `narrowing` and `terms`).
 """
 
 from __future__ import annotations
@@ -49,17 +50,17 @@ _MARKS = 8
 
 
 class Filter:
-    """A metadata filter that has been checked and compiled; immutable, made by `parse`."""
+    """A checked and compiled metadata filter. It is immutable; `parse` makes it."""
 
     __slots__ = ("_known", "_narrowing", "_test", "fails", "fields", "text")
 
     fails: tuple[str, ...]
-    """Texts of which any one in plain metadata (no object inside it, no backslash) means that the
-    filter does not hold; see `marks`."""
+    """If plain metadata (without inner objects and backslashes) contains any of these texts, the
+    filter does not match; see `marks`."""
     fields: frozenset[str]
-    """The fields of the metadata, at the top, on which the filter depends."""
+    """The top-level fields of the metadata on which the filter depends."""
     text: str
-    """The filter as text: equal texts mean equal filters."""
+    """The filter as text. Equal texts mean equal filters."""
 
     def __init__(self, source: Mapping[str, object]) -> None:
         condition = read_filter(source)
@@ -70,16 +71,16 @@ class Filter:
         self.fields = frozenset(_fields(source))
         try:
             self.text = encode(source).decode()
-        except SerializationError:  # enumerations, which a filter takes
+        except SerializationError:  # enumerations, which a filter accepts
             self.text = repr(source)
 
     def matches(self, metadata: Mapping[str, object]) -> bool:
-        """Whether the filter holds for this metadata, which must be valid JSON data."""
+        """Whether the filter matches this metadata, which must be valid JSON data."""
         return self._test(metadata)
 
     def keeps(self, text: str) -> bool:
-        """Whether the filter holds for metadata given as JSON. Many entries of a lake often have
-        the same, which is judged once."""
+        """Whether the filter matches metadata given as JSON text. Results are remembered, because
+        many entries of a lake often have the same metadata."""
         known = self._known.get(text)
         if known is None:
             known = self._test(decode_text(text))
@@ -90,18 +91,18 @@ class Filter:
         return known
 
     def narrow(self) -> tuple[Alternative, ...]:
-        """The alternatives for looking up candidates, the one that looks narrowest first.
+        """Return the alternatives for looking up candidates, the narrowest (by a guess) first.
 
         Each alternative is sufficient by itself: every matching entry has a term in one of its
-        ranges, or the term `OVERFLOW`, which always has to be looked up too. An alternative without
-        ranges means that nothing else can match. At most 8 alternatives of at most 100 ranges each;
-        no alternatives if the index cannot help.
+        ranges, or the term `OVERFLOW`, which must always be looked up too. An alternative without
+        ranges means that nothing else can match. There are at most 8 alternatives of at most 100
+        ranges each, and none if the index cannot help.
         """
         return self._narrowing
 
 
 def _fields(source: Mapping[str, object]) -> Iterator[str]:
-    """The first keys of the paths in a filter that has been checked."""
+    """Yield the first keys of the paths in a checked filter."""
     for key, operand in source.items():
         if key == "$not":
             yield from _fields(cast("Mapping[str, object]", operand))
@@ -113,11 +114,11 @@ def _fields(source: Mapping[str, object]) -> Iterator[str]:
 
 
 def parse(metadata_filter: Mapping[str, object] | None) -> Filter | None:
-    """Checks a filter and compiles it. None, for no filter, stays None.
+    """Check a filter and compile it. None, for no filter, stays None.
 
     The filter is copied: later changes to the mapping have no effect. Raises `ValidationError`,
-    naming the place and what was expected there, for an unknown operator, an operand that the
-    operator cannot take, anything that JSON or metadata cannot hold (NaN, datetimes, NUL), and
-    objects and lists nested deeper than 64.
+    naming the place and what was expected there, for an unknown operator, an operand of the wrong
+    kind, anything that JSON or metadata cannot hold (NaN, datetimes, NUL), and objects and lists
+    nested deeper than 64.
     """
     return None if metadata_filter is None else Filter(metadata_filter)

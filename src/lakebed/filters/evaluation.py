@@ -1,7 +1,7 @@
-"""What the operators mean: tests of one metadata value, with JSON's semantics.
+"""The meaning of the operators: tests of one metadata value, with JSON's semantics.
 
-Each function takes an operand and gives a closure; `grammar` has checked the operand, which is made
-of exact JSON types by then. A closure gets the value found at the field's path, or `MISSING`.
+Each function takes an operand and returns a closure. `grammar` has already checked the operand and
+converted it to exact JSON types. The closure gets the value at the field's path, or `MISSING`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _COMPARISONS: Final[dict[str, Callable[..., bool]]] = {
 
 
 def same(a: object, b: object) -> bool:
-    """JSON equality: numbers by exact value, true and false apart from them, containers deep."""
+    """JSON equality: numbers by exact value, true and false differ from numbers, containers are
+    compared deeply."""
     if isinstance(a, dict):
         if not isinstance(b, dict) or len(a) != len(b):
             return False
@@ -60,7 +61,7 @@ def is_one_of(operands: Sequence[Json]) -> ValueTest:
 
 
 def compares(name: str, operand: str | int | float) -> ValueTest:
-    """An order comparison: false unless both are numbers, or both are strings (by code point)."""
+    """An order comparison. It is false unless both are numbers, or both strings (by code point)."""
     compare = _COMPARISONS[name]
     if isinstance(operand, str):
         return lambda value: isinstance(value, str) and compare(value, operand)
@@ -77,7 +78,7 @@ def compares(name: str, operand: str | int | float) -> ValueTest:
 
 
 def contains(operand: Json) -> ValueTest:
-    """Asks a list for an element and, if the operand is a string, a text for a part."""
+    """Whether a list has the element or, if the operand is a string, a string has the part."""
     if isinstance(operand, str):
         return lambda value: isinstance(value, (str, list, tuple)) and operand in value
     element = equals(operand)
@@ -89,7 +90,7 @@ def exists(wanted: bool) -> ValueTest:
 
 
 def at_path(segments: Sequence[str], test: ValueTest) -> MetadataTest:
-    """Applies the test to what the path leads to; a path does not enter lists."""
+    """Apply the test to the value at the path. A path does not enter lists."""
     first, *rest = segments
     if not rest:
         return lambda metadata: test(metadata.get(first, MISSING))

@@ -1,4 +1,4 @@
-"""Reads a metadata filter: checks all of it at once and compiles it to closures and ranges."""
+"""Reading a metadata filter: it is checked completely and compiled to closures and ranges."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 
 class Condition(NamedTuple, Generic[T]):
-    """A test of one field's value or of whole metadata, where the index has what passes it, and
-    what the text of the metadata says about it."""
+    """A test of one field's value or of whole metadata, the ranges of the index that hold what
+    passes it, and what the text of the metadata says about it."""
 
     test: Callable[[T], bool]
     narrowing: Narrowing = ()
@@ -34,7 +34,7 @@ class Condition(NamedTuple, Generic[T]):
 
 
 class Place(NamedTuple):
-    """Where in the filter the parser is: the field's path in the index, the text for errors."""
+    """The parser's place in the filter: the field's path in the index, and the text for errors."""
 
     path: str
     where: str
@@ -46,7 +46,8 @@ MetadataCondition = Condition[Mapping[str, object]]
 
 
 def read_filter(source: object, where: str = "", depth: int = 1) -> MetadataCondition:
-    """A whole filter, at the top or inside `$and`, `$or`, `$not`; ValidationError if malformed."""
+    """Read a whole filter, at the top or inside `$and`, `$or`, `$not`. Raises ValidationError if it
+    is malformed."""
     if not isinstance(source, Mapping):
         raise invalid(where, f"expected an object of conditions, not {describe(source)}")
     check_depth(depth, where)
@@ -62,7 +63,7 @@ def read_filter(source: object, where: str = "", depth: int = 1) -> MetadataCond
         elif key == "$not":
             conditions.append(_negated(read_filter(operand, inside, depth + 1)))
         elif key in FIELD_OPERATORS:
-            raise invalid(inside, f'{key} stands under a field, as in {{"field": {{"{key}": …}}}}')
+            raise invalid(inside, f'{key} needs a field, as in {{"field": {{"{key}": …}}}}')
         else:
             raise _unknown(key, inside)
     return _all(conditions)
@@ -79,7 +80,7 @@ def _read_branches(key: str, operand: object, where: str, depth: int) -> list[Me
 def _read_field(key: str, operand: object, where: str, depth: int) -> MetadataCondition:
     segments = split_path(key)
     if segments is None:
-        raise invalid(where, r"in a path a backslash stands before a dot, a backslash or a $ only")
+        raise invalid(where, r"in a path, a dot, a backslash or a $ must follow a backslash")
     place = Place(join_path(segments), where, depth + 1)
     if isinstance(operand, Mapping) and _has_operators(operand):
         condition = _read_operators(operand, place)
@@ -102,9 +103,9 @@ def _read_operators(operators: Mapping[object, object], place: Place) -> Conditi
         key = name(raw, place.where)
         where = f"{place.where}.{key}"
         if not key.startswith("$"):
-            raise invalid(where, "operators and plain fields cannot stand in one object")
+            raise invalid(where, "operators and plain fields cannot be in the same object")
         if key in ("$and", "$or"):
-            raise invalid(where, f"{key} takes whole filters and stands outside of fields")
+            raise invalid(where, f"{key} takes whole filters, so it cannot be inside a field")
         if key not in FIELD_OPERATORS:
             raise _unknown(key, where)
         conditions.append(FIELD_OPERATORS[key](operand, Place(place.path, where, place.depth + 1)))
@@ -114,7 +115,9 @@ def _read_operators(operators: Mapping[object, object], place: Place) -> Conditi
 def _unknown(key: str, where: str) -> Exception:
     known = ", ".join([*FIELD_OPERATORS, "$and", "$or"])
     return invalid(
-        where, f'unknown operator "{key}": there are {known} (a field of that name is "\\{key}")'
+        where,
+        f'unknown operator "{key}": expected one of {known} '
+        f'(write "\\{key}" for a field of that name)',
     )
 
 

@@ -1,9 +1,9 @@
-"""What the text of metadata says about a filter before anybody parses it.
+"""What the text of metadata says about a filter, without parsing it.
 
-Metadata is kept as canonical JSON, so `{"kind":"note","n":1}` has the text `"kind":"note"` in it.
-Where metadata is *plain*, with no object inside it and no backslash, a quote begins or ends a
-string; then such a text stands for a field of that value, and for nothing else. A database finds it
-many times faster than it hands over what is to be parsed.
+Metadata is stored as canonical JSON, so `{"kind":"note","n":1}` contains the text `"kind":"note"`.
+Metadata is *plain* if it has no inner objects and no backslash. Then every quote begins or ends a
+string, and such a text can only be a field with that value. A database finds the text many times
+faster than it can return the metadata to be parsed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _NONE = frozenset[str]()
 
 
 class Marks(NamedTuple):
-    """Texts of which any one, in plain metadata, means that a condition holds, or that it fails."""
+    """Texts. If plain metadata contains any one of `holds`, the condition holds; if it contains any
+    one of `fails`, the condition fails."""
 
     holds: frozenset[str] = _NONE
     fails: frozenset[str] = _NONE
@@ -32,7 +33,7 @@ class Marks(NamedTuple):
 
 def has_value(path: str, operand: Json) -> Marks:
     """Marks of equality with the operand at the path."""
-    # A number has many spellings, and its text may be the beginning of another's.
+    # A number has many spellings, and its text may be the beginning of another number's.
     if not _SIMPLE.match(path) or not (isinstance(operand, (str, bool)) or operand is None):
         return Marks()
     text = encode(operand).decode()
@@ -40,7 +41,7 @@ def has_value(path: str, operand: Json) -> Marks:
 
 
 def has_field(path: str) -> Marks:
-    """Marks of there being a field."""
+    """Marks of the presence of a field."""
     return Marks(frozenset((f'"{path}":',))) if _SIMPLE.match(path) else Marks()
 
 

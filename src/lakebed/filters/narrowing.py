@@ -1,8 +1,8 @@
 """From conditions to ranges of index terms, so that a catalog reads few entries that do not match.
 
-A `Range` is inclusive at both ends. An `Alternative` is a union of ranges: every matching entry has
-a term in one of them, or the term `OVERFLOW`. A `Narrowing` is several alternatives, each of which
-holds by itself, the one that looks narrowest first; an empty narrowing says nothing.
+A `Range` includes both ends. An `Alternative` is a union of ranges: every matching entry has a term
+in one of them, or the term `OVERFLOW`. A `Narrowing` is several alternatives, each of which is
+sufficient by itself, the narrowest (by a guess) first. An empty narrowing says nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lakebed.filters.terms import (
 
 
 class Range(NamedTuple):
-    """Index terms with this path and a value from `low` to `high`, both included, as bytes."""
+    """Index terms with this path and a value from `low` to `high` (bytes, both included)."""
 
     path: str
     low: bytes
@@ -48,7 +48,7 @@ _ENDS: Final = {
 
 
 def exactly(path: str, operand: Json) -> Narrowing:
-    """Equality at the path (unshortened, as everywhere here): all the operand's terms are there."""
+    """Equality at the path (unshortened, as everywhere here): all terms of the operand exist."""
     return _best((Range(at, value, value),) for at, value in value_terms(path, operand))
 
 
@@ -58,7 +58,7 @@ def one_of(path: str, operands: Sequence[Json]) -> Narrowing:
 
 def ordered(path: str, name: str, operand: str | int | float) -> Narrowing:
     text = isinstance(operand, str)
-    # Both ends stay included for $gt and $lt too: what was cut or clamped may be the same bytes.
+    # $gt and $lt include both ends too: a value that was cut or clamped may have the same bytes.
     if name in ("$gt", "$gte"):
         low, high = encode(operand), TEXT_HIGHEST if text else NUMBER_HIGHEST
     else:
@@ -79,14 +79,14 @@ def containing(path: str, operand: Json) -> Narrowing:
 
 
 def both(narrowings: Iterable[Narrowing]) -> Narrowing:
-    """What holds when all conditions hold: everything that any of them says."""
+    """The narrowing of all conditions together: everything that any of them says."""
     fields: dict[str, Range] = {}
     others: list[Alternative] = []
     for alternative in chain.from_iterable(narrowings):
         if len(alternative) != 1 or alternative[0].path.endswith(ELEMENTS):
             others.append(alternative)
             continue
-        # Outside lists an entry has one term at a path, which must lie in all of its ranges.
+        # Outside of lists an entry has one term at a path, which must be in all of its ranges.
         path, low, high = alternative[0]
         known = fields.get(path, alternative[0])
         fields[path] = Range(path, max(low, known.low), min(high, known.high))
@@ -95,7 +95,7 @@ def both(narrowings: Iterable[Narrowing]) -> Narrowing:
 
 
 def either(narrowings: Sequence[Narrowing]) -> Narrowing:
-    """What holds when any condition holds: the best of each in union, if each says something."""
+    """The narrowing of any of the conditions: the union of the best of each, if each has one."""
     if not all(narrowings):
         return ()
     ranges = tuple(dict.fromkeys(chain.from_iterable(n[0] for n in narrowings)))
@@ -105,7 +105,7 @@ def either(narrowings: Sequence[Narrowing]) -> Narrowing:
 
 
 def _covers(ranges: Iterable[Range]) -> Alternative:
-    """One range for each path, from the lowest end to the highest."""
+    """Return one range for each path, from the lowest end to the highest."""
     covers: dict[str, Range] = {}
     for new in ranges:
         old = covers.get(new.path, new)
@@ -114,7 +114,7 @@ def _covers(ranges: Iterable[Range]) -> Alternative:
 
 
 def _best(alternatives: Iterable[Alternative]) -> Narrowing:
-    """The few that look narrowest, in that order."""
+    """Return the few alternatives that look narrowest, in that order."""
     return tuple(sorted(dict.fromkeys(alternatives), key=_cost)[:MAX_ALTERNATIVES])
 
 
@@ -123,7 +123,7 @@ def _cost(alternative: Alternative) -> int:
 
 
 def _range_cost(candidate: Range) -> int:
-    """A guess at how many entries a range finds, without knowing the data."""
+    """Guess how many entries a range finds, without knowing the data."""
     low, high = candidate.low, candidate.high
     if low == high:
         return 1 if NUMBER_LOWEST <= low <= TEXT_HIGHEST else 10  # null, true, [] are common

@@ -1,4 +1,4 @@
-"""What a filter's operands may be: JSON data, copied into exact types when the filter is parsed."""
+"""The operands of a filter: JSON data, copied into exact types when the filter is parsed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def invalid(where: str, problem: str) -> ValidationError:
 
 
 def describe(value: object) -> str:
-    """What kind of thing this is, in JSON's words; never the value, which may be private."""
+    """Name the kind of a value in JSON's words, but never the value itself, which may be
+    private."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -40,25 +41,27 @@ def check_depth(depth: int, where: str) -> None:
 
 
 def text(value: str, where: str) -> str:
-    """The string, if metadata can hold it."""
+    """Return the string, if metadata can hold it."""
     if "\0" in value:
-        raise invalid(where, "a NUL character, which metadata cannot hold")
+        raise invalid(where, "must not contain a NUL character, which metadata cannot hold")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise invalid(where, "a lone surrogate, which is no valid Unicode text") from None
+        raise invalid(
+            where, "must not contain a lone surrogate, which is not valid Unicode text"
+        ) from None
     return str.__str__(value)
 
 
 def name(value: object, where: str) -> str:
-    """A key of any object in a filter."""
+    """Return a key of an object in a filter, if it is a valid one."""
     if not isinstance(value, str):
         raise invalid(where, f"a field name must be a string, not {describe(value)}")
     return text(value, where)
 
 
 def number(value: int | float, where: str) -> int | float:
-    """The number as an exact int or float, if it is finite."""
+    """Return the number as an exact int or float, if it is finite."""
     if isinstance(value, int):
         return int(value)
     if not math.isfinite(value):
@@ -67,7 +70,7 @@ def number(value: int | float, where: str) -> int | float:
 
 
 def literal(operand: object, where: str, depth: int) -> Json:
-    """The operand as JSON data, taken literally."""
+    """Return the operand as JSON data, taken literally."""
     if operand is None or isinstance(operand, bool):
         return operand
     if isinstance(operand, str):
@@ -90,7 +93,7 @@ def literal(operand: object, where: str, depth: int) -> Json:
 
 
 def refuse_operators(operand: Json, where: str) -> None:
-    """A bare object is equality; an operator inside it is a mistake that would match nothing."""
+    """Refuse operators inside a bare object: it means equality, so they would match nothing."""
     if isinstance(operand, list):
         for item in operand:
             refuse_operators(item, where)
@@ -99,7 +102,7 @@ def refuse_operators(operand: Json, where: str) -> None:
             if key.startswith("$"):
                 raise invalid(
                     where,
-                    f'"{key}" inside an object or list that is compared as a whole: write'
+                    f'"{key}" is inside an object or list that is compared as a whole: write'
                     ' a dotted path ("a.b") to use an operator, or $eq to mean the key itself',
                 )
             refuse_operators(value, where)

@@ -1,4 +1,4 @@
-"""Dotted paths: how a filter and the metadata index name a place inside metadata."""
+"""Dotted paths, with which filters and the metadata index name a place inside metadata."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _ESCAPABLE = ".\\$"
 
 
 def split_path(path: str) -> tuple[str, ...] | None:
-    r"""The keys that a filter's dotted path goes through; None if a backslash escapes nothing.
+    r"""Return the keys of a filter's dotted path, or None if a backslash escapes nothing.
 
     `\.` is a dot inside a key, `\\` a backslash, `\$` a dollar sign. An empty segment is the empty
     key, which JSON allows: `""` addresses it at the top, `"a."` inside `a`.
@@ -34,12 +34,12 @@ def split_path(path: str) -> tuple[str, ...] | None:
 
 
 def escape(key: str) -> str:
-    """The key as one segment of a path; different keys give different segments."""
+    """Return the key as one segment of a path. Different keys give different segments."""
     if "." in key or "\\" in key:
         return key.replace("\\", "\\\\").replace(".", "\\.")
     return key
 
 
 def join_path(segments: Iterable[str]) -> str:
-    """The one dotted path that the index uses for these keys."""
+    """Return the dotted path that the index uses for these keys."""
     return ".".join(map(escape, segments))

@@ -1,18 +1,18 @@
-r"""The inverted index of metadata: which (path, value) terms stand for an entry.
+r"""The inverted index of metadata: the (path, value) terms of an entry.
 
 The catalog keeps one row for each term of each entry, in `entry_metadata`. A term's value is a tag
 byte for the JSON type and an order-preserving payload, so a comparison is a range of bytes:
 
     null, false, true   the tag
-    number              its double, bits arranged so that bytes sort as numbers do; an integer
-                        beyond the doubles counts as an infinity; -0.0 as 0.0
-    string              its first 64 bytes of UTF-8, perhaps cut inside a character
-    list, object        how many members it has, up to 255
+    number              its double, with the bits arranged so that bytes sort as numbers do; an
+                        integer beyond the doubles counts as infinity, -0.0 as 0.0
+    string              its first 64 bytes of UTF-8, possibly cut inside a character
+    list, object        the number of its members, up to 255
 
 A field inside objects has its dotted path, with `\.` and `\\` as in filters. The elements of a list
-have the list's path followed by `\[]`, which no key's path can end with; containers among them are
-not entered. What is cut, clamped or left out makes the index coarser, never wrong: it narrows, and
-the evaluator decides.
+have the list's path followed by `\[]`, with which no key's path can end. Containers among them are
+not entered. Values that are cut, clamped or left out make the index coarser, but never wrong: the
+index narrows, and the evaluator decides.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Term = tuple[str, bytes]
 MAX_TERMS: Final = 64
 """An entry with more terms gets the one term `OVERFLOW`."""
 MAX_ELEMENTS: Final = 32
-"""A longer list gets the one element value `MANY`, so it cannot crowd out the other fields."""
+"""A longer list gets only the element value `MANY`, so that it cannot crowd out other fields."""
 MAX_PATH_BYTES: Final = 200
 
 OVERFLOW: Final[Term] = ("", b"")
@@ -58,7 +58,7 @@ _double = struct.Struct(">d")
 
 
 def index_terms(metadata: Mapping[str, object]) -> list[Term]:
-    """The distinct terms of one entry's metadata, which must be valid JSON data.
+    """Return the distinct terms of one entry's metadata, which must be valid JSON data.
 
     A path takes at most 200 bytes of UTF-8, a value at most 65 bytes.
     """
@@ -67,14 +67,14 @@ def index_terms(metadata: Mapping[str, object]) -> list[Term]:
 
 
 def value_terms(path: str, value: object) -> list[Term]:
-    """Terms of any entry with this value at the (unshortened) path, if it does not overflow."""
+    """Return terms of any entry with this value at the (unshortened) path, unless it overflows."""
     terms = [(stored_path(path), encode(value))]
-    _add_inside(path, value, terms)  # too many: then such an entry overflows, and any terms will do
+    _add_inside(path, value, terms)  # if there are too many, such an entry overflows anyway
     return terms
 
 
 def _add_fields(prefix: str, fields: Mapping[str, object], terms: list[Term]) -> bool:
-    """Adds the terms of an object's fields; false if they are too many."""
+    """Add the terms of an object's fields. Returns False if there are too many."""
     if len(terms) + len(fields) > MAX_TERMS:
         return False
     for key, value in fields.items():
@@ -96,7 +96,7 @@ def _add_inside(path: str, value: object, terms: list[Term]) -> bool:
 
 
 def stored_path(path: str) -> str:
-    """The path, or a hash in its place when it is too long for an index."""
+    """Return the path, or a hash of it if it is too long for an index."""
     if len(path) <= _SURELY_SHORT:
         return path
     data = path.encode()
@@ -104,12 +104,13 @@ def stored_path(path: str) -> str:
 
 
 def element_path(path: str) -> str:
-    """Where the elements of the list at the (unshortened) path are indexed."""
+    """Return the path under which the elements of the list at the (unshortened) path are
+    indexed."""
     return stored_path(path) + ELEMENTS
 
 
 def encode(value: object) -> bytes:
-    """The term value of a JSON value; equal values have equal bytes."""
+    """Return the term value of a JSON value. Equal values have equal bytes."""
     if isinstance(value, str):
         # 0x30, the tag of text, is the character "0"
         return ("0" + value[:_TEXT_BYTES]).encode()[: _TEXT_BYTES + 1]
@@ -123,7 +124,7 @@ def encode(value: object) -> bytes:
         return bytes((_OBJECT, min(len(value), 255)))
     if isinstance(value, (list, tuple)):
         return bytes((_LIST, min(len(value), 255)))
-    raise TypeError(f"{type(value).__name__} is no JSON type")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def _encode_number(value: int | float) -> bytes:
@@ -133,6 +134,6 @@ def _encode_number(value: int | float) -> bytes:
         number = float("inf") if value > 0 else float("-inf")
     if number >= 0:
         return _pack_positive(_POSITIVE, number)
-    # The bits of a double sort by magnitude; inverted they sort negative numbers upwards.
+    # The bits of a double sort by magnitude. Inverted, they sort negative numbers upwards.
     bits = int.from_bytes(_double.pack(-number), "big") ^ 0xFFFFFFFFFFFFFFFF
     return bytes((_NEGATIVE,)) + bits.to_bytes(8, "big")

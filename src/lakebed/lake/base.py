@@ -140,7 +140,10 @@ class LakeBase:
         packs = defaultdict[str, list[EntryRow]](list)
         files: list[EntryRow] = []
         for row in rows:
-            if row.uri is None or self._objects is None:
+            inline = row.inline_value
+            if inline is not None and digest(inline) == row.content_hash:
+                yield row, inline
+            elif row.uri is None or self._objects is None:
                 yield row, self._attempt(row)
             elif row.position is None:
                 files.append(row)

@@ -1,4 +1,4 @@
-"""A catalog by itself: names and what they refer to, for who brings contents by other ways."""
+"""A catalog without a lake around it, for programs that write contents themselves."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ _FORMATS = ("json", "bytes", "parquet")
 
 
 def create_catalog_backend(type: str, *, storage: Any = None, **options: Any) -> CatalogBackend:  # noqa: A002
-    """Open a catalog by its type: `sqlite`, `postgres`, or one that was registered.
+    """Open a catalog by its type: `sqlite`, `postgres`, or a registered one.
 
-    `options` are those of the catalog; `url`, `connection_string` and `path` are one and the same.
-    `storage`: as for `lakebed.open`.
+    `options` are the options of the catalog; `url`, `connection_string` and `path` mean the same.
+    `storage` is what `lakebed.open` takes.
 
-    Raises ConfigurationError for a type or an option that is not known, DependencyMissingError with
-    the pip command for a driver that is not installed, ConnectError for a server that cannot be
-    reached.
+    Raises ConfigurationError for an unknown type or option, DependencyMissingError (with the pip
+    command) if the driver is not installed, and ConnectError if the server cannot be reached.
     """
     return CatalogBackend(open_lake(catalog={"type": type, **options}, storage=storage))
 
 
 class Changed(Record):
-    """A key that differs: `change` is `added`, `changed` or `removed`, `entry` as it is now, and
-    for a removed one as it was."""
+    """A key that differs. `change` is `added`, `changed` or `removed`. `entry` is the entry as it
+    is now, or, if it was removed, as it was before."""
 
     __slots__ = ("change", "entry", "key")
     FIELDS = ("key", "change", "entry")
@@ -50,7 +49,7 @@ class Changed(Record):
 
 
 class CatalogBackend:
-    """The calls of a catalog under its protocol's names; all results read as mappings."""
+    """The calls of a catalog. All results can be read as mappings."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
@@ -65,13 +64,14 @@ class CatalogBackend:
         inlined_value: bytes | None = None,
         expires_at: datetime | None = None,
     ) -> StoredEntry:
-        """Let a key refer to content that is there, or that comes along as `inlined_value`.
+        """Make a key refer to content that the catalog already has, or to `inlined_value`.
 
-        `content_hash`: `sha256:` and 64 hexadecimal digits. `storage_uri`: where the content lies,
-        as an entry shows it; None if inline. `byte_size`: of the stored bytes. `expires_at`: aware.
+        `content_hash`: `sha256:` and 64 hexadecimal digits. `storage_uri`: where the content is
+        stored, as an entry shows it; None if it is inline. `byte_size`: the number of stored bytes.
+        `expires_at`: an aware datetime.
 
-        Raises NotFoundError for a hash that the catalog does not hold, or not at that URI;
-        ValidationError for bytes that have another hash or size.
+        Raises NotFoundError if the catalog has no content with that hash, or not at that URI, and
+        ValidationError if `inlined_value` has another hash or size.
         """
         wanted = parse_content_hash(content_hash, "content_hash")
         if inlined_value is not None:
@@ -84,7 +84,7 @@ class CatalogBackend:
         return StoredEntry(outcome, self.lake)
 
     def _known(self, content_hash: bytes, storage_uri: str | None, byte_size: int) -> Content:
-        """Content that the catalog holds, where it is said to lie."""
+        """The content that the catalog holds at that place."""
         catalog = self.lake._catalog
         known = catalog.known([(content_hash, format) for format in _FORMATS])
         for found in sorted(known):
@@ -94,7 +94,7 @@ class CatalogBackend:
         shown = f"sha256:{content_hash.hex()}"
         if not known:
             raise NotFoundError(f"the catalog holds no content with the hash {shown}")
-        raise NotFoundError(f"the content {shown} does not lie at {storage_uri or 'the catalog'}")
+        raise NotFoundError(f"the content {shown} is not stored in {storage_uri or 'the catalog'}")
 
     def _uri(self, place: Place) -> str | None:
         objects = self.lake._objects
@@ -104,7 +104,10 @@ class CatalogBackend:
         return uri if place.position is None else f"{uri}#{place.position}"
 
     def get_entry(self, key: str) -> Entry | None:
-        """The entry of a key; None if it is not there."""
+        """Return the entry of a key, or None if it does not exist.
+
+        Raises ValidationError for an invalid key.
+        """
         return self.lake.entry(key)
 
     def list_entries(
@@ -113,16 +116,22 @@ class CatalogBackend:
         metadata_filter: dict[str, Any] | None = None,
         limit: int | None = None,
     ) -> list[Entry]:
-        """The entries whose key begins with `prefix` and whose metadata match, in key order."""
+        """Return the entries whose key begins with `prefix` and whose metadata match, in key order.
+
+        Raises ValidationError for a malformed filter.
+        """
         return list(self.lake.list(prefix, metadata_filter=metadata_filter, limit=limit))
 
     def delete_entry(self, key: str) -> bool:
-        """Delete an entry; whether it was there."""
+        """Delete an entry. Returns whether it existed."""
         return self.lake.delete(key)
 
     def get_changed_entries(self, since_snapshot_id: str | None = None) -> list[Changed]:
-        """What has changed since a snapshot, by its id or name, deletions included; without one,
-        all entries as added. In key order."""
+        """Return what has changed since a snapshot (an id or a name), deletions included, in key
+        order. Without a snapshot, all entries count as added.
+
+        Raises NotFoundError if there is no such snapshot.
+        """
         if since_snapshot_id is None:
             return [Changed("added", entry) for entry in self.lake.list()]
         diff = self.lake.diff(since_snapshot_id)
@@ -134,27 +143,27 @@ class CatalogBackend:
         return sorted(changes, key=lambda change: change.key.encode())
 
     def create_snapshot(self, name: str) -> Snapshot:
-        """Keep the present state under a name; ConflictError if it is taken."""
+        """Keep the present state under a name. Raises ConflictError if the name is taken."""
         return self.lake.create_snapshot(name)
 
     def store_batch(self, entries: Iterable[Mapping[str, Any]]) -> BatchReport:
-        """Store many values, all or none; as `Lake.store_batch`."""
+        """Store many values, all or none, as `Lake.store_batch` does."""
         return self.lake.store_batch(entries)
 
     def retrieve_batch(self, keys: Sequence[str]) -> Retrieved:
-        """The values of many keys; as `Lake.retrieve_batch`."""
+        """Return the values of many keys, as `Lake.retrieve_batch` does."""
         return self.lake.retrieve_batch(keys)
 
     def cleanup_expired(self, batch_size: int = 1000) -> CleanupReport:
-        """Remove the entries that have expired, `batch_size` in a transaction."""
+        """Remove expired entries, `batch_size` in each transaction."""
         return self.lake.cleanup_expired(batch_size)
 
     def health_check(self) -> datetime:
-        """The catalog's time, by asking it; ConnectError if it does not answer."""
+        """Ask the catalog for its time. Raises ConnectError if it does not answer."""
         return from_micros(self.lake._catalog.now())
 
     def close(self) -> None:
-        """Close the catalog; calls after it raise."""
+        """Close the catalog. Later calls raise CatalogError."""
         self.lake.close()
 
     def __iter__(self) -> Iterator[str]:
@@ -169,13 +178,15 @@ class CatalogBackend:
 
 def _inlined(content_hash: bytes, storage_uri: str | None, byte_size: int, data: bytes) -> Content:
     if storage_uri is not None:
-        raise ValidationError("storage_uri and inlined_value are both given: expected one of them")
+        raise ValidationError("storage_uri and inlined_value cannot be combined: give one of them")
     if not isinstance(data, bytes):
-        raise ValidationError(f"inlined_value is of type {type(data).__name__}: expected bytes")
+        raise ValidationError(f"inlined_value must be bytes, got {type(data).__name__}")
     if digest(data) != content_hash:
         raise ValidationError(
-            f"inlined_value has the hash sha256:{digest(data).hex()}, not the content_hash"
+            f"inlined_value must have the hash in content_hash, got sha256:{digest(data).hex()}"
         )
     if byte_size != len(data):
-        raise ValidationError(f"byte_size is {byte_size}: inlined_value has {len(data)} bytes")
+        raise ValidationError(
+            f"byte_size must be the size of inlined_value, {len(data)}, got {byte_size}"
+        )
     return Content(content_hash, "bytes", len(data), data)

@@ -23,34 +23,34 @@ _LONGEST_TTL = 100 * 366 * 86400  # seconds; keeps every expiry a valid datetime
 
 
 def check_key(key: object, field: str = "key") -> str:
-    """The key, if it is one."""
+    """Return the key. Raises ValidationError if it is not a valid key."""
     if not isinstance(key, str):
-        raise ValidationError(f"{field} is of type {type(key).__name__}: expected str")
+        raise ValidationError(f"{field} must be a string, got {type(key).__name__}")
     if not key:
-        raise ValidationError(f"{field} is empty: expected at least one character")
+        raise ValidationError(f"{field} must not be empty")
     _check_text(field, key)
     return key
 
 
 def check_flag(field: str, value: object) -> bool:
-    """True or False: the text "no" is neither."""
+    """Return a bool. Nothing else is converted to one: the text "no" would be true."""
     if not isinstance(value, bool):
-        raise ValidationError(f"{field} is of type {type(value).__name__}: expected bool")
+        raise ValidationError(f"{field} must be True or False, got {type(value).__name__}")
     return value
 
 
 def check_prefix(prefix: object) -> tuple[str, str]:
-    """The half-open range of keys that begin with a prefix."""
+    """Return the half-open range of keys that begin with a prefix."""
     if prefix == "":
         return "", LAST_KEY
     if not isinstance(prefix, str):
-        raise ValidationError(f"prefix is of type {type(prefix).__name__}: expected str")
+        raise ValidationError(f"prefix must be a string, got {type(prefix).__name__}")
     _check_text("prefix", prefix)
     stem = prefix.rstrip("\U0010ffff")
     if not stem:
         return prefix, LAST_KEY
     following = ord(stem[-1]) + 1
-    if 0xD800 <= following <= 0xDFFF:  # surrogates are no characters
+    if 0xD800 <= following <= 0xDFFF:  # surrogates are not characters
         following = 0xE000
     return prefix, stem[:-1] + chr(following)
 
@@ -61,30 +61,28 @@ def _check_text(field: str, text: str) -> None:
             size = len(text.encode())
         except UnicodeEncodeError:
             raise ValidationError(
-                f"{field} {text!r} holds a lone surrogate: not valid Unicode text"
+                f"{field} {text!r} contains a lone surrogate: it is not valid Unicode text"
             ) from None
         if size > MAX_KEY_BYTES:
             raise ValidationError(
-                f"{field} takes {size} bytes in UTF-8: expected at most {MAX_KEY_BYTES}"
+                f"{field} must have at most {MAX_KEY_BYTES} bytes in UTF-8, got {size}"
             )
     if "\0" in text:
-        raise ValidationError(f"{field} {text!r} holds a NUL character: not allowed")
+        raise ValidationError(f"{field} {text!r} must not contain a NUL character")
 
 
 def check_expiry(ttl: TTL | None, expires_at: datetime | None) -> tuple[int | None, int | None]:
-    """`ttl` and `expires_at` in microseconds."""
+    """Return `ttl` and `expires_at` in microseconds."""
     if ttl is None and expires_at is None:
         return None, None
     if ttl is not None and expires_at is not None:
-        raise ValidationError("ttl and expires_at are both given: expected one of them")
+        raise ValidationError("ttl and expires_at cannot be combined: give one of them")
     if expires_at is not None:
         if not isinstance(expires_at, datetime):
-            raise ValidationError(
-                f"expires_at is of type {type(expires_at).__name__}: expected a datetime"
-            )
+            raise ValidationError(f"expires_at must be a datetime, got {type(expires_at).__name__}")
         if expires_at.utcoffset() is None:
             raise ValidationError(
-                "expires_at has no time zone: expected an aware datetime, such as "
+                "expires_at must have a time zone, such as "
                 "datetime.now(timezone.utc) + timedelta(hours=1)"
             )
         micros = to_micros(expires_at)
@@ -92,7 +90,7 @@ def check_expiry(ttl: TTL | None, expires_at: datetime | None) -> tuple[int | No
             from_micros(micros)
         except OverflowError:
             raise ValidationError(
-                f"expires_at is {expires_at.isoformat()}: in UTC that is no year from 1 to 9999"
+                f"expires_at must be in the years 1 to 9999 in UTC, got {expires_at.isoformat()}"
             ) from None
         return None, micros
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
@@ -102,7 +100,7 @@ def check_expiry(ttl: TTL | None, expires_at: datetime | None) -> tuple[int | No
         seconds = parse_duration(seconds)
         if seconds is None:
             raise ValidationError(
-                f"ttl is {ttl!r}: expected text such as '90s', '15m', '1h30m', '30d' or '2w'"
+                f"ttl must be text such as '90s', '15m', '1h30m', '30d' or '2w', got {ttl!r}"
             )
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ValidationError(
@@ -110,49 +108,49 @@ def check_expiry(ttl: TTL | None, expires_at: datetime | None) -> tuple[int | No
         )
     if not 0 < seconds <= _LONGEST_TTL:
         raise ValidationError(
-            f"ttl is {seconds!r} seconds: expected more than 0 and at most 100 years"
+            f"ttl must be more than 0 seconds and at most 100 years, got {seconds!r} seconds"
         )
     return max(1, round(seconds * 1_000_000)), None
 
 
 def check_iterable(field: str, items: object) -> None:
-    """Something to iterate over, and no text, whose letters nobody means."""
+    """Raise ValidationError unless `items` is an iterable other than str or bytes."""
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
-        raise ValidationError(f"{field} is of type {type(items).__name__}: expected an iterable")
+        raise ValidationError(f"{field} must be an iterable, got {type(items).__name__}")
 
 
 def check_filter(metadata_filter: Mapping[str, object] | None) -> Filter | None:
-    """The filter, compiled."""
+    """Return the compiled filter."""
     if metadata_filter is None:
         return None
-    from lakebed.filters import parse  # not for a first store
+    from lakebed.filters import parse  # a first store must not load it
 
     return parse(metadata_filter)
 
 
 def check_count(field: str, number: object, *, least: int = 0) -> int:
-    """A whole number, `least` or more."""
+    """Return a whole number, `least` or more."""
     if isinstance(number, bool) or not isinstance(number, int):
-        raise ValidationError(f"{field} is of type {type(number).__name__}: expected int")
+        raise ValidationError(f"{field} must be an integer, got {type(number).__name__}")
     if number < least:
-        raise ValidationError(f"{field} is {number}: expected {least} or more")
+        raise ValidationError(f"{field} must be {least} or more, got {number}")
     return number
 
 
 def check_grace(field: str, seconds: float | timedelta) -> int:
-    """A waiting time of 0 or more, in microseconds."""
+    """Return a duration of 0 or more, in microseconds."""
     number = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise ValidationError(
-            f"{field} is of type {type(seconds).__name__}: expected seconds or a timedelta"
+            f"{field} must be seconds or a timedelta, got {type(seconds).__name__}"
         )
     if not 0 <= number <= _LONGEST_TTL:
-        raise ValidationError(f"{field} is {number!r} seconds: expected 0 to 100 years")
+        raise ValidationError(f"{field} must be 0 seconds to 100 years, got {number!r} seconds")
     return round(number * 1_000_000)
 
 
 class Deadline:
-    """When a run is to end: `max_seconds` after it began; None for no limit."""
+    """The time at which a run must end: `max_seconds` after it began. None means no limit."""
 
     def __init__(self, max_seconds: float | timedelta | None = None) -> None:
         self._end = math.inf
@@ -160,5 +158,5 @@ class Deadline:
             self._end = time.monotonic() + check_grace("max_seconds", max_seconds) / 1_000_000
 
     def passed(self) -> bool:
-        """Whether it is time to end."""
+        """Whether that time has come."""
         return time.monotonic() >= self._end

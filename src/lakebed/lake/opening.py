@@ -1,4 +1,4 @@
-"""Opening a lake: which catalog and storage, and what its clients must agree on."""
+"""Opening a lake: its catalog and storage, and the settings on which its clients must agree."""
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
@@ -41,7 +41,7 @@ Embedder = str | Callable[[Sequence[str]], object] | None
 
 
 class _Storage(NamedTuple):
-    """A storage as the caller named it; `shown` is what the catalog remembers of it."""
+    """A storage as the caller named it. The catalog stores `shown`."""
 
     store: ObjectStore | None
     shown: str
@@ -62,22 +62,23 @@ def open(
     read_only: bool = False,
     mask: Mask = str,
 ) -> Lake:
-    """Open a lake of a folder, or of a catalog and a storage: `lakebed.open` without files.
+    """Open a lake from a folder, or from a catalog and a storage.
 
-    `mask` makes of a text what may be shown of it: of the catalog's name, and in its errors.
+    This is `lakebed.open` without configurations. `mask` removes secrets from a text: from the name
+    of the catalog, and from its errors.
     """
     retention = _check_retention(history, history_retention)
     options = _check_options(inline_threshold, history, durability, lock_timeout, mask)
     options = options._replace(read_only=check_flag("read_only", read_only))
     if where is not None and (catalog is not None or storage is not None):
         raise ConfigurationError(
-            "where and catalog or storage are both given: expected one of them"
+            "where cannot be combined with catalog or storage: give one or the other"
         )
     if catalog is None and storage is None:
         opened, place = _open_where(_check_where(where), options)
     elif catalog is None:
         raise ConfigurationError(
-            "storage is given without catalog: add catalog='sqlite:///catalog.db', or open a folder"
+            "storage requires catalog: add catalog='sqlite:///catalog.db', or open a folder"
         )
     else:
         place = _open_storage(storage)
@@ -85,8 +86,8 @@ def open(
         if opened.persistent and place.shown.startswith("memory://"):
             opened.catalog.close()
             raise ConfigurationError(
-                f"storage {place.shown} is gone when the process ends, but the catalog stays: "
-                "use a persistent storage, or catalog='sqlite://' in memory"
+                f"storage {place.shown} is lost when the process ends, but the catalog is kept: "
+                "use a persistent storage, or an in-memory catalog with catalog='sqlite://'"
             )
     opened = opened._replace(name=mask(opened.name))
     search = SearchOptions(None if cache is None else absolute(cache), embedder)
@@ -113,7 +114,7 @@ def assemble(
     *,
     read_only: bool = False,
 ) -> Lake:
-    """A lake of a catalog and a storage, once they agree on the settings that clients share."""
+    """Make a lake of a catalog and a storage, after checking the settings that clients share."""
     wanted = {
         "lake_id": os.urandom(16).hex(),
         "storage": shown,
@@ -147,21 +148,22 @@ def _settle(
     search: SearchOptions,
     read_only: bool,
 ) -> dict[str, Any]:
-    """The parts of a lake, once what is given agrees with what its clients share."""
+    """Return the parts of a lake. Raises ConfigurationError if a given setting differs from the
+    lake's."""
     found = opened.catalog.settings(wanted)
     if read_only and not found.keys() - {"schema_version"}:
         raise ConfigurationError(
-            f"the catalog {opened.name} holds no lake yet: read_only=True makes none"
+            f"the catalog {opened.name} holds no lake, and read_only=True does not create one"
         )
     if lost := sorted(wanted.keys() - found.keys()):
         raise CorruptionError(
-            f"the catalog {opened.name} is damaged: it lacks the setting {lost[0]!r}"
+            f"the catalog {opened.name} is damaged: the setting {lost[0]!r} is missing"
         )
     for name, value in given.items():
         if value is not None and str(value) != found[name]:
             raise ConfigurationError(
                 f"{name} is {str(value)!r}, but the lake was created with {found[name]!r}: "
-                "leave it out or give the same"
+                "leave it out or give the same value"
             )
     if store is None and found["storage"] == _BESIDE:
         raise ConfigurationError(
@@ -192,26 +194,26 @@ def _check_options(
     if inline_threshold is not None:
         check_count("inline_threshold", inline_threshold)
     if history not in (None, "snapshots", "all"):
-        raise ValidationError(f"history is {history!r}: expected 'snapshots' or 'all'")
+        raise ValidationError(f"history must be 'snapshots' or 'all', got {history!r}")
     if durability != "normal" and durability != "full":
-        raise ValidationError(f"durability is {durability!r}: expected 'normal' or 'full'")
+        raise ValidationError(f"durability must be 'normal' or 'full', got {durability!r}")
     if (
         isinstance(lock_timeout, bool)
         or not isinstance(lock_timeout, (int, float))
         or not 0 <= lock_timeout <= _LONGEST_WAIT
     ):
         raise ValidationError(
-            f"lock_timeout is {lock_timeout!r}: expected seconds, from 0 to {_LONGEST_WAIT:,}"
+            f"lock_timeout must be 0 to {_LONGEST_WAIT:,} seconds, got {lock_timeout!r}"
         )
     return CatalogOptions(durability, float(lock_timeout), mask=mask)
 
 
 def _check_retention(history: object, retention: TTL | None) -> int | None:
-    """The retention in microseconds."""
+    """Return the retention in microseconds."""
     if retention is None:
         return None
     if history != "all":
-        raise ValidationError("history_retention is given without history='all'")
+        raise ValidationError("history_retention requires history='all'")
     try:
         return check_expiry(retention, None)[0]
     except ValidationError as error:
@@ -223,12 +225,10 @@ def _check_where(where: object) -> str:
         return DEFAULT_FOLDER
     path = os.fspath(where) if isinstance(where, os.PathLike) else where
     if not isinstance(path, str):
-        raise ValidationError(
-            f"where is of type {type(where).__name__}: expected the path of a folder"
-        )
+        raise ValidationError(f"where must be the path of a folder, got {type(where).__name__}")
     if not path:
         raise ConfigurationError(
-            f"where is empty: name a folder, or leave it out for ./{DEFAULT_FOLDER}"
+            f"where must not be empty: name a folder, or leave it out for ./{DEFAULT_FOLDER}"
         )
     return path
 
@@ -239,7 +239,7 @@ def _open_where(where: str, options: CatalogOptions) -> tuple[OpenedCatalog, _St
     if "://" in where:
         scheme = where.partition("://")[0]
         raise ConfigurationError(
-            f"where is an address ({scheme}://…): name the catalog too, "
+            f"where must be a folder, got an address ({scheme}://…): name the catalog too, "
             + (
                 f"lakebed.open(catalog='sqlite:///catalog.db', storage='{scheme}://…')"
                 if scheme not in ("postgresql", "postgres", "mysql", "mariadb", "sqlite")
@@ -256,22 +256,24 @@ def _open_folder(where: str, path: str, options: CatalogOptions) -> tuple[Opened
         exists = os.path.exists(path)
         if exists and not os.path.isdir(path):
             raise ConfigurationError(
-                f"{where} is a file: expected a folder for the lake; for a SQLite file as the "
-                f"catalog write lakebed.open(catalog='sqlite:///{where}', storage='…')"
+                f"{where} is a file, but a lake needs a folder; to use a SQLite file as the "
+                f"catalog, write lakebed.open(catalog='sqlite:///{where}', storage='…')"
             )
         names = set(os.listdir(path) if exists else ())
         if CATALOG_FILE not in names and not names <= _BEGINNINGS:
             if names <= _BEGINNINGS | {"objects", "packs"}:
                 raise ConfigurationError(
-                    f"{path} holds the objects of a lake, but its {CATALOG_FILE} is gone: put it "
-                    "back, or name a new folder"
+                    f"{path} holds the objects of a lake, but its {CATALOG_FILE} is missing: put "
+                    "it back, or name a new folder"
                 )
             raise ConfigurationError(
-                f"{path} is a folder that holds something else ({min(names)!r}, …) and no lake: "
-                "name an empty or a new folder"
+                f"{path} is not a lake: it holds other files ({min(names)!r}, …); name an empty "
+                "or a new folder"
             )
         if options.read_only and CATALOG_FILE not in names:
-            raise ConfigurationError(f"{path} is no lake to read: read_only=True makes none")
+            raise ConfigurationError(
+                f"{path} is not a lake, and read_only=True does not create one"
+            )
         if not options.read_only:
             os.makedirs(path, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Long-term memory for agents, with dictionaries for results.
+"""Long-term memory for agents, with results as dictionaries.
 
 from lakebed.ltm import create_ltm_backend
 
@@ -61,7 +61,7 @@ __all__ = [
 
 
 def compute_content_hash(value: Any) -> str:
-    """The content hash that a value has in every lake: `sha256:` and 64 hexadecimal digits.
+    """Return the content hash that a value has in every lake: `sha256:` and 64 hexadecimal digits.
 
     Raises SerializationError for a value that cannot be stored.
     """

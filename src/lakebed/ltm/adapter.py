@@ -1,4 +1,4 @@
-"""The LTM interface over a lake: the same calls, with dictionaries for results and for errors."""
+"""The LTM interface over a lake: the same calls, with results and errors as dictionaries."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from lakebed.ltm.transactions import LTMTransaction
 
 
 class LTMBackend:
-    """Long-term memory for agents: the calls of a lake, with dictionaries for results.
+    """Long-term memory for agents: the calls of a lake, with results as dictionaries.
 
-    Every result has `success`; where it is False, `error` says why, `error_type` names the kind of
-    error (see `lakebed.errors`), and `retry_after` the seconds to wait if a service asked for that.
-    `ttl` (seconds) and `expires_at` (ISO 8601 with offset, which wins) in an entry's metadata end
-    its life, and stay there.
+    Every result has `success`. If it is False, `error` says why, `error_type` names the kind of
+    error (see `lakebed.errors`), and `retry_after` is the seconds to wait, if a service asked for
+    that. `ttl` (seconds, or text such as `"1h30m"`) and `expires_at` (ISO 8601 with an offset) in
+    an entry's metadata set its expiry, and stay in the metadata. `expires_at` wins.
 
     `lake`: a lake, or a function that opens one, called with the first call. Safe to use from any
     thread. Close it, or use it in a `with` block.
     """
 
-    _lake: Lake | None = None  # also while a backend that cannot be made is shown
+    _lake: Lake | None = None  # on the class, for the repr of a backend whose constructor failed
 
     def __init__(self, lake: Lake | Callable[[], Lake]) -> None:
         self._lake = lake if isinstance(lake, Lake) else None
@@ -47,9 +47,9 @@ class LTMBackend:
 
     @property
     def lake(self) -> Lake:
-        """The lake itself, with all that this interface has no word for, such as snapshots.
+        """The lake itself, for everything that this interface has no call for, such as snapshots.
 
-        Raises the error of opening it, if it was not open yet and cannot be opened.
+        Raises the error of opening the lake, if it was not open yet and cannot be opened.
         """
         return self._lake if self._lake is not None else self._connect()
 
@@ -74,15 +74,16 @@ class LTMBackend:
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> Result:
-        """Store a value under a key, replacing the entry whole.
+        """Store a value under a key, replacing the whole entry.
 
         `ttl` (seconds, a timedelta, or text such as `"1h30m"`) or `expires_at` (a datetime, or ISO
-        8601 with offset) end its life, in place of those in the metadata. `if_absent` and
-        `if_match` are as for `Lake.store`; a condition that does not hold is a conflict.
+        8601 with an offset) sets the expiry, in place of those in the metadata. `if_absent` and
+        `if_match` are as for `Lake.store`; if such a condition does not hold, the result is a
+        `conflict`.
 
-        Gives `{success, stored, key, created, content_hash, inlined, byte_size, deduplicated}`, and
-        `storage_uri` if the value is not inline. `stored` is False, and `deduplicated` True, if
-        nothing changed.
+        Returns `{success, stored, key, created, content_hash, inlined, byte_size, deduplicated}`,
+        and `storage_uri` if the value is not inline. If nothing changed, `stored` is False and
+        `deduplicated` True.
         """
         wait, moment = expiry_of(metadata, ttl, expires_at)
         return stored(
@@ -99,18 +100,19 @@ class LTMBackend:
 
     @reported
     def retrieve(self, key: str, default: Any = None) -> Result:
-        """The value of a key: `{success, value, found, metadata, content_hash, inlined}`.
+        """Return the value of a key: `{success, value, found, metadata, content_hash, inlined}`.
 
-        A key that is not there is a success with `found` False and `default` as its value.
+        A missing key is a success, with `found` False and `default` as its value.
         """
         read = self.lake.read_entry(key)
         return not_found(default) if read is None else found(*read)
 
     @reported
     def delete(self, key: str, *, if_match: str | None = None) -> Result:
-        """Delete an entry: `{success, deleted, key}`. An absent key is a success, not `deleted`.
+        """Delete an entry: `{success, deleted, key}`. A missing key is a success with `deleted`
+        False.
 
-        `if_match`: only if its content has this hash; a conflict otherwise.
+        `if_match`: delete only if the content has this hash; otherwise the result is a `conflict`.
         """
         return {"success": True, "deleted": self.lake.delete(key, if_match=if_match), "key": key}
 
@@ -123,12 +125,13 @@ class LTMBackend:
         limit: int = 100,
         after: str | None = None,
     ) -> Result:
-        """The entries whose key begins with `prefix`, without their values, in the order of keys:
+        """Return the entries whose key begins with `prefix`, without their values, in key order:
         `{success, entries, count, after}`.
 
         `entries` has `{key, metadata, content_hash, format, byte_size, inlined, created_at,
-        updated_at, expires_at}`, times in ISO 8601. `limit`: so many at most. `after`: begin behind
-        this key. The result's `after` is what the next call takes, None at the end.
+        updated_at, expires_at}`, with times in ISO 8601. `limit`: the most entries to return.
+        `after`: start after this key. Pass the `after` of the result to the next call; it is None
+        at the end.
         """
         found = self.lake.list(prefix, metadata_filter=metadata_filter, limit=limit, after=after)
         entries = [listed(entry) for entry in found]
@@ -148,10 +151,10 @@ class LTMBackend:
         thread: bool | Mapping[str, float] = False,
         mode: Mode | None = None,
     ) -> Result:
-        """The entries that match best: `{success, results, count, total}`.
+        """Return the entries that match best: `{success, results, count, total}`.
 
-        `results` has `{key, value, metadata, score}` of `count` entries; `total` is how many match
-        in all. Arguments as for `Lake.search`.
+        `results` has `{key, value, metadata, score}` of `count` entries; `total` is the number of
+        all matches. The arguments are those of `Lake.search`.
         """
         hits = self.lake.search(
             query,
@@ -167,11 +170,11 @@ class LTMBackend:
         return {"success": True, "results": results, "count": len(results), "total": hits.total}
 
     def store_batch(self, entries: Iterable[Mapping[str, Any]], atomic: bool = True) -> Result:
-        """Store many entries, mappings with `key`, `value` and optionally `metadata`:
-        `{success, stored_count, failed_count, errors}`.
+        """Store many entries: `{success, stored_count, failed_count, errors}`.
 
-        `errors` has `{error, error_type}` by key. `atomic`: all or none. Otherwise what can be
-        stored is, and the call is a success unless every entry failed.
+        Each entry is a mapping with `key`, `value` and optionally `metadata`. `errors` has
+        `{error, error_type}` by key. `atomic`: store all or none. Otherwise all valid entries are
+        stored, and the call fails only if every entry failed.
         """
         expiring = Expiring(entries)
         try:
@@ -193,11 +196,11 @@ class LTMBackend:
 
     @reported
     def retrieve_batch(self, keys: Iterable[str]) -> Result:
-        """The values of many keys: `{success, entries, found_count, missing_count}`.
+        """Return the values of many keys: `{success, entries, found_count, missing_count}`.
 
-        `entries` has, by key, what `retrieve` gives, or None for a key that is not there. If a
-        value cannot be read, its place holds `{success, error, error_type}`, and the call has
-        failed, for all the others that it gives.
+        `entries` has, by key, the result of `retrieve`, or None for a missing key. If a value
+        cannot be read, `entries` has `{success, error, error_type}` for it, and `success` of the
+        call is False, although the other values are returned.
         """
         read = self.lake.retrieve_batch(keys)
         rows = read.rows
@@ -215,25 +218,26 @@ class LTMBackend:
 
     @reported
     def cleanup_expired(self, batch_size: int = 100) -> Result:
-        """Remove the entries that have expired, `batch_size` in a transaction:
+        """Remove expired entries, `batch_size` in each transaction:
         `{success, deleted_count, remaining_count}`."""
         done = self.lake.cleanup_expired(batch_size)
         return {"success": True, "deleted_count": done.deleted, "remaining_count": done.remaining}
 
     def iterate_all(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-        """All entries as `(key, value, metadata)`, in the order of keys, read as you go.
+        """Yield all entries as `(key, value, metadata)`, in key order. They are read as you
+        iterate.
 
-        The one call that raises its errors (see `lakebed.errors`): it has no result to put them in.
+        This call raises its errors (see `lakebed.errors`), because it has no result to put them in.
         """
         for entry in self.lake.list():
             yield entry.key, entry.value, entry.metadata
 
     def transaction(self) -> LTMTransaction:
-        """Queue stores and deletes that then happen all or not at all; see `LTMTransaction`."""
+        """Begin a transaction: stores and deletes that happen together or not at all."""
         return LTMTransaction(lambda: self.lake.transaction())
 
     def close(self) -> None:
-        """Close the lake. Calls after it fail; closing again does nothing."""
+        """Close the lake. Later calls fail. Closing again does nothing."""
         with self._lock:
             self._closed = True
             if self._lake is not None:

@@ -1,4 +1,4 @@
-"""Which optional packages are installed; found without importing them."""
+"""Which optional packages are installed. They are not imported to find out."""
 
 from __future__ import annotations
 

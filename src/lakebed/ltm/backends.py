@@ -1,4 +1,4 @@
-"""The backends by name: each is a choice of catalog and storage for the one adapter."""
+"""The backends by name. Each is a choice of catalog and storage for the same adapter."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lakebed.ltm.adapter import LTMBackend
 
 
 def _lake(backend: str, **options: object) -> Lake | Callable[[], Lake]:
-    """The lake that options name; with `lazy` the function that opens it.
+    """Open the lake that options name; with `lazy`, return a function that opens it.
 
-    Options are checked at once either way. Nothing in them is interpolated: what comes from a
-    configuration has been already.
+    In both cases options are checked at once. References in them are not replaced: a configuration
+    has done so already.
     """
     from lakebed.config.loading import section_of, validate
 
@@ -41,9 +41,10 @@ class SQLiteBackend(LTMBackend):
 class PostgresBackend(LTMBackend):
     """All values inline in a Postgres database.
 
-    `connection_string`: a URL or libpq's `host=… dbname=…`; left out, `host`, `port`, `user`,
-    `password` and `database` are options of their own, or the environment has the address
-    (`DATABASE_URL`, `POSTGRES_HOST` …). `schema`, `max_size` and others as in the configuration.
+    `connection_string`: a URL, or libpq's `host=… dbname=…`. If it is left out, give `host`,
+    `port`, `user`, `password` and `database`, or set the address in the environment
+    (`DATABASE_URL`, `POSTGRES_HOST` …). `schema`, `max_size` and others are as in the
+    configuration.
     """
 
     def __init__(self, connection_string: str | None = None, **options: object) -> None:
@@ -71,7 +72,7 @@ class SQLAlchemyBackend(LTMBackend):
 class DuckDBBackend(LTMBackend):
     """Names in a catalog, large contents in a storage, which DuckDB queries.
 
-    `catalog` and `storage` as in the configuration; left out, the local folder `lakebed`.
+    `catalog` and `storage` are as in the configuration. The default is the local folder `lakebed`.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class DuckDBBackend(LTMBackend):
 
 
 class DuckLakeBackend(LTMBackend):
-    """The local default spelled out: a folder with a SQLite catalog and the contents beside it."""
+    """The local default under its own name: a folder with a SQLite catalog and the contents."""
 
     def __init__(self, path: str | os.PathLike[str] = "lakebed", **options: object) -> None:
         super().__init__(_lake("ducklake", path=path, **options))

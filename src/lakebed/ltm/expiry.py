@@ -1,4 +1,4 @@
-"""The expiry that metadata ask for: `ttl` in seconds, or `expires_at`, which wins."""
+"""The expiry in the metadata: `ttl`, or `expires_at`, which wins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lakebed.lake.checks import TTL, check_expiry
 def expiry_of(
     metadata: object, ttl: TTL | None, expires_at: datetime | str | None
 ) -> tuple[TTL | None, datetime | None]:
-    """The expiry that a call asks for: by its arguments, or else by its metadata."""
+    """Return the expiry in the arguments of a call, or else in its metadata."""
     if ttl is None and expires_at is None:
         return expiry(metadata)
     if isinstance(expires_at, str):
@@ -22,9 +22,9 @@ def expiry_of(
 
 
 def expiry(metadata: object) -> tuple[TTL | None, datetime | None]:
-    """`ttl` and `expires_at` for `Lake.store`; None where metadata name none.
+    """Return `ttl` and `expires_at` for `Lake.store`; None for those that the metadata do not have.
 
-    Raises ValidationError for one that is not valid, also for a ttl beside a valid expires_at.
+    Raises ValidationError for an invalid one, also for an invalid ttl with a valid expires_at.
     """
     if not metadata or not isinstance(metadata, Mapping):
         return None, None
@@ -34,7 +34,7 @@ def expiry(metadata: object) -> tuple[TTL | None, datetime | None]:
     if text is None:
         return ttl, None
     if not isinstance(text, str):
-        raise ValidationError(f"metadata.expires_at is of type {type(text).__name__}: {_EXPECTED}")
+        raise ValidationError(f"metadata.expires_at {_EXPECTED}, got {type(text).__name__}")
     return None, _moment(text, "metadata.expires_at")
 
 
@@ -42,20 +42,20 @@ def _moment(text: str, field: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValidationError(f"{field} is {text!r}: {_EXPECTED}") from None
+        raise ValidationError(f"{field} {_EXPECTED}, got {text!r}") from None
     if moment.utcoffset() is None:
-        raise ValidationError(f"{field} is {text!r}, without offset: {_EXPECTED}")
+        raise ValidationError(f"{field} {_EXPECTED}, got {text!r} without an offset")
     return moment
 
 
-_EXPECTED = "expected ISO 8601 with offset, such as '2030-01-31T12:00:00+00:00'"
+_EXPECTED = "must be ISO 8601 with an offset, such as '2030-01-31T12:00:00+00:00'"
 
 
 class Expiring:
-    """Entries of a batch, as they pass to the lake, with the expiry that their metadata ask for.
+    """The entries of a batch, with the expiry in their metadata added for the lake.
 
-    `errors`: why an entry's expiry is not valid, by key. The lake refuses such an entry as well,
-    since it gets a ttl that no entry can have; the reason is to be taken from here.
+    `errors`: by key, why the expiry of an entry is invalid. Such an entry gets an impossible ttl,
+    so that the lake refuses it too. Report the error from here instead of the lake's.
     """
 
     def __init__(self, entries: Iterable[Mapping[str, Any]]) -> None:

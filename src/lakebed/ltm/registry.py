@@ -1,4 +1,4 @@
-"""Which backends there are, and how configuration names them."""
+"""The known backends, and their names in configurations."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lakebed.ltm.backends import (
 )
 
 ENTRY_POINTS = "lakebed.ltm_backends"
-"""The group of entry points by which installed packages offer backends: `type = module:maker`."""
+"""The group of entry points with which installed packages offer backends: `type = module:maker`."""
 
 Factory = Callable[..., LTMBackend]
-"""Makes a backend of its options, as keyword arguments."""
+"""Makes a backend from its options, which are keyword arguments."""
 
 _factories: dict[str, Factory] = {
     "sqlite": SQLiteBackend,
@@ -33,30 +33,31 @@ _factories: dict[str, Factory] = {
 
 
 def create_ltm_backend(type: str = "sqlite", **options: Any) -> LTMBackend:  # noqa: A002
-    """Make a backend of a type, with its options; see the classes and the configuration.
+    """Make a backend by its type. The options are those of its class and of the configuration.
 
-    With `lazy=True` it connects with its first call. Raises ConfigurationError, a ValueError, for
-    an unknown type, listing the known ones, and for options that are wrong; and the error of
-    connecting, unless it is lazy.
+    With `lazy=True` the backend connects with its first call.
+
+    Raises ConfigurationError, which is a ValueError, for an unknown type, listing the known ones,
+    and for invalid options; and, unless it is lazy, what `lakebed.open` raises.
     """
     factory = _factories.get(type) or _from_entry_point(type)
     if factory is None:
         known = ", ".join(get_registered_backends())
-        raise ConfigurationError(f"no LTM backend {quoted(type)}: expected one of {known}")
+        raise ConfigurationError(f"unknown LTM backend {quoted(type)}: expected one of {known}")
     return factory(**options)
 
 
 def register_backend(type: str, factory: Factory) -> None:  # noqa: A002
-    """Make a backend known under a type, also for configurations; a known type is replaced.
+    """Register a backend under a type, also for configurations. A registered type is replaced.
 
     `factory`: a class or function that takes the options as keyword arguments. Installed packages
-    register theirs by an entry point of the group `lakebed.ltm_backends` instead.
+    use an entry point of the group `lakebed.ltm_backends` instead.
     """
     _factories[type] = factory
 
 
 def get_registered_backends() -> list[str]:
-    """The types that `create_ltm_backend` knows, sorted."""
+    """Return the types that `create_ltm_backend` knows, sorted."""
     offered = {point.name for point in metadata.entry_points(group=ENTRY_POINTS)}
     return sorted(offered | _factories.keys())
 
@@ -70,12 +71,14 @@ def _from_entry_point(name: str) -> Factory | None:
 
 
 def parse_backend_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The type and the options that a configuration stands for, for `create_ltm_backend`.
+    """Return the type and the options in a configuration, for `create_ltm_backend`.
 
-    `config`: the path of a YAML file, or its content as a mapping: `settings.ltm`, or the same keys
-    at its root. References are replaced, settings validated, short forms written out and
-    `backend: auto` chosen; the options of a backend from outside are its own matter. The options
-    print with their secrets masked.
+    `config`: the path of a YAML file, or its content as a mapping. The settings are under
+    `settings.ltm` or at the root. References are replaced, settings validated, short forms written
+    out, and `backend: auto` is chosen. The options of a registered backend are not validated. When
+    printed, the options mask their secrets.
+
+    Raises ConfigurationError, with the path of every invalid setting.
     """
     from lakebed.config.loading import read, validate
     from lakebed.config.masking import Options, guard
@@ -93,17 +96,19 @@ def parse_backend_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
 
 
 def parse_catalog_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The type and the options of a catalog, for `create_catalog_backend`.
+    """Return the type and the options of a catalog, for `create_catalog_backend`.
 
-    `config`: what `catalog` may be in a configuration: a word such as `postgres`, a URL, or a
-    mapping with `type`. References are replaced. The options print with their secrets masked.
+    `config`: what `catalog` can be in a configuration: a word such as `postgres`, a URL, or a
+    mapping with `type`. References are replaced. When printed, the options mask their secrets.
+
+    Raises ConfigurationError, with the path of every invalid setting.
     """
     from lakebed.config.loading import read, validate
     from lakebed.config.masking import ADDRESSES, Options, guard
     from lakebed.config.models import DuckDBSettings
 
-    if config is None:  # in a configuration that would mean the default
-        raise ConfigurationError("a catalog is None: expected a word, a URL or a mapping with type")
+    if config is None:  # in a configuration, None would mean the default
+        raise ConfigurationError("a catalog must be a word, a URL or a mapping with type, got None")
     section = read({"backend": "duckdb", "catalog": config})
     settings = validate(section).settings
     assert isinstance(settings, DuckDBSettings)

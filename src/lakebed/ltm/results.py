@@ -1,4 +1,4 @@
-"""Results as dictionaries; the one place where errors become them."""
+"""Results as dictionaries. Errors are turned into dictionaries only here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Method = Callable[Concatenate[S, P], Result]
 
 
 def reported(method: Method[S, P]) -> Method[S, P]:
-    """Make a method return its errors as results instead of raising them, an argument that it does
-    not take included: agents call these methods with names that a model made up."""
+    """Make a method return its errors as results instead of raising them. This includes unknown
+    arguments, because agents call these methods with names that a model made up."""
 
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -29,28 +29,28 @@ def reported(method: Method[S, P]) -> Method[S, P]:
             return failure(error)
         except TypeError as error:
             trace = error.__traceback__
-            if trace is None or trace.tb_next is not None:  # raised inside the method
+            wrong = _misnamed(method, kwargs)
+            if wrong is None or trace is None or trace.tb_next is not None:  # raised inside it
                 raise
-            return failure(_misnamed(method, kwargs, error))
+            return failure(wrong)
 
     return call
 
 
-def _misnamed(
-    method: Callable[..., Result], given: Iterable[str], error: TypeError
-) -> ValidationError:
-    """What is wrong with the arguments of a call."""
+def _misnamed(method: Callable[..., Result], given: Iterable[str]) -> ValidationError | None:
+    """Return the error for an argument of a name that the method does not have, if there is one."""
     known = [*signature(method).parameters][1:]
     for name in given:
         if name not in known:
             return ValidationError(
                 f"{method.__name__} has no argument {name!r}: {suggestion(name, known)}"
             )
-    return ValidationError(str(error))
+    return None
 
 
 def failure(error: LakebedError) -> Result:
-    """`{success: False, error, error_type[, retry_after][, errors]}`, `errors` by key."""
+    """Return `{success: False, error, error_type[, retry_after][, errors]}`, with `errors` by
+    key."""
     result: Result = {"success": False} | explain(error)
     if error.errors:
         result["errors"] = {key: explain(each) for key, each in error.errors.items()}
@@ -58,7 +58,7 @@ def failure(error: LakebedError) -> Result:
 
 
 def explain(error: LakebedError) -> Result:
-    """What went wrong: its text, its stable type, and seconds to wait if a service named them."""
+    """Return the message of an error, its stable type, and the seconds to wait, if known."""
     result = {"error": str(error), "error_type": error.error_type}
     if isinstance(error, RateLimitedError) and error.retry_after is not None:
         return result | {"retry_after": error.retry_after}
@@ -66,7 +66,7 @@ def explain(error: LakebedError) -> Result:
 
 
 def stored(entry: StoredEntry) -> Result:
-    """What a store did."""
+    """The result of a store."""
     changed, inlined = entry.changed, entry.inlined
     result = {
         "success": True,
@@ -99,7 +99,7 @@ def listed(entry: Entry) -> Result:
 
 
 def found(row: EntryRow, value: object) -> Result:
-    """An entry that was read."""
+    """The result of reading an entry."""
     return {
         "success": True,
         "value": value,
@@ -111,7 +111,7 @@ def found(row: EntryRow, value: object) -> Result:
 
 
 def not_found(default: object) -> Result:
-    """A key that is not there: a success as well."""
+    """The result of reading a missing key, which is a success too."""
     return {
         "success": True,
         "value": default,

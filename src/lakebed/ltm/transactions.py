@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from lakebed.errors import LakebedError
 from lakebed.lake.checks import TTL
@@ -13,20 +13,33 @@ from lakebed.ltm.expiry import expiry_of
 from lakebed.ltm.results import Result, failure, reported
 
 
-class LTMTransaction:
-    """Stores and deletes that happen together or not at all; made by `LTMBackend.transaction`.
+class Queue(Protocol):
+    """A transaction of a lake, as far as it queues."""
 
-        with memory.transaction() as tx:
-            tx.store("a", 1)
-            tx.delete("b")
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: TTL | None = None,
+        expires_at: datetime | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> None: ...
 
-    Leaving the block commits, an error in it rolls back. The block has no result to return, so it
-    raises the error of a commit that fails; call `commit` yourself to get it as a dictionary.
-    """
+    def delete(self, key: str, *, if_match: str | None = None) -> object: ...
 
-    def __init__(self, begin: Callable[[], Transaction]) -> None:
+
+Q = TypeVar("Q", bound=Queue)
+
+
+class Queueing(Generic[Q]):
+    """The queueing half of a transaction of this interface, over one that `begin` makes."""
+
+    def __init__(self, begin: Callable[[], Q]) -> None:
         self._begin = begin
-        self._transaction: Transaction | None = None
+        self._transaction: Q | None = None
         self._refused: LakebedError | None = None
         self._ended = False
 
@@ -42,10 +55,10 @@ class LTMTransaction:
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> Result:
-        """Queue a store, checked at once: `{success, queued, key}`. Arguments as for
+        """Queue a store, and check it at once: `{success, queued, key}`. The arguments are those of
         `LTMBackend.store`."""
 
-        def queue(transaction: Transaction) -> None:
+        def queue(transaction: Q) -> None:
             wait, moment = expiry_of(metadata, ttl, expires_at)
             transaction.store(
                 key,
@@ -64,22 +77,7 @@ class LTMTransaction:
         """Queue a delete: `{success, queued, key}`. `if_match` is as for `LTMBackend.delete`."""
         return self._queue(key, lambda transaction: transaction.delete(key, if_match=if_match))
 
-    @reported
-    def commit(self) -> Result:
-        """Apply all that is queued, or none of it: `{success, operations}`.
-
-        Fails with the first error of what could not be queued; a second commit is a
-        validation_error.
-        """
-        return {"success": True, "operations": self._commit()}
-
-    @reported
-    def rollback(self) -> Result:
-        """Forget all that is queued: `{success, discarded}`."""
-        self._ended = True
-        return {"success": True, "discarded": self._current().rollback()}
-
-    def _queue(self, key: str, queue: Callable[[Transaction], object]) -> Result:
+    def _queue(self, key: str, queue: Callable[[Q], object]) -> Result:
         try:
             queue(self._current())
         except LakebedError as error:
@@ -88,6 +86,38 @@ class LTMTransaction:
             return failure(error)
         return {"success": True, "queued": True, "key": key}
 
+    def _current(self) -> Q:
+        if self._transaction is None:
+            self._transaction = self._begin()
+        return self._transaction
+
+
+class LTMTransaction(Queueing[Transaction]):
+    """Stores and deletes that happen together or not at all; made by `LTMBackend.transaction`.
+
+        with memory.transaction() as tx:
+            tx.store("a", 1)
+            tx.delete("b")
+
+    Leaving the block commits, an error in it rolls back. The block has no result to return, so it
+    raises the error of a commit that fails; call `commit` yourself to get it as a dictionary.
+    """
+
+    @reported
+    def commit(self) -> Result:
+        """Apply all queued changes or none: `{success, operations}`.
+
+        If a change could not be queued, fails with the first such error. A second commit is a
+        `validation_error`.
+        """
+        return {"success": True, "operations": self._commit()}
+
+    @reported
+    def rollback(self) -> Result:
+        """Discard all queued changes: `{success, discarded}`."""
+        self._ended = True
+        return {"success": True, "discarded": self._current().rollback()}
+
     def _commit(self) -> int:
         transaction = self._current()
         self._ended = True
@@ -95,11 +125,6 @@ class LTMTransaction:
             return transaction.commit()
         transaction.rollback()
         raise self._refused
-
-    def _current(self) -> Transaction:
-        if self._transaction is None:
-            self._transaction = self._begin()
-        return self._transaction
 
     def __enter__(self) -> LTMTransaction:
         return self

@@ -26,7 +26,7 @@ from lakebed.objects.store import StoredFile
 
 _BLOCKS_AT_ONCE = 4
 _ACCOUNT = re.compile(r"\w+://[^/@]+@([^/.]+)\.(?:blob|dfs)\.core\.windows\.net(?:/|$)")
-# What azure.identity's DefaultAzureCredential takes, to which adlfs hands what it does not know.
+# The options of azure.identity's DefaultAzureCredential: adlfs passes on options it does not know.
 _DEFAULT_CREDENTIAL = (
     "additionally_allowed_tenants",
     "authority",
@@ -53,7 +53,8 @@ _DEFAULT_CREDENTIAL = (
 
 
 class AzureStore(CloudStore):
-    """Options beside those of adlfs: `encryption_scope`, the name of one in the account."""
+    """Objects on Azure. In addition to the options of adlfs it takes `encryption_scope`, the name
+    of an encryption scope in the account."""
 
     PACKAGE = "azure"
     OPTIONS = frozenset({"encryption_scope", *_DEFAULT_CREDENTIAL})
@@ -66,12 +67,12 @@ class AzureStore(CloudStore):
         return {"connection_timeout": CONNECT_SECONDS, "read_timeout": SILENCE_SECONDS, **options}
 
     def _prepare(self) -> None:
-        # Its retries, which begin after 15 seconds, are ours alone.
+        # We do the retries: the client's own start only after 15 seconds.
         self._fs.service_client._config.retry_policy.total_retries = 0
 
     async def _put(self, action: str, key: str, source: Source) -> None:
         async def put() -> None:
-            # The service refuses a blob or a block whose MD5 is not the one that came with it.
+            # The service refuses a blob or a block that does not match the MD5 sent with it.
             answer: Mapping[str, Any] = await self._fs._pipe_file(
                 f"{self._bucket}/{key}",
                 source.file(),
@@ -83,10 +84,10 @@ class AzureStore(CloudStore):
             scope = self._scope.get("encryption_scope")
             if scope is not None and answer.get("encryption_scope") != scope:
                 raise StorageError(
-                    f"{key} was to be encrypted in the scope {scope!r}, the service used "
+                    f"{key} should be encrypted in the scope {scope!r}, but the service used "
                     f"{answer.get('encryption_scope') or 'none'}"
                 )
-            if answer.get("content_md5") != bytearray(source.md5()):  # none if sent in blocks
+            if answer.get("content_md5") != bytearray(source.md5()):  # absent if sent in blocks
                 found = await self._head(key)
                 if found != source.size:
                     raise StorageError(f"{key} has {found} bytes after an upload of {source.size}")
@@ -103,7 +104,7 @@ class AzureStore(CloudStore):
         try:
             data: bytes = await self._fs._cat_file(f"{self._bucket}/{key}", start=start, end=end)
         except HttpResponseError as error:
-            if error.status_code == 416:  # behind the end
+            if error.status_code == 416:  # the range starts after the end
                 return b""
             raise
         return data
@@ -160,7 +161,8 @@ class AzureStore(CloudStore):
             signing = {"user_delegation_key": delegated}
         else:
             raise ConfigurationError(
-                "presign: a storage opened with a SAS token has no key to sign with"
+                "presign: a storage that was opened with a SAS token cannot sign: use the account "
+                "key or an identity"
             )
         token = generate_blob_sas(
             client.account_name,

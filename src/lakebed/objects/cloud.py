@@ -1,4 +1,5 @@
-"""Objects in a bucket, by the asynchronous calls of its fsspec filesystem: bounded and retried."""
+"""Objects in a bucket, through the asynchronous calls of its fsspec filesystem. Requests are
+limited in number and retried."""
 
 from __future__ import annotations
 
@@ -35,22 +36,23 @@ from lakebed.objects.source import WHOLE_BYTES, Source
 from lakebed.objects.store import Range, ReadResult, StoredFile
 
 MAX_CONNECTIONS = 32
-"""Requests in flight of one store, and so its sockets, if `max_connections` says nothing else."""
+"""The default of `max_connections`: the most requests that one store runs at a time, and so its
+sockets."""
 RETRY_SECONDS = 60.0
-"""How long a request is repeated in all, if `retry_timeout` says nothing else."""
+"""The default of `retry_timeout`: the seconds for which a failing request is repeated."""
 READ_BYTES = 8 << 20
-"""A read asks for so much at once; larger ones are several requests side by side."""
+"""The most bytes of one read request. Larger reads are several requests side by side."""
 
 CONNECT_SECONDS = 5.0
-"""How long a connection may take to stand."""
+"""The most seconds to wait for a connection."""
 SILENCE_SECONDS = 30.0
-"""How long a connection may say nothing."""
+"""The most seconds to wait for data on a connection."""
 
 _LONGEST_WAIT = 5.0  # seconds between two tries
 
 _SET = {
-    "use_listings_cache": False,  # what others write and delete must show at once
-    "skip_instance_cache": True,  # ours to close
+    "use_listings_cache": False,  # changes by others must show at once
+    "skip_instance_cache": True,  # an instance of our own, which we close
 }
 
 log = logging.getLogger("lakebed.objects")
@@ -58,7 +60,7 @@ _T = TypeVar("_T")
 
 
 class _TransientError(Exception):
-    """A request that may be tried again."""
+    """A failed request that may succeed when it is repeated."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -66,15 +68,15 @@ class _TransientError(Exception):
 
 
 class About(NamedTuple):
-    """What a service tells with an answer about a bucket, None for what it does not: the header
-    Date, the bucket's region, and the one that requests are made for."""
+    """What a service says about a bucket: the header Date, the bucket's region, and the region for
+    which requests are made. Each is None if the service does not say it."""
 
     date: str | None
     region: str | None = None
     asked: str | None = None
 
     def time(self) -> float | None:
-        """The service's clock, in seconds since 1970; it tells whole ones."""
+        """The service's time in seconds since 1970, to the second."""
         try:
             return None if self.date is None else parsedate_to_datetime(self.date).timestamp()
         except ValueError:
@@ -82,16 +84,17 @@ class About(NamedTuple):
 
 
 class CloudStore(ABC):
-    """Files under a URI of a bucket. One subclass a service fills in the hooks.
+    """Files under a URI of a bucket. Each service has a subclass that implements the hooks.
 
-    All threads share one filesystem, whose requests run in fsspec's own loop: `max_connections` of
-    them at most at a time. A forked child makes a filesystem of its own.
+    All threads share one filesystem. Its requests run in fsspec's own loop, at most
+    `max_connections` at a time. A forked child creates its own filesystem.
     """
 
     PACKAGE: ClassVar[str]
-    """The extra that brings the filesystem."""
+    """The extra that installs the filesystem."""
     OPTIONS: ClassVar[frozenset[str]]
-    """Options that the filesystem's constructor does not name: ours, and those that it hands on."""
+    """Options that the filesystem's constructor does not name: Lakebed's own, and those that the
+    filesystem passes on."""
 
     def __init__(self, uri: str, options: Mapping[str, object]) -> None:
         self.options = options
@@ -105,7 +108,7 @@ class CloudStore(ABC):
 
     @classmethod
     def known_options(cls, protocol: str) -> set[str]:
-        """The options that such a store takes; ImportError if its package is not installed."""
+        """Return the options of this store. Raises ImportError if its package is missing."""
         ours = {"max_connections", "retry_timeout", *cls.OPTIONS}
         return (constructor_options(cls._filesystem(protocol)) | ours) - _SET.keys()
 
@@ -118,7 +121,7 @@ class CloudStore(ABC):
                 f"'lakebed[{self.PACKAGE}]' ({error})"
             ) from None
         except (TypeError, ValueError, KeyError) as error:
-            told = str(error.args[0]) if error.args else "its credentials are not to be had here"
+            told = str(error.args[0]) if error.args else "its credentials cannot be found"
             raise ConfigurationError(f"storage: cannot open {self._protocol}://…: {told}") from None
         except Exception as error:
             if (failure := self._failure(error)) is None:
@@ -127,73 +130,76 @@ class CloudStore(ABC):
         bucket, _, prefix = self._fs._strip_protocol(self._uri).strip("/").partition("/")
         if not bucket or "://" not in self._uri:
             raise ConfigurationError(
-                f"storage: {self._uri} names no bucket: {self._protocol}://name"
+                f"storage: {self._uri} does not name a bucket: write {self._protocol}://bucket"
             )
         self._bucket, self._prefix = bucket, prefix
         self._prepare()
         self._gate = asyncio.Semaphore(self._connections)
         self._pid = os.getpid()
 
-    # What a service brings.
+    # Hooks for each service.
 
     @classmethod
     def _filesystem(cls, protocol: str) -> type[AsyncFileSystem]:
-        """The class of the filesystem; ImportError if its package is not installed."""
+        """Return the class of the filesystem. Raises ImportError if its package is missing."""
         return cast(type[AsyncFileSystem], fsspec.get_filesystem_class(protocol))
 
     @abstractmethod
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The filesystem's options, once ours are taken out of them."""
+        """Take our own options out, and return those of the filesystem."""
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make ready a new filesystem: switch off its own retries."""
+        """Prepare a new filesystem: disable its own retries."""
 
     @abstractmethod
     async def _put(self, action: str, key: str, source: Source) -> None:
-        """Upload, verified, by `_request`."""
+        """Upload with `_request`, and verify the upload."""
 
     @abstractmethod
     async def _put_new(self, key: str, data: bytes) -> None:
-        """Upload on condition that nothing is there; `_failure` knows the refusal as `present`."""
+        """Upload only if the object does not exist. `_failure` marks the refusal as `present`."""
 
     @abstractmethod
     async def _get(self, key: str, start: int, end: int) -> bytes:
-        """The bytes from `start` to before `end`, or to the end of the object."""
+        """Read the bytes from `start` to before `end`, or to the end of the object."""
 
     @abstractmethod
     async def _head(self, key: str) -> int:
-        """The size of an object."""
+        """Return the size of an object in bytes."""
 
     @abstractmethod
     async def _remove(self, action: str, keys: Sequence[str]) -> None:
-        """Delete objects, by `_request`; one that is not there is no error."""
+        """Delete objects with `_request`. A missing object is not an error."""
 
     @abstractmethod
     async def _page(self, prefix: str, token: str | None) -> tuple[list[StoredFile], str | None]:
-        """Some objects whose names begin so, under their names, and where to go on."""
+        """List some objects whose names begin with `prefix`. Returns them, and the token with which
+        to continue."""
 
     @abstractmethod
     def _failure(self, error: Exception) -> Failure | None:
-        """What an exception of the filesystem means; None if it is no failure of the service."""
+        """Return what an exception of the filesystem means; None if the service did not fail."""
 
     @abstractmethod
     async def _sign(self, key: str, seconds: int) -> str:
-        """A URL that reads an object; ConfigurationError if the credentials hold no key."""
+        """Return a URL that reads an object. Raises ConfigurationError if the credentials cannot
+        sign."""
 
     @abstractmethod
     async def _about(self) -> About:
-        """Ask for the bucket itself; a refusal that tells something is no error."""
+        """Ask for the bucket itself. A refusal that contains the answer is not an error."""
 
     async def _is_there(self) -> bool:
-        """Whether the bucket exists, where a missing object's answer does not tell."""
+        """Whether the bucket exists, for services whose answer for a missing object does not
+        say."""
         return True
 
     @abstractmethod
     def _disconnect(self) -> None:
         """Close the filesystem's connections."""
 
-    # What the lake asks for.
+    # The interface of ObjectStore.
 
     def uri(self, path: str) -> str:
         return f"{self._uri}/{path}"
@@ -218,11 +224,11 @@ class CloudStore(ABC):
     def _upload(self, path: str, source: Source) -> None:
         action = f"write {self.uri(path)}"
         if source.size <= WHOLE_BYTES:
-            source.md5()  # here, or else the loop of all threads would wait for it
+            source.md5()  # computed here, so that the loop of all threads does not wait for it
         try:
             self._run(action, self._put, action, self._key(path), source)
         except FileNotFoundError:
-            raise StorageError(f"cannot {action}: somebody has ended or deleted it") from None
+            raise StorageError(f"cannot {action}: somebody has aborted or deleted it") from None
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         (result,) = self.read_many([Range(path, offset, length)])
@@ -307,11 +313,12 @@ class CloudStore(ABC):
         return self._run(action, signed)
 
     def give_up_after(self, seconds: float) -> None:
-        """Repeat failing requests for no longer than this in all."""
+        """Repeat failing requests for at most this many seconds."""
         self._retry_seconds = min(self._retry_seconds, seconds)
 
     def about(self) -> About:
-        """What the service tells of the bucket; StorageError if there is none."""
+        """Return what the service says about the bucket. Raises StorageError if it does not
+        exist."""
         action = f"find {self._uri}"
         try:
             found: About = self._run(action, self._request, action, self._about)
@@ -320,7 +327,7 @@ class CloudStore(ABC):
         return found
 
     def write_new(self, path: str, data: bytes) -> bool:
-        """Write a file if nothing is there, as the service sees it; whether it was written."""
+        """Write a file if the service finds none at this path. Returns whether it was written."""
         action = f"write {self.uri(path)}"
         try:
             self._run(action, self._request, action, self._put_new, self._key(path), data)
@@ -329,7 +336,7 @@ class CloudStore(ABC):
         return True
 
     def abandon_uploads(self, before: int) -> int:
-        """Most services forget unfinished uploads by themselves."""
+        """Do nothing: most services remove unfinished uploads themselves."""
         del before
         return 0
 
@@ -337,7 +344,7 @@ class CloudStore(ABC):
         if self._pid == os.getpid():
             self._disconnect()
 
-    # How requests are made.
+    # Making requests.
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{inside(path)}" if self._prefix else inside(path)
@@ -362,9 +369,10 @@ class CloudStore(ABC):
     async def _request(
         self, action: str, call: Callable[..., Awaitable[_T]], *arguments: object
     ) -> _T:
-        """Make one request, when there is room for it, again and again while it may succeed.
+        """Make one request when a connection is free, and repeat it while it may succeed.
 
-        FileNotFoundError if the object is not there, a LakebedError for what is beyond trying.
+        Raises FileNotFoundError if the object does not exist, and a LakebedError for a permanent
+        failure.
         """
 
         async def attempt() -> _T:
@@ -395,10 +403,10 @@ class CloudStore(ABC):
 
 
 def word(options: dict[str, Any], name: str) -> str | None:
-    """Take an option that is text."""
+    """Take an option out that must be text."""
     value = options.pop(name, None)
     if value is not None and (not isinstance(value, str) or not value):
-        raise ConfigurationError(f"storage.{name} is {value!r}: expected text")
+        raise ConfigurationError(f"storage.{name} must be text, got {value!r}")
     return value
 
 
@@ -407,5 +415,5 @@ def _number(options: dict[str, Any], name: str, default: float, *, least: float)
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-        raise ConfigurationError(f"storage.{name} is {value!r}: expected a number, {least} or more")
+        raise ConfigurationError(f"storage.{name} must be a number, {least} or more, got {value!r}")
     return value

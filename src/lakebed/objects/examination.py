@@ -1,4 +1,4 @@
-"""Whether a storage can be used: each right is tried for real, with one small file."""
+"""Checks whether a storage can be used: each right is tested, with one small file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROBE_BYTES = 64
 
 
 class Look(NamedTuple):
-    """One thing that was looked at; `state` is `wrong` if some call of a lake must fail for it."""
+    """The result of one check. `state` is `wrong` if it makes some call of a lake fail."""
 
     check: str
     state: Literal["ok", "note", "wrong"]
@@ -29,15 +29,16 @@ class Look(NamedTuple):
 def examine(
     uri: str, options: Mapping[str, object], shown: str, wait: float = 10.0
 ) -> Iterator[Look]:
-    """Look at the storage at a URI or an absolute path, which is `shown` so.
+    """Check the storage at a URI or an absolute path. Results call it `shown`.
 
-    Lists it, and writes, reads and deletes a file of 64 bytes: under `objects/`, where `collect`
-    finds what a killed process leaves, and named `….probe`, as no object is. (In a folder without
-    objects it lies beside, so that no folder is made.) It is not written unless it may be deleted.
-    `wait`: seconds for which a bucket that does not answer is asked again.
+    Lists the storage, and writes, reads and deletes a file of 64 bytes. The file is in `objects/`,
+    where `collect` finds it if the process is killed, and is named `….probe`, unlike any object.
+    (In a folder without `objects/` it is in the folder itself, so that no folder is created.) It is
+    written only if it can be deleted. `wait`: the seconds for which a bucket that does not answer
+    is asked again.
 
-    Raises what says that nothing works: ConfigurationError, DependencyMissingError, ConnectError,
-    RateLimitedError, and StorageError for a bucket that is not there.
+    Raises an error if nothing works: ConfigurationError, DependencyMissingError, ConnectError,
+    RateLimitedError, or StorageError for a bucket that does not exist.
     """
     with closing(open_store(uri, options)) as store:
         if isinstance(store, CloudStore):
@@ -64,7 +65,7 @@ def _service(store: CloudStore, shown: str) -> Iterator[Look]:
     if about.region is not None:
         yield _region(about, about.region)
     if (told := about.time()) is not None:
-        yield _clock(told + 0.5 - (begin + took / 2), took)  # it tells whole seconds
+        yield _clock(told + 0.5 - (begin + took / 2), took)  # the service gives whole seconds
 
 
 def _region(about: About, region: str) -> Look:
@@ -79,12 +80,13 @@ def _region(about: About, region: str) -> Look:
 
 def _clock(ahead: float, took: float) -> Look:
     if abs(ahead) <= 1 + took:
-        return Look("clock", "ok", "the service's agrees with this machine's")
+        return Look("clock", "ok", "the service's clock agrees with this machine's")
     return Look(
         "clock",
         "note",
-        f"the service's is {ahead:+.1f} seconds from this machine's: set this one right, for "
-        "services refuse requests from 900 on, and presigned URLs end too early or too late",
+        f"the service's clock is {ahead:+.1f} seconds from this machine's: correct this one, "
+        "because services refuse requests from 900 seconds on, and presigned URLs expire too early "
+        "or too late",
     )
 
 
@@ -94,7 +96,7 @@ def _rights(store: ObjectStore, found: StoredFile | None) -> list[Look]:
     path = f"{'' if beside else 'objects/'}{os.urandom(8).hex()}.probe"
     delete = _try("delete", lambda: store.delete([path]))
     if delete.state == "wrong":
-        detail = "not tried, for without the right to delete the file would stay"
+        detail = "not tested, because without the right to delete the file would stay"
         return [Look("write", "note", detail), *_read(store, found), delete]
     looks = []
     try:
@@ -131,13 +133,13 @@ def _same(store: ObjectStore, path: str, content: bytes) -> None:
     try:
         found = store.read(path)
     except FileNotFoundError:
-        raise StorageError(f"{store.uri(path)} is not there after it was written") from None
+        raise StorageError(f"{store.uri(path)} is missing after it was written") from None
     if found != content:
-        raise StorageError(f"{store.uri(path)} has other bytes than were written")
+        raise StorageError(f"{store.uri(path)} differs from what was written")
 
 
 def _read(store: ObjectStore, found: StoredFile | None) -> list[Look]:
-    """Read what others wrote; nothing to say if there is nothing."""
+    """Read a file of the lake. The result is empty if there is none."""
     if found is None:
         return []
     try:
@@ -147,7 +149,7 @@ def _read(store: ObjectStore, found: StoredFile | None) -> list[Look]:
 
 
 def _conditions(store: CloudStore, path: str) -> Look:
-    """Whether the service refuses to write, on condition that nothing is there, what is there."""
+    """Check whether the service refuses a conditional write to a path that exists."""
     try:
         honoured = not store.write_new(path, os.urandom(_PROBE_BYTES))
     except LakebedError as error:
@@ -157,4 +159,4 @@ def _conditions(store: CloudStore, path: str) -> Look:
     return Look("conditions", "note", f"conditional writes are not honoured. {_NEEDLESS}")
 
 
-_NEEDLESS = "Lakebed does without: it uses no name twice"
+_NEEDLESS = "Lakebed does not need them, because it uses no name twice"

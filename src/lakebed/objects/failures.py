@@ -1,4 +1,4 @@
-"""What went wrong in a bucket: which failures pass, and what the others are called."""
+"""Failures of a bucket: which are temporary, and the errors for the others."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _KEY_REFUSED = re.compile(r"kms|encryption ?scope|cryptoKey|encryption", re.IGNO
 
 
 class Failure(NamedTuple):
-    """An answer that refuses, or none: `status` is that of HTTP, `code` the service's own word,
-    `answered` whether the service was reached at all, and `region` that of the bucket, if told."""
+    """A refusal, or a missing answer. `status` is the HTTP status, `code` the service's own code,
+    `answered` whether the service was reached at all, and `region` the bucket's, if known."""
 
     message: str
     code: str = ""
@@ -56,7 +56,7 @@ class Failure(NamedTuple):
 
     @property
     def transient(self) -> bool:
-        """The same request may well succeed a little later."""
+        """The same request may succeed a little later."""
         return (
             not self.answered
             or self.throttled
@@ -66,17 +66,17 @@ class Failure(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """The object is not there, as far as this answer tells."""
+        """The object does not exist, as far as this answer says."""
         return self.status == 404 and self.code not in _NO_BUCKET
 
     @property
     def present(self) -> bool:
-        """The object was to be written only if it is not there, and it is."""
+        """The object was to be written only if it did not exist, but it exists."""
         return self.status == 412 or self.code == "BlobAlreadyExists"
 
     def error(self, action: str, bucket: str, seconds: float) -> LakebedError:
-        """The failure in words, for what was to be done (`write s3://…`) and in which bucket; a
-        transient one was tried for so many seconds, 0 for once."""
+        """Return the error for this failure. `action` says what was attempted (`write s3://…`).
+        `seconds` is how long a transient failure was retried, 0 if it was tried once."""
         tried = f", tried for {seconds:.0f} s" if seconds else ""
         told = _QUERY.sub("?…", " ".join(self.message.split()))
         if not self.answered:
@@ -102,9 +102,9 @@ class Failure(NamedTuple):
         if self.code in _WRONG_REGION or self.status == 301:
             where = f"the region {self.region}" if self.region else "another region"
             name = f"region: {self.region}" if self.region else "region"
-            return f"the bucket {bucket!r} is in {where}, set `{name}`"
+            return f"the bucket {bucket!r} is in {where}: set `{name}`"
         if _KEY_REFUSED.search(f"{self.code} {self.message}".replace(bucket, "")):
-            return "the encryption asked for is refused"
+            return "the service refuses the requested encryption"
         if self.status == 403 or self.code in ("AccessDenied", "AllAccessDisabled"):
             return f"these credentials have no right to it in the bucket {bucket!r}"
         return ""

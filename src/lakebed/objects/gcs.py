@@ -28,14 +28,15 @@ from lakebed.objects.source import WHOLE_BYTES, Source
 from lakebed.objects.store import StoredFile
 
 PART_BYTES = 16 << 20
-"""The size of the parts in which a larger file than WHOLE_BYTES is uploaded, one after another: a
-resumable upload takes them in order."""
+"""The size of the parts in which a file larger than WHOLE_BYTES is uploaded. A resumable upload
+needs them in order, so they are sent one after another."""
 
 _TYPE = "application/octet-stream"
 
 
 class GCSStore(CloudStore):
-    """Options beside those of gcsfs: `kms_key_id`, the resource name of a Cloud KMS key."""
+    """Objects on Google Cloud Storage. In addition to the options of gcsfs it takes `kms_key_id`,
+    the resource name of a Cloud KMS key."""
 
     PACKAGE = "gcs"
     OPTIONS = frozenset({"kms_key_id"})
@@ -43,7 +44,7 @@ class GCSStore(CloudStore):
     @classmethod
     def _filesystem(cls, protocol: str) -> type[AsyncFileSystem]:
         del protocol
-        # Not the experimental one for zonal buckets, which asks for the bucket's kind over gRPC.
+        # Not the experimental one for zonal buckets, which asks over gRPC what kind a bucket is.
         from gcsfs.core import GCSFileSystem
 
         found: type[AsyncFileSystem] = GCSFileSystem
@@ -57,7 +58,7 @@ class GCSStore(CloudStore):
     def _prepare(self) -> None:
         import aiohttp
 
-        # Its requests as they are, without the retries around them: those are ours alone.
+        # Use its requests without its retries: we do the retries.
         self._fs._request = partial(type(self._fs)._request.__wrapped__, self._fs)
         self._fs.session_kwargs = {
             "timeout": aiohttp.ClientTimeout(
@@ -82,7 +83,7 @@ class GCSStore(CloudStore):
         )  # fmt: skip
 
     async def _put_whole(self, key: str, data: bytes) -> Mapping[str, Any]:
-        # Not by gcsfs' own simple upload: its fixed boundary may stand in the data.
+        # Not with gcsfs' own simple upload: its fixed boundary may occur in the data.
         answer: Mapping[str, Any] = await self._fs._call(
             "POST",
             f"{self._fs._location}/upload/storage/v1/b/{{}}/o",
@@ -111,7 +112,7 @@ class GCSStore(CloudStore):
                 send = partial(upload_chunk, self._fs, place, data, offset, source.size, _TYPE)
                 answer = await self._request(action, send)
         except BaseException:
-            with suppress(Exception):  # else the service forgets it after a week
+            with suppress(Exception):  # otherwise the service removes it after a week
                 await self._request(action, self._fs._call, "DELETE", place)
             raise
         return answer
@@ -120,12 +121,14 @@ class GCSStore(CloudStore):
         found = (int(answer["size"]), answer.get("md5Hash"))
         wanted = (source.size, base64.b64encode(source.md5()).decode())
         if found != wanted:
-            raise StorageError(f"{key} has {found[0]} other bytes after an upload of {wanted[0]}")
+            raise StorageError(
+                f"{key} differs after the upload: {wanted[0]} bytes were sent, {found[0]} stored"
+            )
         key_name = self._kms.get("kmsKeyName")
-        used = str(answer.get("kmsKeyName", "none"))  # with the key's version at its end
+        used = str(answer.get("kmsKeyName", "none"))  # ends with the key's version
         if key_name is not None and f"{used}/".partition(f"{key_name}/")[0]:
             raise StorageError(
-                f"{key} was to be encrypted with the key {key_name!r}, the service used {used}"
+                f"{key} should be encrypted with the key {key_name!r}, but the service used {used}"
             )
 
     async def _get(self, key: str, start: int, end: int) -> bytes:
@@ -136,7 +139,7 @@ class GCSStore(CloudStore):
                 f"{self._bucket}/{key}", start=start, end=end
             )
         except HttpError as error:
-            if error.code == 416:  # behind the end
+            if error.code == 416:  # the range starts after the end
                 return b""
             raise
         return data
@@ -173,14 +176,14 @@ class GCSStore(CloudStore):
 
         if not isinstance(self._fs.credentials.credentials, Signing):
             raise ConfigurationError(
-                "presign: these credentials cannot sign, a service account's key can: token="
+                "presign: these credentials cannot sign: use the key of a service account, token="
             )
         sign = partial(self._fs.sign, version="v4")
         url: str = await asyncio.to_thread(sign, f"{self._bucket}/{key}", seconds)
         return url
 
     async def _about(self) -> About:
-        # The first needs a right that writers seldom have, storage.buckets.get.
+        # The first path needs a right that writers seldom have, storage.buckets.get.
         for path, more in (("b/{}", {}), ("b/{}/o", {"maxResults": "1"})):
             try:
                 headers, content = await self._fs._call("GET", path, self._bucket, **more)
@@ -210,7 +213,7 @@ class GCSStore(CloudStore):
         if isinstance(error, HttpError):
             return Failure(str(error.message), status=int(error.code or 0))
         if isinstance(error, FileNotFoundError):
-            return Failure("", status=404)  # gcsfs tells its own path only
+            return Failure("", status=404)  # gcsfs gives only its own path
         if isinstance(error, (google.RefreshError, google.DefaultCredentialsError)):
             return Failure(
                 str(error), "NoCredentials" if "default" in str(error) else "ExpiredToken"
@@ -220,7 +223,7 @@ class GCSStore(CloudStore):
         if _is_forbidden(error):
             return Failure(str(error).partition("\n")[2], status=403)
         bad_gateway = isinstance(error, requests.exceptions.ProxyError) and not error.args
-        if bad_gateway or isinstance(error, ChecksumError):  # the first is gcsfs' own for 502
+        if bad_gateway or isinstance(error, ChecksumError):  # gcsfs raises the first for a 502
             return Failure(type(error).__name__, status=502)
         if isinstance(error, (OSError, google.TransportError)) or type(error).__module__.startswith(
             ("aiohttp", "asyncio")
@@ -236,15 +239,15 @@ class GCSStore(CloudStore):
 
 
 def _is_forbidden(error: Exception) -> bool:
-    """Whether it is what gcsfs makes of an answer 403."""
+    """Whether an error is what gcsfs raises for a 403."""
     return isinstance(error, OSError) and str(error).startswith("Forbidden")
 
 
 def _check_token(token: object) -> None:
-    """Say what is wrong with credentials of which gcsfs would say something else: it takes a file
-    that is not there for an access token, and malformed keys for something older."""
+    """Check credentials for which gcsfs gives a misleading error: it takes the name of a missing
+    file for an access token, and a malformed key for an older format."""
     if isinstance(token, str) and token.endswith(".json") and not Path(token).exists():
-        raise ConfigurationError("storage.token: there is no such file")
+        raise ConfigurationError("storage.token: the file does not exist")
     if isinstance(token, str) and Path(token).is_file():
         try:
             token = json.loads(Path(token).read_text("utf-8"))
@@ -261,6 +264,6 @@ def _check_token(token: object) -> None:
             raise ConfigurationError(f"storage.token: {str(error).partition('(')[0]}") from None
     elif missing := {"client_id", "client_secret", "refresh_token"} - token.keys():
         raise ConfigurationError(
-            "storage.token: neither the key of a service account nor a user's credentials: "
+            "storage.token: expected the key of a service account, or a user's credentials: "
             f"{min(missing)} is missing"
         )

@@ -1,4 +1,4 @@
-"""Objects in a local folder, written so that a crash or a power loss leaves whole files only."""
+"""Objects in a local folder, written so that a crash or a power loss leaves only whole files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lakebed.paths import absolute
 
 _PIECE = 1 << 24
 _DAMAGE = {errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
-"""What says of one file, not of the storage, that its bytes are not to be had."""
+"""Errors that mean that one file is damaged, and not that the storage fails."""
 
 
 class LocalStore:
-    """Files under `root`, which is made with the first write.
+    """Files under `root`, which is created by the first write.
 
-    A write goes to a temporary name, is fsynced, renamed, and its folder fsynced, so that an
-    entry is only ever committed after its bytes are on disk.
+    A write goes to a temporary name, is fsynced and renamed, and its folder is fsynced. So an entry
+    is committed only after its bytes are on disk.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -58,14 +58,14 @@ class LocalStore:
             os.rename(temporary, target)
             _fsync_folder(folder)
         except BaseException as error:
-            with suppress(OSError):  # what went wrong first is what the caller is to hear of
+            with suppress(OSError):  # the caller gets the first error
                 os.unlink(temporary)
             if isinstance(error, OSError):
                 self._fail("write", path, error)
             raise
 
     def _make_folder(self, folder: str) -> None:
-        """Make a folder and fsync the one that holds it, up to the first that was there."""
+        """Create a folder and fsync its parent, up to the first parent that exists."""
         if os.path.isdir(folder):
             return
         parent = os.path.dirname(folder)
@@ -74,7 +74,7 @@ class LocalStore:
         _fsync_folder(parent)
 
     def full_path(self, path: str) -> str:
-        """Where a file lies."""
+        """Return the absolute path of a file."""
         return f"{self._root}/{path}"
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -113,26 +113,26 @@ class LocalStore:
                 self._fail("delete", path, error)
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
-        """Links to folders are not followed: what they lead to may be somebody else's."""
+        """List files. Links to folders are not followed: they may lead to somebody else's files."""
         if prefix and os.path.islink(f"{self._root}/{prefix}"):
             return
         for folder, _, names in os.walk(f"{self._root}/{prefix}"):
             for name in names:
                 full = f"{folder}/{name}"
                 try:
-                    status = os.lstat(full)  # where a link leads is nobody's business here
-                except FileNotFoundError:  # deleted, or renamed into place, since the walk saw it
+                    status = os.lstat(full)  # of a link itself, not of its target
+                except FileNotFoundError:  # deleted, or renamed into place, since it was listed
                     continue
                 path = os.path.relpath(full, self._root).replace(os.sep, "/")
                 yield StoredFile(path, status.st_size, status.st_mtime_ns // 1000)
 
     def abandon_uploads(self, before: int) -> int:
-        """What a killed writer leaves is a file like others."""
+        """Do nothing: a killed writer leaves an ordinary file here."""
         del before
         return 0
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""
 
     def _fail(self, verb: str, path: str, error: OSError) -> NoReturn:
         if verb == "read" and error.errno in _DAMAGE:

@@ -12,16 +12,16 @@ _SUFFIX = {"json": "json", "bytes": "bin", "parquet": "parquet", "segment": "seg
 
 
 def object_path(content_hash: bytes, format: str) -> str:
-    """A path for an object that is used once: the hash, and a suffix that no upload shares.
+    """Return a new path for an object: its hash, and a suffix that is unique to this upload.
 
-    The suffix makes a late delete of an old upload harmless to a new one of the same content.
+    Because of the suffix, a late delete of an old upload cannot hit a new one of the same content.
     """
     name = content_hash.hex()
     return f"objects/{name[:2]}/{name}-{os.urandom(8).hex()}.{_SUFFIX[format]}"
 
 
 def hash_of(path: str) -> bytes | None:
-    """The content hash in the path of an object; None if it is no such path."""
+    """Return the content hash in the path of an object; None if it is not such a path."""
     try:
         return bytes.fromhex(path.rpartition("/")[2].partition("-")[0])
     except ValueError:
@@ -29,19 +29,19 @@ def hash_of(path: str) -> bytes | None:
 
 
 def pack_path() -> str:
-    """A path for a pack, used once."""
+    """Return a new path for a pack."""
     return f"packs/{os.urandom(16).hex()}.parquet"
 
 
 def temporary_path(path: str) -> str:
-    """Where the bytes of `path` wait until all are there; of its own for each write, since what a
-    killed process left must not stop the next one."""
+    """Return a temporary path for the bytes of `path`. Each write gets its own, so that a file that
+    a killed process left does not stop the next write."""
     folder, _, name = path.rpartition("/")
     return f"{folder}/.{name}.{os.urandom(4).hex()}.tmp"
 
 
 def upload_of(path: str) -> str:
-    """The path that bytes at a temporary path are to have; any other path is its own."""
+    """Return the final path of a temporary path. Other paths are returned unchanged."""
     folder, _, name = path.rpartition("/")
     if not (name.startswith(".") and name.endswith(".tmp")):
         return path
@@ -49,8 +49,8 @@ def upload_of(path: str) -> str:
 
 
 def is_ours(path: str) -> bool:
-    """Whether a lake's objects and packs, the doctor's file, or what is being written of one lie
-    in such a place with such an ending. Whatever else is beside them is somebody else's."""
+    """Whether a path is that of a lake's object or pack, of the doctor's file, or of one of these
+    while it is being written. All other files belong to somebody else."""
     return _form().fullmatch(upload_of(path)) is not None
 
 
@@ -64,7 +64,7 @@ def _form() -> re.Pattern[str]:
 
 
 def inside(path: str) -> str:
-    """The path, which came from a catalog. CorruptionError if it leads out of the storage."""
+    """Return a path from a catalog. Raises CorruptionError if it leads out of the storage."""
     if ".." in path and ".." in path.split("/"):
         raise CorruptionError(f"the catalog names {path!r}, which is outside the storage")
     return path

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
-    """The URI or absolute path of a place that a caller names, and options of its filesystem.
+    """Return the URI or absolute path of a place that a caller names, and its filesystem's options.
 
-    ConfigurationError, naming the field, unless it is a path, a URI, or a mapping with `uri`; and
-    for what some would take for the one, some for the other (see `local_path`).
+    Raises ConfigurationError, naming the field, unless it is a path, a URI, or a mapping with
+    `uri`; also for a text that could be either a path or a URI (see `local_path`).
     """
     options: dict[str, object] = {}
     if isinstance(place, Mapping):
@@ -31,7 +31,7 @@ def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
         )
     uri = os.fspath(place)
     if not isinstance(uri, str):
-        raise ConfigurationError(f"{field}: expected a path of text, not of bytes")
+        raise ConfigurationError(f"{field}: expected a path as text, got bytes")
     try:
         path = local_path(uri)
         if path is None:
@@ -44,16 +44,16 @@ def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
 
 
 def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectStore:
-    """Open the storage at a local path or a URI of any protocol that fsspec knows.
+    """Open the storage at a local path, or at a URI with any protocol that fsspec knows.
 
-    `options` go to the fsspec filesystem; a local folder takes none, and one that a bucket's
-    filesystem does not take is a ConfigurationError.
+    `options` are passed to the fsspec filesystem. Raises ConfigurationError for an option that a
+    bucket's filesystem does not know, and for any option of a local folder.
     """
     path = local_path(uri)
     if path is not None:
         if options:
             raise ConfigurationError(
-                f"storage: a local folder takes no options, got {', '.join(map(repr, options))}"
+                f"storage: a local folder has no options, got {', '.join(map(repr, options))}"
             )
         return _open_folder(path)
     protocol = uri.partition("://")[0]
@@ -65,7 +65,7 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
 
     store = FsspecStore(uri, options or {})
     filesystem, root = unwrap(store.filesystem, store.root)
-    # What fsspec calls by another name is written as safely as any folder.
+    # A local folder under another name of fsspec is written as safely as any folder.
     return _open_folder(root) if is_local(filesystem) else store
 
 
@@ -76,7 +76,7 @@ def _open_folder(path: str) -> ObjectStore:
 
 
 def cloud_class(protocol: str) -> type[CloudStore] | None:
-    """The store of a service that has one of its own."""
+    """Return the store class of a service; None if it has none of its own."""
     if protocol in ("s3", "s3a"):
         from lakebed.objects.s3 import S3Store
 
@@ -93,10 +93,10 @@ def cloud_class(protocol: str) -> type[CloudStore] | None:
 
 
 def unknown_options(uri: str, options: Iterable[str]) -> dict[str, str]:
-    """What is wrong with those options that the filesystem of a URI does not take, by name.
+    """Return the unknown options of a URI's filesystem, by name, and what is wrong with each.
 
-    Nothing for what is no bucket: most filesystems hand what they do not name to a library beneath.
-    Nothing either if the filesystem's package is not installed; opening it says so.
+    Only buckets are checked, because other filesystems pass unknown options on to a library. The
+    result is empty if the filesystem's package is not installed; opening it raises the error.
     """
     options = list(options)
     protocol = uri.partition("://")[0]
@@ -111,9 +111,9 @@ def unknown_options(uri: str, options: Iterable[str]) -> dict[str, str]:
 
 
 def _words(name: str, known: set[str]) -> str:
-    from lakebed.suggestions import closest  # not for a first store
+    from lakebed.suggestions import closest  # a first store must not load it
 
     near = closest(name, known)
     if near is None:
-        return "unknown option: neither Lakebed nor the filesystem takes it"
+        return "unknown option: neither Lakebed nor the filesystem knows it"
     return f"unknown option: did you mean {near!r}?"

@@ -1,4 +1,4 @@
-"""Which options a bucket's filesystem takes, so that a mistyped one is told and not passed over."""
+"""The options of a bucket's filesystem, so that a mistyped one raises an error."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fsspec.dircache import DirCache
 
 
 def constructor_options(filesystem: type) -> set[str]:
-    """The options that a filesystem's constructor and those of fsspec's own classes name."""
+    """Return the options that a filesystem's constructor, and those of fsspec's classes, name."""
     named = {"skip_instance_cache"}
     for one in (filesystem, AsyncFileSystem, DirCache):
-        constructor = getattr(one, "__init__")  # noqa: B009 - that of the class
+        constructor = getattr(one, "__init__")  # noqa: B009 - the constructor of the class
         _, *parameters = inspect.signature(constructor).parameters.values()
         named |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return named

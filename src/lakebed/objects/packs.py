@@ -1,10 +1,11 @@
 """Packs: immutable Parquet files of many objects, each readable by one short byte range.
 
-A pack has the columns `hash_prefix` (16 bytes), `format` and `value`, sorted by hash, in row
-groups of about PAGE_BYTES. The values of a row group are one data page, PLAIN and zstd, so a place
-in a pack is where that page's body lies in the file and where the value begins inside the page once
-it is decompressed. Reading therefore needs neither the footer nor pyarrow: a range, zstd, a slice.
-Any Parquet reader can query the file. Measurements: docs/design/packs.md.
+A pack has the columns `hash_prefix` (16 bytes), `format` and `value`, sorted by hash, in row groups
+of about PAGE_BYTES. The values of a row group are one data page, encoded as PLAIN and compressed
+with zstd. So a place in a pack is the place of that page's body in the file, and the place of the
+value in the decompressed page. Reading a value therefore needs neither the footer nor pyarrow, but
+a range read, zstd and a slice. Any Parquet reader can query the file. Measurements are in
+docs/design/packs.md.
 """
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
@@ -26,34 +27,34 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 MAX_VALUE_BYTES = 4 << 20
-"""A value larger than this is an object of its own: packing saves it nothing."""
+"""A larger value is an object of its own, because packing it saves nothing."""
 
 PACK_BYTES = 64 << 20
-"""Values of one pack, before compression: what writing one keeps in memory."""
+"""The most bytes of values in one pack, before compression. Writing a pack keeps them in memory."""
 
 PACK_OBJECTS = 65_536
-"""Objects in one pack at most, so that many tiny values stay bounded in memory too."""
+"""The most objects in one pack, so that many tiny values take bounded memory too."""
 
 PAGE_BYTES = 256 << 10
-"""Values of one row group, before compression: what reading one value decompresses."""
+"""The bytes of values in one row group, before compression. Reading one value decompresses them."""
 
 HASH_PREFIX_BYTES = 16
-"""How much of each content hash a pack repeats: enough to find a value, and no two share it. The
-rest follows from the value, whose SHA-256 it is."""
+"""The part of each content hash that a pack stores: enough to find a value, and different for any
+two. The rest can be computed from the value, whose SHA-256 it is."""
 
 _PAGE_ROWS = 8_192  # pyarrow would begin another page at 20,000
-_LENGTH_BYTES = 4  # PLAIN byte arrays: each value behind its length, little-endian
-_MERGE_GAP = 64 << 10  # reading this much in vain is cheaper than another request
+_LENGTH_BYTES = 4  # PLAIN byte arrays: the length, little-endian, before each value
+_MERGE_GAP = 64 << 10  # reading this many unused bytes is cheaper than another request
 _MERGE_BYTES = 8 << 20
 _WINDOW_BYTES = 64 << 20
-_SANE_PAGE_BYTES = 64 << 20  # a damaged frame header must not make us allocate what it claims
+_SANE_PAGE_BYTES = 64 << 20  # the size in a damaged frame header must not be allocated
 _LEVEL = 3
 _TWO_HEADERS = 34  # the Thrift header of a data page takes 17 bytes or more
 
 
 class Position(NamedTuple):
-    """A place in a pack, in bytes: the body of a page (`offset`, `length`), and where in the
-    decompressed page the value begins, its length prefix included (`start`)."""
+    """A place in a pack, in bytes: the body of a page (`offset`, `length`), and the start of the
+    value in the decompressed page, including its length prefix (`start`)."""
 
     offset: int
     length: int
@@ -64,10 +65,10 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Position":
-        """The reverse of `str`; CorruptionError for any other text."""
+        """The reverse of `str`. Raises CorruptionError for any other text."""
         match = _position_form().match(text)
         if match is None:
-            raise CorruptionError(f"{text!r} is no place in a pack")
+            raise CorruptionError(f"{text!r} is not a place in a pack")
         offset, length, start = match.groups()
         return cls(int(offset), int(length), int(start))
 
@@ -78,7 +79,8 @@ def _position_form() -> re.Pattern[str]:
 
 
 class RangeReader(Protocol):
-    """What reading a pack asks of a store: `length` bytes from `offset`, fewer at a file's end."""
+    """The part of a store that reading a pack needs. `read` returns `length` bytes from `offset`,
+    or fewer at the end of a file."""
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
 
@@ -86,13 +88,13 @@ class RangeReader(Protocol):
 
 
 class SizedReader(RangeReader, Protocol):
-    """What reading the hashes of a pack asks of a store."""
+    """The part of a store that reading the hashes of a pack needs."""
 
     def size(self, path: str) -> int: ...
 
 
 def split_into_packs(objects: Iterable[Encoded]) -> Iterator[list[Encoded]]:
-    """Cut a stream of objects into lists that each make one pack of bounded size."""
+    """Split a stream of objects into lists, each for one pack of bounded size."""
     pack: list[Encoded] = []
     size = 0
     for item in objects:
@@ -106,14 +108,14 @@ def split_into_packs(objects: Iterable[Encoded]) -> Iterator[list[Encoded]]:
 
 
 def write_pack(objects: Iterable[Encoded], sink: BinaryIO) -> dict[bytes, Position]:
-    """Write objects as one pack into `sink` and tell where each lies, by content hash.
+    """Write objects as one pack into `sink`. Returns the place of each, by content hash.
 
-    Objects of one hash are written once. ValueError for no objects at all, or for a value above
-    MAX_VALUE_BYTES; an OSError of the sink passes through.
+    Objects with the same hash are written once. Raises ValueError if there are no objects, or for a
+    value larger than MAX_VALUE_BYTES. An OSError of the sink passes through.
     """
     pages = list(_pages(objects))
     if not pages:
-        raise ValueError("a pack of no objects")
+        raise ValueError("a pack must hold at least one object")
     chunks = _write_parquet(pages, sink)
     return {
         content_hash: Position(offset, length, start)
@@ -123,8 +125,8 @@ def write_pack(objects: Iterable[Encoded], sink: BinaryIO) -> dict[bytes, Positi
 
 
 def read_value(store: RangeReader, path: str, position: Position) -> bytes:
-    """One value, by one range read. CorruptionError if the bytes there are no such value; whether
-    they have the right hash is the caller's to check. Errors of the store pass through."""
+    """Read one value with one range read. Raises CorruptionError if there is no value at that
+    place. The caller must check the hash. Errors of the store pass through."""
     body = store.read(path, position.offset, position.length)
     return _value(_decompress(body, path, position), path, position)
 
@@ -132,11 +134,13 @@ def read_value(store: RangeReader, path: str, position: Position) -> bytes:
 def read_values(
     store: RangeReader, wanted: Mapping[str, Iterable[Position]]
 ) -> Iterator[tuple[str, Position, ReadResult]]:
-    """Many values out of packs, by pack and position: near ranges are read as one, ranges of all
-    packs side by side, and each page is decompressed once. Keeps some 64 MiB of pages in memory.
+    """Read many values from packs, and yield each with its pack and position.
 
-    What could not be read is given as its error, beside the others: FileNotFoundError for a pack
-    that is gone, CorruptionError for a damaged value, an error of the store.
+    Ranges that are close together are read as one, ranges of all packs side by side, and each page
+    is decompressed once. Keeps about 64 MiB of pages in memory.
+
+    If a value cannot be read, its error is yielded in its place: FileNotFoundError for a missing
+    pack, CorruptionError for a damaged value, or an error of the store.
     """
     runs = (
         run
@@ -149,13 +153,13 @@ def read_values(
 
 
 class _Run(NamedTuple):
-    """Positions of a pack that one read serves."""
+    """Positions of a pack that one read covers."""
 
     range: Range
     positions: list[Position]
 
     def values(self, data: ReadResult) -> Iterator[tuple[str, Position, ReadResult]]:
-        """The value at each position, or the error that reading the run gave."""
+        """Yield the value at each position, or the error of reading the run."""
         path, first = self.range.path, self.range.offset
         if not isinstance(data, bytes):
             yield from ((path, position, data) for position in self.positions)
@@ -176,7 +180,7 @@ class _Run(NamedTuple):
 
 
 def _windows(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
-    """Part runs into lists that are read at once."""
+    """Split runs into lists that are read together."""
     window: list[_Run] = []
     size = 0
     for run in runs:
@@ -191,11 +195,11 @@ def _windows(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
 
 
 def pack_holds(store: SizedReader, path: str, hashes: Iterable[bytes]) -> bool:
-    """Whether a pack has bytes of one of these hashes, be they alive or dead.
+    """Whether a pack holds bytes with one of these hashes, live or dead.
 
-    Reads the footer, which says what hashes each row group reaches, and of those row groups that
-    may have one the column of hashes. CorruptionError if the file is no pack; errors of the
-    store pass through.
+    Reads the footer, which has the range of hashes of each row group, and the column of hashes of
+    the row groups that may hold one. Raises CorruptionError if the file is not a pack. Errors of
+    the store pass through.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -213,11 +217,11 @@ def pack_holds(store: SizedReader, path: str, hashes: Iterable[bytes]) -> bool:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:  # an OSError for a file that is too short
-        raise CorruptionError(f"{path} is no pack: {error}") from None
+        raise CorruptionError(f"{path} is not a pack: {error}") from None
 
 
 def _may_hold(file: "pq.ParquetFile", group: int, ordered: Sequence[bytes]) -> bool:
-    """Whether one of the prefixes lies between the least and the greatest of a row group."""
+    """Whether one of the prefixes is between the smallest and the largest of a row group."""
     statistics = file.metadata.row_group(group).column(0).statistics
     if statistics is None or not statistics.has_min_max:
         return True
@@ -226,7 +230,7 @@ def _may_hold(file: "pq.ParquetFile", group: int, ordered: Sequence[bytes]) -> b
 
 
 class _StoredFile(io.RawIOBase):
-    """A file of a store, as pyarrow reads files."""
+    """A file of a store, as a Python file for pyarrow."""
 
     def __init__(self, store: SizedReader, path: str) -> None:
         self._store = store
@@ -255,7 +259,7 @@ class _StoredFile(io.RawIOBase):
 
 
 class _Page(NamedTuple):
-    """The rows of one row group, and where each value begins in the page."""
+    """The rows of one row group, and the start of each value in the page."""
 
     hashes: list[bytes]
     formats: list[str]
@@ -294,11 +298,11 @@ def _page(rows: Sequence[Encoded], starts: list[int], size: int) -> _Page:
 
 
 def _write_parquet(pages: Sequence[_Page], sink: BinaryIO) -> list[tuple[int, int]]:
-    """Write each page as a row group, and tell where the body of its values lies."""
+    """Write each page as a row group. Returns the place of the body of each."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # Not nullable: the page then holds nothing but the values.
+    # Not nullable, so that the page holds only the values.
     schema = pa.schema(
         [
             pa.field("hash_prefix", pa.binary(HASH_PREFIX_BYTES), nullable=False),
@@ -338,18 +342,18 @@ def _write_parquet(pages: Sequence[_Page], sink: BinaryIO) -> list[tuple[int, in
 
 
 def _body(chunk: "pa.parquet.ColumnChunkMetaData", raw_bytes: int) -> tuple[int, int]:
-    """Offset and length of a chunk's one page behind its header, whose length is what the chunk
-    takes beyond its values."""
+    """Return the offset and length of a chunk's only page, after its header. The length of the
+    header is the size of the chunk minus that of its values."""
     header = chunk.total_uncompressed_size - raw_bytes
     if not 0 < header < _TWO_HEADERS or chunk.has_dictionary_page:
         import pyarrow as pa
 
-        raise StorageError(f"pyarrow {pa.__version__} lays out Parquet pages in an unexpected way")
+        raise StorageError(f"pyarrow {pa.__version__} has an unexpected layout of Parquet pages")
     return chunk.data_page_offset + header, chunk.total_compressed_size - header
 
 
 def _runs(path: str, positions: Sequence[Position]) -> Iterator[_Run]:
-    """Part sorted positions of a pack into runs that one read each serves."""
+    """Split sorted positions of a pack into runs, each of which one read covers."""
     run: list[Position] = []
     first = end = last = 0
     for position in positions:
@@ -377,7 +381,7 @@ def _decompress(body: bytes | memoryview, path: str, position: Position) -> byte
         from backports import zstd
 
     try:
-        # None if the frame does not say, whatever the type stubs believe.
+        # None if the frame does not say, although the type stubs do not allow it.
         size: int | None = zstd.get_frame_info(body).decompressed_size
         if len(body) == position.length and size is not None and size <= _SANE_PAGE_BYTES:
             decompressor = zstd.ZstdDecompressor()
@@ -393,5 +397,5 @@ def _value(page: bytes, path: str, position: Position) -> bytes:
     begin = position.start + _LENGTH_BYTES
     end = begin + int.from_bytes(page[position.start : begin], "little")
     if not begin <= end <= len(page):
-        raise CorruptionError(f"the pack {path} holds no value at {position}")
+        raise CorruptionError(f"the pack {path} is damaged: it holds no value at {position}")
     return page[begin:end]

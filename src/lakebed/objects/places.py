@@ -1,4 +1,4 @@
-"""What a place is: whichever way it is written, one folder or prefix has one site."""
+"""The identity of a place: a folder or prefix has one site, however it is written."""
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
@@ -14,16 +14,17 @@ _LOCAL = ("file", "local")
 
 
 class Site(NamedTuple):
-    """What a place is. `service`: `file` for a folder of this machine, `s3`, `gs`, `az`, or another
-    protocol. `path`: of a folder the real one, links followed; else the bucket and the prefix."""
+    """The identity of a place. `service`: `file` for a folder on this machine, `s3`, `gs`, `az`, or
+    another protocol. `path`: the real path of a folder, with links followed; otherwise the bucket
+    and the prefix."""
 
     service: str
     path: str
 
     def overlaps(self, other: "Site") -> bool:
-        """Whether they are one, or one lies in the other.
+        """Whether both are the same place, or one is inside the other.
 
-        A bucket counts as the same wherever its service runs: two addresses may mean one server.
+        A bucket counts as the same at any address, because two addresses may mean one server.
         """
         if self.service != other.service:
             return False
@@ -31,31 +32,31 @@ class Site(NamedTuple):
         shorter = min(len(mine), len(theirs))
         if mine[:shorter] == theirs[:shorter]:
             return True
-        # Case that does not count, a second mount: folders may be the same under two names.
+        # A folder may have two names: on a case-insensitive file system, or through a second mount.
         return self.service == "file" and (
             _is_above(self.path, other.path) or _is_above(other.path, self.path)
         )
 
 
 def site_of(uri: str, root: str) -> Site:
-    """The site of a bucket's URI, whose filesystem calls it `root`."""
+    """Return the site of a bucket's URI. `root` is its path in the filesystem."""
     service = uri.rpartition("::")[2].partition("://")[0].lower()
     return Site(_SERVICES.get(service, service), root)
 
 
 def local_site(folder: str) -> Site:
-    """The site of a folder. ConfigurationError if its links lead in a circle."""
+    """Return the site of a folder. Raises ConfigurationError if its links form a cycle."""
     real = os.path.realpath(folder)
     if os.path.islink(real):
-        raise ConfigurationError(f"{folder} cannot be resolved: its links lead in a circle")
+        raise ConfigurationError(f"{folder} cannot be resolved: its links form a cycle")
     return Site("file", real)
 
 
 def local_path(text: str) -> str | None:
-    """The path that a text means on this machine, None if it is the URI of something else.
+    """Return the local path that a text means; None if it is a URI of another kind.
 
-    `file://`, `local://` and `file:/` mean a path. Raises ConfigurationError for `data:x`,
-    `dir::x` and the like, which would become folders of that name.
+    `file://`, `local://` and `file:/` mean a path. Raises ConfigurationError for a text such as
+    `data:x` or `dir::x`, which would become a folder of that name.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
@@ -77,16 +78,16 @@ def local_path(text: str) -> str | None:
 
 
 def check_uri(uri: str) -> None:
-    """ConfigurationError for a URI with `.` or `..` in its path: some would resolve them, some
-    take them for names."""
+    """Raise ConfigurationError for a URI with `.` or `..` in its path: some filesystems resolve
+    them, others take them for names."""
     if not {".", ".."}.isdisjoint(uri.partition("://")[2].split("/")):
-        raise ConfigurationError(f"{uri} has '.' or '..' in its path: write the place itself")
+        raise ConfigurationError(f"{uri} must not have '.' or '..' in its path")
 
 
 def unwrap(filesystem: Any, root: str) -> tuple[Any, str]:
-    """The filesystem beneath the caches and folders that fsspec lays over it, and its path.
+    """Return the filesystem under fsspec's layers for caches and folders, and the path in it.
 
-    Raises ConfigurationError for one that reads another in a way of its own, such as an archive.
+    Raises ConfigurationError for a layer that changes how files are stored, such as an archive.
     """
     from fsspec.implementations.cached import CachingFileSystem
     from fsspec.implementations.dirfs import DirFileSystem
@@ -103,13 +104,13 @@ def unwrap(filesystem: Any, root: str) -> tuple[Any, str]:
     ) & {"data", "generic", "reference"}:
         raise ConfigurationError(
             f"{type(filesystem).__name__} cannot be resolved to the place that it writes to: "
-            "name that place itself"
+            "name that place directly"
         )
     return filesystem, root
 
 
 def is_local(filesystem: Any) -> bool:
-    """Whether a filesystem of fsspec is this machine's."""
+    """Whether a filesystem of fsspec is the local one."""
     from fsspec.implementations.local import LocalFileSystem
 
     return isinstance(filesystem, LocalFileSystem)
@@ -137,16 +138,16 @@ def _steps(path: str) -> list[str]:
 
 
 def _is_above(folder: str, path: str) -> bool:
-    """Whether a folder is the same as `path` or one of the folders that hold it."""
+    """Whether a folder is the same as `path`, or a parent of it."""
     try:
         wanted = os.stat(folder)
-    except OSError:  # it is not there, so nothing lies in it
+    except OSError:  # it does not exist, so nothing is inside it
         return False
     while True:
         try:
             if os.path.samestat(os.stat(path), wanted):
                 return True
-        except OSError:  # not there yet
+        except OSError:  # it does not exist yet
             pass
         parent = os.path.dirname(path)
         if parent == path:

@@ -17,14 +17,14 @@ from lakebed.objects.names import inside
 from lakebed.objects.places import Site, is_local, local_site, site_of, unwrap
 from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 
-_PASSWORD = re.compile(r"^(\w+://[^/@:]*):[^/]*@")  # of who logs in, as in ftp://ada:secret@host
+_PASSWORD = re.compile(r"^(\w+://[^/@:]*):[^/]*@")  # as in ftp://ada:secret@host
 _FAILURES = (OSError, ValueError, RuntimeError)
 
 
 class FsspecStore:
     """Files under a URI such as `s3://bucket/prefix` or `memory://lake`.
 
-    Such stores make an upload visible whole or not at all, so a plain write is enough.
+    Such stores show an upload completely or not at all, so a plain write is enough.
     """
 
     def __init__(self, uri: str, options: Mapping[str, object]) -> None:
@@ -39,10 +39,10 @@ class FsspecStore:
             ) from None
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"storage: cannot open {protocol}://…: {error}") from None
-        except OSError as error:  # some connect at once
+        except OSError as error:  # some filesystems connect at once
             raise StorageError(f"storage: cannot open {protocol}://…: {error}") from None
         self.root = root.rstrip("/")
-        """The path of the URI, as its filesystem takes it."""
+        """The path of the URI, in the form of its filesystem."""
         self._shown = _PASSWORD.sub(r"\1:***@", self._uri)
 
     def uri(self, path: str) -> str:
@@ -61,7 +61,7 @@ class FsspecStore:
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
-        # Not by a file of the filesystem's own: some show it, and drop what was there, at once.
+        # Not with a file of the filesystem: some replace the old file as soon as it is opened.
         with NamedTemporaryFile(prefix="lakebed-") as file:
             try:
                 yield cast(BinaryIO, file)
@@ -116,12 +116,12 @@ class FsspecStore:
             yield StoredFile(path, int(details["size"]), _modified(details))
 
     def abandon_uploads(self, before: int) -> int:
-        """No filesystem tells of unfinished uploads in a common way."""
+        """Do nothing: fsspec has no common way to list unfinished uploads."""
         del before
         return 0
 
     def close(self) -> None:
-        """Filesystem instances are fsspec's own and shared; nothing of ours is held open."""
+        """Do nothing: fsspec owns and shares its filesystem instances."""
 
     def _full(self, path: str) -> str:
         return f"{self.root}/{inside(path)}"
@@ -131,9 +131,9 @@ class FsspecStore:
 
 
 def _modified(details: Mapping[str, object]) -> int:
-    """When a file was written, in microseconds; each filesystem tells it in its own way.
+    """Return when a file was written, in microseconds. Each filesystem has its own name for it.
 
-    One that does not tell it gives the present: a file of unknown age counts as young.
+    If a filesystem does not say, the result is the present: a file of unknown age counts as young.
     """
     for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
         value = details.get(name)

@@ -1,4 +1,4 @@
-"""Objects on S3, and on what speaks its protocol, through s3fs."""
+"""Objects on S3 and compatible services, through s3fs."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ from lakebed.objects.source import WHOLE_BYTES, Source
 from lakebed.objects.store import StoredFile
 
 PART_BYTES = 16 << 20
-"""The size of the parts in which a larger file than WHOLE_BYTES is uploaded."""
+"""The size of the parts in which a file larger than WHOLE_BYTES is uploaded."""
 
 _MAX_PARTS = 10_000
 _PARTS_AT_ONCE = 4
-_DELETED_AT_ONCE = 1000  # what DeleteObjects takes
-_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-")  # what their headers begin with
+_DELETED_AT_ONCE = 1000  # the limit of DeleteObjects
+_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-")  # the beginnings of their headers
 _ENCRYPTION = {"sse-s3": "AES256", "sse-kms": "aws:kms"}
 
 
 class S3Store(CloudStore):
-    """Options beside those of s3fs: `region`, `addressing_style` (`path`, `virtual`), `checksums`
-    (`when_supported`, `when_required`), `signature_version`, `encryption` (`sse-s3`, `sse-kms`) and
-    `kms_key_id`. The endpoint may also come from S3_ENDPOINT_URL."""
+    """Objects on S3. In addition to the options of s3fs it takes `region`, `addressing_style`
+    (`path`, `virtual`), `checksums` (`when_supported`, `when_required`), `signature_version`,
+    `encryption` (`sse-s3`, `sse-kms`) and `kms_key_id`. The endpoint may also come from
+    S3_ENDPOINT_URL."""
 
     PACKAGE = "s3"
     OPTIONS = frozenset(
@@ -65,8 +66,8 @@ class S3Store(CloudStore):
             config["s3"] = {**config.get("s3", {}), "addressing_style": style}
         if version := word(options, "signature_version"):
             config["signature_version"] = version
-        # botocore would still sign URLs for old regions by version 2, which opens nothing that a
-        # key of KMS encrypts, and which most compatible services do not know.
+        # For old regions, botocore would still sign URLs with version 2. That does not work for
+        # objects encrypted with a KMS key, and most compatible services do not know it.
         config.setdefault("signature_version", "s3v4")
         if checksums := _choice(options, "checksums", ("when_supported", "when_required")):
             config["request_checksum_calculation"] = checksums
@@ -74,13 +75,13 @@ class S3Store(CloudStore):
         config.setdefault("connect_timeout", CONNECT_SECONDS)
         config.setdefault("read_timeout", SILENCE_SECONDS)
         config["max_pool_connections"] = self._connections
-        config["retries"] = {"total_max_attempts": 1}  # ours alone
+        config["retries"] = {"total_max_attempts": 1}  # we do the retries
         self._newer_checksums = checksums != "when_required"
         self._encryption = _encryption(options)
         return {**options, "client_kwargs": client, "config_kwargs": config}
 
     def _prepare(self) -> None:
-        self._fs.retries = 1  # ours alone
+        self._fs.retries = 1  # we do the retries
 
     async def _put(self, action: str, key: str, source: Source) -> None:
         if source.size > WHOLE_BYTES:
@@ -115,7 +116,8 @@ class S3Store(CloudStore):
         found = answer.get("ServerSideEncryption")
         if wanted is not None and found != wanted:
             raise StorageError(
-                f"{key} was to be encrypted with {wanted}, the service used {found or 'nothing'}"
+                f"{key} should be encrypted with {wanted}, but the service used "
+                f"{found or 'nothing'}"
             )
 
     async def _put_parts(self, action: str, key: str, source: Source) -> None:
@@ -129,7 +131,7 @@ class S3Store(CloudStore):
         async def put(number: int) -> dict[str, Any]:
             async with gate:
                 data = source.part(number * size, size)
-                md5 = await asyncio.to_thread(_md5, data)  # else the loop of all threads waits
+                md5 = await asyncio.to_thread(_md5, data)  # the loop of all threads must not wait
                 part = {**upload, "PartNumber": number + 1, "Body": data, "ContentMD5": md5}
                 answer = await self._request(action, self._call_with, "upload_part", part)
                 return {"PartNumber": number + 1, "ETag": answer["ETag"]}
@@ -138,7 +140,7 @@ class S3Store(CloudStore):
         try:
             parts = await asyncio.gather(*tasks)
             whole = {**upload, "MultipartUpload": {"Parts": parts}}
-            with suppress(FileNotFoundError):  # done, but its answer was lost: its size tells
+            with suppress(FileNotFoundError):  # done, but the answer was lost: checked by its size
                 answer = await self._request(
                     action, self._call_with, "complete_multipart_upload", whole
                 )
@@ -148,7 +150,7 @@ class S3Store(CloudStore):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with suppress(Exception):  # else `abandon_uploads` finds it
+            with suppress(Exception):  # otherwise `abandon_uploads` finds it
                 await self._request(action, self._call_with, "abort_multipart_upload", upload)
             raise
 
@@ -156,7 +158,7 @@ class S3Store(CloudStore):
         try:
             data: bytes = await self._fs._cat_file(f"{self._bucket}/{key}", start=start, end=end)
         except OSError as error:
-            if _status(error) == 416:  # behind the end
+            if _status(error) == 416:  # the range starts after the end
                 return b""
             raise
         return data
@@ -190,7 +192,7 @@ class S3Store(CloudStore):
 
     async def _sign(self, key: str, seconds: int) -> str:
         if self._fs.anon:
-            raise ConfigurationError("presign: an anonymous storage has no key to sign with")
+            raise ConfigurationError("presign: an anonymous storage cannot sign")
         url: str = await self._fs._url(f"{self._bucket}/{key}", expires=seconds)
         return url
 
@@ -200,13 +202,13 @@ class S3Store(CloudStore):
         except OSError as error:
             if _status(error) not in (301, 400, 403):
                 raise
-            answer = _response(error)  # has the same headers; why, a request with a body tells
+            answer = _response(error)  # it has the same headers
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
         asked = self._fs._s3.meta.region_name
         return About(
             headers.get("date"),
             headers.get("x-amz-bucket-region"),
-            "us-east-1" if asked == "aws-global" else asked,  # botocore's word for no region
+            "us-east-1" if asked == "aws-global" else asked,  # botocore's name for no region
         )
 
     def abandon_uploads(self, before: int) -> int:
@@ -230,15 +232,15 @@ class S3Store(CloudStore):
 
     async def _call(self, method: str, **arguments: object) -> Mapping[str, Any]:
         try:
-            client = await self._fs.set_session()  # the same one if there is a client
+            client = await self._fs.set_session()  # returns the existing client, if there is one
         except TypeError as error:
-            raise ConfigurationError(f"storage: no such option of S3's client: {error}") from None
-        except ValueError as error:  # its text may hold an address with a password
+            raise ConfigurationError(f"storage: unknown option of S3's client: {error}") from None
+        except ValueError as error:  # its text may contain an address with a password
             if type(error).__name__ == "InvalidRegionError":
                 raise ConfigurationError(f"storage.region: {error}") from None
             raise ConfigurationError(
-                "storage: an option has a value that S3's client does not take, such as an "
-                "endpoint_url that is no URL"
+                "storage: S3's client refuses the value of an option, such as an endpoint_url "
+                "that is not a URL"
             ) from None
         if not self._newer_checksums:
             client.meta.events.register(
@@ -301,7 +303,7 @@ class _Refused(Exception):
 
 
 def _response(error: BaseException) -> Mapping[str, Any]:
-    """What botocore has read of a refusal, empty if it is none."""
+    """Return the response that botocore has read with a refusal; empty if there is none."""
     return getattr(error.__cause__ or error, "response", None) or {}
 
 
@@ -315,20 +317,20 @@ def _headers(error: BaseException) -> Mapping[str, str]:
 
 
 def _md5(data: bytes) -> str:
-    """As the header Content-MD5 has it: the service refuses other bytes than these."""
+    """Return the header Content-MD5, with which the service refuses any other bytes."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _with_md5(request: Any, **_: object) -> None:
-    """A deletion must have a checksum, and botocore knows only newer ones for it."""
+    """Add the MD5 to a deletion, which must have a checksum: botocore only adds newer ones."""
     for name in [name for name in request.headers if name.lower().startswith(_CHECKSUMS)]:
         del request.headers[name]
     request.headers["Content-MD5"] = _md5(request.data)
 
 
 def _proven(data: bytes, md5: bytes, answer: Mapping[str, Any]) -> bool:
-    """Whether the answer to an upload proves it. An ETag is no MD5 on every service, nor with KMS:
-    another one proves nothing."""
+    """Whether the answer to an upload proves that the bytes arrived. An ETag that is not the MD5
+    proves nothing: with KMS, and on some services, it is something else."""
     if told := answer.get("ChecksumCRC32"):
         return bool(told == base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode())
     tag = str(answer.get("ETag", "")).strip('"')
@@ -338,15 +340,15 @@ def _proven(data: bytes, md5: bytes, answer: Mapping[str, Any]) -> bool:
 def _choice(options: dict[str, Any], name: str, known: Sequence[str]) -> str | None:
     value = options.pop(name, None)
     if value is not None and value not in known:
-        raise ConfigurationError(f"storage.{name} is {value!r}: expected one of {', '.join(known)}")
+        raise ConfigurationError(f"storage.{name} must be one of {', '.join(known)}, got {value!r}")
     return None if value is None else str(value)
 
 
 def _encryption(options: dict[str, Any]) -> dict[str, str]:
-    """The arguments of an upload that have the service encrypt it."""
+    """Return the arguments of an upload that make the service encrypt it."""
     how = _choice(options, "encryption", tuple(_ENCRYPTION))
     key = word(options, "kms_key_id")
     if key is not None and how != "sse-kms":
-        raise ConfigurationError("storage.kms_key_id is given without encryption: sse-kms")
+        raise ConfigurationError("storage.kms_key_id requires encryption: sse-kms")
     arguments = {} if how is None else {"ServerSideEncryption": _ENCRYPTION[how]}
     return arguments if key is None else {**arguments, "SSEKMSKeyId": key}

@@ -1,4 +1,4 @@
-"""What is to be uploaded."""
+"""Data for an upload."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 WHOLE_BYTES = 72 << 20
-"""What is no larger, as every pack, is uploaded in one request and lies in memory until then; what
-is larger waits on the local disk, and is uploaded in parts."""
+"""Data of up to this size, which includes every pack, is uploaded in one request and kept in memory
+until then. Larger data waits on the local disk and is uploaded in parts."""
 
 _STEP_BYTES = 8 << 20
 
 
 class Source:
-    """Bytes in memory, or a file that lies where it was written. A file that is to be uploaded
-    whole is read into memory and closed."""
+    """Bytes in memory, or a temporary file. A file that is small enough to be uploaded in one
+    request is read into memory and closed."""
 
     def __init__(self, data: bytes | SpooledTemporaryFile[bytes]) -> None:
         if isinstance(data, SpooledTemporaryFile):
@@ -32,25 +32,25 @@ class Source:
         self._md5: bytes | None = None
 
     def part(self, offset: int, length: int) -> bytes:
-        """Some of it."""
+        """Return a part of the data."""
         if isinstance(self._data, SpooledTemporaryFile):
             self._data.seek(offset)
             return self._data.read(length)
         return self._data[offset : offset + length]
 
     def whole(self) -> bytes:
-        """All of it."""
+        """Return all data."""
         return self.part(0, self.size)
 
     def file(self) -> BinaryIO:
-        """All of it, as a file at its beginning."""
+        """Return all data as a file, positioned at its beginning."""
         if isinstance(self._data, SpooledTemporaryFile):
             self._data.seek(0)
             return cast(BinaryIO, self._data)
         return BytesIO(self._data)
 
     def md5(self) -> bytes:
-        """Its MD5, which services know contents by."""
+        """Return the MD5 of the data, which services use to check an upload."""
         if self._md5 is None:
             found = hashlib.md5(usedforsecurity=False)
             step = (self.size or 1) if isinstance(self._data, bytes) else _STEP_BYTES

@@ -1,4 +1,4 @@
-"""What the lake asks of a storage."""
+"""The interface between a lake and its storage."""
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
@@ -11,7 +11,8 @@ from lakebed.objects.places import Site
 
 
 class StoredFile(NamedTuple):
-    """A file under the storage root: its path, size in bytes, time of writing (microseconds)."""
+    """A file under the storage root: its path, its size in bytes, and when it was written
+    (microseconds since the epoch)."""
 
     path: str
     byte_size: int
@@ -19,7 +20,7 @@ class StoredFile(NamedTuple):
 
 
 class Range(NamedTuple):
-    """A part of a file: `length` bytes from `offset`, or all from there."""
+    """A part of a file: `length` bytes from `offset`, or everything from there."""
 
     path: str
     offset: int = 0
@@ -27,23 +28,24 @@ class Range(NamedTuple):
 
 
 ReadResult = bytes | FileNotFoundError | LakebedError
-"""What reading one of many ranges gave: the bytes, or the error."""
+"""The result of reading one of many ranges: the bytes, or the error."""
 
 
 class ObjectStore(Protocol):
-    """Immutable files under one root. Paths are relative, use `/`, and are made by Lakebed alone.
+    """Immutable files under one root. Paths are relative, use `/`, and are made only by Lakebed.
 
     A file is visible under its path only when all of it is durable. Every method raises
-    StorageError when the storage fails; reading a file that is not there raises FileNotFoundError,
-    so that the caller can tell "gone" from "failing".
+    StorageError when the storage fails. Reading a missing file raises FileNotFoundError, so that
+    the caller can tell "missing" from "failing".
     """
 
     def uri(self, path: str) -> str:
-        """The full URI of a path."""
+        """Return the full URI of a path."""
         ...
 
     def site(self) -> Site:
-        """What the root is, however it was written. ConfigurationError if that cannot be told."""
+        """Return the identity of the root, however it was written. Raises ConfigurationError if it
+        cannot be determined."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -51,48 +53,47 @@ class ObjectStore(Protocol):
         ...
 
     def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """Write a file in pieces; it appears when the block ends without an error.
+        """Write a file in pieces. It appears when the block ends without an error.
 
-        Over one that is there already: others see the old one or the new one whole, and a failure
-        leaves the old one. (Objects and packs never are; a publication is.)
+        If the file exists, others see either the old or the new one, complete, and a failure leaves
+        the old one. (Only publications replace files; objects and packs never do.)
         """
         ...
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Read a file or `length` bytes of it from `offset`."""
+        """Read a file, or `length` bytes of it from `offset`."""
         ...
 
     def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
-        """Read many ranges, side by side where that is faster; what cannot be read is given as its
-        error."""
+        """Read many ranges, side by side where that is faster. If a range cannot be read, its
+        result is the error."""
         ...
 
     def size(self, path: str) -> int:
-        """The size of a file in bytes."""
+        """Return the size of a file in bytes."""
         ...
 
     def delete(self, paths: Iterable[str]) -> None:
-        """Delete files; one that is not there is no error."""
+        """Delete files. A missing file is not an error."""
         ...
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
-        """All files whose path begins with the folder `prefix` (`objects`, `packs`, or ""
-        for the root)."""
+        """Yield all files in the folder `prefix` (`objects`, `packs`, or "" for the root)."""
         ...
 
     def abandon_uploads(self, before: int) -> int:
-        """Give up the unfinished uploads that began before a time (microseconds), as a killed
-        writer leaves them; how many there were."""
+        """Abort unfinished uploads that began before a time (microseconds since the epoch), such as
+        those of a killed writer. Returns their number."""
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...
 
 
 @runtime_checkable
 class Signer(Protocol):
-    """A store that can let others read: a URL which works for so many seconds.
+    """A store that can make a URL with which others can read a file for some seconds.
 
     Raises ConfigurationError if its credentials cannot sign.
     """

@@ -1,4 +1,4 @@
-"""Values and metadata between Python and stored bytes."""
+"""Converting values and metadata to stored bytes and back."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ METADATA_MAX_DEPTH = 30
 
 
 def encode_value(value: Any) -> Encoded | EncodedFile:
-    """Encode a value of any supported type; SerializationError for the others."""
+    """Encode a value. Raises SerializationError if its type is not supported."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         data = bytes(value)
         return Encoded("bytes", data, digest(data))
     try:
         data = encode_json(value)
-    except SerializationError:  # asked second: most values are no tables
+    except SerializationError:  # checked second, because most values are not tables
         if not is_table(value):
             raise
     else:
@@ -31,7 +31,7 @@ def encode_value(value: Any) -> Encoded | EncodedFile:
 
 
 def decode_value(format: str, data: bytes) -> Any:
-    """The value of stored bytes. CorruptionError if they do not fit their format."""
+    """Decode stored bytes. Raises CorruptionError if they do not match their format."""
     if format == "json":
         return decode_json(data)
     if format == "bytes":
@@ -46,19 +46,19 @@ def decode_value(format: str, data: bytes) -> Any:
 
 
 def encode_metadata(metadata: object) -> str:
-    """The canonical text of metadata (None is `{}`). ValidationError if it is not a JSON object
-    of depth at most 30 without NUL characters."""
+    """Return the canonical text of metadata (None is `{}`). Raises ValidationError unless it is a
+    JSON object of depth 30 or less without NUL characters."""
     if not metadata and (metadata is None or metadata == {}):
         return "{}"
     if not isinstance(metadata, dict):
-        raise ValidationError(f"metadata is of type {type(metadata).__name__}: expected a dict")
+        raise ValidationError(f"metadata must be a dict, got {type(metadata).__name__}")
     try:
         text = encode_json(metadata, max_depth=METADATA_MAX_DEPTH).decode()
     except SerializationError as error:
         raise ValidationError(f"metadata: {error}") from None
-    # A NUL is always escaped; the six characters may also be text, behind a backslash.
+    # A NUL is always escaped, but after a backslash the same six characters are plain text.
     if "\\u0000" in text and _holds_nul(metadata):
-        raise ValidationError("metadata holds a NUL character (\\u0000): not allowed in metadata")
+        raise ValidationError("metadata must not contain a NUL character (\\u0000)")
     return text
 
 

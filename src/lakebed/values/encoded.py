@@ -1,4 +1,4 @@
-"""A value as it will be stored."""
+"""Values as they are stored."""
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
@@ -9,7 +9,7 @@ _PIECE = 1 << 20
 
 
 class Encoded(NamedTuple):
-    """A value as it will be stored: its format, bytes, and the SHA-256 of the bytes."""
+    """A value as it is stored: its format, its bytes, and their SHA-256."""
 
     format: str
     data: bytes
@@ -29,12 +29,12 @@ class Encoded(NamedTuple):
         yield self.data
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is no file to remove."""
 
 
 class EncodedFile:
-    """A value like `Encoded` that is too large for memory: its bytes lie in a temporary file, which
-    is gone once closed."""
+    """Like `Encoded`, for a value that is too large for memory. Its bytes are in a temporary file,
+    which is removed when it is closed."""
 
     def __init__(self, format: str, file: IO[bytes], byte_size: int, content_hash: bytes) -> None:
         self.format = format

@@ -11,15 +11,15 @@ _FORM = r"sha256:([0-9a-f]{64})\Z"
 
 
 def digest(data: bytes) -> bytes:
-    """The 32 bytes of the SHA-256 of `data`."""
+    """Return the 32 bytes of the SHA-256 of `data`."""
     return sha256(data).digest()
 
 
 def parse_content_hash(text: str, field: str) -> bytes:
-    """The 32 bytes of `sha256:…`; ValidationError naming `field` for anything else."""
+    """Return the 32 bytes of `sha256:…`. Raises ValidationError, naming `field`, for other text."""
     match = re.match(_FORM, text) if isinstance(text, str) else None
     if match is None:
         raise ValidationError(
-            f"{field} is {text!r}: expected a content hash, 'sha256:' and 64 hexadecimal digits"
+            f"{field} must be a content hash, 'sha256:' and 64 hexadecimal digits, got {text!r}"
         )
     return bytes.fromhex(match[1])

@@ -1,4 +1,4 @@
-"""What a notebook shows: small tables, escaped and cut."""
+"""HTML for notebooks: small tables, with escaped and shortened cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN_CHARACTERS = 200
 
 
 def cell(value: object) -> str:
-    """A value as escaped text of 200 characters at most."""
+    """Return a value as escaped text of at most 200 characters."""
     if isinstance(value, str):
         text = value
     elif isinstance(value, Mapping):
@@ -32,7 +32,7 @@ def cell(value: object) -> str:
 
 
 def fields(title: str, values: Iterable[tuple[str, object]]) -> str:
-    """Names and values below each other."""
+    """Return a table of names and values."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{cell(name)}</th>"
         f"<td style='text-align:left'>{cell(value)}</td></tr>"
@@ -42,7 +42,7 @@ def fields(title: str, values: Iterable[tuple[str, object]]) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """The first rows, and whether there are more."""
+    """Return a table of the first rows, and a note if there are more."""
     shown = list(islice(rows, SHOWN_ROWS + 1))
     head = "".join(f"<th>{cell(name)}</th>" for name in columns)
     body = "".join(

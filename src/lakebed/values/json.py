@@ -1,12 +1,13 @@
 """JSON values as canonical UTF-8 text, exactly and reversibly.
 
-Canonical: object keys sorted by code point, no white space, nothing escaped that JSON does not ask
-to escape, the shortest decimal that reads back as the same double (as orjson writes it). orjson
-alone would turn NaN into null, datetimes, UUIDs and dataclasses into text, and refuses integers
-beyond 64 bits; so every value is walked first, and orjson only sees what it keeps exactly.
+Canonical means: object keys are sorted by code point, there is no white space, nothing is escaped
+that JSON does not require, and a float is the shortest decimal that reads back as the same double
+(as orjson writes it). orjson alone would turn NaN into null, and datetimes, UUIDs and dataclasses
+into text, and it refuses integers beyond 64 bits. So every value is checked first, and orjson gets
+only what it keeps exactly.
 
-Loading orjson takes as long as all our modules. So the standard library writes small values without
-floats, to the same bytes, until one comes that orjson is worth loading for.
+Loading orjson takes as long as loading all our modules. So the standard library writes small values
+without floats, to the same bytes, until a value comes that orjson is worth loading for.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ _read_slowly = 0  # bytes
 
 
 class _NeedsCare(Exception):
-    """The value is (or may be) fine, but not for orjson as it stands."""
+    """The value may be valid, but orjson cannot write it exactly."""
 
 
 def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
-    """The canonical bytes of a JSON value.
+    """Return the canonical bytes of a JSON value.
 
-    Takes str, int of any size, finite float, bool, None, list, tuple, and dict with str keys,
-    and their subclasses except enumerations. Tuples come back as lists, subclasses as their base.
+    Accepts str, int of any size, finite float, bool, None, list, tuple, and dict with str keys, and
+    their subclasses except enumerations. Tuples come back as lists, subclasses as their base class.
 
     Raises SerializationError, naming the path inside the value (`$.items[3].price`), for anything
     else: NaN and infinities, lone surrogates, other types, nesting deeper than `max_depth`.
@@ -79,9 +80,9 @@ def _load_orjson() -> Callable[[object], bytes]:
 
 
 def _check_plain(value: object, depth: int) -> bool:
-    """Pass what orjson keeps exactly; raise _NeedsCare at the first thing that it may not.
+    """Raise _NeedsCare if orjson might not keep the value exactly.
 
-    Whether there are floats in it, which only orjson writes canonically.
+    Returns whether the value contains floats, which only orjson writes canonically.
     """
     kind = type(value)
     if kind is str or value is None or kind is bool:
@@ -101,7 +102,7 @@ def _check_plain(value: object, depth: int) -> bool:
         for key, item in value.items():  # type: ignore[attr-defined]
             if type(key) is not str:
                 raise _NeedsCare
-            # Most leaves are text: spare them the call.
+            # Most leaves are strings; avoid the call for them.
             if type(item) is not str and _check_plain(item, depth):
                 has_floats = True
     elif kind is list or kind is tuple:
@@ -117,7 +118,7 @@ def _check_plain(value: object, depth: int) -> bool:
 
 
 def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> bytes:
-    """Encode as `encode` does, slowly, knowing the path of everything that must be refused."""
+    """Encode as `encode` does, slowly, but with the path of everything that must be refused."""
     if value is None or value is True or value is False:
         return b"null" if value is None else b"true" if value else b"false"
     if isinstance(value, Enum):
@@ -129,19 +130,20 @@ def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> b
     if isinstance(value, float):
         if not -_FINITE <= value <= _FINITE:
             raise SerializationError(
-                f"{path} is {float(value)!r}: JSON has no NaN and no infinity; store null or a text"
+                f"{path} is {float(value)!r}: JSON has no NaN and no infinity; "
+                "store None or a string instead"
             )
         return (_write_any or _load_orjson())(float(value))
     if isinstance(value, (dict, list, tuple)) and depth <= 0:
         raise SerializationError(
-            f"{path} is nested too deeply: expected at most {max_depth} levels"
+            f"{path} is nested too deeply: at most {max_depth} levels are allowed"
         )
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str) or isinstance(key, Enum):
                 raise SerializationError(
-                    f"{path} has the key {key!r} of type {_type_name(key)}: "
-                    "keys of an object must be str"
+                    f"{path} has the key {key!r}: object keys must be strings, "
+                    f"got {_type_name(key)}"
                 )
         members = (
             _encode_text(key, f"{path} (a key)")
@@ -160,13 +162,13 @@ def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> b
 
 
 def _encode_text(text: str, path: str) -> bytes:
-    text = str.__str__(text)  # what a subclass holds, whatever it shows
+    text = str.__str__(text)  # the content of a subclass, whatever its own __str__ shows
     try:
         return _write_small(text).encode()
     except UnicodeEncodeError as error:
         place = text.index(error.object[error.start])
         raise SerializationError(
-            f"{path} holds a lone surrogate at position {place}: not valid Unicode text"
+            f"{path} contains a lone surrogate at position {place}: it is not valid Unicode text"
         ) from None
 
 
@@ -183,13 +185,13 @@ def _type_name(value: object) -> str:
 
 def _refuse(value: object, path: str, advice: str = "") -> SerializationError:
     return SerializationError(
-        f"{path} is of type {_type_name(value)}: expected str, int, float, bool, None, list, "
-        f"tuple or dict{advice}"
+        f"{path} must be str, int, float, bool, None, list, tuple or dict, "
+        f"got {_type_name(value)}{advice}"
     )
 
 
 def decode(data: bytes) -> Any:
-    """The value of canonical bytes. Raises CorruptionError if they are not JSON."""
+    """Decode canonical bytes. Raises CorruptionError if they are not JSON."""
     if len(data) > _LARGE and (read := _read_any or _load_reader(len(data))):
         # What is wrong, if anything is, the careful way knows.
         with suppress(ValueError, RecursionError):
@@ -225,20 +227,20 @@ def _is_exact(value: object) -> bool:
 
 
 def decode_text(text: str) -> Any:
-    """The value of canonical text. Raises CorruptionError if it is not JSON."""
+    """Decode canonical text. Raises CorruptionError if it is not JSON."""
     try:
         try:
             value, end = _scan(text, 0)
         except ValueError as error:
             if isinstance(error, json.JSONDecodeError):
                 raise
-            # An integer past the interpreter's limit on digits; Decimal has none.
+            # An integer beyond the interpreter's limit on digits. Decimal has no limit.
             value, end = json.JSONDecoder(parse_int=_parse_long).raw_decode(text)
     except (ValueError, RecursionError, StopIteration) as error:
         reason = "no value" if isinstance(error, StopIteration) else error
         raise CorruptionError(f"stored bytes are not valid JSON: {reason}") from None
     if end != len(text):
-        raise CorruptionError("stored bytes are not valid JSON: there is more after the value")
+        raise CorruptionError("stored bytes are not valid JSON: extra data after the value")
     return value
 
 
@@ -249,7 +251,7 @@ def _parse_long(digits: str) -> int:
 
 
 def _write_long(number: int) -> bytes:
-    """Decimal writes integers past the interpreter's limit on digits."""
+    """Write an integer beyond the interpreter's limit on digits, with Decimal."""
     from decimal import Decimal
 
     return str(Decimal(number)).encode()

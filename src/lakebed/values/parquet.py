@@ -1,7 +1,8 @@
 """Tables as Parquet: the same rows give the same bytes, in bounded memory.
 
-Rows are parted anew, whatever the chunks in which they come, and nothing of the time or place of
-writing goes into the file. Versions do: of pyarrow, and in a DataFrame's metadata of pandas.
+Rows are split into row groups in the same way, whatever chunks they come in, and nothing about the
+time or place of writing goes into the file. Versions do: that of pyarrow, and, in the metadata of a
+DataFrame, that of pandas.
 """
 
 from __future__ import annotations
@@ -21,29 +22,29 @@ from lakebed.errors import CorruptionError, SerializationError, StorageError
 from lakebed.values.encoded import Encoded, EncodedFile
 
 GROUP_ROWS = 1 << 20
-"""Rows of a row group at most."""
+"""The most rows in a row group."""
 
 GROUP_BYTES = 16 << 20
-"""Bytes of a row group at most, as Arrow holds them; a single row may take more."""
+"""The most bytes in a row group, as Arrow holds them. A single row may take more."""
 
 MEMORY_BYTES = 4 << 20
-"""A larger file goes to the disk, a smaller one stays in memory."""
+"""A larger file goes to disk; a smaller one stays in memory."""
 
 REFUSALS = (pa.ArrowException, ValueError, TypeError, OverflowError)
-"""What pyarrow raises for rows that it cannot take."""
+"""What pyarrow raises for rows that it cannot write."""
 
-_FEW = 1024  # batches that wait one by one: each costs about a kilobyte beside its rows
+_FEW = 1024  # batches that wait one by one; each costs about a kilobyte in addition to its rows
 
 
 def write_table(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Encoded | EncodedFile:
-    """Encode the rows of `batches`, all of `schema`.
+    """Encode the rows of `batches`, which all have `schema`.
 
-    Takes the memory of a few row groups and of the largest batch. Raises SerializationError, naming
-    the column, for what Parquet cannot hold, and StorageError if the temporary file cannot be
+    Uses the memory of a few row groups and of the largest batch. Raises SerializationError, naming
+    the column, for data that Parquet cannot hold, and StorageError if the temporary file cannot be
     written. Errors of the iterable pass through.
     """
     _check_names(schema)
-    # Nameless: nothing is left of it, however the process ends.
+    # Unnamed, so that nothing is left of it however the process ends.
     file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - may be returned
     try:
         sink = _HashingSink(file)
@@ -61,11 +62,13 @@ def write_table(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Encoded
 
 
 def read_table(data: bytes) -> pa.Table:
-    """The table of stored bytes, with the types that it was stored with where they can be had.
-    CorruptionError if the bytes are no Parquet file."""
+    """Read a table from stored bytes, with the types that it was stored with where possible.
+
+    Raises CorruptionError if the bytes are not a Parquet file.
+    """
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        # Threads of pyarrow's can abort the interpreter at its exit (arrow issues 34314, 50482).
+        # pyarrow's threads can abort the interpreter at its exit (arrow issues 34314, 50482).
         table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise CorruptionError(f"stored bytes are not a Parquet file: {error}") from None
@@ -78,7 +81,7 @@ def read_table(data: bytes) -> pa.Table:
 def refusal(
     names: Iterable[str], attempt: Callable[[str], object], error: Exception
 ) -> SerializationError:
-    """The error for a table that was not taken: names the first column whose `attempt` fails."""
+    """Return the error for a refused table. It names the first column whose `attempt` fails."""
     for name in names:
         try:
             attempt(name)
@@ -88,12 +91,12 @@ def refusal(
 
 
 def _text(error: Exception) -> str:
-    """What an error says; pyarrow gives some more than one text."""
+    """Return the message of an error. Some of pyarrow's have more than one."""
     return str(error.args[0]) if error.args else str(error)
 
 
 class _HashingSink(io.RawIOBase):
-    """Passes what is written on to a file, and hashes it."""
+    """Writes to a file, and hashes what is written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.sha256 = sha256()
@@ -119,7 +122,7 @@ def _check_names(schema: pa.Schema) -> None:
     seen = set[str]()
     for name in schema.names:
         if name in seen:
-            raise SerializationError(f"the column name {name!r} is there twice")
+            raise SerializationError(f"the column name {name!r} occurs twice")
         seen.add(name)
 
 
@@ -153,7 +156,7 @@ def _refusal_of(table: pa.Table, error: Exception) -> SerializationError:
 
 
 def _row_groups(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Part rows into row groups at places that depend on the rows only, not on their batches."""
+    """Split rows into row groups. The places depend on the rows only, not on their batches."""
     waiting: list[pa.RecordBatch] = []
     few: list[pa.RecordBatch] = []
     rows = size = 0
@@ -183,11 +186,13 @@ def _table(schema: pa.Schema, batches: list[pa.RecordBatch]) -> pa.Table:
     try:
         return pa.Table.from_batches(batches, schema)
     except pa.ArrowInvalid as error:
-        raise SerializationError(f"a batch has another schema than its reader: {error}") from None
+        raise SerializationError(
+            f"the schema of a batch differs from that of its reader: {error}"
+        ) from None
 
 
 def _fitting(table: pa.Table) -> int:
-    """How many of the first rows make a row group: the largest power of two that fits."""
+    """Return how many of the first rows fit into a row group, as a power of two."""
     rows = GROUP_ROWS
     while rows > 1 and (rows > table.num_rows or _table_size(table.slice(0, rows)) > GROUP_BYTES):
         rows //= 2
@@ -199,22 +204,22 @@ def _table_size(table: pa.Table) -> int:
 
 
 def _size(batch: pa.RecordBatch) -> int:
-    """Bytes of the rows, without the dictionaries, which even a slice of no rows has whole."""
+    """Return the bytes of the rows without the dictionaries, which even an empty slice has."""
     return int(batch.nbytes - batch.slice(0, 0).nbytes)
 
 
 def _compact(table: pa.Table) -> Iterator[pa.Table]:
-    """The table in one chunk: the chunks of a column would show in the file."""
+    """Yield the table as one chunk, because chunks would change the file."""
     try:
         yield table.combine_chunks()
     except pa.ArrowInvalid:
-        # Its chunks' dictionaries have more values in all than their index type can count.
+        # The dictionaries of its chunks together have more values than their index type can count.
         for batch in table.to_batches():
             yield pa.Table.from_batches([batch])
 
 
 def _with_types(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the types of the schema that it was stored with."""
+    """Return the table with the types of the schema that it was stored with."""
     if table.schema.equals(schema, check_metadata=True):
         return table
     columns = [_cast(*pair) for pair in zip(table.columns, schema.types, strict=True)]
@@ -227,7 +232,7 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
         return column
     try:
         cast = column.cast(wanted)
-        cast.validate()  # not all casts of nested nulls are right (pyarrow 26)
-    except pa.ArrowException:  # such as a dictionary of numbers, which came back as numbers
+        cast.validate()  # some casts of nested nulls are wrong (pyarrow 26)
+    except pa.ArrowException:  # for example a dictionary of numbers, which comes back as numbers
         return column
     return cast

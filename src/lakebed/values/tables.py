@@ -1,4 +1,4 @@
-"""Tables of the libraries that people use, to Parquet and back."""
+"""Converting tables of common libraries to Parquet and back."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from lakebed.values.encoded import Encoded, EncodedFile
 
 TableLibrary = Literal["pandas", "polars"]
-"""What a table may be asked for as, instead of a pyarrow Table."""
+"""The libraries whose DataFrame a table can be returned as, instead of a pyarrow Table."""
 
-# What pandas calls columns of objects that Arrow takes for what they are.
+# The kinds of object columns, as pandas infers them, that Arrow stores correctly.
 _UNIFORM = frozenset(
     ("string", "bytes", "floating", "integer", "mixed-integer-float", "boolean", "decimal", "empty")
 )
@@ -30,7 +30,7 @@ _BATCH_ROWS = 1 << 16
 
 
 def is_table(value: object) -> bool:
-    """Whether a value is a table, told without importing any library."""
+    """Whether a value is a table. Imports no library to find out."""
     kind = type(value)
     return hasattr(kind, "__arrow_c_stream__") or _is(value, "polars", "LazyFrame")
 
@@ -38,8 +38,8 @@ def is_table(value: object) -> bool:
 def encode_table(value: Any) -> Encoded | EncodedFile:
     """Encode a table as Parquet.
 
-    A RecordBatchReader, and anything else that streams, is read to its end, in bounded memory. A
-    LazyFrame is computed first. SerializationError, naming the column, for what would be lost.
+    A RecordBatchReader, or another stream, is read to its end, in bounded memory. A LazyFrame is
+    computed first. Raises SerializationError, naming the column, for data that would be lost.
     """
     from lakebed.values.parquet import write_table
 
@@ -47,23 +47,23 @@ def encode_table(value: Any) -> Encoded | EncodedFile:
 
 
 def check_library(name: object) -> None:
-    """ValidationError unless `name` is one that a table can be asked for as."""
+    """Raise ValidationError unless `name` is a known library for DataFrames."""
     if name not in get_args(TableLibrary):
         choices = " or ".join(map(repr, get_args(TableLibrary)))
         raise ValidationError(
-            f"as_ is {name!r}: expected {choices}; without it a table comes as a pyarrow Table"
+            f"as_ must be {choices}, got {name!r}; leave it out for a pyarrow Table"
         )
 
 
 def convert(value: Any, library: TableLibrary) -> Any:
-    """A stored table as a DataFrame of another library.
+    """Convert a stored table to a DataFrame of another library.
 
-    ValidationError if the value is no table, or one that the library cannot take;
+    Raises ValidationError if the value is not a table, or if the library cannot hold it, and
     DependencyMissingError if the library is not installed.
     """
     if not _is(value, "pyarrow", "Table"):
         raise ValidationError(
-            f"as_={library!r} is for tables, but the value is of type {type(value).__name__}"
+            f"as_={library!r} requires a table, but the value is of type {type(value).__name__}"
         )
     try:
         module = import_module(library)
@@ -75,17 +75,17 @@ def convert(value: Any, library: TableLibrary) -> Any:
         return _to_pandas(value, module) if library == "pandas" else module.from_arrow(value)
     except _failures(module) as error:
         raise ValidationError(
-            f"as_={library!r} does not fit this table, ask for it without: {error}"
+            f"as_={library!r} cannot hold this table, leave it out: {error}"
         ) from error
 
 
 def _is(value: object, module: str, name: str) -> bool:
-    """Whether a value is of a class of a module, which is loaded then."""
+    """Whether a value is an instance of a class. Does not import the module of the class."""
     return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 
 def _open(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-    """The schema and rows of any table."""
+    """Return the schema and the rows of any table."""
     import pyarrow as pa
 
     if _is(value, "polars", "LazyFrame"):
@@ -102,15 +102,15 @@ def _open(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
         return value.schema, value.to_batches()
     if isinstance(value, pa.RecordBatchReader):
         return value.schema, value
-    if _is(value, "ibis.expr.types", "Table"):  # whose own stream comes out of memory
+    if _is(value, "ibis.expr.types", "Table"):  # its own stream is read into memory first
         value = value.to_pyarrow_batches(chunk_size=_BATCH_ROWS)
         return value.schema, _cast(value)
     try:
         reader = pa.RecordBatchReader.from_stream(value)
     except pa.ArrowInvalid as error:
         raise SerializationError(
-            f"$ is of type {type(value).__module__}.{type(value).__name__}, which is no table "
-            f"({error}): expected one, such as to_frame() makes of a Series"
+            f"$ must be a table, got {type(value).__module__}.{type(value).__name__} ({error}); "
+            "for a Series, to_frame() makes one"
         ) from None
     return reader.schema, reader
 
@@ -147,9 +147,9 @@ def _from_pandas(frame: pd.DataFrame) -> pa.Table:
 
 
 def _check_objects(frame: pd.DataFrame, table: pa.Table) -> None:
-    """Refuse columns of which Arrow made something else, such as dates of datetimes.
+    """Refuse columns whose values Arrow changed, for example datetimes to dates.
 
-    What lists and dicts hold is left to Arrow.
+    The contents of lists and dicts are not checked.
     """
     from pandas.api.types import infer_dtype
 
@@ -168,8 +168,8 @@ def _check_objects(frame: pd.DataFrame, table: pa.Table) -> None:
 
 
 def _check_axes(frame: pd.DataFrame, table: pa.Table) -> None:
-    """Refuse labels and an index that would come back as something else, or not at all: pyarrow
-    restores all types of columns, but of these only the common ones."""
+    """Refuse labels and an index that would come back changed, or not at all. pyarrow restores all
+    types of columns, but only the common types of labels and indexes."""
     import pandas as pd
     import pyarrow as pa
 
@@ -180,18 +180,19 @@ def _check_axes(frame: pd.DataFrame, table: pa.Table) -> None:
     if labels is None or not labels.equals(frame.columns):
         raise SerializationError(
             f"the column labels, of dtype {frame.columns.dtype}, would not come back as they are: "
-            "make text of them, such as with frame.set_axis(frame.columns.astype(str), axis=1)"
+            "convert them to strings, with frame.set_axis(frame.columns.astype(str), axis=1)"
         )
     for name in table.schema.pandas_metadata["index_columns"]:
         if isinstance(name, str) and isinstance(table[name].type, pa.BaseExtensionType):
             raise SerializationError(
                 f"the index holds {table[name].type} and would come back as plain numbers: "
-                "reset_index() makes columns of it, which keep their types"
+                "turn it into columns, which keep their types, with reset_index()"
             )
 
 
 def _cast(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """The batches of a reader of Ibis, which says int64 of what DuckDB gives as decimals: a sum."""
+    """Yield the batches of Ibis with the types that Ibis declares. DuckDB gives decimals where Ibis
+    says int64, for example for a sum."""
     import pyarrow as pa
 
     for batch in reader:
@@ -199,7 +200,7 @@ def _cast(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
             yield batch.cast(reader.schema)
         except pa.ArrowException as error:
             raise SerializationError(
-                f"the expression gives other types than Ibis tells: {error}"
+                f"the expression returns types that differ from what Ibis declares: {error}"
             ) from None
 
 
@@ -209,7 +210,7 @@ def _from_polars(frame: pl.DataFrame) -> pa.Table:
     from lakebed.values.parquet import REFUSALS, refusal
 
     def to_arrow(part: pl.DataFrame) -> pa.Table:
-        # Of the oldest level: views of text are what few other readers of Parquet know.
+        # The oldest level, because few other readers of Parquet know views of strings.
         return part.to_arrow(compat_level=pl.CompatLevel.oldest())
 
     for name, dtype in frame.schema.items():
@@ -222,7 +223,7 @@ def _from_polars(frame: pl.DataFrame) -> pa.Table:
 
 
 def _to_pandas(table: pa.Table, pandas: ModuleType) -> Any:
-    """As `Table.to_pandas`, which fails on ArrowDtypes whose name pandas cannot read back."""
+    """Like `Table.to_pandas`, which fails on ArrowDtypes whose name pandas cannot parse."""
     unreadable = set()
     for column in (table.schema.pandas_metadata or {}).get("columns", ()):
         if column["numpy_type"].endswith("[pyarrow]"):
@@ -236,7 +237,7 @@ def _to_pandas(table: pa.Table, pandas: ModuleType) -> Any:
 
 
 def _failures(library: ModuleType) -> tuple[type[BaseException], ...]:
-    """What converting to a DataFrame of the library may raise."""
+    """The exceptions that converting to a DataFrame of the library may raise."""
     failures: tuple[type[BaseException], ...] = (ValueError, TypeError, NotImplementedError)
     if library.__name__ == "polars":
         failures += (library.exceptions.PolarsError, library.exceptions.PanicException)

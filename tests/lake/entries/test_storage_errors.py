@@ -241,7 +241,7 @@ USER = {"client_id": "i", "client_secret": "s3cret-of-user"}
 @pytest.mark.parametrize(
     ("token", "kind", "words"),
     [
-        ("/no/such/file.json", ConfigurationError, "storage.token: there is no such file"),
+        ("/no/such/file.json", ConfigurationError, "storage.token: the file does not exist"),
         ("a.json", ConfigurationError, "storage.token: the file cannot be read as JSON"),
         (
             {"type": "service_account", "private_key": "s3cret"},

@@ -225,7 +225,7 @@ def test_batch_of_tables_and_others(lake: lakebed.Lake, large: pa.Table) -> None
 def test_refused_table_in_a_batch(lake: lakebed.Lake, large: pa.Table) -> None:
     bad = pa.table([[1], [2]], names=["x", "x"])
     entries = [{"key": "good", "value": large}, {"key": "bad", "value": bad}]
-    with pytest.raises(SerializationError, match="'x' is there twice") as caught:
+    with pytest.raises(SerializationError, match="'x' occurs twice") as caught:
         lake.store_batch(entries)
     assert list(caught.value.errors) == ["bad"]
     assert list(lake) == []

@@ -270,7 +270,7 @@ def test_a_new_publication_takes_the_place(tmp_path: Path) -> None:
         for path in old.parent.iterdir():
             os.utime(path, (0, 0))
         (old.parent / "mine.segment").write_bytes(b"x")
-        with pytest.raises(ConflictError, match="no part of a publication"):
+        with pytest.raises(ConflictError, match="does not belong to a publication"):
             lake.publish(place, search=True)
         (old.parent / "mine.segment").unlink()
         lake.publish(place)
@@ -394,7 +394,7 @@ def test_by_meaning(tmp_path: Path) -> None:
     with lakebed.open(tmp_path / "lake") as lake:
         fill(lake)
         lake.publish(place, search=True)
-    with pytest.raises(ConfigurationError, match="no vectors of all entries"):
+    with pytest.raises(ConfigurationError, match="lacks vectors for some entries"):
         lakebed.open_publication(place, embedder=letters)
     with lakebed.open(tmp_path / "lake", embedder=letters) as lake:
         lake.publish(place, search=True)
@@ -439,19 +439,19 @@ def test_damage_is_told(place: Path) -> None:
         path.write_bytes(good)
 
     good = segment.read_bytes()
-    fails(segment, good[:-1] + b"\x01", "another hash")
-    fails(segment, good[:100], "another hash")
-    fails(segment, b"", "another hash")
+    fails(segment, good[:-1] + b"\x01", "its hash is wrong")
+    fails(segment, good[:100], "its hash is wrong")
+    fails(segment, b"", "its hash is wrong")
     fails(segment, None, "is missing")
     fails(manifest, None, "manifest is missing or damaged")
     fails(manifest, b"{}", "manifest is missing or damaged")
     fails(manifest, b"\xff", "manifest is missing or damaged")
-    fails(entries, b"PAR1", "no publication wrote it")
-    fails(entries, b"", "no publication wrote it")
+    fails(entries, b"PAR1", "is not part of a publication")
+    fails(entries, b"", "is not part of a publication")
     told = json.loads(manifest.read_bytes())
     del told["files"][segment.name]
     manifest.write_text(json.dumps(told))
-    with pytest.raises(ConfigurationError, match="without its search index"):
+    with pytest.raises(ConfigurationError, match="has no search index"):
         lakebed.open_publication(place)
 
 

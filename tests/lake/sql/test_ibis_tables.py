@@ -157,7 +157,7 @@ def test_what_is_refused(lake: lakebed.Lake) -> None:
     for name in ("", "a\0", "\ud800"):
         with pytest.raises(ValidationError, match="key_column is"):
             lake.tables("k", key_column=name)
-    with pytest.raises(ValidationError, match="prefix is of type int"):
+    with pytest.raises(ValidationError, match="prefix must be a string, got int"):
         lake.tables(3)  # type: ignore[arg-type]
 
 

@@ -8,14 +8,17 @@ from contextlib import AbstractContextManager
 
 from lakebed.catalog.postgres.batch import PostgresBatch
 from lakebed.catalog.postgres.executor import PostgresExecutor
+from lakebed.catalog.postgres.signals import channel_of, listening
 from lakebed.catalog.postgres.tidying import Tidying
 from lakebed.catalog.postgres.transaction import convert
 from lakebed.catalog.postgres.writers import Writer
 from lakebed.catalog.protocol import BatchCounts, StagedRow
+from lakebed.catalog.signals import Signals
 from lakebed.catalog.sql.batch import BatchCommit
 from lakebed.catalog.sql.commit import Commit
 from lakebed.catalog.sql.resilience import ResilientCatalog
 from lakebed.catalog.statements.executor import Row, Transaction, is_read_only
+from lakebed.catalog.statements.queries import quoted
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
 _BULK = 1000
@@ -39,7 +42,7 @@ class PostgresCatalog(ResilientCatalog):
         super().__init__(executor, auto_migrate=auto_migrate)
         self._statements = {
             name: _NAMED.sub("%s", convert(self._queries[name]))
-            for name in ("put_entry", "remove_entry", "get_entry")
+            for name in ("put_entry", "remove_entry", "get_entry", "take_entry")
         }
         self._loaded = 0  # rows of batches since that was last done
         self._tidying = Tidying(executor, self._queries, self._index)
@@ -113,6 +116,46 @@ class PostgresCatalog(ResilientCatalog):
             if isinstance(change, Delete):
                 row = (created,)
         return self._outcome(change, row)
+
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        asked = (low, high, cut, into, self._executor.stamp(), self._keep_all)
+        if self._executor.pooled:
+            row = self._executor.repeat(lambda: self._take_within(asked))
+        else:
+            row = self._executor.repeat(lambda: self._take_alone(asked))
+        if row is None or row[0] is None:
+            return None
+        self._tidying.note(1)
+        return EntryRow._make(row)
+
+    def _take_within(self, asked: tuple[object, ...]) -> Row | None:
+        """As a statement of a transaction."""
+        names = ("low", "high", "cut", "into", "clock", "keep_all")
+        params = dict(zip(names, asked, strict=True)) | {"writer": None, "token": None}
+        with self._executor.write() as tx:
+            return tx.one(self._queries["take_entry"], params)
+
+    def _take_alone(self, asked: tuple[object, ...]) -> Row | None:
+        """As one statement, a transaction of its own, in one round trip."""
+        row, noted = self._executor.call(
+            self._statements["take_entry"], lambda writer: (*asked, writer.id, writer.token)
+        )
+        if noted is None:
+            return row
+        # The answer was lost, and the entry may have been changed since: then it was taken in vain.
+        found = self._executor.fetch(self._queries["entry_of_version"], {"version": noted[1]})
+        return self.get(found[0][0]) if found else None
+
+    def signal(self, topic: str) -> None:
+        channel = channel_of(self._executor.schema, topic)
+        self._executor.fetch(self._queries["signal"], {"channel": channel})
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        if self._executor.pooled:  # a session that listens does not stay ours
+            return super().listen(topic)
+        channel = quoted(channel_of(self._executor.schema, topic))
+        listen = self._queries["listen"].replace("{channel}", channel)
+        return listening(self._executor.server, listen)
 
     def _outcome(self, change: Change, row: Row) -> Outcome:
         if isinstance(change, Delete):

@@ -9,12 +9,17 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
+from lakebed.leaving import current
+
 T = TypeVar("T")
+
+_CANCEL = 5.0  # seconds for telling the server to cancel
 
 
 class WatchedConnection(psycopg.Connection[Any]):
@@ -24,10 +29,20 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
         self.asked = time.monotonic()
+        call = current.get()
+        if call is not None:
+            call.waits(self._cancel)
         try:
             return super().wait(gen, *args, **options)
         finally:
+            if call is not None:
+                call.waits(None)
             self.asked = None
+
+    def _cancel(self) -> None:
+        """Have the server end the statement that this waits for, from another thread."""
+        with suppress(psycopg.Error):  # it is asked again while the statement goes on
+            self.cancel_safe(timeout=_CANCEL)
 
     def __repr__(self) -> str:
         # The library's own names host, user and database, and its pool logs it.

@@ -31,6 +31,7 @@ from lakebed.errors import (
     ConnectError,
     LakebedError,
 )
+from lakebed.leaving import has_left, staying
 
 if TYPE_CHECKING:
     import psycopg
@@ -125,10 +126,11 @@ class PostgresExecutor(PostgresConnections):
         if is_broken(error) and self._pool is not None:
             # Others of the pool are likely to be as dead; finding out one by one takes long.
             self._pool.check()
+        over = tenacity.stop_after_delay(self.timeout)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_repeatable),
             wait=tenacity.wait_random_exponential(0.01, max=1.0),
-            stop=tenacity.stop_after_delay(self.timeout),
+            stop=lambda state: has_left() or over(state),
             reraise=True,
         )
         return retrying(work)
@@ -264,7 +266,7 @@ class PostgresExecutor(PostgresConnections):
                 connection.execute(self._begin_exclusive, prepare=False)
                 return
             except psycopg.errors.LockNotAvailable:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or has_left():
                     raise
                 connection.rollback()
                 time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - no secret
@@ -284,7 +286,8 @@ class PostgresExecutor(PostgresConnections):
         failure = self.server.explain(error)
         close = self._queries["close_writer"]
         try:
-            rows = self._repeat(lambda: self._fetch(convert(close), {"id": writer.id}), failure)
+            with staying():  # else the commit might still come
+                rows = self._repeat(lambda: self._fetch(convert(close), {"id": writer.id}), failure)
         except LakebedError as unknown:
             raise ConnectError(
                 f"the connection was lost during a commit, and whether it happened could not be "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.protocol import (
@@ -11,6 +12,7 @@ from lakebed.catalog.protocol import (
     Place,
     StagedRow,
 )
+from lakebed.catalog.signals import Signals, Silence
 from lakebed.catalog.sql.commit import Commit
 from lakebed.catalog.sql.metadata import MetadataIndex
 from lakebed.catalog.sql.purging import Purging
@@ -113,6 +115,17 @@ class SQLCatalog(Snapshots, Segments, Purging):
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         with self._executor.write() as tx:
             return self._begin(tx, tx.now()).run(changes, uploads)
+
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        with self._executor.write() as tx:
+            return self._begin(tx, tx.now()).take(low, high, cut, into)
+
+    def signal(self, topic: str) -> None:
+        """Nobody can be woken."""
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        del topic
+        return nullcontext(Silence())
 
     def _begin(self, tx: Transaction, now: int) -> Commit:
         return Commit(tx, self._queries, now, keep_all=self._keep_all)

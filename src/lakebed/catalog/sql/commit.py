@@ -8,10 +8,11 @@ from lakebed.catalog.protocol import MissingContentError
 from lakebed.catalog.search_rows import GONE
 from lakebed.catalog.sql.claims import Claims
 from lakebed.catalog.statements.executor import Row, Transaction
-from lakebed.errors import ConflictError
+from lakebed.errors import ConflictError, ValidationError
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
 _ROW = len(EntryRow._fields)
+_KEY_BYTES = 1024
 
 
 class Commit:
@@ -60,11 +61,7 @@ class Commit:
     def _apply(self, change: Change) -> Outcome:
         row = self._tx.one(self._queries["lock_entry"], {"key": change.key})
         assert row is not None
-        if self._first_version is None:
-            self._first_version = self._version = row[0]
-            # A version that no snapshot reaches is 0 at most.
-            self._newest_snapshot = row[1] or 0
-            self._indexed, self._described = row[2:4]
+        self._read_state(row)
         old = object_id = None
         if row[4] is not None:
             old, object_id = EntryRow._make(row[4 : 4 + _ROW]), row[4 + _ROW]
@@ -121,6 +118,49 @@ class Commit:
             content.content_hash, content.format, content.byte_size, *place,
         )  # fmt: skip
         return Outcome(new, alive is None, True, deduplicated)
+
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        """Rename the first entry of a range: `into` stands for the first `cut` characters of its
+        key."""
+        bounds = {"low": low, "high": high, "now": self._now}
+        found = self._tx.one(self._queries["first_key"], bounds)
+        if found is None:
+            return None
+        row = self._tx.one(self._queries["lock_entry"], {"key": found[0]})
+        assert row is not None
+        self._read_state(row)
+        old, object_id = EntryRow._make(row[4 : 4 + _ROW]), row[4 + _ROW]
+        new = old._replace(key=into + old.key[cut:], version=row[0] + 1, updated_at=self._now)
+        if len(new.key.encode()) > _KEY_BYTES:
+            raise ValidationError(f"the key {new.key!r} would take more than {_KEY_BYTES} bytes")
+        there = self._tx.one(self._queries["lock_entry"], {"key": new.key})
+        if there is not None and there[4] is not None:
+            raise ConflictError(f"take: {new.key!r} is there already")
+        self._version = new.version
+        self._keep(old, object_id, object_id)
+        self._tx.run(self._queries["delete_entry"], {"key": old.key})
+        self._tx.run(
+            self._queries["create_entry"],
+            {
+                "key": new.key,
+                "version": new.version,
+                "object_id": object_id,
+                "metadata": new.metadata,
+                "expires_at": new.expires_at,
+                "created_at": new.created_at,
+                "now": self._now,
+            },
+        )
+        self._tx.run(self._queries["set_meta"], {"name": "version", "value": self._version})
+        return new
+
+    def _read_state(self, row: Row) -> None:
+        """The counter and what snapshots and segments see, as the first change finds them."""
+        if self._first_version is None:
+            self._first_version = self._version = row[0]
+            # A version that no snapshot reaches is 0 at most.
+            self._newest_snapshot = row[1] or 0
+            self._indexed, self._described = row[2:4]
 
     def _keep(self, old: EntryRow, old_object: int, new_object: int | None) -> None:
         """Keep the row that is about to go if a snapshot sees it; else note its object, or, where

@@ -61,6 +61,7 @@ class ResilientCatalog(SQLCatalog):
     settings = _repeated(SQLCatalog.settings)
     commit = _repeated(SQLCatalog.commit)
     commit_batch = _repeated(SQLCatalog.commit_batch)
+    take = _repeated(SQLCatalog.take)
     lease = _repeated(SQLCatalog.lease)
     discard = _repeated(SQLCatalog.discard)
     expire = _repeated(SQLCatalog.expire)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from lakebed.catalog.scan import COLUMNS, VERSIONS, CatalogScan, Scan, schema_of
+from lakebed.catalog.scan import (
+    ENTRY_COLUMNS,
+    OF_CONTENTS,
+    VERSIONS,
+    WITHOUT_VALUES,
+    CatalogScan,
+    Scan,
+    schema_of,
+)
 from lakebed.catalog.sql.metadata import MetadataIndex, Narrowing
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
 from lakebed.model import LAST_KEY, DiffRow, Moment
@@ -17,14 +25,11 @@ if TYPE_CHECKING:
 
 BATCH = 20_000
 """Rows that are brought to Arrow at once."""
-_SCAN_COLUMNS = (
-    'e."key", e."version", e."object_id", e."metadata", e."expires_at", e."created_at", '
-    'e."updated_at", o."content_hash", o."format", o."byte_size", {value}, o."uri", o."pack_id", '
-    'o."position"'
-)
-_VALUE = 'CASE WHEN o."format" = \'json\' THEN o."inline_value" END AS "inline_value"'
-_NO_VALUE = 'NULL AS "inline_value"'
+_OF_CONTENTS = {name: f'o."{name}"' for name, _ in ENTRY_COLUMNS if name in OF_CONTENTS} | {
+    "inline_value": 'CASE WHEN o."format" = \'json\' THEN o."inline_value" END AS "inline_value"'
+}
 _KEYS = 'AND e."key" >= :low AND e."key" < :high'
+_FORMAT = 'AND o."format" = :format'
 _ABOVE = 'AND e."version" > :above'
 
 
@@ -75,7 +80,11 @@ def open_scan(catalog: Scanned, wanted: Sequence[Scan]) -> Iterator[CatalogScan]
         scan: catalog._index.narrow(scan.metadata_filter) for scan in wanted if scan.metadata_filter
     }
     with catalog._executor.read() as tx:
-        yield _SQLScan(catalog, tx, narrowings)
+        scan = _SQLScan(catalog, tx, narrowings)
+        try:
+            yield scan
+        finally:
+            scan.close()
 
 
 class _SQLScan:
@@ -86,28 +95,51 @@ class _SQLScan:
         self._queries = catalog._queries
         self._tx = tx
         self._narrowings = narrowings
+        self._begun: list[Generator[pa.RecordBatch]] = []
         # The transaction sees one state from its first read.
         ((self.moved,),) = tx.all(self._queries["get_setting"], {"name": "objects_moved"})
         self.now = tx.now()
         self.state = tx.state() if isinstance(tx, ArrowTransaction) else None
 
+    def close(self) -> None:
+        """Let go of rows that were left unread: psycopg waits for them at the rollback, and SQLite
+        complains of them once it is closed."""
+        for rows in self._begun:
+            with suppress(ValueError):  # DuckDB still reads them, in a thread that was left
+                rows.close()
+
     def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
-        schema = schema_of(COLUMNS[scan.relation])
+        rows = self._rows(scan)
+        self._begun.append(rows)
+        return rows
+
+    def _rows(self, scan: Scan) -> Generator[pa.RecordBatch]:
         params: dict[str, object] = {"low": scan.low, "high": scan.high, "now": self.now}
-        name = {"snapshots": "list_snapshots"}.get(scan.relation, f"scan_{scan.relation}")
         if scan.moment:
             self.check(scan.moment)
-            name = "scan_entries_at"
             params |= {"version": scan.moment.version, "now": scan.moment.time}
+        if scan.limit is not None:
+            params |= {"page": scan.limit, "format": scan.format}
         narrowing = self._narrowings.get(scan, Narrowing())
-        sql = self._queries[name].replace("{scan_columns}", _SCAN_COLUMNS)
-        sql = sql.replace("{value}", _VALUE if scan.values else _NO_VALUE)
+        sql = self._queries[_query(scan)].replace("{scan_columns}", _columns(scan))
         if scan.above is not None:
             params["above"] = scan.above
         sql = sql.replace("{keys}", _condition(scan))
+        sql = sql.replace("{format}", "" if scan.format is None else _FORMAT)
         sql = sql.replace("{narrowing}", narrowing.sql)
+        sql = sql.replace("{order}", self._queries.get("scan_order", "") if scan.ordered else "")
         params |= narrowing.params
-        yield from self._batches(sql, params, schema)
+        yield from self._batches(sql, params, scan.schema())
+
+    def total(self, moment: Moment | None) -> int:
+        params: dict[str, object] = {"now": self.now}
+        sql = self._queries["count_all"]
+        if moment is not None:
+            self.check(moment)
+            params = {"low": "", "high": LAST_KEY, "version": moment.version, "now": moment.time}
+            sql = self._queries["count_entries_at"].replace("{pinned}", "1 = 1")
+        ((count,),) = self._tx.all(sql, params)
+        return int(count)
 
     def _batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         if isinstance(self._tx, ArrowTransaction):
@@ -150,6 +182,29 @@ def _unpack(row: Row) -> pa.RecordBatch:
 
     versions = np.frombuffer(row[0], ">i8").astype(np.int64)
     return pa.RecordBatch.from_arrays([pa.array(versions)], schema=schema_of(VERSIONS))
+
+
+def _query(scan: Scan) -> str:
+    """The name of the query that gives the rows."""
+    if scan.relation == "snapshots":
+        return "list_snapshots"
+    if scan.relation != "entries":
+        return f"scan_{scan.relation}"
+    if scan.limit is not None:
+        return "scan_page"
+    name = "scan_entries" if scan.columns & OF_CONTENTS else "scan_names"
+    return name if scan.moment is None else f"{name}_at"
+
+
+def _columns(scan: Scan) -> str:
+    """The columns that are wanted of entries, as SQL; all of another relation."""
+    wanted = scan.columns if scan.relation == "entries" else WITHOUT_VALUES
+    columns = [
+        _OF_CONTENTS.get(name, f'e."{name}"') if name in wanted else 'NULL AS "inline_value"'
+        for name, _ in ENTRY_COLUMNS
+        if name in wanted or scan.relation != "entries"
+    ]
+    return ", ".join(columns)
 
 
 def _condition(scan: Scan) -> str:

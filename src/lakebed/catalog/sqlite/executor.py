@@ -21,6 +21,7 @@ from lakebed.catalog.statements.executor import Params, Row, T, Transaction
 from lakebed.catalog.statements.hiding import Mask
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError
+from lakebed.leaving import acquire, has_left
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -187,7 +188,7 @@ class SQLiteExecutor:
                 return connection.execute(sql, params).fetchall()
             except sqlite3.OperationalError as error:
                 waited = time.monotonic() - start
-                if not is_busy(error) or waited >= wait:
+                if not is_busy(error) or waited >= wait or has_left():
                     raise
                 time.sleep(min(wait - waited, _LATER, max(_SOON, waited / 20)))
 
@@ -248,7 +249,7 @@ class SQLiteExecutor:
         if gate.acquire(blocking=False):
             return wait
         start = time.monotonic()
-        if not gate.acquire(timeout=wait):
+        if not acquire(gate, wait):
             raise locked(self._lock_timeout)
         return max(0.0, wait - (time.monotonic() - start))
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from lakebed.catalog.statements.executor import Transaction
 from lakebed.errors import LakebedError
+from lakebed.leaving import acquire
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class Grouping:
                 self._jobs.append(job)
                 if not self.busy:
                     self._choose()
-            if not job.wake.acquire(timeout=self._timeout):
+            if not acquire(job.wake, self._timeout):
                 self._withdraw(job)
             if not job.done:
                 self._lead(max(0.0, self._timeout - (time.monotonic() - start)))

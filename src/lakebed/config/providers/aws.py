@@ -1,4 +1,4 @@
-"""RDS and Aurora PostgreSQL on AWS, by themselves or behind RDS Proxy."""
+"""RDS and Aurora PostgreSQL on AWS, directly or behind RDS Proxy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Aws(Provider):
         client = session.client("rds")
 
         def token() -> Token:
-            # Signed here, without a call; what signs is renewed by the client.
+            # Signed locally, without a call. The client renews the credentials that sign.
             begin = time.time()
             try:
                 value = client.generate_db_auth_token(
@@ -49,7 +49,7 @@ class Aws(Provider):
                 )
             except (boto.BotoCoreError, boto.ClientError) as error:
                 raise ConnectError(
-                    f"AWS gives no token for RDS: {first_line(error)}", "auth_failed"
+                    f"cannot get a token for RDS from AWS: {first_line(error)}", "auth_failed"
                 ) from None
             return Token(value, begin + _LIFETIME)
 

@@ -32,10 +32,11 @@ class Azure(Provider):
 
         def token() -> Token:
             try:
-                found = credential.get_token(_SCOPE)  # the client keeps it until shortly before
+                found = credential.get_token(_SCOPE)  # the client caches it until it nearly expires
             except refused as error:
                 raise ConnectError(
-                    f"Azure gives no token for Postgres: {first_line(error)}", "auth_failed"
+                    f"cannot get a token for Postgres from Azure: {first_line(error)}",
+                    "auth_failed",
                 ) from None
             return Token(found.token, float(found.expires_on))
 

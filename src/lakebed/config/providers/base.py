@@ -1,4 +1,4 @@
-"""What differs from one provider of Postgres servers to another."""
+"""What differs between the providers of Postgres servers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from lakebed.config.masking import MASK
 
 
 class Token(NamedTuple):
-    """What stands for a password for a while; it ends at `expires_at`, in seconds since 1970 (None
-    if it does not say)."""
+    """A temporary password. It expires at `expires_at`, in seconds since 1970 (None if unknown)."""
 
     value: str
     expires_at: float | None
@@ -22,7 +21,7 @@ class Token(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What a token is for."""
+    """The login that a token is for."""
 
     host: str
     port: int
@@ -31,11 +30,11 @@ class Target(NamedTuple):
 
 
 class Provider:
-    """A provider; this one adds nothing of its own.
+    """A provider. This base class adds nothing of its own.
 
-    `options`: the settings that not all providers take; `address`: those of them that say where the
-    server is. `variables`: the environment's names for its address. `sslmode`: what is meant if
-    none is given. `login`: what its tokens are called, None if it has none.
+    `options`: the settings that only some providers have; `address`: those of them that say where
+    the server is. `variables`: the environment variables with its address. `sslmode`: the default.
+    `login`: what its tokens are called, or None if it has none.
     """
 
     name: ClassVar[str]
@@ -47,7 +46,7 @@ class Provider:
     login: ClassVar[str | None] = None
 
     def place(self, raw: Raw) -> Raw:
-        """The settings with the server's address in them: the one given, else the environment's."""
+        """Return the settings with the server's address: the given one, or the environment's."""
         if raw.get("host") is not None:
             return raw
         variables = self.variables.items()
@@ -57,17 +56,17 @@ class Provider:
         return found | {name: value for name, value in raw.items() if value is not None}
 
     def _no_host(self) -> str:
-        return f"is missing: provider {self.name} takes host, or {self.variables['host']} is set"
+        return f"is missing: provider {self.name} needs it, or {self.variables['host']} must be set"
 
     def host(self, given: Mapping[str, str | None]) -> str | None:
         """The host that the settings name."""
         return given["host"]
 
     def user(self, user: str, _host: str, *, at_host: bool) -> str:
-        """The user as this provider's servers know it; `at_host` is Azure's option."""
+        """The name of the user on this provider's servers. `at_host` is Azure's option."""
         assert not at_host
         return user
 
     def tokens(self, _target: Target) -> Callable[[], Token]:
-        """What gives a token that is good for a new connection, renewed before it ends."""
+        """Return a function that gives a valid token for a new connection."""
         raise AssertionError(f"provider {self.name} has no tokens")

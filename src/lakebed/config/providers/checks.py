@@ -1,4 +1,4 @@
-"""What there is to say about a connection to Postgres: who runs it, its TLS, its login."""
+"""The checks of a connection to Postgres: its provider, its TLS, its login."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lakebed.config.providers.options import ServerOptions
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CHECKS = {
-    "verify-ca": ("note", "certificate checked, its name not: sslmode verify-full checks both"),
+    "verify-ca": ("note", "certificate checked, but not its name: sslmode verify-full checks both"),
     "verify-full": ("ok", "certificate and name checked"),
 }
 _UNCHECKED = (
     "note",
-    "certificate not checked, so somebody in between could read along: give sslmode verify-full "
-    "and sslrootcert",
+    "certificate not checked, so somebody in between could read everything: set sslmode "
+    "verify-full and sslrootcert",
 )
 
 
 class Look(NamedTuple):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     state: Literal["ok", "note"]
@@ -34,9 +34,9 @@ class Look(NamedTuple):
 
 
 def look_at(options: ServerOptions, wait: float) -> Iterator[Look]:
-    """Connect once, and tell how. `wait`: for how many seconds at most.
+    """Connect once, and describe the connection. `wait` is the most seconds to wait.
 
-    Raises ConnectError and others of ours if it cannot be.
+    Raises ConnectError or another LakebedError if the connection fails.
     """
     require_driver()
     import psycopg
@@ -69,7 +69,7 @@ def look_at(options: ServerOptions, wait: float) -> Iterator[Look]:
     if not login and not with_password and "sslcert" in words:
         kind = "client certificate"
     ends = None if login is None else login.expires_at
-    left = "" if ends is None else f", good for another {ends - time.time():.0f} seconds"
+    left = "" if ends is None else f", valid for another {ends - time.time():.0f} seconds"
     yield Look("login", "ok", f"{user} by {kind}{left}")
 
 
@@ -78,8 +78,8 @@ def _tls(words: Mapping[str, str], encrypted: bool, row: tuple[Any, ...] | None)
         host = words.get("host", "")
         if not host or host.startswith(("/", "@")) or host in _LOOPBACK:
             return Look("tls", "ok", "none: the connection stays on this machine")
-        return Look("tls", "note", "none: passwords and values cross the network in the open")
-    # Behind a pooler the server tells of the pooler's connection, not of ours.
+        return Look("tls", "note", "none: passwords and values cross the network unencrypted")
+    # Behind a pooler the server describes the pooler's connection, not ours.
     version = row[0] if row and row[0] else "TLS, up to a pooler in between"
     mode = words.get("sslmode", "prefer")
     if mode == "require" and "sslrootcert" in words:

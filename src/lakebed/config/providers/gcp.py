@@ -23,7 +23,7 @@ _PROJECT = re.compile(r"([^:/\s]+:)?[^:/\s]+")
 
 
 class Gcp(Provider):
-    """Cloud SQL: by the socket that its proxy or the platform mounts, or by address."""
+    """Cloud SQL, through the socket of its proxy or the platform, or through an address."""
 
     name: ClassVar[str] = "gcp"
     options: ClassVar[frozenset[str]] = frozenset({"project", "region", "instance"})
@@ -33,23 +33,23 @@ class Gcp(Provider):
     def place(self, raw: Raw) -> Raw:
         if raw.get("instance") is not None:
             if raw.get("host") is not None:
-                raise wrong("is given beside instance: expected one of them", "host")
+                raise wrong("cannot be combined with instance: give one of them", "host")
             _check_connection_name(raw)
             return raw
         for name in ("project", "region"):
             if raw.get(name) is not None:
-                raise wrong("is given without instance", name)
+                raise wrong("requires instance", name)
         if raw.get("host") is not None:
             return raw
         found = os.environ.get(_VARIABLE, "")
         if not found:
             raise wrong(
-                "is missing: provider gcp takes instance with project and region, or host, "
-                f"or {_VARIABLE} is set",
+                "is missing: provider gcp needs host, or instance with project and region, or "
+                f"{_VARIABLE} must be set",
                 "host",
             )
         if not _CONNECTION_NAME.fullmatch(found):
-            raise wrong(f"{_VARIABLE} is set, but not to project:region:instance", "host")
+            raise wrong(f"{_VARIABLE} must have the form project:region:instance", "host")
         return raw | {"host": f"/cloudsql/{found}"}
 
     def host(self, given: Mapping[str, str | None]) -> str | None:
@@ -59,7 +59,7 @@ class Gcp(Provider):
 
     def user(self, user: str, _host: str, *, at_host: bool) -> str:
         assert not at_host
-        # Names in Postgres have at most 63 bytes, so Cloud SQL leaves the end off.
+        # Names in Postgres have at most 63 bytes, so Cloud SQL removes this suffix.
         return user.removesuffix(".gserviceaccount.com")
 
     def tokens(self, _target: Target) -> Callable[[], Token]:
@@ -72,12 +72,12 @@ class Gcp(Provider):
             raise _no_token(error) from None
 
         def token() -> Token:
-            if not credentials.valid:  # as from some minutes before the token's end
+            if not credentials.valid:  # from some minutes before the token expires
                 try:
                     credentials.refresh(request)
                 except refused as error:
                     raise _no_token(error) from None
-            end = credentials.expiry  # in UTC, and does not say so
+            end = credentials.expiry  # in UTC, but naive
             return Token(credentials.token, end and end.replace(tzinfo=UTC).timestamp())
 
         return token
@@ -87,10 +87,12 @@ def _check_connection_name(raw: Raw) -> None:
     for name, pattern in (("project", _PROJECT), ("region", _PART), ("instance", _PART)):
         part = raw.get(name)
         if part is None:
-            raise wrong("is missing: instance takes project and region beside it", name)
+            raise wrong("is missing: instance requires project and region", name)
         if not isinstance(part, str) or not pattern.fullmatch(part):
-            raise wrong(f"expected the {name}'s name alone, without ':', '/' or spaces", name)
+            raise wrong(f"expected only the {name}'s name, without ':', '/' or spaces", name)
 
 
 def _no_token(error: Exception) -> ConnectError:
-    return ConnectError(f"Google gives no token for Cloud SQL: {first_line(error)}", "auth_failed")
+    return ConnectError(
+        f"cannot get a token for Cloud SQL from Google: {first_line(error)}", "auth_failed"
+    )

@@ -1,4 +1,4 @@
-"""What new connections log in with, when that may change while the pool is open."""
+"""Logins that may change while the pool is open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lakebed.errors import ConfigurationError
 
 
 class Login(ABC):
-    """Gives the `user` and `password` of a new connection, and is asked by each anew."""
+    """Gives the `user` and `password` for a new connection. Each connection asks again."""
 
     kind: str
     expires_at: float | None = None
@@ -35,7 +35,7 @@ class Login(ABC):
 
 
 class SecretLogin(Login):
-    """A password, and mostly a user too, from a source of secrets."""
+    """A password, and usually a user too, from a source of secrets."""
 
     def __init__(self, secrets: Secrets, user: str | None, spell: Callable[[str], str]) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class SecretLogin(Login):
 
 
 class TokenLogin(Login):
-    """A provider's token in place of a password."""
+    """A provider's token instead of a password."""
 
     def __init__(self, provider: Provider, target: Target) -> None:
         super().__init__()
@@ -66,10 +66,10 @@ class TokenLogin(Login):
 
 
 def check_text(value: str, name: str) -> None:
-    """ConfigurationError for what no connection to Postgres can carry."""
+    """Raise ConfigurationError for a text that a connection to Postgres cannot carry."""
     try:
         if b"\0" not in value.encode():
             return
     except UnicodeEncodeError:
         pass
-    raise ConfigurationError(f"the {name} of the catalog holds NUL, or bytes that are not UTF-8")
+    raise ConfigurationError(f"the {name} of the catalog contains NUL, or bytes that are not UTF-8")

@@ -1,4 +1,4 @@
-"""The settings of a Postgres server: where it is, who logs in, and how the way is protected."""
+"""The settings of a Postgres server: its address, its login and its TLS."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PROVIDERS: dict[str, Provider] = {
 
 _SYSTEM = "system"
 _PACKAGE = "package:"
-_UNENCRYPTED = ("disable", "allow", "prefer")  # or perhaps so, which is no protection
+_UNENCRYPTED = ("disable", "allow", "prefer")  # perhaps encrypted is no protection either
 _CHECKED = ("verify-ca", "verify-full")
 
 
 def _certificate(path: str, info: ValidationInfo) -> str:
-    """An absolute path. Links in it stay: what mounts secrets renews files by changing a link."""
+    """Make a path absolute, but keep its links: mounted secrets are renewed by changing a link."""
     if path == _SYSTEM:
         return path
     if path.startswith(_PACKAGE):
@@ -59,10 +59,10 @@ Certificate = Annotated[Text, AfterValidator(_certificate)]
 
 
 class ServerOptions(Model):
-    """A Postgres server. Without an address it comes from the environment: for `self-hosted` from
-    `DATABASE_URL`, or from `POSTGRES_HOST`, `POSTGRES_PORT`, `POSTGRES_USER`, `POSTGRES_PASSWORD`
-    and `POSTGRES_DB`; for `gcp` from `CLOUDSQL_CONNECTION_NAME`; for `aws` from `RDS_HOSTNAME`,
-    `RDS_PORT` and `RDS_DB_NAME`; for `azure` from `AZURE_POSTGRESQL_HOST`."""
+    """A Postgres server. If no address is given, it comes from the environment: for `self-hosted`
+    from `DATABASE_URL`, or from `POSTGRES_HOST`, `POSTGRES_PORT`, `POSTGRES_USER`,
+    `POSTGRES_PASSWORD` and `POSTGRES_DB`; for `gcp` from `CLOUDSQL_CONNECTION_NAME`; for `aws` from
+    `RDS_HOSTNAME`, `RDS_PORT` and `RDS_DB_NAME`; for `azure` from `AZURE_POSTGRESQL_HOST`."""
 
     connection_string: Secret | None = Field(
         None, description="A URL (`postgresql://…`) or libpq's `host=… dbname=…`. Also as `url`."
@@ -70,50 +70,51 @@ class ServerOptions(Model):
     provider: Literal["self-hosted", "gcp", "aws", "azure"] = Field(
         "self-hosted", description="Who runs the server."
     )
-    host: Text | None = Field(None, description="Name, address, or folder of the socket.")
+    host: Text | None = Field(None, description="A name, an address, or the folder of a socket.")
     port: Port | None = Field(None, description="5432 if left out.")
     user: Text | None = None
     password: Secret | None = Field(None, description="Any characters, as they are.")
     database: Text | None = None
-    project: Text | None = Field(None, description="Of `gcp`: the project of the instance.")
+    project: Text | None = Field(None, description="For `gcp`: the project of the instance.")
     region: Text | None = Field(
         None,
-        description="Of `gcp`: the region of the instance. Of `aws`: for IAM tokens, if the "
-        "host does not name it.",
+        description="For `gcp`: the region of the instance. For `aws`: the region of IAM tokens, "
+        "if the host does not name it.",
     )
     instance: Text | None = Field(
-        None, description="Of `gcp`: the instance, reached by its socket under `/cloudsql`."
+        None, description="For `gcp`: the instance, reached by its socket under `/cloudsql`."
     )
     credentials: SecretsSettings | None = Field(
         None,
-        description="Where the password, and the user if it is left out, come from. Each new "
-        "connection asks anew.",
+        description="The source of the password, and of the user if `user` is left out. Each new "
+        "connection looks them up.",
     )
     iam: YesNo = Field(
         False,
-        description="Of the clouds: log in with a token of the cloud's own identity (IAM, Entra "
-        "ID), renewed before it ends.",
+        description="For the clouds: log in with a token of the program's identity (IAM, Entra "
+        "ID), renewed before it expires.",
     )
     user_at_host: YesNo = Field(
-        False, description="Of `azure`: the older single server, whose users are `user@server`."
+        False, description="For `azure`: the older single server, whose users are `user@server`."
     )
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
-        Field(None, description="As libpq has it. Left out: `require` on a cloud.")
+        Field(None, description="As in libpq. The default is `require` on a cloud.")
     )
     sslrootcert: Certificate | None = Field(
         None,
-        description="Whom to trust: a PEM file, `system` (the machine's own roots, which means "
-        "`verify-full`), or `package:NAME/PATH`, a file of an installed Python package.",
+        description="The certificates to trust: a PEM file, `system` (the machine's own roots, "
+        "which implies `verify-full`), or `package:NAME/PATH`, a file of an installed Python "
+        "package.",
     )
     sslcert: Certificate | None = Field(None, description="The client's certificate, a PEM file.")
-    sslkey: Certificate | None = Field(None, description="Its key, a PEM file.")
+    sslkey: Certificate | None = Field(None, description="The client's key, a PEM file.")
 
     @model_validator(mode="before")
     @classmethod
     def _address(cls, raw: Raw) -> Raw:
         raw = one_name(raw, "connection_string", "url")
         provider = PROVIDERS.get(str(raw.get("provider") or SelfHosted.name))
-        if provider is None:  # the field's own check tells
+        if provider is None:  # the field's own check raises the error
             return raw
         for other in PROVIDERS.values():
             for name in sorted(other.options - provider.options):
@@ -123,7 +124,7 @@ class ServerOptions(Model):
             return provider.place(raw)
         for name in ("host", "port", "database", *sorted(provider.address)):
             if raw.get(name) is not None:
-                raise wrong("is given beside connection_string: expected one of them", name)
+                raise wrong("cannot be combined with connection_string: give one of them", name)
         return raw
 
     @model_validator(mode="after")
@@ -136,10 +137,10 @@ class ServerOptions(Model):
                 except ConfigurationError as error:
                     raise wrong(str(error), name) from None
         if self.credentials is not None and self.password is not None:
-            raise wrong("is given beside credentials: expected one of them", "password")
+            raise wrong("cannot be combined with credentials: give one of them", "password")
         if self.iam:
             self._iam_fits()
-        if isinstance(self.credentials, EnvSecrets):  # what is missing here is so at once
+        if isinstance(self.credentials, EnvSecrets):  # can be checked at once
             try:
                 self.credentials.credentials(self.user)
             except ConfigurationError as error:
@@ -151,17 +152,22 @@ class ServerOptions(Model):
         if self._provider.login is None:
             raise wrong(f"provider {self.provider} has no IAM: expected gcp, aws or azure", "iam")
         if self.credentials is not None:
-            raise wrong("is given beside iam: expected one of them", "credentials")
+            raise wrong("cannot be combined with iam: give one of them", "credentials")
         if self.password is not None:
-            raise wrong("is given beside iam: a token takes its place, leave it out", "password")
+            raise wrong("cannot be combined with iam, which uses a token: leave it out", "password")
         if "password" in words:
-            raise wrong("holds a password beside iam: a token takes its place", "connection_string")
+            raise wrong(
+                "must not hold a password with iam, which uses a token", "connection_string"
+            )
         if not words.get("user"):
-            raise wrong("is missing: iam takes the name of the database's user", "user")
+            raise wrong("is missing: iam needs the name of the database user", "user")
         if "," in words.get("host", ""):
-            raise wrong("names several servers: iam takes one", "host")
+            raise wrong("names several servers: iam needs exactly one", "host")
         if not self._by_socket(words) and words.get("sslmode") in _UNENCRYPTED:
-            raise wrong("iam takes require, verify-ca or verify-full: a token is a key", "sslmode")
+            raise wrong(
+                "expected require, verify-ca or verify-full with iam: a token must be encrypted",
+                "sslmode",
+            )
 
     @model_validator(mode="after")
     def _tls_fits(self) -> ServerOptions:
@@ -174,12 +180,12 @@ class ServerOptions(Model):
                 "sslmode",
             )
         if self.sslrootcert == _SYSTEM and mode != "verify-full":
-            raise wrong("sslrootcert: system takes verify-full", "sslmode")
+            raise wrong("expected verify-full with sslrootcert: system", "sslmode")
         if self._by_socket(words) and self.sslmode in _CHECKED:
-            raise wrong("a socket has no TLS to check: leave it out", "sslmode")
+            raise wrong("a socket has no TLS that could be checked: leave it out", "sslmode")
         for one, other in (("sslcert", "sslkey"), ("sslkey", "sslcert")):
             if getattr(self, one) is not None and getattr(self, other) is None:
-                raise wrong(f"is missing beside {one}", other)
+                raise wrong(f"is missing: {one} requires it", other)
             if getattr(self, one) == _SYSTEM:
                 raise wrong("expected a PEM file", one)
         return self
@@ -189,7 +195,7 @@ class ServerOptions(Model):
         return PROVIDERS[self.provider]
 
     def _words(self) -> dict[str, str]:
-        """The connection's parameters by libpq's names, of whichever setting."""
+        """The connection's parameters by libpq's names, from all settings."""
         return words_of(self.address())
 
     @staticmethod
@@ -197,7 +203,7 @@ class ServerOptions(Model):
         return words.get("host", "").startswith(("/", "@"))
 
     def address(self) -> str:
-        """The connection string, with a login that does not change."""
+        """Return the connection string, with the login if it does not change."""
         password = self.password.get_secret_value() if self.password else None
         given = (
             None if self.connection_string is None else self.connection_string.get_secret_value()
@@ -224,7 +230,7 @@ class ServerOptions(Model):
         )
 
     def login(self) -> Login | None:
-        """What new connections log in with if it may change; None if the address has it all."""
+        """Return the login for new connections if it may change; None if it is in the address."""
         words = self._words()
         host = words.get("host", "")
         if self.iam:

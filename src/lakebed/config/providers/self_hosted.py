@@ -1,4 +1,4 @@
-"""A Postgres server of one's own."""
+"""A self-hosted Postgres server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lakebed.config.providers.base import Provider
 
 
 class SelfHosted(Provider):
-    """A server of one's own: libpq's own defaults, the usual environment variables."""
+    """A self-hosted server: libpq's own defaults and the usual environment variables."""
 
     name: ClassVar[str] = "self-hosted"
     sslmode: ClassVar[str | None] = None
@@ -21,7 +21,7 @@ class SelfHosted(Provider):
         found = address_from_environment()
         if found is None:
             raise wrong(
-                "no address: give connection_string or host, or set DATABASE_URL "
+                "the address is missing: give connection_string or host, or set DATABASE_URL "
                 "(postgresql://…) or POSTGRES_HOST"
             )
         return found | {name: value for name, value in raw.items() if value is not None}

@@ -30,7 +30,8 @@ class AwsSecrets(CloudSecrets):
 
     source: Literal["aws"]
     region: Text | None = Field(
-        None, description="Left out: that of the AWS configuration (`AWS_REGION`, the profile)."
+        None,
+        description="The default is that of the AWS configuration (`AWS_REGION`, the profile).",
     )
 
     @cached_property
@@ -49,7 +50,7 @@ class AwsSecrets(CloudSecrets):
             found = self._client.get_secret_value(SecretId=secret)
         except boto.NoRegionError:
             raise ConfigurationError(
-                "source aws: region is missing, and the AWS configuration names none"
+                "source aws: region is missing, and the AWS configuration does not name it"
             ) from None
         except boto.ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")

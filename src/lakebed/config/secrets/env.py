@@ -18,7 +18,7 @@ class EnvSecrets(Secrets):
     source: Literal["env"] = "env"
     prefix: str = Field(
         default="",
-        description="Stands before each name: with `POSTGRES_`, `password` is "
+        description="Put before each name: with `POSTGRES_`, `password` is "
         "POSTGRES_password or POSTGRES_PASSWORD.",
     )
     username_key: Text = Field(
@@ -36,5 +36,5 @@ class EnvSecrets(Secrets):
                 return os.environ[variable]
         looked = exact if exact == capitals else f"{exact} or {capitals}"
         raise ConfigurationError(
-            f"no secret {name!r} in source env: no environment variable {looked}"
+            f"no secret {name!r} in source env: there is no environment variable {looked}"
         )

@@ -23,7 +23,7 @@ class GcpSecrets(CloudSecrets):
 
     source: Literal["gcp"]
     project_id: Text | None = Field(
-        None, description="The project that holds the secrets. Left out: that of the credentials."
+        None, description="The project of the secrets. The default is that of the credentials."
     )
 
     @cached_property
@@ -37,9 +37,9 @@ class GcpSecrets(CloudSecrets):
         project = self.project_id or project
         if not project:
             raise ConfigurationError(
-                "source gcp: project_id is missing, and no credentials name it"
+                "source gcp: project_id is missing, and the credentials do not name it"
             )
-        # Over HTTP: gRPC's threads would not survive a fork.
+        # Over HTTP, because gRPC's threads do not survive a fork.
         return manager.SecretManagerServiceClient(
             credentials=credentials, transport="rest"
         ), project
@@ -62,4 +62,4 @@ class GcpSecrets(CloudSecrets):
         try:
             return data.decode()
         except UnicodeDecodeError:
-            self._missing(secret, "its bytes are no text in UTF-8")
+            self._missing(secret, "its bytes are not valid UTF-8")

@@ -1,4 +1,4 @@
-"""Secrets in a source that another package offers."""
+"""Secrets in a source of another package."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lakebed.config.secrets.sources import ENTRY_POINTS, SecretsBackend
 
 
 class OutsideSecrets(Secrets):
-    """A source that another package offers by an entry point of the group `lakebed.secrets`; all
-    its options are its own."""
+    """A source that another package offers with an entry point of the group `lakebed.secrets`. Its
+    options are not checked here."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,4 +1,4 @@
-"""The settings of a source of secrets, told apart by `source`."""
+"""The settings of a source of secrets, chosen by `source`."""
 
 from __future__ import annotations
 

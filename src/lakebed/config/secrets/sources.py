@@ -1,4 +1,4 @@
-"""Where secrets come from: a source is one file and one line of `SOURCES`."""
+"""The sources of secrets. Each is one file and one line of `SOURCES`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from lakebed.config.secrets.base import Secrets
 
 ENTRY_POINTS = "lakebed.secrets"
-"""The group of entry points by which an installed package offers sources: name = module:opener.
-The opener takes the options of the source by keyword and gives a `SecretsBackend`."""
+"""The group of entry points with which installed packages offer sources: name = module:opener.
+The opener takes the options of the source as keywords and returns a `SecretsBackend`."""
 
 SOURCES = {
     "env": "lakebed.config.secrets.env:EnvSecrets",
@@ -21,23 +21,24 @@ SOURCES = {
 
 
 class SecretsBackend(Protocol):
-    """A place that keeps secrets."""
+    """A source of secrets."""
 
     def get(self, name: str) -> str:
-        """The secret of that name.
+        """Return the secret of that name.
 
-        Raises ConfigurationError naming the source and the name, never a value, if it has none.
+        Raises ConfigurationError, naming the source and the name but never a value, if there is no
+        such secret.
         """
         ...
 
 
 def known_sources() -> set[str]:
-    """The sources that a configuration may name, those of installed packages included."""
+    """The sources that a configuration can name, including those of installed packages."""
     return {*SOURCES, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))}
 
 
 def source_model(source: str) -> type[Secrets]:
-    """The class of a source: its settings, and how it is asked."""
+    """The class of a source: its settings, and how secrets are read from it."""
     module, _, name = SOURCES.get(
         source, "lakebed.config.secrets.outside:OutsideSecrets"
     ).partition(":")

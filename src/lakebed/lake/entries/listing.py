@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakebed.catalog.protocol import CatalogReads, Scannable
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.lake.entries.windows import Contents, Page, ReadAhead
-from lakebed.model import Entry, EntryRow, ValueReader
+from lakebed.model import Entry, EntryRow, Progress, ValueReader
+from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +25,7 @@ class BulkReader(ValueReader, Protocol):
     def read_contents(self, rows: Iterable[EntryRow]) -> Contents: ...
 
 
-class Listing:
+class Listing(Tabular):
     """Entries in key order; iterate it as often as you like, each time it reads anew."""
 
     def __init__(
@@ -49,10 +50,11 @@ class Listing:
 
     def rows(self) -> Iterator[EntryRow]:
         """The entries as the catalog's rows."""
-        return chain.from_iterable(self._pages())
+        return chain.from_iterable(self.pages())
 
-    def _pages(self) -> Iterator[Sequence[EntryRow]]:
-        """The entries, page by page."""
+    def pages(self, most: Callable[[], int] = lambda: PAGE) -> Iterator[Sequence[EntryRow]]:
+        """The entries as the catalog's rows, page by page. `most` tells, before each page but the
+        first, how many rows it may have; with a filter that is left to the catalog."""
         left = sys.maxsize if self._limit is None else self._limit
         keeps, low, size, more = None, self._low, min(PAGE, left), left > 0
         if self._filter:
@@ -67,11 +69,12 @@ class Listing:
                 size = min(PAGE, 4 * size)  # a catalog may leave much of the filter to us
             yield page[:left]
             left -= len(page)
-            size, more = min(size, left), more and left > 0
+            size = min(most() if keeps is None else size, left)
+            more = more and left > 0
 
     def __iter__(self) -> Iterator[Entry]:
         ahead = ReadAhead(self._lake.read_contents)
-        for number, rows in enumerate(self._pages()):
+        for number, rows in enumerate(self.pages(lambda: ahead.page_rows)):
             yield from map(Entry, rows, repeat(Page(self._lake, ahead, number, rows)))
 
     def __repr__(self) -> str:
@@ -86,21 +89,27 @@ class Listing:
         rows = ([entry[name] for name in names] for entry in islice(self, SHOWN_ROWS + 1))
         return table(f"Listing of {self._prefix!r}", names, rows)
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
         """The listing as an Arrow table, one row an entry, in key order.
 
         Columns: key (string), version (int64), content_hash (string), format (string),
         byte_size (int64), inlined (bool), storage_uri (string), metadata (string, JSON),
         expires_at, created_at, updated_at (timestamp[us, UTC]).
+
+        Takes little more memory than the table. `progress` is called with the rows that have been
+        read and how many there are, None with a filter.
         """
         from lakebed.catalog.scan import Scan
-        from lakebed.lake.sql.arrow import rows_to_arrow, scan_to_arrow
+        from lakebed.lake.entries.arrow import rows_to_arrow, scan_to_arrow
 
-        rows = self.rows()
+        uri, pages, total = self._lake.full_uri, self.pages(), None
+        if progress and self._filter is None:
+            total = self._catalog.count(self._low, self._high)
+            total = total if self._limit is None else min(total, self._limit)
         if isinstance(self._catalog, Scannable) and self._filter is None and self._limit is None:
-            first = list(islice(rows, PAGE))
-            if len(first) == PAGE:
-                wanted = Scan("entries", self._low, self._high)
-                return scan_to_arrow(self._catalog, wanted, self._lake.full_uri)
-            rows = chain(first, rows)
-        return rows_to_arrow(rows, self._lake.full_uri)
+            first = list(islice(pages, 1))
+            if first and len(first[0]) == PAGE:
+                wanted = Scan("entries", self._low, self._high, ordered=True)
+                return scan_to_arrow(self._catalog, wanted, uri, progress, total or 0)
+            pages = chain(first, pages)
+        return rows_to_arrow(pages, uri, progress, total)

@@ -74,25 +74,33 @@ class ReadAhead:
 
     The first value that is asked for is read alone; after it, one that stands further on brings
     those behind it, so that who reads a listing in order reads in bulk. Only what was read ahead
-    last is kept.
+    last is kept. `page_rows`: how many rows the next page of the listing should have.
     """
 
     def __init__(self, read: ReadContents) -> None:
         self._read = read
         self._last = (-1, -1)  # of the value asked for last: number of its page, place there
-        self._ahead: dict[EntryRow, bytes] = {}
+        self._ahead: dict[int, tuple[EntryRow, bytes]] = {}  # by the identity of the row
+        self.page_rows = _FIRST_ROWS
 
     def content(self, page: Page, place: int) -> bytes | None:
         """The bytes of a row of a page, None if they are to be read alone."""
         row = page.rows[place]
-        known = self._ahead.pop(row, None)
+        known = self._taken(row)
         last, self._last = self._last, (page.number, place)
         if known is not None or last < (0, 0) or self._last <= last:
             return known
         wanted = [row, *_stored(page.rows[place + 1 :], _AHEAD_BYTES - row.byte_size)]
-        found = {at: data for at, data in self._read(wanted) if isinstance(data, bytes)}
-        self._ahead = found
-        return found.pop(row, None)
+        if 2 * len(wanted) > len(page.rows):  # most lie in the storage, and fit into memory
+            self.page_rows = min(4 * self.page_rows, _MOST_ROWS)
+        self._ahead = {
+            id(at): (at, data) for at, data in self._read(wanted) if isinstance(data, bytes)
+        }
+        return self._taken(row)
+
+    def _taken(self, row: EntryRow) -> bytes | None:
+        found = self._ahead.pop(id(row), None)
+        return None if found is None else found[1]
 
 
 class Page:

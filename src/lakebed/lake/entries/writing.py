@@ -79,7 +79,8 @@ class Writing(Staging, Reading):
         text = encode_metadata(metadata)
         relative, absolute = check_expiry(ttl, expires_at)
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
-        encoded = encode_value(value)  # last: nothing may fail once it holds a file
+        # Last: nothing may fail once it holds a file. (AsyncTransaction has encoded its values.)
+        encoded = value if isinstance(value, Encoded) else encode_value(value)
         if self._objects is None:
             encoded = in_memory(encoded)
         content = self._content(encoded)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from lakebed.lake.history.change import EntryChange
 from lakebed.lake.history.diff_spool import DiffSpool, Kind
-from lakebed.model import DiffRow, Entry, Report, ValueReader
+from lakebed.model import DiffRow, Entry, Progress, Report, ValueReader
+from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 _SHOWN = 20
@@ -83,7 +83,7 @@ class _Changes(_Differences[EntryChange]):
         return EntryChange(row.before, row.after, self._lake)
 
 
-class Diff:
+class Diff(Tabular):
     """Entries that differ between two moments: `added`, `changed` and `removed`, in key order.
 
     `added` and `removed` are sequences of entries, `changed` of changes with `key`, `before` and
@@ -115,20 +115,17 @@ class Diff:
             bytes_after=bytes_after,
         )
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
         """The diff as an Arrow table, one row a difference: added, then changed, then removed.
 
         Columns: key (string), change (string), and for before and after each content_hash (string),
         byte_size (int64), metadata (string, JSON), expires_at and updated_at (timestamp[us, UTC]),
-        null where the key is not there.
+        null where the key is not there. `progress` is called with the rows that are done and how
+        many there are.
         """
         from lakebed.lake.history.diff_arrow import diff_to_arrow
 
-        return diff_to_arrow(self.added, self.changed, self.removed)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The diff as a pandas DataFrame, with the columns of `to_arrow`."""
-        return self.to_arrow().to_pandas()
+        return diff_to_arrow(self._spool, progress)
 
     def __repr__(self) -> str:
         return (

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import pyarrow as pa
 
-from lakebed.values.codec import encode_metadata
+from lakebed.lake.history.diff_spool import KINDS, DiffSpool
+from lakebed.model import DiffRow, EntryRow, Progress
 
-if TYPE_CHECKING:
-    from lakebed.lake.history.change import EntryChange
-    from lakebed.model import Entry
-
+_CHUNK = 10_000
+_TEXT = pa.string()
 _TIME = pa.timestamp("us", "UTC")
 _SIDE = [
     ("content_hash", pa.string()),
@@ -30,23 +29,39 @@ DIFF_SCHEMA = pa.schema(
 )
 
 
-def diff_to_arrow(
-    added: Iterable[Entry], changed: Iterable[EntryChange], removed: Iterable[Entry]
-) -> pa.Table:
-    """The differences as a table with the columns of `DIFF_SCHEMA`."""
-    rows = [
-        *(("added", None, entry) for entry in added),
-        *(("changed", change.before, change.after) for change in changed),
-        *(("removed", entry, None) for entry in removed),
+def diff_to_arrow(spool: DiffSpool, progress: Progress | None) -> pa.Table:
+    """The differences in a spool as a table with the columns of `DIFF_SCHEMA`."""
+    batches, done, total = list[pa.RecordBatch](), 0, sum(map(spool.count, KINDS))
+    for kind in KINDS:
+        rows = spool.rows(kind)
+        while chunk := list(islice(rows, _CHUNK)):
+            batches.append(changes_to_arrow(chunk))
+            done += len(chunk)
+            if progress:
+                progress(done, total)
+    return pa.Table.from_batches(batches, schema=DIFF_SCHEMA)
+
+
+def changes_to_arrow(rows: Sequence[DiffRow]) -> pa.RecordBatch:
+    """Differences of any kind with the columns of `DIFF_SCHEMA`, in their order."""
+    before, after = zip(*rows, strict=True)
+    some = [one or other or _nothing() for one, other in zip(after, before, strict=True)]
+    change = [
+        "changed" if one and other else "added" if other else "removed" for one, other in rows
     ]
-    return pa.Table.from_pylist([_diff_row(*row) for row in rows], schema=DIFF_SCHEMA)
+    columns = [pa.array([row.key for row in some], _TEXT), pa.array(change, _TEXT)]
+    arrays = [*columns, *_side(before), *_side(after)]
+    return pa.RecordBatch.from_arrays(arrays, schema=DIFF_SCHEMA)
 
 
-def _diff_row(change: str, before: Entry | None, after: Entry | None) -> dict[str, object]:
-    row: dict[str, object] = {"change": change}
-    for side, entry in (("before", before), ("after", after)):
-        if entry is not None:
-            row["key"] = entry.key
-            row |= {f"{side}_{name}": entry[name] for name, _ in _SIDE}
-            row[f"{side}_metadata"] = encode_metadata(entry.metadata)
-    return row
+def _side(rows: Sequence[EntryRow | None]) -> Iterator[pa.Array]:
+    """The columns of one side of differences."""
+    yield pa.array([row and row.hash_text() for row in rows], _TEXT)
+    yield pa.array([row and row.byte_size for row in rows], pa.int64())
+    yield pa.array([row and row.metadata for row in rows], _TEXT)
+    yield pa.array([row and row.expires_at for row in rows], _TIME)
+    yield pa.array([row and row.updated_at for row in rows], _TIME)
+
+
+def _nothing() -> EntryRow:
+    raise AssertionError("a difference has a row on one side at least")

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from lakebed.catalog.statements.queries import load_spool_queries
-from lakebed.model import DiffRow, EntryRow
+from lakebed.model import DiffRow, EntryRow, Progress
 
 Kind = Literal["added", "changed", "removed"]
+KINDS: tuple[Kind, ...] = ("added", "changed", "removed")
+_TOLD = 1000
 _WIDTH = len(EntryRow._fields)
 _COLUMNS = [f'"{side}_{name}"' for side in ("before", "after") for name in EntryRow._fields]
 _NOTHING = (None,) * _WIDTH
@@ -18,7 +20,7 @@ _NOTHING = (None,) * _WIDTH
 class DiffSpool:
     """A private temporary database, in memory while small; closed when it is no longer used."""
 
-    def __init__(self, rows: Iterable[DiffRow]) -> None:
+    def __init__(self, rows: Iterable[DiffRow], progress: Progress | None = None) -> None:
         columns, values = ", ".join(_COLUMNS), ", ".join("?" * len(_COLUMNS))
         self._queries = {
             name: sql.replace("{columns}", columns).replace("{values}", values)
@@ -29,7 +31,7 @@ class DiffSpool:
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute(self._queries["create_diff"])
         self._db.execute("BEGIN")
-        self._db.executemany(self._queries["add_diff"], map(_flat, rows))
+        self._db.executemany(self._queries["add_diff"], map(_flat, _counted(rows, progress)))
         self._db.execute("COMMIT")
         self._db.execute(self._queries["index_diff"])
         self._counts: dict[str, int] = dict(self._db.execute(self._queries["count_diff"]))
@@ -55,6 +57,17 @@ class DiffSpool:
         # Not left to the collector of sqlite3, which warns from Python 3.13 on.
         if hasattr(self, "_db"):
             self._db.close()
+
+
+def _counted(rows: Iterable[DiffRow], progress: Progress | None) -> Iterator[DiffRow]:
+    """The same rows; tells now and then, and at the end, how many there were."""
+    done = 0
+    for done, row in enumerate(rows, 1):
+        if progress and done % _TOLD == 0:
+            progress(done, None)
+        yield row
+    if progress:
+        progress(done, done)
 
 
 def _flat(row: DiffRow) -> tuple[object, ...]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lakebed.model import Report
+from lakebed.values.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Snapshot(Report):
@@ -24,8 +29,30 @@ class Snapshot(Report):
     purged_at: datetime | None
 
 
-class SnapshotList(list[Snapshot]):
+class SnapshotList(list[Snapshot], Tabular):
     """Snapshots, oldest first."""
+
+    def to_arrow(self) -> pa.Table:
+        """The snapshots as an Arrow table, oldest first.
+
+        Columns: id, name (string), version (int64), message, author (string), created_at,
+        purged_at (timestamp[us, UTC]).
+        """
+        import pyarrow as pa
+
+        text, time = pa.string(), pa.timestamp("us", "UTC")
+        schema = pa.schema(
+            [
+                pa.field("id", text, nullable=False),
+                pa.field("name", text, nullable=False),
+                pa.field("version", pa.int64(), nullable=False),
+                pa.field("message", text),
+                pa.field("author", text),
+                pa.field("created_at", time, nullable=False),
+                pa.field("purged_at", time),
+            ]
+        )
+        return pa.Table.from_pylist([dict(made) for made in self], schema=schema)
 
     def _repr_html_(self) -> str:
         from lakebed.values.html import table

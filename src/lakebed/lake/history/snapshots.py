@@ -20,7 +20,7 @@ from lakebed.lake.history.snapshot import Snapshot, SnapshotList
 from lakebed.lake.history.versions import History, Version
 from lakebed.lake.search.searching import Searching
 from lakebed.lake.upkeep.stats import Statistics
-from lakebed.model import DiffRow, Moment, SnapshotRow
+from lakebed.model import DiffRow, Moment, Progress, SnapshotRow
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -165,7 +165,7 @@ class Snapshots(PresentLake):
         make = partial(self.create_snapshot, name, message=message, author=author, replace=replace)
         return Watch(self, make, prefix)
 
-    def snapshots(self) -> Sequence[Snapshot]:
+    def snapshots(self) -> SnapshotList:
         """All snapshots, oldest first."""
         return SnapshotList(map(_snapshot, self._catalog.snapshots()))
 
@@ -196,11 +196,13 @@ class Snapshots(PresentLake):
         b: str | Snapshot | datetime | int | None = None,
         *,
         prefix: str = "",
+        progress: Progress | None = None,
     ) -> Diff:
         """What differs between two moments, or a moment and now: added, changed and removed.
 
         `a`, `b`: as for `at`; with `b` left out, now. `prefix`: only keys that begin with it. Its
-        cost grows with what happened between them, not with the lake.
+        cost grows with what happened between them, not with the lake. `progress` is called with the
+        differences found so far and their number, None as long as it is not known.
         """
         from lakebed.lake.history.diff import Diff  # not for a first store
         from lakebed.lake.history.diff_spool import DiffSpool
@@ -208,7 +210,7 @@ class Snapshots(PresentLake):
         low, high = check_prefix(prefix)
         first, first_name = self._moment(a)
         second, second_name = (None, "now") if b is None else self._moment(b)
-        spool = DiffSpool(self._catalog.diff(first, second, low, high))
+        spool = DiffSpool(self._catalog.diff(first, second, low, high), progress)
         return Diff(spool, self, (first_name, second_name))
 
     def restore(

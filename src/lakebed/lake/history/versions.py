@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakebed.clock import from_micros
 from lakebed.model import Entry, ValueReader, VersionRow
+from lakebed.values.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Version(Entry):
@@ -26,7 +30,7 @@ class Version(Entry):
         return None if self._ended_at is None else from_micros(self._ended_at)
 
 
-class History(Sequence[Version]):
+class History(Sequence[Version], Tabular):
     """The versions of a key that are kept, newest first.
 
     `complete` is false where the lake keeps, between snapshots, no version that was replaced;
@@ -46,6 +50,25 @@ class History(Sequence[Version]):
 
     def __getitem__(self, index: Any) -> Any:
         return self._versions[index]
+
+    def to_arrow(self) -> pa.Table:
+        """The versions as an Arrow table, newest first.
+
+        Columns: those of a listing's table, and ended_at (timestamp[us, UTC]), null for the version
+        that stands.
+        """
+        import pyarrow as pa
+
+        from lakebed.lake.entries.arrow import ENTRY_SCHEMA
+        from lakebed.values.codec import encode_metadata
+
+        schema = ENTRY_SCHEMA.append(pa.field("ended_at", pa.timestamp("us", "UTC")))
+        rows = [
+            {name: version[name] for name in schema.names}
+            | {"metadata": encode_metadata(version.metadata)}
+            for version in self
+        ]
+        return pa.Table.from_pylist(rows, schema=schema)
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} versions{': ' + self.note if self.note else ''}>"

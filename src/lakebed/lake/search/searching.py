@@ -12,8 +12,11 @@ from lakebed.lake.checks import check_count, check_filter, check_prefix
 from lakebed.lake.entries.listing import Listing
 from lakebed.lake.entries.reading import Reading
 from lakebed.model import Entry, EntryRow, Progress, Record
+from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from lakebed.filters import Filter
     from lakebed.search.engine import Query
 
@@ -69,7 +72,7 @@ class Hit(Record):
     def _repr_html_(self) -> str:
         from lakebed.values.html import fields
 
-        shown = ("key", self.key), ("score", round(self.score, 3)), ("value", self.preview())
+        shown = ("key", self.key), ("score", float(f"{self.score:.3g}")), ("value", self.preview())
         return fields("Hit", (*shown, ("metadata", self.metadata)))
 
     def preview(self) -> str:
@@ -88,7 +91,7 @@ class Hit(Record):
         return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
 
 
-class Hits(Sequence[Hit]):
+class Hits(Sequence[Hit], Tabular):
     """What a search found, best first: `limit` hits from `offset` on.
 
     `total`: how many entries match in all. `unread`: how many of the lake's entries were judged by
@@ -122,14 +125,44 @@ class Hits(Sequence[Hit]):
     def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
         return self._hits[index]
 
+    def to_arrow(self) -> pa.Table:
+        """The hits as an Arrow table, best first.
+
+        Columns: key (string), score (double), value and metadata (string, JSON). The value of an
+        entry that is bytes or a table is null. Reads the values that were not read yet.
+        """
+        import pyarrow as pa
+
+        from lakebed.values.codec import encode_metadata
+        from lakebed.values.json import encode
+
+        schema = pa.schema(
+            [
+                pa.field("key", pa.string(), nullable=False),
+                pa.field("score", pa.float64(), nullable=False),
+                pa.field("value", pa.string()),
+                pa.field("metadata", pa.string(), nullable=False),
+            ]
+        )
+        rows = [
+            {
+                "key": hit.key,
+                "score": hit.score,
+                "value": encode(hit.value).decode() if hit.entry.format == "json" else None,
+                "metadata": encode_metadata(hit.metadata),
+            }
+            for hit in self
+        ]
+        return pa.Table.from_pylist(rows, schema=schema)
+
     def __repr__(self) -> str:
         lines = [f"<Hits: {len(self)} of {self.total}{self._note()}>"]
-        lines += [f"  {hit.score:8.3f}  {hit.key!r}  {hit.preview()}" for hit in self._shown()]
+        lines += [f"  {hit.score:8.3g}  {hit.key!r}  {hit.preview()}" for hit in self._shown()]
         return "\n".join(lines + ["  …"] * (len(self) > _SHOWN_HITS))
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{hit.score:.3f}</td><td>{_escaped(hit.key)}</td>"
+            f"<tr><td>{hit.score:.3g}</td><td>{_escaped(hit.key)}</td>"
             f"<td>{_escaped(hit.preview())}</td><td>{_escaped(_json(hit.metadata))}</td></tr>"
             for hit in self._shown()
         )

@@ -14,7 +14,7 @@ from lakebed.objects.names import object_path
 from lakebed.objects.store import Signer
 
 LONGEST_EXPIRY = 7 * 86_400
-"""Seconds: what S3 and Google Cloud Storage allow a signature to last."""
+"""The most seconds for which S3 and Google Cloud Storage allow a signature to be valid."""
 _ATTEMPTS = 5
 
 
@@ -22,21 +22,24 @@ class Presigning(PresentLake):
     """The call that signs."""
 
     def presign(self, key: str, expires: float | timedelta = 3600) -> str:
-        """A URL that gives anybody who has it the stored bytes of an entry: canonical JSON, the
-        bytes, or a Parquet file. It works for `expires` seconds, 1 to 604,800 (seven days).
+        """Return a URL with which anybody can read the stored bytes of an entry: canonical JSON,
+        the bytes, or a Parquet file. It works for `expires` seconds, 1 to 604,800 (seven days).
 
-        The URL names the content as it is now: storing the key anew does not change what it gives,
-        and once nothing refers to that content, `collect` ends it. A content that lies inline or in
-        a pack is first written as an object of its own, so that no URL opens its neighbours.
+        The URL names the content as it is now. Storing the key again does not change what the URL
+        gives. Once nothing refers to that content, `collect` removes it, and the URL stops working.
+        A content that is inline or in a pack is first written as an object of its own, so that the
+        URL gives no access to other values.
 
-        Raises NotFoundError if the key is not there, ValidationError for a time out of bounds,
-        ConfigurationError if the storage cannot sign: it has to be S3, Google Cloud Storage or
-        Azure, with credentials that hold a key.
+        Raises NotFoundError if the key does not exist, ValidationError if `expires` is out of
+        range, ConfigurationError if the storage cannot sign (it must be S3, Google Cloud Storage or
+        Azure, with credentials that can sign), ReadOnlyError if a read-only lake would have to
+        write the content first, CorruptionError for a damaged content, and StorageError if the
+        storage fails.
         """
         seconds = _check_expires(expires)
         signer: object = self._objects
         if not isinstance(signer, Signer):
-            raise ConfigurationError("presign needs the storage in a bucket: s3://, gs:// or az://")
+            raise ConfigurationError("presign needs a storage in a bucket: s3://, gs:// or az://")
         for _ in range(_ATTEMPTS):
             row = self._catalog.get(check_key(key))
             if row is None:
@@ -44,11 +47,12 @@ class Presigning(PresentLake):
             path = row.uri if row.uri is not None and row.position is None else self._alone(row)
             if path is not None:
                 return signer.sign(path, seconds)
-        raise CorruptionError(f"the content of {key!r} moves each time it is looked for")
+        raise CorruptionError(f"the content of {key!r} moved each time it was looked up")
 
     def _alone(self, row: EntryRow) -> str | None:
-        """Write a content as an object of its own; its path, None if another writer moved it."""
-        self._must_write("presign of a value that is no file of its own")
+        """Write a content as an object of its own. Returns its path, or None if another writer
+        moved the content."""
+        self._must_write("presign of a value that is not a file of its own")
         assert self._objects is not None
         data = self._read_checked(row)
         path = object_path(row.content_hash, row.format)
@@ -68,10 +72,10 @@ def _check_expires(expires: float | timedelta) -> int:
     seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ValidationError(
-            f"expires is of type {type(expires).__name__}: expected seconds or a timedelta"
+            f"expires must be seconds or a timedelta, got {type(expires).__name__}"
         )
     if not 1 <= seconds <= LONGEST_EXPIRY:
         raise ValidationError(
-            f"expires is {seconds!r} seconds: expected 1 to {LONGEST_EXPIRY:,} (seven days)"
+            f"expires must be 1 to {LONGEST_EXPIRY:,} seconds (seven days), got {seconds!r}"
         )
     return int(seconds)

@@ -11,23 +11,24 @@ import pyarrow.parquet as pq
 
 from lakebed.clock import from_micros
 from lakebed.errors import CorruptionError, SerializationError
+from lakebed.lake.entries.arrow import ENTRY_SCHEMA, hash_texts
 from lakebed.lake.share.publication_place import ID, Hashing, pieces
-from lakebed.lake.sql.arrow import ENTRY_SCHEMA
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore
 
-CHUNK_BYTES = 32 << 20
-"""Metadata and contents, in bytes, that are in memory at a time; a single entry may take more."""
+CHUNK_BYTES = 16 << 20
+"""Metadata and contents, in bytes, that are read at a time, while as much is written; a
+single entry may take more."""
 
 _CHUNK_ROWS = 20_000
 _GROUP_BYTES = 4 << 20
-"""Of a row group in memory: a search of the publication reads one for each hit."""
+"""The bytes of a row group in memory. A search of the publication reads one for each hit."""
 _COPIED = ("key", "version", "content_hash", "format", "byte_size", "metadata", "expires_at",
            "created_at", "updated_at")  # fmt: skip
 SCHEMA = pa.schema(
     [
         *(ENTRY_SCHEMA.field(name) for name in _COPIED),
-        # Large in memory only: in the file all text is alike.
+        # Large only in memory: the file has one type of text.
         pa.field("value", pa.large_string()),
         pa.field("value_bytes", pa.large_binary()),
         pa.field("table_uri", pa.string()),
@@ -35,29 +36,42 @@ SCHEMA = pa.schema(
 )
 
 
-def chunks(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
-    """Part entries so that the contents of a part fit into memory."""
+def chunks(pages: Iterable[Sequence[EntryRow]]) -> Iterator[Sequence[EntryRow]]:
+    """Put pages of entries together, or part them, so that the contents of each list fit into
+    memory."""
     chunk: list[EntryRow] = []
     size = 0
-    for row in rows:
-        taken = len(row.metadata) + (0 if row.format == "parquet" else row.byte_size)
-        if chunk and (size + taken > CHUNK_BYTES or len(chunk) == _CHUNK_ROWS):
+    for page in pages:
+        taken = _memory(page)
+        if chunk and (size + taken > CHUNK_BYTES or len(chunk) + len(page) > _CHUNK_ROWS):
             yield chunk
             chunk, size = [], 0
-        chunk.append(row)
-        size += taken
+        if taken <= CHUNK_BYTES:
+            chunk += page
+            size += taken
+        else:
+            half = len(page) // 2
+            yield from [page] if half == 0 else chunks([page[:half], page[half:]])
     if chunk:
         yield chunk
 
 
+def _memory(rows: Iterable[EntryRow]) -> int:
+    """How many bytes the metadata and contents of entries take in memory at once."""
+    return sum(
+        len(row.metadata) + (0 if row.format == "parquet" else row.byte_size) for row in rows
+    )
+
+
 class EntriesFile:
-    """The Parquet file of the entries, whole when its block has ended."""
+    """The Parquet file of the entries. It is complete when its block has ended."""
 
     def __init__(self, sink: Hashing, publication: str) -> None:
         self._writer = pq.ParquetWriter(
             sink,
             SCHEMA,
             compression="zstd",
+            use_dictionary=["format", "expires_at", "created_at", "updated_at"],
             store_schema=False,  # it would say "large"
             write_page_checksum=True,
         )
@@ -67,30 +81,30 @@ class EntriesFile:
         self, rows: Sequence[EntryRow], contents: dict[str, bytes], tables: dict[str, str]
     ) -> None:
         """Write entries, with their contents or the URIs of their tables by key."""
-        values = [contents.get(row.key) for row in rows]
-        as_json = [row.format == "json" for row in rows]
+        # Column by column: a record for each entry would take most of the time.
+        key, version, metadata, expires_at, created_at, updated_at, *others = zip(
+            *rows, strict=True
+        )
+        hashes, format, byte_size, *_ = others
+        texts: list[bytes | None] = list(map(contents.get, key))
+        raw: list[bytes | None] = [None] * len(rows)
+        if not all(one == "json" for one in format):
+            raw = [v if f == "bytes" else None for v, f in zip(texts, format, strict=True)]
+            texts = [v if f == "json" else None for v, f in zip(texts, format, strict=True)]
         columns: list[Sequence[object]] = [
-            [row.key for row in rows],
-            [row.version for row in rows],
-            [row.hash_text() for row in rows],
-            [row.format for row in rows],
-            [row.byte_size for row in rows],
-            [row.metadata for row in rows],
-            [row.expires_at for row in rows],
-            [row.created_at for row in rows],
-            [row.updated_at for row in rows],
-            [value if json else None for value, json in zip(values, as_json, strict=True)],
-            [None if json else value for value, json in zip(values, as_json, strict=True)],
-            [tables.get(row.key) for row in rows],
-        ]
+            key, version, (), format, byte_size, metadata, expires_at, created_at, updated_at,
+            texts, raw, list(map(tables.get, key)),
+        ]  # fmt: skip
         arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+        arrays[SCHEMA.get_field_index("content_hash")] = hash_texts(hashes)
         try:
             table = pa.Table.from_arrays(arrays, schema=SCHEMA)
             group = len(rows) * _GROUP_BYTES // max(table.nbytes, 1)
             self._writer.write_table(table, row_group_size=max(group, 1))
         except pa.ArrowException as error:
             raise SerializationError(
-                f"entries from {rows[0].key!r} to {rows[-1].key!r} do not go into Parquet: {error}"
+                f"cannot write the entries from {rows[0].key!r} to {rows[-1].key!r} to Parquet: "
+                f"{error}"
             ) from None
 
     def __enter__(self) -> EntriesFile:
@@ -101,7 +115,7 @@ class EntriesFile:
 
 
 class Tables:
-    """The copies of stored tables, each content once, in a folder of their publication."""
+    """The copies of stored tables in the folder of a publication. Each content is copied once."""
 
     def __init__(self, source: ObjectStore | None, target: ObjectStore, publication: str) -> None:
         self._source = source
@@ -111,7 +125,7 @@ class Tables:
         self.byte_size = 0
 
     def hashes(self) -> dict[str, str]:
-        """The copies by their names beside the manifest, with their hashes."""
+        """Return the hashes of the copies, by their names beside the manifest."""
         return {
             path.rpartition("/")[2]: content_hash.hex()
             for content_hash, path in self._paths.items()
@@ -119,11 +133,11 @@ class Tables:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of copies."""
         return len(self._paths)
 
     def add(self, rows: Iterable[EntryRow]) -> dict[str, str]:
-        """Copy the tables of entries; the URI of each copy, by key."""
+        """Copy the tables of entries. Returns the URI of each copy, by key."""
         uris = {}
         for row in rows:
             path = self._paths.get(row.content_hash)
@@ -136,8 +150,8 @@ class Tables:
 
 
 def _copy_table(source: ObjectStore | None, row: EntryRow, target: ObjectStore, path: str) -> int:
-    """Copy a stored table, checked against its hash; its size in bytes. CorruptionError if it is
-    damaged, and then nothing is left under `path`."""
+    """Copy a stored table, and check it against its hash. Returns its size in bytes. Raises
+    CorruptionError if it is damaged; nothing is then left at `path`."""
     hashing, size = sha256(), 0
     with target.open_write(path) as sink:
         for piece in _pieces(source, row):
@@ -168,5 +182,5 @@ def _pieces(source: ObjectStore | None, row: EntryRow) -> Iterator[bytes]:
 
 
 def new_publication(now: int) -> str:
-    """An id that is used once: the time, for people, and what makes it unique."""
+    """Return a new id: the time, for people to read, and a unique suffix."""
     return f"{from_micros(now):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"

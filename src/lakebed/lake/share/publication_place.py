@@ -1,5 +1,5 @@
-"""Where a publication lies: what there is its own is written down, with its hash, and nothing else
-is ever replaced or deleted."""
+"""The place of a publication. A manifest lists its files with their hashes, and nothing else is
+ever replaced or deleted."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from lakebed.paths import absolute
 ENTRIES_FILE = "entries.parquet"
 MANIFEST = "manifest.json"
 ID = b"lakebed_publication"
-"""Under which name the footer of the entries' file has the publication's id."""
+"""The name of the publication's id in the footer of the entries' file."""
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _LEFTOVER_SECONDS = 86_400
 _PIECE = 8 << 20
-# Of a Parquet file, the last bytes: the length of the footer, little-endian, and PAR1.
+# The last bytes of a Parquet file: the length of the footer, little-endian, and PAR1.
 _TAIL = 8
 _PUBLICATION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _COPY = re.compile(r"([0-9a-f]{64})\.(?:parquet|segment)")
-_MOST_MANIFEST = 1 << 28  # bytes; a line for each table
+_MOST_MANIFEST = 1 << 28  # bytes; there is one line for each table
 
 Hashes = Mapping[str, str]
-"""Files by name, and the SHA-256 of their bytes."""
+"""The SHA-256 of files, by name."""
 
 
 class Hashing(io.RawIOBase):
-    """A file that is written from its beginning to its end, and hashed on the way."""
+    """A file that is written from beginning to end, and hashed on the way."""
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
@@ -65,47 +65,48 @@ class Hashing(io.RawIOBase):
         return self._size
 
     def hexdigest(self) -> str:
-        """The hash of what was written so far."""
+        """The hash of the data written so far."""
         return self._hash.hexdigest()
 
 
 def open_place(uri: str, options: Mapping[str, object]) -> PublicationPlace:
-    """The folder of the entries, and the one beside it. ConfigurationError for a whole bucket."""
+    """Open the folder of the entries and the one beside it. Raises ConfigurationError for a whole
+    bucket."""
     folder = local_path(uri)
     if folder is None:
         protocol, _, path = (uri := uri.rstrip("/")).rpartition("://")
         if "/" not in path and protocol != "memory":
             raise ConfigurationError(
-                f"uri {uri} is a whole bucket: tables go beside the entries, so name a folder "
-                f"in it, such as {uri}/published"
+                f"uri {uri} must be a folder, not a whole bucket, because tables go beside the "
+                f"entries: use for example {uri}/published"
             )
     else:
         uri = absolute(folder)
-        if f"{os.sep}.." in uri:  # so that `-tables` is appended to a name
+        if f"{os.sep}.." in uri:  # resolved, so that `-tables` is appended to a name
             uri = os.path.realpath(uri)
     return PublicationPlace(open_store(uri, options), open_store(f"{uri}-tables", options))
 
 
 class PublicationPlace:
-    """The two folders of a publication: `target` holds its entries, `tables` a folder of each
-    publication with its manifest, the copies of its tables and its search index."""
+    """The two folders of a publication. `target` holds its entries. `tables` holds a folder for
+    each publication, with its manifest, the copies of its tables, and its search index."""
 
     def __init__(self, target: ObjectStore, tables: ObjectStore) -> None:
         self.target = target
         self.tables = tables
 
     def examine(self) -> str | None:
-        """The id of the publication that is there, None if nothing is.
+        """Return the id of the publication at this place, or None if it is empty.
 
-        ConflictError if either folder holds anything that no publication wrote, or that was changed
-        since.
+        Raises ConflictError if either folder holds anything that no publication wrote, or that was
+        changed since.
         """
         folders = self._folders()
         entries: StoredFile | None = None
         for file in self.target.list(""):
             if file.path == ENTRIES_FILE:
                 entries = file
-            elif upload_of(file.path) != f"/{ENTRIES_FILE}":  # under way, or of a killed one
+            elif upload_of(file.path) != f"/{ENTRIES_FILE}":  # being written, or left when killed
                 raise self._foreign(self.target, file.path)
         if entries is None:
             return None
@@ -113,41 +114,42 @@ class PublicationPlace:
         hashes = folders.get(publication or "", {})
         if publication is None or ENTRIES_FILE not in hashes:
             raise ConflictError(
-                f"{self.target.uri(ENTRIES_FILE)} is not of a publication here: publish to a place "
-                "of its own"
+                f"{self.target.uri(ENTRIES_FILE)} does not belong to a publication at this place: "
+                "publish to another place"
             )
         if _hash(self.target, entries) != hashes[ENTRIES_FILE]:
             raise ConflictError(
-                f"{self.target.uri(ENTRIES_FILE)} was changed since it was published: publish to a "
-                "place of its own"
+                f"{self.target.uri(ENTRIES_FILE)} was changed since it was published: publish to "
+                "another place"
             )
         return publication
 
     def write_manifest(self, publication: str, hashes: Hashes) -> int:
-        """Write down the files of a publication; the manifest's size in bytes.
+        """Write the manifest of a publication. Returns its size in bytes.
 
-        It is there, without files, before the first of them: what a killed one leaves is known.
+        An empty manifest is written before the first file, so that the files of a killed
+        publication can be recognised.
         """
         text = json.dumps({"publication": publication, "files": dict(hashes)}, indent=1)
         with self.tables.open_write(f"{publication}/{MANIFEST}") as file:
             return file.write(text.encode())
 
     def discard(self, publication: str) -> None:
-        """Delete what a publication that has failed wrote."""
+        """Delete the files of a publication that failed."""
         files = [file for file in self.tables.list(publication) if _folder(file) == publication]
         self._remove(publication, files)
 
     def remove_leftovers(self, keep: set[str | None]) -> None:
-        """Delete the tables of publications that are neither in `keep` nor younger than a day:
-        those may be under way."""
-        horizon = system_clock() - _LEFTOVER_SECONDS * 1_000_000  # as the storage tells times
+        """Delete the tables of publications that are not in `keep` and are older than a day.
+        Younger ones may still be written."""
+        horizon = system_clock() - _LEFTOVER_SECONDS * 1_000_000  # in the storage's unit
         for publication, files in self._by_folder().items():
             if publication not in keep and max(file.modified for file in files) < horizon:
                 self._remove(publication, files)
 
     def _remove(self, publication: str, files: Sequence[StoredFile]) -> None:
-        """Delete those files that the publication wrote, the manifest last. What has another hash
-        than its name says stays, half-written files too: nothing proves whose they are."""
+        """Delete the files that the publication wrote, the manifest last. Files whose hash differs
+        from their name stay, also half-written ones: nothing proves whose they are."""
         if self.manifest(publication) is None:
             return
         proven = [file.path for file in files if self._is_copy(file)]
@@ -156,7 +158,7 @@ class PublicationPlace:
             self.tables.delete([f"{publication}/{MANIFEST}"])
 
     def _is_copy(self, file: StoredFile) -> bool:
-        """Whether a file's bytes are those that its name tells."""
+        """Whether a file's bytes have the hash in its name."""
         try:
             named = _COPY.fullmatch(_name(file))
             return named is not None and _hash(self.tables, file) == named[1]
@@ -164,8 +166,8 @@ class PublicationPlace:
             return False
 
     def _folders(self) -> dict[str, Hashes]:
-        """The publications that have a folder beside the entries, and what each wrote down.
-        ConflictError for anything else there."""
+        """Return the publications that have a folder beside the entries, with the manifest of each.
+        Raises ConflictError for anything else there."""
         found = dict[str, Hashes]()
         for publication, files in self._by_folder().items():
             finished = [file for file in files if not _is_unfinished(file.path)]
@@ -188,7 +190,7 @@ class PublicationPlace:
         return folders
 
     def manifest(self, publication: str) -> Hashes | None:
-        """What a publication wrote down, None if nothing did."""
+        """Return the manifest of a publication, or None if it has no valid one."""
         path = f"{publication}/{MANIFEST}"
         try:
             if self.tables.size(path) > _MOST_MANIFEST:
@@ -203,13 +205,13 @@ class PublicationPlace:
 
     def _foreign(self, store: ObjectStore, path: str) -> ConflictError:
         return ConflictError(
-            f"{store.uri('')} holds {path!r}, which is no part of a publication: publish to a "
-            "place of its own"
+            f"{store.uri('')} holds {path!r}, which does not belong to a publication: publish to "
+            "another place"
         )
 
 
 def read_footer(target: ObjectStore, size: int) -> pq.FileMetaData | None:
-    """The footer of the entries' file, read without the rest of it; None if it has none."""
+    """Read the footer of the entries' file, without the rest of it. None if it has no footer."""
     tail = target.read(ENTRIES_FILE, max(0, size - _TAIL), _TAIL)
     length = int.from_bytes(tail[:4], "little") + _TAIL
     if not tail.endswith(b"PAR1") or length > size:
@@ -222,7 +224,7 @@ def read_footer(target: ObjectStore, size: int) -> pq.FileMetaData | None:
 
 
 def publication_of(footer: pq.FileMetaData | None) -> str | None:
-    """The id of the publication whose footer this is, None if it is of no publication."""
+    """Return the id of the publication in a footer, or None if it has none."""
     found = b"" if footer is None else (footer.metadata or {}).get(ID, b"")
     publication = found.decode(errors="replace")
     return publication if _PUBLICATION.fullmatch(publication) else None
@@ -236,7 +238,7 @@ def _hash(store: ObjectStore, file: StoredFile) -> str:
 
 
 def pieces(store: ObjectStore, path: str, size: int) -> Iterable[bytes]:
-    """A file in parts that fit into memory."""
+    """Read a file in parts that fit into memory."""
     return (
         store.read(path, offset, min(_PIECE, size - offset)) for offset in range(0, size, _PIECE)
     )
@@ -251,5 +253,5 @@ def _name(file: StoredFile) -> str:
 
 
 def _is_unfinished(path: str) -> bool:
-    """Whether a file is what a killed writer leaves."""
+    """Whether a file is one that a killed writer left."""
     return upload_of(path) != path

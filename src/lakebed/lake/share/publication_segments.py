@@ -1,4 +1,4 @@
-"""The search index of a publication: segments of its entries and nothing else."""
+"""The search index of a publication: segments that hold exactly its entries."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lakebed.values.hash import digest
 
 _PAGE = 4000
 _MOST = MAX_DOCUMENTS // 2
-"""Documents of a segment that is built or joined: the memory that this takes grows with them."""
+"""The most documents of a segment that is built or merged: they determine the memory it takes."""
 
 
 class PublicationSegments:
-    """Collects the entries of a publication, and writes the segments of them.
+    """Collects the entries of a publication, and writes segments of them.
 
-    What the lake's own segments hold comes from there: they are mapped files. Only the other
-    entries are analysed.
+    Entries in the lake's own segments, which are mapped files, are taken from there. Only the
+    others are analysed.
     """
 
     def __init__(self, index: SearchIndex, target: ObjectStore, publication: str) -> None:
@@ -34,7 +34,7 @@ class PublicationSegments:
         self._publication = publication
         self._embedder = index.embedder
         wanted = None if self._embedder is None else self._embedder.name
-        # What a client without an embedder has built is made anew, with vectors.
+        # Segments that a client built without an embedder are rebuilt, with vectors.
         self._known = [
             segment
             for segment in index.loaded().segments
@@ -46,16 +46,16 @@ class PublicationSegments:
         self.byte_size = 0
 
     def hashes(self) -> dict[str, str]:
-        """The files by their names beside the manifest, with their hashes."""
+        """Return the hashes of the files, by their names beside the manifest."""
         return {f"{name}.segment": name for name in self._names}
 
     @property
     def count(self) -> int:
-        """How many were written."""
+        """The number of segments that were written."""
         return len(self._names)
 
     def add(self, rows: Sequence[EntryRow], contents: Mapping[str, bytes]) -> None:
-        """Take in entries, with their contents by key."""
+        """Add entries. `contents` holds their contents by key."""
         versions = np.array([row.version for row in rows], np.int64)
         left = np.arange(len(rows))
         for segment, kept in zip(self._known, self._kept, strict=True):
@@ -74,7 +74,7 @@ class PublicationSegments:
         self._new.add(documents(list(texts), self._embedder))
 
     def finish(self) -> None:
-        """Write what has been taken in and not written yet."""
+        """Write all entries that were added and not written yet."""
         parts = [pair for pair in zip(self._known, self._kept, strict=True) if pair[1].any()]
         if len(self._new):
             rest = Segment(memoryview(self._new.data()))
@@ -97,7 +97,7 @@ _Part = tuple[Segment, NDArray[np.bool_]]
 
 
 def _grouped(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
-    """Parts that become one segment."""
+    """Yield groups of parts that are merged into one segment."""
     group, documents, postings = list[_Part](), 0, 0
     for segment, kept in parts:
         size = int(np.count_nonzero(kept))

@@ -1,4 +1,4 @@
-"""Searching a publication: what was published, by its own index, without the lake."""
+"""Searching a publication with its own index, without the lake."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def open_publication(
 ) -> Publication:
     """Open what `Lake.publish(…, search=True)` wrote, to search it without the lake.
 
-    `uri` as `publish` takes it. `embedder`: what the lake was opened with, to search by meaning.
-    From a bucket the index is copied to the system's folder for temporary files.
+    `uri`: the place, as for `publish`. `embedder`: the embedder of the lake, to search by meaning.
+    The index of a publication in a bucket is copied to the system's folder for temporary files.
 
-    Raises NotFoundError if there is no publication, ConfigurationError if it was written without
-    `search`, or without vectors of the embedder; CorruptionError if a file is damaged;
-    StorageError if the storage cannot be read.
+    Raises NotFoundError if there is no publication; ConfigurationError if it was written without
+    `search`, or without vectors of the embedder; CorruptionError if a file is damaged; StorageError
+    if the storage cannot be read.
     """
     from lakebed.lake.share.publication_place import open_place
     from lakebed.lake.share.published_files import PublishedFiles
@@ -67,9 +67,9 @@ def _load(embedder: str | Callable[[Sequence[str]], object] | None) -> Embedder 
 
 
 class Publication:
-    """A publication, as it was when it was opened: one that takes its place is opened anew.
+    """A publication, as it was when it was opened. If another one replaces it, open it again.
 
-    `entries`: how many there are.
+    `entries` is the number of entries.
     """
 
     def __init__(self, files: PublishedFiles, embedder: Embedder | None) -> None:
@@ -98,12 +98,13 @@ class Publication:
         thread: bool | Mapping[str, float] = False,
         mode: Mode | None = None,
     ) -> Hits:
-        """What `Lake.search` gave at the time of the publication: the same hits with the same
-        scores, in the same order. An entry that has expired since is still there.
+        """Return what `Lake.search` returned at the time of the publication: the same hits with the
+        same scores, in the same order. An entry that has expired since is still found. The
+        arguments are those of `Lake.search`.
 
-        Raises ValidationError as `Lake.search`; ConflictError once another publication has taken
-        the place; CorruptionError if an entry is damaged; StorageError if the storage cannot be
-        read.
+        Raises ValidationError as `Lake.search` does; ConflictError once another publication has
+        replaced this one; CorruptionError if an entry is damaged; StorageError if the storage
+        cannot be read.
         """
         check_page(query, limit, offset)
         low, high = check_prefix(prefix)
@@ -142,7 +143,7 @@ class Publication:
             return engine.run(asked, self._sources)
 
     def _all(self, asked: Query, limit: int, offset: int) -> Hits:
-        """A page of the entries in the order of their keys."""
+        """Return a page of the entries, in key order."""
         from lakebed.search import engine
 
         with self._reading_index():
@@ -156,7 +157,7 @@ class Publication:
 
     @contextmanager
     def _reading_index(self) -> Iterator[None]:
-        """Say what is wrong where what is in the index makes no sense."""
+        """Turn errors caused by impossible data in the index into clear ones."""
         try:
             yield
         except LakebedError:
@@ -164,14 +165,14 @@ class Publication:
         except _MALFORMED as error:
             self._files.fail(f"the search index of {self._files.uri} is damaged: {error!r}")
 
-    # What an entry asks of where it is from
+    # The interface of ValueReader, for entries
 
     def read_value(self, row: EntryRow) -> Any:
-        """The value of an entry, checked against its hash."""
+        """Return the value of an entry, checked against its hash."""
         return decode_value(row.format, self._files.content(row))
 
     def full_uri(self, uri: str | None, position: str | None) -> str | None:
-        """Where a table lies; None for what is in the file of the entries."""
+        """Return the URI of a table. None for a value in the file of the entries."""
         del position
         return None if uri is None else self._files.full_uri(uri)
 
@@ -179,17 +180,17 @@ class Publication:
 def _check_vectors(embedder: str, made_by: set[str | None]) -> None:
     if None in made_by:
         raise ConfigurationError(
-            "the publication has no vectors of all entries: open it without an embedder, or "
-            "publish from a lake that is opened with one"
+            "the publication lacks vectors for some entries: open it without an embedder, or "
+            "publish again from a lake that is opened with one"
         )
     if others := made_by - {embedder}:
         raise ConfigurationError(
             f"embedder is {embedder!r}, but the vectors of the publication were made by "
-            f"{others.pop()!r}: open it with that one, or without"
+            f"{others.pop()!r}: open it with that one, or without an embedder"
         )
 
 
 def _keys(source: Source, documents: NDArray[np.int64]) -> Iterator[tuple[bytes, int]]:
-    """Keys and versions of documents."""
+    """Yield the keys and versions of documents."""
     keys, versions = source.segment.keys, source.segment.versions
     return ((keys[number], int(versions[number])) for number in documents.tolist())

@@ -1,4 +1,4 @@
-"""The files of a publication as its reader has them, each compared with what was written down."""
+"""Reading the files of a publication. Each is compared with the manifest."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _SEGMENT = re.compile(r"([0-9a-f]{64})\.segment")
-_GROUPS = 16  # row groups that are fetched side by side, of 4 MB each as a rule
-# What pyarrow and hostile rows make of wrong bytes.
+_GROUPS = 16  # row groups that are fetched side by side, usually of 4 MB each
+# What pyarrow and hostile rows may raise.
 _MALFORMED = (pa.ArrowException, CorruptionError, OSError, ValueError, TypeError, LookupError,
               AttributeError, OverflowError)  # fmt: skip
 
 
 class PublishedFiles:
-    """One publication: its segments, opened, and the rows of its entries."""
+    """One publication: its open segments, and the rows of its entries."""
 
     def __init__(self, place: PublicationPlace) -> None:
-        """NotFoundError if there is none, ConfigurationError if it was written without `search`,
-        CorruptionError if a file is damaged."""
+        """Open a publication. Raises NotFoundError if there is none, ConfigurationError if it was
+        written without `search`, and CorruptionError if a file is damaged."""
         self._place = place
         try:
             self._size = place.target.size(ENTRIES_FILE)
@@ -67,21 +67,21 @@ class PublishedFiles:
             raise NotFoundError(f"no publication at {place.target.uri('')}") from None
         publication = publication_of(footer)
         if footer is None or publication is None:
-            raise CorruptionError(f"{self.uri} is damaged, or no publication wrote it")
+            raise CorruptionError(f"{self.uri} is damaged, or is not part of a publication")
         self._footer, self._publication = footer, publication
         self.segments = [self._open(name) for name in self._names()]
         found, wanted = sum(map(len, self.segments)), footer.num_rows
         if found != wanted:
             if not self.segments:
                 raise ConfigurationError(
-                    f"the publication at {place.target.uri('')} was written without its search "
-                    "index: publish it with search=True"
+                    f"the publication at {place.target.uri('')} has no search index: publish it "
+                    "with search=True"
                 )
             self.fail(f"its search index has {found:,} entries, {self.uri} has {wanted:,}")
 
     @property
     def uri(self) -> str:
-        """Where the entries lie."""
+        """The URI of the entries' file."""
         return self._place.target.uri(ENTRIES_FILE)
 
     # Segments
@@ -97,7 +97,7 @@ class PublishedFiles:
         try:
             with _as_file(store, path) as file:
                 if f"{file_digest(file, 'sha256').hexdigest()}.segment" != name:
-                    self.fail(f"{store.uri(path)} is damaged: its bytes have another hash")
+                    self.fail(f"{store.uri(path)} is damaged: its hash is wrong")
                 data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             segment = Segment(data)
             check(segment)
@@ -112,7 +112,7 @@ class PublishedFiles:
     # Entries
 
     def rows(self, wanted: Sequence[tuple[str, int]]) -> list[EntryRow]:
-        """The rows of entries, which are told by key and version, in their order."""
+        """Return the rows of entries, given by key and version, in the same order."""
         groups = defaultdict[int, list[str]](list)
         try:
             for key, _ in wanted:
@@ -135,7 +135,7 @@ class PublishedFiles:
         return [group.column(0).statistics.min for group in groups]
 
     def _read(self, groups: Sequence[tuple[int, list[str]]]) -> Iterator[EntryRow]:
-        """The rows of keys, by row group."""
+        """Yield the rows of keys, which are given by row group."""
         for start in range(0, len(groups), _GROUPS):
             some = groups[start : start + _GROUPS]
             ranges = [self._range(number) for number, _ in some]
@@ -153,7 +153,7 @@ class PublishedFiles:
     def _rows_of(
         self, file: pq.ParquetFile, number: int, keys: Sequence[str]
     ) -> Iterator[EntryRow]:
-        # One column, that of the values, takes nearly all of the time: threads would not help.
+        # The column of the values takes nearly all of the time, so threads would not help.
         table = file.read_row_group(number, columns=SCHEMA.names, use_threads=False)
         places = pc.index_in(pa.array(keys, pa.string()), table["key"].combine_chunks())
         table = table.take(places.drop_null())
@@ -163,7 +163,7 @@ class PublishedFiles:
         return map(self._row, table.to_pylist())
 
     def _range(self, number: int) -> Range:
-        """Where a row group lies."""
+        """Return the byte range of a row group."""
         group = self._footer.row_group(number)
         columns = [group.column(place) for place in range(group.num_columns)]
         starts = [column.dictionary_page_offset or column.data_page_offset for column in columns]
@@ -179,7 +179,7 @@ class PublishedFiles:
             inline = row["value"].encode()
         elif row["format"] == "bytes":
             inline = row["value_bytes"]
-        else:  # where it lies beside the manifest, should the whole have been copied elsewhere
+        else:  # its place beside the manifest, because the publication may have been copied
             uri = f"{self._publication}/{content_hash.hex()}.parquet"
         return EntryRow(
             row["key"],
@@ -197,7 +197,7 @@ class PublishedFiles:
         )
 
     def content(self, row: EntryRow) -> bytes:
-        """The stored bytes of an entry, checked against their hash."""
+        """Return the stored bytes of an entry, checked against their hash."""
         if row.inline_value is not None:
             return row.inline_value
         assert row.uri is not None
@@ -210,11 +210,11 @@ class PublishedFiles:
         return data
 
     def full_uri(self, uri: str) -> str:
-        """Where a table lies."""
+        """Return the URI of a table."""
         return self._place.tables.uri(uri)
 
     def fail(self, problem: str) -> NoReturn:
-        """CorruptionError; ConflictError if another publication has taken the place."""
+        """Raise CorruptionError, or ConflictError if another publication has replaced this one."""
         try:
             size = self._place.target.size(ENTRIES_FILE)
             found = publication_of(read_footer(self._place.target, size))
@@ -229,7 +229,7 @@ class PublishedFiles:
 
 
 def _is_whole(row: EntryRow) -> bool:
-    """Whether nothing is missing, and a content that is at hand is what its hash says."""
+    """Whether nothing is missing, and an inline content has the right hash."""
     if None in (row.metadata, row.byte_size, row.created_at, row.updated_at):
         return False
     if row.inline_value is None:
@@ -238,7 +238,7 @@ def _is_whole(row: EntryRow) -> bool:
 
 
 class _Part(io.RawIOBase):
-    """A file of which only a part is there."""
+    """A file of which only a part is in memory."""
 
     def __init__(self, data: bytes, offset: int, size: int) -> None:
         self._data, self._offset, self._size = data, offset, size
@@ -271,7 +271,7 @@ class _Part(io.RawIOBase):
 
 @contextmanager
 def _as_file(store: ObjectStore, path: str) -> Iterator[io.BufferedIOBase]:
-    """A file of the storage as one that can be mapped."""
+    """Open a file of the storage as a local file that can be mapped."""
     if isinstance(store, LocalStore):
         with Path(store.full_path(path)).open("rb") as file:
             yield file

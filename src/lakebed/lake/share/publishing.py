@@ -1,9 +1,9 @@
-"""Publishing: the lake as plain Parquet, for engines that know nothing of its catalog."""
+"""Publishing: the lake as plain Parquet, for engines that do not know its catalog."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from lakebed.lake.history.snapshots import LakeView, Snapshots
 from lakebed.model import EntryRow, Progress, Report
 from lakebed.objects.opening import parse_place
 from lakebed.objects.store import ObjectStore
+from lakebed.values.hash import digest
 
 if TYPE_CHECKING:
     from lakebed.lake.share.publication import EntriesFile, Tables
@@ -22,9 +23,17 @@ if TYPE_CHECKING:
 
 
 class Published(Report):
-    """What `publish` wrote: where the entries and the tables lie (full URIs; `tables_uri` is None
-    if there are no tables), the number of entries, of distinct tables and of files of the search
-    index, the size of all files in bytes, and the version of the lake that they show."""
+    """What `publish` wrote.
+
+    | field | |
+    | --- | --- |
+    | `uri` | the full URI of the entries |
+    | `tables_uri` | the full URI of the tables; None if there are none |
+    | `entries`, `tables` | the number of entries, and of distinct tables |
+    | `segments` | the number of files of the search index |
+    | `byte_size` | the size of all files in bytes |
+    | `version` | the version of the lake that was published |
+    """
 
     uri: str
     tables_uri: str | None
@@ -46,43 +55,44 @@ class Publishing(Snapshots):
         search: bool = False,
         progress: Progress | None = None,
     ) -> Published:
-        """Write a snapshot, or the lake as it is now, as Parquet that any engine reads.
+        """Write a snapshot, or the lake as it is now, as Parquet that any engine can read.
 
         `uri`: a path, a URI that fsspec knows, or a mapping with `uri` and the filesystem's
-        options; one on the same kind of storage as the lake has the lake's options if it brings
-        none. It is a place of its own, new or of an earlier publication: whatever else is there, or
-        in `<uri>-tables`, is neither replaced nor deleted, and refused before anything is written.
+        options. Without options, a place on the same kind of storage as the lake uses the lake's
+        options. The place must be new, or hold an earlier publication. If it, or `<uri>-tables`,
+        holds anything else, it is refused before anything is written.
 
         `<uri>/entries.parquet` has a row for each entry, in key order. Columns: key (string),
         version (int64), content_hash (string), format (string), byte_size (int64), metadata
         (string, JSON), expires_at, created_at, updated_at (timestamp[us, UTC]), value (string: the
         JSON of a `json` value), value_bytes (binary: a `bytes` value), table_uri (string: the
-        Parquet file of a table). Tables lie beside it, in a folder of `<uri>-tables/` that the
-        report names, each content once.
+        Parquet file of a table). The tables are in a folder of `<uri>-tables/` that the report
+        names, each content once.
 
-        `search`: write the search index of the entries too, into that folder, so that
-        `lakebed.open_publication` can search without the lake. It comes from the lake's own index
-        as far as that goes; `maintain` brings it up to date.
+        `search`: also write the search index of the entries into that folder, so that
+        `lakebed.open_publication` can search without the lake. It is copied from the lake's own
+        index as far as possible; `maintain` updates that index.
 
-        The entries appear at once when all is written, over those of the publication before; a
-        failure leaves that as it was. Its tables stay until the next publication. Memory is bounded
-        at about 200 MB, 300 with `search`; on its way to a bucket the entries' file takes room in
-        the system's folder for temporary files.
+        The entries appear in one step when everything is written, and replace those of the previous
+        publication. A failure leaves the previous publication as it was. Its tables stay until the
+        next publication. Memory is limited to about 200 MB, 300 MB with `search`. For a bucket, the
+        entries' file is first written to the system's folder for temporary files.
 
-        Raises ConflictError if something else lies there, or what was published was changed since;
-        ConfigurationError for a place that cannot be published to or resolved, such as one in the
-        lake; ReadOnlyError without `snapshot` if the lake is read_only, as a snapshot keeps the
-        present meanwhile; CorruptionError for a damaged content; StorageError if a storage fails.
+        Raises ConflictError if the place holds something else, or what was published was changed
+        since; ConfigurationError for a place that cannot be used or resolved, such as one in the
+        lake; NotFoundError if there is no such snapshot; ReadOnlyError if the lake is read-only and
+        `snapshot` is not given, because a temporary snapshot keeps the present; CorruptionError for
+        a damaged content; StorageError if a storage fails.
         """
         check_flag("search", search)
         if snapshot is None:
-            self._must_write("publish without snapshot=")  # it keeps the present as one
+            self._must_write("publish without snapshot=")  # it creates a temporary snapshot
         place = self._place(uri)
         before = place.examine()
         if snapshot is not None:
             found = self._find(snapshot)
             return self._publish(self.at(found.id), found.version, place, before, search, progress)
-        # A snapshot for as long as it takes: one state, whose contents nothing collects.
+        # A temporary snapshot: it keeps one state, whose contents cannot be collected.
         kept = self.create_snapshot(f"publishing-{os.urandom(8).hex()}")
         try:
             return self._publish(self.at(kept), kept.version, place, before, search, progress)
@@ -119,8 +129,8 @@ class Publishing(Snapshots):
                     size += segments.byte_size
                 size += place.write_manifest(publication, hashes)
             except BaseException:
-                # Not when the upload below fails: it may have reached the storage all the same.
-                with suppress(LakebedError):  # else the next publication removes them
+                # Not when the upload below fails, because the file may have reached the storage.
+                with suppress(LakebedError):  # otherwise the next publication removes them
                     place.discard(publication)
                 raise
         place.remove_leftovers({publication, before})
@@ -140,7 +150,7 @@ class Publishing(Snapshots):
         return PublicationSegments(self._searcher(), place.tables, publication)
 
     def _place(self, place: object) -> PublicationPlace:
-        """The storage of the entries, and that of the tables beside it."""
+        """Open the storage of the entries, and that of the tables beside it."""
         from lakebed.lake.share.publication_place import open_place
 
         uri, options = parse_place("uri", place)
@@ -150,7 +160,7 @@ class Publishing(Snapshots):
         return found
 
     def _options_for(self, uri: str) -> dict[str, object]:
-        """The options of the lake's own storage, if it is of the same kind."""
+        """Return the options of the lake's own storage, if it is of the same kind."""
         from lakebed.objects.cloud import CloudStore
         from lakebed.objects.remote import FsspecStore
 
@@ -164,8 +174,8 @@ class Publishing(Snapshots):
             return
         if self._objects.site().overlaps(target.site()):
             raise ConfigurationError(
-                f"uri {target.uri('')} and the lake's storage {self._objects.uri('')} lie in each "
-                "other: publish elsewhere"
+                f"uri {target.uri('')} and the lake's storage {self._objects.uri('')} overlap: "
+                "publish elsewhere"
             )
 
 
@@ -181,23 +191,42 @@ def _write(
     progress: Progress | None,
 ) -> int:
     """Write the entries of a view, their tables, and what is searched of them; how many."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from lakebed.lake.share.publication import chunks
 
     done, total = 0, len(view)
-    for rows in chunks(view.list().rows()):
-        uris = copies.add(row for row in rows if row.format == "parquet")
-        contents = dict(_contents(view, (row for row in rows if row.format != "parquet")))
-        file.add(rows, contents, uris)
-        if segments is not None:
-            segments.add(rows, contents)
-        done += len(rows)
-        if progress:
-            progress(done, total)
+    with ThreadPoolExecutor(1, "lakebed-publish") as writer:
+        writing: Future[None] | None = None
+        for rows in chunks(view.list().pages()):
+            uris = copies.add(row for row in rows if row.format == "parquet")
+            contents = _contents(view, rows)
+            if writing is not None:  # one part is written while the next one is read
+                writing.result()
+            writing = writer.submit(file.add, rows, contents, uris)
+            if segments is not None:
+                segments.add(rows, contents)
+            done += len(rows)
+            if progress:
+                progress(done, total)
+        if writing is not None:
+            writing.result()
     return done
 
 
-def _contents(view: LakeView, rows: Iterable[EntryRow]) -> Iterator[tuple[str, bytes]]:
-    for row, data in view.read_contents(rows):
-        if isinstance(data, LakebedError):
-            raise data
-        yield row.key, data
+def _contents(view: LakeView, rows: Sequence[EntryRow]) -> dict[str, bytes]:
+    """The contents by key, apart from those of tables. Raises what reading one of them gave."""
+    contents = {
+        row.key: row.inline_value
+        for row in rows
+        if row.inline_value is not None
+        and row.format != "parquet"
+        and digest(row.inline_value) == row.content_hash
+    }
+    if len(contents) < len(rows):
+        others = (row for row in rows if row.format != "parquet" and row.key not in contents)
+        for row, data in view.read_contents(others):
+            if isinstance(data, LakebedError):
+                raise data
+            contents[row.key] = data
+    return contents

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from lakebed.catalog.scan import CatalogScan, Scan
 from lakebed.duckdb.limits import check
-from lakebed.duckdb.relations import LOADED
 from lakebed.lake.sql.rows import LoadedRows, insert_scan, note_read
+from lakebed.lake.sql.wanted import scanned
 
 if TYPE_CHECKING:
     import duckdb
@@ -141,8 +141,8 @@ class _Delta:
         """Load entries of higher versions, apart from those that are there, into a table of their
         own; how many they are."""
         rows, connection = self._rows, self._connection
-        connection.execute(f"CREATE TEMP TABLE fresh ({LOADED[rows.relation]})")
-        how = Scan("entries", values=rows.relation == "documents", above=above)
+        connection.execute(f"CREATE TEMP TABLE fresh ({rows.definition})")
+        how = Scan("entries", columns=scanned(rows.columns), above=above)
         added = insert_scan(connection, self._scan, how, rows, "temp.fresh")
         ((there,),) = connection.execute(
             f"DELETE FROM temp.fresh WHERE version IN (SELECT version FROM {rows.table})"

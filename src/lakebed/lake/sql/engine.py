@@ -14,7 +14,7 @@ import duckdb
 from lakebed.catalog.protocol import Catalog
 from lakebed.catalog.scan import CatalogScan, Scan
 from lakebed.duckdb import relations
-from lakebed.duckdb.conditions import Bounds, bounds, reads_column
+from lakebed.duckdb.conditions import Bounds, bounds, columns_read, row_limit
 from lakebed.duckdb.filesystem import Grant
 from lakebed.duckdb.limits import check
 from lakebed.duckdb.result import QueryResult
@@ -22,7 +22,7 @@ from lakebed.duckdb.session import QuerySettings, Session
 from lakebed.duckdb.statement import Call, Statement, parse, unjudged
 from lakebed.errors import QueryError
 from lakebed.lake.sql.delta import bring_up_to_date
-from lakebed.lake.sql.rows import LoadedRows, copy_rows, load_changes, load_scan
+from lakebed.lake.sql.rows import LoadedRows, copy_rows, load_changes, load_number, load_scan
 from lakebed.lake.sql.values import bring_values
 from lakebed.lake.sql.wanted import (
     HITS,
@@ -34,6 +34,7 @@ from lakebed.lake.sql.wanted import (
     named,
     question_of,
     scan_of,
+    want_of,
 )
 from lakebed.model import Moment
 
@@ -173,14 +174,21 @@ class QueryEngine:
     ) -> None:
         """Load what the statement names, and let the connection see it."""
         tables = {
-            name: Wanted(name, (moment,), bounds(statement, named(name), params))
+            name: want_of(
+                name,
+                (moment,),
+                bounds(statement, named(name), params),
+                columns_read(statement, named(name)),
+                row_limit(statement, named(name), params),
+            )
             for name in statement.tables
         }
         calls = {
-            call: Wanted(
+            call: want_of(
                 _RELATION.get(call.name, call.name),
                 moments_of(call, resolve),
                 bounds(statement, called(call.name), params),
+                columns_read(statement, called(call.name)),
             )
             for call in statement.calls
             if call.name != relations.SEARCH
@@ -192,8 +200,7 @@ class QueryEngine:
                 used.rows.append(rows)
             for name, wanted in tables.items():
                 rows = loaded[wanted]
-                values = name == "documents" and reads_column(statement, name, "value")
-                view = self.view(rows, used.grants, values=values)
+                view = self.view(rows, used.grants, values="value" in wanted.columns)
                 connection.execute(f"CREATE TEMP VIEW {name} AS {view}")
             for name in {call.name for call in calls}:
                 same = {c: loaded[w] for c, w in calls.items() if c.name == name}
@@ -260,19 +267,21 @@ class QueryEngine:
 
     def _find(self, scan: CatalogScan, want: Wanted) -> LoadedRows | None:
         """Rows that are kept and right, or can be made so."""
-        rows = self._renew(scan, want)
-        whole = self._kept.get(want._replace(bounds=Bounds()))
-        # Not of documents, whose values would all be read.
-        if whole is not None and rows is None and want.relation != "documents":
-            rows = whole.rows if _is_current(scan, want, whole) else None
-        return rows
+        same = [other for other in self._kept if want.is_served_by(other)]
+        wider = list[Wanted]()
+        if want.relation != "documents":  # whose values would all be read
+            whole = want._replace(bounds=Bounds(), limit=None)
+            wider = [other for other in self._kept if whole.is_served_by(other)]
+        for other in (*same, *wider):
+            if _is_current(scan, other, self._kept[other]):
+                return self._kept[other].rows
+        # A number is counted sooner than rows are brought up to date.
+        renewed = (self._renew(scan, other) for other in same if want.columns)
+        return next(filter(None, renewed), None)
 
     def _renew(self, scan: CatalogScan, want: Wanted) -> LoadedRows | None:
-        """The rows that are kept, brought up to date; None if there are none, or it takes longer
-        than to load them."""
-        kept = self._kept.get(want)
-        if kept is None or _is_current(scan, want, kept):
-            return None if kept is None else kept.rows
+        """The rows that are kept, brought up to date; None if it takes longer than to load them."""
+        kept = self._kept[want]
         del self._kept[want]
         try:
             with self.session.errors():
@@ -303,9 +312,11 @@ class QueryEngine:
                 a, b = want.moments
                 assert a is not None
                 changed = scan.diff(a, b, want.bounds.low, want.bounds.high)
-                rows = load_changes(self.session, changed)
+                rows = load_changes(self.session, changed, want.columns)
+            elif not want.columns:  # and not kept: nothing tells when some of them expire
+                return load_number(self.session, scan.total(how.moment), want.relation)
             else:
-                rows = load_scan(self.session, scan, how, want.relation)
+                rows = load_scan(self.session, scan, how, want.relation, want.columns)
         is_present = None in want.moments
         # What has not changed yet does so when it expires, and no row of a difference tells when.
         lasts = not (how is None and is_present)
@@ -318,9 +329,15 @@ class QueryEngine:
         self._kept[want] = kept
 
     def _make_room(self, found: Mapping[Wanted, LoadedRows]) -> None:
-        """Keep no more rows than there is room for; those that were just found stay."""
-        count = sum(kept.rows.count for kept in self._kept.values())
+        """Keep no more rows than there is room for, and none that others have more columns of;
+        those that were just found stay."""
         used = list(found.values())
+        for want, kept in list(self._kept.items()):
+            others = (other for other in self._kept if other != want)
+            if kept.rows not in used and any(map(want.is_served_by, others)):
+                del self._kept[want]
+                kept.rows.release()
+        count = sum(kept.rows.count for kept in self._kept.values())
         for want, kept in list(self._kept.items()):
             is_much = count > _KEPT_ROWS or len(self._kept) > _KEPT
             if is_much and kept.rows not in used:
@@ -339,11 +356,11 @@ class QueryEngine:
         """What a query sees of loaded rows, as a SELECT. It reads packs by the grant that is added
         to `grants`. Without `values`, reading the value of a document is an error."""
         if rows.relation != "documents":
-            return relations.select(rows.relation, rows.table, self._base)
+            return relations.select(rows.relation, rows.columns, rows.table, self._base)
         if not values:
-            shown = relations.SHOWN["documents"].replace("{base}", relations.literal(self._base))
-            unread = "error('the values were not loaded')::JSON AS value"
-            return f"SELECT {shown}, {unread} FROM {rows.table} WHERE {relations.DOCUMENT}"
+            shown = relations.shown("documents", rows.columns, self._base)
+            value = relations.unread("value", "JSON")
+            return f"SELECT {shown}, {value} FROM {rows.table} WHERE {relations.DOCUMENT}"
         where = bring_values(self.session, rows, self._lake)
         packs = None
         if where.packs:
@@ -351,7 +368,12 @@ class QueryEngine:
             grants.append(self.session.files.grant(where.packs))
             packs = grants[-1].address
         return relations.documents(
-            rows.table, self._base, fetched=where.fetched, packs=packs, stride=where.stride
+            rows.table,
+            rows.columns,
+            self._base,
+            fetched=where.fetched,
+            packs=packs,
+            stride=where.stride,
         )
 
     def _macro(self, name: str, loaded: Mapping[Call, LoadedRows]) -> str:
@@ -362,7 +384,7 @@ class QueryEngine:
                 _is_argument(parameter, value)
                 for parameter, value in zip("ab", call.arguments, strict=False)
             ]
-            select = relations.select(rows.relation, rows.table, self._base)
+            select = relations.select(rows.relation, rows.columns, rows.table, self._base)
             by_arity.setdefault(len(call.arguments), []).append(
                 f"{select} WHERE {' AND '.join(conditions)}"
             )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lakebed.catalog.scan import COLUMNS, CatalogScan, Scan, schema_of
 from lakebed.duckdb.limits import check
 from lakebed.duckdb.relations import LOADED
 from lakebed.duckdb.session import ROWS, Session
-from lakebed.model import DiffRow, EntryRow
+from lakebed.model import DiffRow
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 _numbers = count()
 _CHUNK = 10_000
-_INSERTED_BYTES = 64 << 20
+_INSERTED_BYTES = 16 << 20
+_MADE = {
+    "metadata": "metadata::JSON",
+    "uri": "coalesce(b.uri, p.uri)",
+    "value": "decode(inline_value)::JSON",
+}
+"""How loaded columns are made of scanned ones, where they are not the same."""
 _PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # few rows: what a pack is called
 
 
@@ -35,17 +41,28 @@ class Values(NamedTuple):
 class LoadedRows:
     """A table of a session, dropped when nobody holds it any more.
 
-    `count` are its rows, `next_expiry` the earliest expiry among them in microseconds; `packs`
-    tells how many objects each pack holds, and `values` where the values of documents are, once
-    somebody has asked for them. `read_at` is the time that they are of, in microseconds;
-    `changed` counts the rows that came and went since they were loaded, `added` whether values of
-    some that came are still to be fetched.
+    `columns` are those of the relation that it has, none where only the number of rows is of
+    interest (a view of `number` rows); `count` are its rows, `next_expiry` the earliest expiry
+    among them in microseconds; `packs` tells how many objects each pack holds, and `values` where
+    the values of documents are, once somebody has asked for them. `read_at` is the time that they
+    are of, in microseconds; `changed` counts the rows that came and went since they were loaded,
+    `added` whether values of some that came are still to be fetched.
     """
 
-    def __init__(self, session: Session, relation: str) -> None:
+    def __init__(
+        self, session: Session, relation: str, columns: Set[str], number: int | None = None
+    ) -> None:
         self.session = session
         self.relation = relation
-        self.table = new_table(session, LOADED[relation])
+        self.columns = frozenset(columns)
+        self._is_view = number is not None
+        if number is None:
+            self.table = new_table(session, self.definition)
+        else:
+            self.table = new_name()
+            _execute(
+                session, f"CREATE VIEW {self.table} AS SELECT 0 AS nothing FROM range({number})"
+            )
         self.count = 0
         self.next_expiry: int | None = None
         self.packs: dict[int, int] = {}
@@ -54,6 +71,13 @@ class LoadedRows:
         self.changed = 0
         self.added = False
         self._held = 0
+
+    @property
+    def definition(self) -> str:
+        """The columns of the table, as SQL."""
+        kinds = LOADED[self.relation].items()
+        columns = [f"{name} {kind}" for name, kind in kinds if name in self.columns]
+        return ", ".join(columns)
 
     @property
     def is_shared(self) -> bool:
@@ -68,7 +92,7 @@ class LoadedRows:
         """Let go; the last one drops the table."""
         self._held -= 1
         if self._held == 0:
-            drop(self.session, self.table)
+            drop(self.session, self.table, "VIEW" if self._is_view else "TABLE")
             if self.values is not None and self.values.fetched is not None:
                 drop(self.session, self.values.fetched)
 
@@ -76,7 +100,7 @@ class LoadedRows:
 def copy_rows(rows: LoadedRows) -> LoadedRows:
     """The same rows in tables of their own, for who changes them while others read."""
     session = rows.session
-    copy = LoadedRows(session, rows.relation)
+    copy = LoadedRows(session, rows.relation, rows.columns)
     connection = session.connect()
     try:
         connection.execute(f"CREATE OR REPLACE TABLE {copy.table} AS FROM {rows.table}")
@@ -104,28 +128,36 @@ def new_name() -> str:
 def new_table(session: Session, columns: str) -> str:
     """An empty table in the session; its name."""
     name = new_name()
-    connection = session.connect()
-    try:
-        connection.execute(f"CREATE TABLE {name} ({columns})")
-    finally:
-        session.release(connection)
+    _execute(session, f"CREATE TABLE {name} ({columns})")
     return name
 
 
-def drop(session: Session, table: str) -> None:
+def drop(session: Session, table: str, kind: str = "TABLE") -> None:
     """Remove a table; who is reading it reads on."""
-    if session.closed:
-        return
+    if not session.closed:
+        _execute(session, f"DROP {kind} IF EXISTS {table}")
+
+
+def _execute(session: Session, sql: str) -> None:
     connection = session.connect()
     try:
-        connection.execute(f"DROP TABLE IF EXISTS {table}")
+        connection.execute(sql)
     finally:
         session.release(connection)
 
 
-def load_scan(session: Session, scan: CatalogScan, how: Scan, relation: str) -> LoadedRows:
+def load_number(session: Session, number: int, relation: str) -> LoadedRows:
+    """So many rows without columns."""
+    rows = LoadedRows(session, relation, set(), number)
+    rows.count = number
+    return rows
+
+
+def load_scan(
+    session: Session, scan: CatalogScan, how: Scan, relation: str, columns: Set[str]
+) -> LoadedRows:
     """The rows of a scan; `relation` is what they are for."""
-    rows = LoadedRows(session, relation)
+    rows = LoadedRows(session, relation, columns)
     connection = session.connect()
     try:
         rows.count = insert_scan(connection, scan, how, rows, rows.table)
@@ -155,7 +187,7 @@ def insert_scan(
 def note_read(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: LoadedRows) -> None:
     """Note that the rows are those of a transaction."""
     rows.read_at = scan.now
-    if "expires_at" in LOADED[rows.relation]:
+    if "expires_at" in rows.columns:
         query = f"SELECT epoch_us(min(expires_at)) FROM {rows.table}"
         ((rows.next_expiry,),) = connection.execute(query).fetchall()
 
@@ -187,54 +219,25 @@ def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: Load
     packs = pa.Table.from_batches(scan.rows(Scan("packs")), schema_of(COLUMNS["packs"]))
     rows.packs = dict(zip(packs["id"].to_pylist(), packs["objects"].to_pylist(), strict=True))
     connection.register("packs", packs)
-    place = "content_hash, format, byte_size, coalesce(b.uri, p.uri) AS uri, pack_id, position"
-    entry = (
-        "key, version, object_id, metadata::JSON AS metadata, expires_at, created_at, updated_at, "
-        + place
-    )
-    columns = {
-        "entries": entry,
-        "documents": f"{entry}, decode(inline_value)::JSON AS value",
-        "history": f"{entry}, end_version, ended_at",
-        "objects": f"{place}, created_at",
-    }[relation]
-    return f"SELECT {columns} FROM batch b {_PACKED}"
+    columns = ", ".join(_MADE.get(name, name) for name in LOADED[relation] if name in rows.columns)
+    return f"SELECT {columns} FROM batch b {_PACKED if 'uri' in rows.columns else ''}"
 
 
-def load_changes(session: Session, changed: Iterator[DiffRow]) -> LoadedRows:
+def load_changes(session: Session, changed: Iterator[DiffRow], columns: Set[str]) -> LoadedRows:
     """The rows of a difference."""
-    rows = LoadedRows(session, "changes")
+    from lakebed.lake.history.diff_arrow import changes_to_arrow
+
+    rows = LoadedRows(session, "changes", columns)
+    names = ", ".join(name for name in LOADED["changes"] if name in columns)
     connection = session.connect()
     try:
         while chunk := list(islice(changed, _CHUNK)):
             check()
-            connection.register("batch", _changes(chunk))
+            connection.register("batch", changes_to_arrow(chunk))
             # Text becomes JSON by the type of the column.
-            connection.execute(f"INSERT INTO {rows.table} SELECT * FROM batch")
+            connection.execute(f"INSERT INTO {rows.table} SELECT {names} FROM batch")
             connection.unregister("batch")
             rows.count += len(chunk)
     finally:
         session.release(connection)
     return rows
-
-
-def _changes(chunk: list[DiffRow]) -> pa.Table:
-    import pyarrow as pa
-
-    from lakebed.lake.history.diff_arrow import DIFF_SCHEMA
-
-    columns: dict[str, list[Any]] = {name: [] for name in DIFF_SCHEMA.names}
-    for before, after in chunk:
-        change = "changed" if before and after else "added" if after else "removed"
-        columns["change"].append(change)
-        columns["key"].append((after or before or _nothing()).key)
-        for side, row in (("before", before), ("after", after)):
-            columns[f"{side}_content_hash"].append(row and f"sha256:{row.content_hash.hex()}")
-            for name in ("byte_size", "metadata", "expires_at", "updated_at"):
-                columns[f"{side}_{name}"].append(row and getattr(row, name))
-    arrays = [pa.array(columns[field.name], field.type) for field in DIFF_SCHEMA]
-    return pa.Table.from_arrays(arrays, schema=DIFF_SCHEMA)
-
-
-def _nothing() -> EntryRow:
-    raise AssertionError("a difference has a row on one side at least")

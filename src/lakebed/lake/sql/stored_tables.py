@@ -28,7 +28,7 @@ from lakebed.errors import (
 from lakebed.lake.base import LakeBase
 from lakebed.lake.sql.engine import QueryEngine
 from lakebed.lake.sql.rows import LoadedRows
-from lakebed.lake.sql.wanted import Wanted
+from lakebed.lake.sql.wanted import want_of
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.store import Range
 from lakebed.values.parquet import read_table
@@ -97,14 +97,14 @@ class StoredTables:
         """The backend whose tables show the lake as it is now, or was at a moment."""
         engine = self._engine
         names = _RELATIONS if moment is None else _AT_A_MOMENT
-        wanted = {name: Wanted(name, (moment,), Bounds()) for name in names}
+        wanted = {name: want_of(name, (moment,)) for name in names}
         with engine.loading():
             loaded = engine.load(list(wanted.values()))
             backend = self._backend(moment)
             shown = _Shown(list(loaded.values()), [])
             try:
                 # Before the transaction, which would not see what is brought in after it began.
-                views = self.views({n: loaded[want] for n, want in wanted.items()}, shown.grants)
+                views = self.views({n: loaded[one] for n, one in wanted.items()}, shown.grants)
                 _replace_views(backend.con, views)
             except BaseException:
                 shown.release()
@@ -174,8 +174,8 @@ class StoredTables:
         return self._views[name, backend]
 
     def _stored(self, prefix: str, bounds: Bounds, moment: Moment | None) -> list[_Stored]:
-        want = Wanted("entries", (moment,), bounds)
-        rows = self._engine.load([want])[want]
+        wanted = want_of("entries", (moment,), bounds)
+        rows = self._engine.load([wanted])[wanted]
         connection = self._backend(None).con
         query = "SELECT key, content_hash, byte_size, uri FROM {} WHERE format = 'parquet'"
         rows.hold()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
 from lakebed.catalog.scan import Scan
 from lakebed.duckdb.conditions import Bounds
+from lakebed.duckdb.relations import loaded_for
 from lakebed.duckdb.statement import Call, Node
 from lakebed.errors import QueryError
 from lakebed.filters import parse as parse_filter
@@ -18,21 +19,63 @@ Resolve = Callable[[object], Moment]
 HITS = 10
 """Of a search that does not say how many."""
 _ENTRIES = ("entries", "documents")
+_EVERYTHING = Bounds()
+
+
+_CARRIED = frozenset({"key", "version", "object_id", "expires_at", "updated_at"})
+"""Columns by which loaded entries are brought up to date."""
+
+
+_CHANGE = frozenset({"change"})
 
 
 class Wanted(NamedTuple):
-    """A relation as a query wants it: `moments` are those of a view or of a call."""
+    """A relation as a query wants it: `moments` are those of a view or of a call, `columns` those
+    to load, none where only the number of rows matters; `limit`: so many rows, the first by key."""
 
     relation: str
     moments: tuple[Moment | None, ...]
     bounds: Bounds
+    columns: frozenset[str]
+    limit: int | None = None
+
+    def is_served_by(self, other: Wanted) -> bool:
+        """Whether what another one loaded has all that this one needs, and nothing less narrow."""
+        return (
+            self.relation == other.relation
+            and self.moments == other.moments
+            and self.bounds == other.bounds
+            and other.limit in (None, self.limit)
+            and self.columns <= other.columns
+        )
+
+
+def want_of(
+    relation: str,
+    moments: tuple[Moment | None, ...],
+    bounds: Bounds = _EVERYTHING,
+    shown: Set[str] | None = None,
+    limit: int | None = None,
+) -> Wanted:
+    """What to load for a query that may read the columns `shown`, None for all."""
+    if relation == "changes":
+        return Wanted(relation, moments, bounds, loaded_for(relation, shown) or _CHANGE)
+    if relation not in _ENTRIES:
+        return Wanted(relation, moments, bounds, loaded_for(relation, None))
+    if moments != (None,):
+        limit = None  # a catalog pages through the present only
+    columns = loaded_for(relation, shown)
+    if columns and moments == (None,):
+        columns |= {"expires_at"} if limit is not None or bounds != Bounds() else _CARRIED
+    return Wanted(relation, moments, bounds, columns, limit)
 
 
 def is_renewable(want: Wanted) -> bool:
     """Whether rows that are no longer current can be used on while no object moves: what snapshots
     hold stays as it is, and all entries of the present can be brought up to date."""
     if want.moments == (None,):
-        return want.relation in _ENTRIES and want.bounds == Bounds()
+        whole = want.bounds == Bounds() and want.limit is None
+        return want.relation in _ENTRIES and whole and want.columns >= _CARRIED
     return all(moment is not None and moment.snapshot is not None for moment in want.moments)
 
 
@@ -93,5 +136,13 @@ def scan_of(want: Wanted) -> Scan:
         want.bounds.high,
         moment,
         metadata_filter,
-        want.relation == "documents",
+        scanned(want.columns),
+        limit=want.limit,
+        format="json" if want.relation == "documents" and want.limit is not None else None,
     )
+
+
+def scanned(columns: Set[str]) -> frozenset[str]:
+    """The columns of a scan that the loaded ones of entries are made of."""
+    found = {"inline_value" if name == "value" else name for name in columns}
+    return frozenset(found | {"pack_id"} if "uri" in found else found)

@@ -14,6 +14,7 @@ from lakebed.testing.conformance.restores import Restores
 from lakebed.testing.conformance.search import Search
 from lakebed.testing.conformance.snapshots import LookingBack, Snapshots
 from lakebed.testing.conformance.storing import Conditions, Storing
+from lakebed.testing.conformance.taking import Taking
 from lakebed.testing.conformance.transactions import Transactions
 from lakebed.testing.conformance.values import Values
 
@@ -26,6 +27,7 @@ class CatalogConformance(
     Listing,
     Expiry,
     Transactions,
+    Taking,
     Values,
     Contents,
     Filters,

@@ -189,6 +189,11 @@ class Diffs(Conformance):
         assert rows[1]["before_content_hash"] == before.content_hash
         assert rows[1]["after_metadata"] == '{"m":"é"}'
         assert rows[0]["before_content_hash"] is rows[2]["after_content_hash"] is None
+        told: list[tuple[int, int | None]] = []
+        lake.diff("s", progress=lambda *counts: told.append(counts)).to_arrow(
+            progress=lambda *counts: told.append(counts)
+        )
+        assert told == [(3, 3), (1, 3), (2, 3), (3, 3)]
         empty = lake.diff("s", "s").to_arrow()
         assert empty.num_rows == 0
         assert empty.schema == lake.diff("s").to_arrow().schema

@@ -204,3 +204,7 @@ class Listing(Conformance):
                 assert table.column(name).to_pylist() == [entry[name] for entry in entries], name
             metadata = map(decode_text, table.column("metadata").to_pylist())
             assert list(metadata) == [entry.metadata for entry in entries]
+        told: list[tuple[int, int | None]] = []
+        for listing in (lake.list(), lake.list(limit=1200), lake.list(metadata_filter={"n": 3})):
+            count = listing.to_arrow(progress=lambda *counts: told.append(counts)).num_rows
+            assert told[-1] == (count, None if count == 1 else count)

@@ -29,13 +29,13 @@ STORES: list[tuple[dict[str, Any], str]] = [
     ({"expires_at": 2e9}, "expires_at"),
     ({"expires_at": datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=9)))}, "year"),
     ({"expires_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=9)))}, "year"),
-    ({"ttl": 60, "expires_at": datetime(2040, 1, 1, tzinfo=UTC)}, "both"),
+    ({"ttl": 60, "expires_at": datetime(2040, 1, 1, tzinfo=UTC)}, "cannot be combined"),
     ({"if_match": "abc"}, "if_match"),
     ({"if_match": "sha256:" + "0" * 63}, "if_match"),
     ({"if_match": "sha256:" + "G" * 64}, "if_match"),
     ({"if_match": b"0" * 32}, "if_match"),
-    ({"if_absent": "no"}, "if_absent is of type str"),
-    ({"if_absent": None}, "if_absent is of type NoneType"),
+    ({"if_absent": "no"}, "if_absent must be True or False, got str"),
+    ({"if_absent": None}, "if_absent must be True or False, got NoneType"),
 ]
 
 

@@ -58,13 +58,13 @@ REFUSED: list[tuple[Any, str]] = [
     ([-float("inf")], r"\$\[0\]"),
     ({"a b": {1: 2}}, r'\$\["a b"\] has the key 1'),
     ({None: 1}, r"\$ has the key None"),
-    ({"x": {1, 2}}, r"\$\.x is of type set"),
-    ({"x": object()}, r"\$\.x is of type object"),
-    ([[1j]], r"\$\[0\]\[0\] is of type complex"),
-    ({"x": "\ud800"}, r"\$\.x holds a lone surrogate at position 0"),
-    ({"\udfff": 1}, r"\$ \(a key\) holds a lone surrogate"),
-    ([b"bytes"], r"\$\[0\] is of type bytes"),
-    ([range(3)], r"\$\[0\] is of type range"),
+    ({"x": {1, 2}}, r"\$\.x must be str, .*got set"),
+    ({"x": object()}, r"\$\.x must be str, .*got object"),
+    ([[1j]], r"\$\[0\]\[0\] must be str, .*got complex"),
+    ({"x": "\ud800"}, r"\$\.x contains a lone surrogate at position 0"),
+    ({"\udfff": 1}, r"\$ \(a key\) contains a lone surrogate"),
+    ([b"bytes"], r"\$\[0\] must be str, .*got bytes"),
+    ([range(3)], r"\$\[0\] must be str, .*got range"),
 ]
 
 

@@ -1,0 +1,38 @@
+"""The lake for coroutines.
+
+import lakebed
+
+async with lakebed.aio.open() as lake:
+    await lake.store("user/42/name", "Ada", {"source": "chat"})
+    await lake.retrieve("user/42/name")
+"""
+
+from __future__ import annotations
+
+from lakebed.aio.lake import AsyncLake, AsyncScope, AsyncView
+from lakebed.aio.ltm import AsyncLTMBackend, AsyncLTMTransaction, create_async_ltm_backend
+from lakebed.aio.opening import open
+from lakebed.aio.records import AsyncEntry, AsyncHit, AsyncHits
+from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult
+from lakebed.aio.signals import AsyncSignals
+from lakebed.aio.transaction import AsyncTransaction
+from lakebed.aio.watch import AsyncWatch
+
+__all__ = [
+    "AsyncDiff",
+    "AsyncEntry",
+    "AsyncHit",
+    "AsyncHits",
+    "AsyncLTMBackend",
+    "AsyncLTMTransaction",
+    "AsyncLake",
+    "AsyncListing",
+    "AsyncQueryResult",
+    "AsyncScope",
+    "AsyncSignals",
+    "AsyncTransaction",
+    "AsyncView",
+    "AsyncWatch",
+    "create_async_ltm_backend",
+    "open",
+]

@@ -1,0 +1,174 @@
+"""The threads of one lake, and how its calls become coroutines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine
+from functools import partial, wraps
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from lakebed.aio.calls import Conversation, converse, perform, stay
+from lakebed.aio.workers import Workers
+from lakebed.lake.checks import check_count
+from lakebed.lake.lake import Lake
+
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
+R = TypeVar("R")
+
+_USUAL = 16
+_SQLITE = 4  # more threads than that only wait for each other
+_FAR = 32  # for calls that wait for a bucket most of the time
+
+
+class Crew:
+    """Threads for single calls, and as many for those that take long, which hold up none of these.
+
+    `limit`: how many there are of each, at most; None for what fits the lake, if it is told which
+    (the figures: docs/design/aio.md).
+    """
+
+    def __init__(self, limit: int | None, lake: Lake | None = None) -> None:
+        if limit is not None:
+            check_count("max_workers", limit, least=1)
+        self._given = limit
+        self.single = Workers(limit or _USUAL, "lakebed-aio")
+        self.long = Workers(limit or _USUAL, "lakebed-aio-long")
+        self.fit(lake)
+
+    def fit(self, lake: Lake | None) -> None:
+        """Have as many threads as fit a lake, which has connected, unless a limit was given."""
+        known = {} if lake is None else vars(lake)
+        if lake is None or self._given is not None or "name" not in known:
+            return
+        if known["_objects"] is not None and lake._is_far():
+            self.single.limit = self.long.limit = _FAR
+        elif lake.name.startswith(("sqlite:", ":memory:")):
+            self.single.limit = self.long.limit = _SQLITE
+
+    def end(self) -> set[threading.Thread]:
+        """Take no more calls; the threads, which end after those that wait."""
+        return self.single.end() | self.long.end()
+
+    async def close(self, close: Callable[[], object]) -> None:
+        """Call `close` when all calls have ended, and with them the threads. Happens also to who is
+        cancelled meanwhile."""
+        threads = self.end()
+
+        def finish() -> None:
+            for thread in threads:
+                thread.join()
+            close()
+
+        closing = Workers(1, "lakebed-aio-close")
+        try:
+            await perform(closing, finish)
+        finally:
+            for thread in closing.end():
+                thread.join()
+
+
+class Face(Generic[S]):
+    """Something whose calls are done by a crew. `source` gives the synchronous one, in a thread,
+    where it may have to connect first."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, method in vars(cls).items():
+            if hasattr(method, "__wrapped__"):  # made below
+                method.__module__ = cls.__module__
+                method.__qualname__ = f"{cls.__qualname__}.{name}"
+
+    def __init__(self, crew: Crew, source: Callable[[], S]) -> None:
+        self._crew = crew
+        self._source = source
+
+
+Method = Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]
+Convert = Callable[[T, Crew], R]
+
+
+@overload
+def call(
+    method: Callable[Concatenate[Any, P], T], *, reads: bool = False, long: bool = False
+) -> Method[P, T]: ...
+@overload
+def call(
+    method: Callable[Concatenate[Any, P], T],
+    convert: Convert[T, R],
+    *,
+    reads: bool = False,
+    long: bool = False,
+) -> Method[P, R]: ...
+def call(
+    method: Callable[..., Any],
+    convert: Convert[Any, Any] | None = None,
+    *,
+    reads: bool = False,
+    long: bool = False,
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """A method as a coroutine that a thread works for; `convert` makes of its result what does not
+    block a loop. With `reads` it changes nothing, so a caller who is cancelled does not wait for
+    its end; with `long` it does not stand in the way of single calls."""
+
+    @wraps(method, assigned=("__name__", "__doc__"))
+    async def called(self: Face[Any], /, *args: Any, **options: Any) -> Any:
+        crew = self._crew
+
+        def work() -> Any:
+            result = getattr(self._source(), method.__name__)(*args, **options)
+            return result if convert is None else convert(result, crew)
+
+        return await perform(crew.long if long else crew.single, work, reads=reads)
+
+    return called
+
+
+@overload
+def reporting(
+    method: Callable[Concatenate[Any, P], T], *, reads: bool = False, long: bool = True
+) -> Method[P, T]: ...
+@overload
+def reporting(
+    method: Callable[Concatenate[Any, P], T],
+    convert: Convert[T, R],
+    *,
+    reads: bool = False,
+    long: bool = True,
+) -> Method[P, R]: ...
+def reporting(
+    method: Callable[..., Any],
+    convert: Convert[Any, Any] | None = None,
+    *,
+    reads: bool = False,
+    long: bool = True,
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The same for a long call with `progress`, a function or a coroutine function: the caller's
+    task calls it. Who is cancelled ends such a call at its next report."""
+
+    @wraps(method, assigned=("__name__", "__doc__"))
+    async def called(
+        self: Face[Any],
+        /,
+        *args: Any,
+        progress: Callable[[int, int | None], object] | None = None,
+        **options: Any,
+    ) -> Any:
+        crew = self._crew
+
+        def work(report: Callable[..., None]) -> Any:
+            run = getattr(self._source(), method.__name__)
+            result = run(*args, progress=report, **options)
+            return result if convert is None else convert(result, crew)
+
+        if progress is None:
+            workers = crew.long if long else crew.single
+            return await perform(workers, partial(work, stay), reads=reads)
+        callback = progress
+        return await converse(crew.long, lambda talk: work(talk.progress(callback)))
+
+    return called
+
+
+__all__ = ["Conversation", "Crew", "Face", "call", "reporting"]

@@ -1,0 +1,377 @@
+"""The asynchronous lake: every call of a lake, for coroutines."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lakebed.aio.calls import Reader, converse, perform, stay, while_wanted
+from lakebed.aio.crew import Crew, call, reporting
+from lakebed.aio.reading import AsyncReading
+from lakebed.aio.records import (
+    history,
+    optional_entry,
+    stored_entry,
+)
+from lakebed.aio.results import AsyncDiff, AsyncQueryResult, AsyncRestored
+from lakebed.aio.signals import AsyncSignals, listening
+from lakebed.aio.streams import Pending, Stream
+from lakebed.aio.transaction import AsyncTransaction
+from lakebed.aio.watch import AsyncWatch
+from lakebed.lake.checks import check_flag, check_prefix
+from lakebed.lake.entries.batch_report import BatchReport
+from lakebed.lake.history.snapshot import Snapshot
+from lakebed.lake.history.snapshots import LakeView
+from lakebed.lake.lake import Lake, Scope
+from lakebed.lake.scopes.scoping import check_path
+from lakebed.model import Progress
+
+if TYPE_CHECKING:
+    from lakebed.aio.results import Difference
+    from lakebed.duckdb.result import Row
+
+_NEW = "not connected yet"
+
+
+class AsyncView(AsyncReading[LakeView]):
+    """A lake as it was: the reading calls of an asynchronous lake, as of a moment.
+
+    The moment is looked up by the first call, which raises NotFoundError for a snapshot that is not
+    there, and for history that is not kept; so does each call once it is dropped or pruned.
+    """
+
+    def __init__(self, lake: AsyncLake, moment: str | Snapshot | datetime | int) -> None:
+        finding = threading.Lock()
+        found: list[LakeView] = []
+
+        def view() -> LakeView:
+            with finding:
+                if not found:
+                    found.append(lake._source().at(moment))
+                return found[0]
+
+        super().__init__(lake._crew, view)
+        self._lake = lake
+        self._moment = moment
+
+    @property
+    def name(self) -> str:
+        """The lake and the moment, as they may be shown."""
+        moment = self._moment
+        return f"{self._lake.name} at {moment.name if isinstance(moment, Snapshot) else moment}"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the lake was opened to be read."""
+        return self._lake.read_only
+
+    def sql(
+        self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
+    ) -> Pending[AsyncQueryResult, Row]:
+        """The result of a SELECT over the tables `entries` and `documents` as of the moment; as
+        `AsyncLake.sql`."""
+        return self._query(lambda view: view.sql(query, params))
+
+    def __repr__(self) -> str:
+        return f"<AsyncView of {self.name}>"
+
+
+class AsyncLake(AsyncReading[Lake]):
+    """A lake for coroutines: every call of `Lake`, awaited. Made by `lakebed.aio.open`.
+
+    The calls have the arguments, results and errors of the synchronous ones. Listings, snapshots,
+    diffs and query results are iterated over by `async for`; `contains` and `count` stand for `in`
+    and `len`. Threads do the work, `max_workers` at most for single calls, and as many for long
+    ones. Safe to use from any task, from several event loops, and after a fork.
+
+    Who is cancelled in a call that writes goes on when it has happened whole, or not at all.
+
+    `lake`: a lake that is open, which is closed with this one.
+    """
+
+    def __init__(self, lake: Lake, *, max_workers: int | None = None) -> None:
+        self._begin(Crew(max_workers, lake), lambda: lake, lake.close, lake)
+
+    def _begin(
+        self,
+        crew: Crew,
+        source: Callable[[], Lake],
+        close: Callable[[], None],
+        lake: Lake | None,
+    ) -> None:
+        super().__init__(crew, source)
+        self._close = close
+        self._lake = lake
+        weakref.finalize(self, crew.end)  # for who never closes it
+
+    @property
+    def name(self) -> str:
+        """What is shown of it."""
+        return str(vars(self._lake).get("name", _NEW)) if self._lake is not None else _NEW
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the lake was opened to be read."""
+        return self._lake is not None and self._lake.read_only
+
+    store = call(Lake.store, stored_entry)
+    delete = call(Lake.delete)
+    take = call(Lake.take, optional_entry)
+    signal = call(Lake.signal)
+    now = call(Lake.now, reads=True)
+    setdefault = call(Lake.setdefault)
+    pop = call(Lake.pop)
+    popitem = call(Lake.popitem)
+    clear = call(Lake.clear)
+    create_snapshot = call(Lake.create_snapshot)
+    drop_snapshot = call(Lake.drop_snapshot)
+    restore = call(Lake.restore, AsyncRestored, long=True)
+    history = call(Lake.history, history, reads=True)
+    presign = call(Lake.presign)
+    query_settings = call(Lake.query_settings)
+    query_engine = call(Lake.query_engine)
+    publish = reporting(Lake.publish)
+    cleanup_expired = reporting(Lake.cleanup_expired)
+    compact = reporting(Lake.compact)
+    collect = reporting(Lake.collect)
+    purge = reporting(Lake.purge)
+    verify = reporting(Lake.verify)
+    maintain = reporting(Lake.maintain)
+
+    async def update(self, other: Any = (), /, **kwds: Any) -> None:
+        """Store the values of a mapping, or of pairs, one after the other; one that is cancelled
+        stores no more. `store_batch` stores all or none, and faster."""
+
+        def work() -> None:
+            lake = self._source()
+            for key, value in while_wanted(dict(other, **kwds).items()):
+                lake.store(key, value)
+
+        await perform(self._crew.long, work)
+
+    async def store_batch(
+        self,
+        entries: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        *,
+        atomic: bool = True,
+        progress: Progress | None = None,
+    ) -> BatchReport:
+        """Store many entries, from a list or as a generator or an async generator gives them; as
+        `Lake.store_batch`.
+
+        An async generator is read in this task, some entries at a time, and may use the lake; it is
+        closed if the batch ends before it does. `progress` may be a coroutine function.
+        """
+        given = entries
+        if not isinstance(given, AsyncIterable):
+            if progress is None:
+                return await perform(
+                    self._crew.long,
+                    lambda: self._source().store_batch(given, atomic=atomic, progress=stay),
+                )
+            callback = progress
+            return await converse(
+                self._crew.long,
+                lambda talk: self._source().store_batch(
+                    given, atomic=atomic, progress=talk.progress(callback)
+                ),
+            )
+        async with Reader(given) as reader:
+            return await converse(
+                self._crew.long,
+                lambda talk: self._source().store_batch(
+                    talk.items(reader),
+                    atomic=atomic,
+                    progress=stay if progress is None else talk.progress(progress),
+                ),
+            )
+
+    def transaction(self) -> AsyncTransaction:
+        """A block whose stores and deletes happen all or not at all, when it ends without an error.
+
+            async with lake.transaction() as tx:
+                tx.store("a", 1)
+                tx.delete("b")
+
+        They are queued, not awaited: nothing is locked while the block runs, `await tx.retrieve`
+        sees them, and conditions are judged at the end.
+        """
+        return AsyncTransaction(self._crew, self._source)
+
+    def snapshots(self) -> Stream[Snapshot]:
+        """All snapshots, oldest first: `async for snapshot in lake.snapshots()`, or `await` for a
+        list."""
+        return Stream(self._crew.single, lambda: self._source().snapshots())
+
+    def at(self, moment: str | Snapshot | datetime | int) -> AsyncView:
+        """The lake as it was: read-only, with the reading calls of a lake. Not awaited: the first
+        call of the view looks the moment up.
+
+        `moment`: a snapshot, its name or its id; in a lake with `history="all"` also a time (an
+        aware datetime) or a version. Expiry is judged at that moment.
+        """
+        return AsyncView(self, moment)
+
+    def watch(
+        self,
+        name: str | None = None,
+        *,
+        prefix: str = "",
+        replace: bool = False,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> AsyncWatch:
+        """Keep the state before a block of work, to see what the block changed and to undo it; as
+        `Lake.watch`.
+
+            async with lake.watch("run") as run:
+                await agent.work(lake)
+            print(await run.diff)
+            await run.undo()
+        """
+        check_prefix(prefix)
+        make = partial(self.create_snapshot, name, message=message, author=author, replace=replace)
+        return AsyncWatch(self, make, prefix)
+
+    def diff(
+        self,
+        a: str | Snapshot | datetime | int,
+        b: str | Snapshot | datetime | int | None = None,
+        *,
+        prefix: str = "",
+        progress: Progress | None = None,
+    ) -> Pending[AsyncDiff, Difference]:
+        """What differs between two moments, or a moment and now; arguments as for `Lake.diff`.
+
+        `await lake.diff(a, b)` gives the diff, `async for difference in lake.diff(a, b)` goes
+        through it at once.
+        """
+        crew = self._crew
+
+        async def begin() -> AsyncDiff:
+            if progress is None:
+                found = await perform(
+                    crew.long, lambda: self._source().diff(a, b, prefix=prefix), reads=True
+                )
+            else:
+                callback = progress
+                found = await converse(
+                    crew.long,
+                    lambda talk: self._source().diff(
+                        a, b, prefix=prefix, progress=talk.progress(callback)
+                    ),
+                )
+            return AsyncDiff(found, crew)
+
+        return Pending(begin)
+
+    def sql(
+        self,
+        query: str,
+        params: Sequence[object] | Mapping[str, object] | None = None,
+        *,
+        external_access: bool = False,
+    ) -> Pending[AsyncQueryResult, Row]:
+        """The result of a SELECT over the lake as it is at one moment; tables, arguments and errors
+        as for `Lake.sql`.
+
+        `await lake.sql(query)` gives the result, `async for row in lake.sql(query)` its rows at
+        once. A task that is cancelled ends the query.
+        """
+        return self._query(lambda lake: lake.sql(query, params, external_access=external_access))
+
+    def listen(self, topic: str) -> AbstractAsyncContextManager[AsyncSignals]:
+        """A block in which `await signals.wait(seconds)` ends when somebody signals the topic; as
+        `Lake.listen`.
+
+            async with lake.listen("news") as signals:
+                await signals.wait(10)
+        """
+        return listening(self._crew.long, lambda: self._source().listen(topic))
+
+    def scope(self, path: str, *, inherit: bool = False) -> AsyncScope:
+        """The lake confined to the keys that begin with `path` and a slash; as `Lake.scope`. Not
+        awaited. Closing it closes what the scope has opened, not the lake."""
+        return AsyncScope(self, check_path(path), inherit=check_flag("inherit", inherit))
+
+    async def close(self) -> None:
+        """Close the lake, when the calls at work have ended. Calls after it raise; closing again
+        does nothing."""
+        await self._crew.close(self._close)
+
+    async def __aenter__(self) -> AsyncLake:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a lake can be neither pickled nor copied: open it where it is used, in another "
+            "process as well"
+        )
+
+    def __repr__(self) -> str:
+        return f"<AsyncLake {self.name}>"
+
+
+def lake_over(
+    crew: Crew, source: Callable[[], Lake], close: Callable[[], None], lake: Lake | None = None
+) -> AsyncLake:
+    """The asynchronous lake of a crew that is there; `lake` if it is known already."""
+    made = AsyncLake.__new__(AsyncLake)
+    made._begin(crew, source, close, lake)
+    return made
+
+
+class AsyncScope(AsyncLake):
+    """A lake for coroutines that is confined to a prefix; made by `AsyncLake.scope`."""
+
+    def __init__(self, lake: AsyncLake, path: str, *, inherit: bool = False) -> None:
+        finding = threading.Lock()
+        self._found: list[Scope] = []
+
+        def scope() -> Scope:
+            with finding:
+                if not self._found:
+                    self._found.append(lake._source().scope(path, inherit=inherit))
+                return self._found[0]
+
+        AsyncReading.__init__(self, lake._crew, scope)
+        self._outer = lake
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """The lake and the scope, as they may be shown."""
+        return f"{self._outer.name}, scope {self._path}/"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the lake was opened to be read."""
+        return self._outer.read_only
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of the scope begin with in the lake."""
+        outer = self._outer.prefix if isinstance(self._outer, AsyncScope) else ""
+        return f"{outer}{self._path}/"
+
+    async def close(self) -> None:
+        """End the queries of the scope; the lake stays open."""
+        for scope in self._found:
+            await perform(self._crew.long, scope.close)
+
+    def __repr__(self) -> str:
+        return f"<AsyncScope {self.prefix!r} of {self._outer.name}>"

@@ -1,0 +1,203 @@
+"""The LTM interface for coroutines: the same calls, awaited, with dictionaries for results."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Mapping
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec
+
+from lakebed.aio.calls import Reader, converse, while_wanted
+from lakebed.aio.crew import Crew, Face, call
+from lakebed.aio.lake import AsyncLake, lake_over
+from lakebed.aio.opening import Opening, start
+from lakebed.aio.streams import Stream
+from lakebed.aio.transaction import AsyncTransaction
+from lakebed.errors import LakebedError
+from lakebed.ltm.adapter import LTMBackend
+from lakebed.ltm.registry import create_ltm_backend
+from lakebed.ltm.results import Result, failure
+from lakebed.ltm.transactions import Queueing
+
+P = ParamSpec("P")
+
+
+def _reported(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, Result]]:
+    """Errors as results, also that of a backend which is closed."""
+
+    @wraps(method, assigned=("__name__", "__doc__"))
+    async def called(self: Any, /, *args: P.args, **options: P.kwargs) -> Result:
+        try:
+            return await method(self, *args, **options)
+        except LakebedError as error:
+            return failure(error)
+
+    return called
+
+
+class AsyncLTMBackend(Face[LTMBackend]):
+    """Long-term memory for agents that are coroutines: the calls of `LTMBackend`, awaited.
+
+    Made by `create_async_ltm_backend`, or over a backend that is open: `AsyncLTMBackend(backend)`,
+    which is closed with this one. `max_workers`: how many calls run at a time, as for
+    `lakebed.aio.open`.
+    """
+
+    def __init__(self, backend: LTMBackend, *, max_workers: int | None = None) -> None:
+        self._begin(Crew(max_workers, backend._lake), backend)
+
+    def _begin(self, crew: Crew, backend: LTMBackend) -> None:
+        super().__init__(crew, lambda: backend)
+        self._backend = backend
+        self._lake = lake_over(crew, lambda: backend.lake, backend.close)
+
+    @property
+    def lake(self) -> AsyncLake:
+        """The lake itself, with all that this interface has no word for, such as snapshots.
+
+        It is closed with this backend. Its calls raise the error of opening it, if it was not open
+        yet and cannot be opened.
+        """
+        return self._lake
+
+    store = _reported(call(LTMBackend.store))
+    retrieve = _reported(call(LTMBackend.retrieve, reads=True))
+    delete = _reported(call(LTMBackend.delete))
+    list = _reported(call(LTMBackend.list, reads=True))
+    search = _reported(call(LTMBackend.search, reads=True))
+    cleanup_expired = _reported(call(LTMBackend.cleanup_expired, long=True))
+    _store_batch = call(LTMBackend.store_batch, long=True)
+    _retrieve_batch = call(LTMBackend.retrieve_batch, reads=True)
+
+    @_reported
+    async def store_batch(
+        self,
+        entries: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        atomic: bool = True,
+    ) -> Result:
+        """Store many entries, from an async generator as well; as `LTMBackend.store_batch`."""
+        if not isinstance(entries, AsyncIterable):
+            given = while_wanted(entries) if isinstance(entries, Iterator) else entries
+            return await self._store_batch(given, atomic=atomic)
+        async with Reader(entries) as reader:
+            return await converse(
+                self._crew.long,
+                lambda talk: self._source().store_batch(talk.items(reader), atomic=atomic),
+            )
+
+    @_reported
+    async def retrieve_batch(self, keys: Iterable[str] | AsyncIterable[str]) -> Result:
+        """The values of many keys; as `LTMBackend.retrieve_batch`."""
+        if isinstance(keys, AsyncIterable):
+            keys = [key async for key in keys]
+        return await self._retrieve_batch(keys)
+
+    def iterate_all(self) -> Stream[tuple[str, Any, dict[str, Any]]]:
+        """All entries as `(key, value, metadata)`, in the order of keys, read as you go:
+        `async for key, value, metadata in memory.iterate_all()`.
+
+        The one call that raises its errors (see `lakebed.errors`): it has no result to put them in.
+        """
+        return Stream(self._crew.single, lambda: self._backend.iterate_all())
+
+    def transaction(self) -> AsyncLTMTransaction:
+        """Queue stores and deletes that then happen all or not at all."""
+        return AsyncLTMTransaction(self._lake.transaction)
+
+    async def close(self) -> None:
+        """Close the lake, when the calls at work have ended. Calls after it fail; closing again
+        does nothing."""
+        await self._lake.close()
+
+    async def __aenter__(self) -> AsyncLTMBackend:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncLTMBackend over {self._backend!r}>"
+
+
+class AsyncLTMTransaction(Queueing[AsyncTransaction]):
+    """Stores and deletes that happen together or not at all; made by
+    `AsyncLTMBackend.transaction`.
+
+        async with memory.transaction() as tx:
+            tx.store("a", 1)
+            tx.delete("b")
+
+    `store` and `delete` queue, and are not awaited. Leaving the block commits, an error in it rolls
+    back. The block has no result to return, so it raises the error of a commit that fails; call
+    `await tx.commit()` yourself to get it as a dictionary.
+    """
+
+    @_reported
+    async def commit(self) -> Result:
+        """Apply all that is queued, or none of it: `{success, operations}`; as
+        `LTMTransaction.commit`."""
+        return {"success": True, "operations": await self._commit()}
+
+    @_reported
+    async def rollback(self) -> Result:
+        """Forget all that is queued: `{success, discarded}`."""
+        self._ended = True
+        return {"success": True, "discarded": await self._current().rollback()}
+
+    async def _commit(self) -> int:
+        transaction = self._current()
+        self._ended = True
+        if self._refused is None:
+            return await transaction.commit()
+        await transaction.rollback()
+        raise self._refused
+
+    async def __aenter__(self) -> AsyncLTMTransaction:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ended:
+            return
+        if kind is None:
+            await self._commit()
+        else:
+            await self.rollback()
+
+
+def create_async_ltm_backend(
+    type: str = "sqlite",  # noqa: A002
+    *,
+    max_workers: int | None = None,
+    **options: Any,
+) -> Opening[AsyncLTMBackend]:
+    """Make a backend of a type for coroutines; types, options and errors as for
+    `lakebed.ltm.create_ltm_backend`.
+
+        async with create_async_ltm_backend("sqlite", path="memory.db") as memory:
+            await memory.store("a", 1)
+
+        memory = await create_async_ltm_backend("sqlite")       # to be closed
+
+    `max_workers`: how many calls run at a time, as for `lakebed.aio.open`.
+    """
+
+    async def begin() -> AsyncLTMBackend:
+        crew, backend = await start(max_workers, lambda: create_ltm_backend(type, **options))
+        crew.fit(backend._lake)
+        made = AsyncLTMBackend.__new__(AsyncLTMBackend)
+        made._begin(crew, backend)
+        return made
+
+    return Opening(begin)

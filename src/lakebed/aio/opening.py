@@ -1,0 +1,114 @@
+"""Opening a lake for coroutines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from lakebed.aio.calls import perform
+from lakebed.aio.crew import Crew
+from lakebed.aio.lake import AsyncLake, lake_over
+from lakebed.catalog.opened import Durability
+from lakebed.config.opening import open as open_lake
+from lakebed.lake.lake import Lake
+from lakebed.lake.opening import Embedder, History
+
+
+class _Closed(Protocol):
+    def close(self) -> object: ...
+
+
+class _AsyncClosed(Protocol):
+    def close(self) -> Coroutine[Any, Any, None]: ...
+
+
+C = TypeVar("C", bound=_AsyncClosed)
+M = TypeVar("M", bound=_Closed)
+
+
+class Opening(Generic[C]):
+    """Something that `await` opens, and `async with` opens and closes again."""
+
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, C]]) -> None:
+        self._begin = begin
+        self._opened: C
+
+    def __await__(self) -> Generator[Any, Any, C]:
+        return self._begin().__await__()
+
+    async def __aenter__(self) -> C:
+        self._opened = await self._begin()
+        return self._opened
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._opened.close()
+
+
+def open(
+    where: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    *,
+    catalog: str | Mapping[str, object] | None = None,
+    storage: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    inline_threshold: int | None = None,
+    history: History | None = None,
+    history_retention: float | timedelta | None = None,
+    durability: Durability = "normal",
+    lock_timeout: float = 60.0,
+    embedder: Embedder = None,
+    cache: str | os.PathLike[str] | None = None,
+    read_only: bool = False,
+    max_workers: int | None = None,
+) -> Opening[AsyncLake]:
+    """Open a lake for coroutines, and create it if it is not there.
+
+        async with lakebed.aio.open("some/dir") as lake:
+            await lake.store("a", 1)
+
+        lake = await lakebed.aio.open("some/dir")       # to be closed by `await lake.close()`
+
+    All arguments and errors as for `lakebed.open`, and `max_workers`: how many calls run at a time,
+    the others wait for their turn (default 4 on SQLite, 32 with a storage in a bucket, else 16).
+    Long calls, such as batches, queries and `maintain`, have as many of their own.
+    """
+
+    def make() -> Lake:
+        return open_lake(
+            where,
+            catalog=catalog,
+            storage=storage,
+            inline_threshold=inline_threshold,
+            history=history,
+            history_retention=history_retention,
+            durability=durability,
+            lock_timeout=lock_timeout,
+            embedder=embedder,
+            cache=cache,
+            read_only=read_only,
+        )
+
+    async def begin() -> AsyncLake:
+        crew, lake = await start(max_workers, make)
+        crew.fit(lake)
+        return lake_over(crew, lambda: lake, lake.close, lake)
+
+    return Opening(begin)
+
+
+async def start(max_workers: int | None, make: Callable[[], M]) -> tuple[Crew, M]:
+    """A crew, and what a thread of it has made. Nothing of either is left if that fails, or if the
+    caller is cancelled."""
+    crew = Crew(max_workers)
+    try:
+        made = await perform(crew.single, make, reads=True, discard=lambda made: made.close())
+    except BaseException:
+        crew.end()
+        raise
+    return crew, made

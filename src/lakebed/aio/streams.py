@@ -1,0 +1,105 @@
+"""What a coroutine iterates over: read in threads, some at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable
+from typing import Any, Generic, TypeVar
+
+from lakebed.aio.calls import perform
+from lakebed.aio.workers import Workers
+
+T = TypeVar("T")
+
+_MOST = 1000  # items that are fetched at once
+_WHILE = 0.01  # seconds after which what has been fetched is handed on
+
+
+class Stream(AsyncIterable[T]):
+    """Something to iterate over: `async for item in …`, as often as you like, each time it is read
+    anew. `await` gives all items as a list."""
+
+    def __init__(self, workers: Workers, items: Callable[[], Iterable[T]]) -> None:
+        self._workers = workers
+        self._items = items
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _Fetching(self._workers, self._items)
+
+    def __await__(self) -> Generator[Any, Any, list[T]]:
+        return self._all().__await__()
+
+    async def _all(self) -> list[T]:
+        return await perform(self._workers, lambda: list(self._items()), reads=True)
+
+
+class _Fetching(AsyncIterator[T]):
+    """One iteration. A cancelled step loses nothing: the next one goes on where it was."""
+
+    def __init__(self, workers: Workers, items: Callable[[], Iterable[T]]) -> None:
+        self._workers = workers
+        self._begin = items
+        self._source: Iterable[T] | None = None
+        self._fetched: deque[T] = deque()
+        self._ended = False
+        self._error: Exception | None = None
+        self._fetching = threading.Lock()
+
+    async def __anext__(self) -> T:
+        while not self._fetched:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            if self._ended:
+                raise StopAsyncIteration
+            await perform(self._workers, self._fetch)
+        return self._fetched.popleft()
+
+    def _fetch(self) -> None:
+        """Fetch the next items; in a thread."""
+        with self._fetching:  # several tasks may share an iteration
+            if not self._fetched and not self._ended:
+                self._fetch_some()
+
+    def _fetch_some(self) -> None:
+        until = time.monotonic() + _WHILE
+        try:
+            if self._source is None:
+                self._source = iter(self._begin())
+            for number, item in enumerate(self._source, 1):
+                self._fetched.append(item)
+                if number == _MOST or time.monotonic() >= until:
+                    return
+        except Exception as error:  # noqa: BLE001 - raised behind the items
+            self._error = error
+        self._ended = True
+        self._source = None
+
+
+R = TypeVar("R", bound=AsyncIterable[Any])
+
+
+class Pending(Generic[R, T]):
+    """A result that is asked for when it is awaited, and iterated over at once by `async for`."""
+
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, R]]) -> None:
+        self._begin = begin
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        return self._begin().__await__()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _Later(self._begin)
+
+
+class _Later(AsyncIterator[T]):
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, AsyncIterable[T]]]) -> None:
+        self._begin = begin
+        self._items: AsyncIterator[T] | None = None
+
+    async def __anext__(self) -> T:
+        if self._items is None:
+            self._items = aiter(await self._begin())
+        return await anext(self._items)

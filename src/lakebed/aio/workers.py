@@ -1,0 +1,262 @@
+"""The threads that work for coroutines.
+
+The core is synchronous, as SQLite and DuckDB are. A call of a coroutine becomes a job, which one of
+a few threads does, while the event loop goes on. What it costs and why it is no executor of the
+standard library: docs/design/aio.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from lakebed.errors import CatalogError
+from lakebed.leaving import Call, current
+
+T = TypeVar("T")
+
+
+class Job(Generic[T]):
+    """Work of a coroutine that a thread does, in the coroutine's context.
+
+    `discard` gets the result of one that was abandoned, for what has to be closed.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], T],
+        box: Mailbox,
+        discard: Callable[[T], object] | None = None,
+    ) -> None:
+        self.call = Call()
+        self.taken = self.withdrawn = self.abandoned = self.done = False
+        self._work = work
+        self._discard = discard
+        self._box = box
+        self._context = copy_context()
+        self._context.run(current.set, self.call)
+        self._waiter: Future[None] | None = None
+        self._result: T
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Do it; in a thread."""
+        try:
+            self._result = self._context.run(self._work)
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+            self._error = error
+        self.call.end()
+
+    def discard(self) -> None:
+        """Close what came of it, which nobody waits for; in a thread."""
+        if self._discard is not None and self._error is None:
+            self._discard(self._result)
+
+    def notify(self) -> None:
+        """Let the coroutine go on; from any thread."""
+        self._box.post(self)
+
+    def wake(self) -> None:
+        """The same, on the loop."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until the thread has something to say."""
+        self._waiter = self._box.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def result(self) -> T:
+        """What came of it."""
+        if self._error is not None:
+            error, self._error = self._error, None  # else it would hold itself by its traceback
+            try:
+                raise error
+            finally:
+                del error
+        return self._result
+
+
+class Mailbox:
+    """Tells the coroutines of one loop that their jobs have news: many wake the loop once."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = loop
+        self._lock = threading.Lock()
+        self._jobs: list[Job[Any]] = []
+
+    def post(self, job: Job[Any]) -> None:
+        """A job has news; from any thread."""
+        with self._lock:
+            self._jobs.append(job)
+            first = len(self._jobs) == 1
+        if first:
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                self.loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        with self._lock:
+            jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            job.wake()
+
+
+class Workers:
+    """Threads that do jobs, `limit` at most at a time; they begin when they are needed.
+
+    Jobs may come from several loops. After a fork the child begins threads of its own.
+    """
+
+    def __init__(self, limit: int, name: str) -> None:
+        self.limit = limit
+        self._name = name
+        self._ended = False
+        self._start()
+        _all.add(self)
+
+    def _start(self) -> None:
+        self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._boxes: dict[AbstractEventLoop, Mailbox] = {}
+        self._waiting = 0  # jobs that no thread has taken
+        self._idle = 0  # threads without a job
+        self._resting = 0  # threads that wait for a coroutine
+
+    def box(self) -> Mailbox:
+        """The mailbox of the running loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "an AsyncLake needs asyncio's event loop: under trio, call the synchronous lake in "
+                "trio.to_thread.run_sync"
+            ) from None
+        box = self._boxes.get(loop)
+        if box is None:
+            with self._lock:
+                for other in [other for other in self._boxes if other.is_closed()]:
+                    del self._boxes[other]
+                box = self._boxes[loop] = Mailbox(loop)
+        return box
+
+    def submit(self, job: Job[Any]) -> None:
+        """Have a job done; CatalogError once the lake is closed."""
+        with self._lock:
+            if self._ended:
+                raise CatalogError("the lake is closed")
+            self._waiting += 1
+            try:
+                self._need_thread()
+            except RuntimeError:  # the system gives no more
+                if not self._threads:
+                    self._waiting -= 1
+                    raise
+            self._queue.put(job)
+
+    def _need_thread(self) -> None:
+        if self._waiting > self._idle and len(self._threads) < self.limit + self._resting:
+            # Not of a lake: who forgets to close one must not keep it.
+            thread = threading.Thread(target=_serve, args=(self,), name=self._name, daemon=True)
+            thread.start()
+            self._threads.add(thread)
+            self._idle += 1  # from here on, so that the next job begins one only if it needs it
+
+    def withdraw(self, job: Job[Any]) -> bool:
+        """Whether a job had not begun, and never will."""
+        with self._lock:
+            job.withdrawn = not job.taken
+            return job.withdrawn
+
+    def next(self) -> Job[Any] | None:
+        """The next job of the calling thread, which is idle; None to end it."""
+        while True:
+            with self._lock:
+                if len(self._threads) > self.limit + self._resting:
+                    self._leave()
+                    return None
+            job = self._queue.get()
+            with self._lock:
+                if job is None:
+                    self._queue.put(None)  # for the others
+                    self._leave()
+                    return None
+                self._waiting -= 1
+                if not job.withdrawn:
+                    self._idle -= 1
+                    job.taken = True
+                    return job
+
+    def _leave(self) -> None:
+        self._idle -= 1
+        self._threads.discard(threading.current_thread())
+
+    def abandon(self, job: Job[Any]) -> bool:
+        """Let a job end by itself; False if it is done already."""
+        with self._lock:
+            job.abandoned = not job.done
+            return job.abandoned
+
+    def finish(self, job: Job[Any]) -> None:
+        """The calling thread has done its job."""
+        with self._lock:
+            self._idle += 1
+            job.done = True
+        if job.abandoned:
+            job.discard()
+        else:
+            job.notify()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """The calling thread waits for a coroutine, which may want one: another takes its place."""
+        with self._lock:
+            self._resting += 1
+            with suppress(RuntimeError):
+                self._need_thread()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._resting -= 1
+
+    def end(self) -> set[threading.Thread]:
+        """Take no more jobs; the threads, which end when they have done those that wait."""
+        with self._lock:
+            self._ended = True
+            self._queue.put(None)
+            return set(self._threads)
+
+    def after_fork_in_child(self) -> None:
+        """The threads have stayed with the parent."""
+        self._start()
+
+
+def _serve(workers: Workers) -> None:
+    while (job := workers.next()) is not None:
+        job.run()
+        workers.finish(job)
+        del job  # and what it refers to
+
+
+_all: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for workers in list(_all):
+        workers.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,1 @@
+"""session: what agents share."""

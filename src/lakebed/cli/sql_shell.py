@@ -1,0 +1,123 @@
+"""A shell for queries: history, completion, statements over several lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakebed.errors import LakebedError
+from lakebed.lake.lake import Lake
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+_ENTRY = (
+    "key version content_hash format byte_size inlined storage_uri metadata expires_at created_at "
+    "updated_at"
+)
+TABLES: Mapping[str, str] = {
+    "entries": _ENTRY,
+    "documents": f"{_ENTRY} value",
+    "history": f"{_ENTRY} end_version ended_at",
+    "snapshots": "id name version message author created_at purged_at",
+    "objects": "content_hash format byte_size inlined storage_uri created_at",
+    "entries_at('snapshot')": _ENTRY,
+    "changes('a', 'b')": "key change before_content_hash after_content_hash",
+    "search('question', 10)": "key score",
+}
+"""The tables of a lake and their columns, as `Lake.sql` tells them."""
+_WORDS = (
+    "SELECT FROM WHERE GROUP BY ORDER LIMIT JOIN USING ON AS AND OR NOT IN LIKE IS NULL DISTINCT "
+    "HAVING UNION ALL WITH CASE WHEN THEN ELSE END count sum avg min max DESC EXPLAIN"
+)
+HELP = """\
+A query ends with a semicolon and may take several lines.
+.tables   the tables and their columns
+.help     this
+.quit     leave; so does Ctrl-D. Ctrl-C drops what is typed, or ends a query."""
+
+
+def run_shell(lake: Lake, answer: Callable[[str], None]) -> None:
+    """Read queries until the end of input; `answer` runs one and prints what it gives.
+
+    An error ends the query and not the shell.
+    """
+    session = _session()
+    print(f"{lake.name}: .help tells what to type")
+    while True:
+        try:
+            text = session.prompt("lakebed> ").strip()
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+        if text in (".quit", ".exit"):
+            return
+        try:
+            _run(text, answer)
+        except LakebedError as error:
+            from lakebed.cli.errors import report
+
+            report(error, as_json=False)
+        except KeyboardInterrupt:
+            print("interrupted")
+
+
+def _run(text: str, answer: Callable[[str], None]) -> None:
+    if text == ".help":
+        print(HELP)
+    elif text == ".tables":
+        for name, columns in TABLES.items():
+            print(f"{name:<24}{', '.join(columns.split())}")
+    elif text.startswith("."):
+        print(f"no command {text.split()[0]}: .help tells which there are")
+    elif text.strip(";").strip():
+        answer(text.rstrip(";"))
+
+
+def _session() -> PromptSession[str]:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
+    from prompt_toolkit.history import FileHistory
+
+    columns = {column for names in TABLES.values() for column in names.split()}
+    tables = {name.partition("(")[0] for name in TABLES}
+    words = sorted({*tables, *columns, *_WORDS.split(), ".tables", ".help", ".quit"})
+    return PromptSession(
+        history=FileHistory(str(history_file())),
+        completer=WordCompleter(words, ignore_case=True, WORD=False),
+        complete_while_typing=False,
+        multiline=True,
+        prompt_continuation="    ...> ",
+        key_bindings=_keys(),
+    )
+
+
+def history_file() -> Path:
+    """Where typed queries are remembered, readable by the user alone."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    folder = Path(state).expanduser() / "lakebed"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "sql_history"
+    path.touch(mode=0o600)
+    return path
+
+
+def _keys() -> KeyBindings:
+    """Enter sends what is complete, and begins a line otherwise."""
+    from prompt_toolkit.key_binding import KeyBindings
+
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _enter(event: KeyPressEvent) -> None:
+        text = event.current_buffer.text.strip()
+        if not text or text.startswith(".") or text.endswith(";"):
+            event.current_buffer.validate_and_handle()
+        else:
+            event.current_buffer.insert_text("\n")
+
+    return keys

@@ -1,0 +1,56 @@
+"""Taking entries from a queue: each by one of many who ask."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from lakebed.catalog.signals import Signals
+from lakebed.clock import from_micros
+from lakebed.errors import ValidationError
+from lakebed.lake.checks import check_key, check_prefix
+from lakebed.lake.entries.writing import Writing
+from lakebed.model import Entry
+
+
+class Taking(Writing):
+    """The calls that take."""
+
+    def take(self, prefix: str, into: str) -> Entry | None:
+        """Rename the first entry whose key begins with `prefix`, so that it begins with `into`.
+
+        Of many who call at once each gets another entry, in about the order of keys: where writers
+        work side by side (Postgres), one whom somebody else is taking is passed over. Value,
+        metadata, expiry and `created_at` stay, the version is a new one. Gives the entry under its
+        new key; None if there is none.
+
+        Raises ConflictError if the new key is there already, ValidationError if `into` begins with
+        `prefix`, so that entries would be taken again.
+        """
+        self._must_write("take")
+        check_key(prefix, "prefix")
+        if check_key(into, "into").startswith(prefix):
+            raise ValidationError(f"into is {into!r}: expected no text that begins with prefix")
+        row = self._catalog.take(*check_prefix(prefix), len(prefix), into)
+        return None if row is None else self._entry(row)
+
+    def signal(self, topic: str) -> None:
+        """Wake those who listen to a topic, any text: on Postgres at once, elsewhere nobody is
+        woken."""
+        self._catalog.signal(check_key(topic, "topic"))
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        """A block in which `wait(seconds)` ends when somebody signals the topic.
+
+            with lake.listen("news") as signals:
+                signals.wait(10)
+
+        `signals.wakes` tells whether that can be: without it, a wait takes its time. A wait may
+        also end early without a signal, so look for yourself what has changed. On Postgres it takes
+        a connection of its own.
+        """
+        return self._catalog.listen(check_key(topic, "topic"))
+
+    def now(self) -> datetime:
+        """The time by which the lake judges expiry: its database's (UTC)."""
+        return from_micros(self._catalog.now())

@@ -1,0 +1,1 @@
+"""Scopes: a lake under a prefix."""

@@ -1,0 +1,298 @@
+"""Scopes: a lake confined to a prefix, which no call can leave."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from lakebed.errors import LakebedError, NotFoundError, ValidationError
+from lakebed.lake.checks import check_key
+from lakebed.lake.entries.batch_reading import BatchReading, Retrieved
+from lakebed.lake.entries.batch_report import BatchReport
+from lakebed.lake.entries.batches import Batches
+from lakebed.lake.entries.reading import MISSING, Reading
+from lakebed.lake.history.snapshot import Snapshot
+from lakebed.lake.history.snapshots import LakeView
+from lakebed.lake.scopes.span import Span
+from lakebed.lake.search.searching import Hit, Hits, Mode, Searching
+from lakebed.lake.share.publishing import Publishing
+from lakebed.lake.sql.ibis_tables import IbisTables
+from lakebed.lake.upkeep.maintenance import Maintenance
+from lakebed.lake.upkeep.purging import PurgeReport
+from lakebed.lake.upkeep.verifying import Verifying
+from lakebed.model import Entry, EntryRow, Moment, Progress, StoredEntry
+from lakebed.values.tables import TableLibrary
+
+if TYPE_CHECKING:
+    from lakebed.duckdb.result import QueryResult
+    from lakebed.lake.search.index import SearchIndex
+
+_MAX_BYTES = 900  # of a scope's path: a key has 1,024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Above(NamedTuple):
+    """A scope above another one, from which that one may read.
+
+    `step`: how many parts the scopes right below it have; `next`: the first part of the one that
+    leads to the reader.
+    """
+
+    scope: ScopedCalls
+    step: int
+    next: str
+
+    def may_give(self, key: str) -> bool:
+        """Whether a key is the upper scope's own, and of none that lies below it: an entry of such
+        a scope has more parts than the scope's path."""
+        parts = key.split("/")
+        return len(parts) <= self.step and parts[0] != self.next
+
+
+def check_path(path: object) -> str:
+    """The path of a scope: text in parts, parted by slashes."""
+    if not isinstance(path, str):
+        raise ValidationError(f"path must be a string, got {type(path).__name__}")
+    parts = path.split("/")
+    if not all(parts) or {".", ".."} & set(parts):
+        raise ValidationError(
+            f"path is {path!r}: expected parts with a slash between them, such as 'user/42'; none "
+            "of them empty, '.' or '..'"
+        )
+    if path.startswith("@") or _CONTROL.search(path):
+        raise ValidationError(
+            f"path is {path!r}: expected no control characters, and no '@' at the beginning"
+        )
+    check_key(path, "path")
+    size = len(path.encode())
+    if size > _MAX_BYTES:
+        raise ValidationError(f"path takes {size} bytes: expected at most {_MAX_BYTES}")
+    return path
+
+
+def levels_of(path: str) -> tuple[list[str], int]:
+    """The paths of the scopes between a scope and what it was made from, the nearest first, and how
+    many parts each step has: two (a kind and a name), or one where their number is odd."""
+    parts = path.split("/")
+    step = 2 if len(parts) % 2 == 0 else 1
+    ends = range(len(parts) - step, 0, -step)
+    return ["/".join(parts[:end]) for end in ends], step
+
+
+class _ScopedSearch(Reading):
+    """The search of a scope: the lake's, under its prefix."""
+
+    _span: Span
+
+    def _whole(self) -> Searching:
+        """What is searched: the lake, or its view."""
+        raise NotImplementedError
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        metadata_filter: dict[str, Any] | None = None,
+        value_filter: dict[str, Any] | None = None,
+        prefix: str = "",
+        limit: int = 10,
+        offset: int = 0,
+        thread: bool | Mapping[str, float] = False,
+        mode: Mode | None = None,
+        progress: Progress | None = None,
+    ) -> Hits:
+        """The entries of the scope whose text has any of the words of `query`; as `Lake.search`.
+
+        How rare a word is counts by the whole lake: equal entries have equal scores in all scopes.
+        """
+        if not isinstance(prefix, str):
+            raise ValidationError(f"prefix is of type {type(prefix).__name__}: expected str")
+        hits = self._whole().search(
+            query,
+            metadata_filter=metadata_filter,
+            value_filter=value_filter,
+            prefix=self._span.prefix + prefix,
+            limit=limit,
+            offset=offset,
+            thread=thread,
+            mode=mode,
+            progress=progress,
+        )
+        inside = [
+            Hit(self._entry(self._span.row(hit.entry._row)), hit.score, hit.explanation)
+            for hit in hits
+        ]
+        return Hits(inside, lambda: hits.total, hits.unread)
+
+
+class ScopeView(_ScopedSearch, LakeView):
+    """A scope as it was."""
+
+    def __init__(self, scope: ScopedCalls, moment: Moment, shown: str) -> None:
+        super().__init__(scope, moment, shown)
+        self._span = scope._span
+        self._outer = LakeView(scope._root, moment, shown)
+
+    def _whole(self) -> Searching:
+        return self._outer
+
+
+class ScopedCalls(
+    _ScopedSearch, Batches, BatchReading, Searching, Publishing, IbisTables, Maintenance, Verifying
+):
+    """What a scope does otherwise than a lake."""
+
+    _root: ScopedCalls  # or the lake, which has the same calls
+    _above: Sequence[Above] = ()
+
+    def _whole(self) -> Searching:
+        return self._root
+
+    def _searcher(self) -> SearchIndex:
+        return self._root._searcher()
+
+    @property
+    def prefix(self) -> str:
+        """What the scope's keys begin with in the lake."""
+        return self._span.prefix
+
+    # Reads that fall back to the scopes above
+
+    def _givers(self, key: str) -> Iterator[ScopedCalls]:
+        return (above.scope for above in self._above if above.may_give(key))
+
+    def retrieve(self, key: str, default: Any = MISSING, *, as_: TableLibrary | None = None) -> Any:
+        """The value of a key; as `Lake.retrieve`. With `inherit`, of the nearest scope that has
+        it."""
+        found = super().retrieve(key, _NOTHING, as_=as_)
+        givers = self._givers(key)
+        while found is _NOTHING and (scope := next(givers, None)) is not None:
+            found = scope.retrieve(key, _NOTHING, as_=as_)
+        if found is not _NOTHING:
+            return found
+        if default is MISSING:
+            raise NotFoundError(f"no entry with the key {key!r}")
+        return default
+
+    def entry(self, key: str) -> Entry | None:
+        """The entry of a key; as `Lake.entry`. With `inherit`, of the nearest scope that has it."""
+        found = super().entry(key)
+        givers = self._givers(key)
+        while found is None and (scope := next(givers, None)) is not None:
+            found = scope.entry(key)
+        return found
+
+    def __contains__(self, key: object) -> bool:
+        if super().__contains__(key):
+            return True
+        return isinstance(key, str) and any(key in scope for scope in self._givers(key))
+
+    def retrieve_batch(self, keys: Iterable[str]) -> Retrieved:
+        """The values of many keys; as `Lake.retrieve_batch`. With `inherit`, each of the nearest
+        scope that has it."""
+        found = super().retrieve_batch(keys)
+        for above in self._above:
+            wanted = [key for key in found.missing if above.may_give(key)]
+            if wanted:
+                found = _united(found, above.scope.retrieve_batch(wanted))
+        return found
+
+    # Calls that would tell of others, or change them
+
+    def store(self, key: str, value: Any, *args: Any, **kwargs: Any) -> StoredEntry:
+        """Store a value under a key; as `Lake.store`. `deduplicated` does not tell what others have
+        stored: it is true only where nothing has changed."""
+        stored = super().store(key, value, *args, **kwargs)
+        return StoredEntry(_unshared(stored), self)
+
+    def store_batch(self, *args: Any, **kwargs: Any) -> BatchReport:
+        """Store many entries; as `Lake.store_batch`. `deduplicated` is 0."""
+        return BatchReport(**(dict(super().store_batch(*args, **kwargs)) | {"deduplicated": 0}))
+
+    def at(self, moment: str | Snapshot | datetime | int) -> ScopeView:
+        """The scope as it was; as `Lake.at`. Its snapshots are those that were made in it."""
+        found, shown = self._moment(moment)
+        return ScopeView(self, found, shown)
+
+    def purge(
+        self,
+        key: str | None = None,
+        prefix: str | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> PurgeReport:
+        """Remove a key, all keys under a prefix, or with neither the scope whole, from now, from
+        history and from every snapshot; as `Lake.purge`. `snapshots` tells those of the scope."""
+        if key is not None:
+            if prefix is not None:
+                raise ValidationError("purge takes either key or prefix")
+            wanted = {"key": self._span.full(check_key(key))}
+        elif prefix is None or isinstance(prefix, str):
+            wanted = {"prefix": self._span.prefix + (prefix or "")}
+        else:
+            raise ValidationError(f"prefix is of type {type(prefix).__name__}: expected str")
+        report = self._root.purge(**wanted, dry_run=dry_run, progress=progress)
+        mine = len(self._span.prefix)
+        snapshots = [name[mine:] for name in report.snapshots if name.startswith(self.prefix)]
+        return PurgeReport(**(dict(report) | {"snapshots": snapshots}))
+
+    def sql(
+        self,
+        query: str,
+        params: Sequence[object] | Mapping[str, object] | None = None,
+        *,
+        external_access: bool = False,
+    ) -> QueryResult:
+        """The result of a SELECT over the tables of the scope; as `Lake.sql`, without
+        `external_access`, which would read the files of others."""
+        if external_access:
+            raise ValidationError("external_access must be False in a scope")
+        return super().sql(query, params)
+
+    def publish(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused, as all that concerns the whole lake."""
+        raise _of_the_lake("publish")
+
+    def maintain(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused, as all that concerns the whole lake."""
+        raise _of_the_lake("maintain")
+
+    def cleanup_expired(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused, as all that concerns the whole lake."""
+        raise _of_the_lake("cleanup_expired")
+
+    def compact(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused, as all that concerns the whole lake."""
+        raise _of_the_lake("compact")
+
+    def collect(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused, as all that concerns the whole lake."""
+        raise _of_the_lake("collect")
+
+    def verify(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused, as all that concerns the whole lake."""
+        raise _of_the_lake("verify")
+
+
+_NOTHING: Any = object()
+
+
+def _of_the_lake(call: str) -> ValidationError:
+    return ValidationError(f"{call} concerns the whole lake: call it on the lake, not on a scope")
+
+
+def _unshared(stored: StoredEntry) -> Any:
+    outcome = stored._outcome
+    return outcome._replace(deduplicated=not outcome.changed)
+
+
+def _united(found: Retrieved, more: Retrieved) -> Retrieved:
+    """What two reads found, in the order of neither's missing keys."""
+    values = dict(found.items()) | dict(more.items())
+    errors: dict[str, LakebedError] = dict(found.errors) | dict(more.errors)
+    missing = [key for key in found.missing if key not in more and key not in more.errors]
+    rows: dict[str, EntryRow] = dict(found.rows) | dict(more.rows)
+    return Retrieved(values, missing, errors, rows)

@@ -1,0 +1,1 @@
+"""A lake and its sessions for agents that speak the Model Context Protocol (extra `mcp`)."""

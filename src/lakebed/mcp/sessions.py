@@ -1,0 +1,316 @@
+"""The tools on sessions: conversations, memories, tasks, artifacts, agents."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from lakebed.errors import ValidationError
+from lakebed.mcp.entries import IfAbsent, IfMatch, Limit
+from lakebed.mcp.telling import LONGEST, brief, plain, shown
+from lakebed.sessions.manager import SessionManager
+from lakebed.sessions.records import AgentStatus, ChunkFormat, SessionStatus, TaskStatus
+
+SessionId = Annotated[str, Field(description="The id of a session")]
+TaskId = Annotated[str, Field(description="The id of a task")]
+Claim = Annotated[str, Field(description="The claim that task_claim gave")]
+MemoryType = Literal[
+    "idea", "decision", "question", "action_item", "context", "preference", "fact", "risk"
+]
+ArtifactType = Literal["code", "document", "research", "prd", "report"]
+Tags = Annotated[list[str] | None, Field(description="Words to find it by")]
+Lease = Annotated[
+    float, Field(description="Seconds until it is pending again without a heartbeat", gt=0)
+]
+_WAIT = 25.0  # seconds: less than clients wait for an answer
+
+
+class SessionTools:
+    """The calls on sessions."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        self._manager = manager
+
+    def session_create(
+        self,
+        title: Annotated[str, Field(description="What it is about")],
+        participants: Annotated[list[str] | None, Field(description="Who takes part")] = None,
+    ) -> dict[str, Any]:
+        """Begin a session that agents share."""
+        return _told(self._manager.create_session(title, participants or ()))
+
+    def session_list(
+        self,
+        status: SessionStatus | None = None,
+        participant: Annotated[str | None, Field(description="Only those with this one")] = None,
+        since: Annotated[
+            str | None, Field(description="Only those active since: ISO 8601 with a zone")
+        ] = None,
+        limit: Limit = 20,
+    ) -> dict[str, Any]:
+        """Sessions, those with the latest activity first."""
+        first = None if since is None else _moment("since", since)
+        found = self._manager.list_sessions(status, participant, first, limit)
+        return {"sessions": [plain(session) for session in found]}
+
+    def session_show(self, session_id: SessionId) -> dict[str, Any]:
+        """A session at a glance: counts, tasks by status, decisions, questions, risks."""
+        return _told(self._manager.summary(session_id))
+
+    def session_update(
+        self,
+        session_id: SessionId,
+        title: str | None = None,
+        participants: list[str] | None = None,
+        status: SessionStatus | None = None,
+        if_match: IfMatch = None,
+    ) -> dict[str, Any]:
+        """Change the title, the participants or the status of a session."""
+        done = self._manager.update(
+            session_id, title=title, participants=participants, if_match=if_match
+        )
+        if status is not None:
+            change = {
+                "paused": self._manager.pause,
+                "active": self._manager.resume,
+                "completed": self._manager.complete,
+            }[status]
+            done = change(session_id)
+        return _told(done)
+
+    def session_search(
+        self,
+        text: Annotated[str, Field(description="Plain words; any of them may match")],
+        session_id: Annotated[str | None, Field(description="Only in this session")] = None,
+        kind: Literal["chunk", "memory", "task", "artifact"] | None = None,
+        limit: Limit = 10,
+    ) -> dict[str, Any]:
+        """Chunks, memories, tasks and artifacts that have any of the words, the best first."""
+        hits = self._manager.search(session_id, text, kind=kind, limit=limit)
+        found = [
+            {"kind": hit.metadata["kind"], "session_id": hit.metadata["session"]}
+            | {"score": round(hit.score, 3), "value": brief(hit.value)}
+            for hit in hits
+        ]
+        return {"total": hits.total, "hits": found}
+
+    def chunk_add(
+        self,
+        session_id: SessionId,
+        content: Annotated[str, Field(description="What was said")],
+        format: ChunkFormat = "dialogue",
+        extracted_items: Annotated[
+            list[Any] | None, Field(description="What was found in it, as JSON")
+        ] = None,
+    ) -> dict[str, Any]:
+        """Add a piece of conversation at the end."""
+        made = self._manager.add_chunk(session_id, content, format, extracted_items or ())
+        return {"id": made.id, "created": made.created.isoformat()}
+
+    def chunk_list(
+        self,
+        session_id: SessionId,
+        limit: Limit = 20,
+        after: Annotated[str | None, Field(description="Behind the chunk with this id")] = None,
+    ) -> dict[str, Any]:
+        """The conversation of a session, in order."""
+        found = self._manager.chunks(session_id, limit=limit, after=after)
+        return {"chunks": [plain(c) | _cut("content", c.content) for c in found]}
+
+    def memory_add(
+        self,
+        session_id: SessionId,
+        type: MemoryType,
+        key: Annotated[str, Field(description="Its name among those of its type")],
+        content: Annotated[Any, Field(description="Text or JSON")],
+        tags: Tags = None,
+        if_absent: IfAbsent = False,
+        if_match: IfMatch = None,
+    ) -> dict[str, Any]:
+        """Store something learnt; what has the type and key already is replaced."""
+        made = self._manager.add_memory(
+            session_id, type, key, content, tags or (), if_match=if_match, if_absent=if_absent
+        )
+        return _told(made)
+
+    def memory_list(
+        self,
+        session_id: SessionId,
+        type: MemoryType | None = None,
+        tags: Tags = None,
+        match: Literal["all", "any"] = "all",
+        text: Annotated[str | None, Field(description="Only those with any of its words")] = None,
+        limit: Limit = 50,
+    ) -> dict[str, Any]:
+        """Memories by type, tags and text."""
+        found = self._manager.memories(
+            session_id, type=type, tags=tags or (), match=match, text=text, limit=limit
+        )
+        return {"memories": [plain(m) | _cut("content", m.content) for m in found]}
+
+    def memory_delete(
+        self, session_id: SessionId, type: MemoryType, key: str, if_match: IfMatch = None
+    ) -> dict[str, Any]:
+        """Delete a memory."""
+        return {"deleted": self._manager.delete_memory(session_id, type, key, if_match=if_match)}
+
+    def task_create(
+        self,
+        session_id: SessionId,
+        agent_name: Annotated[str, Field(description="The agent that it is for")],
+        task_type: Annotated[str, Field(description="A word for the kind of work")],
+        input: Annotated[Any, Field(description="What is to be done, as JSON or text")] = None,
+        priority: Annotated[int, Field(description="The highest is claimed first")] = 0,
+        run_after: Annotated[
+            str | None, Field(description="Not before: ISO 8601 with a zone")
+        ] = None,
+        max_attempts: Annotated[int, Field(description="Claims until it has failed", ge=1)] = 3,
+    ) -> dict[str, Any]:
+        """Give an agent something to do."""
+        later = None if run_after is None else _moment("run_after", run_after)
+        made = self._manager.create_task(
+            session_id, agent_name, task_type, input, priority, later, max_attempts
+        )
+        return {"id": made.id, "status": made.status}
+
+    def task_claim(
+        self,
+        agent_name: Annotated[str, Field(description="Whose task to claim")],
+        control_agent: Annotated[
+            str | None, Field(description="Who claims it, if not the agent itself")
+        ] = None,
+        lease: Lease = 300,
+        wait: Annotated[
+            float, Field(description="Seconds to wait for one to come", ge=0, le=_WAIT)
+        ] = 0,
+    ) -> dict[str, Any]:
+        """Claim the most urgent task that is due; nobody else gets it while the lease lasts. End it
+        by task_complete or task_fail with the claim."""
+        task = self._manager.wait_for_task(agent_name, wait, control_agent, lease)
+        return {"task": None if task is None else plain(task)}
+
+    def task_heartbeat(self, task_id: TaskId, claim: Claim, lease: Lease = 300) -> dict[str, Any]:
+        """Keep a claim, and say that the task is running."""
+        task = self._manager.task(task_id, claim=claim)
+        if task.status == "claimed":
+            task.start()
+        task.heartbeat(lease)
+        return {"status": task.status, "lease_until": plain(task.lease_until)}
+
+    def task_complete(
+        self,
+        task_id: TaskId,
+        claim: Claim,
+        output: Annotated[Any, Field(description="What came of it, as JSON or text")] = None,
+    ) -> dict[str, Any]:
+        """End a task well."""
+        return {"status": self._manager.task(task_id, claim=claim).complete(output).status}
+
+    def task_fail(
+        self,
+        task_id: TaskId,
+        claim: Claim,
+        error: Annotated[str, Field(description="What went wrong")],
+        retry: Annotated[bool, Field(description="Pending again while attempts are left")] = True,
+    ) -> dict[str, Any]:
+        """Say that a task could not be done."""
+        task = self._manager.task(task_id, claim=claim).fail(error, retry)
+        return {"status": task.status, "attempts": task.attempts}
+
+    def task_show(self, task_id: TaskId) -> dict[str, Any]:
+        """A task with its input, status and output."""
+        return _told(self._manager.task(task_id))
+
+    def task_list(
+        self,
+        session_id: Annotated[str | None, Field(description="Only of this session")] = None,
+        status: TaskStatus | None = None,
+        agent_name: str | None = None,
+        limit: Limit = 50,
+    ) -> dict[str, Any]:
+        """Tasks in the order in which they were created."""
+        found = self._manager.tasks(session_id, status=status, agent_name=agent_name, limit=limit)
+        return {
+            "tasks": [
+                plain(t) | _cut("input", t.input) | _cut("output", t.output) | {"claim": None}
+                for t in found
+            ]
+        }
+
+    def artifact_add(
+        self,
+        session_id: SessionId,
+        type: ArtifactType,
+        name: Annotated[str, Field(description="Its name, such as src/main.py")],
+        content: Annotated[str, Field(description="The text")],
+        format: Annotated[str | None, Field(description="Such as python or markdown")] = None,
+        if_absent: IfAbsent = False,
+        if_match: IfMatch = None,
+    ) -> dict[str, Any]:
+        """Store something that came out; under a name that is taken, as its next version."""
+        made = self._manager.add_artifact(
+            session_id, type, name, content, format, if_match=if_match, if_absent=if_absent
+        )
+        return {"version": made.version, "content_hash": made.content_hash}
+
+    def artifact_show(
+        self,
+        session_id: SessionId,
+        type: ArtifactType,
+        name: str,
+        version: Annotated[int | None, Field(description="An earlier version")] = None,
+        longest: Annotated[int, Field(description="Cut it after so many characters")] = LONGEST,
+    ) -> dict[str, Any]:
+        """An artifact with its content."""
+        found = self._manager.artifact(session_id, type, name, version=version)
+        fields = {n: plain(value) for n, value in found.items() if n != "content"}
+        return fields | shown(found.content, longest)
+
+    def artifact_list(
+        self, session_id: SessionId, type: ArtifactType | None = None
+    ) -> dict[str, Any]:
+        """The artifacts of a session."""
+        found = self._manager.artifacts(session_id, type=type)
+        return {
+            "artifacts": [
+                {n: plain(value) for n, value in artifact.items() if n != "content"}
+                for artifact in found
+            ]
+        }
+
+    def agent_register(
+        self,
+        name: str,
+        type: Annotated[str, Field(description="What kind of agent")] = "agent",
+        capabilities: Annotated[list[str] | None, Field(description="What it can do")] = None,
+        status: AgentStatus = "available",
+    ) -> dict[str, Any]:
+        """Say that an agent is there, and how it is."""
+        return _told(
+            self._manager.register_agent(name, type, capabilities=capabilities or (), status=status)
+        )
+
+    def agent_list(self) -> dict[str, Any]:
+        """The agents, with their status and when they were last seen."""
+        return {"agents": [plain(agent) for agent in self._manager.agents()]}
+
+
+def _told(record: object) -> dict[str, Any]:
+    found: dict[str, Any] = plain(record)
+    return found
+
+
+def _cut(name: str, value: object) -> dict[str, Any]:
+    return {name: brief(value)} if value is not None else {}
+
+
+def _moment(name: str, text: str) -> datetime:
+    found: datetime | None = None
+    with suppress(ValueError):
+        found = datetime.fromisoformat(text)
+    if found is None or found.utcoffset() is None:
+        raise ValidationError(f"{name} is {text!r}: expected ISO 8601 with a zone")
+    return found

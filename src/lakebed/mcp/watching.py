@@ -1,0 +1,114 @@
+"""Subscriptions: who asked for a resource is told when its entry changes, whoever changes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote
+
+import anyio.to_thread
+from mcp.server.subscriptions import ResourceUpdated, SubscriptionBus
+from mcp_types import EmptyResult
+
+from lakebed.errors import LakebedError
+from lakebed.lake.lake import Lake
+
+SCHEME = "lakebed://"
+_EVERY = 0.5  # seconds between two looks
+Tell = Callable[[str], Awaitable[None]]
+
+
+def key_of(uri: str) -> str | None:
+    """The key that a resource stands for; None if it is none of ours."""
+    return unquote(uri[len(SCHEME) :]) if uri.startswith(SCHEME) else None
+
+
+class Watch:
+    """Looks at the entries of subscribed resources while there are any."""
+
+    def __init__(self, lake: Lake, bus: SubscriptionBus) -> None:
+        self._lake = lake
+        self._bus = bus
+        self._listeners = dict[str, dict[object, Tell]]()
+        self._seen = dict[str, int | None]()
+        self._task: asyncio.Task[None] | None = None
+
+    async def add(self, uri: str, who: object, tell: Tell) -> None:
+        """Tell somebody of changes from now on."""
+        if uri not in self._seen:
+            self._seen[uri] = await self._version(uri)
+        self._listeners.setdefault(uri, {})[who] = tell
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def remove(self, uri: str, who: object) -> None:
+        """Tell them no more."""
+        listeners = self._listeners.get(uri, {})
+        listeners.pop(who, None)
+        if not listeners:
+            self._listeners.pop(uri, None)
+            self._seen.pop(uri, None)
+
+    async def middleware(self, ctx: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Watch what a stream of `subscriptions/listen` asks for, while it lasts."""
+        if ctx.method != "subscriptions/listen":
+            return await call_next(ctx)
+        wanted = ((ctx.params or {}).get("notifications") or {}).get("resourceSubscriptions") or []
+        uris, stream = [uri for uri in wanted if isinstance(uri, str)], object()
+        try:
+            for uri in uris:
+                await self.add(uri, stream, self._publish)
+            return await call_next(ctx)
+        finally:
+            for uri in uris:
+                self.remove(uri, stream)
+
+    async def subscribe(self, ctx: Any, params: Any) -> EmptyResult:
+        """`resources/subscribe` of earlier versions of the protocol."""
+        session = ctx.session  # one for this request, on a connection that stays
+        await self.add(str(params.uri), session._connection, session.send_resource_updated)
+        return EmptyResult()
+
+    async def unsubscribe(self, ctx: Any, params: Any) -> EmptyResult:
+        """`resources/unsubscribe`."""
+        self.remove(str(params.uri), ctx.session._connection)
+        return EmptyResult()
+
+    async def _publish(self, uri: str) -> None:
+        await self._bus.publish(ResourceUpdated(uri=uri))
+
+    async def _version(self, uri: str) -> int | None:
+        key = key_of(uri)
+        if not key:
+            return None
+
+        def look() -> int | None:
+            with suppress(LakebedError):  # no key, or the lake is away: looked at again
+                entry = self._lake.entry(key)
+                return None if entry is None else entry.version
+            return None
+
+        version: int | None = await anyio.to_thread.run_sync(look)
+        return version
+
+    async def _run(self) -> None:
+        while self._listeners:
+            await asyncio.sleep(_EVERY)
+            for uri in list(self._listeners):
+                version = await self._version(uri)
+                if uri in self._seen and version != self._seen[uri]:
+                    self._seen[uri] = version
+                    await self._tell(uri)
+
+    async def _tell(self, uri: str) -> None:
+        told = set[Tell]()
+        for who, tell in list(self._listeners.get(uri, {}).items()):
+            if tell == self._publish and tell in told:
+                continue  # the bus reaches all streams at once
+            told.add(tell)
+            try:
+                await tell(uri)
+            except Exception:  # noqa: BLE001 - whoever is gone is not told again
+                self.remove(uri, who)

@@ -1,0 +1,35 @@
+"""Many agents, one session: conversations, memories, tasks and artifacts that they share.
+
+from lakebed.sessions import SessionManager
+
+manager = SessionManager(lakebed.open())
+session = manager.create_session("Plan the trip", ["ada", "researcher"])
+"""
+
+from lakebed.sessions.manager import SessionManager
+from lakebed.sessions.opening import get_session_manager
+from lakebed.sessions.records import (
+    Agent,
+    Artifact,
+    Chunk,
+    Memory,
+    MoveReport,
+    Statistics,
+    Summary,
+)
+from lakebed.sessions.session import Session
+from lakebed.sessions.tasks.task import Task
+
+__all__ = [
+    "Agent",
+    "Artifact",
+    "Chunk",
+    "Memory",
+    "MoveReport",
+    "Session",
+    "SessionManager",
+    "Statistics",
+    "Summary",
+    "Task",
+    "get_session_manager",
+]

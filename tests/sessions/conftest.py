@@ -1,0 +1,25 @@
+"""A place for sessions in every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lakebed.sessions import SessionManager
+from tests.servers import mariadb, postgres_18
+from tests.sessions.backends import BACKENDS, open_sessions, place
+
+__all__ = ["mariadb", "postgres_18"]
+
+
+@pytest.fixture(params=BACKENDS)
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return place(request.param, tmp_path, request)
+
+
+@pytest.fixture
+def manager(where: str) -> Iterator[SessionManager]:
+    with open_sessions(where) as manager:
+        yield manager
