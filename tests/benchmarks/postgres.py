@@ -185,7 +185,7 @@ def postgres_batch(room: Room) -> Iterator[Contest]:
         yield Contest(
             "Postgres: store_batch of 10,000 inline values",
             {OURS: batch, "raw COPY": copy, "two bare COPYs": bare},
-            {"raw COPY": 0.4},
+            {"raw COPY": 0.35},
             operations=count,
             rounds=7,
             note="new contents; the bare COPYs fill tables and indexes like ours, unchecked",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 import lakebed
+from lakebed.filters import index_terms
 from lakebed.model import EntryRow
 from lakebed.objects.names import pack_path
 from tests.catalog.test_cleaning_together import lake_on
@@ -173,3 +176,36 @@ def test_a_search_that_read_before_a_purge_indexes_nothing_of_it(
         index.build_waiting()
         found = [segment.key(n) for segment in index.loaded().segments for n in range(len(segment))]
         assert found == ["other"]
+
+
+def test_the_metadata_index_holds_what_stands(place: dict[str, Any]) -> None:
+    """Whatever several clients do at the same time, and nothing else."""
+
+    def work(seed: int) -> None:
+        chance = Random(seed)
+        with lakebed.open(**place) as lake:
+            for _ in range(100):
+                key, metadata = f"k/{chance.randrange(60)}", {"n": chance.randrange(5), "s": [1]}
+                match chance.randrange(10):
+                    case 0 | 1:
+                        lake.delete(key)
+                    case 2:
+                        lake.purge(key)
+                    case 3:
+                        keys = {f"k/{chance.randrange(60)}" for _ in range(20)}
+                        lake.store_batch(
+                            {"key": k, "value": seed, "metadata": {"k": k}} for k in keys
+                        )
+                    case 4:
+                        lake._catalog._index.catch_up(lambda: False)  # type: ignore[attr-defined]
+                    case _:
+                        lake.store(key, chance.random(), metadata)
+
+    with lakebed.open(**place) as lake:
+        lake.create_snapshot("s")
+        with ThreadPoolExecutor(3) as threads:
+            list(threads.map(work, range(3)))
+        lake.maintain()
+        assert ended(lake) == []
+        assert count_terms(lake) == sum(len(index_terms(entry.metadata)) for entry in lake.list())
+        assert lake.verify().problems == []

@@ -14,7 +14,6 @@ from lakebed.catalog.protocol import (
 )
 from lakebed.catalog.signals import Signals, Silence
 from lakebed.catalog.sql.commit import Commit
-from lakebed.catalog.sql.filtered import FilteredPage, Source
 from lakebed.catalog.sql.metadata import MetadataIndex
 from lakebed.catalog.sql.purging import Purging
 from lakebed.catalog.sql.segments import Segments
@@ -90,6 +89,8 @@ class SQLCatalog(Snapshots, Segments, Purging):
         self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
     ) -> tuple[Sequence[EntryRow], bool]:
         if metadata_filter:
+            from lakebed.catalog.sql.filtered import FilteredPage, Source  # not for a first store
+
             source = Source(self._rows, self.get_many, self._fetch_now, "")
             return FilteredPage(source, self._index, metadata_filter, high).take(low, limit)
         rows = self._rows(low, high, limit)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lakebed.catalog.protocol import CatalogStats, Place
 from lakebed.catalog.search_rows import SearchReading
-from lakebed.catalog.sql.filtered import FilteredPage, Source
 from lakebed.catalog.sql.metadata import MetadataIndex
 from lakebed.catalog.sql.segments import PINNED, MovedError, QuickReading, TransactionReading
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
@@ -63,6 +62,8 @@ class CatalogAt:
         self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
     ) -> tuple[Sequence[EntryRow], bool]:
         if metadata_filter:
+            from lakebed.catalog.sql.filtered import FilteredPage, Source  # not for a first store
+
             source = Source(self._rows, self.get_many, self._read_candidates, "_at")
             return FilteredPage(source, self._index, metadata_filter, high).take(low, limit)
         rows = self._rows(low, high, limit)

@@ -96,7 +96,7 @@ class Writing(Staging, Reading):
     ) -> tuple[StagedRow, Encoded | EncodedFile]:
         """The same for an entry of a batch."""
         check_key(key)
-        text = encode_metadata(metadata) if metadata else "{}"
+        text = encode_metadata(metadata)
         relative, absolute = check_expiry(ttl, expires_at)
         encoded = encode_value(value)
         if self._objects is None:

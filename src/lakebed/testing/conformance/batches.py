@@ -158,6 +158,8 @@ class StoringBatches(Conformance):
             {"key": "bad", "value": {1}},
             {"key": "bad", "value": float("nan")},
             {"key": "bad", "value": 1, "metadata": [1]},
+            {"key": "bad", "value": 1, "metadata": []},
+            {"key": "bad", "value": 1, "metadata": ""},
             {"key": "bad", "value": 1, "ttl": 0},
             {"key": "bad", "value": 1, "ttl": "1"},
             {"key": "bad", "value": 1, "expires_at": "tomorrow"},
