@@ -173,4 +173,4 @@ def test_purge_does_not_act_unasked(cli: Cli, arguments: tuple[str, ...], said: 
 )
 def test_numbers_out_of_range(cli: Cli, arguments: tuple[str, ...]) -> None:
     cli("init")
-    assert " is " in cli(*arguments, code=2).stderr
+    assert " must be " in cli(*arguments, code=2).stderr
