@@ -178,8 +178,8 @@ class DrivenListing:
     def rows(self) -> Iterator[Any]:
         return iterate(self._listing.rows())
 
-    def to_arrow(self) -> Any:
-        return run(self._listing.to_arrow())
+    def to_arrow(self, **options: Any) -> Any:
+        return run(self._listing.to_arrow(**options))
 
 
 class DrivenTransaction:

@@ -103,7 +103,7 @@ def test_made_by_name(run: Run, tmp_path: Path) -> None:
         assert "not connected" in repr(again)
         assert (await again.retrieve("a"))["value"] == 1
         await again.close()
-        with pytest.raises(ConfigurationError, match="no LTM backend"):
+        with pytest.raises(ConfigurationError, match="LTM backend 'tin'"):
             await create_async_ltm_backend("tin")
 
     run(main())

@@ -13,11 +13,13 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from lakebed.aio.workers import Job, Workers
 from lakebed.errors import CatalogError
 from lakebed.leaving import acquire, has_left
+from lakebed.model import Progress
 
 T = TypeVar("T")
 
@@ -77,6 +79,20 @@ async def converse(workers: Workers, work: Callable[[Conversation], T]) -> T:
             await _end_of(job)
         raise
     return job.result()
+
+
+async def perform_reporting(
+    workers: Workers,
+    work: Callable[[Progress], T],
+    progress: Progress | None,
+    *,
+    reads: bool = False,
+) -> T:
+    """The same, for work that reports its progress to the caller's function or coroutine function.
+    Who is cancelled ends it at its next report."""
+    if progress is None:
+        return await perform(workers, partial(work, stay), reads=reads)
+    return await converse(workers, lambda talk: work(talk.progress(progress)))
 
 
 async def _end_of(job: Job[Any]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from lakebed.aio.calls import Conversation, converse, perform, stay
+from lakebed.aio.calls import perform, perform_reporting
 from lakebed.aio.workers import Workers
 from lakebed.lake.checks import check_count
 from lakebed.lake.lake import Lake
+from lakebed.model import Progress
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -152,23 +153,17 @@ def reporting(
         self: Face[Any],
         /,
         *args: Any,
-        progress: Callable[[int, int | None], object] | None = None,
+        progress: Progress | None = None,
         **options: Any,
     ) -> Any:
         crew = self._crew
 
-        def work(report: Callable[..., None]) -> Any:
+        def work(report: Progress) -> Any:
             run = getattr(self._source(), method.__name__)
             result = run(*args, progress=report, **options)
             return result if convert is None else convert(result, crew)
 
-        if progress is None:
-            workers = crew.long if long else crew.single
-            return await perform(workers, partial(work, stay), reads=reads)
-        callback = progress
-        return await converse(crew.long, lambda talk: work(talk.progress(callback)))
+        workers = crew.long if long or progress is not None else crew.single
+        return await perform_reporting(workers, work, progress, reads=reads)
 
     return called
-
-
-__all__ = ["Conversation", "Crew", "Face", "call", "reporting"]

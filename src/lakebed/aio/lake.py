@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lakebed.aio.calls import Reader, converse, perform, stay, while_wanted
+from lakebed.aio.calls import Reader, converse, perform, perform_reporting, stay, while_wanted
 from lakebed.aio.crew import Crew, call, reporting
 from lakebed.aio.reading import AsyncReading
 from lakebed.aio.records import (
@@ -171,17 +171,10 @@ class AsyncLake(AsyncReading[Lake]):
         """
         given = entries
         if not isinstance(given, AsyncIterable):
-            if progress is None:
-                return await perform(
-                    self._crew.long,
-                    lambda: self._source().store_batch(given, atomic=atomic, progress=stay),
-                )
-            callback = progress
-            return await converse(
+            return await perform_reporting(
                 self._crew.long,
-                lambda talk: self._source().store_batch(
-                    given, atomic=atomic, progress=talk.progress(callback)
-                ),
+                lambda report: self._source().store_batch(given, atomic=atomic, progress=report),
+                progress,
             )
         async with Reader(given) as reader:
             return await converse(
@@ -256,18 +249,12 @@ class AsyncLake(AsyncReading[Lake]):
         crew = self._crew
 
         async def begin() -> AsyncDiff:
-            if progress is None:
-                found = await perform(
-                    crew.long, lambda: self._source().diff(a, b, prefix=prefix), reads=True
-                )
-            else:
-                callback = progress
-                found = await converse(
-                    crew.long,
-                    lambda talk: self._source().diff(
-                        a, b, prefix=prefix, progress=talk.progress(callback)
-                    ),
-                )
+            found = await perform_reporting(
+                crew.long,
+                lambda report: self._source().diff(a, b, prefix=prefix, progress=report),
+                progress,
+                reads=True,
+            )
             return AsyncDiff(found, crew)
 
         return Pending(begin)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from lakebed.aio.calls import perform
+from lakebed.aio.calls import perform, perform_reporting
 from lakebed.aio.crew import Crew
 from lakebed.aio.records import AsyncEntry, entry
 from lakebed.aio.streams import Stream
 from lakebed.lake.entries.listing import Listing
 from lakebed.lake.history.change import EntryChange
 from lakebed.lake.history.diff import Diff, Restored, Summary
-from lakebed.model import Entry, EntryRow, Record
+from lakebed.model import Entry, EntryRow, Progress, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +39,14 @@ class AsyncListing(Stream[AsyncEntry]):
         """The entries as the catalog's rows."""
         return Stream(self._crew.single, lambda: self.listing().rows())
 
-    async def to_arrow(self) -> pa.Table:
+    async def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
         """The listing as an Arrow table; as `Listing.to_arrow`."""
-        return await perform(self._crew.long, lambda: self.listing().to_arrow(), reads=True)
+        return await perform_reporting(
+            self._crew.long,
+            lambda report: self.listing().to_arrow(progress=report),
+            progress,
+            reads=True,
+        )
 
     async def to_pandas(self) -> pd.DataFrame:
         """The listing as a pandas DataFrame, with the columns of `to_arrow`."""
@@ -154,9 +160,14 @@ class AsyncDiff:
         """The diff in numbers."""
         return await perform(self._crew.single, self._diff.summary, reads=True)
 
-    async def to_arrow(self) -> pa.Table:
+    async def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
         """The diff as an Arrow table; as `Diff.to_arrow`."""
-        return await perform(self._crew.long, self._diff.to_arrow, reads=True)
+        return await perform_reporting(
+            self._crew.long,
+            lambda report: self._diff.to_arrow(progress=report),
+            progress,
+            reads=True,
+        )
 
     async def to_pandas(self) -> pd.DataFrame:
         """The diff as a pandas DataFrame, with the columns of `to_arrow`."""
@@ -191,6 +202,8 @@ class AsyncQueryResult:
     def __init__(self, result: QueryResult, crew: Crew) -> None:
         self._result = result
         self._workers = crew.long
+        # Who forgets to close it does not do so on the loop.
+        weakref.finalize(self, crew.long.later, result.close).atexit = False
         self.columns = result.columns
         self.types = result.types
 

@@ -33,10 +33,11 @@ class Job(Generic[T]):
     def __init__(
         self,
         work: Callable[[], T],
-        box: Mailbox,
+        box: Mailbox | None,
         discard: Callable[[T], object] | None = None,
     ) -> None:
         self.call = Call()
+        self.counted = True  # among those that wait for a thread
         self.taken = self.withdrawn = self.abandoned = self.done = False
         self._work = work
         self._discard = discard
@@ -62,6 +63,7 @@ class Job(Generic[T]):
 
     def notify(self) -> None:
         """Let the coroutine go on; from any thread."""
+        assert self._box is not None
         self._box.post(self)
 
     def wake(self) -> None:
@@ -71,6 +73,7 @@ class Job(Generic[T]):
 
     async def wait(self) -> None:
         """Wait until the thread has something to say."""
+        assert self._box is not None
         self._waiter = self._box.loop.create_future()
         try:
             await self._waiter
@@ -165,6 +168,14 @@ class Workers:
                     raise
             self._queue.put(job)
 
+    def later(self, work: Callable[[], object]) -> None:
+        """Have something done that nobody waits for, unless the lake is closed. Takes no lock: the
+        garbage collector may call it anywhere."""
+        job = Job(work, None)
+        job.abandoned, job.counted = True, False
+        if not self._ended:
+            self._queue.put(job)
+
     def _need_thread(self) -> None:
         if self._waiting > self._idle and len(self._threads) < self.limit + self._resting:
             # Not of a lake: who forgets to close one must not keep it.
@@ -192,7 +203,7 @@ class Workers:
                     self._queue.put(None)  # for the others
                     self._leave()
                     return None
-                self._waiting -= 1
+                self._waiting -= job.counted
                 if not job.withdrawn:
                     self._idle -= 1
                     job.taken = True

@@ -85,7 +85,7 @@ class Verifying(PresentLake):
         Writers, compaction and collection may go on meanwhile: what they move is looked up again.
         """
         if isinstance(sample, bool) or not isinstance(sample, (int, float)) or not 0 < sample <= 1:
-            raise ValidationError(f"sample is {sample!r}: expected a number above 0 and up to 1")
+            raise ValidationError(f"sample must be above 0 and at most 1, got {sample!r}")
         if check_flag("repair", repair):
             self._must_write("verify(repair=True)")
         problems = [*self._check_references(repair), *self._check_segments(repair)]
