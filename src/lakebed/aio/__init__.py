@@ -14,6 +14,7 @@ from lakebed.aio.ltm import AsyncLTMBackend, AsyncLTMTransaction, create_async_l
 from lakebed.aio.opening import open
 from lakebed.aio.records import AsyncEntry, AsyncHit, AsyncHits
 from lakebed.aio.results import AsyncDiff, AsyncListing, AsyncQueryResult
+from lakebed.aio.sessions import AsyncSessionManager, AsyncTask, get_session_manager
 from lakebed.aio.signals import AsyncSignals
 from lakebed.aio.transaction import AsyncTransaction
 from lakebed.aio.watch import AsyncWatch
@@ -29,10 +30,13 @@ __all__ = [
     "AsyncListing",
     "AsyncQueryResult",
     "AsyncScope",
+    "AsyncSessionManager",
     "AsyncSignals",
+    "AsyncTask",
     "AsyncTransaction",
     "AsyncView",
     "AsyncWatch",
     "create_async_ltm_backend",
+    "get_session_manager",
     "open",
 ]
