@@ -97,6 +97,7 @@ class Attended:
         call is interrupted, and `left` is called."""
         future = Future[T]()  # created before the call begins, because Ctrl-C may come any time
         try:
+            check()  # many short calls may use up the time, none of which lasts until a look
             self._workers.submit(_fulfil, future, call)
             while not wait([future], _LOOK).done:
                 check()
