@@ -116,9 +116,9 @@ def test_as_another_library(lake: lakebed.Lake) -> None:
     lake["t"], lake["json"] = SMALL, {"a": 1}
     assert isinstance(lake.retrieve("t", as_="pandas"), pd.DataFrame)
     assert isinstance(lake.retrieve("t", as_="polars"), pl.DataFrame)
-    with pytest.raises(ValidationError, match="'spark': expected 'pandas' or 'polars'"):
+    with pytest.raises(ValidationError, match=r"as_ must be 'pandas' or 'polars', got 'spark'"):
         lake.retrieve("t", as_="spark")  # type: ignore[arg-type]
-    with pytest.raises(ValidationError, match=r"as_='pandas' is for tables.*type dict"):
+    with pytest.raises(ValidationError, match=r"as_='pandas' requires a table.*type dict"):
         lake.retrieve("json", as_="pandas")
     with pytest.raises(NotFoundError):
         lake.retrieve("absent", as_="pandas")
