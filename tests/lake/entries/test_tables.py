@@ -123,7 +123,7 @@ def test_as_another_library(lake: lakebed.Lake) -> None:
     with pytest.raises(NotFoundError):
         lake.retrieve("absent", as_="pandas")
     assert lake.retrieve("absent", None, as_="pandas") is None
-    with pytest.raises(ValidationError, match="as_ must be .*got 1"):
+    with pytest.raises(ValidationError, match=r"as_ must be .*got 1"):
         lake.retrieve("absent", None, as_=1)  # type: ignore[arg-type]
 
 
