@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from lakebed.errors import CorruptionError
 from lakebed.objects import packs
-from lakebed.objects.packs import Position, read_value, read_values, split_into_packs, write_pack
+from lakebed.objects.packs import Position, read_value, read_values, write_pack
 from lakebed.objects.store import Range, ReadResult
 from lakebed.values.encoded import Encoded
 
@@ -219,18 +219,6 @@ def test_positions_as_text(place: tuple[int, int, int]) -> None:
 def test_other_text_is_no_position(text: str) -> None:
     with pytest.raises(CorruptionError):
         Position.parse(text)
-
-
-def test_a_stream_is_cut_into_bounded_packs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs, "PACK_BYTES", 1_000)
-    monkeypatch.setattr(packs, "PACK_OBJECTS", 5)
-    objects = [encoded(bytes([i]) * 300) for i in range(7)] + [
-        encoded(bytes([i])) for i in range(9)
-    ]
-    parts = list(split_into_packs(iter(objects)))
-    assert [item for part in parts for item in part] == objects
-    assert [len(part) for part in parts] == [3, 3, 5, 5]
-    assert list(split_into_packs([])) == []
 
 
 def test_what_no_pack_can_hold() -> None:

@@ -93,20 +93,6 @@ class SizedReader(RangeReader, Protocol):
     def size(self, path: str) -> int: ...
 
 
-def split_into_packs(objects: Iterable[Encoded]) -> Iterator[list[Encoded]]:
-    """Split a stream of objects into lists, each for one pack of bounded size."""
-    pack: list[Encoded] = []
-    size = 0
-    for item in objects:
-        if pack and (size + len(item.data) > PACK_BYTES or len(pack) == PACK_OBJECTS):
-            yield pack
-            pack, size = [], 0
-        pack.append(item)
-        size += len(item.data)
-    if pack:
-        yield pack
-
-
 def write_pack(objects: Iterable[Encoded], sink: BinaryIO) -> dict[bytes, Position]:
     """Write objects as one pack into `sink`. Returns the place of each, by content hash.
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
 Pair = tuple[bytes, bytes]
-Documents = NDArray[np.integer[Any]]
 
 
 class Texts:

@@ -72,11 +72,6 @@ class Files:
                 if self._depth == 0:
                     fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    @property
-    def is_outermost(self) -> bool:
-        """Whether no other block of this thread holds the lock."""
-        return self._depth == 1
-
     def generation(self) -> int:
         """A number that each write raises."""
         return int(os.pread(self._lock, 32, 0) or b"0")
