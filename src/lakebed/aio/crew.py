@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from lakebed.aio.calls import perform, perform_reporting
 from lakebed.aio.workers import Workers
@@ -84,6 +86,25 @@ class Face(Generic[S]):
     def __init__(self, crew: Crew, source: Callable[[], S]) -> None:
         self._crew = crew
         self._source = source
+
+
+class Closing(ABC):
+    """Something that `async with` closes at the end of its block."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
 
 
 Method = Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]

@@ -8,11 +8,10 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lakebed.aio.calls import Reader, converse, perform, perform_reporting, stay, while_wanted
-from lakebed.aio.crew import Crew, call, reporting
+from lakebed.aio.crew import Closing, Crew, call, reporting
 from lakebed.aio.reading import AsyncReading
 from lakebed.aio.records import (
     history,
@@ -82,7 +81,7 @@ class AsyncView(AsyncReading[LakeView]):
         return f"<AsyncView of {self.name}>"
 
 
-class AsyncLake(AsyncReading[Lake]):
+class AsyncLake(AsyncReading[Lake], Closing):
     """A lake for coroutines: every call of `Lake`, awaited. Made by `lakebed.aio.open`.
 
     The calls have the arguments, results and errors of the synchronous ones. Listings, snapshots,
@@ -292,17 +291,6 @@ class AsyncLake(AsyncReading[Lake]):
         """Close the lake, when the calls at work have ended. Calls after it raise; closing again
         does nothing."""
         await self._crew.close(self._close)
-
-    async def __aenter__(self) -> AsyncLake:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec
 
 from lakebed.aio.calls import Reader, converse, while_wanted
-from lakebed.aio.crew import Crew, Face, call
+from lakebed.aio.crew import Closing, Crew, Face, call
 from lakebed.aio.lake import AsyncLake, lake_over
 from lakebed.aio.opening import Opening, start
 from lakebed.aio.streams import Stream
@@ -39,7 +39,7 @@ def _reported(
     return called
 
 
-class AsyncLTMBackend(Face[LTMBackend]):
+class AsyncLTMBackend(Face[LTMBackend], Closing):
     """Long-term memory for agents that are coroutines: the calls of `LTMBackend`, awaited.
 
     Made by `create_async_ltm_backend`, or over a backend that is open: `AsyncLTMBackend(backend)`,
@@ -112,17 +112,6 @@ class AsyncLTMBackend(Face[LTMBackend]):
         """Close the lake, when the calls at work have ended. Calls after it fail; closing again
         does nothing."""
         await self._lake.close()
-
-    async def __aenter__(self) -> AsyncLTMBackend:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return f"<AsyncLTMBackend over {self._backend!r}>"

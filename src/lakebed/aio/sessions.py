@@ -8,11 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lakebed.aio.calls import perform
-from lakebed.aio.crew import Crew, Face, call
+from lakebed.aio.crew import Closing, Crew, Face, call
 from lakebed.aio.lake import AsyncLake, lake_over
 from lakebed.aio.opening import Opening, start
 from lakebed.aio.records import AsyncHits
@@ -84,7 +83,7 @@ def _tasks(tasks: list[Task], crew: Crew) -> list[AsyncTask]:
     return [AsyncTask(task, crew) for task in tasks]
 
 
-class AsyncSessionManager(Face[SessionManager]):
+class AsyncSessionManager(Face[SessionManager], Closing):
     """What several agents share, for coroutines: the calls of `SessionManager`, awaited.
 
         async with lakebed.aio.open("memory") as lake:
@@ -200,17 +199,6 @@ class AsyncSessionManager(Face[SessionManager]):
     async def close(self) -> None:
         """Close the lake, when the calls at work have ended."""
         await self.lake.close()
-
-    async def __aenter__(self) -> AsyncSessionManager:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return f"<AsyncSessionManager on {self.lake.name}>"

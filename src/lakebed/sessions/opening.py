@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from lakebed.config.loading import read, validate
 from lakebed.config.opening import open_settings
 from lakebed.errors import ConfigurationError
 from lakebed.lake.lake import Lake
@@ -36,6 +35,8 @@ def get_session_manager(where: Where | None = None) -> SessionManager:
 
 def open_sessions(where: Where | None = None) -> Lake:
     """The lake of the sessions; as `get_session_manager`."""
+    from lakebed.config.loading import read, validate  # pydantic and YAML, for this alone
+
     section = read(_from_environment() if where is None else where, "sessions")
     raw = section.raw
     if raw.get("backend") == "json":
