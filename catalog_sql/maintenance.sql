@@ -9,16 +9,27 @@ SELECT "uri" FROM {pending} WHERE "lease" <= :now LIMIT :page
 SELECT c."object_id", o."byte_size", o."uri", o."pack_id",
        EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = c."object_id")
        OR EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = c."object_id")
+       OR EXISTS (SELECT 1 FROM {part} p WHERE p."part_id" = c."object_id")
 FROM {candidate} c LEFT JOIN {object} o ON o."id" = c."object_id"
 WHERE c."object_id" > :after ORDER BY c."object_id" LIMIT :page
 
 -- name: preview_collect
 -- for: collect: the files that it would give up: uploads whose writer is gone, files of objects that
 -- nothing refers to, and packs in which only such objects live
-WITH dead AS (
+WITH unnamed AS (
     SELECT o."id", o."uri", o."pack_id" FROM {candidate} c JOIN {object} o ON o."id" = c."object_id"
     WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
       AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
+      AND NOT EXISTS (SELECT 1 FROM {part} p WHERE p."part_id" = o."id")
+), dead AS (
+    SELECT "id", "uri", "pack_id" FROM unnamed
+    UNION
+    SELECT o."id", o."uri", o."pack_id" FROM {part} p JOIN {object} o ON o."id" = p."part_id"
+    WHERE p."object_id" IN (SELECT "id" FROM unnamed)
+      AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
+      AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
+      AND NOT EXISTS (SELECT 1 FROM {part} q WHERE q."part_id" = o."id"
+                        AND q."object_id" NOT IN (SELECT "id" FROM unnamed))
 )
 SELECT (SELECT count(*) FROM {pending} WHERE "lease" <= :now)
      + (SELECT count("uri") FROM dead)
@@ -33,6 +44,18 @@ DELETE FROM {candidate} WHERE "object_id" > :after AND "object_id" <= :last
 -- name: delete_objects
 -- for: collect: contents that nothing refers to
 DELETE FROM {object} WHERE "id" IN ({values})
+
+-- name: parts_of
+-- for: collect, purge: the parts of tables that nothing refers to
+SELECT DISTINCT "part_id" FROM {part} WHERE "object_id" IN ({ids})
+
+-- name: tables_with
+-- for: the same: which tables list these parts
+SELECT "part_id", "object_id" FROM {part} WHERE "part_id" IN ({ids})
+
+-- name: delete_parts
+-- for: the same: what those tables list
+DELETE FROM {part} WHERE "object_id" IN ({values})
 
 -- name: bury_in_pack
 -- for: objects of a pack that are dead, or have moved out of it
@@ -75,7 +98,7 @@ UNION SELECT "uri" FROM {trash} WHERE "uri" >= :low AND "uri" < :high
 -- for: compact: inline values to flush, in the order that they came
 SELECT "id", "content_hash", "format", "inline_value" FROM {object}
 WHERE "id" > :after AND "inline_value" IS NOT NULL AND "byte_size" >= :least
-  AND "created_at" <= :horizon
+  AND "created_at" <= :horizon AND "format" <> 'table'
 ORDER BY "id" LIMIT :page
 
 -- name: worn_packs
@@ -123,6 +146,12 @@ WHERE o."id" > :after ORDER BY o."id" LIMIT :page
 SELECT "key", "version", NULL FROM {entry} WHERE "object_id" = :object_id
 UNION ALL
 SELECT "key", "version", "end_version" FROM {entry_history} WHERE "object_id" = :object_id
+UNION ALL
+SELECT e."key", e."version", NULL FROM {part} p JOIN {entry} e ON e."object_id" = p."object_id"
+WHERE p."part_id" = :object_id
+UNION ALL
+SELECT h."key", h."version", h."end_version" FROM {part} p
+JOIN {entry_history} h ON h."object_id" = p."object_id" WHERE p."part_id" = :object_id
 
 -- name: entries_without_object
 -- for: verify: names whose content has no row
@@ -131,6 +160,9 @@ WHERE o."id" IS NULL
 UNION ALL
 SELECT h."key", h."object_id" FROM {entry_history} h LEFT JOIN {object} o ON o."id" = h."object_id"
 WHERE o."id" IS NULL
+UNION ALL
+SELECT e."key", p."part_id" FROM {part} p JOIN {entry} e ON e."object_id" = p."object_id"
+LEFT JOIN {object} o ON o."id" = p."part_id" WHERE o."id" IS NULL
 
 -- name: miscounted_packs
 -- for: verify: packs whose count of living objects is wrong
@@ -157,6 +189,7 @@ WHERE EXISTS (SELECT 1 FROM {pack} p WHERE p."uri" = l."uri")
 SELECT o."id" FROM {object} o
 WHERE NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
   AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
+  AND NOT EXISTS (SELECT 1 FROM {part} p WHERE p."part_id" = o."id")
   AND NOT EXISTS (SELECT 1 FROM {candidate} c WHERE c."object_id" = o."id")
 
 -- name: recount_pack
@@ -176,6 +209,13 @@ UPDATE {object} SET "inline_value" = :inline_value, "pack_id" = NULL, "position"
     "uri" = :new_uri
 WHERE "id" = :id AND coalesce("uri", '') = :uri AND coalesce("pack_id", 0) = :pack_id
     AND coalesce("position", '') = :position
+
+-- name: tables_of_parts
+-- for: compact: the tables that appends have made
+SELECT {entry_columns} FROM {entry} e JOIN {object} o ON o."id" = e."object_id"
+WHERE e."object_id" IN (SELECT "object_id" FROM {part}) AND e."key" > :after
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+ORDER BY e."key" LIMIT :page
 
 -- Purge: a range of keys goes from now, from history and from every snapshot.
 
@@ -232,8 +272,8 @@ DELETE FROM {entry} WHERE "key" >= :low AND "key" < :high
 -- for: purge: the past
 DELETE FROM {entry_history} WHERE "key" >= :low AND "key" < :high
 
--- name: places_unreferenced
--- for: purge: which of these objects nothing refers to any more, and where they lie
+-- name: places_unnamed
+-- for: collect, purge: which of these objects no entry and no version names any more, and where they lie
 SELECT o."id", o."byte_size", o."uri", o."pack_id", o."content_hash" FROM {object} o
 WHERE o."id" IN ({ids})
   AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
@@ -259,8 +299,8 @@ SELECT "uri" FROM {pending}
 -- name: preview_purge
 -- for: purge: what it would remove: entries, versions, and of the contents that nothing else holds
 -- their bytes, files and packs
-WITH held AS (
-    SELECT o."byte_size", o."uri", o."pack_id" FROM {object} o
+WITH unnamed AS (
+    SELECT o."id" FROM {object} o
     WHERE o."id" IN (SELECT "object_id" FROM {entry} WHERE "key" >= :low AND "key" < :high
                      UNION
                      SELECT "object_id" FROM {entry_history}
@@ -269,6 +309,17 @@ WITH held AS (
                         AND NOT (e."key" >= :low AND e."key" < :high))
       AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id"
                         AND NOT (h."key" >= :low AND h."key" < :high))
+), held AS (
+    SELECT o."byte_size", o."uri", o."pack_id" FROM {object} o
+    WHERE o."id" IN (SELECT "id" FROM unnamed
+                     UNION
+                     SELECT p."part_id" FROM {part} p WHERE p."object_id" IN (SELECT "id" FROM unnamed))
+      AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id"
+                        AND NOT (e."key" >= :low AND e."key" < :high))
+      AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id"
+                        AND NOT (h."key" >= :low AND h."key" < :high))
+      AND NOT EXISTS (SELECT 1 FROM {part} q WHERE q."part_id" = o."id"
+                        AND q."object_id" NOT IN (SELECT "id" FROM unnamed))
 )
 SELECT (SELECT count(*) FROM {entry} WHERE "key" >= :low AND "key" < :high),
        (SELECT count(*) FROM {entry_history} WHERE "key" >= :low AND "key" < :high),

@@ -38,11 +38,23 @@ WHERE e."key" >= :low AND e."key" < :high
   AND (e."expires_at" IS NULL OR e."expires_at" > :now)
 ORDER BY e."key" LIMIT :page
 
+-- name: list_keys
+-- for: iterating a lake: a page of keys, in order
+SELECT e."key" FROM {entry} e
+WHERE e."key" >= :low AND e."key" < :high
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now)
+ORDER BY e."key" LIMIT :page
+
 -- name: count_entries
--- for: len, and the number of entries under a prefix; both parts need an index only
+-- for: the number of entries under a prefix; both parts need an index only
 SELECT (SELECT count(*) FROM {entry} WHERE "key" >= :low AND "key" < :high)
      - (SELECT count(*) FROM {entry}
         WHERE "expires_at" <= :now AND {unindexed}"key" >= :low AND {unindexed}"key" < :high)
+
+-- name: count_all
+-- for: len, and sql: how many entries there are; databases have the first count at hand, or find it in
+-- their smallest index
+SELECT (SELECT count(*) FROM {entry}) - (SELECT count(*) FROM {entry} WHERE "expires_at" <= :now)
 
 -- name: first_key
 -- for: taking the first entry of a range
@@ -84,6 +96,25 @@ INSERT INTO {object} ("content_hash", "format", "byte_size", "inline_value", "ur
 VALUES (:content_hash, :format, :byte_size, :inline_value, :uri, :pack_id, :position, :now)
 ON CONFLICT ("content_hash", "format") DO NOTHING
 
+-- name: add_part
+-- for: append: a part that a new table lists
+INSERT INTO {part} ("object_id", "part_id")
+SELECT o."id", p."id" FROM {object} o, {object} p
+WHERE o."content_hash" = :content_hash AND o."format" = :format
+  AND p."content_hash" = :part_hash AND p."format" = :part_format
+
+-- name: count_parts
+-- for: append: whether all of them were there
+SELECT count(*) FROM {part} WHERE "object_id" = (
+    SELECT o."id" FROM {object} o WHERE o."content_hash" = :content_hash AND o."format" = :format)
+
+-- name: get_parts
+-- for: reading a table that has grown: its parts, each once, and where they lie
+SELECT o."content_hash", o."format", o."byte_size", o."inline_value",
+       coalesce(o."uri", (SELECT k."uri" FROM {pack} k WHERE k."id" = o."pack_id")), o."position"
+FROM {object} t JOIN {part} p ON p."object_id" = t."id" JOIN {object} o ON o."id" = p."part_id"
+WHERE t."content_hash" = :content_hash AND t."format" = :format
+
 -- name: create_entry
 -- for: a key that lock_entry did not find
 INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at",
@@ -119,6 +150,7 @@ INSERT INTO {candidate} ("object_id") VALUES (:object_id) ON CONFLICT ("object_i
 DELETE FROM {object} WHERE "id" = :id AND "inline_value" IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM {entry} WHERE "object_id" = :id)
   AND NOT EXISTS (SELECT 1 FROM {entry_history} WHERE "object_id" = :id)
+  AND NOT EXISTS (SELECT 1 FROM {part} WHERE "part_id" = :id)
 
 -- name: expired_keys
 -- for: the next entries to clean up, oldest expiry first
@@ -246,7 +278,7 @@ SELECT "version", "metadata" FROM {entry} WHERE "version" > :indexed ORDER BY "v
 -- name: add_metadata_term
 -- for: filling it with rows that may be there
 INSERT INTO {entry_metadata} ("path", "value", "version") VALUES (:path, :value, :version)
-ON CONFLICT DO NOTHING
+ON CONFLICT ("path", "value", "version") DO NOTHING
 
 -- name: add_ended_metadata
 -- for: a store or delete: the index may hold terms of the version that ends
@@ -372,7 +404,7 @@ DELETE FROM {entry} WHERE "version" IN (
 INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at",
                      "updated_at")
 SELECT s."key", :version + s."number", s."object_id", s."metadata", s."expires_at",
-       coalesce(s."created_at", e."created_at", :now), :now
+       coalesce(s."created_at", e."created_at", :now), coalesce(s."updated_at", :now)
 FROM {staged} s LEFT JOIN {entry} e
 ON e."version" = s."old_version" AND (e."expires_at" IS NULL OR e."expires_at" > :now)
 WHERE s."object_id" IS NOT NULL
@@ -433,6 +465,24 @@ UNION ALL
 SELECT * FROM (
     SELECT {entry_columns}
     FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
+    WHERE e."key" >= :low AND e."key" < :high
+      AND e."version" <= :version AND e."end_version" > :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
+    ORDER BY e."key" LIMIT :page
+) replaced
+ORDER BY 1 LIMIT :page
+
+-- name: list_keys_at
+-- for: iterating a lake as of a moment
+SELECT * FROM (
+    SELECT e."key" FROM {entry} e
+    WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
+      AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
+    ORDER BY e."key" LIMIT :page
+) standing
+UNION ALL
+SELECT * FROM (
+    SELECT e."key" FROM {entry_history} e
     WHERE e."key" >= :low AND e."key" < :high
       AND e."version" <= :version AND e."end_version" > :version
       AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}

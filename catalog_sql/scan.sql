@@ -42,11 +42,6 @@ SELECT (SELECT count(*) FROM {entry})
     - (SELECT count(*) FROM {entry} WHERE "version" > :last)
     - (SELECT count(*) FROM {entry} WHERE "version" <= :last AND "expires_at" <= :now)
 
--- name: count_all
--- for: sql: how many entries there are; databases have the first count at hand, or find it in their
--- smallest index
-SELECT (SELECT count(*) FROM {entry}) - (SELECT count(*) FROM {entry} WHERE "expires_at" <= :now)
-
 -- name: count_all_at
 -- for: sql: the same as of a moment that this transaction knows to be readable: those of now, and what
 -- has changed since

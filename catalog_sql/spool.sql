@@ -20,7 +20,9 @@ CREATE TABLE staged (
     "inline_value" BLOB,
     "metadata" TEXT NOT NULL,
     "ttl" INTEGER,
-    "expires_at" INTEGER
+    "expires_at" INTEGER,
+    "created_at" INTEGER,
+    "updated_at" INTEGER
 )
 
 -- name: index_staged
@@ -61,7 +63,7 @@ INSERT OR IGNORE INTO seen VALUES (?)
 
 -- name: add_staged
 -- for: staging entries
-INSERT INTO staged VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO staged VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: add_placed
 -- for: noting an upload
@@ -94,7 +96,7 @@ INSERT OR IGNORE INTO seen SELECT "key" FROM staged
 -- name: staged_rows
 -- for: the commit, in key order, the last one of each key
 SELECT s."key", s."content_hash", s."format", s."byte_size", s."inline_value", p."uri",
-       p."position", s."metadata", s."ttl", s."expires_at"
+       p."position", s."metadata", s."ttl", s."expires_at", s."created_at", s."updated_at"
 FROM (SELECT "key", max("number") AS "number" FROM staged GROUP BY "key") last
 JOIN staged s ON s."number" = last."number"
 LEFT JOIN placed p ON p."content_hash" = s."content_hash" AND p."format" = s."format"

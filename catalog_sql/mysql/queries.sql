@@ -14,11 +14,12 @@ WHERE table_schema = database() AND left(table_name, 8) = 'lakebed_'
 -- their order
 SELECT 1 FROM {lakebed_meta} WHERE "name" = 'schema_version' FOR UPDATE
 
--- name: lock_new
--- for: the same where there are no tables yet
+-- name: lock_schema
+-- for: making or changing the tables: each such statement commits, which ends the lock of a row, but not
+-- this one of the session
 SELECT GET_LOCK(concat('lakebed.', left(sha2(database(), 256), 40)), {seconds})
 
--- name: unlock_new
+-- name: unlock_schema
 -- for: releasing it
 SELECT RELEASE_LOCK(concat('lakebed.', left(sha2(database(), 256), 40)))
 
@@ -58,20 +59,6 @@ ON DUPLICATE KEY UPDATE
     "metadata" = VALUES("metadata"), "expires_at" = VALUES("expires_at"),
     "created_at" = VALUES("created_at"), "updated_at" = VALUES("updated_at")
 
--- name: add_candidate
--- for: noting an object that lost a reference
-INSERT INTO {candidate} ("object_id") VALUES (:object_id)
-ON DUPLICATE KEY UPDATE "object_id" = VALUES("object_id")
-
--- name: add_trash
--- for: bytes that no row refers to
-INSERT INTO {trash} ("uri", "since") VALUES (:uri, :now) ON DUPLICATE KEY UPDATE "since" = "since"
-
--- name: add_metadata_term
--- for: filling the metadata index with rows that may be there
-INSERT INTO {entry_metadata} ("path", "value", "version") VALUES (:path, :value, :version)
-ON DUPLICATE KEY UPDATE "version" = VALUES("version")
-
 -- name: insert_snapshot
 -- for: create_snapshot; no other writer is at work
 INSERT INTO {snapshot} ("id", "name", "version", "message", "author", "created_at")
@@ -98,6 +85,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS {staged} (
     "metadata" LONGTEXT,
     "expires_at" BIGINT,
     "created_at" BIGINT,
+    "updated_at" BIGINT,
     "object_id" BIGINT,
     "old_version" BIGINT,
     "old_object" BIGINT,
@@ -113,14 +101,6 @@ FROM {staged}
 WHERE "inline_value" IS NOT NULL OR "uri" IS NOT NULL OR "pack_id" IS NOT NULL
 ORDER BY "content_hash"
 
--- name: batch_drop_unchanged
--- for: a store that changes nothing draws no version
-DELETE FROM {staged} WHERE "old_version" IS NOT NULL AND EXISTS (
-    SELECT 1 FROM {entry} e WHERE e."version" = {staged}."old_version"
-        AND e."object_id" = {staged}."object_id" AND e."metadata" = {staged}."metadata"
-        AND e."expires_at" <=> {staged}."expires_at"
-        AND (e."expires_at" IS NULL OR e."expires_at" > :now))
-
 -- name: batch_lost
 -- for: the objects of replaced rows that are not kept
 UPDATE {staged} SET "old_object" = (
@@ -130,44 +110,25 @@ UPDATE {staged} SET "old_object" = (
 WHERE "old_version" IS NOT NULL
 
 -- name: batch_candidates
--- for: noting those of them whose bytes lie in the storage
+-- for: noting those of them whose bytes lie in the storage, and tables of parts
 INSERT INTO {candidate} ("object_id")
 SELECT DISTINCT o."id" FROM {staged} s JOIN {object} o ON o."id" = s."old_object"
-WHERE o."inline_value" IS NULL
+WHERE o."inline_value" IS NULL OR o."format" = 'table'
+ON DUPLICATE KEY UPDATE "object_id" = VALUES("object_id")
+
+-- name: batch_every_candidate
+-- for: noting all of them, where nothing is removed before a collection: in place of batch_candidates
+INSERT INTO {candidate} ("object_id")
+SELECT DISTINCT "old_object" FROM {staged} WHERE "old_object" IS NOT NULL
 ON DUPLICATE KEY UPDATE "object_id" = VALUES("object_id")
 
 -- name: batch_drop_objects
 -- for: removing the others, if they have lost their last name
 DELETE o FROM {staged} s JOIN {object} o ON o."id" = s."old_object"
-WHERE o."inline_value" IS NOT NULL
+WHERE o."inline_value" IS NOT NULL AND o."format" <> 'table'
   AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
   AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
-
--- name: batch_put
--- for: creating and replacing entries
-INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at",
-                     "updated_at")
-SELECT s."key", :version + s."number", s."object_id", s."metadata", s."expires_at",
-       coalesce(s."created_at", e."created_at", :now), :now
-FROM {staged} s LEFT JOIN {entry} e
-ON e."version" = s."old_version" AND (e."expires_at" IS NULL OR e."expires_at" > :now)
-WHERE s."object_id" IS NOT NULL
-ORDER BY s."number"
-ON DUPLICATE KEY UPDATE
-    "version" = VALUES("version"), "object_id" = VALUES("object_id"),
-    "metadata" = VALUES("metadata"), "expires_at" = VALUES("expires_at"),
-    "created_at" = VALUES("created_at"), "updated_at" = VALUES("updated_at")
-
--- name: add_ended_metadata
--- for: a store or delete: the index may hold terms of the version that ends
-INSERT IGNORE INTO {metadata_ended} ("key", "version", "metadata") VALUES (:key, :version, :metadata)
-
--- name: batch_described
--- for: the same for the rows that a batch replaces
-INSERT IGNORE INTO {metadata_ended} ("key", "version", "metadata")
-SELECT e."key", e."version", e."metadata" FROM {staged} s JOIN {entry} e ON e."version" = s."old_version"
-WHERE e."metadata" <> '{}' AND e."version" <= (
-    SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'metadata_indexed')
+  AND NOT EXISTS (SELECT 1 FROM {part} p WHERE p."part_id" = o."id")
 
 -- name: drop_metadata_terms
 -- for: dropping what the index holds of versions that have ended; {terms} are such rows

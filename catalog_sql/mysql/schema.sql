@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in MySQL or MariaDB, version 2.
+-- The schema of a Lakebed catalog in MySQL or MariaDB, version 3.
 -- Times are microseconds since 1970-01-01 UTC. Keys and names are VARBINARY, so that they compare by
 -- their bytes. Each CREATE commits by itself here, so lakebed_meta, by which a lake is known, gets
 -- its name last, with its version in it.
@@ -133,6 +133,17 @@ CREATE TABLE IF NOT EXISTS {writer} (
     "seen" BIGINT NOT NULL
 ) {table_options};
 
+-- Tables that grow: the objects, one for each append, that a table is made of. The table itself is an
+-- object too, a list of them; a part lives as long as a table that lists it.
+CREATE TABLE IF NOT EXISTS {part} (
+    "object_id" BIGINT NOT NULL,
+    "part_id" BIGINT NOT NULL,
+    PRIMARY KEY ("object_id", "part_id"),
+    KEY "part_part" ("part_id"),
+    FOREIGN KEY ("object_id") REFERENCES {object} ("id"),
+    FOREIGN KEY ("part_id") REFERENCES {object} ("id")
+) {table_options};
+
 DROP TABLE IF EXISTS lakebed_meta_new;
 
 CREATE TABLE lakebed_meta_new (
@@ -140,6 +151,6 @@ CREATE TABLE lakebed_meta_new (
     "value" LONGTEXT NOT NULL
 ) {table_options};
 
-INSERT INTO lakebed_meta_new ("name", "value") VALUES ('schema_version', '2');
+INSERT INTO lakebed_meta_new ("name", "value") VALUES ('schema_version', '3');
 
 RENAME TABLE lakebed_meta_new TO {lakebed_meta};

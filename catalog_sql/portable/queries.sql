@@ -44,6 +44,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS {staged} (
     "metadata" VARCHAR,
     "expires_at" BIGINT,
     "created_at" BIGINT,
+    "updated_at" BIGINT,
     "object_id" BIGINT,
     "old_version" BIGINT
 );

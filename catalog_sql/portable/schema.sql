@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in any other database that SQLAlchemy knows, version 2.
+-- The schema of a Lakebed catalog in any other database that SQLAlchemy knows, version 3.
 -- Times are microseconds since 1970-01-01 UTC. Keys compare by their bytes, which the executor
 -- makes sure of. No foreign keys: one writer at a time holds the lake's lock.
 
@@ -131,3 +131,12 @@ CREATE TABLE {writer} (
     "token" BIGINT NOT NULL,
     "seen" BIGINT NOT NULL
 );
+
+-- Tables that grow: the objects, one for each append, that a table is made of. The table itself is an
+-- object too, a list of them; a part lives as long as a table that lists it.
+CREATE TABLE {part} (
+    "object_id" BIGINT NOT NULL,
+    "part_id" BIGINT NOT NULL,
+    PRIMARY KEY ("object_id", "part_id")
+);
+CREATE INDEX lakebed_part_part ON {part} ("part_id");

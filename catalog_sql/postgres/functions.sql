@@ -411,15 +411,17 @@ BEGIN
              ORDER BY "object_id" LIMIT p_page)
             LIMIT p_page) c
         JOIN {object} o ON o."id" = c."object_id"
-        WHERE o."inline_value" IS NOT NULL
+        WHERE o."inline_value" IS NOT NULL AND o."format" <> 'table'
           AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = o."id")
           AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = o."id")
+          AND NOT EXISTS (SELECT 1 FROM {part} p WHERE p."part_id" = o."id")
         FOR UPDATE OF o SKIP LOCKED) dead;
     -- Judged again, by a statement that sees whatever was committed before the locks.
     WITH gone AS (
         DELETE FROM {object} o USING unnest(v_some) d WHERE o."id" = d
           AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = d)
           AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = d)
+          AND NOT EXISTS (SELECT 1 FROM {part} p WHERE p."part_id" = d)
         RETURNING o."id"
     )
     SELECT array_agg("id"), count(*) INTO v_gone, removed FROM gone;

@@ -73,6 +73,11 @@ SELECT * FROM {schema}."take_entry"(:low, :high, :cut, :into, :clock, :keep_all,
 SELECT * FROM {schema}."name_object"(:content_hash, :format, :byte_size, :inline_value, :uri,
     :pack_id, :position, :clock)
 
+-- name: lock_row
+-- for: an entry whose expiry or value is to be kept: nobody changes it before the end. By itself: joined to
+-- its object it would be missed when somebody replaces it just before
+SELECT 1 FROM {entry} WHERE "key" = :key FOR UPDATE
+
 -- name: close_writer
 -- for: finding out whether a commit happened whose answer was lost; no later one can
 INSERT INTO {writer} ("id", "token", "closed", "seen")
@@ -145,7 +150,7 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE n.nspname = {schema_text} AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE')
   AND c.relname IN ('object', 'entry', 'entry_history', 'candidate', 'segment_queue',
                     'segment_ended', 'queued_batch', 'metadata_queue', 'metadata_ended', 'entry_metadata',
-                    'writer')
+                    'writer', 'part')
   AND pg_relation_size(c.oid) < 100 * 1048576
   AND greatest(pg_stat_get_dead_tuples(c.oid), CASE WHEN c.relname IN
           ('object', 'entry', 'candidate', 'segment_queue', 'segment_ended')
@@ -167,6 +172,18 @@ VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0) {tables}
 -- for: a batch: the objects of contents that are there, locked so that no tidying takes them
 SELECT "content_hash", "format", "id" FROM {object} WHERE "content_hash" = ANY (:hashes)
 FOR KEY SHARE
+
+-- name: add_part
+-- for: append: a part that a new table lists, locked so that no tidying takes it
+INSERT INTO {part} ("object_id", "part_id")
+SELECT o."id", p."id" FROM {object} o, {object} p
+WHERE o."content_hash" = :content_hash AND o."format" = :format
+  AND p."content_hash" = :part_hash AND p."format" = :part_format
+FOR KEY SHARE OF p
+
+-- name: set_times
+-- for: copying a table of parts: its times in the other lake
+UPDATE {entry} SET "created_at" = :created_at, "updated_at" = :updated_at WHERE "key" = :key
 
 -- name: batch_lock_objects
 -- for: the same for a batch that is staged; those that it has made need no lock
@@ -223,6 +240,7 @@ CREATE TEMP TABLE staged (
     "metadata" text COLLATE "C",
     "expires_at" bigint,
     "created_at" bigint,
+    "updated_at" bigint,
     "object_id" bigint
 ) ON COMMIT DROP
 
@@ -238,7 +256,7 @@ SELECT count(*) FROM (
 CREATE TEMP TABLE matched ON COMMIT DROP AS
 SELECT nextval('{schema}."version"') AS "number", s."key", s."content_hash", s."uri", s."pack_id",
     coalesce(s."object_id", o."id") AS "object_id", s."metadata", s."expires_at", s."created_at",
-    e."version" AS "old_version",
+    s."updated_at", e."version" AS "old_version",
     e."version" IS NOT NULL AND (e."expires_at" IS NULL OR e."expires_at" > {time}) AS "old_alive",
     e."object_id" = coalesce(s."object_id", o."id") AND e."metadata" = s."metadata"
         AND e."expires_at" IS NOT DISTINCT FROM s."expires_at"
@@ -265,7 +283,7 @@ SELECT count(*), count(*) FILTER (WHERE "old_alive") FROM {staged}
 -- for: replacing entries
 UPDATE {entry} e SET
     "version" = s."number", "object_id" = s."object_id", "metadata" = s."metadata",
-    "expires_at" = s."expires_at", "updated_at" = :now,
+    "expires_at" = s."expires_at", "updated_at" = coalesce(s."updated_at", :now),
     "created_at" = coalesce(s."created_at", CASE
         WHEN e."expires_at" IS NULL OR e."expires_at" > :now THEN e."created_at" ELSE :now END)
 FROM {staged} s
@@ -276,7 +294,7 @@ WHERE e."version" = s."old_version" AND s."object_id" IS NOT NULL
 INSERT INTO {entry} ("key", "version", "object_id", "metadata", "expires_at", "created_at",
                      "updated_at")
 SELECT s."key", s."number", s."object_id", s."metadata", s."expires_at",
-       coalesce(s."created_at", :now), :now
+       coalesce(s."created_at", :now), coalesce(s."updated_at", :now)
 FROM {staged} s WHERE s."old_version" IS NULL AND s."object_id" IS NOT NULL
 ORDER BY s."key"
 ON CONFLICT ("key") DO NOTHING

@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in Postgres, version 2.
+-- The schema of a Lakebed catalog in Postgres, version 3.
 -- Times are microseconds since 1970-01-01 UTC. Keys compare by their bytes.
 -- Writers hold the lake's advisory lock shared while they take references to objects, collectors and
 -- purges hold it alone while they remove objects: so no foreign key has to check each reference.
@@ -165,3 +165,14 @@ CREATE TABLE {queued_batch} (
     "queue" text COLLATE "C" NOT NULL CHECK ("queue" IN ('metadata', 'text')),
     "versions" bigint[] NOT NULL
 );
+-- Not compressed: that would take a twelfth of the server's time for a batch.
+ALTER TABLE {queued_batch} ALTER COLUMN "versions" SET STORAGE EXTERNAL;
+
+-- Tables that grow: the objects, one for each append, that a table is made of. The table itself is an
+-- object too, a list of them; a part lives as long as a table that lists it.
+CREATE TABLE {part} (
+    "object_id" bigint NOT NULL,
+    "part_id" bigint NOT NULL,
+    PRIMARY KEY ("object_id", "part_id")
+);
+CREATE INDEX "part_part" ON {part} ("part_id");

@@ -5,8 +5,20 @@
 SELECT "value" FROM json_each(:array)
 
 -- name: table_names
--- for: telling a new database, a lake, and somebody else's database apart
-SELECT "name" FROM sqlite_master WHERE "type" = 'table'
+-- for: telling a new database, a lake, and somebody else's database apart; those that Litestream makes
+-- in a file before or after us say nothing about that
+SELECT "name" FROM sqlite_master WHERE "type" = 'table' AND "name" NOT LIKE '\_litestream\_%' ESCAPE '\'
+
+-- name: lock_entries
+-- for: what lock_entry tells, of many keys, each row led by its key: in one request to a server
+SELECT one."value",
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'version'),
+       (SELECT max("version") FROM {snapshot}),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'segments_indexed'),
+       (SELECT CAST("value" AS {integer}) FROM {lakebed_meta} WHERE "name" = 'metadata_indexed'),
+       {entry_columns}, e."object_id"
+FROM json_each(:keys) one LEFT JOIN {entry} e ON e."key" = one."value"
+LEFT JOIN {object} o ON o."id" = e."object_id"
 
 -- name: create_staged
 -- for: what a batch is about to store, in key order, for the time of its commit; a row without a
@@ -24,6 +36,7 @@ CREATE TEMP TABLE IF NOT EXISTS staged (
     "metadata" TEXT,
     "expires_at" INTEGER,
     "created_at" INTEGER,
+    "updated_at" INTEGER,
     "object_id" INTEGER,
     "old_version" INTEGER,
     "old_object" INTEGER
@@ -83,18 +96,25 @@ UPDATE {staged} SET "old_object" = (
 WHERE "old_version" IS NOT NULL
 
 -- name: batch_candidates
--- for: noting those of them whose bytes lie in the storage
+-- for: noting those of them whose bytes lie in the storage, and tables of parts
 INSERT INTO {candidate} ("object_id")
 SELECT DISTINCT o."id" FROM {staged} s JOIN {object} o ON o."id" = s."old_object"
-WHERE o."inline_value" IS NULL
+WHERE o."inline_value" IS NULL OR o."format" = 'table'
+ON CONFLICT ("object_id") DO NOTHING
+
+-- name: batch_every_candidate
+-- for: noting all of them, where nothing is removed before a collection: in place of batch_candidates
+INSERT INTO {candidate} ("object_id")
+SELECT DISTINCT "old_object" FROM {staged} WHERE "old_object" IS NOT NULL
 ON CONFLICT ("object_id") DO NOTHING
 
 -- name: batch_drop_objects
 -- for: removing the others, if they have lost their last name
-DELETE FROM {object} WHERE "inline_value" IS NOT NULL
+DELETE FROM {object} WHERE "inline_value" IS NOT NULL AND "format" <> 'table'
   AND "id" IN (SELECT "old_object" FROM {staged} WHERE "old_object" IS NOT NULL)
   AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."object_id" = {object}."id")
   AND NOT EXISTS (SELECT 1 FROM {entry_history} h WHERE h."object_id" = {object}."id")
+  AND NOT EXISTS (SELECT 1 FROM {part} p WHERE p."part_id" = {object}."id")
 
 -- name: list_entries_at
 -- for: one page of a listing as of a moment, in key order: SQLite reads the halves side by side, and
@@ -120,6 +140,17 @@ SELECT {entry_columns}, e."end_version", e."ended_at"
 FROM {entry_history} e JOIN {object} o ON o."id" = e."object_id"
 WHERE e."key" = :key AND e."version" < :before
 ORDER BY 2 DESC LIMIT :page
+
+-- name: list_keys_at
+-- for: iterating a lake as of a moment
+SELECT e."key" FROM {entry} e
+WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
+UNION ALL
+SELECT e."key" FROM {entry_history} e
+WHERE e."key" >= :low AND e."key" < :high AND e."version" <= :version AND e."end_version" > :version
+  AND (e."expires_at" IS NULL OR e."expires_at" > :now) AND {pinned}
+ORDER BY 1 LIMIT :page
 
 -- name: list_metadata_at
 -- for: list_metadata as of a moment, of what is visible then

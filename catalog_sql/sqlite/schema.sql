@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in SQLite, version 2.
+-- The schema of a Lakebed catalog in SQLite, version 3.
 -- Times are microseconds since 1970-01-01 UTC. In SQLite the version is the row's own number, so an
 -- index by version costs nothing, and rows written together lie together.
 
@@ -125,3 +125,12 @@ CREATE TABLE segment_ended (
     "version" INTEGER PRIMARY KEY,
     "end_version" INTEGER NOT NULL
 );
+
+-- Tables that grow: the objects, one for each append, that a table is made of. The table itself is an
+-- object too, a list of them; a part lives as long as a table that lists it.
+CREATE TABLE part (
+    "object_id" INTEGER NOT NULL REFERENCES object ("id"),
+    "part_id" INTEGER NOT NULL REFERENCES object ("id"),
+    PRIMARY KEY ("object_id", "part_id")
+) WITHOUT ROWID;
+CREATE INDEX part_part ON part ("part_id");

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -290,3 +291,19 @@ def test_bytes_that_are_no_value(data: bytes, large: int, monkeypatch: pytest.Mo
     monkeypatch.setattr(encoder, "_ENOUGH", 0)
     with pytest.raises(CorruptionError, match="not valid JSON"):
         decode(data)
+
+
+def test_orjson_is_taken_up_once_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder._load_orjson()
+    monkeypatch.setattr(encoder, "_write_any", None)
+    assert encode({"b": 1, "a": 2}) == b'{"a":2,"b":1}'
+    assert encoder._write_any is not None
+    monkeypatch.setattr(encoder, "_write_any", None)
+    monkeypatch.setattr(encoder, "_written", 0)
+    monkeypatch.setattr(encoder, "_MANY", 3)
+    monkeypatch.setattr(encoder, "sys", SimpleNamespace(modules={}))
+    loaded = []
+    for n in range(4):
+        assert encode(n) == b"%d" % n
+        loaded.append(encoder._write_any is not None)
+    assert loaded == [False, False, True, True]

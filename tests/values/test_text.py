@@ -17,7 +17,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lakebed.values import text as text_module
-from lakebed.values.text import MAX_TOKEN_BYTES, STOP_WORDS, analyse, query_words, text_of
+from lakebed.values.text import (
+    MAX_TOKEN_BYTES,
+    STOP_WORDS,
+    analyse,
+    name_words,
+    query_words,
+    text_and_names,
+    text_of,
+)
 
 # Text of every script, with what usually goes wrong more often than chance has it.
 ANY_TEXT = st.text(
@@ -215,6 +223,16 @@ def leaves(value: object) -> list[str]:
 @given(JSON, st.dictionaries(st.text(max_size=3), JSON, max_size=3))
 def test_the_text_of_an_entry(value: object, metadata: dict[str, object]) -> None:
     assert text_of(value, metadata) == "\n".join(leaves(metadata) + leaves(value))
+
+
+def test_field_names_at_any_depth_beside_the_text() -> None:
+    value = {"favouriteTea": ["a", {"best_cups": 1}], "Ä": {"x y": None}}
+    text, names = text_and_names(value)
+    assert text == "a"
+    assert names == {"favouriteTea", "best_cups", "Ä", "x y"}
+    assert name_words(names) == {"favouritetea", "best", "cup", "a", "x", "y"}
+    assert text_and_names("a: b") == ("a: b", set())
+    assert name_words([]) == set()
 
 
 def test_text_of_leaves_out_keys_numbers_and_bytes() -> None:

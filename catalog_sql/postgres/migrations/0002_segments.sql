@@ -42,6 +42,7 @@ CREATE TABLE {segment_ended} (
 DELETE FROM {entry_metadata};
 DELETE FROM {metadata_queue};
 DELETE FROM {queued_batch};
+ALTER TABLE {queued_batch} ALTER COLUMN "versions" SET STORAGE EXTERNAL;
 
 INSERT INTO {queued_batch} ("queue", "versions")
 SELECT 'text', array_agg(v."version") FROM (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from itertools import islice
+from numbers import Number
 
 SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 200
@@ -32,25 +33,63 @@ def cell(value: object) -> str:
 
 
 def fields(title: str, values: Iterable[tuple[str, object]]) -> str:
-    """Return a table of names and values."""
+    """Return a table of names and values. Numbers stand on the right if most values are numbers."""
+    pairs = list(values)
+    side = _side([_is_number(value) for _, value in pairs])
     rows = "".join(
         f"<tr><th style='text-align:left'>{cell(name)}</th>"
-        f"<td style='text-align:left'>{cell(value)}</td></tr>"
-        for name, value in values
+        f"<td style='text-align:{side if _is_number(value) else 'left'}'>{cell(value)}</td></tr>"
+        for name, value in pairs
     )
     return f"<p>{cell(title)}</p><table><tbody>{rows}</tbody></table>"
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table of the first rows, and a note if there are more."""
-    shown = list(islice(rows, SHOWN_ROWS + 1))
-    head = "".join(f"<th>{cell(name)}</th>" for name in columns)
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    limit: int = SHOWN_ROWS,
+    more: str | None = None,
+    show: Callable[[object], str] = cell,
+) -> str:
+    """Return a table of the first rows, and a note if there are more. A column whose values are
+    numbers is aligned right, any other left.
+
+    `show`: makes the escaped text of a value.
+    """
+    read = list(islice(rows, limit + 1))
+    shown = read[:limit]
+    if more is None and len(read) > limit:
+        more = "… and more"
+    sides = [
+        _side([_is_number(row[n]) for row in shown if row[n] is not None])
+        for n in range(len(columns))
+    ]
+    head = "".join(
+        f"<th style='text-align:{side}'>{cell(name)}</th>"
+        for side, name in zip(sides, columns, strict=True)
+    )
     body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{cell(v)}</td>" for v in row) + "</tr>"
-        for row in shown[:SHOWN_ROWS]
+        "<tr>"
+        + "".join(
+            f"<td style='text-align:{side}'>{show(value)}</td>"
+            for side, value in zip(sides, row, strict=True)
+        )
+        + "</tr>"
+        for row in shown
     )
-    more = "<p>… and more</p>" if len(shown) > SHOWN_ROWS else ""
     return (
-        f"<p>{cell(title)}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"{more}"
+        (f"<p>{cell(title)}</p>" if title else "")
+        + f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        + (f"<p>{cell(more)}</p>" if more else "")
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Number) and not isinstance(value, bool)
+
+
+def _side(numbers: list[bool]) -> str:
+    """The side of a column, from which of its values are numbers."""
+    return "right" if sum(numbers) * 2 > len(numbers) else "left"

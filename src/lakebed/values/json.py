@@ -7,13 +7,15 @@ into text, and it refuses integers beyond 64 bits. So every value is checked fir
 only what it keeps exactly.
 
 Loading orjson takes as long as loading all our modules. So the standard library writes small values
-without floats, to the same bytes, until a value comes that orjson is worth loading for.
+without floats, to the same bytes, until a value comes that orjson is worth loading for, many have
+come, or somebody else has loaded it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
@@ -27,6 +29,7 @@ MAX_DEPTH = 100
 _FINITE = 1.7976931348623157e308
 _INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
 _SMALL = 1000  # bytes; orjson writes larger values many times faster
+_MANY = 10_000  # smaller values, which it writes twice as fast, that are worth loading it
 _ROOM = 4096
 """What orjson leaves of its buffer behind each text, however short: many texts that are kept would
 take many times their size, and longer than it takes to copy them."""
@@ -41,6 +44,7 @@ _write_small = json.JSONEncoder(
 _write_any: Callable[[object], bytes] | None = None  # orjson, once it is loaded
 _read_any: Callable[[bytes], Any] | None = None
 _read_slowly = 0  # bytes
+_written = 0  # values, without orjson
 
 
 class _NeedsCare(Exception):
@@ -56,11 +60,13 @@ def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
     Raises SerializationError, naming the path inside the value (`$.items[3].price`), for anything
     else: NaN and infinities, lone surrogates, other types, nesting deeper than `max_depth`.
     """
+    global _written
     try:
         has_floats = _check_plain(value, max_depth)
         if _write_any is None and not has_floats:
             data = _write_small(value).encode()
-            if len(data) > _SMALL:
+            _written += 1
+            if len(data) > _SMALL or _written >= _MANY or "orjson" in sys.modules:
                 _load_orjson()  # for the next ones
             return data
         data = (_write_any or _load_orjson())(value)

@@ -43,7 +43,7 @@ def encode_table(value: Any) -> Encoded | EncodedFile:
     """
     from lakebed.values.parquet import write_table
 
-    return write_table(*_open(value))
+    return write_table(*open_table(value))
 
 
 def check_library(name: object) -> None:
@@ -84,7 +84,7 @@ def _is(value: object, module: str, name: str) -> bool:
     return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 
-def _open(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+def open_table(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
     """Return the schema and the rows of any table."""
     import pyarrow as pa
 

@@ -121,12 +121,28 @@ def text_of(value: object, metadata: object) -> str:
     if isinstance(value, str) and not metadata:
         return value
     found: list[str] = []
-    _collect((metadata, value), found)
+    _collect((metadata, value), found, set())
     return "\n".join(found)
 
 
-def _collect(items: Iterable[object], found: list[str]) -> None:
-    """Add the strings in JSON values, in order. (They are nested at most a hundred levels.)"""
+def text_and_names(value: object) -> tuple[str, set[str]]:
+    """Return the text of a value, and the names of the fields of its objects, at any depth."""
+    names: set[str] = set()
+    if isinstance(value, str):
+        return value, names
+    found: list[str] = []
+    _collect((value,), found, names)
+    return "\n".join(found), names
+
+
+def name_words(names: Iterable[str]) -> set[str]:
+    """Return the tokens of field names."""
+    return set(analyse("\n".join(names)))
+
+
+def _collect(items: Iterable[object], found: list[str], names: set[str]) -> None:
+    """Add the strings in JSON values, in order, and the names of fields. (They are nested at most a
+    hundred levels.)"""
     for item in items:
         kind = type(item)
         if kind is str:
@@ -134,9 +150,10 @@ def _collect(items: Iterable[object], found: list[str]) -> None:
         elif kind in _NO_TEXT:
             continue
         elif isinstance(item, dict):
-            _collect(item.values(), found)
+            names.update(item)
+            _collect(item.values(), found, names)
         elif isinstance(item, (list, tuple)):
-            _collect(item, found)
+            _collect(item, found, names)
 
 
 def _words(text: str) -> Iterable[str]:

@@ -79,7 +79,8 @@ def _at_once(texts: Sequence[str], numbers: NDArray[np.int64]) -> Tokens:
     # Different words may have the same stem.
     known: dict[str, int] = {}
     stems = [known.setdefault(stem(w), len(known)) for w in encoded.dictionary.to_pylist()]
-    found = np.array(stems, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+    # Not by to_numpy, which loads pandas where it is installed.
+    found = np.array(stems, np.int64)[np.from_dlpack(encoded.indices)]
     lengths = np.array([len(text) + 1 for text in texts])
     counts = np.diff(np.searchsorted(starts, np.cumsum(lengths)), prepend=0)
     return Tokens(list(known), found, np.repeat(numbers, counts))

@@ -1,0 +1,10 @@
+-- From version 2 to 3: tables that grow.
+
+-- Tables that grow: the objects, one for each append, that a table is made of. The table itself is an
+-- object too, a list of them; a part lives as long as a table that lists it.
+CREATE TABLE {part} (
+    "object_id" BIGINT NOT NULL,
+    "part_id" BIGINT NOT NULL,
+    PRIMARY KEY ("object_id", "part_id")
+);
+CREATE INDEX lakebed_part_part ON {part} ("part_id");

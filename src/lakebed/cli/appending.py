@@ -1,0 +1,71 @@
+"""append: rows from a file to a stored table."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from lakebed.cli.entries import Key
+from lakebed.cli.opening import open_lake
+from lakebed.cli.output import Json, print_json, printable
+from lakebed.cli.rows import Format, format_of
+from lakebed.cli.tables import table_of
+from lakebed.cli.values import STDIN
+
+
+def append(
+    ctx: typer.Context,
+    key: Key,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file; `-` reads standard input.")
+    ],
+    format: Annotated[
+        Format | None,
+        typer.Option(help="What the file is, if its name does not tell; NDJSON on standard input."),
+    ] = None,
+    widen: Annotated[
+        bool,
+        typer.Option("--widen", help="Let rows add columns, lack some, and have wider types."),
+    ] = False,
+    partition_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Split the rows by the values of a column; may be given several times.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Append rows to a stored table; if there is none, store them as one.
+
+    The rows are those of a CSV, Parquet or NDJSON file, or of an array in a JSON file.
+    Their columns must be those of the table, in any order, unless --widen is given.
+
+    Examples:
+
+    \b
+    lakebed append flights february.parquet
+    tail -n 100 events.ndjson | lakebed append events -
+    lakebed append readings today.csv --widen
+    lakebed append flights march.parquet --partition-by origin
+    """
+    kind = format or ("ndjson" if str(file) == STDIN else format_of(file))
+    source: BinaryIO
+    with ExitStack() as stack:
+        if str(file) == STDIN:  # read to its end, as Parquet is read from there
+            source, name = io.BytesIO(sys.stdin.buffer.read()), "standard input"
+        else:
+            source, name = stack.enter_context(file.open("rb")), str(file)
+        table = table_of(source, kind, name)
+        lake = stack.enter_context(open_lake(ctx, create=True))
+        entry = lake.append(key, table, widen=widen, partition_by=partition_by or None)
+        rows = entry.rows
+    if as_json:
+        print_json({"key": entry.key, "version": entry.version, "rows": rows})
+    else:
+        print(f"{printable(key)} has {rows:,} rows")

@@ -1,0 +1,42 @@
+"""What the end of a Parquet file tells of a stored table."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lakebed.errors import CorruptionError
+
+TAIL_BYTES = 64 << 10
+"""What is read of a file's end at once: the footer of most tables."""
+
+
+def read_footer(end: bytes, size: int, read: Callable[[int, int], bytes]) -> pq.FileMetaData:
+    """Read the footer of a file of `size` bytes. `end`: its last bytes; `read` gives others, by
+    offset and length.
+
+    Raises CorruptionError if it is no Parquet file.
+    """
+    length = int.from_bytes(end[-8:-4], "little") + 8
+    if length > size:
+        raise CorruptionError("it has no footer")
+    if length > len(end):
+        end = read(size - length, length)
+    try:
+        return pq.read_metadata(pa.BufferReader(b"PAR1" + end[-length:]))
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptionError(str(error)) from None
+
+
+def schema_of(footer: pq.FileMetaData) -> pa.Schema:
+    """Return the Arrow schema of a stored table. Raises CorruptionError if the footer has none."""
+    stored = (footer.metadata or {}).get(b"ARROW:schema")
+    if stored is None:
+        raise CorruptionError("its footer tells no schema")
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored)))
+    except (pa.ArrowException, ValueError) as error:
+        raise CorruptionError(str(error)) from None
