@@ -1,0 +1,154 @@
+"""Bases: copies of the whole database in the log. With a base, a new client need not read the log
+from its beginning, and old commits can be removed."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lakebed.catalog.log.executor import LogExecutor
+from lakebed.catalog.log.guard import log
+from lakebed.catalog.log.items import pack_database
+from lakebed.catalog.sqlite.scrubbing import VACUUM_BYTES
+from lakebed.catalog.sqlite.transaction import SQLiteTransaction
+from lakebed.catalog.statements.queries import load_log_queries
+from lakebed.errors import LakebedError
+
+_LEAST_BYTES = 1 << 18  # of commits, before a base is worth its requests
+_SHARE = 0.25  # of the bytes of the newest base, that commits after it may take
+_COMMIT_BYTES = 4096  # that a request for a commit counts as, beside its own
+_LEASE = 300 * 1_000_000  # microseconds within which nobody else makes a base as well
+_GRACE = 3600 * 1_000_000  # microseconds for which a base that was replaced can be read
+_PAUSE = 1.0  # seconds before it is looked again whether a base is due
+
+
+class BasedLogExecutor(LogExecutor):
+    """A log that is kept short. If a commit makes a base due, a thread of its client writes the
+    base.
+
+    The base is first announced in the catalog. When it is complete, the commits that it holds are
+    overwritten by tombstones that name it, and bases that were replaced an hour ago are deleted.
+    """
+
+    def _start(self) -> None:
+        super()._start()
+        self._queries = load_log_queries()
+        self._maker: threading.Thread | None = None
+        self._look_at = 0.0
+
+    def _settled(self) -> None:
+        """After each commit, under the gate."""
+        if not self._is_due() or time.monotonic() < self._look_at:
+            return
+        if self._maker is None or not self._maker.is_alive():
+            self._maker = threading.Thread(target=self._keep, name="lakebed-base")
+            self._maker.start()
+
+    def _is_due(self) -> bool:
+        copy = self.copy
+        read = sum(_COMMIT_BYTES + item.byte_size for item in copy.commits.values())
+        return read > max(_LEAST_BYTES, copy.base_bytes * _SHARE)
+
+    def _keep(self) -> None:
+        try:
+            self.make_base(forced=False)
+        except LakebedError as error:  # of no commit, and the next one tries again
+            log.warning("the log %s was not shortened: %s", self._shown, error)
+        self._look_at = time.monotonic() + _PAUSE
+
+    def make_base(self, *, forced: bool) -> bool:
+        """Put a base of the present state, and tombstones in place of all commits that it holds.
+
+        Unless `forced`, returns False if others have made a base, or are making one.
+        """
+        buried = self._last_buried()
+        if not forced and not self._is_due():
+            return False
+        name = self.transact(lambda tx: self._announce(tx, forced))
+        if name is None:
+            return False
+        position, image = self.image()
+        body = pack_database(image)
+        self.copy.log.put_base(name, position.n, position.token, body)
+        numbers = range(buried + 1, position.n + 1)
+        known = self.copy.commits
+        self.copy.log.bury({n: known.get(n) for n in numbers}, name, position.n)
+        self.copy.follows(position.n, len(body))
+        self._drop_due(name)
+        self.transact(lambda tx: self._complete(tx, name, position.n, len(body)))
+        return True
+
+    def _last_buried(self) -> int:
+        """Return the last commit that a complete base holds."""
+        if not self.fetch(self._queries["has_table"], {}):
+            return 0
+        rows = self.fetch(self._queries["newest"], {})
+        if not rows:
+            return 0
+        ((n, byte_size),) = rows
+        self.copy.follows(int(n), int(byte_size))
+        return int(n)
+
+    def _announce(self, tx: SQLiteTransaction, forced: bool) -> str | None:
+        queries, now = self._queries, self.now()
+        tx.run(queries["make_table"], {})
+        if not forced and tx.all(queries["under_way"], {"since": now - _LEASE}):
+            return None
+        n = self.copy.position.n + 1
+        name = f"base/{n}-{secrets.token_hex(8)}"
+        tx.run(queries["announce"], {"name": name, "n": n, "now": now})
+        return name
+
+    def _complete(self, tx: SQLiteTransaction, name: str, n: int, byte_size: int) -> None:
+        queries, now = self._queries, self.now()
+        tx.run(queries["replace"], {"n": n, "now": now})
+        params = {"name": name, "n": n, "byte_size": byte_size, "now": now}
+        tx.run(queries["complete"], params)
+
+    def _drop_due(self, but: str = "") -> None:
+        """Delete the bases that were replaced an hour ago, or never completed."""
+        queries = self._queries
+        if not self.fetch(queries["has_table"], {}):
+            return
+        due = self.fetch(queries["due"], {"since": self.now() - _GRACE, "name": but})
+        for (name,) in due:
+            self.copy.log.drop_base(name)
+        if due:
+            names = [{"name": name} for (name,) in due]
+            self.transact(lambda tx: tx.many(queries["forget"], names))
+
+    def scrub(self, *, thorough: bool = True) -> Sequence[str]:
+        """Replace everything that the log has held by a base of the present state."""
+        if self.read_only:
+            return ()
+        if not thorough:
+            self._drop_due()
+            return ()
+        left = []
+        if Path(self.copy.path).stat().st_size <= VACUUM_BYTES:
+            self._repeat(self.vacuum, self._lock_timeout)
+        else:
+            left.append(
+                "pages of the catalog, in which SQLite may have left parts of rows that it moved"
+            )
+        self.make_base(forced=True)
+        self.empty_log()
+        ((others,),) = self.fetch(self._queries["others"], {})
+        if others:
+            left.append(
+                f"{others} earlier bases of the log, which others may be reading: maintain() "
+                "deletes them after an hour"
+            )
+        left.append(
+            "copies of the catalog in the cache folders of other clients, until they read on"
+        )
+        return left
+
+    def close(self) -> None:
+        maker = self._maker
+        if maker is not None and maker is not threading.current_thread():
+            maker.join()
+        super().close()

@@ -1,0 +1,293 @@
+"""The log in a store: reading on, putting a commit, and finding out whether a put has happened."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from lakebed.catalog.log.items import (
+    NEWEST,
+    Item,
+    checked,
+    entry,
+    from_bytes,
+    part,
+    to_bytes,
+    whole,
+)
+from lakebed.catalog.log.store import LogStore
+from lakebed.errors import (
+    CatalogError,
+    ConnectError,
+    CorruptionError,
+    LakebedError,
+    RateLimitedError,
+)
+from lakebed.leaving import has_left
+
+T = TypeVar("T")
+
+_HEAD_BYTES = 512  # of an item, at most, that are no body
+_PIECE_BYTES = 1 << 20  # of a base: one is unpacked while the next ones are on their way
+_AT_ONCE = 4  # parts
+_READ_PATIENCE = 5.0  # seconds for which a reading call is repeated
+_AHEAD, _FAR_AHEAD = 16, 32  # commits asked for at once by who is behind, and far behind
+_FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0  # seconds between two tries
+
+
+class _GoneError(Exception):
+    """A part no longer exists, because a base holds its item."""
+
+
+class Log:
+    """The log in `store`. Writing calls that fail are repeated for `patience` seconds."""
+
+    def __init__(self, store: LogStore, patience: float) -> None:
+        self.store = store
+        self._patience = patience
+        self._pool: ThreadPoolExecutor | None = None
+
+    # Reading.
+
+    def get(self, name: str) -> Item | None:
+        """Return the item with a name, without a body that is in parts."""
+        data = self._patiently(lambda: self.store.get(name), min(self._patience, _READ_PATIENCE))
+        return None if data is None else from_bytes(name, data)
+
+    def entries(self, n: int, *, behind: bool = False) -> Iterator[tuple[int, Item]]:
+        """Give the commits from number `n` to the present end of the log. A client that is
+        `behind`, or turns out to be, asks for many at once."""
+        width = _AHEAD if behind else 1
+        while True:
+            numbers = range(n, n + width)
+            for number, item in zip(numbers, self._get_all(numbers), strict=True):
+                if item is None:
+                    return
+                yield number, item
+            n, width = n + width, min(_FAR_AHEAD, 2 * width)
+
+    def ahead(self, n: int) -> Future[list[tuple[int, Item]]]:
+        """Start to read the commits from number `n` on, while something else is done."""
+        return self._threads().submit(lambda: list(self.entries(n, behind=True)))
+
+    def _get_all(self, numbers: range) -> list[Item | None]:
+        if len(numbers) == 1:
+            return [self.get(entry(numbers[0]))]
+        return list(self._threads().map(lambda number: self.get(entry(number)), numbers))
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            # One for who reads ahead, as many as are asked for at once, and the parts beside them.
+            most = 1 + _FAR_AHEAD + _AT_ONCE
+            self._pool = ThreadPoolExecutor(most, thread_name_prefix="lakebed-log")
+        return self._pool
+
+    def body(self, name: str, item: Item) -> bytes | None:
+        """Return the body of an item, or None if its parts are gone because a base holds it."""
+        try:
+            return b"".join(checked(name, item, self._pieces(item)))
+        except _GoneError:
+            return None
+
+    def _pieces(self, item: Item) -> Iterator[bytes]:
+        """Give the body of an item as it arrives. A few parts are fetched at once: if all were,
+        they would share the connection, and the first would arrive hardly before the last."""
+        if not item.parts:
+            yield item.body
+            return
+
+        def ask(number: int) -> Future[bytes | None]:
+            return self._threads().submit(self._part, item.token, number)
+
+        asked = deque(ask(number) for number in range(min(item.parts, _AT_ONCE)))
+        for following in range(len(asked), len(asked) + item.parts):
+            piece = asked.popleft().result()
+            if piece is None:
+                raise _GoneError
+            if following < item.parts:
+                asked.append(ask(following))
+            yield piece
+
+    def _part(self, token: str, number: int) -> bytes | None:
+        of = part(token, number)
+        return self._patiently(lambda: self.store.get(of), _READ_PATIENCE)
+
+    def base(self, item: Item, take: Callable[[Iterable[bytes]], T]) -> tuple[Item, T]:
+        """Return the newest base that can be found, starting from an item that names one, and what
+        `take` makes of the pieces of its body. If the pieces end with an error, `take` starts
+        again.
+
+        Raises CorruptionError if the log no longer has a base.
+        """
+        end = time.monotonic() + min(self._patience, _READ_PATIENCE)
+        while (found := self._find_base(item, take)) is None:
+            item = item._replace(kind="tombstone")  # a hint that leads nowhere is asked for anew
+            if time.monotonic() >= end:
+                raise CorruptionError(
+                    f"the log is damaged: its base {item.base} is missing, and no newer one is "
+                    "named"
+                )
+            time.sleep(_FIRST_WAIT)  # some stores answer from an old state
+        return found
+
+    def _find_base(self, item: Item, take: Callable[[Iterable[bytes]], T]) -> tuple[Item, T] | None:
+        hint = item if item.kind == "newest" else self.get(NEWEST)
+        named = hint if hint is not None and hint.n >= item.n else item
+        while True:
+            head = self.get(named.base)
+            if head is not None:
+                with suppress(_GoneError):
+                    return head, take(checked(named.base, head, self._pieces(head)))
+            # It has been replaced by one that holds the commit after it.
+            following = self.get(entry(named.n + 1))
+            if following is None or following.kind != "tombstone":
+                return None
+            named = following
+
+    def hint(self) -> Item | None:
+        """Return the item that names the newest base, if there is one; it may lag."""
+        return self.get(NEWEST)
+
+    def newest(self) -> Item | None:
+        """Return the item that names the newest base, or nearly the newest. None if the log has no
+        base."""
+        hint = self.hint()
+        if hint is not None:
+            return hint
+        first = self.get(entry(1))
+        return first if first is not None and first.kind == "tombstone" else None
+
+    # Writing.
+
+    def commit(self, n: int, body: bytes) -> Item | None:
+        """Put a commit as number `n`. Returns None if another commit has that number.
+
+        If that cannot be found out, raises the error of the last try, which says so.
+        """
+        item = self._upload(whole("pages", secrets.token_hex(8), body))
+        if self._put_first(n, item):
+            return item
+        with suppress(LakebedError):  # they are only in the way
+            for number in range(item.parts):
+                self.store.delete(part(item.token, number))
+        return None
+
+    def _put_first(self, n: int, item: Item) -> bool:
+        name, data = entry(n), to_bytes(item)
+
+        def put() -> bool:
+            if self.store.put_new(name, data):
+                return True
+            there = self.store.get(name)
+            if there is None:
+                raise CatalogError(
+                    f"the store says both that {name} exists and that it does not: it answers "
+                    "from an old state"
+                )
+            return from_bytes(name, there).token == item.token
+
+        try:
+            return self._patiently(put, self._patience)
+        except LakebedError as error:
+            # It may be there, or come there yet: only what takes its place settles it. Also after a
+            # False, which a store that repeats calls says of what its own first try has put.
+            error.message += "; it is unknown whether this was stored: read it before you try again"
+            raise
+
+    def put_base(self, name: str, n: int, last: str, body: bytes) -> None:
+        """Put a base under its unique name, and the hint that names it. It holds all commits up to
+        `n` with the token `last`."""
+        base = self._upload(whole("base", name.rpartition("-")[2], body), _PIECE_BYTES)
+        data = to_bytes(base._replace(n=n, last=last))
+        self._patiently(partial(self.store.put_new, name, data), self._patience)
+        hint = to_bytes(Item("newest", base=name, n=n))
+        self._patiently(partial(self.store.put, NEWEST, hint), self._patience)
+
+    def bury(self, commits: Mapping[int, Item | None], base: str, n: int) -> None:
+        """Overwrite commits by tombstones that name the base which holds them. `commits` are
+        without their bodies, as far as they are known."""
+        list(
+            self._threads().map(
+                partial(self._bury, base=base, n=n), *zip(*commits.items(), strict=True)
+            )
+        )
+
+    def _bury(self, number: int, known: Item | None, *, base: str, n: int) -> None:
+        name = entry(number)
+        item = known or self.get(name)
+        if item is None:
+            raise CatalogError(f"{name} is missing from the store: a log must never lose a commit")
+        stone = to_bytes(Item("tombstone", item.token, item.parts, base=base, n=n))
+        self._patiently(partial(self.store.put, name, stone), self._patience)
+        for piece in range(item.parts):
+            self._delete(part(item.token, piece))
+
+    def drop_base(self, name: str) -> None:
+        """Delete a base, complete or not.
+
+        The last part is deleted first: the parts of an incomplete base are counted from the first
+        on, also by a client that comes after one that was killed here.
+        """
+        head = self.get(name)
+        if head is None:
+            token, parts = name.rpartition("-")[2], 0
+            while self._part(token, parts) is not None:
+                parts += 1
+        else:
+            token, parts = head.token, head.parts
+        for number in reversed(range(parts)):
+            self._delete(part(token, number))
+        self._delete(name)
+
+    def _delete(self, name: str) -> None:
+        self._patiently(lambda: self.store.delete(name), self._patience)
+
+    def _upload(self, item: Item, most: int = sys.maxsize) -> Item:
+        """Return the item to put. If it is larger than the store allows, or than `most`, its body
+        has been put in parts."""
+        size = min(self.store.item_bytes, most)
+        if len(item.body) <= size - _HEAD_BYTES:
+            return item
+        pieces = range(0, len(item.body), size)
+        for number, start in enumerate(pieces):
+            of, data = part(item.token, number), item.body[start : start + size]
+            self._patiently(partial(self.store.put_new, of, data), self._patience)
+        return item._replace(parts=len(pieces), body=b"")
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self.store.close()
+
+    def _patiently(self, call: Callable[[], T], seconds: float) -> T:
+        """Return the result of a call. Repeat it for so many seconds while it fails for a reason
+        that may pass."""
+        end, wait = time.monotonic() + seconds, _FIRST_WAIT
+        while True:
+            try:
+                return call()
+            except LakebedError as error:
+                rest = end - time.monotonic()
+                if rest <= 0 or not _may_pass(error) or has_left():
+                    raise
+                asked = error.retry_after if isinstance(error, RateLimitedError) else None
+                time.sleep(min(rest, asked or wait * random.uniform(0.5, 1)))  # noqa: S311
+                wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _may_pass(error: LakebedError) -> bool:
+    """Whether the same call may succeed a little later."""
+    if isinstance(error, ConnectError):
+        return error.error_type != "auth_failed"
+    return (
+        isinstance(error, (RateLimitedError, CatalogError)) or error.error_type == "storage_error"
+    )

@@ -1,0 +1,60 @@
+"""Opening a catalog that is a shared log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lakebed.catalog.log.bases import BasedLogExecutor
+from lakebed.catalog.log.catalog import LogCatalog
+from lakebed.catalog.log.store import LogStore
+from lakebed.catalog.opened import CatalogOptions, OpenedCatalog
+from lakebed.catalog.options import flag
+from lakebed.errors import ConfigurationError
+from lakebed.locks import Lock
+from lakebed.paths import cache_folder
+
+_STALENESS = "max_staleness"
+COMMON = (_STALENESS, "auto_migrate", "lazy")
+"""The options of every shared log, besides its own."""
+
+
+def open_log(
+    connect: Callable[[], LogStore],
+    name: str,
+    given: Mapping[str, object],
+    options: CatalogOptions,
+    *,
+    place: str | None = None,
+    lock: Callable[[], Lock] | None = None,
+) -> OpenedCatalog:
+    """The catalog whose log lies in the store that `connect` opens, once in each process.
+
+    `name`: its URL for people, without secrets. `place`: a text that no other log has, if the name
+    does not say everything (an endpoint); the copies in the cache folder are told apart by it.
+    `given`: the options of the mapping, of which those of `COMMON` are used. `lock` makes a lock
+    that is held during commits, to spare lost races.
+    """
+    lazy = flag(given, "lazy", False)
+    executor = BasedLogExecutor(
+        connect,
+        shown=options.mask(name),
+        place=place or name,
+        folder=cache_folder(options.cache),
+        max_staleness=_staleness(given),
+        lock_timeout=options.lock_timeout,
+        clock=options.clock,
+        read_only=options.read_only,
+        lazy=lazy,
+        lock=lock,
+    )
+    catalog = LogCatalog(executor, auto_migrate=flag(given, "auto_migrate", True))
+    return OpenedCatalog(catalog, name, True, lazy)
+
+
+def _staleness(given: Mapping[str, object]) -> float:
+    value = given.get(_STALENESS, 0.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        raise ConfigurationError(
+            f"catalog.{_STALENESS} is {value!r}: expected seconds, 0 to ask before each read"
+        )
+    return float(value)

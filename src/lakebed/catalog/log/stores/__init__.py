@@ -1,0 +1,1 @@
+"""Services that can keep a log, a file each."""

@@ -1,0 +1,97 @@
+"""Processes killed at any point of a put, a base, a tombstone: what was acknowledged is there, and
+nothing is there by half."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakebed.catalog.log.items import entry, from_bytes
+from tests.catalog.log.kills import GROUP, opened
+from tests.catalog.log.places import Place, connect
+
+STEP = 10
+KILLS = {"folder": (20, 1000), "redis": (10, 200), "s3": (10, 200)}
+"""How many on each kind of place, and in soak."""
+
+
+@pytest.mark.parametrize("kind", KILLS)
+def test_killed_writers(
+    new_place: Callable[[str], Place], tmp_path: Path, kind: str, soak: bool, record_property: Any
+) -> None:
+    place = new_place(kind)
+    with opened(tmp_path, place=place) as lake:
+        lake.store("count", 0)
+    kills = KILLS[kind][soak]
+    for first in range(0, kills, STEP):
+        ran = subprocess.run(
+            [sys.executable, "-m", "tests.catalog.log.kills",
+             tmp_path, json.dumps(place), str(first), str(first + STEP)],
+            capture_output=True, check=False, text=True, cwd=Path(__file__).parents[3],
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        check(tmp_path, place, f"cache-{first}")
+    notes = read(tmp_path)
+    places = Counter(" ".join(words[1:]) for words in notes if words[0] == "died")
+    record_property(f"killed writers of a log, {kind}", f"{kills}: {dict(places)}")
+    assert sum(words[0] == "surely" for words in notes) > kills
+    assert "tombstone" in kinds(place)
+
+
+def kinds(place: Place) -> list[str]:
+    """The kinds of all items of the log, from the first."""
+    with closing(connect(place)) as store:
+        found = []
+        for name in map(entry, count(1)):
+            data = store.get(name)
+            if data is None:
+                return found
+            found.append(from_bytes(name, data).kind)
+    return found
+
+
+def read(folder: Path) -> list[list[Any]]:
+    return [json.loads(line) for line in (folder / "notes").read_text().splitlines()]
+
+
+def check(folder: Path, place: Place, cache: str) -> None:
+    """Compare the lake, as a new client and one with a copy see it, with what was noted."""
+    notes = read(folder)
+    for which in (cache, "cache"):
+        with opened(folder, cache=which, place=place) as lake:
+            ones: dict[int, list[Any]] = {}
+            groups, large, counts = [None], [None], [0, 0]
+            snapshots: dict[str, set[str]] = {"surely": set(), "maybe": set()}
+            for how, number, kind, value in (words for words in notes if words[0] != "died"):
+                sure = how == "surely"
+                if kind == "one":
+                    known = [] if sure else ones.get(number, [None])
+                    ones[number] = [*known, value]
+                elif kind == "group":
+                    groups = [value] if sure else [*groups, value]
+                elif kind == "large":
+                    large = [value] if sure else [*large, value]
+                elif kind == "count":
+                    counts[sure] += 1
+                else:
+                    snapshots[how].add(f"s-{number}-{value[1]}")
+            for number, possible in ones.items():
+                assert lake.retrieve(f"one/{number}", None) in possible
+            found = [lake.retrieve(f"group/{n}", None) for n in range(GROUP)]
+            assert found == [found[0]] * GROUP
+            assert found[0] in groups
+            whole = lake.retrieve("large", None)
+            assert (whole and whole[:2]) in large
+            assert counts[1] <= lake.retrieve("count") <= counts[0]
+            names = {snapshot.name for snapshot in lake.snapshots()}
+            assert snapshots["surely"] <= names <= snapshots["maybe"]
+            assert not lake.verify().problems

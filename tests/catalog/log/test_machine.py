@@ -1,0 +1,93 @@
+"""Any sequence of calls does to a lake over a log what it does to a dictionary; forks are lakes of
+their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+import lakebed
+from lakebed.catalog.log import bases
+from lakebed.catalog.log.opening import open_log
+from lakebed.catalog.log.store import LogStore
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.lake.lake import Lake
+from lakebed.testing import FakeClock, LakeMachine, open_lake
+from lakebed.testing.log_faults import MemoryLogStore
+from tests.catalog.log.places import Place, connect
+from tests.catalog.log.test_faults import check_log
+
+EXAMPLES = {"memory": (4, 300), "redis": (2, 100), "s3": (1, 100)}
+"""How many on each kind of place, and in soak."""
+
+
+def run_machine(connected: Callable[[Path], LogStore], cache: Path, examples: int) -> None:
+    """Try lakes whose logs are in the store that `connected` opens for a folder."""
+
+    class OnLog(LakeMachine):
+        """Bases come after a few commits."""
+
+        def open_lake(self, folder: Path, clock: FakeClock) -> Lake:
+            options = CatalogOptions(clock=clock, cache=str(cache))
+            catalog = open_log(lambda: connected(folder), f"test://{folder}", {}, options)
+            return open_lake(folder, clock=clock, catalog=catalog, inline_threshold=8)
+
+    with patch.object(bases, "_LEAST_BYTES", 6000), patch.object(bases, "_PAUSE", 0.0):
+        run_state_machine_as_test(OnLog, settings=settings(max_examples=examples))
+
+
+def test_machine(tmp_path: Path, soak: bool) -> None:
+    stores: dict[Path, MemoryLogStore] = {}
+
+    def connected(folder: Path) -> LogStore:
+        return stores.setdefault(folder, MemoryLogStore(item_bytes=4096))  # so with parts
+
+    run_machine(connected, tmp_path, EXAMPLES["memory"][soak])
+    for store in stores.values():
+        check_log(store)
+
+
+@pytest.mark.parametrize("kind", ["redis", "s3"])
+def test_machine_on_a_service(
+    new_place: Callable[[str], Place], tmp_path: Path, kind: str, soak: bool
+) -> None:
+    places: dict[Path, Place] = {}
+
+    def connected(folder: Path) -> LogStore:
+        return connect(places.get(folder) or places.setdefault(folder, new_place(kind)))
+
+    run_machine(connected, tmp_path, EXAMPLES[kind][soak])
+    assert places
+
+
+def test_a_forked_child_goes_on(tmp_path: Path) -> None:
+    place: dict[str, Any] = {
+        "catalog": {"type": "bucket"},
+        "storage": str(tmp_path / "lake"),
+        "cache": tmp_path / "cache",
+    }
+    with lakebed.open(**place) as lake:
+        lake.store("k", "parent")
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                lake.store("child", lake.retrieve("k"))
+                lake.close()
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+        assert lake.retrieve("child") == "parent"
+        lake.store("k", "again")
+        assert not lake.verify().problems
+    with lakebed.open(**place) as lake:
+        assert dict(lake) == {"k": "again", "child": "parent"}

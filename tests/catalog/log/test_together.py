@@ -1,0 +1,72 @@
+"""Many processes on one log: nothing is lost, and nobody sees two truths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import lakebed
+from tests.catalog.log.places import Place
+from tests.lake.processes import run_together
+from tests.services.dynamodb import DynamoDBServer
+from tests.services.mongodb import MongoDBServer
+
+PROCESSES = 8
+WORK = """
+from lakebed.errors import ConflictError
+for turn in range(TURNS):
+    while True:
+        entry = lake.entry("counter")
+        try:
+            lake.store("counter", entry.value + 1, if_match=entry.content_hash)
+            break
+        except ConflictError:
+            pass
+    lake.store(f"own/{number}/{turn}", {"turn": turn, "text": "x" * 97 * turn})
+    assert lake.retrieve(f"own/{number}/{turn}")["turn"] == turn
+    if turn % 3 == 0:
+        lake.create_snapshot(f"s-{number}-{turn}")
+lake.close()
+"""
+
+
+def count_together(catalog: Place, folder: Path, *, turns: int) -> None:
+    """Let processes increment a number, store, and make snapshots, each so many times."""
+    cache = folder / "cache"
+    opening = f"import lakebed\nlake = lakebed.open(catalog={catalog!r}, cache={str(cache)!r})"
+    with lakebed.open(catalog=catalog, cache=cache) as lake:
+        lake.store("counter", 0)
+    run_together(WORK.replace("TURNS", str(turns)), folder, PROCESSES, opening)
+    # One goes on from a copy that somebody has left, the other begins anew.
+    for which in (cache, folder / "other"):
+        with lakebed.open(catalog=catalog, cache=which) as lake:
+            assert lake.retrieve("counter") == PROCESSES * turns
+            assert len(lake) == PROCESSES * turns + 1
+            assert len(lake.snapshots()) == PROCESSES * -(-turns // 3)
+            assert not lake.verify().problems
+
+
+@pytest.mark.parametrize(
+    ("kind", "turns"), [("folder", (6, 60)), ("redis", (4, 60)), ("s3", (2, 30))]
+)
+def test_eight_processes_count_together(
+    new_place: Callable[[str], Place], tmp_path: Path, kind: str, turns: tuple[int, int], soak: bool
+) -> None:
+    count_together(new_place(kind), tmp_path, turns=turns[soak])
+
+
+@pytest.mark.usefixtures("in_aws")
+def test_on_dynamodb(dynamodb: DynamoDBServer, tmp_path: Path, soak: bool) -> None:
+    catalog = {
+        "type": "dynamodb",
+        "table": dynamodb.new_name(),
+        "endpoint_url": dynamodb.endpoint_url,
+    }
+    count_together(catalog, tmp_path, turns=30 if soak else 4)
+
+
+def test_on_mongodb(mongodb: MongoDBServer, tmp_path: Path, soak: bool) -> None:
+    catalog = {"type": "mongodb", "url": mongodb.url(mongodb.create_database())}
+    count_together(catalog, tmp_path, turns=30 if soak else 4)
