@@ -1,0 +1,1 @@
+"""The catalog in libSQL (Turso) by wire: Hrana over HTTP, spoken here."""

@@ -1,0 +1,1 @@
+"""The catalog in a SQLite file that Litestream copies, all the time, to a replica."""
