@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from lakebed.catalog.statements.executor import Executor
+from lakebed.catalog.statements.executor import Executor, Transaction
 from lakebed.errors import LakebedError
 from lakebed.lake.lake import Lake
 from lakebed.objects.names import object_path
@@ -59,9 +59,12 @@ class FaultyWorld(CleaningWorld):
         assert entry.storage_uri is not None
         assert self.lake._objects is not None
         self.lake._objects.delete([entry.storage_uri.partition(self._root)[2].lstrip("/")])
-        with self.executor.write() as tx:
+
+        def miscount(tx: Transaction) -> None:
             tx.run("UPDATE pack SET live = live + 3", {})
             tx.run("DELETE FROM candidate", {})
+
+        self.executor.transact(miscount)
 
 
 @pytest.mark.parametrize("fault", ["fail", "lose", "crash"])

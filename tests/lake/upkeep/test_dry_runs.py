@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakebed.lake.lake import Lake
-from lakebed.model import Report
 from lakebed.objects.names import object_path, pack_path
+from lakebed.records import Report
 from lakebed.testing import FakeClock, open_lake
 
 keys = st.integers(0, 7).map("k/{}".format)

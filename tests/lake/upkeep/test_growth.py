@@ -80,10 +80,10 @@ SIZES = {
 def taken(lake: Lake) -> int:
     """Bytes of the tables of a lake on a server, and of their indexes."""
     executor: Any = lake._catalog._executor
-    if executor.dialect == "mysql":  # which remembers sizes until it is asked to look
+    if executor.dialect.name == "mysql":  # which remembers sizes until it is asked to look
         for table in ("object", "entry", "candidate", "segment_ended"):
             executor.alone(f"ANALYZE TABLE lakebed_{table}", {})
-    return int(executor.fetch(SIZES[executor.dialect], {})[0][0])
+    return int(executor.fetch(SIZES[executor.dialect.name], {})[0][0])
 
 
 def let_purge(server: MariaDBServer) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lakebed.catalog.statements.executor import Transaction
 from lakebed.errors import NotFoundError, StorageError
 from lakebed.lake.entries.uploading import LEASE_SECONDS
 from lakebed.model import Collected
@@ -157,7 +158,8 @@ CLOSE = [
 @pytest.mark.parametrize("actors", PAIRS, ids="-".join)
 def test_two(actors: tuple[str, ...], soak: bool, record_property: Any) -> None:
     bound = 3 if soak else 2 if actors in CLOSE else 1
-    count = explore(World(*actors), preemptions=bound)
+    most = None if soak else 40 * bound
+    count = explore(World(*actors), preemptions=bound, most=most)
     record_property(f"schedules of {' and '.join(actors)}", count)
     assert count > 2
 
@@ -165,13 +167,14 @@ def test_two(actors: tuple[str, ...], soak: bool, record_property: Any) -> None:
 @pytest.mark.parametrize("actors", PAIRS, ids="-".join)
 def test_one_of_two_dies(actors: tuple[str, ...], soak: bool) -> None:
     """At any step; the other then goes on, and what the dead one left is cleaned up."""
-    assert explore(World(*actors), preemptions=1 if soak else 0, crashes=1) > 2
+    bound, most = (1, None) if soak else (0, 25)
+    assert explore(World(*actors), preemptions=bound, crashes=1, most=most) > 2
 
 
 @pytest.mark.parametrize("actors", TOGETHER, ids="-".join)
 def test_three(actors: tuple[str, ...], soak: bool, record_property: Any) -> None:
     bound = 2 if soak else actors in TOGETHER[:3]
-    count = explore(World(*actors), preemptions=bound)
+    count = explore(World(*actors), preemptions=bound, most=None if soak else 40)
     record_property(f"schedules of {', '.join(actors)}", count)
     assert count >= 6
 
@@ -203,9 +206,12 @@ def _no_second_check(world: World) -> None:
     def collect(after: int, limit: int, **_: bool) -> Collected:
         rows = catalog._executor.fetch(judge, {"after": after, "page": limit})
         dead = [row for row in rows if row[1] is not None and not row[4]]
-        with catalog._executor.write() as tx:
+
+        def bury(tx: Transaction) -> None:
             catalog._bury(tx, [row[0] for row in dead], [row[2:4] for row in dead])
             tx.run("DELETE FROM candidate", {})
+
+        catalog._executor.transact(bury)
         return Collected(len(dead), 0, None)
 
     catalog.collect = collect  # type: ignore[method-assign]

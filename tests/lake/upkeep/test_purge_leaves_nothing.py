@@ -155,7 +155,7 @@ def test_a_search_that_read_before_the_purge_indexes_nothing_of_it(tmp_path: Pat
 def test_a_catalog_too_large_to_be_written_anew_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scrubbing, "_MOST", 1000)
+    monkeypatch.setattr(scrubbing, "VACUUM_BYTES", 1000)
     with lakebed.open(tmp_path) as lake:
         lake["k"] = "a canary"
         receipt = lake.purge("k")

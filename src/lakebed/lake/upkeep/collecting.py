@@ -1,4 +1,4 @@
-"""Collection: removing the contents that nothing refers to."""
+"""Collection: removes the contents that nothing refers to."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
 
+from lakebed.errors import ConfigurationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import Deadline, check_flag, check_grace
 from lakebed.lake.entries.uploading import LEASE_SECONDS
-from lakebed.model import Progress, Report
+from lakebed.model import Progress
 from lakebed.objects.names import is_ours, upload_of
+from lakebed.records import Report
 
 _STEP = 1000
 GRACE = 3600.0
@@ -41,7 +43,7 @@ class CollectReport(Report):
 
 
 class CollectRun:
-    """How one collection goes about it, and the objects and files that it has removed."""
+    """How one collection is done, and the objects and files that it has removed."""
 
     def __init__(
         self,
@@ -53,6 +55,17 @@ class CollectRun:
         self.deadline = deadline or Deadline()
         self.progress = progress
         self.objects = self.object_bytes = self.files = 0
+
+    def report(self, orphans: int | None = None, waiting: int = 0) -> CollectReport:
+        """Return what was done."""
+        return CollectReport(
+            objects=self.objects,
+            object_bytes=self.object_bytes,
+            orphans=orphans,
+            files=self.files,
+            waiting=waiting,
+            dry_run=self.dry_run,
+        )
 
 
 class Collecting(PresentLake):
@@ -69,20 +82,21 @@ class Collecting(PresentLake):
     ) -> CollectReport:
         """Remove contents that no entry, no snapshot and no kept version refers to.
 
-        Their names go at once, their bytes `grace` seconds later (by a later call; with 0 in this
-        one), so that whoever is reading them can finish. Never removes what anyone can name, and
-        any number of collectors and writers may run at once. Cost grows with the garbage.
+        Their names go at once. Their bytes go `grace` seconds later, in a later call (with 0, in
+        this one), so that anyone who is reading them can finish. Nothing that can still be named is
+        removed, and any number of collectors and writers may run at once. The cost grows with the
+        garbage.
 
         Files that the catalog does not know, which a crashed writer leaves, are found by listing
-        the storage: only if that was last done `orphan_grace` seconds ago, or `orphans` asks for
-        it, and only files older than `orphan_grace` with the endings of a lake's objects and packs.
-        The listing reads the names of all files. It also ends uploads in parts that a killed writer
-        left unfinished a day ago.
+        the storage. It is listed only if that was last done `orphan_grace` seconds ago, or if
+        `orphans` asks for it. Only files older than `orphan_grace` with the endings of a lake's
+        objects and packs are removed. The listing reads the names of all files. It also ends
+        uploads in parts that a killed writer left unfinished a day ago.
 
-        `dry_run` counts and changes nothing. `progress` is called with the objects and files done.
+        `dry_run` counts, and changes nothing. `progress` is called with the objects and files done.
 
-        Raises ValidationError for a grace below 0, StorageError if the storage fails; what is done
-        by then is done, and calling again goes on.
+        Raises ValidationError for a grace below 0, and StorageError if the storage fails. What is
+        done by then is done, and calling again goes on.
         """
         waits = check_grace("grace", grace)
         orphan_waits = check_grace("orphan_grace", orphan_grace)
@@ -90,11 +104,12 @@ class Collecting(PresentLake):
         run = CollectRun(check_flag("dry_run", dry_run), Deadline(), progress)
         if not run.dry_run:
             self._must_write("collect")
+            self._must_own("collect")
         self._collect_names(run)
         return self._collect_files(run, waits, orphan_waits, orphans=listed)
 
     def _collect_names(self, run: CollectRun) -> None:
-        """Uploads whose writer is gone, and objects that nothing refers to, become trash."""
+        """Make trash of uploads whose writer is gone, and of objects that nothing refers to."""
         if not run.dry_run:
             while not run.deadline.passed() and self._catalog.lapse_leases(_STEP):
                 pass
@@ -105,23 +120,16 @@ class Collecting(PresentLake):
     ) -> CollectReport:
         found = None
         if self._objects is not None:
-            if (orphans or self._listing_is_due(orphan_waits)) and not run.deadline.passed():
+            if self._may_list(orphan_waits, asked=orphans) and not run.deadline.passed():
                 found = self._collect_orphans(orphan_waits, run)
             run.files += self._empty_trash(self._catalog.now() - waits, run)
-        files, waiting = run.files, self._catalog.trash()
+        waiting = self._catalog.trash()
         if run.dry_run:
             given_up = self._catalog.preview_collect() + (found or 0)
-            waiting += given_up - files
+            waiting += given_up - run.files
             if waits == 0:
-                files, waiting = files + given_up, waiting - given_up
-        return CollectReport(
-            objects=run.objects,
-            object_bytes=run.object_bytes,
-            orphans=found,
-            files=files,
-            waiting=waiting,
-            dry_run=run.dry_run,
-        )
+                run.files, waiting = run.files + given_up, waiting - given_up
+        return run.report(found, waiting)
 
     def _collect_objects(self, run: CollectRun) -> tuple[int, int]:
         dry_run, progress = run.dry_run, run.progress
@@ -138,8 +146,19 @@ class Collecting(PresentLake):
                 progress(objects, None)
         return objects, byte_size
 
-    def _listing_is_due(self, orphan_waits: int) -> bool:
-        return self._catalog.orphans_listed() <= self._catalog.now() - orphan_waits
+    def _may_list(self, orphan_waits: int, *, asked: bool) -> bool:
+        """Whether to look for files that the catalog does not know: if it is `asked` or due, unless
+        they may be those of another lake under the same root."""
+        if not asked and self._catalog.orphans_listed() > self._catalog.now() - orphan_waits:
+            return False
+        others = [] if self._owner is None else self._owner.strangers()
+        if others and asked:
+            raise ConfigurationError(
+                f"{len(others)} other lakes keep objects under the same storage ({others[0]}, …): "
+                "what this catalog does not know may be theirs, so collect without orphans, and "
+                "give each lake a prefix of its own"
+            )
+        return not others
 
     def _collect_orphans(self, orphan_waits: int, run: CollectRun) -> int:
         """Files that are old and unknown become trash."""
@@ -179,6 +198,7 @@ class Collecting(PresentLake):
             if not paths:
                 break
             if not run.dry_run:
+                self._must_own("deleting files")
                 self._objects.delete(paths)
                 self._catalog.forget_trash(paths)
             files, after = files + len(paths), paths[-1]

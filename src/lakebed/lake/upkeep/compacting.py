@@ -1,4 +1,5 @@
-"""Compaction: inline values into packs, worn packs into fresh ones."""
+"""Compaction: moves inline values into packs, worn packs into fresh ones, and joins the parts of
+tables."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ from typing import NamedTuple
 
 from lakebed.catalog.protocol import GoneObjectsError, MissingContentError
 from lakebed.errors import CorruptionError, StorageError
-from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import Deadline, check_count, check_flag, check_grace
 from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up
-from lakebed.model import Move, ObjectRow, PackRow, Progress, Report, Upload
+from lakebed.lake.growing.compacting import Joinable, JoiningTables
+from lakebed.model import Move, ObjectRow, PackRow, Progress, Upload
 from lakebed.objects.names import pack_path
 from lakebed.objects.packs import PACK_BYTES, PACK_OBJECTS, Position, read_values, write_pack
+from lakebed.records import Report
 from lakebed.values.encoded import Encoded
 from lakebed.values.hash import digest
 
@@ -27,13 +29,15 @@ _PAGE = 500
 
 class CompactReport(Report):
     """What `compact` did: values moved out of the catalog, values moved out of worn packs, packs
-    written and given up, bytes of values moved (before compression), and damaged values that were
-    left where they are (`verify` names them). With `dry_run` what it would do."""
+    written and given up, parts of tables joined, bytes of values moved (before compression), and
+    damaged values that were left where they are (`verify` names them). With `dry_run`, what it
+    would do."""
 
     flushed: int
     repacked: int
     packs_written: int
     packs_given_up: int
+    parts_joined: int
     moved_bytes: int
     damaged: int
 
@@ -44,7 +48,7 @@ class _Item(NamedTuple):
     data: bytes
 
 
-class Compacting(PresentLake):
+class Compacting(JoiningTables):
     """The call that compacts."""
 
     def compact(
@@ -55,26 +59,36 @@ class Compacting(PresentLake):
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> CompactReport:
-        """Move inline values into packs, and what lives in worn packs into fresh ones.
+        """Move inline values into packs, what is in worn packs into fresh ones, and join the parts
+        of tables that rows were appended to.
 
-        Inline values of 64 bytes and more go to packs if they are `older_than` so many seconds;
-        packs that are mostly dead are rewritten, and packs below 4 MiB merged. Entries keep their
-        versions; only where contents lie changes. The old files become trash, for `collect`.
+        Inline values of 64 bytes and more go to packs if they are `older_than` so many seconds.
+        Packs that are mostly dead are rewritten, and packs below 4 MiB are merged. Entries keep
+        their versions; only the places of contents change. The old files become trash, for
+        `collect`.
 
-        `max_bytes`: stop after so many bytes of values. `dry_run` counts and changes nothing.
-        Memory is bounded by one pack, 64 MiB. Interrupting loses no finished pack. Does nothing in
-        a lake without storage.
+        Small parts of a table become parts of up to 32 MiB, one of which is a plain table. The
+        entry has the same rows and gets a new version. It is left as it is if it was changed
+        `older_than` seconds ago or later, or if somebody changes it meanwhile.
+
+        `max_bytes`: stop after so many bytes of values. `dry_run` counts, and changes nothing.
+        Memory is bounded by one pack, 64 MiB. An interruption loses no finished pack. In a lake
+        without storage, only tables are joined.
         """
         limit = None if max_bytes is None else check_count("max_bytes", max_bytes)
         age = check_grace("older_than", older_than)
         dry = check_flag("dry_run", dry_run)
         if not dry:
             self._must_write("compact")
+            self._must_own("compact")
         return self._compact(age, CompactRun(limit, progress, dry_run=dry))
 
     def _compact(self, age: int, run: CompactRun) -> CompactReport:
+        horizon = self._catalog.now() - age
+        for found in run.tables(self._joinable(horizon)):
+            if run.dry_run or self._join_table(found):
+                run.parts_joined += len(found.joined)
         if self._objects is not None:
-            horizon = self._catalog.now() - age
             for source in (self._worn(run), self._inline(horizon)):
                 for items in packfuls(run.take(source)):
                     if run.dry_run:
@@ -197,18 +211,30 @@ class CompactRun:
         self._flushed = self._repacked = self._written = self._bytes = 0
         self._taken = 0
         self.given_up = 0
+        self.parts_joined = 0
         self.damaged = 0
+
+    def tables(self, found: Iterable[Joinable]) -> Iterator[Joinable]:
+        """The tables to join, until their bytes reach the limit, or the time is up."""
+        for one in found:
+            if not self._takes(one.byte_size):
+                return
+            yield one
 
     def take(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """The items, until their bytes reach the limit, or the time is up."""
         for item in items:
-            size = item.row.byte_size
-            over = self._limit is not None and self._taken + size > self._limit
-            if over or self._deadline.passed():
-                self.stopped = True
+            if not self._takes(item.row.byte_size):
                 return
-            self._taken += size
             yield item
+
+    def _takes(self, size: int) -> bool:
+        over = self._limit is not None and self._taken + size > self._limit
+        if over or self._deadline.passed():
+            self.stopped = True
+            return False
+        self._taken += size
+        return True
 
     def count(self, items: list[_Item]) -> None:
         """A pack of these items is written and committed."""
@@ -226,6 +252,7 @@ class CompactRun:
             repacked=self._repacked,
             packs_written=self._written,
             packs_given_up=self.given_up,
+            parts_joined=self.parts_joined,
             moved_bytes=self._bytes,
             damaged=self.damaged,
         )

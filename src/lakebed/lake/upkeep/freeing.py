@@ -1,4 +1,4 @@
-"""Making room in a lake whose disk has no byte left, where SQLite can write nothing."""
+"""Makes room in a lake whose disk is full, where SQLite can write nothing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from lakebed.lake.lake import Lake
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, assemble
 from lakebed.lake.opening import open as open_lake
 from lakebed.lake.upkeep.collecting import CollectRun
-from lakebed.model import Delete, Report
+from lakebed.model import Delete
 from lakebed.objects.opening import open_store
 from lakebed.paths import absolute
+from lakebed.records import Report
 
 _STEP = 1000
 _PIECE = 1 << 20
@@ -55,25 +56,25 @@ def free(
 ) -> FreeReport:
     """Make room in a local lake whose disk is full, so that it can be opened and written again.
 
-    On a full disk SQLite can change nothing, not even delete. So the catalog is copied to
-    `scratch`, a folder on another disk with room for it twice (the system's folder for temporary
-    files if left out), garbage and what has expired are removed there, and it is written back in
-    its place, no larger than it was. Then the bytes of what nothing refers to are deleted at once,
-    without grace.
+    On a full disk SQLite can change nothing, and cannot even delete. So the catalog is copied to
+    `scratch`, a folder on another disk with room for it twice (left out, the system's folder for
+    temporary files). Garbage and what has expired are removed there, and the catalog is written
+    back in its place, no larger than it was. Then the bytes that nothing refers to are deleted at
+    once, without grace.
 
     `where`: the folder of the lake, which nobody may have open. `delete`: also delete the entries
-    whose keys begin so, as `Lake.delete`; snapshots keep what they see. `purge`: also remove those
-    from history and every snapshot, as `Lake.purge`. Packs that hold others beside them are
-    rewritten by the next `maintain`.
+    whose keys begin with this, as `Lake.delete` does; snapshots keep what they see. `purge`: also
+    remove these from history and every snapshot, as `Lake.purge` does. Packs that hold others too
+    are rewritten by the next `maintain`.
 
-    Raises ConfigurationError if there is no lake, LockTimeoutError if somebody has it open,
-    StorageError if `scratch` has no room; nothing is changed then. If it is interrupted while the
+    Raises ConfigurationError if there is no lake, LockTimeoutError if somebody has it open, and
+    StorageError if `scratch` has no room. Nothing is changed then. If it is interrupted while the
     catalog is written back, the error names the copy, which is whole: put it in its place.
     """
     folder = absolute(os.path.expanduser(os.fspath(where)))
     path = os.path.join(folder, CATALOG_FILE)
     if not os.path.exists(path):
-        raise ConfigurationError(f"{folder} is no lake: it holds no {CATALOG_FILE}")
+        raise ConfigurationError(f"{folder} is not a lake: it holds no {CATALOG_FILE}")
     ranges = {
         name: check_prefix(prefix)
         for name, prefix in (("delete", delete), ("purge", purge))

@@ -1,19 +1,22 @@
-"""Keeping clean: removing what has expired."""
+"""Keeps a lake clean: removes what has expired, and runs all upkeep in the right order."""
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
+from lakebed.catalog.capabilities import capabilities_of
 from lakebed.lake.checks import Deadline, check_count, check_flag, check_grace
 from lakebed.lake.upkeep.collecting import GRACE, ORPHAN_GRACE, CollectReport, CollectRun
 from lakebed.lake.upkeep.compacting import CompactReport, CompactRun
 from lakebed.lake.upkeep.purging import Purging
-from lakebed.model import Progress, Report
+from lakebed.model import Progress
+from lakebed.records import Report
 
 
 class CleanupReport(Report):
-    """What `cleanup_expired` did: entries removed, and expired entries that remain (with `dry_run`
-    all of them do)."""
+    """What `cleanup_expired` did: entries removed, and expired entries that remain (with `dry_run`,
+    all of them)."""
 
     deleted: int
     remaining: int
@@ -58,9 +61,9 @@ class Maintenance(Purging):
     ) -> CleanupReport:
         """Remove the entries that had expired when the call began, `batch_size` in a transaction.
 
-        They are invisible from the moment of their expiry; this gives their space back. Snapshots
-        that see them still do. `dry_run` counts them only. `progress` is called with the entries
-        removed and those to remove.
+        They are invisible from the moment of their expiry; this frees their space. Snapshots that
+        see them still do. `dry_run` only counts them. `progress` is called with the entries removed
+        and the entries to remove.
         """
         check_count("batch_size", batch_size, least=1)
         dry = check_flag("dry_run", dry_run)
@@ -88,38 +91,53 @@ class Maintenance(Purging):
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> MaintenanceReport:
-        """All that keeps a lake clean, in the right order: fit for a cron job.
+        """Do all that keeps a lake clean, in the right order. Fit for a cron job.
 
-        Removes what has expired, history that no snapshot sees and no retention keeps, and contents
-        that nothing refers to by then; moves inline values that are a week old to packs, and
-        rewrites worn packs; deletes the files whose grace is over; brings the indexes of text and
-        metadata up to date. Short transactions, safe to interrupt and to run beside everything
-        else.
+        It removes what has expired, cursors of `changes` that were not used for 30 days, history
+        that no snapshot sees and no retention keeps, and contents that nothing refers to by then.
+        It moves inline values that are a week old to packs, and rewrites worn packs. It deletes the
+        files whose grace is over, and brings the indexes of words and metadata up to date. What the
+        catalog cannot do is left out. Transactions are short, and it is safe to interrupt it and to
+        run it beside everything else.
 
-        `max_bytes` limits the values that compaction moves, `max_seconds` the whole: it ends after
-        the step that is under way then, at most a pack of 64 MiB, and the next run goes on.
-        `dry_run` changes nothing and counts what there is to do now (what expires has to go before
+        `max_bytes` limits the values that compaction moves. `max_seconds` limits the whole: it ends
+        after the step that is under way then, at most a pack of 64 MiB, and the next run goes on.
+        `dry_run` changes nothing, and counts what there is to do now (what expires has to go before
         its contents count as garbage).
 
-        Raises ValidationError for a limit below 0, StorageError and LockTimeoutError if the lake
-        cannot be written; what is done by then is done.
+        Raises ValidationError for a limit below 0, and StorageError and LockTimeoutError if the
+        lake cannot be written. What is done by then is done.
         """
         limit = None if max_bytes is None else check_count("max_bytes", max_bytes)
         deadline = Deadline(max_seconds)
-        if check_flag("dry_run", dry_run):
+        return self._maintain(limit, deadline, check_flag("dry_run", dry_run), progress)
+
+    def _maintain(
+        self,
+        limit: int | None,
+        deadline: Deadline,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> MaintenanceReport:
+        able = capabilities_of(self._catalog)
+        if dry_run:
             expired = self._catalog.expired()
         else:
             self._must_write("maintain")
+            self._must_own("maintain")
             expired = self._expire(_EXPIRE_CHUNK, deadline, progress)
-        pruned = self._prune(deadline, dry_run)
+        if not dry_run:
+            self._drop_cursors()
+        pruned = self._prune(deadline, dry_run) if "versions" in able else 0
         collecting = CollectRun(dry_run, deadline, progress)
-        self._collect_names(collecting)  # before the compaction, which need not move garbage then
-        if self._objects is not None and not dry_run:
-            # Of earlier runs: what follows may take all the time that there is, run after run.
-            collecting.files = self._empty_trash(self._catalog.now() - _GRACE, collecting)
+        if "collection" in able:  # before the compaction, which need not move garbage then
+            self._collect_before(collecting)
         compacting = CompactRun(limit, progress, deadline=deadline, dry_run=dry_run)
-        compacted = self._compact(_FLUSH_AGE, compacting)
-        collected = self._collect_files(collecting, _GRACE, _ORPHAN_GRACE, orphans=False)
+        if "compaction" in able:
+            self._compact(_FLUSH_AGE, compacting)
+        collected = collecting.report()
+        if "collection" in able:
+            collected = self._collect_files(collecting, _GRACE, _ORPHAN_GRACE, orphans=False)
         if not dry_run:
             # After what nobody else does: a search catches up by itself.
             if not deadline.passed():
@@ -129,11 +147,24 @@ class Maintenance(Purging):
         return MaintenanceReport(
             expired=expired,
             history=pruned,
-            compacted=compacted,
+            compacted=compacting.report(),
             collected=collected,
             finished=not compacting.stopped and not deadline.passed(),
             dry_run=dry_run,
         )
+
+    def _collect_before(self, run: CollectRun) -> None:
+        """Collect names, and the files of earlier runs: what follows may take all the time that
+        there is, run after run."""
+        self._collect_names(run)
+        if self._objects is not None and not run.dry_run:
+            run.files = self._empty_trash(self._catalog.now() - _GRACE, run)
+
+    def _drop_cursors(self) -> None:
+        from lakebed.lake.history.feed import unused_cursors  # not for a first store
+
+        for row in unused_cursors(self._catalog.snapshots(), self._catalog.now()):
+            self._catalog.drop_snapshot(row.id)
 
     def _prune(self, deadline: Deadline, dry_run: bool) -> int:
         """Forget the versions that no snapshot sees and no retention keeps."""
@@ -146,3 +177,35 @@ class Maintenance(Purging):
             removed, after = self._catalog.prune(horizon, after, _PRUNE_CHUNK, dry_run=dry_run)
             pruned += removed
         return pruned
+
+
+def maintain_in_turn(
+    lake: Maintenance,
+    every: float,
+    max_bytes: int | None = None,
+    *,
+    max_seconds: float | None = None,
+    stop: threading.Event | None = None,
+) -> MaintenanceReport | None:
+    """Maintain a lake as one of several processes that do so every `every` seconds. Return None if
+    another one is at it, or was not long ago.
+
+    `stop`: ends it between two transactions when it is set; it then also rests between slices of
+    work. The other arguments and errors are those of `Lake.maintain`.
+    """
+    from lakebed.lake.upkeep.turns import take_turn
+
+    turn = take_turn(lake._catalog, round(every * 1_000_000), max_seconds=max_seconds, stop=stop)
+    if turn is None:
+        return None
+    with turn:
+        done = lake._maintain(max_bytes, turn)
+        turn.did = {
+            "expired": done.expired,
+            "history": done.history,
+            "flushed": done.compacted.flushed,
+            "repacked": done.compacted.repacked,
+            "objects": done.collected.objects,
+            "files": done.collected.files,
+        }
+    return done

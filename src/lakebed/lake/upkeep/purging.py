@@ -1,4 +1,4 @@
-"""Purge: forgetting for good."""
+"""Purge: forgets for good."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.checks import check_flag, check_key, check_prefix
 from lakebed.lake.upkeep.collecting import Collecting, CollectRun
 from lakebed.lake.upkeep.compacting import Compacting, CompactRun, packfuls
-from lakebed.model import PackRow, Progress, Report
+from lakebed.model import PackRow, Progress
 from lakebed.objects.names import hash_of, upload_of
 from lakebed.objects.packs import pack_holds
+from lakebed.records import Report
 
 _STEP = 1000
 
@@ -58,23 +59,25 @@ class Purging(Compacting, Collecting):
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> PurgeReport:
-        """Remove a key, or all keys under a prefix, from now, from history and from every snapshot.
+        """Remove a key, or all keys under a prefix, from the present, from history and from every
+        snapshot.
 
-        The bytes go at once where nothing else holds them: files are deleted without grace, packs
-        that hold others beside them are rewritten, and so are the segments of the search index. A
-        reader caught in between looks again once, then gets a clear error. Snapshots that saw the
-        keys are marked (`purged_at`). A thousand keys are one transaction; after an interruption
-        call again, and `maintain` finishes with what had lost its key by then.
+        The bytes go at once where nothing else holds them: files are deleted without grace, and
+        packs and segments of the search index that hold other things too are rewritten. A reader
+        that is caught in between looks again once, then gets a clear error. Snapshots that saw the
+        keys are marked (`purged_at`). A thousand keys are one transaction. After an interruption
+        call it again; `maintain` finishes with what had lost its key by then.
 
-        `dry_run` counts and changes nothing.
+        `dry_run` counts, and changes nothing.
 
         Raises ValidationError unless exactly one of `key` and `prefix` is given, and for an empty
-        prefix; StorageError if the storage fails: call again then.
+        prefix. Raises StorageError if the storage fails: call it again then.
         """
         low, high = _range(key, prefix)
         if check_flag("dry_run", dry_run):
             return self._preview(low, high)
         self._must_write("purge")
+        self._must_own("purge")
         unfinished = self._searcher().has_purged()  # another one
         entries = versions = byte_size = 0
         snapshots: dict[str, None] = {}
@@ -201,5 +204,5 @@ def _range(key: str | None, prefix: str | None) -> tuple[str, str]:
     if key is not None:
         return check_key(key), key + "\x01"  # no key holds NUL
     if prefix == "":
-        raise ValidationError("prefix is empty: purging a whole lake is deleting its folder")
+        raise ValidationError("prefix must not be empty: to purge a whole lake, delete its folder")
     return check_prefix(prefix)

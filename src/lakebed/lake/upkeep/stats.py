@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_flag
-from lakebed.model import Report
+from lakebed.records import Report
+
+if TYPE_CHECKING:
+    from lakebed.lake.upkeep.turns import Upkeep
 
 
 class Stats(Report):
@@ -23,6 +27,7 @@ class Stats(Report):
     | `history` | earlier versions that are kept |
     | `deduplicated_bytes` | what the visible entries save by sharing contents |
     | `estimated` | the names of the figures that are estimates, of two digits; often none |
+    | `upkeep` | an `Upkeep`: what is known of the lake's upkeep; None in a snapshot or a scope |
     """
 
     entries: int
@@ -37,6 +42,7 @@ class Stats(Report):
     history: int
     deduplicated_bytes: int
     estimated: list[str]
+    upkeep: Upkeep | None
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value}" for name, value in self._figures())
@@ -49,6 +55,8 @@ class Stats(Report):
 
     def _figures(self) -> Iterator[tuple[str, object]]:
         for name, value in self.items():
+            if name == "upkeep" and value is None:
+                continue
             yield name, f"about {value}" if name in self.estimated else value
 
 
@@ -56,13 +64,13 @@ class Statistics(LakeBase):
     """The call that counts."""
 
     def stats(self, *, exact: bool = False) -> Stats:
-        """What the lake holds, in numbers.
+        """Return what the lake holds, in numbers.
 
-        All are exact in a lake of up to 5,000 entries, contents and earlier versions. In a larger
-        one counting would take seconds, so some are estimated from a sample of its contents, a few
-        per cent off (more for bytes if few contents make up most of them); `estimated` names them.
-        `exact` counts, however long that takes; `len(lake)` is always exact. Those of a snapshot
-        are counted.
+        In a lake of up to 5,000 entries, contents and earlier versions, all figures are exact. In a
+        larger one counting would take seconds, so some are estimated from a sample of its contents.
+        They are a few per cent off, bytes more if few contents make up most of them; `estimated`
+        names them. `exact` counts, however long that takes. `len(lake)` is always exact, and so are
+        the figures of a snapshot.
         """
         found = self._catalog.stats(exact=check_flag("exact", exact))._asdict()
         estimated = list(found.pop("estimated"))
@@ -71,9 +79,12 @@ class Statistics(LakeBase):
             estimated.append("deduplicated_bytes")
         for name in estimated:
             found[name] = about(found[name])
-        return Stats(**found, estimated=estimated)
+        return Stats(**found, estimated=estimated, upkeep=self._upkeep())
+
+    def _upkeep(self) -> Upkeep | None:
+        return None
 
 
 def about(number: int) -> int:
-    """The number with the two digits that an estimate has."""
+    """Return the number with the two digits that an estimate has."""
     return int(float(f"{number:.1e}"))

@@ -1,4 +1,4 @@
-"""Verification: reading everything again, and saying precisely what is wrong."""
+"""Verification: reads everything again, and says precisely what is wrong."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_flag
 from lakebed.lake.entries.uploading import LEASE_SECONDS
-from lakebed.model import Naming, ObjectRow, Progress, Report, Upload
+from lakebed.model import Naming, ObjectRow, Progress, Upload
 from lakebed.objects.names import object_path
 from lakebed.objects.packs import Position, read_values
+from lakebed.records import Report
 from lakebed.values.hash import digest
 
 if TYPE_CHECKING:
@@ -30,19 +31,7 @@ Kind = Literal[
 
 
 class Problem(Report):
-    """Something that `verify` found.
-
-    | field | |
-    | --- | --- |
-    | `kind` | `damaged` or `missing` content, an entry with `no object`, `trash in use` or |
-    | | `lease in use`, which a collection would delete; and two that harm nobody: a |
-    | | `miscounted pack`, an `unnoted` object that nothing refers to |
-    | `entry_keys` | the keys that it stands under now |
-    | `snapshots` | the names of the snapshots that see it |
-    | `content_hash`, `uri` | of the object, None where they do not apply |
-    | `repaired` | it was, in this run |
-    | `text` | all of it in words |
-    """
+    """Something that `verify` found."""
 
     kind: Kind
     entry_keys: Sequence[str]
@@ -57,7 +46,8 @@ class Problem(Report):
 
 
 class VerifyReport(Report):
-    """What `verify` looked at: objects and bytes read, and `problems`, empty when all is well."""
+    """What `verify` looked at: objects and bytes read, and `problems`, which is empty if all is
+    well."""
 
     objects: int
     byte_size: int
@@ -77,10 +67,10 @@ class Verifying(PresentLake):
         """Read objects again, compare them with their hashes, and check every reference.
 
         `sample`: the share of objects to read, above 0 and up to 1, chosen at random. References
-        are checked all the same. `repair` writes content anew that another file in the storage
-        proves, drops what nothing refers to, and corrects counts; it never changes a name. What no
-        file proves is mended by storing the value again, under any key.
-        `progress` is called with the objects read.
+        are checked in any case. `repair`: write contents again that another file in the storage
+        proves, drop what nothing refers to, and correct counts. It never changes a name. A content
+        that no file proves is mended by storing the value again, under any key. `progress` is
+        called with the objects read.
 
         Writers, compaction and collection may go on meanwhile: what they move is looked up again.
         """

@@ -1,0 +1,301 @@
+"""The place of backups: its points, its files, and who is at work there.
+
+    lakebed-backup.json        whose backups these are
+    objects/, packs/           contents, as in the storage of a lake
+    points/<id>/               the names of one moment; it counts once point.json is there
+    runs/<what>-<id>.json      a backup or a prune that has not ended, or what one left in the lake
+
+A backup and a prune may meet without a lock. Each puts its mark under `runs` first and looks for
+the other's after it, so at least one of them sees the other (docs/design/backup.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from lakebed.errors import ConfigurationError, ConflictError, CorruptionError, NotFoundError
+from lakebed.lake.backup.manifest import FILES, MANIFEST, Manifest
+from lakebed.lake.lake import Lake
+from lakebed.objects.names import hash_of, upload_of
+from lakebed.objects.opening import open_store, parse_place
+from lakebed.objects.store import ObjectStore, StoredFile
+
+_MARK = "lakebed-backup.json"
+_CONTENT = re.compile(
+    r"objects/[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-f]{16}\.(json|bin|parquet)|packs/[0-9a-f]{32}\.parquet"
+)
+_POINT = re.compile(r"points/(\d{8}T\d{6}Z-[0-9a-f]{8})/[a-z]+\.(?:sqlite|parquet|json)")
+_RUN = re.compile(r"runs/(backup|prune|left)-([0-9a-f]{16})\.json")
+_LAPSE = 86_400_000_000  # microseconds without a sign of life, after which a run is dead
+_RENEW = 3600.0  # seconds after which a run gives one
+_PIECE = 8 << 20
+
+Kind = Literal["backup", "prune"]
+
+
+class BackupPlace:
+    """A folder, or a prefix of a bucket, that holds the backups of one lake."""
+
+    def __init__(self, uri: str, options: Mapping[str, object]) -> None:
+        self._uri = uri
+        self._options = options
+        self.store = open_store(uri, options)
+        self.name = self.store.uri("").rstrip("/")
+
+    def another_store(self) -> ObjectStore:
+        """Return the same storage once more, for a lake that closes it."""
+        return open_store(self._uri, self._options)
+
+    def prepare(self, lake: Lake) -> None:
+        """Begin to use an empty place, or go on with one of the same lake.
+
+        Raises ConflictError, and writes nothing, if it holds anything else.
+        """
+        owner = self.owner()
+        if owner is None:
+            for file in self.store.list(""):
+                raise ConflictError(
+                    f"{self.name} holds {file.path!r}, which is no backup: name an empty place"
+                )
+            with self.store.open_write(_MARK) as file_:
+                file_.write(json.dumps({"format": 1, "lake_id": lake._lake_id}).encode())
+        elif owner != lake._lake_id:
+            raise ConflictError(
+                f"{self.name} holds the backups of another lake: name another place. A lake that "
+                "was restored is a new one"
+            )
+
+    def owner(self) -> str | None:
+        """Return the id of the lake whose backups are here, None if there are none."""
+        try:
+            data = self.store.read(_MARK)
+        except FileNotFoundError:
+            return None
+        try:
+            return str(json.loads(data)["lake_id"])
+        except (ValueError, TypeError, KeyError):
+            raise CorruptionError(f"{self.store.uri(_MARK)} is damaged") from None
+
+    def points(self) -> list[Manifest]:
+        """Return the points, the oldest first. Raises NotFoundError if no backups are here."""
+        if self.owner() is None:
+            raise NotFoundError(f"{self.name} holds no backups")
+        paths = [file.path for file in self.store.list("points") if _POINT.fullmatch(file.path)]
+        found = list[Manifest]()
+        for path in paths:
+            if path.endswith(f"/{MANIFEST}"):
+                try:
+                    data = self.store.read(path)
+                except FileNotFoundError:  # pruned since it was listed
+                    continue
+                found.append(Manifest.read(data, self.store.uri(path)))
+        return sorted(found, key=lambda point: (point.number, point.created_at, point.id))
+
+    def contents(self) -> dict[str, StoredFile]:
+        """Return the files of contents, by path. Those that a killed writer left have the path
+        that they were to get in their own."""
+        return {
+            file.path: file
+            for folder in ("objects", "packs")
+            for file in self.store.list(folder)
+            if _CONTENT.fullmatch(upload_of(file.path))
+        }
+
+    def files_of(self, point: Manifest) -> dict[str, int]:
+        """Return the files of contents that a point needs, and their sizes."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = f"points/{point.id}/{FILES}"
+        try:
+            data = self.store.read(path)
+            table = pq.read_table(pa.BufferReader(data))
+            return dict(zip(table["path"].to_pylist(), table["byte_size"].to_pylist(), strict=True))
+        except (FileNotFoundError, pa.ArrowException, OSError, KeyError) as error:
+            raise CorruptionError(
+                f"{self.store.uri(path)} is missing or damaged: {error}"
+            ) from None
+
+    def is_whole(self, file: StoredFile) -> bool:
+        """Whether an object has the hash in its name."""
+        found = sha256()
+        for offset in range(0, file.byte_size, _PIECE):
+            found.update(self.store.read(file.path, offset, _PIECE))
+        return found.digest() == hash_of(file.path)
+
+    def put(self, path: str, source: BinaryIO) -> None:
+        """Write a file."""
+        with self.store.open_write(path) as sink:
+            shutil.copyfileobj(source, sink, _PIECE)
+
+    def fetch(self, point: Manifest, name: str, target: Path) -> None:
+        """Copy a file of a point to a local path. Raises CorruptionError unless it is what was
+        written."""
+        path = f"points/{point.id}/{name}"
+        try:
+            size = self.store.size(path)
+            with target.open("w+b") as file:
+                file.writelines(
+                    self.store.read(path, offset, min(_PIECE, size - offset))
+                    for offset in range(0, size, _PIECE)
+                )
+                file.seek(0)
+                whole = file_digest(file, "sha256").hexdigest() == point.files.get(name)
+        except FileNotFoundError:
+            whole = False
+        if not whole:
+            raise CorruptionError(f"{self.store.uri(path)} is missing or damaged")
+
+    def remove_points(self, ids: Collection[str]) -> None:
+        """Delete points, first what makes each of them one."""
+        self.store.delete(f"points/{point_id}/{MANIFEST}" for point_id in ids)
+        files = self._point_files() if ids else {}
+        for point_id in ids:
+            self.store.delete(files.get(point_id, ()))
+
+    def unfinished(self) -> dict[str, list[str]]:
+        """Return the files that lie where a point would, without being one; by its id."""
+        return {
+            point_id: files
+            for point_id, files in self._point_files().items()
+            if not any(path.endswith(f"/{MANIFEST}") for path in files)
+        }
+
+    def _point_files(self) -> dict[str, list[str]]:
+        found = dict[str, list[str]]()
+        for file in self.store.list("points"):
+            if named := _POINT.fullmatch(upload_of(file.path)):
+                found.setdefault(named[1], []).append(file.path)
+        return found
+
+    @contextmanager
+    def at_work(self, kind: Kind) -> Iterator[Run]:
+        """Return a block in which others see that somebody is at work here. The mark of a backup
+        that fails stays, as that of one that is killed: what it wrote can be used by the next."""
+        run = Run(self.store, kind, os.urandom(8).hex())
+        run.renew()
+        try:
+            yield run
+        except BaseException:
+            if kind == "prune":
+                run.end()
+            raise
+        run.end()
+
+    def close(self) -> None:
+        """Close the storage."""
+        self.store.close()
+
+
+class Others(NamedTuple):
+    """Other runs that have not ended, as their ids: backups and prunes, and which of both have
+    given no sign of life for a day. `left`: backups that a prune has found dead before."""
+
+    backups: set[str]
+    prunes: set[str]
+    dead: set[str]
+    left: set[str]
+
+    def alive(self, kind: Kind) -> bool:
+        """Whether there are such runs that have given a sign of life."""
+        return bool((self.backups if kind == "backup" else self.prunes) - self.dead)
+
+
+class Run:
+    """A backup or a prune at work."""
+
+    def __init__(self, store: ObjectStore, kind: Kind, run_id: str) -> None:
+        self._store = store
+        self._path = f"runs/{kind}-{run_id}.json"
+        self._renewed = 0.0
+        self.id = run_id
+
+    def renew(self) -> None:
+        """Give a sign of life, if the last one is an hour old."""
+        if self._renewed and time.monotonic() - self._renewed < _RENEW:
+            return
+        self._renewed = time.monotonic()
+        with self._store.open_write(self._path) as file:
+            file.write(b"{}")
+
+    def others(self) -> Others:
+        """Look for other runs."""
+        files = {file.path: file for file in self._store.list("runs")}
+        if self._path not in files:
+            raise self.lost()
+        now = files.pop(self._path).modified  # by the clock of the storage, as theirs
+        found = Others(set(), set(), set(), set())
+        kinds = {"backup": found.backups, "prune": found.prunes, "left": found.left}
+        for path, file in files.items():
+            if named := _RUN.fullmatch(path):
+                kinds[named[1]].add(named[2])
+                if named[1] != "left" and now - file.modified >= _LAPSE:
+                    found.dead.add(named[2])
+        return found
+
+    def put_aside(self, others: Others) -> None:
+        """Remove the marks of runs that are dead. The snapshot that a backup has left in the lake
+        is for the next backup to drop: a prune has no lake."""
+        for run in others.dead & others.backups:
+            with self._store.open_write(f"runs/left-{run}.json") as file:
+                file.write(b"{}")
+        self._remove(others.dead, ("backup", "prune"))
+
+    def forget(self, others: Others) -> None:
+        """Remove the marks of runs that are dead, once what they have left in the lake is gone."""
+        self._remove(others.dead | others.left, ("backup", "prune", "left"))
+
+    def _remove(self, runs: set[str], kinds: Collection[str]) -> None:
+        self._store.delete(f"runs/{kind}-{run}.json" for run in runs for kind in kinds)
+
+    def is_alive(self) -> bool:
+        """Whether nobody has taken this run for dead."""
+        try:
+            self._store.size(self._path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def lost(self) -> ConflictError:
+        """The error of a run that was taken for dead."""
+        return ConflictError(
+            f"this run gave no sign of life for a day, and was taken for dead ({self._path} is "
+            "gone): run it again"
+        )
+
+    def end(self) -> None:
+        """Remove the mark."""
+        self._store.delete([self._path])
+
+
+def open_place(destination: object, options: Callable[[str], Mapping[str, object]]) -> BackupPlace:
+    """Open a place of backups. `options` gives those of its filesystem by its URI, unless the
+    destination has its own."""
+    uri, given = parse_place("destination", destination)
+    return BackupPlace(uri, given or options(uri))
+
+
+def keep_apart(place: BackupPlace, lake: Lake) -> None:
+    """Raise ConfigurationError if a place overlaps the storage of a lake."""
+    own = lake._objects
+    if own is not None and own.site().overlaps(place.store.site()):
+        raise ConfigurationError(
+            f"destination {place.name} and the lake's storage {own.uri('')} overlap: backups need "
+            "a place of their own"
+        )
+
+
+def new_point_id(now: int) -> str:
+    """Return a name for the point of a moment (microseconds)."""
+    when = datetime.fromtimestamp(now // 1_000_000, UTC)
+    return f"{when:%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"

@@ -1,0 +1,1 @@
+"""Copying entries, snapshots and history from one lake to another."""

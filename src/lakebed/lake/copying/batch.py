@@ -1,0 +1,111 @@
+"""A batch of entries whose contents are given as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+
+from lakebed.catalog.protocol import StagedRow
+from lakebed.errors import LakebedError
+from lakebed.lake.base import LakeBase
+from lakebed.lake.copying.tables import store_table
+from lakebed.lake.entries.batch_report import BatchReport
+from lakebed.lake.entries.batch_run import CHUNK, Batch
+from lakebed.lake.entries.batches import Batches
+from lakebed.lake.entries.staging import in_memory
+from lakebed.lake.entries.windows import contents_in_order
+from lakebed.lake.lake import Lake
+from lakebed.model import EntryRow
+from lakebed.values.encoded import Encoded, EncodedFile
+from lakebed.values.parts import TABLE
+
+_PAGE = 1000
+
+
+class _CopyingBatch(Batch):
+    def take(self, row: EntryRow, data: bytes | None, *, timed: bool) -> None:
+        """Stage an entry of another lake, with its times. `data`: None for a content that this lake
+        holds."""
+        lake = self._lake
+        encoded: Encoded | EncodedFile | None = None
+        if data is not None:
+            encoded = Encoded(row.format, data, row.content_hash)
+            if lake._objects is None:
+                encoded = in_memory(encoded)
+        # Where all history is kept, a time tells which version stood: that of the copy, here.
+        updated_at = row.updated_at if timed or lake._history != "all" else None
+        self._stage(
+            StagedRow(
+                row.key, row.content_hash, row.format, row.byte_size,
+                None if encoded is None else lake._inline_data(encoded),
+                None, None, row.metadata, None, row.expires_at, row.created_at, updated_at,
+            ),
+            encoded,
+        )  # fmt: skip
+        if self._staged >= CHUNK:
+            self._commit()
+
+
+def store_contents(lake: Batches, contents: Iterable[tuple[EntryRow, bytes]]) -> None:
+    """Store entries of another store with their contents, 5,000 in a transaction.
+
+    The contents must have the hashes that the rows tell. Keys, metadata, times and expiry are the
+    rows'; `updated_at` is the time of the copy in a lake that keeps all history.
+    """
+    with closing(_CopyingBatch(lake, atomic=False, progress=None)) as batch:
+        for row, data in contents:
+            batch.take(row, data, timed=False)
+        report = _finished(batch)
+    lake._index_batch(report)
+
+
+def store_rows(
+    source: LakeBase,
+    target: Lake,
+    rows: Iterable[EntryRow],
+    *,
+    timed: bool = False,
+    private: bool = False,
+) -> int:
+    """Store entries of a lake in another one, as `store_contents` does, and tables of parts each by
+    itself. Return the bytes of the contents that were read.
+
+    The first error of a content is raised. `timed`: `updated_at` is always the rows', as the
+    target's clock goes with them.
+    `private`: nobody else uses the target. So a content that it holds stays there, and is not read;
+    and nobody searches it, so nothing is indexed.
+    """
+    size = 0
+    with closing(_CopyingBatch(target, atomic=False, progress=None)) as batch:
+
+        def wanted() -> Iterator[EntryRow]:
+            coming = iter(rows)
+            while page := list(islice(coming, _PAGE)):
+                known = target._catalog.known((row.content_hash, row.format) for row in page)
+                for row in page:
+                    if (row.content_hash, row.format) in known:
+                        batch.take(row, None, timed=timed)
+                    else:
+                        yield row
+
+        for row, data in contents_in_order(wanted() if private else rows, source.read_contents):
+            if isinstance(data, LakebedError):
+                raise data
+            size += len(data)
+            if row.format == TABLE:
+                size += store_table(source, target, row, data, timed=timed)
+            else:
+                batch.take(row, data, timed=timed)
+        report = _finished(batch)
+    if not private:
+        target._index_batch(report)
+    return size
+
+
+def _finished(batch: Batch) -> BatchReport:
+    """Commit the rest of a batch. Raises the first error of an entry."""
+    report = batch.finish()
+    if report.errors:
+        raise next(iter(report.errors.values()))
+    return report

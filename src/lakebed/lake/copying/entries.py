@@ -1,0 +1,158 @@
+"""Copying entries: contents by their hash and never decoded, times and expiry kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Literal
+
+from lakebed.errors import ConflictError
+from lakebed.lake.copying.batch import store_rows
+from lakebed.lake.copying.report import CopyReport
+from lakebed.lake.history.snapshots import LakeView
+from lakebed.lake.lake import Lake
+from lakebed.model import Delete, EntryRow, Progress
+
+OnConflict = Literal["fail", "skip", "replace"]
+_PAGE = 1000
+_NAMED = 100
+_SHOWN = 3
+
+
+class EntryCopy:
+    """One copy of entries into a lake. What the target has already is neither read nor written, so
+    a copy that was interrupted goes on where it was."""
+
+    def __init__(
+        self,
+        source: Lake | LakeView,
+        target: Lake,
+        on_conflict: OnConflict,
+        progress: Progress | None = None,
+        *,
+        private: bool = False,
+    ) -> None:
+        """`private`: see `store_rows`."""
+        self._source = source
+        self._target = target
+        self._private = private
+        self._on_conflict = on_conflict
+        self._progress = progress
+        self._copied = self._replaced = self._unchanged = self._skipped = self._bytes = 0
+        self._removed = 0
+        self._kept = set[str]()  # keys that the target keeps otherwise
+
+    def check(self, rows: Iterable[EntryRow]) -> None:
+        """Raise ConflictError if the target has one of the keys otherwise, before anything is
+        written."""
+        for page in _pages(rows):
+            here = self._here(page)
+            differing = [row.key for row in page if row.key in here and not _alike(row, here)]
+            if differing:
+                raise conflict_of(differing)
+
+    def run(self, rows: Iterable[EntryRow], total: int | None) -> None:
+        """Copy the entries of these rows of the source."""
+        self._bytes += store_rows(
+            self._source, self._target, self._wanted(rows, total), private=self._private
+        )
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Delete entries from the target."""
+        wanted = iter(keys)
+        while page := list(islice(wanted, _PAGE)):
+            outcomes = self._target._catalog.commit([Delete(key) for key in page])
+            self._removed += sum(outcome.changed for outcome in outcomes)
+
+    def verify(self, rows: Iterable[EntryRow]) -> list[str]:
+        """Return keys that the target does not have as the source; the first hundred."""
+        differing = list[str]()
+        for page in _pages(rows):
+            here = self._here(page)
+            now = self._target._catalog.now()
+            differing += [
+                row.key
+                for row in page
+                if row.key not in self._kept
+                and not _alike(row, here)
+                and not (row.expires_at is not None and row.expires_at <= now)
+            ]
+            if len(differing) >= _NAMED:
+                break
+        return differing[:_NAMED]
+
+    def report(
+        self,
+        differing: list[str],
+        *,
+        versions: int = 0,
+        snapshots: int = 0,
+        cursor: str | None = None,
+    ) -> CopyReport:
+        """Return what this copy did."""
+        return CopyReport(
+            entries=self._copied + self._replaced + self._unchanged + self._skipped,
+            copied=self._copied,
+            replaced=self._replaced,
+            unchanged=self._unchanged,
+            skipped=self._skipped,
+            removed=self._removed,
+            bytes=self._bytes,
+            versions=versions,
+            snapshots=snapshots,
+            differing=differing,
+            notes=[],
+            cursor=cursor,
+        )
+
+    def _wanted(self, rows: Iterable[EntryRow], total: int | None) -> Iterator[EntryRow]:
+        """The rows that are to be stored."""
+        done = 0
+        for page in _pages(rows):
+            here = self._here(page)
+            for row in page:
+                if row.key not in here:
+                    self._copied += 1
+                    yield row
+                elif _alike(row, here):
+                    self._unchanged += 1
+                elif self._on_conflict == "replace":
+                    self._replaced += 1
+                    yield row
+                else:  # "fail" has looked before; what came since is somebody's, and stays
+                    self._skipped += 1
+                    self._kept.add(row.key)
+            done += len(page)
+            if self._progress:
+                self._progress(done, total)
+
+    def _here(self, page: Sequence[EntryRow]) -> dict[str, EntryRow]:
+        """The target's entries of the same keys."""
+        found = self._target._catalog.get_many([row.key for row in page])
+        return {row.key: row for row in found}
+
+
+def conflict_of(keys: Sequence[str]) -> ConflictError:
+    """Make the error for entries that the target has otherwise."""
+    more = "" if len(keys) <= _SHOWN else ", …"
+    shown = ", ".join(map(repr, keys[:_SHOWN]))
+    return ConflictError(
+        f"the target has other entries under these keys: {shown}{more} "
+        "(on_conflict: 'skip' keeps them, 'replace' overwrites them)"
+    )
+
+
+def _alike(row: EntryRow, here: dict[str, EntryRow]) -> bool:
+    other = here.get(row.key)
+    return other is not None and state_of(other) == state_of(row)
+
+
+def state_of(row: EntryRow) -> tuple[object, ...]:
+    """What makes two entries of a key differ."""
+    return row.content_hash, row.format, row.metadata, row.expires_at
+
+
+def _pages(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
+    coming = iter(rows)
+    while page := list(islice(coming, _PAGE)):
+        yield page

@@ -1,0 +1,139 @@
+"""Upkeep in the background of a process that keeps a lake open."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from contextlib import suppress
+
+from lakebed.errors import LakebedError
+from lakebed.lake.upkeep.maintenance import Maintenance, maintain_in_turn
+from lakebed.leaving import Call, current
+
+log = logging.getLogger("lakebed.upkeep")
+
+EVERY = 600.0
+"""Seconds between two runs for a lake, whoever does them."""
+FIRST = 60.0
+"""Seconds for which a process has the lake open before it takes part: short ones never do."""
+LOOK = 60.0
+"""Seconds after which a process looks again whether it is its turn."""
+_PATIENCE = 30.0  # seconds that who stops waits for the step under way, such as an upload
+
+_running: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+class Background:
+    """The thread that maintains one open lake when it is its turn.
+
+    It ends when it is stopped, and when the lake is gone. A failure is logged once, until a run
+    works again.
+    """
+
+    def __init__(self, lake: Maintenance) -> None:
+        self._lake = weakref.ref(lake, lambda _: self._stop.set())
+        self._closed = self._failing = False
+        self._next = time.monotonic() + FIRST * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+        self.resume()
+        _running.add(self)
+
+    def resume(self, *, anew: bool = False) -> None:
+        """Go on after `pause`; `anew` in a process that was forked, as if it had opened the lake
+        now."""
+        if anew:
+            self._next = time.monotonic() + FIRST
+        self._stop = threading.Event()
+        self._call = Call()
+        self._thread: threading.Thread | None = None
+        if not self._closed:
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(self._stop, self._call),
+                name="lakebed-upkeep",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def pause(self) -> None:
+        """End the thread, after the transaction or the upload that is under way."""
+        self._stop.set()
+        self._call.leave()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_PATIENCE)
+
+    def close(self) -> None:
+        """End it for good."""
+        self._closed = True
+        self.pause()
+
+    def _run(self, stop: threading.Event, call: Call) -> None:
+        current.set(call)
+        try:
+            while not stop.wait(max(0.0, self._next - time.monotonic())):
+                lake = self._lake()
+                if lake is None:
+                    return
+                self._look(lake, stop)
+                del lake
+        finally:
+            call.end()
+
+    def _look(self, lake: Maintenance, stop: threading.Event) -> None:
+        """Maintain the lake, if it is this process's turn."""
+        wait = LOOK
+        try:
+            done = maintain_in_turn(lake, EVERY, stop=stop)
+        except LakebedError as error:
+            if stop.is_set():  # it was interrupted
+                return
+            wait = EVERY
+            if not self._failing:
+                self._failing = True
+                log.warning(
+                    "the upkeep of %s in the background failed, and is tried again every "
+                    "%.0f minutes: %s",
+                    lake.name,
+                    EVERY / 60,
+                    error,
+                )
+        else:
+            if stop.is_set():  # a run that was ended by a fork goes on at once
+                return
+            if done is not None and self._failing:
+                self._failing = False
+                log.info("the upkeep of %s in the background works again", lake.name)
+        self._next = time.monotonic() + wait * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+
+def _pause_all() -> None:
+    """A fork would leave the child the locks of a thread that it does not have."""
+    for background in list(_running):
+        background.pause()
+
+
+def _resume_all() -> None:
+    for background in list(_running):
+        background.resume()
+
+
+def _resume_in_child() -> None:
+    for background in list(_running):
+        background.resume(anew=True)
+
+
+def _close_all() -> None:
+    for background in list(_running):
+        with suppress(LakebedError):
+            background.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_pause_all, after_in_parent=_resume_all, after_in_child=_resume_in_child
+    )
+atexit.register(_close_all)

@@ -1,0 +1,252 @@
+"""Whose turn it is to maintain a lake: one process of many, by a lease that the catalog holds.
+
+Upkeep is safe beside upkeep, so the lease only spares work: a holder that was paused past its end
+does no harm. It is a setting, changed in one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from types import TracebackType
+from typing import NamedTuple
+
+from lakebed.catalog.protocol import Catalog, ChangesSettings
+from lakebed.clock import from_micros
+from lakebed.errors import ConfigurationError, LakebedError
+from lakebed.lake.checks import Deadline
+from lakebed.records import Report
+
+SETTING = "upkeep"
+"""The setting of a catalog that holds the note."""
+HOLD = 120_000_000
+"""Microseconds after which a holder that does not renew its lease has lost it."""
+_RENEW = HOLD / 4 / 1_000_000  # seconds
+_EARLY = 1_000_000  # microseconds that a run may come early, or a tenth of the time between two
+_SLICE = 0.1  # seconds of work before a rest of the same length
+_ERROR_CHARACTERS = 500
+
+
+class Upkeep(Report):
+    """What is known of the upkeep of a lake.
+
+    | field | |
+    | --- | --- |
+    | `mode` | how this client takes part: `off`, `light` or `full` |
+    | `holder` | the process that maintains the lake now, None if none does |
+    | `until` | when its lease ends unless it is renewed, None if there is none |
+    | `ran` | when the last run in turn ended, None if there was none |
+    | `by` | the process that did it |
+    | `seconds` | how long it took |
+    | `did` | what it removed and moved, by name, as in the `MaintenanceReport` |
+    | `failed` | why the newest run failed, None if it did not |
+
+    A run in turn is one in the background (`auto_maintain="full"`) or of `lakebed maintain
+    --every`. Other calls of `maintain` are not told here.
+    """
+
+    mode: str
+    holder: str | None
+    until: datetime | None
+    ran: datetime | None
+    by: str | None
+    seconds: float | None
+    did: dict[str, int] | None
+    failed: str | None
+
+
+class Note(NamedTuple):
+    """What the setting holds: the lease (a token of its holder, empty if nobody holds it), and the
+    last run. Times are in microseconds, 0 for never."""
+
+    token: str = ""
+    holder: str = ""
+    until: int = 0
+    began: int = 0
+    ended: int = 0
+    by: str = ""
+    did: Mapping[str, int] | None = None
+    failed: str = ""
+
+    @staticmethod
+    def read(text: str | None) -> Note:
+        """The note in the text of the setting."""
+        found = json.loads(text) if text else {}
+        return Note(**{name: found[name] for name in Note._fields if name in found})
+
+    def text(self) -> str:
+        """The text of the setting."""
+        return json.dumps(self._asdict())
+
+    def free(self, now: int) -> bool:
+        """Whether anybody may take the lease."""
+        return not self.token or self.until <= now
+
+    def given_back(self) -> Note:
+        """The note when nobody holds the lease."""
+        return self._replace(token="", holder="", until=0)
+
+    def told(self, mode: str, now: int) -> Upkeep:
+        """The note as `stats` has it."""
+        free = self.free(now)
+        return Upkeep(
+            mode=mode,
+            holder=None if free else self.holder,
+            until=None if free else from_micros(self.until),
+            ran=from_micros(self.ended) if self.ended else None,
+            by=self.by or None,
+            seconds=(self.ended - self.began) / 1_000_000 if self.ended else None,
+            did=None if self.did is None else dict(self.did),
+            failed=self.failed or None,
+        )
+
+
+def note_of(catalog: Catalog) -> Note:
+    """The note in a catalog."""
+    return Note.read(catalog.remember(SETTING, "", keep=False))
+
+
+def take_turn(
+    catalog: Catalog,
+    every: int,
+    *,
+    max_seconds: float | None = None,
+    stop: threading.Event | None = None,
+) -> Turn | None:
+    """Take the lease, if nobody holds it and the last run began about `every` microseconds ago.
+
+    `stop`: ends the turn when it is set, and makes it work in slices, with rests between them.
+    Raises ConfigurationError for a catalog that cannot hold a lease.
+    """
+    if not isinstance(catalog, ChangesSettings):
+        raise ConfigurationError(
+            "upkeep in turn needs a catalog that can hold a lease, and this one cannot: call "
+            "maintain from a job of your own"
+        )
+    now, token = catalog.now(), os.urandom(8).hex()
+
+    def is_due(note: Note) -> bool:
+        return note.free(now) and now - note.began >= every - max(every // 10, _EARLY)
+
+    def take(text: str | None) -> str:
+        note = Note.read(text)
+        if is_due(note):
+            who = f"{socket.gethostname()}, process {os.getpid()}"
+            note = note._replace(token=token, holder=who, until=now + HOLD)
+        return note.text()
+
+    if not is_due(note_of(catalog)):  # most often: a read is enough
+        return None
+    taken = Note.read(catalog.change_setting(SETTING, take)).token == token
+    return Turn(catalog, catalog, token, now, max_seconds, stop) if taken else None
+
+
+class Turn(Deadline):
+    """The time in which a process maintains the lake. It ends as a deadline does, when it is told
+    to stop, and when the lease is lost. A block that gives the lease back and notes what was
+    done."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        settings: ChangesSettings,
+        token: str,
+        began: int,
+        max_seconds: float | None,
+        stop: threading.Event | None,
+    ) -> None:
+        super().__init__(max_seconds)
+        self._catalog = catalog
+        self._settings = settings
+        self._token = token
+        self._began = began
+        self._stop = stop
+        self._slice = time.monotonic()
+        self._renew_at = self._slice + _RENEW
+        self._lost = False
+        self.did: dict[str, int] | None = None
+        """What was done, once it is."""
+
+    def passed(self) -> bool:
+        """Whether the turn is over. Between two slices of work this rests, so that those who wait
+        for a lock get it."""
+        now = time.monotonic()
+        if self._stop is not None and now - self._slice >= _SLICE:
+            self._stop.wait(now - self._slice)
+            now = self._slice = time.monotonic()
+        if now >= self._renew_at:
+            self._renew()
+            self._renew_at = now + _RENEW
+        return self._lost or self.stopped() or super().passed()
+
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop is not None and self._stop.is_set()
+
+    def _renew(self) -> None:
+        until = self._catalog.now() + HOLD
+        self._change(lambda note: note._replace(until=until))
+
+    def _change(self, change: Callable[[Note], Note]) -> None:
+        """Change the note, unless somebody else has taken the lease."""
+
+        def changed(text: str | None) -> str:
+            note = Note.read(text)
+            return (change(note) if note.token == self._token else note).text()
+
+        self._lost = Note.read(self._settings.change_setting(SETTING, changed)).token not in (
+            self._token,
+            "",
+        )
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.did is not None and not self.stopped():
+            self._note_run(self.did)
+            return
+        failed = str(error)[:_ERROR_CHARACTERS] if isinstance(error, LakebedError) else ""
+        if self.stopped():
+            failed = ""
+        # What failed may well fail here too, and who closes a lake waits for no lock. The lease
+        # ends by itself.
+        with suppress(LakebedError):
+            self._change(lambda note: note.given_back()._replace(failed=failed or note.failed))
+
+    def _note_run(self, did: dict[str, int]) -> None:
+        ended = self._catalog.now()
+        self._change(
+            lambda note: note.given_back()._replace(
+                began=self._began, ended=ended, by=note.holder, did=did, failed=""
+            )
+        )
+
+
+def in_words(upkeep: Upkeep) -> str:
+    """What `lakebed stats` and `lakebed doctor` say of the upkeep of a lake."""
+    parts = [upkeep.mode]
+    if upkeep.ran is None:
+        parts.append("no background run so far")
+    else:
+        did = ", ".join(f"{name} {count:,}" for name, count in (upkeep.did or {}).items() if count)
+        parts.append(
+            f"last run {upkeep.ran:%Y-%m-%d %H:%M:%S} UTC by {upkeep.by} in {upkeep.seconds:.1f} s "
+            f"({did or 'nothing to do'})"
+        )
+    if upkeep.until is not None:
+        parts.append(f"now {upkeep.holder} is at it, until {upkeep.until:%H:%M:%S} or longer")
+    if upkeep.failed is not None:
+        parts.append(f"the newest run failed: {upkeep.failed}")
+    return "; ".join(parts)

