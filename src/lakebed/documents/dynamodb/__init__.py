@@ -1,0 +1,1 @@
+"""Documents in one table of DynamoDB, with an index by collection."""

@@ -1,0 +1,1 @@
+"""Documents in MongoDB, each in a collection of its own database, unchanged."""

@@ -1,0 +1,90 @@
+"""Finds out whether a commit happened whose answer was lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lakebed.catalog.postgres.errors import is_broken, is_repeatable
+from lakebed.documents.backend import Key, OvertakenError
+from lakebed.documents.postgres.pools import Pool, Session
+from lakebed.errors import ConnectError, LakebedError
+
+NOTE = "pg_current_xact_id()::text, pg_postmaster_start_time()::text, now()::text"
+"""The columns that a write returns about its transaction; see `Note`."""
+_STATUS = "SELECT pg_xact_status(%s::text::xid8), pg_postmaster_start_time()::text"
+_OUR_ROW = """SELECT FROM {table} WHERE "collection" = %s AND "doc_id" = %s
+ AND xmin::text::bigint = %s::text::bigint %% 4294967296 AND "updated_at" = %s::text::timestamptz"""
+_FUTURE = "22023"  # the server has not given out this number, which happens after a crash
+_PAUSE = 0.05  # seconds
+
+
+class Note(NamedTuple):
+    """A transaction's number, the time at which its server started, its own time, and a document
+    that it writes, if it writes any."""
+
+    xid: str
+    started: str
+    time: str
+    key: Key | None
+
+    @classmethod
+    def of(cls, row: Sequence[str], key: Key | None) -> Note:
+        """Return the note in the row that a write has returned."""
+        xid, started, at = row
+        return cls(xid, started, at, key)
+
+
+async def commit(session: Session, pool: Pool, table: str, note: Note | None) -> None:
+    """Commit the transaction of a session.
+
+    If the connection is lost meanwhile, find out whether the commit happened: raises OvertakenError
+    if not, ConnectError if that cannot be known. `note` is None for a transaction that wrote
+    nothing.
+    """
+    try:
+        await session.script("COMMIT")
+    except LakebedError as error:
+        if note is None or not is_broken(error):
+            raise
+        await session.give_back()
+        await pool.check()
+        await _settle(pool, table, note, error)
+
+
+async def _settle(pool: Pool, table: str, note: Note, lost: LakebedError) -> None:
+    deadline = time.monotonic() + pool.timeout
+    while True:
+        try:
+            ((status, started),) = await pool.fetch(_STATUS, (note.xid,))
+            if status == "committed":
+                # A server that has crashed may have given the number to another transaction.
+                happened = started == note.started or await _is_there(pool, table, note)
+                if not happened:
+                    raise _unknown(lost)
+                return
+            if status != "in progress":
+                break
+        except LakebedError as error:
+            if getattr(error.__cause__, "sqlstate", None) == _FUTURE:
+                break
+            if not is_repeatable(error) or time.monotonic() > deadline:
+                raise _unknown(error) from error.__cause__
+        await pool.sleep(_PAUSE)
+    raise OvertakenError(
+        f"the connection was lost during a commit, and nothing was written: {lost}"
+    )
+
+
+async def _is_there(pool: Pool, table: str, note: Note) -> bool:
+    if note.key is None:
+        return False
+    values = (*note.key, note.xid, note.time)
+    return bool(await pool.fetch(_OUR_ROW.format(table=table), values))
+
+
+def _unknown(error: LakebedError) -> ConnectError:
+    return ConnectError(
+        f"the connection was lost during a commit, and it is unknown whether it happened: {error}"
+    )

@@ -1,0 +1,1 @@
+"""The meaning of a query of documents, decided in Python: the oracle of every store."""

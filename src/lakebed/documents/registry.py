@@ -1,0 +1,106 @@
+"""The known stores, by the names that configurations use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from inspect import Parameter, signature
+from typing import Any
+
+from lakebed.documents.async_store import AsyncMetadataStore
+from lakebed.documents.dynamodb.store import (
+    AsyncDynamoDBMetadataStore,
+    DynamoDBMetadataStore,
+)
+from lakebed.documents.firestore import AsyncFirestoreMetadataStore, FirestoreMetadataStore
+from lakebed.documents.lake import AsyncLakeMetadataStore, LakeMetadataStore
+from lakebed.documents.mongodb.store import AsyncMongoDBMetadataStore, MongoDBMetadataStore
+from lakebed.documents.postgres.store import (
+    AsyncPostgresMetadataStore,
+    PostgresMetadataStore,
+)
+from lakebed.documents.store import MetadataStore
+from lakebed.errors import ConfigurationError
+from lakebed.suggestions import suggestion
+
+ENTRY_POINTS = "lakebed.metadata_stores"
+"""The group of entry points with which installed packages offer stores: `type = module:maker`."""
+
+Factory = Callable[..., MetadataStore | AsyncMetadataStore]
+"""Makes a store from its options, which are keyword arguments."""
+
+_factories: dict[str, Factory] = {
+    "lake": LakeMetadataStore,
+    "lake_async": AsyncLakeMetadataStore,
+    "postgres": PostgresMetadataStore,
+    "postgres_async": AsyncPostgresMetadataStore,
+    "dynamodb": DynamoDBMetadataStore,
+    "dynamodb_async": AsyncDynamoDBMetadataStore,
+    "firestore": FirestoreMetadataStore,
+    "firestore_async": AsyncFirestoreMetadataStore,
+    "mongodb": MongoDBMetadataStore,
+    "mongodb_async": AsyncMongoDBMetadataStore,
+}
+
+
+def create_metadata_store(type: str = "lake", **options: Any) -> Any:  # noqa: A002
+    """Make a store of documents by its type: `postgres`, `mongodb`, `dynamodb`, `firestore` or
+    `lake`, or the type of another package. If the type ends in `_async`, or the option `async` is
+    True, the store is for coroutines.
+
+        store = create_metadata_store("postgres", url="postgresql://host/database")
+        store = create_metadata_store("lake", path="memory")
+
+    The options are those of its class (`PostgresMetadataStore` …). The store connects at its first
+    call.
+
+    Raises ConfigurationError if the type or an option is unknown, or an option is malformed;
+    DependencyMissingError if a driver is not installed.
+    """
+    wants_async = options.pop("async", False)
+    if not isinstance(wants_async, bool):
+        raise ConfigurationError("async must be True or False")
+    if wants_async and isinstance(type, str) and not type.endswith("_async"):
+        type = f"{type}_async"  # noqa: A001
+    factory = _find(type)
+    _refuse_unknown(type, factory, options)
+    return factory(**options)
+
+
+def register_metadata_store(type: str, factory: Factory) -> None:  # noqa: A002
+    """Register a store under a type, also for configurations. A registered type is replaced.
+
+    `factory`: a class or function that takes the options as keyword arguments. Installed packages
+    use an entry point of the group `lakebed.metadata_stores` instead.
+    """
+    _factories[type] = factory
+
+
+def get_registered_metadata_stores() -> list[str]:
+    """The types that `create_metadata_store` knows, sorted."""
+    offered = {point.name for point in metadata.entry_points(group=ENTRY_POINTS)}
+    return sorted(offered | _factories.keys())
+
+
+def _find(name: object) -> Factory:
+    factory = _factories.get(name) if isinstance(name, str) else None
+    if factory is None:
+        for point in metadata.entry_points(group=ENTRY_POINTS, name=str(name)):
+            factory = _factories[point.name] = point.load()
+    if factory is None:
+        raise ConfigurationError(
+            f"unknown metadata store {str(name)[:100]!r}: "
+            f"{suggestion(str(name), get_registered_metadata_stores())}"
+        )
+    return factory
+
+
+def _refuse_unknown(kind: str, factory: Factory, options: Mapping[str, object]) -> None:
+    known = signature(factory).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values()):
+        return  # an outside store checks its options itself
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(
+                f"the metadata store {kind!r} has no option {name!r}: {suggestion(name, known)}"
+            )

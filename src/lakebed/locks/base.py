@@ -1,0 +1,214 @@
+"""What every lock does: waiting, the time to live, and who holds it. A kind adds three calls."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import secrets
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from datetime import timedelta
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from lakebed.clock import Clock, system_clock
+from lakebed.errors import LockLostError, LockTimeoutError, ValidationError
+
+MAX_NAME_BYTES = 255
+_LONGEST = 366 * 86400.0  # seconds
+_SOON, _LATER = 0.01, 0.5  # seconds between two tries; the pause doubles
+
+
+class _Holding(NamedTuple):
+    """What this object knows of the time for which it holds the lock. `until` is in microseconds of
+    its clock, counted from before the lock was asked for."""
+
+    token: int
+    until: int
+    pid: int
+
+
+class Lock(ABC):
+    """A lock with a name, which one owner at a time holds, for at most `ttl` seconds.
+
+    An owner that crashes or stalls loses the lock once `ttl` seconds have passed since it acquired
+    or refreshed it. It may not notice at once, so no lock by itself keeps two owners from working
+    at the same time. Pass `token` to what the lock protects, and refuse tokens lower than the
+    highest seen: that does.
+
+    An object stands for one owner. Threads and processes that compete each make their own. A
+    process that was forked off holds nothing.
+    """
+
+    def __init__(
+        self, name: str, ttl: float | timedelta = 300, *, clock: Clock = system_clock
+    ) -> None:
+        """`ttl`: seconds or a timedelta. `clock`: the time in microseconds, for tests."""
+        self.name = _check_name(name)
+        self.ttl = _check_seconds("ttl", ttl, above=0)
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._holding: _Holding | None = None
+        self._owner = ("", 0)
+
+    # What each kind does. `owner` is the same when a call is repeated whose answer was lost.
+
+    @abstractmethod
+    def _take(self, owner: str) -> int | None:
+        """Make `owner` the owner for `ttl` seconds, if nobody is, or it is so already. Returns the
+        new token, or None if somebody else is."""
+
+    @abstractmethod
+    def _extend(self, owner: str, token: int) -> bool:
+        """Let the time begin anew. Returns False if `owner` with this token is not the owner."""
+
+    @abstractmethod
+    def _free(self, owner: str, token: int) -> bool:
+        """End the ownership. Returns False if another has become the owner since, and True if it
+        was ended already."""
+
+    def close(self) -> None:  # noqa: B027 - most kinds keep nothing open
+        """Close the connection, if there is one. The lock is not released."""
+
+    # What users call.
+
+    def acquire(self, timeout: float | timedelta = 30) -> int:
+        """Wait until the lock is free, and take it. Returns the fencing token.
+
+        `timeout`: seconds to wait; with 0 it is tried once.
+
+        Raises LockTimeoutError if others hold it all the time, and ConnectError, StorageError or
+        RateLimitedError if the service that keeps it fails.
+        """
+        seconds = _check_seconds("timeout", timeout)
+        end, pause = time.monotonic() + seconds, _SOON
+        while True:
+            with self._mutex:
+                if not self.is_held and (token := self._try()) is not None:
+                    return token
+            rest = end - time.monotonic()
+            if rest <= 0:
+                raise LockTimeoutError(
+                    f"the lock {self.name!r} was not free within {seconds:g} seconds (timeout)"
+                )
+            time.sleep(min(rest, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
+            pause = min(pause * 2, _LATER)
+
+    def _try(self) -> int | None:
+        begin = self._clock()
+        token = self._take(self._own_name())
+        if token is not None:
+            self._holding = _Holding(token, begin + self._micros, os.getpid())
+        return token
+
+    def refresh(self) -> None:
+        """Hold the lock for another `ttl` seconds from now.
+
+        Raises LockLostError if the time had passed already, or somebody else is the owner.
+        """
+        with self._mutex:
+            holding = self._holding
+            if holding is None or holding.pid != os.getpid():
+                raise LockLostError(f"the lock {self.name!r} is not held: acquire it first")
+            begin = self._clock()
+            if begin >= holding.until or not self._extend(self._own_name(), holding.token):
+                self._holding = None
+                raise self._lost()
+            self._holding = holding._replace(until=begin + self._micros)
+
+    def release(self) -> bool:
+        """Give the lock back. Returns whether it was still held; False if its time had passed, or
+        it was never acquired. Another owner's lock is not touched."""
+        with self._mutex:
+            holding, held = self._holding, self.is_held
+            self._holding = None
+            if holding is None or holding.pid != os.getpid():
+                return False
+            return self._free(self._own_name(), holding.token) and held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock, as far as it knows without asking: it acquired it,
+        and `ttl` seconds have not passed."""
+        return self.remaining_ttl > 0
+
+    @property
+    def remaining_ttl(self) -> float:
+        """The seconds for which this object still holds the lock; 0 if it does not."""
+        holding = self._holding
+        if holding is None or holding.pid != os.getpid():
+            return 0.0
+        return max(0, holding.until - self._clock()) / 1_000_000
+
+    @property
+    def token(self) -> int | None:
+        """The number of this ownership, higher than that of every owner before. None if the lock
+        is not acquired. It stays when the time has passed, so that it can be told to be old."""
+        holding = self._holding
+        return None if holding is None or holding.pid != os.getpid() else holding.token
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            released = self.release()
+        finally:
+            self.close()
+        if not released and error is None:
+            raise self._lost()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {'held' if self.is_held else 'not held'}>"
+
+    @property
+    def _micros(self) -> int:
+        return max(1, round(self.ttl * 1_000_000))
+
+    def _own_name(self) -> str:
+        """The name of this owner, another one after a fork."""
+        name, pid = self._owner
+        if pid != os.getpid():
+            pid = os.getpid()
+            name = f"{socket.gethostname()}/{pid}/{secrets.token_hex(8)}"
+            self._owner = (name, pid)
+        return name
+
+    def _lost(self) -> LockLostError:
+        return LockLostError(
+            f"the lock {self.name!r} was lost: more than {self.ttl:g} seconds (ttl) passed without "
+            "a refresh, so another owner may have worked meanwhile"
+        )
+
+
+def _check_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValidationError(f"name must be text that is not empty, got {name!r}")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise ValidationError(f"name {name!r} contains a lone surrogate") from None
+    if size > MAX_NAME_BYTES or "\0" in name:
+        raise ValidationError(
+            f"name must have at most {MAX_NAME_BYTES} bytes in UTF-8 and no NUL, got {name!r}"
+        )
+    return name
+
+
+def _check_seconds(field: str, value: object, *, above: float | None = None) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ValidationError(f"{field} must be seconds or a timedelta, got {type(value).__name__}")
+    if not 0 <= seconds <= _LONGEST or math.isnan(seconds) or seconds == above:
+        least = "0 seconds" if above is None else "more than 0 seconds"
+        raise ValidationError(f"{field} must be {least} to 366 days, got {seconds!r} seconds")
+    return float(seconds)

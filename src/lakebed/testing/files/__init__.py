@@ -1,0 +1,35 @@
+"""The suite that every storage of files passes."""
+
+from lakebed.testing.files.reading import (
+    CleaningUp,
+    Listing,
+    Nesting,
+    Presigning,
+    PresigningRefusals,
+    Reopening,
+    RuleRefusals,
+    Rules,
+    Transitions,
+)
+from lakebed.testing.files.transfers import Transfers
+from lakebed.testing.files.writing import Conditions, Paths, Writing
+
+__all__ = ["BlobStorageConformance"]
+
+
+class BlobStorageConformance(
+    Writing,
+    Conditions,
+    Paths,
+    Listing,
+    Transfers,
+    Presigning,
+    PresigningRefusals,
+    Rules,
+    RuleRefusals,
+    Transitions,
+    CleaningUp,
+    Nesting,
+    Reopening,
+):
+    """Subclass it, implement `open_storage`, and declare in `gaps` what the storage cannot do."""

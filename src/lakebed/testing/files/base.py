@@ -1,0 +1,49 @@
+"""The base of all parts of the suite for storages of files."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakebed.files import BlobStorage
+from lakebed.testing.gaps import GapSuite
+
+
+class FilesSuite(GapSuite):
+    """The hook that a storage's test implements, and the fixtures of the suite."""
+
+    @abstractmethod
+    def open_storage(self, folder: Path) -> BlobStorage:
+        """Open the storage of this folder, which exists. Opening the same folder twice must give
+        the same files, unless `reopening` is a gap; a new folder means an empty storage."""
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[BlobStorage]:
+        """An empty storage."""
+        (tmp_path / "storage").mkdir()
+        with self.open_storage(tmp_path / "storage") as storage:
+            yield storage
+
+
+def good(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result that must be a success."""
+    assert result["success"] is True, result
+    return result
+
+
+def refused(result: dict[str, Any], error_type: str) -> str:
+    """Return the message of a result that must be an error of this type."""
+    assert result.keys() >= {"success", "error", "error_type"}, result
+    assert (result["success"], result["error_type"]) == (False, error_type), result
+    message: str = result["error"]
+    assert message
+    return message
+
+
+def paths(listed: dict[str, Any]) -> list[str]:
+    """Return the paths of a listing."""
+    return [file["path"] for file in good(listed)["files"]]
