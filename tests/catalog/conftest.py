@@ -10,6 +10,7 @@ from tests.servers import (
     private_mariadb,
     private_postgres,
 )
+from tests.services.sqld import private_sqld, sqld
 
 __all__ = [
     "mariadb",
@@ -18,4 +19,6 @@ __all__ = [
     "postgres_18",
     "private_mariadb",
     "private_postgres",
+    "private_sqld",
+    "sqld",
 ]

@@ -174,7 +174,9 @@ def test_a_search_that_read_before_a_purge_indexes_nothing_of_it(
         assert not purges
         assert lake.search("word").total == 1
         index.build_waiting()
-        found = [segment.key(n) for segment in index.loaded().segments for n in range(len(segment))]
+        found = [
+            segment.key(n) for segment in index.segments.now().segments for n in range(len(segment))
+        ]
         assert found == ["other"]
 
 

@@ -16,7 +16,9 @@ from lakebed.lake.lake import Lake
 from lakebed.testing import FakeClock, LakeMachine, open_lake
 from lakebed.testing.machine.history import HistoryMachine
 
-EXAMPLES, SOAK_EXAMPLES = 4, 300
+pytestmark = pytest.mark.sampled("catalogs", 2)
+
+EXAMPLES, SOAK_EXAMPLES = 2, 300
 
 
 CATALOGS = ("postgres", "mariadb", "sqlalchemy sqlite", "sqlalchemy postgres", "duckdb")

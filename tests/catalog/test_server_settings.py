@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import lakebed
-from lakebed.errors import ConfigurationError, StorageError
+from lakebed.errors import ConfigurationError, DependencyMissingError, StorageError
 from tests.servers import MariaDBServer, Missing, PostgresServer, running_mariadb
 
 _TEXT = "caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{EARTH GLOBE EUROPE-AFRICA} \\ ' \" % AI the"
@@ -172,3 +173,13 @@ def test_mariadb(own_mariadb: MariaDBServer, setting: str) -> None:
         work({"type": "mariadb", "url": url})
     finally:
         own_mariadb.execute(f"SET GLOBAL {name} = {before!r}")
+
+
+def test_a_mistyped_scheme_where_sqlalchemy_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(ConfigurationError, match="did you mean postgresql://"):
+        lakebed.open(catalog="postgresq://u@127.0.0.1/d")
+    with pytest.raises(DependencyMissingError, match=r"lakebed\[sqlalchemy\]"):
+        lakebed.open(catalog="oracle://u@127.0.0.1/d")
+    with pytest.raises(DependencyMissingError, match=r"lakebed\[mysql,sqlalchemy\]"):
+        lakebed.open(catalog="mysql://u@127.0.0.1/d")

@@ -1,4 +1,5 @@
-"""Checked options of the mapping that opens a catalog; ConfigurationError names a wrong one."""
+"""Checks of the options in the mapping that opens a catalog. ConfigurationError names a wrong
+one."""
 
 from __future__ import annotations
 
@@ -8,15 +9,15 @@ from lakebed.errors import ConfigurationError
 
 
 def number(given: Mapping[str, object], name: str, default: int, *, least: int = 1) -> int:
-    """A whole number, from `least` up."""
+    """Return a whole number, `least` or more."""
     value = given.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected a number from {least} up")
+        raise ConfigurationError(f"catalog.{name} is {value!r}: expected a number, {least} or more")
     return value
 
 
 def seconds(given: Mapping[str, object], name: str, default: float) -> float:
-    """A time in seconds, above 0."""
+    """Return a time in seconds, above 0."""
     value = given.get(name, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
         raise ConfigurationError(f"catalog.{name} is {value!r}: expected seconds above 0")
@@ -24,16 +25,22 @@ def seconds(given: Mapping[str, object], name: str, default: float) -> float:
 
 
 def flag(given: Mapping[str, object], name: str, default: bool) -> bool:
-    """True or false."""
+    """Return True or False."""
     value = given.get(name, default)
     if not isinstance(value, bool):
         raise ConfigurationError(f"catalog.{name} is {value!r}: expected true or false")
     return value
 
 
-def text(given: Mapping[str, object], name: str, default: str) -> str:
-    """Text that is not empty."""
+def text(given: Mapping[str, object], name: str, default: str = "") -> str:
+    """Return a string that is not empty."""
     value = given.get(name, default)
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"catalog.{name} is {value!r}: expected text")
+        said = f"is {value!r}" if name in given else "is missing"
+        raise ConfigurationError(f"catalog.{name} {said}: expected text")
     return value
+
+
+def maybe_text(given: Mapping[str, object], name: str) -> str | None:
+    """Return a string that is not empty, or None."""
+    return None if given.get(name) is None else text(given, name)

@@ -1,13 +1,15 @@
-"""Which catalogs there are, and how each is named and opened."""
+"""The known catalogs: how each is named and opened."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.opened import CatalogOptions, OpenedCatalog
 from lakebed.errors import ConfigurationError, ValidationError
+from lakebed.suggestions import closest
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -23,7 +25,7 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "lakebed.catalogs"
-"""The group of entry points by which an installed package offers catalogs: type = module:opener."""
+"""The group of entry points with which installed packages offer catalogs: type = module:opener."""
 _SYNONYMS = ("url", "connection_string", "path")
 
 
@@ -37,14 +39,27 @@ _openers: dict[str, Opener | str] = {
     "sqlalchemy": "lakebed.catalog.sqlalchemy.opening:open_sqlalchemy",
     "mysql": "lakebed.catalog.sqlalchemy.opening:open_mysql",
     "mariadb": "lakebed.catalog.sqlalchemy.opening:open_mysql",
+    "litestream": "lakebed.catalog.litestream.opening:open_litestream",
+    "turso": "lakebed.catalog.hrana.opening:open_turso",
+    "bucket": "lakebed.catalog.log.stores.bucket:open_bucket",
+    "blob-sqlite": "lakebed.catalog.log.stores.bucket:open_blob_sqlite",
+    "dynamodb": "lakebed.catalog.log.stores.dynamodb:open_dynamodb",
+    "firestore": "lakebed.catalog.log.stores.firestore:open_firestore",
+    "mongodb": "lakebed.catalog.log.stores.mongodb:open_mongodb",
+    "d1": "lakebed.catalog.log.stores.d1:open_d1",
+    "redis": "lakebed.catalog.log.stores.redis:open_redis",
 }
 _schemes = {"sqlite": "sqlite", "postgresql": "postgres", "postgres": "postgres"}
+_schemes["libsql"] = "turso"
 _schemes |= {"mysql": "mysql", "mariadb": "mariadb", "mysql+pymysql": "mysql"}
-_schemes |= {"mariadb+pymysql": "mariadb"}
+_schemes |= {"mariadb+pymysql": "mariadb", "bucket": "bucket"}
+_schemes |= {"mongodb": "mongodb", "mongodb+srv": "mongodb"}
+_schemes |= {kind: kind for kind in ("dynamodb", "firestore", "d1")}
+_schemes |= {"redis": "redis", "rediss": "redis"}
 
 
 def _installed() -> EntryPoints:
-    """What installed packages offer; the machinery that finds them is slow to load."""
+    """Return what installed packages offer. The module that finds them is slow to load."""
     from importlib import metadata
 
     return metadata.entry_points(group=ENTRY_POINTS)
@@ -56,24 +71,36 @@ def register_catalog_backend(
     *,
     schemes: Sequence[str] = (),
 ) -> None:
-    """Make a catalog known, for `lakebed.open(catalog={"type": …})` and its URLs.
+    """Register a catalog for `lakebed.open(catalog={"type": …})` and for its URLs.
 
-    `opener`: see `Opener`. `schemes`: the schemes of the URLs that mean it. A type or scheme that
-    is known already gets this meaning. Installed packages register theirs by an entry point of the
-    group `lakebed.catalogs` instead.
+    `opener`: see `Opener`. `schemes`: the schemes of its URLs. A type or scheme that is known
+    already gets this meaning. Installed packages use an entry point of the group `lakebed.catalogs`
+    instead.
     """
     _openers[type] = opener
     _schemes.update(dict.fromkeys(schemes, type))
 
 
 def known_catalogs() -> set[str]:
-    """The types that a mapping may name, those of installed packages included."""
+    """Return the types that a mapping may name, including those of installed packages."""
     return {*_openers, *(point.name for point in _installed())}
 
 
 def catalog_of_scheme(scheme: str) -> str:
-    """The type of catalog that the URLs of a scheme mean: SQLAlchemy's for any other."""
+    """Return the type of catalog that a URL's scheme means. Any unknown scheme means SQLAlchemy."""
     return _schemes.get(scheme, "sqlalchemy")
+
+
+def _check_scheme(scheme: str) -> None:
+    """Refuse a mistyped scheme, unless SQLAlchemy is there to judge what is unknown here."""
+    if scheme in _schemes or scheme.partition("+")[0] in _schemes or find_spec("sqlalchemy"):
+        return
+    near = closest(scheme, _schemes)
+    if near is not None:
+        raise ConfigurationError(
+            f"{scheme}:// is no catalog that is known here: did you mean {near}://? For other "
+            "databases of SQLAlchemy: pip install 'lakebed[sqlalchemy]'"
+        )
 
 
 def open_catalog(spec: object, options: CatalogOptions) -> OpenedCatalog:
@@ -83,18 +110,19 @@ def open_catalog(spec: object, options: CatalogOptions) -> OpenedCatalog:
         if not separator:
             raise ConfigurationError(
                 # Not shown: it may be libpq's "host=… password=…".
-                "catalog: it is no URL: expected sqlite:///path (three slashes for a relative "
+                "catalog must be a URL: expected sqlite:///path (three slashes for a relative "
                 "path, four for an absolute one), postgresql://host/database, "
                 "mysql://host/database, or another of SQLAlchemy"
             )
+        _check_scheme(scheme)
         return _opener(catalog_of_scheme(scheme))({"url": spec}, options)
     if isinstance(spec, Mapping):
         kind = spec.get("type")
         given = {str(name): value for name, value in spec.items() if name != "type"}
         return _opener(kind)(_one_address(given), options)
     raise ValidationError(
-        f"catalog is of type {type(spec).__name__}: expected a URL such as 'sqlite:///lake.db' or "
-        "a mapping with 'type'"
+        "catalog must be a URL such as 'sqlite:///lake.db' or a mapping with 'type', got "
+        f"{type(spec).__name__}"
     )
 
 
@@ -115,11 +143,11 @@ def _opener(kind: object) -> Opener:
 
 
 def _one_address(given: dict[str, object]) -> dict[str, object]:
-    """The options with the address under `url`, by whichever of its names it was given."""
+    """Return the options with the address under `url`, whichever of its names was used."""
     names = [name for name in _SYNONYMS if given.get(name) is not None]
     if len(names) > 1:
         raise ConfigurationError(
-            f"catalog: {names[0]} and {names[1]} are both given: expected one of them"
+            f"catalog: {names[0]} and {names[1]} cannot be combined: give one of them"
         )
     others = {name: value for name, value in given.items() if name not in _SYNONYMS}
     return others | ({"url": given[names[0]]} if names else {})

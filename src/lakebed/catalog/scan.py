@@ -63,13 +63,13 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
 
 
 class Scan(NamedTuple):
-    """Rows that a query wants.
+    """The rows that a query needs.
 
-    `moment`: entries as of it, None for now. `metadata_filter`: entries that cannot match may be
-    left out. `columns`: those of entries, whose inline value is given if they are JSON. `above`:
-    only those entries of now that have a higher version. `ordered`: entries of now by key, from a
-    catalog that need not sort them for that; the others give them in any order. `limit`: only so
-    many entries of now, the first by key; with `format` those of that format.
+    `moment`: entries as of this moment, None for now. `metadata_filter`: entries that cannot match
+    may be left out. `columns`: the columns of entries. The inline value is given only for JSON.
+    `above`: only present entries with a higher version. `ordered`: present entries in the order of
+    keys, if the catalog need not sort them for that; otherwise in any order. `limit`: only so many
+    present entries, the first by key; with `format`, only those of that format.
     """
 
     relation: Literal["entries", "history", "objects", "packs", "snapshots"]
@@ -84,7 +84,7 @@ class Scan(NamedTuple):
     format: str | None = None
 
     def schema(self) -> pa.Schema:
-        """The columns of the rows, as Arrow has them."""
+        """The Arrow schema of the rows."""
         columns = COLUMNS[self.relation]
         if self.relation == "entries":
             columns = tuple(column for column in columns if column[0] in self.columns)
@@ -92,11 +92,11 @@ class Scan(NamedTuple):
 
 
 class CatalogScan(Protocol):
-    """A transaction of a catalog in which all rows are of one state.
+    """A transaction of a catalog in which all rows belong to one state.
 
-    `now` is its time. `state` is the same for two transactions only if they see the same rows; None
-    where the catalog cannot tell. `moved` is the same while no object was moved and nothing purged:
-    what changes without a version.
+    `now`: its time. `state`: the same for two transactions only if they see the same rows; None if
+    the catalog cannot tell. `moved`: the same while no object was moved and nothing was purged,
+    which changes rows without a new version.
     """
 
     @property
@@ -109,41 +109,42 @@ class CatalogScan(Protocol):
     def moved(self) -> object: ...
 
     def check(self, moment: Moment) -> None:
-        """NotFoundError for a moment that is gone."""
+        """Raise NotFoundError for a moment that no longer exists."""
         ...
 
     def standing(self, last: int) -> int | None:
-        """How many entries of versions up to `last` there are, expired ones apart; None where
-        others may come to be seen among them later."""
+        """Return the number of entries with versions up to `last`, without expired ones. None if
+        later writes may add entries with such versions."""
         ...
 
     def count(self, first: int, last: int) -> int:
-        """How many of those entries have a version from `first` to `last`."""
+        """Return how many of those entries have a version from `first` to `last`."""
         ...
 
     def holds(self, version: int, key: str, updated_at: int) -> bool:
-        """Whether an entry of this version is there, and is this one."""
+        """Whether an entry with this version, key and time of change exists."""
         ...
 
     def versions(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
-        """The versions of those entries, as the column `version`."""
+        """Give the versions of those entries, as the column `version`."""
         ...
 
     def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
-        """The rows, with the columns of `COLUMNS`. NotFoundError for a moment that is gone."""
+        """Give the rows, with the columns of `COLUMNS`. Raises NotFoundError for a moment that no
+        longer exists."""
         ...
 
     def total(self, moment: Moment | None) -> int:
-        """How many entries there are, now or at a moment; errors as those of `rows`."""
+        """Return the number of entries, now or at a moment. Raises errors as `rows` does."""
         ...
 
     def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
-        """The keys that differ between two moments (None is now)."""
+        """Give the keys that differ between two moments (None is now)."""
         ...
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:
-    """The Arrow schema of columns: string, int64, binary, timestamp[us, UTC]."""
+    """Return the Arrow schema of columns: string, int64, binary, timestamp[us, UTC]."""
     import pyarrow as pa
 
     types = {

@@ -1,4 +1,4 @@
-"""What passes between a catalog and those who search and build segments."""
+"""The records that pass between a catalog and the code that searches and builds segments."""
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
@@ -14,8 +14,8 @@ PURGED = -1
 
 
 class SegmentRow(NamedTuple):
-    """A segment as the catalog names it: the hash and size of its bytes, which lie in the catalog
-    if there is no `uri`. Without a hash it has no bytes and holds no documents."""
+    """A segment as the catalog names it: the hash and size of its bytes. Without `uri`, the bytes
+    are in the catalog. Without a hash, the segment has no bytes and holds no documents."""
 
     id: str
     content_hash: bytes | None
@@ -25,9 +25,9 @@ class SegmentRow(NamedTuple):
 
 
 class SegmentState(NamedTuple):
-    """What tells whether a client's segments are those of the lake: `changed` and `purged` grow
-    with each change of segments and each purge, `indexed` with each segment built of what waited.
-    """
+    """Tells whether a client's segments are those of the lake. `changed` and `purged` grow with
+    each change of segments and each purge, `indexed` with each segment built from waiting
+    versions."""
 
     changed: int
     indexed: int
@@ -35,8 +35,8 @@ class SegmentState(NamedTuple):
 
 
 class NewSegment(NamedTuple):
-    """A segment to be named. `ends`: pairs of 8-byte integers, native order little endian: a
-    version that another segment holds, and the version that ended it."""
+    """A segment to record. `ends`: pairs of 8-byte little-endian integers: a version that another
+    segment holds, and the version that ended it."""
 
     row: SegmentRow
     inline_value: bytes | None
@@ -45,8 +45,8 @@ class NewSegment(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Versions that no segment holds, some of them or all, and what goes with them into the next
-    one. `counter`: the catalog's newest version by then."""
+    """Versions that no segment holds, and what must go into the next segment with them. `counter`:
+    the catalog's newest version at that time."""
 
     state: SegmentState
     versions: Sequence[int]
@@ -57,26 +57,28 @@ class Waiting(NamedTuple):
 
 
 class SearchReading(Protocol):
-    """What a search reads of the catalog, all of one moment."""
+    """What a search reads from the catalog, all at one moment."""
 
     @property
     def state(self) -> SegmentState:
-        """Whether anything has changed."""
+        """Return a value that shows whether anything has changed."""
         ...
 
     @property
     def now(self) -> int:
-        """The time at which expiry is judged."""
+        """Return the time at which expiry is judged."""
         ...
 
     def waiting(self) -> Sequence[int]:
-        """The versions that no segment holds and that are visible, but for their expiry."""
+        """Return the versions that no segment holds and that are visible, or would be if they had
+        not expired."""
         ...
 
     def ended(self) -> Sequence[tuple[int, int]]:
-        """Versions in segments that have ended since, and by which version, or GONE or PURGED."""
+        """Return the versions in segments that have ended since, each with the version that ended
+        it, or GONE or PURGED."""
         ...
 
     def versions(self, versions: Sequence[int]) -> Sequence[VersionRow]:
-        """The rows of these versions that are there, in any order."""
+        """Return the existing rows of these versions, in any order."""
         ...

@@ -1,4 +1,5 @@
-"""Signals between clients of a catalog: who waits is woken, where the database can do that."""
+"""Signals between clients of a catalog. If the database supports it, a signal wakes a waiting
+client."""
 
 from __future__ import annotations
 
@@ -7,18 +8,18 @@ from typing import Protocol
 
 
 class Signals(Protocol):
-    """What somebody who listens waits on. `wakes`: whether a signal ends a wait early."""
+    """The signals that a listener waits for. `wakes`: whether a signal ends a wait early."""
 
     @property
     def wakes(self) -> bool: ...
 
     def wait(self, seconds: float) -> None:
-        """Wait for a signal, and no longer than that. It may end early without one."""
+        """Wait for a signal, at most `seconds`. May end early without one."""
         ...
 
 
 class Silence:
-    """Where the database has no signals: a wait takes its time."""
+    """For databases without signals: each wait takes its full time."""
 
     wakes = False
 

@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 import lakebed
+from lakebed.catalog.postgres.catalog import PostgresCommit
 from lakebed.catalog.scan import Scan
+from lakebed.catalog.statements.executor import Transaction
 from lakebed.errors import CatalogError, ConnectError, LakebedError, LockTimeoutError, StorageError
 from lakebed.lake.lake import Lake
+from lakebed.model import EntryRow
 from tests.catalog import load
 from tests.proxy import FaultyProxy, faulty_proxy
 from tests.servers import PASSWORD, PostgresServer
@@ -137,7 +140,7 @@ def test_the_connection_goes_when_all_rows_are_read(proxy: FaultyProxy) -> None:
 
     def read(lake: Lake) -> None:
         executor = lake._catalog._executor  # type: ignore[attr-defined]
-        with executor.read() as tx:
+        with executor._read() as tx:
             rows = tx.each("SELECT n FROM generate_series(1, 2) n", {})
             assert [next(rows), next(rows)] == [(1,), (2,)]
             proxy.cut()
@@ -212,7 +215,7 @@ def test_a_snapshot_does_not_stall_writers(postgres_18: PostgresServer) -> None:
         executor = lake._catalog._executor  # type: ignore[attr-defined]
         lake.store("warm", 0)
         with ThreadPoolExecutor(2) as pool:
-            with executor.write() as tx:
+            with executor._write(patient=True, exclusive=False) as tx:
                 tx.all("SELECT 1", {})
                 waiting = pool.submit(lake.create_snapshot, "s")
                 longest = 0.0
@@ -356,3 +359,46 @@ def test_nothing_shows_the_password(proxy: FaultyProxy) -> None:
             shown += [repr(error), str(error), repr(error.__cause__)]
     assert len(shown) == 5
     assert not re.search(PASSWORD, " ".join(shown))
+
+
+def test_an_entry_that_appears_while_its_expiry_is_to_be_kept(
+    postgres_18: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was no row to lock, so somebody else may make it in between."""
+    at = options(postgres_18.url(), max_size=2)
+    with lakebed.open(catalog=at) as lake, lakebed.open(catalog=at) as other:
+        look, appeared = PostgresCommit._locked, []
+
+        def late(self: PostgresCommit, key: str) -> EntryRow | None:
+            found = look(self, key)
+            if not appeared:
+                appeared.append(other.store("k", 1, ttl=600))
+            return found
+
+        monkeypatch.setattr(PostgresCommit, "_locked", late)
+        entry = lake.store("k", 2, keep_expiry=True)
+        assert not entry.created
+        assert entry.expires_at == appeared[0].expires_at
+        assert other["k"] == 2
+
+
+def test_nothing_is_repeated_inside_a_transaction(
+    postgres_18: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection stays dead, so only the whole can be repeated."""
+    with lakebed.open(catalog=options(postgres_18.url(), max_size=2)) as lake:
+        executor = lake._catalog._executor  # type: ignore[attr-defined]
+        fetch, asked = executor._fetch, []
+        monkeypatch.setattr(executor, "_fetch", lambda *args: (asked.append(1), fetch(*args))[1])
+        attempts: list[int] = []
+
+        def work(tx: Transaction) -> int:
+            ((own,),) = tx.all("SELECT pg_backend_pid()", {})
+            attempts.append(own)
+            if len(attempts) == 1:
+                postgres_18.execute(f"SELECT pg_terminate_backend({own})")
+            ((found,),) = executor.fetch("SELECT pg_backend_pid()", {})
+            return int(found)
+
+        assert executor.transact(work) == attempts[1]
+        assert len(asked) == len(attempts) == 2

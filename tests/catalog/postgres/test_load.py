@@ -32,7 +32,7 @@ def test_mixed_load(
     server: PostgresServer = request.getfixturevalue(f"postgres_{version}")
     lake = lake_at(server.url(), tmp_path, max_size=2)
     lakebed.open(**lake).close()
-    spec = {"lake": lake, "seconds": 180 if soak else 10, "threads": THREADS, "faults": False}
+    spec = {"lake": lake, "seconds": 180 if soak else 6, "threads": THREADS, "faults": False}
     known = load.finish([load.start(spec, n) for n in range(PROCESSES)], 600)
     with lakebed.open(**lake) as opened:
         counts = load.check(opened, known)

@@ -313,7 +313,7 @@ def test_tables_of_somebody_else(postgres_18: PostgresServer, at: dict[str, Any]
         ({"min_size": 5, "max_size": 4}, "max_size"),
         ({"timeout": "long"}, "timeout"),
         ({"lazy": "yes"}, "lazy"),
-        ({"maxsize": 3}, "unknown option 'maxsize'"),
+        ({"maxsize": 3}, "maxsize: unknown key"),
         ({"url": ""}, "connection_string"),
         ({"url": "postgresql://u:hush@[h/"}, "connection_string"),
     ],

@@ -19,7 +19,6 @@ import pytest
 from lakebed.catalog.opened import CatalogOptions
 from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.statements.executor import Executor
-from lakebed.catalog.statements.queries import fill
 from lakebed.errors import LakebedError
 from lakebed.lake.lake import Lake
 from lakebed.testing import FakeClock, open_lake
@@ -141,7 +140,7 @@ def dump(lake: Lake) -> dict[str, list[tuple[object, ...]]]:
     rows = {
         name: [
             tuple(int(v) if isinstance(v, bool) else v for v in row)
-            for row in executor.fetch(fill(sql, executor.dialect, executor.schema), {})
+            for row in executor.fetch(executor.dialect.fill(sql, executor.schema), {})
         ]
         for name, sql in DUMPS.items()
     }

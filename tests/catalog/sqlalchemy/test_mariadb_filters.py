@@ -37,7 +37,7 @@ def test_a_common_range_is_read_up_to_the_cap(
     lake: Lake, name: str, condition: dict[str, Any]
 ) -> None:
     index, (way,) = lake._catalog._index, lake._catalog._index.ways(parse(condition))
-    with lake._catalog._executor.read() as tx:
+    with lake._catalog._executor._read() as tx:
         tx.all("FLUSH STATUS", {})
         tx.all(index.sql(name, way), {**EVERY, **way.params, "cap": 10})
         read = tx.all("SHOW SESSION STATUS LIKE 'Handler_read%'", {})

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from lakebed.catalog.sqlite.executor import SQLiteExecutor, SQLiteTransaction
-from lakebed.errors import CatalogError, ConflictError, LockTimeoutError
+from lakebed.catalog.sqlite.executor import SQLiteExecutor
+from lakebed.catalog.sqlite.transaction import SQLiteTransaction
+from lakebed.errors import CatalogError, ConflictError, LockTimeoutError, ValidationError
 
 Work = Callable[[SQLiteTransaction], Any]
 OTHERS = 7
@@ -37,8 +38,7 @@ class Traced(SQLiteExecutor):
 def executor(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Traced]:
     path = tmp_path / "catalog.db" if request.param == "file" else None
     executor = Traced(path, lock_timeout=20)
-    with executor.write() as tx:
-        tx.script("CREATE TABLE numbers (number INTEGER PRIMARY KEY);")
+    executor.transact(lambda tx: tx.script("CREATE TABLE numbers (number INTEGER PRIMARY KEY);"))
     yield executor
     executor.close()
 
@@ -60,10 +60,10 @@ def numbers(executor: SQLiteExecutor) -> list[int]:
 def queue(executor: SQLiteExecutor, works: list[Work]) -> list[Future[Any]]:
     """Commit the works from a thread each, all queued while somebody else writes."""
     pool = ThreadPoolExecutor(len(works))
-    with executor.write():
+    with executor._write(20):
         futures = []
         for count, work in enumerate(works, 1):
-            futures.append(pool.submit(executor.commit, work))
+            futures.append(pool.submit(executor.transact, work, brief=True))
             while len(executor._grouping._jobs) < count:
                 time.sleep(0.001)
     pool.shutdown()
@@ -80,7 +80,7 @@ def test_queued_work_shares_a_transaction(executor: Traced) -> None:
 
 def test_who_is_alone_has_its_own(executor: Traced) -> None:
     before = executor.commits
-    assert executor.commit(add(1)) == 1
+    assert executor.transact(add(1), brief=True) == 1
     assert executor.commits - before == 1
 
 
@@ -103,8 +103,8 @@ def test_a_failing_transaction_is_tried_job_by_job(executor: Traced) -> None:
     works: list[Work] = [add(0), add(1), broken, add(3), add(1)]
     futures = queue(executor, works)
     assert [futures[n].result() for n in (0, 1, 3)] == [0, 1, 3]
-    for n in (2, 4):
-        with pytest.raises(CatalogError):
+    for n, error in ((2, CatalogError), (4, ValidationError)):
+        with pytest.raises(error):
             futures[n].result()
     assert numbers(executor) == [0, 1, 3]
 
@@ -125,19 +125,19 @@ def test_an_interrupted_leader_leaves_the_others_their_turn(executor: Traced, cu
     assert isinstance(futures[0].exception(), KeyboardInterrupt)  # it hit who led: the first
     assert [future.result() for future in futures[1:]] == [1, 2, 3]
     assert numbers(executor) == [1, 2, 3]
-    assert executor.commit(add(9)) == 9
+    assert executor.transact(add(9), brief=True) == 9
 
 
 def test_waiting_ends_and_leaves_nothing_behind(executor: Traced) -> None:
     executor._lock_timeout = executor._grouping._timeout = 0.1
     pool = ThreadPoolExecutor(3)
-    with executor.write():
-        futures = [pool.submit(executor.commit, add(n)) for n in range(3)]
+    with executor._write(20):
+        futures = [pool.submit(executor.transact, add(n), brief=True) for n in range(3)]
         for future in futures:
             with pytest.raises(LockTimeoutError):
                 future.result()
     assert numbers(executor) == []
-    assert executor.commit(add(9)) == 9
+    assert executor.transact(add(9), brief=True) == 9
     assert numbers(executor) == [9]
     pool.shutdown()
 
@@ -146,7 +146,7 @@ def test_many_threads_lose_nothing(executor: Traced) -> None:
     each = 100
 
     def work(first: int) -> list[int]:
-        return [executor.commit(add(first + n)) for n in range(each)]
+        return [executor.transact(add(first + n), brief=True) for n in range(each)]
 
     with ThreadPoolExecutor(OTHERS) as pool:
         done = list(pool.map(work, range(0, OTHERS * each, each)))

@@ -1,4 +1,4 @@
-"""Committing a batch in Postgres."""
+"""Commits a batch in Postgres."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _ENTRY = ("text", "int8", "int8", "text", "int8", "int8", "int8")
 
 
 class PostgresBatch(BatchCommit):
-    """The same batch. One that is new altogether is copied straight into the tables, where psycopg
-    itself is at hand; of any other rows are locked before they are read, and versions drawn
-    after."""
+    """The same batch. If it is new altogether, and psycopg itself is at hand, it is copied straight
+    into the tables. Otherwise rows are locked before they are read, and versions are drawn after
+    that."""
 
     def store(self, rows: Iterable[StagedRow], uploads: Sequence[Upload]) -> BatchCounts:
         tx = self._tx
@@ -39,10 +39,10 @@ class PostgresBatch(BatchCommit):
         return super().store(chain(first, rest), uploads)
 
     def _create(self, tx: PostgresTransaction, rows: Sequence[StagedRow]) -> BatchCounts | None:
-        """Store rows none of whose keys are there; None if one is, and nothing has happened.
+        """Store rows none of whose keys exists. If one does, return None, and nothing has happened.
 
-        The tables' own unique indexes tell. Contents come before keys, both in their order, as
-        everywhere: so no two commits wait for each other.
+        The unique indexes of the tables tell. Contents come before keys, both in their order, as
+        everywhere, so no two commits wait for each other.
         """
         contents = {row[1:3]: row for row in rows}
         places = self._known(contents)
@@ -55,7 +55,7 @@ class PostgresBatch(BatchCommit):
         return BatchCounts(len(rows), 0, 0, len(rows) - len(new))
 
     def _known(self, contents: Mapping[ContentId, StagedRow]) -> dict[ContentId, int]:
-        """The objects of contents that are there, looked for if one of a few is."""
+        """Return the objects of contents that exist. They are looked for if one of a few exists."""
         find, hashes = self._queries["find_ids"], [content_hash for content_hash, _ in contents]
         reuses = any(row.inline_value is None for row in contents.values())
         if not reuses and not self._tx.all(find, {"hashes": _sample(hashes)}):
@@ -70,7 +70,8 @@ class PostgresBatch(BatchCommit):
         new: Sequence[StagedRow],
         places: dict[ContentId, int],
     ) -> bool:
-        """Copy new contents and all entries into the tables; False if a key is there already."""
+        """Copy new contents and all entries into the tables. Return False if a key exists
+        already."""
         queries, now = self._queries, self._now
         described = any(row.metadata != "{}" for row in rows)
         numbers = {
@@ -89,10 +90,11 @@ class PostgresBatch(BatchCommit):
         if objects:
             tx.copy_in(queries["copy_objects"], _OBJECT, objects)
         tx.copy_in(queries["copy_entries"], _ENTRY, (
-            (key, version, places[content_hash, format], metadata,
-             expires_at if ttl is None else now + ttl, now, now)
-            for version, (key, content_hash, format, _, _, _, _, metadata, ttl, expires_at)
-            in zip(versions, rows, strict=True)
+            (row.key, version, places[row.content_hash, row.format], row.metadata,
+             row.expires_at if row.ttl is None else now + row.ttl,
+             now if row.created_at is None else row.created_at,
+             now if row.updated_at is None else row.updated_at)
+            for version, row in zip(versions, rows, strict=True)
         ))  # fmt: skip
         if self._keep_all:
             stored = {"keys": [row.key for row in rows], "versions": versions}

@@ -1,4 +1,4 @@
-"""The catalog in Postgres: the SQL catalog with writers that work at the same time."""
+"""The catalog in Postgres: the SQL catalog with several writers at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from lakebed.catalog.postgres.batch import PostgresBatch
+from lakebed.catalog.postgres.errors import OvertakenError, is_conflict
 from lakebed.catalog.postgres.executor import PostgresExecutor
 from lakebed.catalog.postgres.signals import channel_of, listening
 from lakebed.catalog.postgres.tidying import Tidying
@@ -15,10 +16,15 @@ from lakebed.catalog.postgres.writers import Writer
 from lakebed.catalog.protocol import BatchCounts, StagedRow
 from lakebed.catalog.signals import Signals
 from lakebed.catalog.sql.batch import BatchCommit
-from lakebed.catalog.sql.commit import Commit
-from lakebed.catalog.sql.resilience import ResilientCatalog
-from lakebed.catalog.statements.executor import Row, Transaction, is_read_only
-from lakebed.catalog.statements.queries import quoted
+from lakebed.catalog.sql.catalog import SQLCatalog
+from lakebed.catalog.sql.commit import Commit, is_brought
+from lakebed.catalog.statements.dialect import quoted
+from lakebed.catalog.statements.executor import (
+    AutocommitExecutor,
+    Row,
+    Transaction,
+    is_read_only,
+)
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
 _BULK = 1000
@@ -33,19 +39,19 @@ _PUT_PARAMETERS = (
 )  # fmt: skip
 
 
-class PostgresCatalog(ResilientCatalog):
-    """A catalog in a schema of a Postgres database; see `Catalog` for what each call does."""
+class PostgresCatalog(SQLCatalog):
+    """A catalog in a schema of a Postgres database, through any driver. See `Catalog` for what each
+    call does."""
 
-    _executor: PostgresExecutor
+    _executor: AutocommitExecutor
 
-    def __init__(self, executor: PostgresExecutor, *, auto_migrate: bool = True) -> None:
+    def __init__(self, executor: AutocommitExecutor, *, auto_migrate: bool = True) -> None:
         super().__init__(executor, auto_migrate=auto_migrate)
-        self._statements = {
-            name: _NAMED.sub("%s", convert(self._queries[name]))
-            for name in ("put_entry", "remove_entry", "get_entry", "take_entry")
-        }
         self._loaded = 0  # rows of batches since that was last done
         self._tidying = Tidying(executor, self._queries, self._index)
+
+    def leave_garbage(self) -> None:
+        self._tidying.rests = True
 
     def _begin(self, tx: Transaction, now: int) -> Commit:
         return PostgresCommit(tx, self._queries, now, keep_all=self._keep_all)
@@ -54,7 +60,8 @@ class PostgresCatalog(ResilientCatalog):
         return PostgresBatch(tx, self._queries, now, keep_all=self._keep_all)
 
     def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
-        """Have the planner count the rows when they have doubled: so it costs little by the row."""
+        """Have the planner count the rows once they have doubled, so that it costs little for each
+        row."""
         self._loaded += counts.created + counts.changed
         if self._loaded >= _BULK:
             self._loaded = 0
@@ -66,30 +73,23 @@ class PostgresCatalog(ResilientCatalog):
         # After a restore from a dump, say, the sequence may lie behind.
         ((gap,),) = self._executor.fetch(self._queries["sequence_gap"], {})
         if gap > 0 and not is_read_only(self._executor):
-            with self._executor.write(exclusive=True) as tx:
-                tx.all(self._queries["raise_sequence"], {})
+            raise_sequence = self._queries["raise_sequence"]
+            self._executor.transact(lambda tx: tx.all(raise_sequence, {}), exclusive=True)
         return found
 
-    def _settled(self) -> AbstractContextManager[Transaction]:
-        # Versions come from a sequence: a lower one than others see may still be under way.
-        return self._executor.settled()
-
-    def get(self, key: str) -> EntryRow | None:
-        if self._executor.pooled:  # as through SQLAlchemy, which has no such statements
-            return super().get(key)
-        # Statement and parameters by position: a tenth of the client's part.
-        text, now = self._statements["get_entry"], self._executor.stamp()
-        rows = self._executor.fetch_converted(text, (key, now))
-        return EntryRow._make(rows[0]) if rows else None
-
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
-        if len(changes) == 1 and not uploads and not self._executor.pooled:
-            outcomes = [self._executor.repeat(lambda: self._commit_one(changes[0]))]
-        else:
-            outcomes = super().commit(changes, uploads)
+        outcomes = super().commit(changes, uploads)
+        self._note_replaced(outcomes)
+        return outcomes
+
+    def _note_replaced(self, outcomes: Iterable[Outcome]) -> None:
         if replaced := sum(outcome.changed and not outcome.created for outcome in outcomes):
             self._tidying.note(replaced)
-        return outcomes
+
+    def touch(self, key: str, ttl: int | None, expires_at: int | None) -> EntryRow | None:
+        row = super().touch(key, ttl, expires_at)
+        self._tidying.note(row is not None)
+        return row
 
     def commit_batch(
         self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
@@ -103,12 +103,60 @@ class PostgresCatalog(ResilientCatalog):
         self._tidying.note(removed)
         return removed
 
-    def _commit_one(self, change: Change) -> Outcome:
-        """One change as one statement, a transaction of its own, in one round trip."""
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        params = self._taking(low, high, cut, into) | {"writer": None, "token": None}
+        sql = self._queries["take_entry"]
+        return self._taken(self._executor.transact(lambda tx: tx.one(sql, params)))
+
+    def _taking(self, low: str, high: str, cut: int, into: str) -> dict[str, object]:
         clock, keep_all = self._executor.stamp(), self._keep_all
+        return {
+            "low": low, "high": high, "cut": cut, "into": into, "clock": clock,
+            "keep_all": keep_all,
+        }  # fmt: skip
+
+    def _taken(self, row: Row | None) -> EntryRow | None:
+        if row is None or row[0] is None:
+            return None
+        self._tidying.note(1)
+        return EntryRow._make(row)
+
+    def signal(self, topic: str) -> None:
+        channel = channel_of(self._executor.schema, topic)
+        self._executor.fetch(self._queries["signal"], {"channel": channel})
+
+
+class DirectPostgresCatalog(PostgresCatalog):
+    """The same through psycopg, whose sessions are its own: single changes are statements of one
+    round trip, and signals are heard."""
+
+    _executor: PostgresExecutor
+
+    def __init__(self, executor: PostgresExecutor, *, auto_migrate: bool = True) -> None:
+        super().__init__(executor, auto_migrate=auto_migrate)
+        # Statements and parameters by position: a tenth of the client's part.
+        self._statements = {
+            name: _NAMED.sub("%s", convert(self._queries[name]))
+            for name in ("put_entry", "remove_entry", "get_entry", "take_entry")
+        }
+
+    def get(self, key: str) -> EntryRow | None:
+        text, now = self._statements["get_entry"], self._executor.stamp()
+        rows = self._executor.fetch_converted(text, (key, now))
+        return EntryRow._make(rows[0]) if rows else None
+
+    def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
+        if not _is_plain(changes) or uploads:
+            return super().commit(changes, uploads)
+        outcome = self._commit_one(changes[0])
+        self._note_replaced((outcome,))
+        return [outcome]
+
+    def _commit_one(self, change: Change) -> Outcome:
+        """Apply one change as one statement."""
         row, noted = self._executor.call(
             self._statements["remove_entry" if isinstance(change, Delete) else "put_entry"],
-            lambda writer: _arguments(change, clock, keep_all, writer)[1],
+            lambda writer: _arguments(change, self._executor.stamp(), self._keep_all, writer)[1],
         )
         if noted is not None:
             _, version, created, deduplicated, *times = noted
@@ -116,46 +164,6 @@ class PostgresCatalog(ResilientCatalog):
             if isinstance(change, Delete):
                 row = (created,)
         return self._outcome(change, row)
-
-    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
-        asked = (low, high, cut, into, self._executor.stamp(), self._keep_all)
-        if self._executor.pooled:
-            row = self._executor.repeat(lambda: self._take_within(asked))
-        else:
-            row = self._executor.repeat(lambda: self._take_alone(asked))
-        if row is None or row[0] is None:
-            return None
-        self._tidying.note(1)
-        return EntryRow._make(row)
-
-    def _take_within(self, asked: tuple[object, ...]) -> Row | None:
-        """As a statement of a transaction."""
-        names = ("low", "high", "cut", "into", "clock", "keep_all")
-        params = dict(zip(names, asked, strict=True)) | {"writer": None, "token": None}
-        with self._executor.write() as tx:
-            return tx.one(self._queries["take_entry"], params)
-
-    def _take_alone(self, asked: tuple[object, ...]) -> Row | None:
-        """As one statement, a transaction of its own, in one round trip."""
-        row, noted = self._executor.call(
-            self._statements["take_entry"], lambda writer: (*asked, writer.id, writer.token)
-        )
-        if noted is None:
-            return row
-        # The answer was lost, and the entry may have been changed since: then it was taken in vain.
-        found = self._executor.fetch(self._queries["entry_of_version"], {"version": noted[1]})
-        return self.get(found[0][0]) if found else None
-
-    def signal(self, topic: str) -> None:
-        channel = channel_of(self._executor.schema, topic)
-        self._executor.fetch(self._queries["signal"], {"channel": channel})
-
-    def listen(self, topic: str) -> AbstractContextManager[Signals]:
-        if self._executor.pooled:  # a session that listens does not stay ours
-            return super().listen(topic)
-        channel = quoted(channel_of(self._executor.schema, topic))
-        listen = self._queries["listen"].replace("{channel}", channel)
-        return listening(self._executor.server, listen)
 
     def _outcome(self, change: Change, row: Row) -> Outcome:
         if isinstance(change, Delete):
@@ -166,9 +174,27 @@ class PostgresCatalog(ResilientCatalog):
             place = _GONE if found is None else found
         return _stored(change, row, place)
 
+    def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
+        """Take an entry by one statement."""
+        asked = tuple(self._taking(low, high, cut, into).values())
+        row, noted = self._executor.call(
+            self._statements["take_entry"], lambda writer: (*asked, writer.id, writer.token)
+        )
+        if noted is None:
+            return self._taken(row)
+        # The answer was lost, and the entry may have been changed since: then it was taken in vain.
+        self._tidying.note(1)
+        found = self._executor.fetch(self._queries["entry_of_version"], {"version": noted[1]})
+        return self.get(found[0][0]) if found else None
+
+    def listen(self, topic: str) -> AbstractContextManager[Signals]:
+        channel = quoted(channel_of(self._executor.schema, topic))
+        listen = self._queries["listen"].replace("{channel}", channel)
+        return listening(self._executor.server, listen)
+
 
 class PostgresCommit(Commit):
-    """The same commit, each change applied by a function in the database."""
+    """The same commit, with each change applied by a function in the database."""
 
     def run(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         self._new: set[tuple[bytes, str]] = set()
@@ -176,13 +202,20 @@ class PostgresCommit(Commit):
         return super().run(changes, uploads)
 
     def _apply_all(self, changes: Sequence[Change]) -> list[Outcome]:
-        if len(changes) > 1:
+        if len(changes) > 1 or (isinstance(changes[0], Put) and changes[0].parts):
             # Contents are locked before keys, both in their order: so no two commits wait for each
             # other.
-            contents = {c.content.id: c.content for c in changes if isinstance(c, Put)}
+            puts = [change for change in changes if isinstance(change, Put)]
+            brought = [part for put in puts for part in put.parts if is_brought(part)]
+            contents = {c.id: c for c in (*brought, *(put.content for put in puts))}
             for _, content in sorted(contents.items()):
                 self._name(content)
         return super()._apply_all(changes)
+
+    def _locked(self, key: str) -> EntryRow | None:
+        self._tx.all(self._queries["lock_row"], {"key": key})
+        row = self._tx.one(self._queries["get_entry"], {"key": key, "now": self._now})
+        return None if row is None else EntryRow._make(row)
 
     def _name(self, content: Content) -> None:
         params = self._content(content) | {"clock": self._now}
@@ -192,8 +225,18 @@ class PostgresCommit(Commit):
         if row[1]:
             self._took(content)
 
+    def _set_times(self, put: Put, row: Row) -> Row:
+        """Give a copied entry its times. `row`: its expiry and the times that it got."""
+        if put.times is None:
+            return row
+        created_at, updated_at = put.times[0], put.times[1] or row[2]
+        times = {"key": put.key, "created_at": created_at, "updated_at": updated_at}
+        self._tx.run(self._queries["set_times"], times)
+        return row[0], created_at, updated_at, *row[3:]
+
     def _took(self, content: Content) -> None:
-        """The content is a new object, whose bytes lie in an upload if not inline."""
+        """Remember that the content is a new object, whose bytes are in an upload if they are not
+        inline."""
         self._new.add(content.id)
         if content.uri is not None:
             self._used[content.uri] = self._used.get(content.uri, 0) + 1
@@ -204,13 +247,27 @@ class PostgresCommit(Commit):
         return content._asdict() | place
 
     def _apply(self, change: Change) -> Outcome:
+        appears = False
+        if isinstance(change, Put) and change.keep_expiry:
+            old = self._locked(change.key)
+            appears = old is None and not change.if_absent and change.if_match is None
+            change = change._replace(
+                expires_at=old.expires_at if old else change.expires_at,
+                if_absent=appears or change.if_absent,
+                metadata=old.metadata if old and change.keep_metadata else change.metadata,
+            )
         name, params = _call(change, self._now, self._keep_all)
         if isinstance(change, Delete):
             row = self._tx.one(self._queries[name], params)
             assert row is not None
             return _deleted(row)
         content = change.content
-        row = self._tx.one(self._queries[name], {**params, **self._content(content)})
+        try:
+            row = self._tx.one(self._queries[name], {**params, **self._content(content)})
+        except Exception as error:  # of the driver
+            if appears and is_conflict(error):  # there was no row to lock
+                raise OvertakenError(f"somebody else stored {change.key!r} first") from error
+            raise
         assert row is not None
         deduplicated = row[3]
         if content.id in self._new:  # named above, by this commit: the first store brought it
@@ -219,7 +276,9 @@ class PostgresCommit(Commit):
         elif not deduplicated:
             self._took(content)
             self._new.discard(content.id)
-        row = (*row[:3], deduplicated, *row[4:])
+        if change.parts and not deduplicated:
+            self._list_parts(change)
+        row = (*row[:3], deduplicated, *self._set_times(change, row[4:]))
         place: Row = _place(content, row)
         if place == _GONE:
             found = self._tx.one(
@@ -230,14 +289,23 @@ class PostgresCommit(Commit):
         return _stored(change, row, place)
 
 
+def _is_plain(changes: Sequence[Change]) -> bool:
+    """Return whether it is one change that a single statement applies."""
+    (change, *others) = changes
+    if others or isinstance(change, Delete):
+        return not others
+    return not (change.keep_expiry or change.parts or change.times)
+
+
 def _arguments(
     change: Change, clock: int | None, keep_all: bool, writer: Writer | None
 ) -> tuple[str, tuple[object, ...]]:
-    """The name of the statement that applies a change, and its parameters in their order there."""
+    """Return the name of the statement that applies a change, and its parameters in their order
+    there."""
     note = (clock, keep_all, writer and writer.id, writer and writer.token)
     if isinstance(change, Delete):
         return "remove_entry", (change.key, change.if_match, *note)
-    key, content, metadata, ttl, expires_at, if_absent, if_match = change
+    key, content, metadata, ttl, expires_at, if_absent, if_match = change[:7]
     content_hash, format, byte_size, inline_value, uri, position = content
     return "put_entry", (
         key, content_hash, format, byte_size, inline_value, uri, None, position, metadata, ttl,
@@ -246,14 +314,14 @@ def _arguments(
 
 
 def _call(change: Change, now: int, keep_all: bool) -> tuple[str, dict[str, object]]:
-    """The same with named parameters, inside a transaction that is noted as a whole."""
+    """Return the same with named parameters, inside a transaction that is noted as a whole."""
     name, arguments = _arguments(change, now, keep_all, None)
     names = _DELETE_PARAMETERS if name == "remove_entry" else _PUT_PARAMETERS
     return name, dict(zip(names, arguments, strict=True))
 
 
 def _place(content: Content, row: Row) -> tuple[bytes | None, str | None, str | None]:
-    """Where the content lies; nothing if that remains to be found out."""
+    """Return where the content is, or nothing if that has yet to be found out."""
     if row[3]:  # deduplicated: where it lay before
         uri, position = row[7:9]
         return (content.inline_value if uri is None else None), uri, position

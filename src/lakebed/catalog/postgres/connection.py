@@ -23,7 +23,7 @@ _CANCEL = 5.0  # seconds for telling the server to cancel
 
 
 class WatchedConnection(psycopg.Connection[Any]):
-    """A connection that knows since when it waits for its server."""
+    """A connection that knows since when it has been waiting for its server."""
 
     asked: float | None = None
 
@@ -40,7 +40,8 @@ class WatchedConnection(psycopg.Connection[Any]):
             self.asked = None
 
     def _cancel(self) -> None:
-        """Have the server end the statement that this waits for, from another thread."""
+        """Have the server end the statement that this connection waits for. Called from another
+        thread."""
         with suppress(psycopg.Error):  # it is asked again while the statement goes on
             self.cancel_safe(timeout=_CANCEL)
 
@@ -49,22 +50,22 @@ class WatchedConnection(psycopg.Connection[Any]):
         return f"<{type(self).__name__} at {id(self):#x}>"
 
     def cut(self) -> None:
-        """End it from another thread, which wakes the one that waits."""
+        """End the connection from another thread, which wakes the one that waits."""
         with socket.socket(fileno=os.dup(self.fileno())) as copy:
             copy.shutdown(socket.SHUT_RDWR)
 
 
 class _NewestFirst(deque[Any]):
-    """What was given back last is taken first."""
+    """Takes first what was given back last."""
 
     popleft = deque.pop
 
 
 class WarmPool(ConnectionPool[WatchedConnection]):
-    """A pool that prefers the connection used last: its server process and statements are warm.
+    """A pool that prefers the connection used last, whose server process and statements are warm.
 
-    The library's own goes round all of them, which made reads by one thread half as fast.
-    `hide` masks what is not to be shown in an error, which the pool logs.
+    The library's own pool goes round all connections, which made reads by one thread half as fast.
+    `hide` masks what must not be shown in an error, since the pool logs it.
     """
 
     def __init__(self, *args: Any, hide: Callable[[Exception], None], **options: Any) -> None:
@@ -83,8 +84,8 @@ class WarmPool(ConnectionPool[WatchedConnection]):
 class Watch:
     """Cuts connections that have waited longer than `limit` seconds for an answer.
 
-    The server's own timeouts and TCP's do not help against what swallows data and acknowledges it,
-    as proxies can.
+    The timeouts of the server and of TCP do not help against something that swallows data and
+    acknowledges it, as proxies can.
     """
 
     def __init__(self, limit: float) -> None:
@@ -98,7 +99,7 @@ class Watch:
         self._connections.add(connection)
 
     def stop(self) -> None:
-        """End the watch."""
+        """Stop watching."""
         self._stopped.set()
 
     def _run(self) -> None:

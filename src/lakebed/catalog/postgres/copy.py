@@ -1,4 +1,4 @@
-"""Rows of Postgres as Arrow: binary COPY, in which numpy finds the columns.
+"""Rows of Postgres as Arrow, by binary COPY, in which NumPy finds the columns.
 
 No Python object is made for a field, and no second connection is needed.
 """
@@ -28,8 +28,8 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 def copy_batches(
     connection: Connection[Any], sql: str, params: Params, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a query, in batches of bounded size. `sql` has the driver's parameters; its
-    columns are text, bytea and bigint, as the schema says (a timestamp is a bigint)."""
+    """Yield the rows of a query in batches of bounded size. `sql` has the driver's parameters. Its
+    columns are text, bytea and bigint, as the schema says; a timestamp is a bigint."""
     with (
         connection.cursor() as cursor,
         cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT binary)", params) as copy,
@@ -44,9 +44,9 @@ def copy_batches(
 
 
 def _read(copy: Copy) -> Generator[Any, Any, tuple[bytes, list[int]]]:
-    """Many rows in one wait, since one for each takes most of the time: their bytes, and how many
-    each has. The server sends a message for each row, after or with a header, and one that ends
-    them."""
+    """Return the bytes of many rows, and the size of each. They are read in one wait, because a
+    wait for each takes most of the time. The server sends a message for each row, after or with a
+    header, and one that ends them."""
     data, sizes, size = io.BytesIO(), list[int](), 0
     while size < _BATCH_BYTES and (row := (yield from copy._read_gen())):
         length = len(row)
@@ -73,7 +73,7 @@ def _parse(data: bytes, sizes: Numbers, schema: pa.Schema) -> pa.RecordBatch:
 def _column(
     data: bytes, starts: Numbers, ends: Numbers, missing: Numbers, kind: pa.DataType
 ) -> pa.Array:
-    """What lies at places in the data."""
+    """Return the column that is at places in the data."""
     if missing.all():
         return pa.nulls(len(starts), kind)
     mask = missing if missing.any() else None
@@ -89,6 +89,6 @@ def _column(
 
 
 def _numbers(data: bytes, places: Numbers, form: str) -> Numbers:
-    """The numbers of a form at places in the data."""
+    """Return the numbers of a form at places in the data."""
     kind = np.dtype(form)
     return np.ndarray((len(data) - kind.itemsize + 1,), kind, data, strides=(1,))[places]

@@ -1,4 +1,4 @@
-"""What Postgres and the network answer, as errors of ours."""
+"""Turns what Postgres and the network answer into errors of Lakebed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lakebed.errors import (
     LakebedError,
     LockTimeoutError,
     StorageError,
+    ValidationError,
 )
 
 EXHAUSTED = (
@@ -55,11 +56,11 @@ _REPEATABLE = frozenset(
 
 
 class OvertakenError(CatalogError):
-    """Somebody else was faster; nothing has happened, and trying again is safe."""
+    """Somebody else was faster. Nothing has happened, and it is safe to try again."""
 
 
 def explain(error: Exception, where: str) -> LakebedError:
-    """The error of ours that says what happened; `error` is psycopg's."""
+    """Return the error of Lakebed that says what happened. `error` is psycopg's."""
     state: str = getattr(error, "sqlstate", None) or ""
     text = _text(error)
     if state == _REFUSED:
@@ -87,6 +88,8 @@ def explain(error: Exception, where: str) -> LakebedError:
         return CorruptionError(f"{where} is damaged: {text}")
     if state == "3D000":
         return ConfigurationError(f"{where}: {text}; create it first")
+    if state.startswith("23"):  # integrity constraint violation
+        return ValidationError(f"{where} refuses the entry: {text}")
     if state.startswith(("08", "57P")) or state == "53300" or (not state and _is_lost(error)):
         return _connect_error(where, text)
     if state in ("42P07", "42723", "42710"):
@@ -100,7 +103,8 @@ def explain(error: Exception, where: str) -> LakebedError:
 
 
 def _grant(text: str) -> str:
-    """What gives the right that a server says is lacking; all, if it speaks another language."""
+    """Return the statement that grants the right which a server says is lacking, or all of them if
+    it speaks another language."""
     for word, grant in _GRANTS.items():
         if f" {word} " in text:
             return grant
@@ -124,7 +128,8 @@ def _connect_error(where: str, text: str) -> LakebedError:
 
 
 def _text(error: Exception) -> str:
-    """The first line of the message; libpq names hosts, users and databases in it, no secrets."""
+    """Return the first line of the message. libpq names hosts, users and databases in it, but no
+    secrets."""
     diagnosis = getattr(error, "diag", None)
     primary = getattr(diagnosis, "message_primary", None)
     lines = (primary or str(error)).strip().splitlines()
@@ -138,7 +143,8 @@ def _is_lost(error: Exception) -> bool:
 
 
 def is_broken(error: BaseException) -> bool:
-    """Whether the connection is lost, so that what was asked may or may not have happened."""
+    """Return whether the connection is lost, so that what was asked may or may not have
+    happened."""
     cause = error.__cause__ if isinstance(error, LakebedError) else error
     if cause is None or not isinstance(cause, Exception):
         return False
@@ -146,14 +152,20 @@ def is_broken(error: BaseException) -> bool:
     return state.startswith(("08", "57P")) or (not state and _is_lost(cause))
 
 
+def is_conflict(error: Exception) -> bool:
+    """Return whether a condition of a change did not hold. `error` is psycopg's."""
+    return getattr(error, "sqlstate", None) == _REFUSED
+
+
 def is_retired(error: Exception) -> bool:
-    """Whether the connection must not go back to the pool: lost, or to a demoted server."""
+    """Return whether the connection must not go back to the pool: it is lost, or its server was
+    demoted."""
     return is_broken(error) or getattr(error, "sqlstate", None) == READ_ONLY
 
 
 def stays_read_only(error: BaseException, fetch: Callable[[str], Sequence[Row]]) -> bool:
-    """Whether a write was refused by a server that is no standby: no promotion will help, and
-    trying again neither. `fetch` gives the rows of a statement."""
+    """Return whether a write was refused by a server that is no standby, so that neither a
+    promotion nor another try will help. `fetch` gives the rows of a statement."""
     if getattr(error.__cause__, "sqlstate", None) != READ_ONLY:
         return False
     try:
@@ -163,7 +175,7 @@ def stays_read_only(error: BaseException, fetch: Callable[[str], Sequence[Row]])
 
 
 def is_repeatable(error: BaseException) -> bool:
-    """Whether nothing has happened, and asking again may succeed."""
+    """Return whether nothing has happened, and asking again may succeed."""
     if isinstance(error, OvertakenError):
         return True
     cause = error.__cause__

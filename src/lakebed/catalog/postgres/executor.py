@@ -1,4 +1,4 @@
-"""Postgres through psycopg: a pool of connections, several writers at once."""
+"""Postgres through psycopg: a pool of connections, and several writers at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lakebed.catalog.identity import Identity
 from lakebed.catalog.postgres.errors import (
     is_broken,
     is_repeatable,
     stays_read_only,
 )
+from lakebed.catalog.postgres.identity import identity_in_postgres
 from lakebed.catalog.postgres.pool import PostgresConnections
 from lakebed.catalog.postgres.server import Server
 from lakebed.catalog.postgres.transaction import (
@@ -23,15 +25,16 @@ from lakebed.catalog.postgres.transaction import (
 )
 from lakebed.catalog.postgres.writers import Writer
 from lakebed.catalog.sqlite.scrubbing import DEAD_ROWS
-from lakebed.catalog.statements.executor import Params, Row, refused
+from lakebed.catalog.statements.dialect import POSTGRES, quoted
+from lakebed.catalog.statements.executor import Params, Row, held, refused
 from lakebed.catalog.statements.hiding import Mask
-from lakebed.catalog.statements.queries import load_queries, quoted
 from lakebed.clock import Clock
 from lakebed.errors import (
     ConnectError,
     LakebedError,
 )
 from lakebed.leaving import has_left, staying
+from lakebed.waiting import waiting
 
 if TYPE_CHECKING:
     import psycopg
@@ -46,15 +49,15 @@ _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 class PostgresExecutor(PostgresConnections):
     """The tables in one schema of a Postgres database.
 
-    `timeout` is how long a call waits for a connection, and how long it repeats what a lost one or
-    a restarting server made fail; `lock_timeout` how long it waits for locks, and
-    `statement_timeout` for the answer to a statement; all in seconds.
-    `login` gives `user` and `password` of each new connection, which may change meanwhile.
-    `pooled`: PgBouncer in transaction mode is in between, so nothing is left in a session.
-    `read_only`: writing is refused.
+    Times are in seconds. `timeout`: how long a call waits for a connection, and how long it repeats
+    what failed because a connection was lost or the server restarted. `lock_timeout`: how long it
+    waits for locks. `statement_timeout`: how long it waits for the answer to a statement. `login`
+    gives `user` and `password` of each new connection, which may change. `pooled`: PgBouncer in
+    transaction mode is in between, so nothing is left in a session. `read_only`: writing is
+    refused.
     """
 
-    dialect = "postgres"
+    dialect = POSTGRES
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class PostgresExecutor(PostgresConnections):
         )
         self.schema = schema
         self._clock = clock
-        self._queries = load_queries(self.dialect, schema)
+        self._queries = self.dialect.queries(schema)
         self._limit = f"{int(lock_timeout * 1000)}ms"
         self._begin_write = self._queries["begin_write"].replace("{timeout}", "'{}'")
         self._begin_exclusive = (
@@ -94,6 +97,10 @@ class PostgresExecutor(PostgresConnections):
 
     # Time
 
+    def use_clock(self, clock: Clock | None) -> Clock | None:
+        before, self._clock = self._clock, clock
+        return before
+
     def stamp(self) -> int | None:
         return self._clock() if self._clock else None
 
@@ -102,15 +109,20 @@ class PostgresExecutor(PostgresConnections):
             return self._clock()
         return int(self.fetch(NOW, {})[0][0])
 
+    def identity(self) -> Identity:
+        """Return which database this is, and where."""
+        return identity_in_postgres(self.fetch, self.schema)
+
     # Repeating what failed for a reason that passes
 
-    def repeat(self, work: Callable[[], T]) -> T:
-        """The result of `work`, repeated with growing pauses while it fails for such a reason."""
+    def _repeated(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`. Repeat it, with growing pauses, while it fails for a reason
+        that passes."""
         try:
             return work()
         except LakebedError as error:
             # Within what is repeated as a whole, nothing is repeated by itself.
-            if not is_repeatable(error) or getattr(self._local, "repeating", False):
+            if not is_repeatable(error) or self._is_inside or self._is_repeating:
                 raise
             if stays_read_only(error, lambda sql: self._fetch(sql, {})):
                 raise
@@ -119,6 +131,15 @@ class PostgresExecutor(PostgresConnections):
                 return self._repeat(work, error)
             finally:
                 self._local.repeating = False
+
+    @property
+    def _is_inside(self) -> bool:
+        """Whether this thread is in a transaction, which ends if anything in it fails."""
+        return getattr(self._local, "connection", None) is not None
+
+    @property
+    def _is_repeating(self) -> bool:
+        return getattr(self._local, "repeating", False)
 
     def _repeat(self, work: Callable[[], T], error: LakebedError) -> T:
         import tenacity
@@ -133,7 +154,8 @@ class PostgresExecutor(PostgresConnections):
             stop=lambda state: has_left() or over(state),
             reraise=True,
         )
-        return retrying(work)
+        with waiting(f"{error}; trying for {self.timeout:.0f} s"):
+            return retrying(work)
 
     # Statements
 
@@ -141,13 +163,13 @@ class PostgresExecutor(PostgresConnections):
         return self.fetch_converted(convert(sql), params)
 
     def fetch_converted(self, text: str, params: Params | Sequence[object]) -> Sequence[Row]:
-        """The same of a text that has the driver's parameters already."""
+        """Return the rows of a statement that has the driver's parameters already."""
         try:
             return self._fetch(text, params)
         except LakebedError as error:
-            if not is_repeatable(error):
+            if self._is_inside or not is_repeatable(error):
                 raise
-        return self.repeat(lambda: self._fetch(text, params))
+        return self._repeated(lambda: self._fetch(text, params))
 
     def _fetch(self, text: str, params: Params | Sequence[object]) -> Sequence[Row]:
         import psycopg
@@ -161,7 +183,8 @@ class PostgresExecutor(PostgresConnections):
             self._give_back(connection)
 
     def alone(self, sql: str, params: Params) -> Sequence[Row]:
-        """The rows, if any, of a statement that is a transaction of its own, tried once."""
+        """Return the rows, if any, of a statement that is a transaction of its own. It is tried
+        once."""
         self._must_write()
         with self.connection() as connection:
             cursor = connection.execute(convert(sql), params or None, prepare=bool(params))
@@ -170,11 +193,17 @@ class PostgresExecutor(PostgresConnections):
     def call(
         self, text: str, arguments: Callable[[Writer], Sequence[object]]
     ) -> tuple[Row, Row | None]:
-        """The row of a statement that is a transaction of its own and notes itself as the writer's;
-        or, if its answer was lost, what it noted."""
+        """Return the row of a statement that is a transaction of its own, in one round trip, and
+        notes itself as the writer's. If its answer was lost, return what it noted. It is repeated
+        as `transact` does."""
+        self._must_write()
+        return self._repeated(lambda: self._call(text, arguments))
+
+    def _call(
+        self, text: str, arguments: Callable[[Writer], Sequence[object]]
+    ) -> tuple[Row, Row | None]:
         import psycopg
 
-        self._must_write()
         connection = self._take()
         try:
             writer = self.writers.of(connection)
@@ -187,28 +216,50 @@ class PostgresExecutor(PostgresConnections):
             lost = error
         finally:
             self._give_back(connection)
-        return (), self.settle(writer, lost)
+        return (), self._settle(writer, lost)
 
     def _must_write(self) -> None:
         if self.read_only:
             raise refused(self.server.shown)
 
-    @contextmanager
-    def read(self) -> Generator[PostgresTransaction]:
-        with self.connection() as connection:
-            try:
-                connection.execute(_READ)
-                with self._inside(connection):
-                    yield PostgresTransaction(connection, self._clock)
-            finally:
-                leave(connection)
+    def read(self, work: Callable[[PostgresTransaction], T], *, settled: bool = False) -> T:
+        def once() -> T:
+            with self._read(settled=settled) as tx:
+                return work(tx)
+
+        return self._repeated(once)
 
     @contextmanager
-    def settled(self) -> Generator[PostgresTransaction]:
-        """A transaction that reads while no writer is at work."""
+    def reading(self, begin: Callable[[PostgresTransaction], T]) -> Generator[T]:
+        stack, begun = self._repeated(lambda: held(self._read(), begin))
+        with stack:
+            yield begun
+
+    def transact(
+        self,
+        work: Callable[[PostgresTransaction], T],
+        *,
+        exclusive: bool = False,
+        patient: bool = True,
+        brief: bool = False,
+    ) -> T:
+        del brief  # several write at once as it is
+
+        def once() -> T:
+            with self._write(patient=patient, exclusive=exclusive) as tx:
+                return work(tx)
+
+        self._must_write()
+        return self._repeated(once)
+
+    @contextmanager
+    def _read(self, *, settled: bool = False) -> Generator[PostgresTransaction]:
         with self.connection() as connection:
             try:
-                self._begin(connection, patient=True, exclusive=True)
+                if settled:  # while no writer is at work: versions come from a sequence
+                    self._begin(connection, patient=True, exclusive=True)
+                else:
+                    connection.execute(_READ)
                 with self._inside(connection):
                     yield PostgresTransaction(connection, self._clock)
             finally:
@@ -216,7 +267,7 @@ class PostgresExecutor(PostgresConnections):
 
     @contextmanager
     def _inside(self, connection: Connection[Any]) -> Iterator[None]:
-        """Whatever this thread runs meanwhile runs on this connection."""
+        """Run whatever this thread runs meanwhile on this connection."""
         self._local.connection = connection
         try:
             yield
@@ -224,12 +275,9 @@ class PostgresExecutor(PostgresConnections):
             self._local.connection = None
 
     @contextmanager
-    def write(
-        self, *, patient: bool = True, exclusive: bool = False
-    ) -> Generator[PostgresTransaction]:
+    def _write(self, *, patient: bool, exclusive: bool) -> Generator[PostgresTransaction]:
         import psycopg
 
-        self._must_write()
         lost: psycopg.Error | None = None
         with self.connection() as connection:
             writer = self.writers.of(connection)
@@ -246,13 +294,13 @@ class PostgresExecutor(PostgresConnections):
             finally:
                 leave(connection)
         if lost:
-            self.settle(writer, lost)
+            self._settle(writer, lost)
 
     def _begin(self, connection: Connection[Any], patient: bool, exclusive: bool) -> None:
         """Begin with the lake's lock: shared among writers, or exclusive.
 
-        Whoever waits for the exclusive lock keeps new writers waiting, so it is asked for briefly,
-        and again.
+        A request for the exclusive lock keeps new writers waiting, so it is asked for briefly, and
+        again.
         """
         import psycopg
 
@@ -276,11 +324,11 @@ class PostgresExecutor(PostgresConnections):
         schema = quoted(self.schema)
         return f'SELECT {schema}."note_commit"({writer.id}, {writer.token}); COMMIT'.encode()
 
-    def settle(self, writer: Writer, error: Exception) -> Row:
-        """What the writer's last commit left if it happened, although its answer was lost; else the
-        error that repeating may cure.
+    def _settle(self, writer: Writer, error: Exception) -> Row:
+        """Return what the writer's last commit left, if it happened although its answer was lost.
+        Otherwise raise the error that repeating may cure.
 
-        Waits for a server that is still at it, and keeps a commit that arrives later from
+        Waits for a server that is still working on it, and keeps a commit that arrives later from
         happening.
         """
         failure = self.server.explain(error)
@@ -298,6 +346,6 @@ class PostgresExecutor(PostgresConnections):
         raise failure from error
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
-        """Nothing to do: VACUUM is the server's, in its time."""
+        """Do nothing: VACUUM is the server's task, in its own time."""
         del thorough
         return (DEAD_ROWS,)

@@ -1,4 +1,4 @@
-"""Opening a Postgres catalog from its options."""
+"""Opens a Postgres catalog from its options."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from lakebed.catalog.opened import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.catalog.options import flag, number, seconds
-from lakebed.catalog.postgres.catalog import PostgresCatalog
+from lakebed.catalog.postgres.catalog import DirectPostgresCatalog, PostgresCatalog
 from lakebed.catalog.postgres.executor import PostgresExecutor
 from lakebed.catalog.postgres.server import require_driver
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError
 
-_KNOWN = (
+KNOWN = (
     "connection_string",
     "login",
     "schema",
@@ -30,18 +30,19 @@ _SCHEMA = re.compile(r"(?!.*\$\$)[A-Za-z_][A-Za-z0-9_$-]{0,62}")  # $$ ends a fu
 
 
 def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "postgres", "connection_string": …}`; all others are optional:
+    """Open the catalog of `{"type": "postgres", "connection_string": …}`. All other options may be
+    left out.
 
     `login`: a function that gives `user` and `password` of each new connection, for those that
     change; they win over the address. `schema` ("lakebed"): holds the tables of one lake.
     `min_size` (1), `max_size` (10): connections of the pool. `timeout` (30): seconds to wait for a
-    connection, and to repeat what a lost one made fail; `statement_timeout` (300): for the answer
-    to one statement. `auto_migrate` (true): create and migrate the tables. `lazy` (false): no
-    connection before the first call. `pgbouncer` (false): PgBouncer in transaction mode is in
+    connection, and to repeat what a lost one made fail. `statement_timeout` (300): seconds to wait
+    for the answer to one statement. `auto_migrate` (true): create and migrate the tables. `lazy`
+    (false): connect with the first call. `pgbouncer` (false): PgBouncer in transaction mode is in
     between.
     """
     require_driver()
-    refuse_unknown({name: None for name in given if name != "url"}, _KNOWN)
+    refuse_unknown({name: None for name in given if name != "url"}, KNOWN)
     conninfo = given.get("url")
     if not isinstance(conninfo, str) or not conninfo.strip():
         raise ConfigurationError(
@@ -60,6 +61,7 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
     login = given.get("login")
     if login is not None and not callable(login):
         raise ConfigurationError("catalog.login: expected a function")
+    pooled = flag(given, "pgbouncer", False)
     executor = PostgresExecutor(
         check_address(conninfo),
         login=login,
@@ -69,18 +71,20 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
         timeout=seconds(given, "timeout", 30.0),
         statement_timeout=seconds(given, "statement_timeout", 300.0),
         lock_timeout=options.lock_timeout,
-        pooled=flag(given, "pgbouncer", False),
+        pooled=pooled,
         clock=None if options.clock is system_clock else options.clock,
         mask=options.mask,
         read_only=options.read_only,
     )
-    catalog = PostgresCatalog(executor, auto_migrate=flag(given, "auto_migrate", True))
+    # Behind PgBouncer no session is its own: nothing is prepared or heard there.
+    kind = PostgresCatalog if pooled else DirectPostgresCatalog
+    catalog = kind(executor, auto_migrate=flag(given, "auto_migrate", True))
     return OpenedCatalog(catalog, executor.server.shown, True, flag(given, "lazy", False))
 
 
 def check_address(conninfo: str) -> str:
-    """The connection string, if libpq reads it as it is meant; else ConfigurationError, which does
-    not repeat it."""
+    """Return the connection string, if libpq reads it as it is meant. Otherwise raise
+    ConfigurationError, which does not repeat it."""
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
@@ -89,7 +93,7 @@ def check_address(conninfo: str) -> str:
     except ProgrammingError:  # its text may quote a password
         raise ConfigurationError(
             "catalog.connection_string is neither a URL, postgresql://user@host/database, nor "
-            "libpq's host=… dbname=…"
+            "libpq's host=… dbname=…, or has a parameter that libpq does not know"
         ) from None
     if _is_unclear(conninfo):
         raise ConfigurationError(
@@ -100,8 +104,8 @@ def check_address(conninfo: str) -> str:
 
 
 def _is_unclear(conninfo: str) -> bool:
-    """Whether a URL's password holds a raw `@`, `/`, `?` or `#`: libpq would then take a part of it
-    for the host, and show it."""
+    """Return whether a URL's password holds a raw `@`, `/`, `?` or `#`. libpq would take a part of
+    it for the host, and show it."""
     _, separator, rest = conninfo.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     hosts = authority.rpartition("@")[2].split(",")

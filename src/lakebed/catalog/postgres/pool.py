@@ -1,4 +1,4 @@
-"""The connections of a Postgres catalog: a pool that is opened when it is needed first."""
+"""The connections of a Postgres catalog: a pool that is opened when it is first needed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from lakebed.catalog.postgres.errors import EXHAUSTED, SESSION, is_retired
 from lakebed.catalog.postgres.server import Server
 from lakebed.catalog.postgres.writers import Writers
 from lakebed.errors import CatalogError, ConnectError, LakebedError
+from lakebed.observing import tell
+from lakebed.waiting import waiting
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,8 +31,8 @@ _IDLE = "'60s'"  # how long a client that is gone without a word may keep its lo
 class PostgresConnections:
     """A pool of connections to one server, for any thread and after a fork.
 
-    A thread that is in a transaction gets its connection whenever it asks. `sizes`: how few and how
-    many connections the pool has; times are in seconds.
+    A thread that is in a transaction gets its own connection whenever it asks. `sizes`: the
+    smallest and the largest number of connections. Times are in seconds.
     """
 
     def __init__(
@@ -63,7 +65,8 @@ class PostgresConnections:
 
     @contextmanager
     def connection(self) -> Iterator[Connection[Any]]:
-        """A connection of the pool; errors of the driver leave as errors of ours."""
+        """Return a block with a connection of the pool. Errors of the driver are raised as errors
+        of Lakebed."""
         import psycopg
 
         connection = self._take()
@@ -83,10 +86,12 @@ class PostgresConnections:
         from psycopg_pool import PoolTimeout
 
         pool = self._pool or self._open_pool()
+        start = time.monotonic()
         try:
             taken: Connection[Any] = pool.getconn(self.timeout)
         except PoolTimeout:
             raise self._no_connection() from None
+        tell("lock.wait", time.monotonic() - start, "connection")
         return taken
 
     def _give_back(self, connection: Connection[Any]) -> None:
@@ -103,7 +108,8 @@ class PostgresConnections:
 
         with self._opening:
             if self._pool is None:
-                self.server.probe()
+                with waiting(f"no answer from {self.server.shown} yet"):
+                    self.server.probe()
                 least, most = self._sizes
                 self._watch = Watch(max(self._statement_timeout, self.lock_timeout) + _GRACE)
                 pool = WarmPool(
@@ -121,7 +127,7 @@ class PostgresConnections:
             return self._pool
 
     def _configure(self, connection: WatchedConnection) -> None:
-        """Prepare a new connection; the session keeps nothing where sessions are shared."""
+        """Prepare a new connection. Nothing is kept in the session if sessions are shared."""
         from psycopg.types.numeric import Int8Dumper
 
         if self._watch:
@@ -136,7 +142,8 @@ class PostgresConnections:
             )
 
     def _no_connection(self) -> LakebedError:
-        """Why the pool gave none: the server's own answer, or that all are in use."""
+        """Return the error that says why the pool gave none: the server's own answer, or that all
+        are in use."""
         where = self.server.shown
         return self.server.refusal() or ConnectError(
             EXHAUSTED.format(where=where, most=self._sizes[1], timeout=self.timeout),

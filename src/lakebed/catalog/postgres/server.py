@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Server:
-    """A database on a server: `conninfo` is a URL or libpq's `host=… dbname=…`.
+    """A database on a server. `conninfo` is a URL or libpq's `host=… dbname=…`.
 
-    `timeout`: seconds that a call may wait for a connection. `login` gives `user` and `password` of
-    each new connection, which may change meanwhile. `pooled`: PgBouncer in transaction mode is in
-    between. `mask` makes of a text what may be shown of it.
+    `timeout`: the seconds that a call may wait for a connection. `login` gives `user` and
+    `password` of each new connection, which may change. `pooled`: PgBouncer in transaction mode is
+    in between. `mask` removes from a text what must not be shown.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class Server:
 
     @cached_property
     def shown(self) -> str:
-        """The server and database, without credentials and what is masked."""
+        """The server and database, without credentials and without what is masked."""
         host, port, database = map(self._mask, self._address)
         return f"postgresql://{host}:{port}/{database}"
 
     @cached_property
     def hiding(self) -> Hiding:
-        """What may be shown of its errors."""
+        """Masks the errors of the server."""
         return Hiding(self._mask, self._address[0])
 
     def explain(self, error: Exception) -> LakebedError:
-        """The error of ours that says what happened; `error` is psycopg's."""
+        """Return the error of Lakebed that says what happened. `error` is psycopg's."""
         return self.hiding.explained(error, lambda error: explain(error, self.shown))
 
     def options(self) -> dict[str, Any]:
-        """What libpq is told beside, so that no wait is without a limit."""
+        """Return what libpq is told in addition, so that no wait is without a limit."""
         from psycopg.conninfo import conninfo_to_dict
 
         wanted: dict[str, Any] = {
@@ -78,12 +78,12 @@ class Server:
         return {"client_encoding": "utf8", **options, **login}
 
     def arguments(self) -> dict[str, Any]:
-        """What psycopg is told beside: libpq's options, and its own."""
+        """Return what psycopg is told in addition: libpq's options, and its own."""
         prepare = {"prepare_threshold": None} if self._pooled else {}
         return {"autocommit": True, **self.options(), **prepare}
 
     def probe(self) -> None:
-        """Connect once by itself: a pool would only tell that there is no connection.
+        """Connect once, without the pool, which would only tell that there is no connection.
 
         Raises what the server answers, and ConfigurationError if the database is not in UTF8.
         """
@@ -97,7 +97,7 @@ class Server:
             raise self.explain(error) from None
 
     def refusal(self) -> LakebedError | None:
-        """The error that connecting gives now, if any."""
+        """Return the error that connecting gives now, or None."""
         import psycopg
 
         try:
@@ -109,8 +109,10 @@ class Server:
         return None
 
 
-def check_encoding(connection: psycopg.Connection[Any], shown: str) -> None:
-    """ConfigurationError if a database is not in UTF8."""
+def check_encoding(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], shown: str
+) -> None:
+    """Raise ConfigurationError if a database is not in UTF8."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise ConfigurationError(
@@ -120,7 +122,7 @@ def check_encoding(connection: psycopg.Connection[Any], shown: str) -> None:
 
 
 def require_driver() -> None:
-    """DependencyMissingError if psycopg is not installed."""
+    """Raise DependencyMissingError if psycopg is not installed."""
     try:
         import psycopg
         import psycopg_pool

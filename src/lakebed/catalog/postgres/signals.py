@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 
-def channel_of(schema: str, topic: str) -> str:
+def channel_of(schema: str | None, topic: str) -> str:
     """The channel of a topic: names of channels have 63 bytes."""
     return f"lakebed_{sha256(f'{schema}/{topic}'.encode()).hexdigest()[:40]}"
 

@@ -1,5 +1,5 @@
-"""What a client of Postgres tidies up as it goes, so that a lake which is only overwritten keeps
-its size without any upkeep."""
+"""Tidies up as a client of Postgres writes, so that a lake which is only overwritten keeps its size
+without any upkeep."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from lakebed.catalog.postgres.executor import PostgresExecutor
 from lakebed.catalog.sql.metadata import MetadataIndex
-from lakebed.catalog.statements.executor import Row
+from lakebed.catalog.statements.executor import AutocommitExecutor, Row
 from lakebed.errors import LakebedError, LockTimeoutError
 
 log = logging.getLogger("lakebed.catalog")
@@ -27,13 +26,14 @@ _PATIENCE = 16
 class Tidying:
     """One client's part in keeping a lake small.
 
-    Others write meanwhile, so what a row leaves cannot go with it, as it does on SQLite. Instead
-    who has replaced so many entries removes what is dead by then, in one short statement that waits
-    for nobody, and has the server give its space back where much of a small table is dead.
+    Other clients write meanwhile, so what a row leaves cannot go with it, as it does on SQLite.
+    Instead, a client that has replaced so many entries removes what is dead by then, in one short
+    statement that waits for nobody. If much of a small table is dead, it has the server give the
+    space back.
     """
 
     def __init__(
-        self, executor: PostgresExecutor, queries: Mapping[str, str], index: MetadataIndex
+        self, executor: AutocommitExecutor, queries: Mapping[str, str], index: MetadataIndex
     ) -> None:
         self._executor = executor
         self._index = index
@@ -41,6 +41,7 @@ class Tidying:
         self._replaced = 0  # since tables were last vacuumed
         self._wait = 0  # how many are to be replaced until the next time
         self._density = 0.0  # rows in a page, as the last time left them
+        self.rests = False  # whether it leaves all of this to upkeep
         self._begin()
 
     def _begin(self) -> None:
@@ -49,7 +50,10 @@ class Tidying:
         self._pid = os.getpid()
 
     def note(self, replaced: int) -> None:
-        """So many entries have been replaced or deleted, and that is committed: nothing fails."""
+        """Note that so many entries were replaced or deleted, which is committed. This never
+        fails."""
+        if self.rests:
+            return
         if self._pid != os.getpid():
             self._begin()
         self._left -= replaced

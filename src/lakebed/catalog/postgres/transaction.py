@@ -8,8 +8,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from lakebed.catalog.statements.dialect import quoted
 from lakebed.catalog.statements.executor import Params, Row
-from lakebed.catalog.statements.queries import quoted
 from lakebed.clock import Clock
 
 if TYPE_CHECKING:

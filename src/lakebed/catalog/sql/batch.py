@@ -1,7 +1,7 @@
-"""Committing a batch as sets: the rules of `commit`, in a few statements for any number of rows.
+"""Commits a batch as sets: the rules of `commit`, in a few statements for any number of rows.
 
-One by one, each entry costs five statements and a row object; as sets, 10,000 entries take a third
-of that time, during which the write lock is held.
+One by one, each entry costs five statements and a row object. As sets, 10,000 entries hold the
+write lock for a third of that time.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from lakebed.catalog.protocol import BatchCounts, MissingContentError, StagedRow
+from lakebed.catalog.rules import EVERY_VERSION
 from lakebed.catalog.sql.claims import Claims
 from lakebed.catalog.statements.executor import Row, Transaction
 from lakebed.model import EntryRow, Upload
 
-_EVERY_VERSION = 2**62
 _WRITES = (
     "batch_history", "batch_described", "batch_lost", "batch_candidates", "batch_ended",
     "batch_put", "batch_delete", "batch_drop_objects",
@@ -31,6 +31,8 @@ _STAGED = (
     "position",
     "metadata",
     "expires_at",
+    "created_at",
+    "updated_at",
 )
 
 
@@ -46,7 +48,7 @@ does that: they are all held in memory."""
 
 
 def take(rows: Iterator[StagedRow], most: int) -> list[StagedRow]:
-    """The next rows, as many as may be held in memory."""
+    """Return the next rows, as many as may be held in memory."""
     taken, size = list[StagedRow](), 0
     for row in islice(rows, most):
         taken.append(row)
@@ -57,7 +59,7 @@ def take(rows: Iterator[StagedRow], most: int) -> list[StagedRow]:
 
 
 class BatchCommit:
-    """One batch inside a write transaction that the caller commits."""
+    """One batch inside a write transaction, which the caller commits."""
 
     def __init__(
         self, tx: Transaction, queries: Mapping[str, str], now: int, *, keep_all: bool
@@ -68,7 +70,7 @@ class BatchCommit:
         self._keep_all = keep_all
 
     def store(self, rows: Iterable[StagedRow], uploads: Sequence[Upload]) -> BatchCounts:
-        """Store the rows, which come in key order; see `Catalog.commit_batch`."""
+        """Store the rows, which come in key order. See `Catalog.commit_batch`."""
         tx, queries = self._tx, self._queries
         claims = Claims(tx, queries, uploads)
         self.begin()
@@ -83,7 +85,7 @@ class BatchCommit:
         return BatchCounts(created, changed - created, unchanged, total - named)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete entries, whose keys are given in order."""
+        """Delete entries. Their keys are given in order."""
         self.begin()
         self._tx.copy("staged", ("number", "key"), list(enumerate(keys, 1)))
         self.match()
@@ -94,8 +96,8 @@ class BatchCommit:
         self._tx.script(self._queries["create_staged"])
 
     def stage(self, number: int, wanted: Iterable[tuple[str, EntryRow | None]]) -> None:
-        """Stage keys with the entry that each is to have again, None for none, in key order and
-        numbered from `number`; their contents are in the lake."""
+        """Stage keys with the entry that each is to have again, None for none. They come in key
+        order and are numbered from `number`. The lake holds their contents."""
         rows = [
             (at, key, None, None, None, None, None)
             if row is None
@@ -107,19 +109,19 @@ class BatchCommit:
         self._tx.copy("staged", _STAGED_AGAIN, rows)
 
     def apply(self) -> tuple[int, int, int]:
-        """Turn the matched staged rows into entries: how many were as they are, changed, and of
-        the changed how many are new."""
+        """Turn the matched staged rows into entries. Return how many were left unchanged, how many
+        were changed, and how many of these are new."""
         tx, queries = self._tx, self._queries
         ((_, newest),) = tx.all(queries["counters"], {})
         unchanged = tx.run(queries["batch_drop_unchanged"], {"now": self._now})
         ((changed, present),) = tx.all(queries["batch_totals"], {"now": self._now})
         if changed:
-            self._write(_EVERY_VERSION if self._keep_all else newest or 0)
+            self._write(EVERY_VERSION if self._keep_all else newest or 0)
         tx.run(queries["unstage"], {})
         return unchanged, changed, changed - present
 
     def _name(self) -> int:
-        """Name the contents that are new; how many."""
+        """Name the new contents, and return how many there are."""
         return self._tx.run(self._queries["batch_objects"], {"now": self._now})
 
     def match(self) -> None:
@@ -138,10 +140,11 @@ class BatchCommit:
         tx.run(queries["set_meta"], {"name": "version", "value": version + last})
 
     def _stage(self, rows: Iterable[StagedRow], claims: Claims) -> Iterator[Row]:
-        """The rows in the columns of `_STAGED`."""
+        """Yield the rows with the columns of `_STAGED`."""
         now, packs = self._now, claims.packs
         for number, row in enumerate(rows, 1):
-            key, content_hash, format, size, inline, uri, position, metadata, ttl, expires_at = row
+            key, content_hash, format, size, inline, uri, position, metadata, ttl, *times = row
+            expires_at, created_at, updated_at = times
             pack_id = packs.get(uri) if uri else None
             yield (
                 number,
@@ -155,6 +158,8 @@ class BatchCommit:
                 position,
                 metadata,
                 expires_at if ttl is None else now + ttl,
+                created_at,
+                updated_at,
             )
 
     def _settle(self, claims: Claims, uploads: Sequence[Upload]) -> None:

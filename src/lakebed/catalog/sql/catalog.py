@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from lakebed.catalog.identity import Identity
 from lakebed.catalog.protocol import (
     BatchCounts,
     CatalogStats,
@@ -20,9 +21,10 @@ from lakebed.catalog.sql.segments import Segments
 from lakebed.catalog.sql.snapshots import Snapshots
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction, is_read_only
 from lakebed.catalog.statements.migration import migrate
-from lakebed.catalog.statements.queries import in_lists, load_queries
-from lakebed.errors import CorruptionError
-from lakebed.model import Change, ContentId, EntryRow, Outcome, Upload
+from lakebed.catalog.statements.queries import in_lists
+from lakebed.clock import Clock
+from lakebed.errors import CorruptionError, ValidationError
+from lakebed.model import LAST_KEY, Change, Content, ContentId, EntryRow, Outcome, Upload
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -43,11 +45,11 @@ _COUNTERS = (
 
 
 class SQLCatalog(Snapshots, Segments, Purging):
-    """A catalog in the database of an executor; see `Catalog` for what each call does."""
+    """A catalog in the database of an executor. See `Catalog` for what each call does."""
 
     def __init__(self, executor: Executor, *, auto_migrate: bool = True) -> None:
         self._executor = executor
-        self._queries = load_queries(executor.dialect, executor.schema)
+        self._queries = executor.dialect.queries(executor.schema)
         self._index = MetadataIndex(executor, self._queries)
         self._keep_all = False
         self._auto_migrate = auto_migrate
@@ -59,15 +61,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
         migrate(self._executor, self._queries, allowed=self._auto_migrate)
         found = self._read_settings()
         if not found.keys() - {"schema_version"} and not is_read_only(self._executor):
-            with self._executor.write(exclusive=True) as tx:
-                # Another client may have been first.
-                if not tx.all(self._queries["get_setting"], {"name": "lake_id"}):
-                    counters = dict.fromkeys(_COUNTERS, 0)
-                    counters["orphans_listed"] = self._executor.now()
-                    tx.many(
-                        self._queries["insert_meta"],
-                        [{"name": n, "value": v} for n, v in (*counters.items(), *wanted.items())],
-                    )
+            self._executor.transact(lambda tx: self._begin_lake(tx, wanted), exclusive=True)
             found = self._read_settings()
         if lacking := sorted({"lake_id", *_COUNTERS} - found.keys()):
             raise CorruptionError(
@@ -75,6 +69,37 @@ class SQLCatalog(Snapshots, Segments, Purging):
             )
         self._keep_all = found.get("history") == "all"
         return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    def _begin_lake(self, tx: Transaction, wanted: Mapping[str, str]) -> None:
+        """Give a new lake its settings and counters, unless another client was first."""
+        if tx.all(self._queries["get_setting"], {"name": "lake_id"}):
+            return
+        counters = dict.fromkeys(_COUNTERS, 0)
+        counters["orphans_listed"] = self._executor.now()
+        tx.many(
+            self._queries["insert_meta"],
+            [{"name": n, "value": v} for n, v in (*counters.items(), *wanted.items())],
+        )
+
+    def identity(self) -> Identity | None:
+        tell = getattr(self._executor, "identity", None)  # one from outside need not have it
+        return None if tell is None else tell()
+
+    def change_setting(self, name: str, change: Callable[[str | None], str]) -> str:
+        def apply(tx: Transaction) -> str:
+            row = tx.one(self._queries["get_setting"], {"name": name})
+            value = change(None if row is None else str(row[0]))
+            query = "insert_meta" if row is None else "set_meta"
+            tx.run(self._queries[query], {"name": name, "value": value})
+            return value
+
+        return self._executor.transact(apply, exclusive=True)
+
+    def leave_garbage(self) -> None:
+        if "batch_drop_objects" in self._queries:
+            queries = {**self._queries, "batch_candidates": self._queries["batch_every_candidate"]}
+            del queries["batch_drop_objects"]
+            self._queries = queries
 
     def _read_settings(self) -> dict[str, object]:
         return dict(self._executor.fetch(self._queries["get_meta"], {}))
@@ -105,20 +130,36 @@ class SQLCatalog(Snapshots, Segments, Purging):
     def _fetch_now(self, sql: str, params: Params) -> Sequence[Row]:
         return self._executor.fetch(sql, {"now": self._executor.stamp(), **params})
 
+    def keys(self, low: str, high: str, limit: int) -> Sequence[str]:
+        bounds = {"low": low, "high": high, "page": limit}
+        return [key for (key,) in self._fetch_now(self._queries["list_keys"], bounds)]
+
     def count(self, low: str, high: str) -> int:
-        ((count,),) = self._executor.fetch(
-            self._queries["count_entries"],
-            {"low": low, "high": high, "now": self._executor.stamp()},
-        )
+        params: dict[str, object] = {"now": self._executor.stamp()}
+        sql = self._queries["count_all"]  # does not compare keys, and so is the faster one
+        if (low, high) != ("", LAST_KEY):
+            sql = self._queries["count_entries"]
+            params |= {"low": low, "high": high}
+        ((count,),) = self._executor.fetch(sql, params)
         return int(count)
 
     def commit(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
-        with self._executor.write() as tx:
-            return self._begin(tx, tx.now()).run(changes, uploads)
+        return self._executor.transact(
+            lambda tx: self._begin(tx, tx.now()).run(changes, uploads), brief=True
+        )
+
+    def name_contents(self, contents: Sequence[Content], uploads: Sequence[Upload]) -> None:
+        self._executor.transact(lambda tx: self._begin(tx, tx.now()).name(contents, uploads))
+
+    def touch(self, key: str, ttl: int | None, expires_at: int | None) -> EntryRow | None:
+        return self._executor.transact(
+            lambda tx: self._begin(tx, tx.now()).touch(key, ttl, expires_at)
+        )
 
     def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
-        with self._executor.write() as tx:
-            return self._begin(tx, tx.now()).take(low, high, cut, into)
+        return self._executor.transact(
+            lambda tx: self._begin(tx, tx.now()).take(low, high, cut, into)
+        )
 
     def signal(self, topic: str) -> None:
         """Nobody can be woken."""
@@ -133,14 +174,17 @@ class SQLCatalog(Snapshots, Segments, Purging):
     def commit_batch(
         self, rows: Iterable[StagedRow], uploads: Sequence[Upload] = ()
     ) -> BatchCounts:
-        with self._executor.write() as tx:
+        def store(tx: Transaction) -> BatchCounts:
             counts = self._begin_batch(tx, tx.now()).store(rows, uploads)
             self._note_load(tx, counts)
+            return counts
+
+        counts = self._executor.transact(store)
         self._index.follow(counts.created + counts.changed)
         return counts
 
     def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
-        """So many entries have been written at once: for a database that has to be told."""
+        """Called when many entries were written at once, for a database that has to be told."""
 
     def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
         found: list[EntryRow] = []
@@ -151,16 +195,15 @@ class SQLCatalog(Snapshots, Segments, Purging):
         return found
 
     def lease(self, paths: Iterable[str], seconds: float) -> None:
-        with self._executor.write() as tx:
+        def note(tx: Transaction) -> None:
             until = tx.now() + int(seconds * 1_000_000)
             rows = [{"uri": path, "lease": until} for path in paths]
             tx.many(self._queries["lease_upload"], rows)
 
+        self._executor.transact(note)
+
     def discard(self, paths: Iterable[str]) -> None:
-        with self._executor.write() as tx:
-            for path in paths:
-                if tx.run(self._queries["claim_upload"], {"uri": path}):
-                    tx.run(self._queries["add_trash"], {"uri": path, "now": tx.now()})
+        self._executor.transact(lambda tx: self._give_up(tx, paths))
 
     def known(self, contents: Iterable[ContentId]) -> set[ContentId]:
         wanted = set(contents)
@@ -186,18 +229,27 @@ class SQLCatalog(Snapshots, Segments, Purging):
         )
         return Place._make(rows[0][1:]) if rows else None
 
+    def parts(self, content: ContentId) -> Sequence[Content]:
+        content_hash, format = content
+        rows = self._executor.fetch(
+            self._queries["get_parts"], {"content_hash": content_hash, "format": format}
+        )
+        return list(map(Content._make, rows))
+
     def scan(self, wanted: Sequence[Scan]) -> AbstractContextManager[CatalogScan]:
         from lakebed.catalog.sql.scanning import open_scan  # not for a first store
 
         return open_scan(self, wanted)
 
     def expire(self, limit: int) -> int:
-        with self._executor.write() as tx:
+        def remove(tx: Transaction) -> int:
             now = tx.now()
             rows = tx.all(self._queries["expired_keys"], {"now": now, "page": limit})
             if rows:
                 self._begin_batch(tx, now).delete(sorted(key for (key,) in rows))
-        return len(rows)
+            return len(rows)
+
+        return self._executor.transact(remove)
 
     def expired(self) -> int:
         ((count,),) = self._executor.fetch(
@@ -214,6 +266,17 @@ class SQLCatalog(Snapshots, Segments, Purging):
                 return found
         (row,) = self._executor.fetch(self._queries["stats"], {"now": self._executor.stamp()})
         return CatalogStats._make((*map(int, row), ()))  # a sum may come as a decimal
+
+    @contextmanager
+    def at_time(self, clock: Clock) -> Iterator[None]:
+        use = getattr(self._executor, "use_clock", None)  # one from outside need not have it
+        if use is None:
+            raise ValidationError("this catalog cannot take over the history of another")
+        before = use(clock)
+        try:
+            yield
+        finally:
+            use(before)
 
     def close(self) -> None:
         self._executor.close()

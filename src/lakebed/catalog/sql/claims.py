@@ -1,4 +1,4 @@
-"""Uploads inside a commit: claimed from their leases, then taken by objects or trashed."""
+"""Uploads inside a commit: claimed from their leases, then taken by objects or made trash."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from lakebed.model import Upload
 
 
 class Claims:
-    """The uploads of one commit. `packs` has the catalog's ids of those that are packs."""
+    """The uploads of one commit. `packs` maps those that are packs to their ids in the catalog."""
 
     def __init__(
         self, tx: Transaction, queries: Mapping[str, str], uploads: Sequence[Upload]
     ) -> None:
-        """Claim the uploads; MissingContentError if a lease is gone, and with it the bytes."""
+        """Claim the uploads. Raises MissingContentError if a lease is gone, and with it the
+        bytes."""
         self._tx = tx
         self._queries = queries
         self._uploads = uploads
@@ -32,9 +33,9 @@ class Claims:
                 self.packs[upload.uri] = pack_id
 
     def settle(self, used: Mapping[str, int], now: int) -> None:
-        """Count what each pack holds, and trash the uploads that no object took.
+        """Count what each pack holds, and make trash of the uploads that no object took.
 
-        `used` tells how many objects took each upload.
+        `used` maps each upload to the number of objects that took it.
         """
         for upload in self._uploads:
             live, pack_id = used.get(upload.uri, 0), self.packs.get(upload.uri)

@@ -1,18 +1,20 @@
-"""Finding and removing what nothing refers to; moving objects; looking for damage."""
+"""Finds and removes what nothing refers to, moves objects, and looks for damage."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 
 from lakebed.catalog.protocol import GoneObjectsError, Place
 from lakebed.catalog.sql.claims import Claims
-from lakebed.catalog.statements.executor import Executor, Transaction
+from lakebed.catalog.statements.executor import Executor, Row, Transaction
 from lakebed.catalog.statements.queries import in_lists, run_for
 from lakebed.model import (
     BrokenReference,
     Collected,
     ContentId,
+    EntryRow,
     Move,
     Naming,
     ObjectRow,
@@ -24,34 +26,74 @@ _MARK_BITS = 62
 
 
 class Collection:
-    """The calls of a SQL catalog that keep it clean; see `Catalog`."""
+    """The calls of a SQL catalog that keep it clean. See `Catalog`."""
 
     _executor: Executor
     _queries: Mapping[str, str]
 
     def collect(self, after: int, limit: int, *, dry_run: bool = False) -> Collected:
+        if dry_run:
+            return self._executor.read(lambda tx: self._judge(tx, after, limit)[0])
+        if after <= 0 and "drop_writers" in self._queries:
+            drop = self._queries["drop_writers"]
+            self._executor.transact(lambda tx: tx.run(drop, {"now": self._executor.stamp()}))
         # No writer may take a reference to what is judged here, nor note a candidate anew.
-        with self._executor.read() if dry_run else self._executor.write(exclusive=True) as tx:
-            rows = tx.all(self._queries["candidates"], {"after": after, "page": limit})
-            dead = [row for row in rows if row[1] is not None and not row[4]]
-            if not dry_run:
-                self._bury(tx, [row[0] for row in dead], [row[2:4] for row in dead])
-                if rows:
-                    judged = {"after": after, "last": rows[-1][0]}
-                    tx.run(self._queries["delete_candidates"], judged)
-        return Collected(
-            len(dead), sum(row[1] for row in dead), rows[-1][0] if len(rows) == limit else None
+        return self._executor.transact(lambda tx: self._collect(tx, after, limit), exclusive=True)
+
+    def _collect(self, tx: Transaction, after: int, limit: int) -> Collected:
+        collected, dead, last = self._judge(tx, after, limit)
+        self._bury(tx, [row[0] for row in dead], [row[2:4] for row in dead])
+        if last is not None:
+            tx.run(self._queries["delete_candidates"], {"after": after, "last": last})
+        return collected
+
+    def _judge(
+        self, tx: Transaction, after: int, limit: int
+    ) -> tuple[Collected, Sequence[Row], int | None]:
+        """Return what a collection finds, the objects that nothing refers to, and the last
+        candidate."""
+        rows = tx.all(self._queries["candidates"], {"after": after, "page": limit})
+        dead = [row[:4] for row in rows if row[1] is not None and not row[4]]
+        dead += self._parts_left(tx, [row[0] for row in dead])
+        last = rows[-1][0] if rows else None
+        collected = Collected(
+            len(dead), sum(row[1] for row in dead), last if len(rows) == limit else None
         )
+        return collected, dead, last
 
     def preview_collect(self) -> int:
         params = {"now": self._executor.now()}
         ((files,),) = self._executor.fetch(self._queries["preview_collect"], params)
         return int(files)
 
+    def _parts_left(self, tx: Transaction, dead: Sequence[int]) -> list[Row]:
+        """Return the parts of these tables that nothing else refers to: number, size, file and
+        pack."""
+        parts = self._numbers(tx, "parts_of", dead)
+        return [row[:4] for row in self._unreferenced(tx, [n for (n,) in parts], set(dead))]
+
+    def _unreferenced(
+        self, tx: Transaction, ids: Sequence[int], dead: Set[int] = frozenset()
+    ) -> list[Row]:
+        """Return those of these objects that nothing refers to but, as their parts, the tables in
+        `dead`: number, size, file, pack and hash."""
+        held = {part for part, table in self._numbers(tx, "tables_with", ids) if table not in dead}
+        return [row for row in self._numbers(tx, "places_unnamed", ids) if row[0] not in held]
+
+    def _numbers(self, tx: Transaction, name: str, ids: Sequence[int]) -> list[Row]:
+        """Return what a query about these objects gives."""
+        return [
+            row
+            for names, params in in_lists(self._queries, ids)
+            for row in tx.all(self._queries[name].replace("{ids}", names), params)
+        ]
+
     def _bury(
         self, tx: Transaction, ids: Sequence[int], places: Sequence[tuple[str | None, int | None]]
     ) -> None:
-        """Remove objects that nothing refers to; their files, or emptied packs, become trash."""
+        """Remove objects that nothing refers to. Their files, or packs that are empty then, become
+        trash."""
+        run_for(tx, self._queries, "delete_parts", ids)
         run_for(tx, self._queries, "delete_objects", ids)
         now = self._executor.now()
         files = [uri for uri, _ in places if uri is not None]
@@ -59,7 +101,8 @@ class Collection:
         self._leave_packs(tx, Counter(pack for _, pack in places if pack is not None))
 
     def _leave_packs(self, tx: Transaction, leaving: Mapping[int, int]) -> None:
-        """So many objects have left these packs; those that hold nothing now become trash."""
+        """Count the objects that have left these packs. Packs that hold nothing now become
+        trash."""
         if not leaving:
             return
         tx.many(self._queries["bury_in_pack"], [{"id": i, "count": n} for i, n in leaving.items()])
@@ -69,13 +112,13 @@ class Collection:
                 tx.run(self._queries["add_trash"], {"uri": uri, "now": now})
 
     def lapse_leases(self, limit: int) -> int:
-        with self._executor.write() as tx:
-            now = self._executor.now()
-            paths = [
-                u for (u,) in tx.all(self._queries["lapsed_leases"], {"now": now, "page": limit})
-            ]
+        def give_up(tx: Transaction) -> int:
+            page = {"now": self._executor.now(), "page": limit}
+            paths = [uri for (uri,) in tx.all(self._queries["lapsed_leases"], page)]
             self._give_up(tx, paths)
-        return len(paths)
+            return len(paths)
+
+        return self._executor.transact(give_up)
 
     def _give_up(self, tx: Transaction, paths: Iterable[str]) -> None:
         for path in paths:
@@ -91,13 +134,15 @@ class Collection:
         return int(count)
 
     def forget_trash(self, paths: Iterable[str]) -> None:
-        with self._executor.write() as tx:
-            run_for(tx, self._queries, "delete_trash", list(paths))
+        gone = list(paths)
+        self._executor.transact(lambda tx: run_for(tx, self._queries, "delete_trash", gone))
 
     def add_trash(self, paths: Iterable[str]) -> None:
-        with self._executor.write() as tx:
+        def note(tx: Transaction) -> None:
             now = self._executor.now()
             tx.many(self._queries["add_trash"], [{"uri": path, "now": now} for path in paths])
+
+        self._executor.transact(note)
 
     def unknown(self, paths: Iterable[str]) -> Sequence[str]:
         folders = defaultdict[str, list[str]](list)
@@ -105,13 +150,16 @@ class Collection:
             folders[path.rpartition("/")[0]].append(path)
         unknown: list[str] = []
         for folder, found in folders.items():
-            # One transaction: what an upload is moves between these tables.
-            with self._executor.read() as tx:
-                inside = {"low": f"{folder}/", "high": f"{folder}0"}  # 0 follows / in ASCII
-                known = {uri for (uri,) in tx.all(self._queries["leased_files"], inside)}
-                known.update(self._named(tx, folder))
+            known = self._executor.read(partial(self._known_in, folder=folder))
             unknown.extend(path for path in found if path not in known)
         return unknown
+
+    def _known_in(self, tx: Transaction, folder: str) -> set[str]:
+        """Return the files of a folder that a row knows, all in one transaction: what an upload is
+        moves between these tables."""
+        inside = {"low": f"{folder}/", "high": f"{folder}0"}  # 0 follows / in ASCII
+        leased = {uri for (uri,) in tx.all(self._queries["leased_files"], inside)}
+        return leased.union(self._named(tx, folder))
 
     def _named(self, tx: Transaction, folder: str) -> Iterator[str]:
         if folder == "packs":
@@ -131,8 +179,8 @@ class Collection:
         return int(rows[0][0])
 
     def note_orphans_listed(self, time: int) -> None:
-        with self._executor.write() as tx:
-            tx.run(self._queries["set_meta"], {"name": "orphans_listed", "value": time})
+        noted = {"name": "orphans_listed", "value": time}
+        self._executor.transact(lambda tx: tx.run(self._queries["set_meta"], noted))
 
     def inline_objects(
         self, after: int, horizon: int, least: int, limit: int
@@ -144,6 +192,11 @@ class Collection:
                 self._queries["inline_objects"], params
             )
         ]
+
+    def tables_of_parts(self, after: str, limit: int) -> Sequence[EntryRow]:
+        params = {"after": after, "page": limit, "now": self._executor.stamp()}
+        rows = self._executor.fetch(self._queries["tables_of_parts"], params)
+        return list(map(EntryRow._make, rows))
 
     def worn_packs(self, small: int) -> Sequence[PackRow]:
         rows = self._executor.fetch(self._queries["worn_packs"], {"small": small})
@@ -157,28 +210,31 @@ class Collection:
         ]
 
     def move(self, moves: Sequence[Move], upload: Upload) -> int:
+        return self._executor.transact(lambda tx: self._move(tx, moves, upload))
+
+    def _move(self, tx: Transaction, moves: Sequence[Move], upload: Upload) -> int:
         queries = self._queries
-        with self._executor.write() as tx:
-            claims = Claims(tx, queries, [upload])
-            pack_id = claims.packs[upload.uri]
-            tx.many(
-                queries["move_inline"],
-                [_params(move, pack_id) for move in moves if move.old_pack is None],
-            )
-            left = Counter[int]()
-            for move in moves:
-                if move.old_pack is not None:
-                    left[move.old_pack] += tx.run(queries["move_packed"], _params(move, pack_id))
-            ((moved,),) = tx.all(queries["count_packed"], {"pack_id": pack_id})
-            if moved < len(moves):
-                self._refuse_gone(tx, moves)
-            claims.settle({upload.uri: moved}, self._executor.now())
-            self._leave_packs(tx, left)
-            self._note_moved(tx)
+        claims = Claims(tx, queries, [upload])
+        pack_id = claims.packs[upload.uri]
+        tx.many(
+            queries["move_inline"],
+            [_params(move, pack_id) for move in moves if move.old_pack is None],
+        )
+        left = Counter[int]()
+        for move in moves:
+            if move.old_pack is not None:
+                left[move.old_pack] += tx.run(queries["move_packed"], _params(move, pack_id))
+        ((moved,),) = tx.all(queries["count_packed"], {"pack_id": pack_id})
+        if moved < len(moves):
+            self._refuse_gone(tx, moves)
+        claims.settle({upload.uri: moved}, self._executor.now())
+        self._leave_packs(tx, left)
+        self._note_moved(tx)
         return int(moved)
 
     def _refuse_gone(self, tx: Transaction, moves: Sequence[Move]) -> None:
-        """No pack may begin with what nothing names: it may have been purged."""
+        """Raise GoneObjectsError if something is named nowhere any more: it may have been purged,
+        and no pack may hold such bytes from its beginning."""
         present = {
             (number, content_hash)
             for names, params in in_lists(self._queries, [move.id for move in moves])
@@ -211,48 +267,55 @@ class Collection:
         return found
 
     def mend(self, broken: BrokenReference) -> bool:
+        return self._executor.transact(lambda tx: self._mend(tx, broken))
+
+    def _mend(self, tx: Transaction, broken: BrokenReference) -> bool:
         queries, number = self._queries, broken.number
-        with self._executor.write() as tx:
-            if broken.kind == "trash in use":
-                run_for(tx, queries, "delete_trash", [broken.uri or ""])
-            elif broken.kind == "lease in use":
-                tx.run(queries["claim_upload"], {"uri": broken.uri})
-            elif broken.kind == "unnoted":
-                tx.run(queries["add_candidate"], {"object_id": number})
-            elif broken.kind == "miscounted pack":
-                tx.run(queries["recount_pack"], {"id": number})
-            else:
-                return False
+        if broken.kind == "trash in use":
+            run_for(tx, queries, "delete_trash", [broken.uri or ""])
+        elif broken.kind == "lease in use":
+            tx.run(queries["claim_upload"], {"uri": broken.uri})
+        elif broken.kind == "unnoted":
+            tx.run(queries["add_candidate"], {"object_id": number})
+        elif broken.kind == "miscounted pack":
+            tx.run(queries["recount_pack"], {"id": number})
+        else:
+            return False
         return True
 
     def replace(self, content: ContentId, place: Place, new: Upload | bytes) -> bool:
+        return self._executor.transact(lambda tx: self._replace(tx, content, place, new))
+
+    def _replace(
+        self, tx: Transaction, content: ContentId, place: Place, new: Upload | bytes
+    ) -> bool:
         content_hash, format = content
-        with self._executor.write() as tx:
-            upload, data = (new, None) if isinstance(new, Upload) else (None, new)
-            claims = Claims(tx, self._queries, [] if upload is None else [upload])
-            now = self._executor.now()
-            replaced = False
-            found = tx.one(
-                self._queries["find_object"], {"content_hash": content_hash, "format": format}
-            )
-            if found is not None and tuple(found[2:]) == place[1:]:
-                own_uri, pack_id = tx.one(self._queries["object_place"], {"id": found[0]}) or (0, 0)
-                old = {"uri": own_uri or "", "pack_id": pack_id or 0, "position": found[3] or ""}
-                uri = None if upload is None else upload.uri
-                to = {"id": found[0], "new_uri": uri, "inline_value": data}
-                replaced = tx.run(self._queries["replace_object"], old | to) == 1
-            if replaced:
-                if own_uri is not None:
-                    tx.run(self._queries["add_trash"], {"uri": own_uri, "now": now})
-                self._leave_packs(tx, {} if pack_id is None else {pack_id: 1})
-            claims.settle({upload.uri: 1} if replaced and upload is not None else {}, now)
-            if replaced:
-                self._note_moved(tx)
+        upload, data = (new, None) if isinstance(new, Upload) else (None, new)
+        claims = Claims(tx, self._queries, [] if upload is None else [upload])
+        now = self._executor.now()
+        replaced = False
+        found = tx.one(
+            self._queries["find_object"], {"content_hash": content_hash, "format": format}
+        )
+        if found is not None and tuple(found[2:]) == place[1:]:
+            own_uri, pack_id = tx.one(self._queries["object_place"], {"id": found[0]}) or (0, 0)
+            old = {"uri": own_uri or "", "pack_id": pack_id or 0, "position": found[3] or ""}
+            uri = None if upload is None else upload.uri
+            to = {"id": found[0], "new_uri": uri, "inline_value": data}
+            replaced = tx.run(self._queries["replace_object"], old | to) == 1
+        if replaced:
+            if own_uri is not None:
+                tx.run(self._queries["add_trash"], {"uri": own_uri, "now": now})
+            self._leave_packs(tx, {} if pack_id is None else {pack_id: 1})
+        claims.settle({upload.uri: 1} if replaced and upload is not None else {}, now)
+        if replaced:
+            self._note_moved(tx)
         return replaced
 
     def _note_moved(self, tx: Transaction) -> None:
-        """Tell those who keep rows that something changed which no version tells of. Any number
-        that was not there before does; comes last, as all such transactions write this row."""
+        """Tell clients that keep rows that something changed which no version shows. Any number
+        that was not there before does. It comes last, because all such transactions write this
+        row."""
         import secrets  # not for a first store
 
         number = secrets.randbits(_MARK_BITS)

@@ -1,13 +1,14 @@
-"""Applying changes inside one write transaction: the only code that writes entries and objects."""
+"""Applies changes inside one write transaction: the only code that writes entries and objects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from lakebed.catalog.protocol import MissingContentError
+from lakebed.catalog.rules import EVERY_VERSION, Decision, decide, is_kept, is_visible
 from lakebed.catalog.search_rows import GONE
 from lakebed.catalog.sql.claims import Claims
-from lakebed.catalog.statements.executor import Row, Transaction
+from lakebed.catalog.statements.executor import Params, Row, Transaction
 from lakebed.errors import ConflictError, ValidationError
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
@@ -16,7 +17,7 @@ _KEY_BYTES = 1024
 
 
 class Commit:
-    """One commit: its transaction, its time, and the counter that it draws versions from.
+    """One commit: its transaction, its time, and the counter from which it draws versions.
 
     Use it once, inside a write transaction that the caller commits.
     """
@@ -38,18 +39,30 @@ class Commit:
         self._packs: Mapping[str, int] = {}  # the ids of the packs among the uploads
 
     def run(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
-        """Apply the changes in key order, those of one key in their own; outcomes as given."""
+        """Apply the changes in key order, those of one key in their own order. Return the outcomes
+        in the order given."""
         claims = Claims(self._tx, self._queries, uploads) if uploads else None
         if claims:
             self._packs = claims.packs
         outcomes = self._apply_all(changes)
         if self._first_version is not None and self._version != self._first_version:
-            self._tx.run(self._queries["set_meta"], {"name": "version", "value": self._version})
+            self._do("set_meta", {"name": "version", "value": self._version})
         for object_id in self._lost:
-            self._tx.run(self._queries["drop_object"], {"id": object_id})
+            self._do("drop_object", {"id": object_id})
         if claims:
             claims.settle(self._used, self._now)
         return outcomes
+
+    def name(self, contents: Sequence[Content], uploads: Sequence[Upload]) -> None:
+        """Take contents that lie in these files, without an entry. They are candidates for the next
+        collection."""
+        claims = Claims(self._tx, self._queries, uploads)
+        self._packs = claims.packs
+        for content in sorted(contents, key=lambda content: content.id):
+            object_id, _, known = self._object(content)
+            if not known:
+                self._do("add_candidate", {"object_id": object_id})
+        claims.settle(self._used, self._now)
 
     def _apply_all(self, changes: Sequence[Change]) -> list[Outcome]:
         if len(changes) == 1:
@@ -59,50 +72,59 @@ class Commit:
         return [applied[index] for index in range(len(changes))]
 
     def _apply(self, change: Change) -> Outcome:
-        row = self._tx.one(self._queries["lock_entry"], {"key": change.key})
-        assert row is not None
+        row = self._lock(change)
         self._read_state(row)
         old = object_id = None
         if row[4] is not None:
             old, object_id = EntryRow._make(row[4 : 4 + _ROW]), row[4 + _ROW]
-        alive = old if old and (old.expires_at is None or old.expires_at > self._now) else None
-        if change.if_match is not None and (alive is None or alive.content_hash != change.if_match):
-            raise ConflictError(
-                f"if_match: {change.key!r} "
-                + ("is not there" if alive is None else "has other content by now")
-            )
+        if isinstance(change, Put) and change.keep_metadata and is_visible(old, self._now):
+            assert old is not None
+            change = change._replace(metadata=old.metadata)
+        decision = decide(change, old, self._now, self._newest_snapshot)
         if isinstance(change, Delete):
-            return self._delete(old, object_id, alive)
-        return self._put(change, old, object_id, alive)
+            return self._delete(old, object_id, decision)
+        return self._put(change, old, object_id, decision)
 
-    def _delete(
-        self, old: EntryRow | None, object_id: int | None, alive: EntryRow | None
-    ) -> Outcome:
+    def _lock(self, change: Change) -> Row:
+        """The state that a change starts from."""
+        row = self._tx.one(self._queries["lock_entry"], {"key": change.key})
+        assert row is not None
+        return row
+
+    def _do(self, name: str, params: Params) -> None:
+        """Run a statement of which nothing has to be known but that it succeeds."""
+        self._tx.run(self._queries[name], params)
+
+    def _delete(self, old: EntryRow | None, object_id: int | None, decision: Decision) -> Outcome:
         if old is not None and object_id is not None:
             self._version += 1
-            self._keep(old, object_id, None)
-            self._tx.run(self._queries["delete_entry"], {"key": old.key})
-        return Outcome(None, created=False, changed=alive is not None, deduplicated=False)
+            self._keep(old, object_id, None, kept=decision.kept)
+            self._do("delete_entry", {"key": old.key})
+        return Outcome(None, created=False, changed=decision.changed, deduplicated=False)
 
     def _put(
-        self, put: Put, old: EntryRow | None, old_object: int | None, alive: EntryRow | None
+        self, put: Put, old: EntryRow | None, old_object: int | None, decision: Decision
     ) -> Outcome:
-        if put.if_absent and alive is not None:
-            raise ConflictError(f"if_absent: {put.key!r} is there already")
         now, content = self._now, put.content
-        expires_at = put.expires_at if put.ttl is None else now + put.ttl
+        if decision.kind == "nothing":
+            return Outcome(old, created=False, changed=False, deduplicated=True)
         if old is not None and (old.content_hash, old.format) == content.id:
-            if alive and alive.metadata == put.metadata and alive.expires_at == expires_at:
-                return Outcome(alive, created=False, changed=False, deduplicated=True)
             object_id, place, deduplicated = old_object, old[-3:], True
         else:
+            for part in put.parts:
+                if is_brought(part):
+                    Commit._object(self, part)
             object_id, place, deduplicated = self._object(content)
+            if put.parts and not deduplicated:
+                self._list_parts(put)
         self._version += 1
         if old is not None and old_object is not None:
-            self._keep(old, old_object, object_id)
-        created_at = now if alive is None else alive.created_at
-        self._tx.run(
-            self._queries["create_entry" if old is None else "put_entry"],
+            self._keep(old, old_object, object_id, kept=decision.kept)
+        expires_at, created_at, updated_at = decision.expires_at, decision.created_at, now
+        if put.times is not None:
+            created_at, updated_at = put.times[0], put.times[1] or now
+        self._do(
+            "create_entry" if decision.kind == "create" else "put_entry",
             {
                 "key": put.key,
                 "version": self._version,
@@ -110,17 +132,46 @@ class Commit:
                 "metadata": put.metadata,
                 "expires_at": expires_at,
                 "created_at": created_at,
-                "now": now,
+                "now": updated_at,
             },
         )
         new = EntryRow(
-            put.key, self._version, put.metadata, expires_at, created_at, now,
+            put.key, self._version, put.metadata, expires_at, created_at, updated_at,
             content.content_hash, content.format, content.byte_size, *place,
         )  # fmt: skip
-        return Outcome(new, alive is None, True, deduplicated)
+        return Outcome(new, decision.created, True, deduplicated)
+
+    def _list_parts(self, put: Put) -> None:
+        """Note what a new table of parts lists, so that it lives as long as the table."""
+        table = {"content_hash": put.content.content_hash, "format": put.content.format}
+        rows = [
+            table | {"part_hash": part.content_hash, "part_format": part.format}
+            for part in put.parts
+        ]
+        self._tx.many(self._queries["add_part"], rows)
+        ((count,),) = self._tx.all(self._queries["count_parts"], table)
+        if count != len(rows):
+            raise MissingContentError("parts that a table meant to reuse are gone")
+
+    def touch(self, key: str, ttl: int | None, expires_at: int | None) -> EntryRow | None:
+        """Give an entry another expiry."""
+        old = self._locked(key)
+        if old is None:
+            return None
+        content = Content(old.content_hash, old.format, old.byte_size)
+        (outcome,) = self.run((Put(key, content, old.metadata, ttl, expires_at),))
+        return outcome.row
+
+    def _locked(self, key: str) -> EntryRow | None:
+        """Return the entry of a key as it stays until the end of the transaction."""
+        row = self._tx.one(self._queries["lock_entry"], {"key": key})
+        if row is None or row[4] is None:
+            return None
+        old = EntryRow._make(row[4 : 4 + _ROW])
+        return old if is_visible(old, self._now) else None
 
     def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
-        """Rename the first entry of a range: `into` stands for the first `cut` characters of its
+        """Rename the first entry of a range: `into` replaces the first `cut` characters of its
         key."""
         bounds = {"low": low, "high": high, "now": self._now}
         found = self._tx.one(self._queries["first_key"], bounds)
@@ -137,10 +188,10 @@ class Commit:
         if there is not None and there[4] is not None:
             raise ConflictError(f"take: {new.key!r} is there already")
         self._version = new.version
-        self._keep(old, object_id, object_id)
-        self._tx.run(self._queries["delete_entry"], {"key": old.key})
-        self._tx.run(
-            self._queries["create_entry"],
+        self._keep(old, object_id, object_id, kept=is_kept(old, self._newest_snapshot))
+        self._do("delete_entry", {"key": old.key})
+        self._do(
+            "create_entry",
             {
                 "key": new.key,
                 "version": new.version,
@@ -151,42 +202,46 @@ class Commit:
                 "now": self._now,
             },
         )
-        self._tx.run(self._queries["set_meta"], {"name": "version", "value": self._version})
+        self._do("set_meta", {"name": "version", "value": self._version})
         return new
 
     def _read_state(self, row: Row) -> None:
-        """The counter and what snapshots and segments see, as the first change finds them."""
+        """Remember the counter, and what snapshots and segments see, as the first change finds
+        them."""
         if self._first_version is None:
             self._first_version = self._version = row[0]
             # A version that no snapshot reaches is 0 at most.
-            self._newest_snapshot = row[1] or 0
+            self._newest_snapshot = EVERY_VERSION if self._keep_all else row[1] or 0
             self._indexed, self._described = row[2:4]
 
-    def _keep(self, old: EntryRow, old_object: int, new_object: int | None) -> None:
-        """Keep the row that is about to go if a snapshot sees it; else note its object, or, where
+    def _keep(self, old: EntryRow, old_object: int, new_object: int | None, *, kept: bool) -> None:
+        """Keep the row that is about to go if it is to be kept. If not, note its object, or, where
         it can go at once, remember it until all names are as they will be."""
-        kept = self._keep_all or old.version <= self._newest_snapshot
         if old.version <= self._indexed:
             end = self._version if kept else GONE
             params = {"version": old.version, "end_version": end}
-            self._tx.run(self._queries["add_ended"], params)
+            self._do("add_ended", params)
         if old.version <= self._described and old.metadata != "{}":
             ended = {"key": old.key, "version": old.version, "metadata": old.metadata}
-            self._tx.run(self._queries["add_ended_metadata"], ended)
+            self._do("add_ended_metadata", ended)
         if kept:
-            self._tx.run(
-                self._queries["keep_history"],
-                {"key": old.key, "end_version": self._version, "now": self._now},
+            self._do(
+                "keep_history", {"key": old.key, "end_version": self._version, "now": self._now}
             )
         elif old_object == new_object:
             pass
-        elif old.inline_value is not None and "batch_drop_objects" in self._queries:
+        elif (
+            old.inline_value is not None
+            and old.format != "table"  # whose parts have to be judged with it
+            and "batch_drop_objects" in self._queries
+        ):
             self._lost.append(old_object)
         else:
-            self._tx.run(self._queries["add_candidate"], {"object_id": old_object})
+            self._do("add_candidate", {"object_id": old_object})
 
     def _object(self, content: Content) -> tuple[int, Row, bool]:
-        """The id and place of an object with this content, and whether it was there before."""
+        """Return the id and place of an object with this content, and whether it was there
+        before."""
         queries, uri = self._queries, content.uri
         if content.inline_value is not None or uri is not None:
             pack_id = self._packs.get(uri) if uri else None
@@ -214,3 +269,9 @@ class Commit:
         if found is None:
             raise MissingContentError("content that a store meant to reuse is gone")
         return found[0], found[1:], True
+
+
+def is_brought(part: Content) -> bool:
+    """Return whether a part of a table comes with its bytes, in the commit or in an upload of
+    it."""
+    return part.inline_value is not None or part.uri is not None

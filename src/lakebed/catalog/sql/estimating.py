@@ -1,4 +1,4 @@
-"""What a large catalog holds, about: from a bounded number of its rows."""
+"""Estimates what a large catalog holds, from a bounded number of its rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAGES = 500  # of a table of Postgres that are counted, if the server knows not
 
 class _Sample(NamedTuple):
     """Sums over the objects that were looked at. `named`: the bytes of the entries that refer to
-    them, of which there are `references`; `used`: those of the objects that have any."""
+    them, of which there are `references`. `used`: the bytes of the objects that have any."""
 
     objects: int
     bytes: int
@@ -31,11 +31,12 @@ class _Sample(NamedTuple):
 
 
 def estimate(fetch: Fetch, queries: Mapping[str, str], now: int | None) -> CatalogStats | None:
-    """The totals, some of them estimated; None if there are so few rows that they can be counted.
+    """Return the totals, some of them estimated, or None if there are so few rows that they can be
+    counted.
 
-    A content's hash says nothing of what it is. So the contents with the smallest hashes, which an
-    index gives, are a fair sample of all, and how small the nth smallest is tells how many there
-    are.
+    A content's hash says nothing about the content. So the contents with the smallest hashes, which
+    an index gives, are a fair sample of all, and how small the nth smallest hash is tells how many
+    there are.
     """
     cap = COUNTED + 1
     ((objects, entries, history),) = fetch(queries["count_some"], {"cap": cap})
@@ -95,7 +96,7 @@ def _look(fetch: Fetch, queries: Mapping[str, str], now: int | None) -> _Sample:
 
 
 def _count_rows(fetch: Fetch, queries: Mapping[str, str], references: int) -> tuple[int, int, bool]:
-    """Entries and versions of the history, and whether that is exact."""
+    """Return the number of entries and of versions in the history, and whether it is exact."""
     if "count_rows" in queries:
         ((entries, history),) = fetch(queries["count_rows"], {})
         return entries, history, True

@@ -1,10 +1,10 @@
-"""Pages of the entries that a filter keeps, by the cheaper of two ways.
+"""Pages of the entries that a filter keeps, read in the cheaper of two ways.
 
-In key order: what passes often is found among the first entries that are read, whatever the size of
-the lake. By the metadata index: what is rare is found there. Which one is cheaper shows while
-reading: what has been read so far tells how much more a page would take, and the index counts what
-would have to be looked at; so a page costs no more than a few times what the right way would. No
-statement reads more than a bounded number of entries, but for those that are expired or that a
+In key order, what passes often is found among the first entries that are read, whatever the size of
+the lake. By the metadata index, what is rare is found. Which way is cheaper shows while reading:
+what has been read so far tells how much more a page would take, and the index counts what would
+have to be looked at. So a page costs no more than a few times what the right way would have cost.
+No statement reads more than a bounded number of entries, apart from expired ones and those that a
 moment does not see.
 """
 
@@ -42,7 +42,7 @@ _TEXT = 16_000_000
 
 
 class Source(NamedTuple):
-    """What is read: the present, or a moment, whose queries have names with `suffix`."""
+    """What is read: the present, or a moment, whose queries have names that end with `suffix`."""
 
     rows: Callable[[str, str, int], Sequence[EntryRow]]
     find: Callable[[Sequence[str]], Sequence[EntryRow]]
@@ -67,8 +67,8 @@ class FilteredPage:
         self._asked = _WORTH_ASKING // _STEP  # how many candidates were too many
 
     def take(self, low: str, limit: int) -> tuple[list[EntryRow], bool]:
-        """Up to `limit` entries from `low` on in key order, and whether more may follow. If there
-        are none, none follow."""
+        """Return up to `limit` entries from `low` on in key order, and whether more may follow. If
+        there are none, none follow."""
         rows = self._source.rows(low, self._high, min(_FIRST, 4 * limit))
         more = len(rows) == min(_FIRST, 4 * limit) and limit > 0
         found = [row for row in rows if self._keeps(row.metadata)]
@@ -83,8 +83,8 @@ class FilteredPage:
         return found[:limit], more or len(found) > limit
 
     def _go_on(self, low: str, need: int) -> tuple[list[str], str, bool]:
-        """Some more keys that pass, at most `need`; up to where they were looked for, and whether
-        more may follow."""
+        """Return some more keys that pass, at most `need`, up to which key they were looked for,
+        and whether more may follow."""
         ahead = need * self._seen // max(self._kept, 1)  # entries to read in key order, by the past
         room = _TEXT * self._seen // self._text
         way = self._way(min(ahead // _PRICE, _MOST, room))
@@ -96,7 +96,7 @@ class FilteredPage:
         return self._ordered(low, need, max(_FIRST, min(size, _WINDOW, room)))
 
     def _ordered(self, low: str, need: int, size: int) -> tuple[list[str], str, bool]:
-        """The same of the next entries in key order."""
+        """Return the same from the next entries in key order."""
         if self._unmarked and size >= _MANY:
             rows, end, more = self._read_unmarked(*self._unmarked, low, size)
             self._text += (size - len(rows)) * self._text // self._seen
@@ -119,8 +119,8 @@ class FilteredPage:
     def _read_unmarked(
         self, sql: str, params: Params, low: str, size: int
     ) -> tuple[Sequence[Row], str, bool]:
-        """Those of the next entries that their text does not rule out; where these end, and whether
-        more may follow."""
+        """Return those of the next entries that their text does not rule out, where these end, and
+        whether more may follow."""
         bounds = {"low": low, "high": self._high}
         behind = self._source.read(self._index.sql("key_behind"), {**bounds, "page": size})
         end = behind[0][0] if behind else self._high
@@ -128,8 +128,8 @@ class FilteredPage:
         return rows, end, bool(behind)
 
     def _way(self, cap: int) -> tuple[Ranges, int] | None:
-        """A way into the index with fewer than `cap` candidates, and their number with some room;
-        None if there is none."""
+        """Return a way into the index with fewer than `cap` candidates, and their number with some
+        room, or None if there is no such way."""
         if self._kept * _OFTEN >= self._seen or not self._ways or self._asked == _MOST:
             return None
         if cap < min(_STEP * self._asked, _MOST):
@@ -149,8 +149,9 @@ class FilteredPage:
         return None if best is None else (best, fewest + FEW)
 
     def _indexed(self, way: Ranges, cap: int, low: str, need: int) -> list[str] | None:
-        """The keys from `low` on that pass, in order, one more than needed if there are so many;
-        None if others have stored so much meanwhile that the candidates are too many."""
+        """Return the keys from `low` on that pass, in order, one more than needed if there are so
+        many. Return None if others have stored so much meanwhile that there are too many
+        candidates."""
         sql = self._index.sql("indexed_metadata" + self._source.suffix, way)
         params = {**way.params, "low": low, "high": self._high, "cap": cap}
         rows = self._source.read(sql, params)
@@ -163,5 +164,5 @@ class FilteredPage:
 
 
 def _behind(key: str) -> str:
-    """The least key behind another, since no key holds NUL."""
+    """Return the least key behind another. No key holds NUL, so that is it with `\x01`."""
     return key + "\x01"

@@ -1,12 +1,12 @@
-"""The metadata index: filters read few entries that do not match.
+"""The metadata index, with which filters read few entries that do not match.
 
-A store does not touch it (one term a field would make a small store a third slower). A large batch
-brings it up to date at its end, `maintain` does, and each filter that finds many entries waiting
-for it takes in some. What waits always counts as a candidate, so answers are fresh either way.
-Terms of versions that have ended find no entry; a store notes such a version, and who takes entries
-in drops the terms of twice as many, so that the index does not outgrow what it is of. This rests on
-versions becoming visible in their order, as with one writer at a time, or on a queue, as in
-Postgres.
+A store does not touch it: one term a field would make a small store a third slower. A large batch
+brings it up to date at its end, and so does `maintain`. A filter that finds many entries waiting
+for it takes in some. What waits always counts as a candidate, so answers are fresh in any case.
+Terms of versions that have ended find no entry. A store notes such a version, and whoever takes
+entries in drops the terms of twice as many, so the index does not outgrow its entries. All of this
+rests on versions becoming visible in their order, as with one writer at a time, or on a queue, as
+on Postgres.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
-from lakebed.errors import CatalogError, LakebedError
+from lakebed.errors import CatalogError, LakebedError, ValidationError
 from lakebed.values.json import decode_text
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Ranges(NamedTuple):
 
 
 class MetadataIndex:
-    """Finds candidates for filters on one catalog."""
+    """Finds candidates for filters in one catalog."""
 
     def __init__(self, executor: Executor, queries: Mapping[str, str]) -> None:
         self._executor = executor
@@ -62,7 +62,8 @@ class MetadataIndex:
         self._stored = 0  # by batches, since they last looked at what waits
 
     def ways(self, metadata_filter: Filter) -> list[Ranges]:
-        """The alternatives that find every entry which matches; none if the index cannot help."""
+        """Return the alternatives that together find every entry that matches, or none if the index
+        cannot help."""
         return [self._way(alternative) for alternative in metadata_filter.narrow()]
 
     def _way(self, alternative: Alternative) -> Ranges:
@@ -76,7 +77,8 @@ class MetadataIndex:
         return Ranges(" UNION ALL ".join(parts), params)
 
     def unmarked(self, metadata_filter: Filter) -> tuple[str, Params] | None:
-        """The query that leaves out what the text of its metadata rules out, and its parameters."""
+        """Return the query that leaves out what the text of its metadata rules out, and its
+        parameters."""
         marks = metadata_filter.fails
         if not marks:
             return None
@@ -87,12 +89,13 @@ class MetadataIndex:
         return sql, {**params, "brace": "{", "backslash": "\\"}
 
     def sql(self, name: str, way: Ranges | None = None) -> str:
-        """A query with what waits for the index, and a way into it, filled in."""
+        """Return a query with what waits for the index, and a way into it, filled in."""
         sql = self._queries[name].replace("{waiting}", self._queries["waiting_metadata"])
         return sql.replace("{ranges}", way.sql) if way else sql
 
     def narrow(self, metadata_filter: Filter) -> Narrowing:
-        """The condition that leaves out entries which cannot match; empty if none is worth it."""
+        """Return a condition that leaves out entries which cannot match. It is empty if none is
+        worth it."""
         best, fewest, waiting = None, MAX_CANDIDATES, 0
         for way in self.ways(metadata_filter):
             sql = self.sql("count_candidates", way)
@@ -107,15 +110,15 @@ class MetadataIndex:
         return Narrowing(self.sql("narrowing", best), {**best.params, "cap": _ALL})
 
     def take_some(self) -> None:
-        """Take in a little of what waits, that later filters need not read it. Another writer at
-        work, or a catalog that cannot be written, is no reason to fail."""
+        """Take in a little of what waits, so that later filters need not read it. If another writer
+        is at work, or the catalog cannot be written, do nothing."""
         with suppress(LakebedError):
             if self._take_in(patient=False):
                 self.tidy(lambda: False, most=2 * _CHUNK, patient=False)
 
     def follow(self, stored: int) -> None:
-        """Take in what waits, if it is more than a filter should read. For a batch that has stored
-        so many entries, and has happened whatever comes of this."""
+        """Take in what waits, if it is more than a filter should read. Called after a batch of that
+        many entries, which has happened whatever comes of this."""
         self._stored += stored
         if self._stored < _CHUNK:  # small batches do not count what waits, each for itself
             return
@@ -131,10 +134,11 @@ class MetadataIndex:
             self.tidy(is_over, most=2 * _CHUNK)
 
     def _take_in(self, *, patient: bool = True) -> bool:
-        """Index some of the entries that wait, in one transaction; False if there were none."""
+        """Index some of the entries that wait, in one transaction. Return False if there were
+        none."""
         try:
             return self._take(patient, surely_new=True)
-        except CatalogError:
+        except (CatalogError, ValidationError):
             # Rows of the index may be there: of versions that a database drew, forgot when it was
             # restored from a backup, and drew again.
             return self._take(patient, surely_new=False)
@@ -143,7 +147,8 @@ class MetadataIndex:
         from lakebed.filters import index_terms
 
         queries = self._queries
-        with self._executor.write(patient=patient) as tx:
+
+        def index(tx: Transaction) -> bool:
             if not self._lock(tx, patient=patient):
                 return False
             ((value,),) = tx.all(queries["get_setting"], {"name": "metadata_indexed"})
@@ -165,10 +170,12 @@ class MetadataIndex:
             tx.run(queries["set_meta"], {"name": "metadata_indexed", "value": rows[-1][0]})
             return True
 
+        return self._executor.transact(index, patient=patient)
+
     def tidy(
         self, is_over: Callable[[], bool], *, most: int | None = None, patient: bool = True
     ) -> None:
-        """Drop the terms of versions that have ended, which else count as candidates for ever: a
+        """Drop the terms of versions that have ended, which would count as candidates for ever: a
         few in each transaction, until `is_over`, or `most` of them."""
         left = _ALL if most is None else most
         while left > 0 and not is_over():
@@ -178,9 +185,10 @@ class MetadataIndex:
                 return
 
     def _drop_some(self, limit: int, patient: bool) -> int:
-        """Drop the terms of some versions that have ended; of how many."""
+        """Drop the terms of some versions that have ended, and return of how many."""
         queries = self._queries
-        with self._executor.write(patient=patient) as tx:
+
+        def drop(tx: Transaction) -> int:
             if not self._lock(tx, patient=patient):
                 return 0
             taken = "take_ended_metadata" in queries
@@ -190,17 +198,19 @@ class MetadataIndex:
             if rows and not taken:
                 notes = [{"key": key, "version": version} for key, version, _ in rows]
                 tx.many(queries["delete_ended_metadata"], notes)
-        return len(rows)
+            return len(rows)
+
+        return self._executor.transact(drop, patient=patient)
 
     def _lock(self, tx: Transaction, *, patient: bool) -> bool:
-        """Keep others from filling the index or dropping terms, where that is not what a write
-        transaction does; False if they are at it, and this one does not wait."""
+        """Keep others from filling the index or dropping terms, where a write transaction does not
+        do that. Return False if others are at it and this call does not wait."""
         sql = self._queries.get("lock_metadata_index")
         wait = "" if patient else "SKIP LOCKED"
         return sql is None or bool(tx.all(sql.replace("{wait}", wait), {}))
 
     def forget(self, tx: Transaction, rows: Sequence[Row]) -> None:
-        """Drop the terms of these versions, which are gone, whose metadata is given."""
+        """Drop the terms of these versions, which are gone. Their metadata is given."""
         from lakebed.filters import index_terms
 
         queries = self._queries
@@ -225,7 +235,8 @@ class MetadataIndex:
                 tx.run(sql, dict(zip(("paths", "values", "versions"), columns, strict=True)))
 
     def _term_rows(self, terms: Sequence[tuple[str, bytes, int]]) -> tuple[str, Params]:
-        """Rows of the index as the text of a query, and its parameters: hexadecimal digits."""
+        """Return rows of the index as the text of a query with hexadecimal digits, and its
+        parameters."""
         params, part = dict[str, object](), self._queries["metadata_term"]
         for number, (path, value, version) in enumerate(terms):
             params[f"path{number}"] = path.encode().hex()

@@ -1,4 +1,4 @@
-"""Reading a catalog as of an earlier moment."""
+"""Reads a catalog as of an earlier moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lakebed.catalog.sql.segments import PINNED, MovedError, QuickReading, Trans
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
 from lakebed.catalog.statements.queries import in_lists
 from lakebed.errors import NotFoundError
-from lakebed.model import LAST_KEY, ContentId, EntryRow, Moment
+from lakebed.model import LAST_KEY, Content, ContentId, EntryRow, Moment
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter
@@ -24,8 +24,8 @@ T = TypeVar("T")
 class CatalogAt:
     """The reading calls of a catalog at a moment.
 
-    Every statement finds out by itself whether the moment can still be read, so that no answer
-    comes half from before and half from after its snapshot was dropped.
+    Every statement finds out by itself whether the moment can still be read. So no answer mixes
+    what was there before its snapshot was dropped with what is left after.
     """
 
     def __init__(
@@ -73,6 +73,10 @@ class CatalogAt:
         params = {"low": low, "high": high, "page": limit}
         return list(map(EntryRow._make, self._read(self._sql("list_entries_at"), params)))
 
+    def keys(self, low: str, high: str, limit: int) -> Sequence[str]:
+        params = {"low": low, "high": high, "page": limit}
+        return [key for (key,) in self._read(self._sql("list_keys_at"), params)]
+
     def _read_candidates(self, sql: str, params: Params) -> Sequence[Row]:
         rows = self._executor.fetch(sql, {**self._params, **params})
         self._check_pinned()  # then all that this read was there
@@ -85,10 +89,13 @@ class CatalogAt:
             if not any(row[0] == PINNED for row in rows):
                 raise gone(moment)
             return look(QuickReading(self._executor.fetch, queries, rows, moment))
-        with self._executor.read() as tx:
+
+        def read(tx: Transaction) -> T:
             if not tx.all(self._sql("is_pinned"), self._params):
                 raise gone(moment)
             return look(TransactionReading(tx, queries, moment, moment.time))
+
+        return self._executor.read(read)
 
     def count(self, low: str, high: str) -> int:
         ((count,),) = self._read(self._sql("count_entries_at"), {"low": low, "high": high})
@@ -102,6 +109,13 @@ class CatalogAt:
             self._queries["find_object"], {"content_hash": content_hash, "format": format}
         )
         return Place._make(rows[0][1:]) if rows else None
+
+    def parts(self, content: ContentId) -> Sequence[Content]:
+        content_hash, format = content
+        rows = self._executor.fetch(
+            self._queries["get_parts"], {"content_hash": content_hash, "format": format}
+        )
+        return list(map(Content._make, rows))
 
     def stats(self, *, exact: bool = False) -> CatalogStats:
         del exact  # it always is
@@ -127,13 +141,14 @@ class CatalogAt:
         return rows
 
     def _check_pinned(self) -> None:
-        """An empty answer is one only if the moment is still there, as it then was before."""
+        """Raise if the moment is gone: an empty answer is true only if the moment is there, and
+        then it was there before as well."""
         if not self._executor.fetch(self._sql("is_pinned"), self._params):
             raise gone(self._moment)
 
 
 def gone(moment: Moment) -> NotFoundError:
-    """The error for a moment that can no longer be read."""
+    """Return the error for a moment that can no longer be read."""
     if moment.snapshot:
         return NotFoundError(f"the snapshot {moment.snapshot} has been dropped")
     return NotFoundError(f"the history of version {moment.version} is no longer kept")
@@ -142,7 +157,8 @@ def gone(moment: Moment) -> NotFoundError:
 def rows_at(
     tx: Transaction, queries: Mapping[str, str], moment: Moment, keys: Iterable[str]
 ) -> dict[str, EntryRow]:
-    """The entries of keys at a moment that this transaction knows to be readable, by key."""
+    """Return the entries of keys at a moment, by key. This transaction knows that the moment can be
+    read."""
     found = dict[str, EntryRow]()
     sql = queries["get_entries_at"].replace("{pinned}", "1 = 1")
     for names, params in in_lists(queries, list(keys)):

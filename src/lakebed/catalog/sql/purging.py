@@ -1,4 +1,4 @@
-"""Removing keys from the present, the history and every snapshot."""
+"""Removes keys from the present, the history and every snapshot."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from lakebed.model import PackRow, Purged, PurgePreview
 
 
 class Purging(Collection):
-    """The calls of a SQL catalog that purge; see `Catalog`."""
+    """The calls of a SQL catalog that purge. See `Catalog`."""
 
     _index: MetadataIndex
 
     def purge(self, low: str, high: str, limit: int) -> Purged:
         page = {"low": low, "high": high, "page": limit}
-        with self._executor.write(exclusive=True) as tx:
-            keys = tx.all(self._queries["keys_with_history"], page)
-            for name in ("segments_changed", "segments_purged"):
-                ((value,),) = tx.all(self._queries["get_setting"], {"name": name})
-                tx.run(self._queries["set_meta"], {"name": name, "value": int(value) + 1})
-            self._note_moved(tx)
-            if keys:
-                return self._purge_keys(tx, low, keys[-1][0])
-            # Terms of versions of keys that are gone altogether.
-            while ended := tx.all(self._queries["keys_with_ended"], page):
-                self._purge_terms(tx, {"low": low, "high": ended[-1][0] + "\x01"})
+        return self._executor.transact(lambda tx: self._purge(tx, page), exclusive=True)
+
+    def _purge(self, tx: Transaction, page: Params) -> Purged:
+        keys = tx.all(self._queries["keys_with_history"], page)
+        for name in ("segments_changed", "segments_purged"):
+            ((value,),) = tx.all(self._queries["get_setting"], {"name": name})
+            tx.run(self._queries["set_meta"], {"name": name, "value": int(value) + 1})
+        self._note_moved(tx)
+        low = page["low"]
+        if keys:
+            return self._purge_keys(tx, low, keys[-1][0])
+        # Terms of versions of keys that are gone altogether.
+        while ended := tx.all(self._queries["keys_with_ended"], page):
+            self._purge_terms(tx, {"low": low, "high": ended[-1][0] + "\x01"})
         return Purged(0, 0, (), 0, (), ())
 
     def _purge_keys(self, tx: Transaction, low: str, last: str) -> Purged:
@@ -54,14 +57,13 @@ class Purging(Collection):
     def _bury_unreferenced(
         self, tx: Transaction, objects: Sequence[int]
     ) -> tuple[Sequence[bytes], Sequence[PackRow], int]:
-        """Remove the objects that nothing refers to: their hashes, the packs that they were in, and
-        their bytes as stored. The packs are marked as worn, for a compaction to rewrite them if
-        the purge does not come to it."""
-        places = [
-            row
-            for names, params in in_lists(self._queries, objects)
-            for row in tx.all(self._queries["places_unreferenced"].replace("{ids}", names), params)
-        ]
+        """Remove the objects that nothing refers to. Return their hashes, the packs that they were
+        in, and their stored bytes. The packs are marked as worn, so that a compaction rewrites them
+        if the purge does not come to it."""
+        places = self._unreferenced(tx, objects)
+        dead = {row[0] for row in places}
+        parts = [number for (number,) in self._numbers(tx, "parts_of", sorted(dead))]
+        places += [row for row in self._unreferenced(tx, parts, dead) if row[0] not in dead]
         packs = self._packs(tx.all, sorted({row[3] for row in places if row[3] is not None}))
         files = [row[2] for row in places if row[2] is not None]
         self._bury(tx, [row[0] for row in places], [row[2:4] for row in places])
@@ -80,16 +82,19 @@ class Purging(Collection):
 
     def preview_purge(self, low: str, high: str) -> PurgePreview:
         queries, bounds = self._queries, {"low": low, "high": high}
-        with self._executor.read() as tx:
-            (row,) = tx.all(queries["preview_purge"], bounds)
-            touched = tx.all(queries["snapshots_seeing"], bounds)
+        (row,), touched = self._executor.read(
+            lambda tx: (
+                tx.all(queries["preview_purge"], bounds),
+                tx.all(queries["snapshots_seeing"], bounds),
+            )
+        )
         entries, versions, byte_size, files, packs = map(int, row)  # a sum may come as a decimal
         names = tuple(name for _, name in touched)
         return PurgePreview(entries, versions, byte_size, files, packs, names)
 
     def wear(self, pack: PackRow) -> None:
-        with self._executor.write() as tx:
-            tx.run(self._queries["wear_pack"], {"id": pack.id})
+        sql = self._queries["wear_pack"]
+        self._executor.transact(lambda tx: tx.run(sql, {"id": pack.id}))
 
     def packs_with_dead(self, after: int, limit: int) -> Sequence[PackRow]:
         params = {"after": after, "page": limit}
@@ -100,8 +105,7 @@ class Purging(Collection):
         return [uri for (uri,) in self._executor.fetch(self._queries["uploads"], {})]
 
     def expedite(self, paths: Iterable[str]) -> None:
-        with self._executor.write() as tx:
-            self._expedite(tx, paths)
+        self._executor.transact(lambda tx: self._expedite(tx, paths))
 
     def _expedite(self, tx: Transaction, paths: Iterable[str]) -> None:
         tx.many(self._queries["expedite_trash"], [{"uri": path} for path in paths])

@@ -1,4 +1,4 @@
-"""Whole relations of a catalog as Arrow, all from one transaction: what a query engine reads."""
+"""Whole relations of a catalog as Arrow, all from one transaction, for a query engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _ABOVE = 'AND e."version" > :above'
 
 @runtime_checkable
 class ArrowTransaction(Protocol):
-    """A transaction that knows a faster way to Arrow than row by row, and what tells its state."""
+    """A transaction that knows a faster way to Arrow than row by row, and that can tell its
+    state."""
 
     def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]: ...
 
@@ -43,13 +44,13 @@ class ArrowTransaction(Protocol):
 
 
 def row_batches(rows: Generator[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Rows as batches of bounded size."""
+    """Yield rows as batches of bounded size."""
     with closing(rows):
         yield from chunk_batches(iter(lambda: list(islice(rows, BATCH)), []), schema)
 
 
 def chunk_batches(chunks: Iterable[Sequence[Row]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Lists of rows as a batch each."""
+    """Yield a batch for each list of rows."""
     import pyarrow as pa
 
     for chunk in chunks:
@@ -74,13 +75,12 @@ class Scanned(Protocol):
 
 @contextmanager
 def open_scan(catalog: Scanned, wanted: Sequence[Scan]) -> Iterator[CatalogScan]:
-    """The scan of a SQL catalog; see `Catalog.scan`."""
+    """Open the scan of a SQL catalog. See `Catalog.scan`."""
     # The index may have to catch up, which is a write of its own.
     narrowings = {
         scan: catalog._index.narrow(scan.metadata_filter) for scan in wanted if scan.metadata_filter
     }
-    with catalog._executor.read() as tx:
-        scan = _SQLScan(catalog, tx, narrowings)
+    with catalog._executor.reading(lambda tx: _SQLScan(catalog, tx, narrowings)) as scan:
         try:
             yield scan
         finally:
@@ -103,7 +103,7 @@ class _SQLScan:
 
     def close(self) -> None:
         """Let go of rows that were left unread: psycopg waits for them at the rollback, and SQLite
-        complains of them once it is closed."""
+        complains about them once it is closed."""
         for rows in self._begun:
             with suppress(ValueError):  # DuckDB still reads them, in a thread that was left
                 rows.close()
@@ -176,7 +176,7 @@ class _SQLScan:
 
 
 def _unpack(row: Row) -> pa.RecordBatch:
-    """Versions that came packed: eight bytes each, the most significant one first."""
+    """Return versions that came packed: eight bytes each, the most significant first."""
     import numpy as np
     import pyarrow as pa
 
@@ -185,7 +185,7 @@ def _unpack(row: Row) -> pa.RecordBatch:
 
 
 def _query(scan: Scan) -> str:
-    """The name of the query that gives the rows."""
+    """Return the name of the query that gives the rows."""
     if scan.relation == "snapshots":
         return "list_snapshots"
     if scan.relation != "entries":
@@ -197,7 +197,7 @@ def _query(scan: Scan) -> str:
 
 
 def _columns(scan: Scan) -> str:
-    """The columns that are wanted of entries, as SQL; all of another relation."""
+    """Return the wanted columns of entries as SQL, or all columns of another relation."""
     wanted = scan.columns if scan.relation == "entries" else WITHOUT_VALUES
     columns = [
         _OF_CONTENTS.get(name, f'e."{name}"') if name in wanted else 'NULL AS "inline_value"'
@@ -208,8 +208,8 @@ def _columns(scan: Scan) -> str:
 
 
 def _condition(scan: Scan) -> str:
-    """On the keys, unless every one is in the range: a server without statistics takes it for one
-    that few satisfy, and would look up each object by itself."""
+    """Return the condition on the keys, or nothing if every key is in the range: a server without
+    statistics would expect few rows to satisfy it, and would look up each object by itself."""
     if scan.above is not None:
         return _ABOVE
     return "" if scan.low == "" and scan.high >= LAST_KEY else _KEYS

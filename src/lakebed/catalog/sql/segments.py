@@ -1,4 +1,5 @@
-"""The rows of search: the segments, which entries none of them holds, and what has ended since."""
+"""The rows of search: the segments, the entries that none of them holds, and what has ended
+since."""
 
 from __future__ import annotations
 
@@ -62,16 +63,16 @@ class TransactionReading:
 
 
 class MovedError(Exception):
-    """Reading without a transaction does not do."""
+    """A reading without a transaction is not enough."""
 
 
 class QuickReading:
-    """What a search reads, as a rule by two statements without a transaction.
+    """What a search reads, usually by two statements without a transaction.
 
-    One tells what has changed, what waits and what has ended, and so is of one moment. What a
-    search shows of a version never changes: if the rows of the hits are all there a moment later,
-    and still stand or are of the past anyway, they are those of that moment. If not: MovedError,
-    and it takes a transaction.
+    The first tells what has changed, what waits and what has ended, so it is of one moment. What a
+    search shows of a version never changes. If the rows of all hits are there a moment later, and
+    are still current or were past anyway, they are the rows of that moment. If not, MovedError is
+    raised, and the search takes a transaction.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ def get_versions(
     queries: Mapping[str, str],
     versions: Sequence[int],
 ) -> list[VersionRow]:
-    """The rows of versions that stand or are history, in any order."""
+    """Return the rows of versions, current or in the history, in any order."""
     found = []
     for names, params in in_lists(queries, versions):
         standing = fetch(queries["get_versions"].replace("{versions}", names), params)
@@ -124,7 +125,7 @@ def get_versions(
 
 
 class Segments:
-    """The calls of a SQL catalog on segments; see `Catalog`."""
+    """The calls of a SQL catalog on segments. See `Catalog`."""
 
     _executor: Executor
     _queries: Mapping[str, str]
@@ -135,8 +136,7 @@ class Segments:
         with suppress(MovedError):
             rows = executor.fetch(queries["look"], {"now": executor.stamp()})
             return look(QuickReading(executor.fetch, queries, rows, None))
-        with executor.read() as tx:
-            return look(TransactionReading(tx, queries, None, executor.now()))
+        return executor.read(lambda tx: look(TransactionReading(tx, queries, None, executor.now())))
 
     def segment_bytes(self, segment_id: str) -> bytes | None:
         rows = self._executor.fetch(self._queries["segment_bytes"], {"id": segment_id})
@@ -169,35 +169,37 @@ class Segments:
         return int(count)
 
     def next_waiting(self, limit: int) -> Waiting:
+        return self._executor.read(lambda tx: self._next_waiting(tx, limit))
+
+    def _next_waiting(self, tx: Transaction, limit: int) -> Waiting:
         queries = self._queries
-        with self._executor.read() as tx:
-            reading = TransactionReading(tx, queries, None, 0)
-            indexed = reading.state.indexed
-            page = {"indexed": indexed, "page": limit}
-            new = [version for (version,) in tx.all(queries["waiting_versions"], page)]
-            queued = [
-                version
-                for (version,) in tx.all(queries["queued_versions"], {"after": 0, "page": limit})
-            ]
-            batches = []
-            if "queued_batches" in queries:
-                for number, versions in tx.all(queries["queued_batches"], {"page": _BATCHES}):
-                    if len(queued) + len(versions) > limit and queued:
-                        break
-                    batches.append(number)
-                    queued.extend(versions)
-            if len(new) < limit:
-                queued = queued[: limit - len(new)] if not batches else queued
-            else:
-                queued = []
-            return Waiting(
-                state=reading.state,
-                versions=sorted({*new, *queued}),
-                upto=new[-1] if new else None,
-                batches=batches,
-                ended=reading.ended(),
-                counter=self._counter(tx),
-            )
+        reading = TransactionReading(tx, queries, None, 0)
+        indexed = reading.state.indexed
+        page = {"indexed": indexed, "page": limit}
+        new = [version for (version,) in tx.all(queries["waiting_versions"], page)]
+        queued = [
+            version
+            for (version,) in tx.all(queries["queued_versions"], {"after": 0, "page": limit})
+        ]
+        batches = []
+        if "queued_batches" in queries:
+            for number, versions in tx.all(queries["queued_batches"], {"page": _BATCHES}):
+                if len(queued) + len(versions) > limit and queued:
+                    break
+                batches.append(number)
+                queued.extend(versions)
+        if len(new) >= limit:
+            queued = []
+        elif not batches:
+            queued = queued[: limit - len(new)]
+        return Waiting(
+            state=reading.state,
+            versions=sorted({*new, *queued}),
+            upto=new[-1] if new else None,
+            batches=batches,
+            ended=reading.ended(),
+            counter=self._counter(tx),
+        )
 
     def _counter(self, tx: Transaction) -> int:
         ((version, _),) = tx.all(self._queries["counters"], {})
@@ -216,7 +218,8 @@ class Segments:
         patient: bool = True,
     ) -> bool:
         queries = self._queries
-        with self._executor.write(exclusive=True, patient=patient) as tx:
+
+        def add(tx: Transaction) -> bool:
             state = TransactionReading(tx, queries, None, 0).state
             # Of what is queued nothing but the state tells that others have built it meanwhile.
             queued = any(version <= state.indexed for version in waiting.versions)
@@ -243,10 +246,12 @@ class Segments:
             if reach is not None:
                 self._set(tx, "segments_indexed", reach)
             self._set(tx, "segments_changed", state.changed + 1)
-        return True
+            return True
+
+        return self._executor.transact(add, exclusive=True, patient=patient)
 
     def _add_late_ends(self, tx: Transaction, standing: Sequence[int], ends: array[int]) -> None:
-        """Note which of these versions, that stood when they were read, do so no longer."""
+        """Note which of these versions, that were current when they were read, have ended since."""
         there = set[int]()
         for names, params in in_lists(self._queries, standing):
             sql = self._queries["standing_versions"].replace("{versions}", names)
@@ -271,7 +276,8 @@ class Segments:
         patient: bool = True,
     ) -> bool:
         queries = self._queries
-        with self._executor.write(exclusive=True, patient=patient) as tx:
+
+        def replace(tx: Transaction) -> bool:
             now = TransactionReading(tx, queries, None, 0).state
             there = {row[0] for row in tx.all(queries["list_segments"], {})}
             reaches = not queue or now == state  # else another segment may hold what is queued
@@ -288,7 +294,9 @@ class Segments:
             tx.many(queries["add_queued"], [{"version": version} for version in queue])
             run_for(tx, queries, "delete_ended", settled)
             self._set(tx, "segments_changed", now.changed + 1)
-        return True
+            return True
+
+        return self._executor.transact(replace, exclusive=True, patient=patient)
 
     def kept_versions(self, versions: Sequence[int]) -> set[int]:
         found = set[int]()
@@ -298,10 +306,11 @@ class Segments:
         return found
 
     def unheld_versions(self, held: Iterable[int]) -> Sequence[int]:
-        queries = self._queries
-        with self._executor.read() as tx:
+        queries, known_before = self._queries, set(held)
+
+        def look(tx: Transaction) -> Sequence[int]:
             state = TransactionReading(tx, queries, None, 0).state
-            known = set(held)
+            known = set(known_before)
             if "queued_batches" in queries:
                 waits = tx.all(queries["queued_batches"], {"page": 2**31 - 1})
                 known.update(version for _, versions in waits for version in versions)
@@ -314,6 +323,8 @@ class Segments:
                 if version not in known and (upto is None or version <= upto)
             ]
 
+        return self._executor.read(look)
+
     def _insert(self, tx: Transaction, new: NewSegment) -> None:
         claims = Claims(tx, self._queries, [new.upload] if new.upload else [])
         tx.run(
@@ -323,7 +334,7 @@ class Segments:
         claims.settle({new.upload.uri: 1} if new.upload else {}, tx.now())
 
     def _give_back(self, tx: Transaction, new: NewSegment | None) -> None:
-        """What was uploaded has come too late."""
+        """Make trash of an upload that came too late."""
         if (
             new is not None
             and new.upload is not None
@@ -340,11 +351,16 @@ class Segments:
         if not rows and not keep:
             return value
         if not rows:
-            with self._executor.write(exclusive=True) as tx:
-                if not tx.all(find, params):  # another client may have been first
-                    tx.run(self._queries["insert_meta"], {"name": name, "value": value})
-                rows = tx.all(find, params)
+            rows = self._executor.transact(
+                lambda tx: self._remember(tx, name, value), exclusive=True
+            )
         return str(rows[0][0])
+
+    def _remember(self, tx: Transaction, name: str, value: str) -> Sequence[Row]:
+        find, params = self._queries["get_setting"], {"name": name}
+        if not tx.all(find, params):  # another client may have been first
+            tx.run(self._queries["insert_meta"], {"name": name, "value": value})
+        return tx.all(find, params)
 
     def tidy_metadata(self, is_over: Callable[[], bool]) -> None:
         self._index.catch_up(is_over)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 
 from lakebed.catalog.protocol import CatalogReads
@@ -22,7 +22,7 @@ _ROW = len(EntryRow._fields)
 
 
 class Snapshots:
-    """The calls of a SQL catalog on snapshots and history; see `Catalog`."""
+    """The calls of a SQL catalog on snapshots and history. See `Catalog`."""
 
     _executor: Executor
     _queries: Mapping[str, str]
@@ -38,10 +38,12 @@ class Snapshots:
         *,
         replace: bool = False,
     ) -> SnapshotRow:
-        with self._executor.write(exclusive=True) as tx:
+        def create(tx: Transaction) -> SnapshotRow:
             if replace and (taken := tx.all(self._queries["get_snapshot"], {"name": name})):
                 tx.run(self._queries["delete_snapshot"], {"id": SnapshotRow._make(taken[0]).id})
             return self._create_snapshot(tx, snapshot_id, name, message, author)
+
+        return self._executor.transact(create, exclusive=True)
 
     def _create_snapshot(
         self,
@@ -54,7 +56,7 @@ class Snapshots:
         row = SnapshotRow(snapshot_id, name, self._version(tx), message, author, tx.now())
         params = row._asdict() | {"now": row.created_at}
         if tx.run(self._queries["insert_snapshot"], params) != 1:
-            raise ConflictError(f"a snapshot of the name {name!r} is there already")
+            raise ConflictError(f"a snapshot named {name!r} exists already")
         return row
 
     def _begin_batch(self, tx: Transaction, now: int) -> BatchCommit:
@@ -73,8 +75,8 @@ class Snapshots:
         return SnapshotRow._make(rows[0]) if rows else None
 
     def drop_snapshot(self, snapshot_id: str) -> bool:
-        with self._executor.write(exclusive=True) as tx:
-            return tx.run(self._queries["delete_snapshot"], {"id": snapshot_id}) == 1
+        sql, params = self._queries["delete_snapshot"], {"id": snapshot_id}
+        return self._executor.transact(lambda tx: tx.run(sql, params) == 1, exclusive=True)
 
     def at(self, moment: Moment) -> CatalogReads:
         return CatalogAt(self._executor, self._queries, self._index, moment)
@@ -85,36 +87,49 @@ class Snapshots:
                 "this lake keeps history for its snapshots only, so at() takes a snapshot: for any "
                 "moment, create the lake with history='all'"
             )
-        with self._settled() as tx:
-            newest, now = self._version(tx), tx.now()
-            ((floor, floor_time),) = tx.all(self._queries["history_floor"], {})
-            if version is None:
-                if time is None or time > now:
-                    raise NotFoundError("the time to look at has not come yet")
-                ((last,),) = tx.all(self._queries["last_event"], {"time": time})
-                # Nothing may be left of the events before it, but then they were at the floor.
-                version = max(last or 0, floor if time >= floor_time else 0)
-            elif version > newest:
-                raise NotFoundError(f"version {version} is not there yet: the newest is {newest}")
-            if time is None:
-                ((last,),) = tx.all(self._queries["event_time"], {"version": version})
-                time = max(last or 0, floor_time if version >= floor else 0)
-            moment = Moment(version, time)
-            self._check(tx, moment)
+        return self._executor.read(lambda tx: self._moment(tx, version, time), settled=True)
+
+    def _moment(self, tx: Transaction, version: int | None, time: int | None) -> Moment:
+        newest, now = self._version(tx), tx.now()
+        ((floor, floor_time),) = tx.all(self._queries["history_floor"], {})
+        if version is None:
+            if time is None or time > now:
+                raise NotFoundError("the time to look at has not come yet")
+            ((last,),) = tx.all(self._queries["last_event"], {"time": time})
+            # Nothing may be left of the events before it, but then they were at the floor.
+            version = max(last or 0, floor if time >= floor_time else 0)
+        elif version > newest:
+            raise NotFoundError(f"version {version} is not there yet: the newest is {newest}")
+        if time is None:
+            ((last,),) = tx.all(self._queries["event_time"], {"version": version})
+            time = max(last or 0, floor_time if version >= floor else 0)
+        moment = Moment(version, time)
+        self._check(tx, moment)
         return moment
 
-    def _settled(self) -> AbstractContextManager[Transaction]:
-        """A transaction that reads while no version that has been drawn waits for its commit."""
-        return self._executor.read()
+    def history_since(self) -> int:
+        ((_, time),) = self._executor.fetch(self._queries["history_floor"], {})
+        return int(time)
 
-    def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
-        with self._executor.read() as tx:
+    def lack_history(self, time: int) -> None:
+        def note(tx: Transaction) -> None:
+            ((version,),) = tx.all(self._queries["last_event"], {"time": time})
+            self._raise_floor(tx, version or 0, time)
+
+        self._executor.transact(note, exclusive=True)
+
+    def _raise_floor(self, tx: Transaction, version: int, time: int) -> None:
+        for name, value in (("history_floor", version), ("history_floor_time", time)):
+            tx.run(self._queries["raise_meta"], {"name": name, "value": value})
+
+    def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Generator[DiffRow]:
+        with self._executor.reading(lambda tx: tx) as tx:
             yield from self.diff_in(tx, a, b, low, high)
 
     def diff_in(
         self, tx: Transaction, a: Moment, b: Moment | None, low: str, high: str
     ) -> Iterator[DiffRow]:
-        """The same inside a transaction."""
+        """Yield the same inside a transaction."""
         present = Moment(self._version(tx), tx.now())
         for moment in (a, b):
             if moment is not None:
@@ -122,7 +137,7 @@ class Snapshots:
         yield from self._diff(tx, a, b or present, low, high)
 
     def _check(self, tx: Transaction, moment: Moment) -> None:
-        """That the transaction can read a moment."""
+        """Raise NotFoundError if the transaction cannot read a moment."""
         pinned = self._queries["pinned_snapshot" if moment.snapshot else "pinned_version"]
         sql = self._queries["is_pinned"].replace("{pinned}", pinned)
         if not tx.all(sql, {"snapshot": moment.snapshot, "version": moment.version}):
@@ -160,7 +175,7 @@ class Snapshots:
         keep: tuple[str, str],
         collect: Callable[[Iterator[DiffRow]], None],
     ) -> tuple[SnapshotRow, int]:
-        with self._executor.write(exclusive=True) as tx:
+        def go_back(tx: Transaction) -> tuple[SnapshotRow, int]:
             self._check(tx, moment)
             kept = self._create_snapshot(tx, *keep, message=f"before restoring {moment.snapshot}")
             present = kept.moment()
@@ -178,22 +193,27 @@ class Snapshots:
             batch.apply()
             result = Moment(self._version(tx), present.time)
             collect(self._diff(tx, present, result, low, high))
-        return kept, expired
+            return kept, expired
+
+        return self._executor.transact(go_back, exclusive=True)
 
     def preview_restore(
         self, moment: Moment, low: str, high: str, collect: Callable[[Iterator[DiffRow]], None]
     ) -> int:
-        with self._executor.read() as tx:
+        def look(tx: Transaction) -> int:
             self._check(tx, moment)
             present = Moment(self._version(tx), tx.now())
             wanted, expired = self._wanted(tx, moment, present.time, low, high)
             collect(self._diff(tx, present, wanted, low, high))
-        return expired
+            return expired
+
+        return self._executor.read(look)
 
     def _wanted(
         self, tx: Transaction, moment: Moment, now: int, low: str, high: str
     ) -> tuple[Moment, int]:
-        """What a restore brings back: what has expired since stays away, and is counted."""
+        """Return the moment that a restore brings back, and how many of its entries have expired
+        since and stay away."""
         bounds = {"time": moment.time, "now": now, "low": low, "high": high}
         ((expired,),) = tx.all(
             self._queries["count_expired_since"], {"version": moment.version, **bounds}
@@ -223,13 +243,16 @@ class Snapshots:
             return 0, None
         if dry_run:
             return len(found), found[-1][0]
-        removed = 0
-        with self._executor.write() as tx:
+
+        def remove(tx: Transaction) -> int:
+            removed = 0
             for names, params in in_lists(self._queries, [row[0] for row in found]):
                 sql = prunable.replace("{which}", f'h."version" IN ({names})')
                 rows = tx.all(sql, {**params, "horizon": horizon, "page": limit})
                 removed += self._forget(tx, rows)
-        return removed, found[-1][0]
+            return removed
+
+        return self._executor.transact(remove), found[-1][0]
 
     def _forget(self, tx: Transaction, rows: Sequence[Row]) -> int:
         if rows:
@@ -238,13 +261,12 @@ class Snapshots:
             run_for(tx, queries, "delete_history", versions)
             lost = [{"object_id": object_id} for object_id in sorted(set(objects))]
             tx.many(queries["add_candidate"], lost)
-            for name, value in (("history_floor", max(ends)), ("history_floor_time", max(times))):
-                tx.run(queries["raise_meta"], {"name": name, "value": value})
+            self._raise_floor(tx, max(ends), max(times))
         return len(rows)
 
 
 def _state(row: EntryRow | None) -> tuple[object, ...] | None:
-    """What makes two rows of a key differ."""
+    """Return what makes two rows of a key differ."""
     return row and (row.content_hash, row.format, row.metadata, row.expires_at)
 
 

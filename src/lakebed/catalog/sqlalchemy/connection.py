@@ -40,7 +40,7 @@ class Writer:
 
 
 class Lent:
-    """A connection of the pool while one call has it. `log` is told every statement, if given.
+    """A connection of the pool while one call has it. `log`, if given, is told every statement.
 
     `together`: the driver sends rows one by one, so INSERT gets many at once.
     """
@@ -70,7 +70,7 @@ class Lent:
         return found
 
     def drop(self) -> None:
-        """Close the connection, which no other call shall have."""
+        """Close the connection, so that no other call gets it."""
         if self.proxied.is_valid:
             self.proxied.invalidate()
 
@@ -98,7 +98,7 @@ class Lent:
         cursor.execute(text)
 
     def execute_many(self, sql: str, rows: Iterable[Params]) -> None:
-        """Run a statement with each set of parameters."""
+        """Run a statement once for each set of parameters."""
         text, names = convert(sql, self._style)
         if names is None:
             self._run_many(text, rows)
@@ -106,7 +106,7 @@ class Lent:
             self._run_many(text, ([row[name] for name in names] for row in rows))
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        """Insert rows by the order of their columns."""
+        """Insert rows, whose values are in the order of the columns."""
         mark = "?" if self._style in ("named", "qmark") else "%s"
         names = ", ".join(f'"{column}"' for column in columns)
         marks = ", ".join([mark] * len(columns))
@@ -127,13 +127,14 @@ class Lent:
 
 
 def quote(sql: str, style: Style) -> str:
-    """The text with names quoted as the database does it."""
+    """Return the text with names quoted as the database does it."""
     return _NAME.sub(r"`\1`", sql) if style == "mysql" else sql
 
 
 @lru_cache(maxsize=1024)
 def convert(sql: str, style: Style) -> tuple[str, tuple[str, ...] | None]:
-    """The text with the driver's parameters in place of `:name`, and their order if it counts."""
+    """Return the text with the driver's parameters in place of `:name`, and their order if it
+    counts."""
     if style == "named":
         return sql, None
     sql = quote(sql, style)

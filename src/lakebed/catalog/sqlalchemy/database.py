@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lakebed.catalog.identity import Identity
 from lakebed.catalog.sqlite.errors import locked
 from lakebed.catalog.sqlite.scrubbing import DEAD_ROWS
-from lakebed.catalog.statements.executor import Row
+from lakebed.catalog.statements.dialect import Dialect
+from lakebed.catalog.statements.executor import Params, Row
 from lakebed.catalog.statements.hiding import Hiding, Mask
 from lakebed.clock import Clock
 from lakebed.errors import (
@@ -21,15 +23,16 @@ from lakebed.errors import (
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
-    from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
+    from sqlalchemy.engine.interfaces import DBAPICursor
+    from sqlalchemy.engine.interfaces import Dialect as EngineDialect
 
     from lakebed.catalog.sqlalchemy.connection import Lent, Style
 
 
 class Options(NamedTuple):
     """What a catalog is opened with. Times are in seconds: `timeout` for a connection,
-    `lock_timeout` for locks, `statement_timeout` for a server's answer. `mask` makes of a text what
-    may be shown of it. `read_only`: writing is refused."""
+    `lock_timeout` for locks, `statement_timeout` for a server's answer. `mask` removes from a text
+    what must not be shown. `read_only`: writing is refused."""
 
     timeout: float = 30.0
     lock_timeout: float = 60.0
@@ -44,13 +47,15 @@ class Database(ABC):
     """What the executor asks of a kind of database.
 
     `queues`: writers of one process queue before they ask for its lock. `notes`: a commit's answer
-    can be lost, so each notes itself. `returns`: INSERT has a RETURNING. `inside`: the database
-    works inside this process, so that a fork waits for it. `begin_new`: where the lake's lock is a
-    row, the statements that begin a transaction while there is none; the last one gives 1.
-    `together`: see `Lent`. `streams`: a result can be read on after another statement.
+    can be lost, so each commit notes itself. `returns`: INSERT has a RETURNING. `inside`: the
+    database works inside this process, so a fork waits for it. `begin_new`: where the lake's lock
+    is a row, the statements that begin a transaction while there is none. `lock_schema` and
+    `unlock_schema`: where changing a table commits, the statements around it that keep others from
+    doing so; the last one of `lock_schema` gives 1. `together`: see `Lent`. `streams`: a result can
+    be read on after another statement.
     """
 
-    dialect: str
+    dialect: Dialect
     schema: str | None = None
     style: Style = "pyformat"
     queues = False
@@ -64,7 +69,8 @@ class Database(ABC):
     now = ""
     begin_read: Sequence[str] = ()
     begin_new: Sequence[str] = ()
-    end_new: Sequence[str] = ()
+    lock_schema: Sequence[str] = ()
+    unlock_schema: Sequence[str] = ()
     driver = "install its dialect"
 
     def __init__(self, url: URL, options: Options) -> None:
@@ -75,7 +81,8 @@ class Database(ABC):
         self.hiding = Hiding(options.mask, url.host or "")
 
     def engine(self, pool_size: int, echo: bool) -> Engine:
-        """The pool of connections; each statement commits by itself outside a BEGIN of ours."""
+        """Return the pool of connections. Each statement commits by itself outside a BEGIN of
+        Lakebed."""
         from sqlalchemy import create_engine, event, exc
 
         level = {"isolation_level": self.isolation_level} if self.isolation_level else {}
@@ -109,86 +116,100 @@ class Database(ABC):
         return engine
 
     def _connect(
-        self, dialect: Dialect, _record: object, args: Sequence[Any], options: Mapping[str, Any]
+        self,
+        dialect: EngineDialect,
+        _record: object,
+        args: Sequence[Any],
+        options: Mapping[str, Any],
     ) -> Any:
-        """Connect, as the engine would; what an error names may be hidden, and the pool logs it."""
+        """Connect as the engine would. Parts of an error may have to be hidden, since the pool logs
+        it."""
         try:
             return self.connect(dialect, args, options)
         except Exception as error:
             self.hiding.error(error)
             raise
 
-    def connect(self, dialect: Dialect, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """A new connection of the driver."""
+    def connect(
+        self, dialect: EngineDialect, args: Sequence[Any], options: Mapping[str, Any]
+    ) -> Any:
+        """Return a new connection of the driver."""
         return dialect.connect(*args, **options)
 
     def arguments(self) -> dict[str, object]:
-        """What the driver's connect takes besides the URL."""
+        """Return what the driver's connect takes besides the URL."""
         return {}
 
     def prepare(self, connection: Any) -> None:
         """Prepare a new connection of the driver."""
         del connection
 
+    def identity(self, fetch: Callable[[str, Params], Sequence[Row]]) -> Identity | None:
+        """Return which database this is, and where, if it can tell. `fetch` gives the rows of a
+        query."""
+        del fetch
+        return None
+
     @abstractmethod
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
-        """The statements that begin a transaction which holds the lake's lock."""
+        """Return the statements that begin a transaction which holds the lake's lock."""
 
     @abstractmethod
     def explain(self, error: Exception) -> LakebedError:
-        """The error of ours for one of the driver's."""
+        """Return the error of Lakebed for one of the driver's."""
 
     def asks_again(self, error: Exception, exclusive: bool) -> bool:
-        """Whether the lock may be had by asking again, in spite of this error."""
+        """Return whether the lock may be had by asking again, in spite of this error."""
         del error, exclusive
         return False
 
     def roll_back(self, connection: Any) -> Sequence[str]:
-        """The statements that end a transaction of a driver's connection without effect."""
+        """Return the statements that end a transaction of a driver's connection without effect."""
         del connection
         return ("ROLLBACK",)
 
     def is_retired(self, error: Exception) -> bool:
-        """Whether a connection that still works must not be used again."""
+        """Return whether a connection that still works must not be used again."""
         del error
         return False
 
     def is_repeatable(self, error: BaseException) -> bool:
-        """Whether nothing has happened, and asking again may succeed."""
+        """Return whether nothing has happened, and asking again may succeed."""
         del error
         return False
 
     def stays_read_only(self, error: BaseException, fetch: Callable[[str], Sequence[Row]]) -> bool:
-        """Whether a write was refused for a reason that does not pass; `fetch` gives the rows of a
-        statement."""
+        """Return whether a write was refused for a reason that does not pass. `fetch` gives the
+        rows of a statement."""
         del error, fetch
         return False
 
     def locked(self) -> LockTimeoutError:
-        """The error for a lock that others hold."""
+        """Return the error for a lock that others hold."""
         return locked(self.options.lock_timeout)
 
     def count(self, cursor: DBAPICursor) -> int:
-        """How many rows a statement touched."""
+        """Return how many rows a statement touched."""
         return cursor.rowcount
 
     def copy(self, lent: Lent, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        """Bring many rows into a table."""
+        """Write many rows to a table."""
         lent.insert_rows(table, columns, rows)
 
     def statements(self, script: str) -> Iterator[str]:
-        """The statements of a script."""
+        """Return the statements of a script."""
         lines = [line for line in script.splitlines() if not line.startswith("--")]
         for statement in "\n".join(lines).split(";"):
             if statement.strip():
                 yield statement.strip()
 
     def scrub(self, *, thorough: bool) -> Sequence[str]:
-        """Leave nothing of deleted rows in the database's files; where something may be left."""
+        """Leave nothing of deleted rows in the database's files. Return where something may be
+        left."""
         del thorough
         return (DEAD_ROWS,)
 
 
 def patience(options: Options) -> int:
-    """Whole seconds that a driver may take to connect."""
+    """Return the whole seconds that a driver may take to connect."""
     return max(2, int(min(options.timeout, 10)))

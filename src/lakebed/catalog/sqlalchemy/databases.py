@@ -8,23 +8,32 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakebed.catalog.identity import Identity, identity_of_file
 from lakebed.catalog.postgres import errors as postgres_errors
+from lakebed.catalog.postgres.identity import identity_in_postgres
 from lakebed.catalog.postgres.server import check_encoding
 from lakebed.catalog.sqlalchemy.database import Database, Options, patience
 from lakebed.catalog.sqlalchemy.mysql import MySQLDatabase
-from lakebed.catalog.sqlite.errors import explain
-from lakebed.catalog.sqlite.executor import (
+from lakebed.catalog.sqlite.connections import (
     CACHE_KIB,
     CHECKPOINT_PAGES,
     PAGE_BYTES,
     is_foreign,
     table_names,
 )
+from lakebed.catalog.sqlite.errors import explain
+from lakebed.catalog.sqlite.script import statements
 from lakebed.catalog.sqlite.scrubbing import scrub_sqlite
-from lakebed.catalog.statements.executor import Row
-from lakebed.catalog.statements.queries import load_queries
+from lakebed.catalog.statements.dialect import PORTABLE, POSTGRES, SQLITE
+from lakebed.catalog.statements.executor import Params, Row
 from lakebed.clock import system_clock
-from lakebed.errors import CatalogError, ConfigurationError, ConnectError, LakebedError
+from lakebed.errors import (
+    CatalogError,
+    ConfigurationError,
+    ConnectError,
+    LakebedError,
+    ValidationError,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -39,7 +48,7 @@ _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock
 class SQLiteDatabase(Database):
     """A SQLite file, prepared as the native catalog prepares it."""
 
-    dialect = "sqlite"
+    dialect = SQLITE
     style: Style = "named"
     queues = True
     notes = False
@@ -51,10 +60,10 @@ class SQLiteDatabase(Database):
     def __init__(self, url: URL, options: Options) -> None:
         super().__init__(url, options)
         path = url.database
-        if not path or path == ":memory:" or path.startswith("file:"):
+        if not path or path.startswith("file:"):
             raise ConfigurationError(
-                "catalog.url: SQLite through SQLAlchemy takes the path of a file; for a lake in "
-                "memory use catalog='sqlite://'"
+                "catalog.url: SQLite through SQLAlchemy takes the path of a file, or "
+                "sqlite:///:memory:"
             )
         self.url = url.set(database=str(Path(path).absolute()))
         self.shown = f"sqlite:///{options.mask(str(self.url.database))}"
@@ -77,6 +86,10 @@ class SQLiteDatabase(Database):
         for setting in settings:
             connection.execute(f"PRAGMA {setting}").close()
 
+    def identity(self, fetch: Callable[[str, Params], Sequence[Row]]) -> Identity | None:
+        del fetch
+        return identity_of_file(str(self.url.database))
+
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         del exclusive
         if patient:
@@ -90,12 +103,7 @@ class SQLiteDatabase(Database):
         return explain(error, self.options.mask(str(self.url.database)), self.options.lock_timeout)
 
     def statements(self, script: str) -> Iterator[str]:
-        statement = ""
-        for line in script.splitlines(keepends=True):
-            statement += line
-            if sqlite3.complete_statement(statement):
-                yield statement
-                statement = ""
+        return statements(script)
 
     def scrub(self, *, thorough: bool) -> Sequence[str]:
         path, wait_most = str(self.url.database), self.options.lock_timeout
@@ -115,7 +123,7 @@ class SQLiteDatabase(Database):
 class PostgresDatabase(Database):
     """A schema of a Postgres database, with the locks of the native catalog, through psycopg."""
 
-    dialect = "postgres"
+    dialect = POSTGRES
     returns = True
     now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
     begin_read = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
@@ -124,7 +132,7 @@ class PostgresDatabase(Database):
     def __init__(self, url: URL, options: Options) -> None:
         super().__init__(url.set(drivername="postgresql+psycopg"), options)
         self.schema = options.schema
-        queries = load_queries(self.dialect, self.schema)
+        queries = self.dialect.queries(self.schema)
         limit = f"'{int(options.lock_timeout * 1000)}ms'"
         self._write = queries["begin_write"]
         self._exclusive = queries["begin_exclusive"].replace("{briefly}", "'50ms'")
@@ -148,6 +156,9 @@ class PostgresDatabase(Database):
         connection.adapters.register_dumper(int, Int8Dumper)
         limit = int(self.options.statement_timeout * 1000)
         connection.execute(f"{postgres_errors.SESSION}; SET statement_timeout = {limit}")
+
+    def identity(self, fetch: Callable[[str, Params], Sequence[Row]]) -> Identity:
+        return identity_in_postgres(fetch, self.schema)
 
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         if exclusive:
@@ -180,7 +191,7 @@ class PortableDatabase(Database):
     bytes, and a transaction reads one state. The time is this machine's.
     """
 
-    dialect = "portable"
+    dialect = PORTABLE
     style: Style = "qmark"
     queues = True
     returns = True
@@ -189,11 +200,11 @@ class PortableDatabase(Database):
     isolation_level = None  # `prepare` asks for what drivers mostly do by themselves
     clock = staticmethod(system_clock)
     begin_read = ("BEGIN",)
-    begin_new = ("BEGIN", "SELECT 1")
+    begin_new = ("BEGIN",)
 
     def __init__(self, url: URL, options: Options) -> None:
         super().__init__(url, options)
-        queries = load_queries(self.dialect)
+        queries = self.dialect.queries()
         self._lock = queries["lock_writers"]
         self._check = queries["compares_by_bytes"]
 
@@ -230,6 +241,8 @@ class PortableDatabase(Database):
             return ConnectError(f"{self.shown} is in use by another process: {text}")
         if kind in ("OperationalError", "InterfaceError", "ConnectionException"):
             return ConnectError(f"no connection to {self.shown}: {text}")
+        if kind in ("IntegrityError", "ConstraintException"):
+            return ValidationError(f"{self.shown} refuses the entry: {text}")
         return CatalogError(f"{self.shown} failed: {text}")
 
     def is_repeatable(self, error: BaseException) -> bool:

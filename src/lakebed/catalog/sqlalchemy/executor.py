@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from lakebed.catalog.identity import Identity
 from lakebed.catalog.sqlalchemy.connection import Lent, Writer
-from lakebed.catalog.sqlalchemy.database import Database, Options
+from lakebed.catalog.sqlalchemy.database import Options
 from lakebed.catalog.sqlalchemy.databases import database_of
-from lakebed.catalog.sqlalchemy.mysql import forking
+from lakebed.catalog.sqlalchemy.pool import SQLAlchemyConnections
 from lakebed.catalog.sqlalchemy.transaction import SQLAlchemyTransaction
-from lakebed.catalog.statements.executor import Params, Row, T, refused
-from lakebed.catalog.statements.queries import load_queries
+from lakebed.catalog.statements.executor import Params, Row, T, held, refused
 from lakebed.clock import Clock
-from lakebed.errors import CatalogError, ConnectError, LakebedError
+from lakebed.errors import ConnectError, LakebedError
+from lakebed.waiting import waiting
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, PoolProxiedConnection
     from sqlalchemy.engine import URL
 
 _BRIEF = 0.02  # seconds between two requests for a lock that others would queue behind
-_DRAIN = 0.005
 
 
-class SQLAlchemyExecutor:
+class SQLAlchemyExecutor(SQLAlchemyConnections):
     """The tables of a lake in the database of a SQLAlchemy URL.
 
-    `pool_size`: connections at most. For how long it waits and repeats: see `Options`.
+    `pool_size`: the most connections. For the times that it waits and repeats see `Options`.
     """
-
-    pooled = True  # nothing is kept in a session
 
     def __init__(
         self,
@@ -45,28 +40,24 @@ class SQLAlchemyExecutor:
         echo: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        self._options = options or Options()
-        self.database: Database = database_of(url, self._options)
-        self.dialect = self.database.dialect
-        self.schema = self.database.schema
-        self.shown = self.database.shown
-        self.read_only = self._options.read_only
-        self._clock = clock or self.database.clock
-        self._pool_size = pool_size
-        self._engine: Engine = self.database.engine(pool_size, echo)
-        self._error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
-        self._log = self._engine.logger.info if echo else None
-        self._queries = load_queries(self.dialect, self.schema)
-        self._reached = False
-        self._closed = False
-        self._start()
-        _executors.add(self)
+        options = options or Options()
+        database = database_of(url, options)
+        super().__init__(database, options, pool_size=pool_size, echo=echo)
+        self.dialect = database.dialect
+        self.schema = database.schema
+        self.read_only = options.read_only
+        self._clock = clock or database.clock
+        self._queries = self.dialect.queries(self.schema)
 
     def _start(self) -> None:
+        super()._start()
         self._gate = threading.Lock() if self.database.queues else None
-        self._local = threading.local()
 
     # Time
+
+    def use_clock(self, clock: Clock | None) -> Clock | None:
+        before, self._clock = self._clock, clock
+        return before
 
     def stamp(self) -> int | None:
         return self._clock() if self._clock else None
@@ -76,89 +67,32 @@ class SQLAlchemyExecutor:
             return self._clock()
         return int(self.fetch(self.database.now, {})[0][0])
 
-    # Connections
+    def identity(self) -> Identity | None:
+        """Return which database this is, and where."""
+        return self.database.identity(self.fetch)
 
-    @contextmanager
-    def connection(self) -> Iterator[Lent]:
-        """A connection of the pool, or this thread's while it is in a transaction; errors of the
-        driver leave as errors of ours."""
-        lent = self._take()
-        try:
-            yield lent
-        except self._error as error:
-            self._fail(lent, error)
-        finally:
-            self._give_back(lent)
+    # Repeating what failed for a reason that passes
 
-    def _take(self) -> Lent:
-        current: Lent | None = getattr(self._local, "lent", None)
-        if current is not None:
-            return current
-        if self._closed:
-            raise CatalogError("the lake is closed")
-        database = self.database
-        return Lent(self._check_out(), database.style, self._log, together=database.together)
-
-    def _check_out(self) -> PoolProxiedConnection:
-        from sqlalchemy import exc
-
-        try:
-            proxied = self._engine.raw_connection()
-        except exc.TimeoutError:
-            raise ConnectError(
-                f"no connection to {self.shown} became free within {self._options.timeout:g} "
-                "seconds (pool_size)",
-                "connection_timeout",
-            ) from None
-        except (self._error, exc.DBAPIError) as error:
-            cause = getattr(error, "orig", error)
-            failure = self._explain(cause)
-            # Not repeated at the beginning: it is more likely to be a slip than an outage.
-            raise failure from (cause if self._reached else None)
-        except exc.SQLAlchemyError as error:
-            # Its text may hold parameters.
-            raise CatalogError(f"{self.shown} failed: {type(error).__name__}") from None
-        self._reached = True
-        return proxied
-
-    def _give_back(self, lent: Lent) -> None:
-        if lent is not getattr(self._local, "lent", None):
-            lent.proxied.close()
-
-    def _fail(self, lent: Lent, error: Exception) -> NoReturn:
-        """Raise the error of ours; a connection that is lost does not go back to the pool."""
-        if self._is_lost(lent, error) or self.database.is_retired(error):
-            lent.drop()
-        raise self._explain(error) from error
-
-    def _explain(self, error: Exception) -> LakebedError:
-        return self.database.hiding.explained(error, self.database.explain)
-
-    def _is_lost(self, lent: Lent, error: Exception) -> bool:
-        if not lent.proxied.is_valid:
-            return True
-        dialect = self._engine.dialect
-        return isinstance(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(
-            error, lent.proxied, lent.cursor
-        )
-
-    def repeat(self, work: Callable[[], T]) -> T:
-        """The result of `work`, repeated with growing pauses while it fails for such a reason."""
+    def _repeated(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`. Repeat it, with growing pauses, while it fails for a reason
+        that passes."""
         try:
             return work()
-        except LakebedError as error:
+        except LakebedError as failed:
+            error = failed
             # Within what is repeated as a whole, nothing is repeated by itself.
-            if not self.database.is_repeatable(error) or getattr(self._local, "repeating", False):
+            repeating = self._is_inside or getattr(self._local, "repeating", False)
+            if repeating or not self.database.is_repeatable(error):
                 raise
             if self.database.stays_read_only(error, lambda sql: self._fetch(sql, {})):
                 raise
         self._local.repeating = True
         try:
-            return self._repeat(work)
+            return self._repeat(work, error)
         finally:
             self._local.repeating = False
 
-    def _repeat(self, work: Callable[[], T]) -> T:
+    def _repeat(self, work: Callable[[], T], error: LakebedError) -> T:
         import tenacity
 
         retrying = tenacity.Retrying(
@@ -167,14 +101,13 @@ class SQLAlchemyExecutor:
             stop=tenacity.stop_after_delay(self._options.timeout),
             reraise=True,
         )
-        return retrying(work)
+        with waiting(f"{error}; trying for {self._options.timeout:.0f} s"):
+            return retrying(work)
 
     # Statements
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
-        if getattr(self._local, "lent", None) is not None:
-            return self._fetch(sql, params)
-        return self.repeat(lambda: self._fetch(sql, params))
+        return self._repeated(lambda: self._fetch(sql, params))
 
     def _fetch(self, sql: str, params: Params) -> Sequence[Row]:
         lent = self._take()  # without the context manager, which takes as long as the statement
@@ -187,15 +120,47 @@ class SQLAlchemyExecutor:
         return rows
 
     def alone(self, sql: str, params: Params) -> Sequence[Row]:
-        """The rows, if any, of a statement that is a transaction of its own, tried once."""
+        """Return the rows, if any, of a statement that is a transaction of its own. It is tried
+        once."""
         if self.read_only:
             raise refused(self.shown)
         with self.connection() as lent:
             cursor = lent.execute(sql, params)
             return cursor.fetchall() if cursor.description else []
 
+    def read(self, work: Callable[[SQLAlchemyTransaction], T], *, settled: bool = False) -> T:
+        def once() -> T:
+            with self._settled() if settled else self._read() as tx:
+                return work(tx)
+
+        return self._repeated(once)
+
     @contextmanager
-    def read(self) -> Generator[SQLAlchemyTransaction]:
+    def reading(self, begin: Callable[[SQLAlchemyTransaction], T]) -> Generator[T]:
+        stack, begun = self._repeated(lambda: held(self._read(), begin))
+        with stack:
+            yield begun
+
+    def transact(
+        self,
+        work: Callable[[SQLAlchemyTransaction], T],
+        *,
+        exclusive: bool = False,
+        patient: bool = True,
+        brief: bool = False,
+    ) -> T:
+        del brief  # threads share no transaction here
+
+        def once() -> T:
+            with self._write(patient=patient, exclusive=exclusive) as tx:
+                return work(tx)
+
+        if self.read_only:
+            raise refused(self.shown)
+        return self._repeated(once)
+
+    @contextmanager
+    def _read(self) -> Generator[SQLAlchemyTransaction]:
         with self.connection() as lent:
             try:
                 lent.run(self.database.begin_read)
@@ -205,8 +170,8 @@ class SQLAlchemyExecutor:
                 self._roll_back(lent)
 
     @contextmanager
-    def settled(self) -> Generator[SQLAlchemyTransaction]:
-        """A transaction that reads while no writer is at work."""
+    def _settled(self) -> Generator[SQLAlchemyTransaction]:
+        """Open a transaction that reads while no writer is at work."""
         with self._queue(True), self.connection() as lent:
             try:
                 self._begin(lent, patient=True, exclusive=True)
@@ -215,62 +180,76 @@ class SQLAlchemyExecutor:
             finally:
                 self._roll_back(lent)
 
+    def alter(self, work: Callable[[SQLAlchemyTransaction], T]) -> T:
+        """Return the result of `work`, which makes or changes the tables. See `Alters`."""
+
+        def once() -> T:
+            with self._write(patient=True, exclusive=True, alters=True) as tx:
+                return work(tx)
+
+        return self._repeated(once)
+
     @contextmanager
-    def write(
-        self, *, patient: bool = True, exclusive: bool = False
+    def _write(
+        self, *, patient: bool, exclusive: bool, alters: bool = False
     ) -> Generator[SQLAlchemyTransaction]:
-        if self.read_only:
-            raise refused(self.shown)
         lost: Exception | None = None
-        with self._queue(patient), self.connection() as lent:
-            new = False
+        with self._queue(patient), self.connection() as lent, self._schema_lock(lent, alters):
             try:
-                new = self._begin(lent, patient, exclusive)
+                if alters and self.database.begin_new and self._is_new(lent):
+                    lent.run(self.database.begin_new)
+                else:
+                    self._begin(lent, patient, exclusive)
                 with self._inside(lent):
                     yield SQLAlchemyTransaction(lent, self.database, self.now)
                 lost = self._commit(lent)
             except BaseException:
                 self._roll_back(lent)
                 raise
-            finally:
-                if new and lent.proxied.is_valid:
-                    lent.run(self.database.end_new)
             writer = lent.writer if lost else None
         if lost and writer:
             self._settle(writer, lost)
 
-    def _begin(self, lent: Lent, patient: bool, exclusive: bool) -> bool:
-        """Begin with the lake's lock; where waiting for it holds others up, asked for briefly.
+    @contextmanager
+    def _schema_lock(self, lent: Lent, wanted: bool) -> Iterator[None]:
+        """Hold the lock of those who change tables, if it is wanted and the database needs one."""
+        if not wanted or not self.database.lock_schema:
+            yield
+            return
+        lent.run(self.database.lock_schema)
+        if lent.cursor.fetchone() != (1,):
+            raise self.database.locked()
+        try:
+            yield
+        finally:
+            if lent.proxied.is_valid:  # else it has ended with the connection
+                lent.run(self.database.unlock_schema)
 
-        Where that lock is a row and there are no tables yet: with the lock of a lake to be, and
-        then True.
-        """
+    def _begin(self, lent: Lent, patient: bool, exclusive: bool) -> None:
+        """Begin with the lake's lock. Where waiting for it holds others up, it is asked for
+        briefly."""
         database, deadline = self.database, time.monotonic() + self._options.lock_timeout
         while True:
             try:
                 lent.run(database.begin_write(patient, exclusive))
-                return False
+                return
             except self._error as error:
                 if self._is_lost(lent, error):
                     raise
                 self._roll_back(lent)
-                if database.begin_new and self._is_new(lent):
-                    lent.run(database.begin_new)
-                    if lent.cursor.fetchone() != (1,):
-                        raise database.locked() from None
-                    return True
                 if not database.asks_again(error, exclusive) or time.monotonic() > deadline:
                     raise
             time.sleep(_BRIEF)
 
     def _is_new(self, lent: Lent) -> bool:
-        """Whether there is no lake yet, and so no row for a lock."""
+        """Return whether there is no lake yet, and so no row for a lock."""
         return not lent.execute(self._queries["table_names"], {}).fetchall()
 
     @contextmanager
     def _queue(self, patient: bool) -> Iterator[None]:
-        """Where waiting writers are not served in their order, those of this process queue here."""
-        if self._gate is None or getattr(self._local, "lent", None) is not None:
+        """Queue the writers of this process, where waiting writers are not served in their
+        order."""
+        if self._gate is None or self._is_inside:
             yield
             return
         if not self._gate.acquire(timeout=self._options.lock_timeout if patient else 0):
@@ -288,19 +267,10 @@ class SQLAlchemyExecutor:
         except self._error:
             lent.drop()  # which ends the transaction just as well
 
-    @contextmanager
-    def _inside(self, lent: Lent) -> Iterator[None]:
-        """Whatever this thread runs meanwhile runs on this connection."""
-        self._local.lent = lent
-        try:
-            yield
-        finally:
-            self._local.lent = None
-
     # Commits whose answer was lost
 
     def _commit(self, lent: Lent) -> Exception | None:
-        """Commit, with a note in the same transaction; the error if the answer was lost."""
+        """Commit, with a note in the same transaction. Return the error if the answer was lost."""
         if self.database.notes:
             writer = lent.writer
             writer.token += 1
@@ -316,13 +286,13 @@ class SQLAlchemyExecutor:
         return None
 
     def _settle(self, writer: Writer, error: Exception) -> None:
-        """Nothing if that commit happened; else the error that repeating may cure.
+        """Return if that commit happened. Otherwise raise the error that repeating may cure.
 
-        Whoever gets the lake's lock knows that the writer which held it is done, so the note tells.
+        The note tells: whoever gets the lake's lock knows that the writer which held it is done.
         """
         failure = self._explain(error)
         try:
-            token = self._repeat(lambda: self._last_token(writer))
+            token = self._repeat(lambda: self._last_token(writer), failure)
         except LakebedError as unknown:
             raise ConnectError(
                 f"the connection to {self.shown} was lost during a commit, and whether it happened "
@@ -332,7 +302,7 @@ class SQLAlchemyExecutor:
             raise failure from error
 
     def _last_token(self, writer: Writer) -> int | None:
-        with self.settled() as tx:
+        with self._settled() as tx:
             row = tx.one(self._queries["last_commit"], {"id": writer.id})
         return row[0] if row else None
 
@@ -340,73 +310,3 @@ class SQLAlchemyExecutor:
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
         return self.database.scrub(thorough=thorough)
-
-    def close(self) -> None:
-        """Let no call begin, wait for those at work, and close all connections."""
-        self._closed = True
-        deadline = time.monotonic() + self._options.timeout
-        mine = getattr(self._local, "lent", None) is not None
-        while self._engine.pool.checkedout() > mine and time.monotonic() < deadline:  # type: ignore[attr-defined]
-            time.sleep(_DRAIN)
-        self._engine.dispose()
-
-    def before_fork(self) -> list[PoolProxiedConnection]:
-        """Where the database works inside this process: all connections, once nobody has them."""
-        if not self.database.inside or self._closed:
-            return []
-        mine: Lent | None = getattr(self._local, "lent", None)
-        taken = [] if mine is None else [mine.proxied]
-        while len(taken) < self._pool_size:
-            try:
-                taken.append(self._check_out())
-            except ConnectError:  # somebody is at work for longer than `timeout`
-                continue
-            except LakebedError:  # no file, so nobody is in it
-                break
-        return taken if mine is None else taken[1:]
-
-    def after_fork_in_child(self, taken: Sequence[PoolProxiedConnection]) -> None:
-        """Leave the parent's connections alone, and open own ones when asked.
-
-        SQLite's are closed first: it remembers file locks that a child does not have.
-        """
-        mine: Lent | None = getattr(self._local, "lent", None)
-        if self.database.inside and mine is not None:
-            mine.drop()
-        for proxied in taken:
-            proxied.invalidate()
-        self._engine.dispose(close=False)
-        self._start()
-
-
-_executors: weakref.WeakSet[SQLAlchemyExecutor] = weakref.WeakSet()
-_quiet: list[tuple[SQLAlchemyExecutor, list[PoolProxiedConnection]]] = []
-
-
-def _before_fork() -> None:
-    forking.acquire()
-    _quiet.extend((executor, executor.before_fork()) for executor in list(_executors))
-
-
-def _after_fork_in_parent() -> None:
-    with ExitStack() as ending:
-        ending.callback(forking.release)
-        for _, taken in _quiet:
-            for proxied in taken:
-                proxied.close()
-        _quiet.clear()
-
-
-def _after_fork_in_child() -> None:
-    for executor, taken in _quiet:
-        executor.after_fork_in_child(taken)
-    _quiet.clear()
-    forking.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lakebed.catalog.identity import Identity
 from lakebed.catalog.sqlalchemy import mysql_errors
 from lakebed.catalog.sqlalchemy.database import Database, Options, patience
-from lakebed.catalog.statements.queries import load_queries
+from lakebed.catalog.statements.dialect import MYSQL
+from lakebed.catalog.statements.executor import Params, Row
 from lakebed.errors import ConfigurationError, LakebedError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _SESSION = (  # settings of a server that would change what SQL means, or leave 
     "SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, "
     "SESSION sql_big_selects = 1, SESSION completion_type = 0"
 )
+_SERVER = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_uid')"
 _GRACE = 2  # seconds that a server may take to say that a limit has passed
 
 forking = threading.Lock()
@@ -34,7 +37,8 @@ forking = threading.Lock()
 class MySQLDatabase(Database):
     """A MySQL or MariaDB database, through PyMySQL."""
 
-    dialect = "mysql"
+    dialect = MYSQL
+    begin_new = ("START TRANSACTION",)
     style: Style = "mysql"
     now = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
     begin_read = (
@@ -47,11 +51,11 @@ class MySQLDatabase(Database):
         super().__init__(url.set(drivername="mysql+pymysql"), options)
         if not url.database:
             raise ConfigurationError("catalog.url: expected a database, mysql://user@host/database")
-        queries = load_queries(self.dialect)
+        queries = self.dialect.queries()
         self._lock = queries["lock_writers"]
         seconds = str(math.ceil(options.lock_timeout))
-        self.begin_new = ("START TRANSACTION", queries["lock_new"].replace("{seconds}", seconds))
-        self.end_new = (queries["unlock_new"],)
+        self.lock_schema = (queries["lock_schema"].replace("{seconds}", seconds),)
+        self.unlock_schema = (queries["unlock_schema"],)
 
     def arguments(self) -> dict[str, object]:
         from pymysql.constants import FIELD_TYPE
@@ -101,6 +105,13 @@ class MySQLDatabase(Database):
             cursor.execute("SELECT @@max_allowed_packet")
             ((connection.max_allowed_packet,),) = cursor.fetchall()
 
+    def identity(self, fetch: Callable[[str, Params], Sequence[Row]]) -> Identity:
+        # The server's own number, which MySQL and MariaDB name differently; a replica has another.
+        found = fetch(_SERVER, {})
+        server = "/".join(f"{name}={value}" for name, value in sorted(found))
+        place = f"mysql:{self.url.database}"
+        return Identity(f"{place}#{server}", place)
+
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
         del exclusive  # any writer is alone
         return [
@@ -108,10 +119,6 @@ class MySQLDatabase(Database):
             "START TRANSACTION",
             self._lock if patient and self.options.lock_timeout else f"{self._lock} NOWAIT",
         ]
-
-    def asks_again(self, error: Exception, exclusive: bool) -> bool:
-        del exclusive
-        return mysql_errors.lacks_table(error)  # which another client has made by now
 
     def explain(self, error: Exception) -> LakebedError:
         return mysql_errors.explain(error, self.shown, self.options.lock_timeout)

@@ -1,4 +1,4 @@
-"""What MySQL, MariaDB and the network answer, as errors of ours."""
+"""Turns what MySQL, MariaDB and the network answer into errors of Lakebed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lakebed.errors import (
     LakebedError,
     LockTimeoutError,
     StorageError,
+    ValidationError,
 )
 
 _DEADLOCK = 1213
-_NO_TABLE = 1146
 _LOCKED = frozenset({1205, 3572, 1206})
 _CANCELLED = frozenset({1969, 3024})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1927, 4031})
@@ -20,6 +20,8 @@ _REFUSED = frozenset({1045, 1698})
 _NO_RIGHT = frozenset({1142, 1143, 1227, 1370})
 _FULL = frozenset({1021, 1114, 1030, 1041, 1037, 3})
 _READ_ONLY = frozenset({1290, 1792, 1836})
+# Duplicate, null, foreign key, check (MySQL, MariaDB), signal of a trigger.
+_CONSTRAINTS = frozenset({1022, 1048, 1062, 1451, 1452, 1644, 3819, 4025})
 _REPEATABLE = _LOST | {_DEADLOCK, 1040, 1203, 2002, 2003, 1452}
 _GRANT = (
     "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE TEMPORARY TABLES ON its database (SELECT to "
@@ -28,18 +30,13 @@ _GRANT = (
 
 
 def code_of(error: BaseException | None) -> int:
-    """The error's number, 0 if it has none."""
+    """Return the error's number, or 0 if it has none."""
     code = error.args[0] if error is not None and error.args else 0
     return code if isinstance(code, int) else 0
 
 
-def lacks_table(error: BaseException) -> bool:
-    """Whether a statement named a table that is not there."""
-    return code_of(error) == _NO_TABLE
-
-
 def explain(error: BaseException, where: str, lock_timeout: float) -> LakebedError:
-    """The error of ours that says what happened; `error` is PyMySQL's."""
+    """Return the error of Lakebed that says what happened. `error` is PyMySQL's."""
     code = code_of(error)
     text = str(error.args[1]) if len(error.args) > 1 else type(error).__name__
     if code in _LOCKED:
@@ -61,6 +58,8 @@ def explain(error: BaseException, where: str, lock_timeout: float) -> LakebedErr
         return StorageError(f"cannot write to {where}: the server is read-only")
     if code in _FULL:
         return StorageError(f"{where} has run out of a resource: {text}")
+    if code in _CONSTRAINTS:
+        return ValidationError(f"{where} refuses the entry: {text}")
     if code == 1153:
         return StorageError(f"a value is larger than {where} takes (max_allowed_packet)")
     if "timed out" in text.lower():
@@ -71,5 +70,5 @@ def explain(error: BaseException, where: str, lock_timeout: float) -> LakebedErr
 
 
 def is_repeatable(error: BaseException) -> bool:
-    """Whether nothing has happened, and asking again may succeed."""
+    """Return whether nothing has happened, and asking again may succeed."""
     return isinstance(error, LakebedError) and code_of(error.__cause__) in _REPEATABLE

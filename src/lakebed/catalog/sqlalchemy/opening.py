@@ -1,19 +1,19 @@
-"""The catalog in a database that SQLAlchemy knows."""
+"""Opens the catalog in a database that SQLAlchemy knows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
-from lakebed.catalog.opened import CatalogOptions, OpenedCatalog, refuse_unknown
+from lakebed.catalog.opened import MEMORY, CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.catalog.options import flag, number, seconds, text
 from lakebed.catalog.postgres.catalog import PostgresCatalog
-from lakebed.catalog.postgres.executor import PostgresExecutor
-from lakebed.catalog.sql.resilience import ResilientCatalog
+from lakebed.catalog.sql.catalog import SQLCatalog
+from lakebed.catalog.sqlite.opening import open_sqlite
+from lakebed.catalog.statements.dialect import POSTGRES
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError, DependencyMissingError
 
-_KNOWN = (
+KNOWN = (
     "url",
     "schema",
     "pool_size",
@@ -23,13 +23,11 @@ _KNOWN = (
     "auto_migrate",
     "lazy",
 )
-SQLAlchemyCatalog = ResilientCatalog
-"""Writers take turns; Postgres has a class of its own."""
 
 
 def open_mysql(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "mysql", "url": …}`, or "mariadb": as `open_sqlalchemy`, for a URL
-    of these."""
+    """Open the catalog of `{"type": "mysql", "url": …}`, or "mariadb", as `open_sqlalchemy`
+    does."""
     url = given.get("url")
     if not isinstance(url, str) or not url.startswith(("mysql", "mariadb")):
         raise ConfigurationError("catalog.url: expected mysql://user@host/database")
@@ -37,25 +35,27 @@ def open_mysql(given: Mapping[str, object], options: CatalogOptions) -> OpenedCa
 
 
 def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "sqlalchemy", "url": …}`; all others are optional:
+    """Open the catalog of `{"type": "sqlalchemy", "url": …}`. All other options may be left out.
 
     `pool_size` (5): connections. `echo` (false): log every statement. `timeout` (30): seconds to
-    wait for a connection, and to repeat what failed for a reason that passes; `statement_timeout`
-    (300): for a server's answer to one statement. `schema` ("lakebed"): of a Postgres database.
-    `auto_migrate` (true): create and migrate the tables. `lazy` (false): no connection before the
-    first call.
+    wait for a connection, and to repeat what failed for a reason that passes. `statement_timeout`
+    (300): seconds to wait for a server's answer. `schema` ("lakebed"): for a Postgres database.
+    `auto_migrate` (true): create and migrate the tables. `lazy` (false): connect with the first
+    call.
     """
     try:
         from sqlalchemy import make_url
         from sqlalchemy.exc import ArgumentError
     except ImportError as error:
+        mysql = str(given.get("url")).startswith(("mysql", "mariadb"))
+        extras = "mysql,sqlalchemy" if mysql else "sqlalchemy"
         raise DependencyMissingError(
-            "this catalog needs the sqlalchemy package: pip install 'lakebed[sqlalchemy]'"
+            f"this catalog needs the sqlalchemy package: pip install 'lakebed[{extras}]'"
         ) from error
     from lakebed.catalog.sqlalchemy.database import Options
     from lakebed.catalog.sqlalchemy.executor import SQLAlchemyExecutor
 
-    refuse_unknown(given, _KNOWN)
+    refuse_unknown(given, KNOWN)
     address = given.get("url")
     try:
         if not isinstance(address, str):
@@ -65,6 +65,8 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
         raise ConfigurationError(
             "catalog.url: expected SQLAlchemy's URL, such as mysql+pymysql://user@host/database"
         ) from None
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", MEMORY):
+        return open_sqlite(None, options)  # it is one connection, so there is no pool
     if options.read_only and url.get_backend_name() == "sqlite":
         raise ConfigurationError(
             "read_only: SQLAlchemy's driver writes beside the file that it reads: open it by "
@@ -86,10 +88,6 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
         clock=None if options.clock is system_clock else options.clock,
     )
     auto_migrate = flag(given, "auto_migrate", True)
-    catalog: ResilientCatalog
-    if executor.dialect == "postgres":
-        over = cast(PostgresExecutor, executor)
-        catalog = PostgresCatalog(over, auto_migrate=auto_migrate)
-    else:
-        catalog = SQLAlchemyCatalog(executor, auto_migrate=auto_migrate)
+    kind = PostgresCatalog if executor.dialect is POSTGRES else SQLCatalog
+    catalog = kind(executor, auto_migrate=auto_migrate)
     return OpenedCatalog(catalog, executor.shown, True, flag(given, "lazy", False))

@@ -7,7 +7,7 @@ from itertools import chain, count, repeat
 
 from lakebed.catalog.protocol import BatchCounts, MissingContentError, StagedRow
 from lakebed.catalog.sql.batch import DIRECT, BatchCommit, take
-from lakebed.catalog.sqlite.executor import SQLiteTransaction
+from lakebed.catalog.sqlite.transaction import SQLiteTransaction
 from lakebed.catalog.statements.queries import in_lists
 from lakebed.model import Upload
 
@@ -15,8 +15,8 @@ _SAMPLES = 16
 
 
 class SQLiteBatch(BatchCommit):
-    """The same batch. As long as its keys seem to be new, entries go straight into the tables, and
-    only those that turn out to be there are staged: docs/design/sqlite.md."""
+    """A batch in SQLite. While its keys seem to be new, entries go straight into the tables, and
+    only keys that turn out to exist are staged: docs/design/sqlite.md."""
 
     _tx: SQLiteTransaction
 
@@ -32,26 +32,30 @@ class SQLiteBatch(BatchCommit):
         return counts
 
     def _is_known(self, rows: Sequence[StagedRow]) -> bool:
-        """Whether one of a few keys is there."""
+        """Whether one of a few keys exists."""
         keys = [row.key for row in rows[:: len(rows) // _SAMPLES + 1]]
         ((names, params),) = in_lists(self._queries, keys)
         return bool(self._tx.all(self._queries["has_keys"].replace("{keys}", names), params))
 
     def _create(self, rows: Sequence[StagedRow]) -> BatchCounts:
-        """Store rows whose keys seem to be new. Contents and entries get their numbers in the order
-        of the keys, in which they will be read: so they lie together, at the end of each table.
-        """
+        """Store rows whose keys seem to be new. Contents and entries are numbered in the order of
+        keys, in which they will be read, so that they lie together at the end of each table."""
         tx, queries, now = self._tx, self._queries, self._now
-        keys, hashes, formats, _, _, _, _, metadata, ttls, expiries = zip(*rows, strict=True)
+        columns = zip(*rows, strict=True)
+        keys, hashes, formats, _, _, _, _, metadata, ttls, expiries, *given = columns
         named, objects = self._name_all(rows, hashes, formats)
         if any(ttls):
             pairs = zip(ttls, expiries, strict=True)
             expiries = tuple(end if ttl is None else now + ttl for ttl, end in pairs)
         ((version, _),) = tx.all(queries["counters"], {})
-        numbers, times = range(version + 1, version + 1 + len(rows)), repeat(now)
+        numbers = range(version + 1, version + 1 + len(rows))
+        times = [
+            repeat(now) if not any(column) else (now if time is None else time for time in column)
+            for column in given
+        ]
         created = tx.fill(
             queries["direct_entries"],
-            zip(keys, numbers, objects, metadata, expiries, times, times, strict=False),
+            zip(keys, numbers, objects, metadata, expiries, *times, strict=False),
         )
         if created:
             tx.run(queries["set_meta"], {"name": "version", "value": numbers[-1]})
@@ -67,7 +71,7 @@ class SQLiteBatch(BatchCommit):
     def _name_all(
         self, rows: Sequence[StagedRow], hashes: Sequence[bytes], formats: Sequence[str]
     ) -> tuple[int, Iterable[int]]:
-        """How many contents are new, and the object of each row."""
+        """Return the number of new contents, and the object of each row."""
         tx, queries = self._tx, self._queries
         ((last,),) = tx.all(queries["last_object"], {})
         here = [row[1:5] for row in rows if row.inline_value is not None]

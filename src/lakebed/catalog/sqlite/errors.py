@@ -1,4 +1,4 @@
-"""What SQLite's errors mean, in the words of Lakebed."""
+"""Translates SQLite's errors into Lakebed's."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from lakebed.errors import (
     LakebedError,
     LockTimeoutError,
     StorageError,
+    ValidationError,
 )
 
-_READ_IT = "open it with read_only=True to read it all the same"
+_READ_IT = "to read it all the same, open it with read_only=True"
 
 
 def explain(error: Exception, where: object, lock_timeout: float) -> LakebedError:
-    """The error of ours that says what happened; `error` is sqlite3's."""
+    """Return Lakebed's error for an error of sqlite3."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if is_busy(error):
@@ -33,7 +34,9 @@ def explain(error: Exception, where: object, lock_timeout: float) -> LakebedErro
             f"{_READ_IT}"
         )
     if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return CorruptionError(f"the catalog {where} is damaged or no SQLite file: {error}")
+        return CorruptionError(f"the catalog {where} is damaged, or not a SQLite file: {error}")
+    if primary == sqlite3.SQLITE_CONSTRAINT:
+        return ValidationError(f"the catalog {where} refuses the entry: {error}")
     if code == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StorageError(
             f"cannot open the catalog {where} to write: the disk is full; `lakebed free` makes "
@@ -45,13 +48,13 @@ def explain(error: Exception, where: object, lock_timeout: float) -> LakebedErro
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether others hold a lock that was needed."""
+    """Whether another connection holds a lock that was needed."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def locked(lock_timeout: float) -> LockTimeoutError:
-    """The error for a write lock that others hold."""
+    """Return the error for a write lock that another connection holds."""
     return LockTimeoutError(
         f"the catalog's write lock was not free within {lock_timeout:g} seconds (lock_timeout)"
     )

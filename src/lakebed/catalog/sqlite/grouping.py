@@ -1,9 +1,9 @@
-"""Group commit: what several threads want to write at once shares one transaction.
+"""Group commit: threads that write at the same time share one transaction.
 
-With a transaction each, every store costs a commit, and a switch of threads during which nobody
-writes. So a thread that finds another one writing queues its job and sleeps. The first in the queue
-leads: it begins a transaction, runs all jobs that are queued by then, each behind a savepoint, and
-wakes the others, whose jobs are done. Measurements: docs/design/sqlite.md.
+If each thread had its own transaction, every store would cost a commit, and a switch of threads
+during which nobody writes. So a thread that finds another one writing queues its job and sleeps.
+The first in the queue leads: it begins a transaction, runs all jobs that are queued by then, each
+behind a savepoint, and wakes the others, whose jobs are done. Measurements: docs/design/sqlite.md.
 """
 
 from __future__ import annotations
@@ -17,16 +17,22 @@ from typing import Any, Generic, TypeVar
 from lakebed.catalog.statements.executor import Transaction
 from lakebed.errors import LakebedError
 from lakebed.leaving import acquire
+from lakebed.observing import tell
 
 T = TypeVar("T")
+Tx = TypeVar("Tx", bound=Transaction)
 
 
-class _Job(Generic[T]):
-    """Work of one thread, and what came of it."""
+class RepeatError(LakebedError):
+    """A transaction had no effect and must be repeated. This error never reaches a caller."""
+
+
+class _Job(Generic[Tx, T]):
+    """The work of one thread, and its result or error."""
 
     __slots__ = ("done", "error", "leads", "result", "wake", "work")
 
-    def __init__(self, work: Callable[[Transaction], T]) -> None:
+    def __init__(self, work: Callable[[Tx], T]) -> None:
         self.work = work
         self.result: T
         self.error: LakebedError | None = None
@@ -36,29 +42,32 @@ class _Job(Generic[T]):
         self.wake.acquire()
 
 
-class Grouping:
+class Grouping(Generic[Tx]):
     """The jobs that wait to be written.
 
-    `begin` starts a write transaction, waiting for as many seconds as it is given; `locked` makes
-    the error of a job that has waited for `timeout` seconds.
+    `begin`: starts a write transaction, waiting at most the given seconds. `locked`: makes the
+    error of a job that has waited for `timeout` seconds. `may_have_happened`: tells whether the
+    transaction may have been committed in spite of an error.
     """
 
     def __init__(
         self,
-        begin: Callable[[float], AbstractContextManager[Transaction]],
+        begin: Callable[[float], AbstractContextManager[Tx]],
         locked: Callable[[], LakebedError],
         timeout: float,
+        may_have_happened: Callable[[LakebedError], bool] = lambda _: False,
     ) -> None:
+        self._may_have_happened = may_have_happened
         self._begin = begin
         self._locked = locked
         self._timeout = timeout
         self._mutex = threading.Lock()
-        self._jobs: list[_Job[Any]] = []
+        self._jobs: list[_Job[Tx, Any]] = []
         self.busy = False
-        """Whether somebody leads, or is about to."""
+        """Whether a thread leads, or is about to."""
 
-    def run(self, work: Callable[[Transaction], T]) -> T:
-        """The result of `work` in a committed transaction, which it may share."""
+    def run(self, work: Callable[[Tx], T]) -> T:
+        """Return the result of `work` in a committed transaction, which it may share."""
         job, start = _Job(work), time.monotonic()
         try:
             with self._mutex:
@@ -67,8 +76,13 @@ class Grouping:
                     self._choose()
             if not acquire(job.wake, self._timeout):
                 self._withdraw(job)
-            if not job.done:
-                self._lead(max(0.0, self._timeout - (time.monotonic() - start)))
+            tell("lock.wait", time.monotonic() - start, "thread")
+            while not job.done:
+                try:
+                    self._lead(max(0.0, self._timeout - (time.monotonic() - start)))
+                except RepeatError:
+                    if time.monotonic() - start >= self._timeout:
+                        raise self._locked() from None
         finally:
             with self._mutex:
                 if job in self._jobs:  # no job outlives its call
@@ -80,21 +94,21 @@ class Grouping:
         return job.result
 
     def _choose(self) -> None:
-        """Let the first in the queue lead."""
+        """Let the first job in the queue lead."""
         self.busy = bool(self._jobs)
         if self._jobs:
             self._jobs[0].leads = True
             self._jobs[0].wake.release()
 
-    def _withdraw(self, job: _Job[Any]) -> None:
-        """Give up, unless a transaction has taken the job, which then is over soon."""
+    def _withdraw(self, job: _Job[Tx, Any]) -> None:
+        """Give up, unless a transaction has taken the job; that transaction will end soon."""
         with self._mutex:
             if job in self._jobs and not job.leads:
                 raise self._locked()
         job.wake.acquire()
 
     def _lead(self, wait: float) -> None:
-        jobs: list[_Job[Any]] = []
+        jobs: list[_Job[Tx, Any]] = []
         try:
             with self._begin(wait) as tx:
                 with self._mutex:
@@ -102,10 +116,12 @@ class Grouping:
                 _run(tx, jobs)
             for job in jobs:
                 job.done = True
-        except LakebedError:
+        except RepeatError:
+            raise
+        except LakebedError as error:
             if len(jobs) < 2:
                 raise
-            self._run_apart(jobs, wait)
+            self._run_apart(jobs, wait, error)
         finally:
             with self._mutex:
                 self._jobs[:0] = [job for job in jobs if not job.done]
@@ -113,8 +129,13 @@ class Grouping:
                 if job.done:
                     job.wake.release()
 
-    def _run_apart(self, jobs: Sequence[_Job[Any]], wait: float) -> None:
-        """The shared transaction failed: let each job fail or succeed by itself."""
+    def _run_apart(self, jobs: Sequence[_Job[Tx, Any]], wait: float, error: LakebedError) -> None:
+        """After the shared transaction failed, let each job fail or succeed by itself, unless the
+        transaction may have been committed."""
+        if self._may_have_happened(error):
+            for job in jobs:
+                job.error, job.done = error, True
+            return
         for job in jobs:
             job.error = None
             try:
@@ -125,15 +146,17 @@ class Grouping:
             job.done = True
 
 
-def _run(tx: Transaction, jobs: Sequence[_Job[Any]]) -> None:
+def _run(tx: Tx, jobs: Sequence[_Job[Tx, Any]]) -> None:
     if len(jobs) == 1:
         jobs[0].result = jobs[0].work(tx)
         return
     for job in jobs:
+        job.error = None
         tx.run("SAVEPOINT job", {})
         try:
             job.result = job.work(tx)
-        except LakebedError as error:  # a condition that does not hold is no concern of the others
+        except LakebedError as error:
+            # If a condition of one job does not hold, the others are not affected.
             job.error = error
             tx.run("ROLLBACK TO job", {})
         tx.run("RELEASE job", {})

@@ -13,7 +13,7 @@ from lakebed.paths import absolute
 
 
 def open_sqlite(path: str | os.PathLike[str] | None, options: CatalogOptions) -> OpenedCatalog:
-    """The catalog in a SQLite file, or in memory if `path` is None."""
+    """Open the catalog in a SQLite file, or in memory if `path` is None."""
     if options.read_only:
         return _open_reader(path, options)
     executor = SQLiteExecutor(
@@ -29,7 +29,9 @@ def open_sqlite(path: str | os.PathLike[str] | None, options: CatalogOptions) ->
 
 def _open_reader(path: str | os.PathLike[str] | None, options: CatalogOptions) -> OpenedCatalog:
     if path is None:
-        raise ConfigurationError("a catalog in memory begins empty: it has nothing to read_only")
+        raise ConfigurationError(
+            "a catalog in memory cannot be opened with read_only=True: it is always empty"
+        )
     from lakebed.catalog.sqlite.reading import SQLiteReader
 
     reader = SQLiteReader(path, clock=options.clock, mask=options.mask)
@@ -37,7 +39,7 @@ def _open_reader(path: str | os.PathLike[str] | None, options: CatalogOptions) -
 
 
 def open_sqlite_mapping(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "sqlite", "path": …}`, a path or a URL."""
+    """Open the catalog of `{"type": "sqlite", "path": …}`, where the path may be a URL."""
     refuse_unknown({name: None for name in given if name != "url"}, ("path",))
     path = given.get("url")
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):

@@ -1,4 +1,4 @@
-"""Reading a SQLite file without touching it, its folder, or the files beside it."""
+"""Reads a SQLite file without touching it, its folder, or the files beside it."""
 
 from __future__ import annotations
 
@@ -10,31 +10,27 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from urllib.parse import quote
 
-from lakebed.catalog.sqlite.executor import (
-    CACHE_KIB,
-    READ,
-    SQLiteExecutor,
-    SQLiteTransaction,
-    _Connection,
-)
-from lakebed.catalog.statements.executor import Params, Row, T, refused
+from lakebed.catalog.sqlite.connections import CACHE_KIB, READ, SQLiteConnection
+from lakebed.catalog.sqlite.executor import SQLiteExecutor
+from lakebed.catalog.sqlite.transaction import SQLiteTransaction
+from lakebed.catalog.statements.executor import Params, Row, refused
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError, StorageError
 
 _CHANGES = 10  # how often a read is tried while others write
-_INDEX_BYTES = 32768  # of a log's index, at least
+_INDEX_BYTES = 32768  # the least size of a log's index
 Stamp = tuple[object, ...]
-"""What changes when somebody writes to the file."""
+"""A value that changes when another program writes to the file."""
 
 
 class UntouchedFile:
-    """How a connection reads a catalog that it must not change; `shown` names it in errors.
+    """How a connection reads a catalog that it must not change. `shown` names it in errors.
 
-    - Beside an index of the log (`-shm`), which somebody has open or a killed process left: by
-      that, as it is. SQLite keeps readers and writers apart.
-    - Without a log the file does not change: it is read as immutable. Nobody knows of such a
-      reader, so the file's state is to be compared after each read.
-    - A log without its index, as in a copy: SQLite would have to make one, so both are copied to
+    - If the log has an index (`-shm`), because another process has the file open or was killed, the
+      file is read as it is. SQLite keeps readers and writers apart.
+    - If there is no log, the file is read as immutable. Writers do not notice such a reader, so the
+      file's state must be compared after each read.
+    - If the log has no index, as in a copy, SQLite would have to make one. So both are copied to
       the system's folder for temporary files.
     """
 
@@ -45,23 +41,23 @@ class UntouchedFile:
         self._copied: Stamp | None = None
 
     def stamp(self) -> Stamp:
-        """The present state of the file and its log."""
+        """Return the present state of the file and its log."""
         return self.state(), _state(f"{self._path}-wal"), self._is_shared()
 
     def state(self) -> Stamp:
-        """The present state of the file by itself."""
+        """Return the present state of the file alone."""
         return _state(self._path)
 
     def _is_shared(self) -> bool:
-        # One that is shorter was left by somebody who had no room to make it.
+        # A shorter index was left by a process that had no space to write it.
         return _state(f"{self._path}-shm")[1] >= _INDEX_BYTES
 
     def connect(self) -> tuple[str, Stamp | None, Stamp | None]:
-        """What to connect to, the stamp that it was found with, and the state of the file that
-        every read relies on; None where SQLite itself sees to it."""
+        """Return what to connect to, the stamp with which it was found, and the state of the file
+        on which every read relies. The state is None if SQLite itself protects reads."""
         if not os.path.exists(self._path):
             raise StorageError(
-                f"there is no catalog {self._shown} to read: read_only=True makes none"
+                f"there is no catalog {self._shown}, and read_only=True does not create one"
             )
         if self._is_shared():
             return f"file:{quote(self._path)}?mode=ro&readonly_shm=1", None, None
@@ -98,22 +94,22 @@ class UntouchedFile:
             copy.cleanup()
 
     def leave(self) -> None:
-        """Forget the copy, which is another process's."""
+        """Forget the copy, which belongs to another process."""
         copy, self._copy = self._copy, None
         if copy is not None:
             copy._finalizer.detach()  # type: ignore[attr-defined]
 
 
-class _Reader(_Connection):
-    """A connection: the stamp that it was made with, and the state of the file that what it reads
-    relies on."""
+class _Reader(SQLiteConnection):
+    """A connection, with the stamp at which it was made, and the state of the file on which its
+    reads rely."""
 
     stamp: Stamp | None = None
     state: Stamp | None = None
 
 
 class SQLiteReader(SQLiteExecutor):
-    """A SQLite file that is read and in no way touched; writing is refused."""
+    """A SQLite file that is read and never touched. Writing is refused."""
 
     read_only = True
 
@@ -150,8 +146,8 @@ class SQLiteReader(SQLiteExecutor):
         return connection
 
     def connection(self) -> _Reader:
-        """The calling thread's connection; a new one if others have written since to a file that
-        was taken for one that does not change."""
+        """Return the calling thread's connection. If the file was taken for one that does not
+        change, and others have written since, it is a new one."""
         connection = super().connection()
         assert isinstance(connection, _Reader)
         if connection.stamp is not None and connection.stamp != self._untouched.stamp():
@@ -160,8 +156,8 @@ class SQLiteReader(SQLiteExecutor):
         return connection
 
     def is_torn(self, connection: _Reader) -> bool:
-        """Whether the file was changed since it was opened as one that does not change, so that
-        what was read may be of two moments. A log that has appeared beside it does not matter."""
+        """Whether a file that was opened as unchanging has changed, so that a read may have mixed
+        two moments. A new log beside it does not matter."""
         return connection.state is not None and connection.state != self._untouched.state()
 
     def fetch(self, sql: str, params: Params | Row) -> Sequence[Row]:
@@ -179,24 +175,20 @@ class SQLiteReader(SQLiteExecutor):
         raise self.overtaken()
 
     def overtaken(self) -> CatalogError:
-        """The error for a read without locks that others wrote into."""
+        """Return the error for a read without locks during which others wrote."""
         return CatalogError(
             f"the catalog {self._shown} was written to while it was read with read_only=True: "
             "read it again"
         )
 
-    def read(self) -> SQLiteTransaction:
+    def _read(self) -> SQLiteTransaction:
         return _Reading(self, READ, self.connection().lock, self._lock_timeout)
 
     def _write(self, wait: float) -> SQLiteTransaction:
         del wait
         raise refused(self._shown)
 
-    def commit(self, work: Callable[[SQLiteTransaction], T]) -> T:
-        del work
-        raise refused(self._shown)
-
-    def after_fork_in_child(self, connections: list[_Connection]) -> None:
+    def after_fork_in_child(self, connections: list[SQLiteConnection]) -> None:
         self._untouched.leave()
         super().after_fork_in_child(connections)
 
@@ -206,7 +198,7 @@ class SQLiteReader(SQLiteExecutor):
 
 
 class _Reading(SQLiteTransaction):
-    """A transaction that fails if others wrote into what it read."""
+    """A transaction that fails if others wrote what it was reading."""
 
     __slots__ = ()
 
@@ -217,7 +209,7 @@ class _Reading(SQLiteTransaction):
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)
-        executor, connection = self._executor, self._connection
+        executor, connection = self._connections, self._connection
         assert isinstance(executor, SQLiteReader)
         assert isinstance(connection, _Reader)
         if executor.is_torn(connection) and not isinstance(error, LakebedError):

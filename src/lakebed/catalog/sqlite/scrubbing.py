@@ -1,4 +1,4 @@
-"""Where something of deleted rows may be left in a database's own files, and removing it."""
+"""Removes what deleted rows leave in a database's own files, or says where it may remain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _LOG_ON_FULL_DISK = (
     "the catalog's log, which could not be written back, as on a full disk: maintain() empties it "
     "once there is room"
 )
-_MOST = 64 << 20  # bytes that a VACUUM rewrites in well under a second, in which nobody can write
+VACUUM_BYTES = 64 << 20
+"""The largest file, in bytes, that a VACUUM rewrites in well under a second. Nobody can write
+meanwhile."""
+
 _PAUSE = 0.02
 
 
@@ -33,13 +36,14 @@ def scrub_sqlite(
     *,
     thorough: bool,
 ) -> list[str]:
-    """Empty SQLite's log; if `thorough`, try for `patience` seconds, and first write a file of a
-    moderate size anew: moving rows between pages leaves copies that `secure_delete` does not reach.
+    """Empty SQLite's log. Returns where something of deleted rows may remain.
 
-    `run` runs a statement that waits for no reader: that would keep writers waiting.
+    `thorough`: try for `patience` seconds, and first rewrite a file of moderate size, because
+    moving rows between pages leaves copies that `secure_delete` does not reach. `run` runs a
+    statement without waiting for readers, because that would keep writers waiting.
     """
     left = []
-    if thorough and not (os.path.getsize(path) <= _MOST and _vacuum(run)):
+    if thorough and not (os.path.getsize(path) <= VACUUM_BYTES and _vacuum(run)):
         left.append(_GAPS)
     end = time.monotonic() + patience
     try:
@@ -47,7 +51,7 @@ def scrub_sqlite(
             if not thorough or time.monotonic() >= end:
                 return [*left, _LOG]
             time.sleep(_PAUSE)
-    except StorageError:  # a full disk: what was removed is removed all the same
+    except StorageError:  # a full disk: the rows are removed all the same
         return [*left, _LOG_ON_FULL_DISK]
     return left
 
@@ -55,6 +59,6 @@ def scrub_sqlite(
 def _vacuum(run: Callable[[str], Sequence[Row]]) -> bool:
     try:
         run("VACUUM")
-    except LakebedError:  # such as a full disk, or a lock that others keep: nothing has changed
+    except LakebedError:  # for example a full disk, or a lock that others hold: nothing has changed
         return False
     return True

@@ -1,126 +1,177 @@
-"""What the SQL catalog asks of a driver."""
+"""What the SQL catalog asks of a database driver."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from lakebed.catalog.statements.dialect import Dialect
 from lakebed.errors import ReadOnlyError
 
 Params = Mapping[str, Any]
 Row = tuple[Any, ...]
 T = TypeVar("T")
+Tx = TypeVar("Tx")
 
 
 def refused(where: object) -> ReadOnlyError:
-    """The error for a write to a catalog that was opened to be read."""
+    """Return the error for a write to a catalog that was opened read-only."""
     return ReadOnlyError(
         f"cannot write to the catalog {where}: the lake was opened with read_only=True"
     )
 
 
 def is_read_only(executor: object) -> bool:
-    """Whether an executor refuses every write transaction, with ReadOnlyError: its attribute
-    `read_only`, which one from outside need not have."""
+    """Return whether an executor refuses every write transaction with ReadOnlyError. It says so by
+    an attribute `read_only`, which an executor from outside need not have."""
     return bool(getattr(executor, "read_only", False))
+
+
+def held(transaction: AbstractContextManager[Tx], begin: Callable[[Tx], T]) -> tuple[ExitStack, T]:
+    """Open a transaction, and return what ends it and the result of `begin`. If `begin` raises, the
+    transaction has ended."""
+    with ExitStack() as stack:
+        begun = begin(stack.enter_context(transaction))
+        return stack.pop_all(), begun
 
 
 class Transaction(Protocol):
     """An open transaction. SQL text has `:name` parameters."""
 
     def now(self) -> int:
-        """The database's time in microseconds since the epoch."""
+        """Return the database's time in microseconds since the epoch."""
         ...
 
     def one(self, sql: str, params: Params) -> Row | None:
-        """The first row."""
+        """Return the first row, or None."""
         ...
 
     def all(self, sql: str, params: Params) -> Sequence[Row]:
-        """All rows."""
+        """Return all rows."""
         ...
 
     def each(self, sql: str, params: Params) -> Generator[Row]:
-        """The rows one by one, for whom may need a few only: close it then."""
+        """Yield the rows one by one. Close the generator if you do not need all of them."""
         ...
 
     def run(self, sql: str, params: Params) -> int:
-        """Run a statement; how many rows it touched."""
+        """Run a statement, and return how many rows it touched."""
         ...
 
     def many(self, sql: str, params: Iterable[Params]) -> None:
-        """Run a statement for each set of parameters."""
+        """Run a statement once for each set of parameters."""
         ...
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        """Bring many rows into a table, the fastest way that the database has."""
+        """Write many rows to a table, in the fastest way that the database has."""
         ...
 
     def script(self, sql: str) -> None:
-        """Run several statements, parted by semicolons."""
+        """Run several statements, separated by semicolons."""
         ...
 
     def insert(self, sql: str, params: Params) -> int | None:
-        """Insert one row; its new id, or None where ON CONFLICT DO NOTHING did nothing."""
+        """Insert one row. Return its new id, or None if ON CONFLICT DO NOTHING did nothing."""
         ...
 
 
 class Executor(Protocol):
     """Runs SQL on one database, from any thread and after a fork.
 
-    Driver errors leave as errors of `lakebed.errors`.
+    Errors of the driver are raised as errors of `lakebed.errors`.
     """
 
     @property
-    def dialect(self) -> str:
-        """Names the folder of `catalog_sql` whose queries override the portable ones."""
+    def dialect(self) -> Dialect:
+        """How the database speaks SQL."""
         ...
 
     @property
     def schema(self) -> str | None:
-        """The database's schema that holds the tables; None where there are no schemas."""
+        """The database schema that holds the tables, or None if the database has no schemas."""
         ...
 
     def now(self) -> int:
-        """The database's time in microseconds since the epoch."""
+        """Return the database's time in microseconds since the epoch."""
         ...
 
     def stamp(self) -> int | None:
-        """What `:now` takes in a single statement: the time, or None where the server tells."""
+        """Return the value of `:now` in a single statement: the time, or None if the server fills
+        it in."""
         ...
 
-    def read(self) -> AbstractContextManager[Transaction]:
-        """A transaction in which all reads see one state."""
+    def read(self, work: Callable[[Transaction], T], *, settled: bool = False) -> T:
+        """Return the result of `work` in a transaction that only reads, and sees one state.
+
+        `settled`: a state to which no version can be added that is lower than the highest one in
+        it. `work` is called again if it fails for a reason that passes.
+        """
         ...
 
-    def write(
-        self, *, patient: bool = True, exclusive: bool = False
-    ) -> AbstractContextManager[Transaction]:
-        """A transaction that holds the write lock; commits at the end, rolls back on an error.
+    def reading(self, begin: Callable[[Transaction], T]) -> AbstractContextManager[T]:
+        """Open such a transaction for as long as the block lasts. The block gets the result of
+        `begin`, which is called again if it fails for a reason that passes."""
+        ...
 
-        Where several may write at once, an `exclusive` one waits until no other does, and keeps
-        others waiting.
+    def transact(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        exclusive: bool = False,
+        patient: bool = True,
+        brief: bool = False,
+    ) -> T:
+        """Return the result of `work` in a committed transaction that holds the write lock. If
+        `work` raises, nothing has happened.
 
-        LockTimeoutError if the lock is not free in time, at once if not `patient`.
+        `work` is called again if the transaction failed without any effect, for a reason that
+        passes, and it finds the present state each time. If the answer to a commit is lost, this
+        call finds out whether it happened, and acts accordingly.
+
+        Where several clients may write at once, an `exclusive` transaction waits until none does,
+        and lets none begin. `brief`: the work is so short that it may share its transaction with
+        such work of other threads; it raises nothing but errors of `lakebed.errors`.
+
+        Raises LockTimeoutError if the lock is not free in time, or, unless `patient`, at once.
+        Raises ConnectError if it cannot be found out whether a commit has happened.
         """
         ...
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
-        """All rows of a single read, outside a transaction."""
-        ...
-
-    def repeat(self, work: Callable[[], T]) -> T:
-        """The result of `work`, done again for a while if it failed, without any effect, for a
-        reason that passes."""
+        """Return all rows of a single read, outside a transaction. It is repeated as `read` is."""
         ...
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
-        """Leave nothing of deleted rows in the database's own files: the places, in words, where
-        something of them may be left. If not `thorough`, only what is quick and waits for nobody.
-        """
+        """Leave nothing of deleted rows in the database's own files. Return the places, in words,
+        where something of them may be left. Unless `thorough`, do only what is quick and waits for
+        nobody."""
         ...
 
     def close(self) -> None:
-        """Close all connections. Later calls raise."""
+        """Close all connections. Later calls raise CatalogError."""
+        ...
+
+
+@runtime_checkable
+class Alters(Protocol):
+    """An executor of a database in which a statement that changes tables ends its transaction, and
+    with it the write lock."""
+
+    def alter(self, work: Callable[[Transaction], T]) -> T:
+        """Return the result of `work`, which makes or changes the tables. Until it has ended,
+        nobody else makes or changes them, and `transact` has the write lock up to the first such
+        statement.
+
+        `work` may be called again after a part of it has happened. Raises what `transact` does.
+        """
+        ...
+
+
+class AutocommitExecutor(Executor, Protocol):
+    """An executor that also runs statements outside any transaction of Lakebed."""
+
+    def alone(self, sql: str, params: Params) -> Sequence[Row]:
+        """Return the rows, if any, of a statement that is a transaction of its own. It is tried
+        once."""
         ...

@@ -1,20 +1,26 @@
-"""Creating the schema and bringing an older one up to date."""
+"""Creates the schema, and brings an older one up to date."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 
-from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction, is_read_only
-from lakebed.catalog.statements.queries import fill, read_sql, sql_folder
+from lakebed.catalog.statements.executor import (
+    Alters,
+    Executor,
+    Params,
+    Row,
+    Transaction,
+    is_read_only,
+)
 from lakebed.errors import CatalogError, ConfigurationError, CorruptionError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The schema that this release writes: `schema.sql`, or the migrations up to this number."""
 
 
 class UnmigratedError(ConfigurationError):
-    """The schema is missing or old, and may not be made here. `found`: its version or 0."""
+    """The schema is missing or too old, and must not be changed here. `found`: its version, or
+    0."""
 
     def __init__(self, message: str, found: int) -> None:
         super().__init__(message)
@@ -25,10 +31,11 @@ _Fetch = Callable[[str, Params], Sequence[Row]]
 
 
 def migrate(executor: Executor, queries: Mapping[str, str], *, allowed: bool = True) -> None:
-    """Create the schema or run the migrations that it lacks, under the write lock.
+    """Create the schema, or run the migrations that it lacks, under the write lock.
 
-    CatalogError if a newer release has written the schema, ConfigurationError if the database
-    holds tables of something else, or the schema has to be changed and that is not `allowed`.
+    Raises CatalogError if a newer release has written the schema. Raises ConfigurationError if the
+    database holds the tables of something else, or if the schema would have to be changed and that
+    is not `allowed`.
     """
     found = _version(executor.fetch, queries)
     if found == SCHEMA_VERSION:
@@ -46,39 +53,39 @@ def migrate(executor: Executor, queries: Mapping[str, str], *, allowed: bool = T
             "auto_migrate=True",
             found,
         )
-    with executor.write(exclusive=True) as tx:
-        version = _version(tx.all, queries)
-        if version == 0:
-            tx.script(_script(executor, "schema.sql"))
-            _make_functions(executor, tx, new=True)
-            tx.run(queries["insert_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
-            return
-        for number in range(version + 1, SCHEMA_VERSION + 1):
-            tx.script(_script(executor, "migrations", _migration(executor, number)))
-        _make_functions(executor, tx, new=False)
-        tx.run(queries["set_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
+
+    def change(tx: Transaction) -> None:
+        _migrate(executor, tx, queries)
+
+    if isinstance(executor, Alters):
+        executor.alter(change)
+    else:
+        executor.transact(change, exclusive=True)
 
 
-def _migration(executor: Executor, number: int) -> str:
-    names = os.listdir(os.path.join(sql_folder(), executor.dialect, "migrations"))
-    (name,) = (name for name in names if name.startswith(f"{number:04}_"))
-    return name
+def _migrate(executor: Executor, tx: Transaction, queries: Mapping[str, str]) -> None:
+    version = _version(tx.all, queries)
+    if version == 0:
+        schema = executor.dialect.script(executor.schema, "schema.sql")
+        assert schema is not None
+        tx.script(schema)
+        _make_functions(executor, tx, new=True)
+        tx.run(queries["insert_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
+        return
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        tx.script(executor.dialect.migration(executor.schema, number))
+    _make_functions(executor, tx, new=False)
+    tx.run(queries["set_meta"], {"name": "schema_version", "value": SCHEMA_VERSION})
 
 
 def _make_functions(executor: Executor, tx: Transaction, *, new: bool) -> None:
     """Make the functions of this release, where the dialect has some; in place of those of an
     earlier one, but not of somebody else's."""
-    text = read_sql(executor.dialect, "functions.sql")
+    text = executor.dialect.script(executor.schema, "functions.sql")
     if text is not None:
         if new:
             text = text.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION")
-        tx.script(fill(text, executor.dialect, executor.schema))
-
-
-def _script(executor: Executor, *names: str) -> str:
-    text = read_sql(executor.dialect, *names)
-    assert text is not None
-    return fill(text, executor.dialect, executor.schema)
+        tx.script(text)
 
 
 def _version(fetch: _Fetch, queries: Mapping[str, str]) -> int:
