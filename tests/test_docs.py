@@ -6,128 +6,34 @@ here stands under a comment that says why: `<!-- not run: needs an AWS account -
 
 from __future__ import annotations
 
-import ast
-import asyncio
-import doctest
-import inspect
-import io
 import os
 import re
+import runpy
+import secrets
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sybil import Document, Example, Region
-from sybil.evaluators.python import PythonEvaluator
 from sybil.example import SybilFailure
-from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
-from tests.servers import PostgresServer, postgres_18
+import lakebed
+from tests.disks import mount
+from tests.pages import DATABASE, EVALUATORS, PAGES, PROJECT, SHOWN, STORAGE, evaluate, parse
+from tests.servers import PostgresServer, S3Server, postgres_18, s3
+from tests.services.d1 import D1Server, d1
+from tests.services.dynamodb import DynamoDBServer, dynamodb
+from tests.services.environments import in_aws, in_firestore
+from tests.services.firestore import FirestoreServer, firestore
+from tests.services.mongodb import MongoDBServer, mongodb
+from tests.services.redis import RedisServer, redis_server
 
-__all__ = ["postgres_18"]
-
-PROJECT = Path(__file__).parents[1]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
-LEXER = RawFencedCodeBlockLexer(re.compile(r"[ \t]*(?P<language>\S*)[^\n]*\n"))
-NOT_RUN = re.compile(r"<!-- not run: (?P<reason>[^>]*\S) -->\s*\Z")
-# Languages that are shown, never run; one that is neither here nor in EVALUATORS is an error.
-SHOWN = {"", "json", "mermaid", "sql", "text", "toml", "yaml"}
-FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-
-
-def run_python(example: Example) -> str | None:
-    """Run statements, with `await` among them as in a notebook, or a `>>>` session, whose output is
-    compared."""
-    if not example.parsed.lstrip().startswith(">>>"):
-        if re.search(r"(?m)^(await|async (with|for)) |= await ", example.parsed):
-            run_on_the_loop(example)
-        else:
-            PythonEvaluator()(example)
-        return None
-    session = doctest.DocTestParser().get_doctest(
-        example.parsed, example.namespace, example.path, example.path, example.line
-    )
-    report = io.StringIO()
-    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
-    runner.run(session, out=report.write, clear_globs=False)
-    example.namespace.update(session.globs)
-    return report.getvalue() or None
-
-
-def run_on_the_loop(example: Example) -> None:
-    """Run statements that await, all of a page on one event loop."""
-    if "__loop__" not in example.namespace:
-        example.namespace["__loop__"] = asyncio.new_event_loop()
-    source = "\n" * example.line + example.parsed  # for the lines of a traceback
-    code = compile(source, example.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    result = eval(code, example.namespace)  # noqa: S307 - the documentation's own
-    if code.co_flags & inspect.CO_COROUTINE:
-        example.namespace["__loop__"].run_until_complete(result)
-
-
-def shell(source: str) -> str:
-    """Run shell text in the page's folder and return what it prints; any failure in it fails."""
-    ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", source],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    assert ran.returncode == 0, f"{source}\n{ran.stdout}"
-    return ran.stdout
-
-
-def run_shell(example: Example) -> None:
-    shell(example.parsed)
-
-
-def run_console(example: Example) -> str | None:
-    """Run the `$ ` lines and compare what each prints with the lines below it."""
-    for part in re.split(r"^\$ ", example.parsed, flags=re.MULTILINE)[1:]:
-        found = re.match(r"(?:[^\n]*\\\n)*[^\n]*\n?", part)
-        assert found
-        printed, wanted = shell(found[0]), part[found.end() :]
-        if not doctest.OutputChecker().check_output(wanted, printed, FLAGS):
-            return f"{found[0]}wanted:\n{wanted}\nprinted:\n{printed}"
-    return None
-
-
-# Addresses of the pages that stand for what runs here: a database of the private server, a folder.
-DATABASE = "postgresql://ada@db.example.org/memory"
-STORAGE = "s3://bucket/memory"
-
-
-EVALUATORS: dict[str, Callable[[Example], str | None]] = {
-    "python": run_python,
-    "shell": run_shell,
-    "console": run_console,
-}
-
-
-def fences(document: Document) -> Iterator[Region]:
-    for region in LEXER(document):
-        marker = NOT_RUN.search(document.text[: region.start])
-        region.lexemes["reason"] = marker["reason"] if marker else None
-        region.parsed = region.lexemes["source"]
-        region.evaluator = None if marker else EVALUATORS.get(region.lexemes["language"])
-        yield region
-
-
-def parse(page: Path) -> Document:
-    return Document.parse(str(page), fences)
-
-
-def evaluate(page: Path) -> None:
-    document = parse(page)
-    try:
-        for example in document:
-            example.evaluate()
-    finally:
-        if "__loop__" in document.namespace:
-            document.namespace["__loop__"].close()
+__all__ = [
+    "d1", "dynamodb", "firestore", "in_aws", "in_firestore", "mongodb", "postgres_18",
+    "redis_server", "s3",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -145,17 +51,120 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_site_builds(tmp_path: Path) -> None:
-    """No broken link, and every name of the reference found."""
+    """No broken link, no page that the navigation lacks, and every name of the reference found."""
     ran = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        [sys.executable, "docs/builder/build.py", tmp_path / "site"],
         cwd=PROJECT,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         text=True,
         capture_output=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
-    assert 'id="lakebed.open"' in (tmp_path / "reference" / "index.html").read_text("utf-8")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    reference = (tmp_path / "site" / "reference" / "index.html").read_text("utf-8")
+    assert 'id="lakebed.open"' in reference
+    for notebook in (PROJECT / "notebooks").glob("*.ipynb"):
+        assert (tmp_path / "site" / "notebooks" / notebook.stem / "index.html").is_file()
+
+
+def test_reference_has_every_call_of_a_lake() -> None:
+    """But for those that faces over a lake need, and `clear`, which is refused."""
+    inner = {
+        "clear", "count_rows", "full_uri", "query_engine", "read_content", "read_contents",
+        "read_entry", "read_in_order", "read_listing", "read_value",
+    }  # fmt: skip
+    page = (PROJECT / "docs" / "reference" / "index.md").read_text("utf-8")
+    told = set(re.findall(r"^        - (\w+)$", page, re.MULTILINE))
+    assert told == {name for name in dir(lakebed.Lake) if not name.startswith("_")} - inner
+
+
+def test_site_names_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("![lost](lost.svg)\n")
+    (tmp_path / "b.md").write_text("# B\n")
+    mistakes = runpy.run_path(str(PROJECT / "docs" / "builder" / "build.py"))["mistakes"]
+
+    assert mistakes(tmp_path, ["a.md", "c.md", "a.md"]) == [
+        "mkdocs.yml: nav names a.md twice",
+        "mkdocs.yml: nav lacks docs/b.md",
+        "mkdocs.yml: nav names c.md, which is missing",
+        "docs/a.md: picture lost.svg is missing",
+    ]
+
+
+DEPLOY = PROJECT / "docs" / "deploy"
+Request, Patch = pytest.FixtureRequest, pytest.MonkeyPatch
+
+
+def on_dynamodb(text: str, request: Request, monkeypatch: Patch) -> str:
+    request.getfixturevalue("in_aws")
+    server: DynamoDBServer = request.getfixturevalue("dynamodb")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.endpoint_url)
+    return text
+
+
+def on_firestore(text: str, request: Request, monkeypatch: Patch) -> str:
+    request.getfixturevalue("in_firestore")
+    server: FirestoreServer = request.getfixturevalue("firestore")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", server.create_project())
+    return text
+
+
+def on_mongodb(text: str, request: Request, _: Patch) -> str:
+    server: MongoDBServer = request.getfixturevalue("mongodb")
+    url = server.url(server.create_database())
+    return text.replace("mongodb://db.example.org/memory", url)
+
+
+def on_redis(text: str, request: Request, _: Patch) -> str:
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return text.replace("redis://cache.example.org/0", server.url().replace("/0", "/9"))
+
+
+def on_s3(text: str, request: Request, monkeypatch: Patch) -> str:
+    """Moto stands for all of AWS, and `aws` is Amazon's own program."""
+    request.getfixturevalue("in_aws")
+    server: S3Server = request.getfixturevalue("s3")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint_url)
+    monkeypatch.setenv("AWS_PAGER", "")
+    return text
+
+
+def on_an_old_lake(text: str, *_: object) -> str:
+    """A lake of the first schema, `memory`."""
+    shutil.copytree(PROJECT / "tests" / "data" / "lake-v1", "memory")
+    return text
+
+
+def on_a_small_disk(text: str, request: Request, monkeypatch: Patch) -> str:
+    """A disk of a megabyte, `disk`, beside what stands for AWS."""
+    Path("disk").mkdir()
+    mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", Path("disk").absolute())
+    unmount = ["umount", "--lazy", str(Path("disk").absolute())]
+    request.addfinalizer(lambda: subprocess.run(unmount, check=True))
+    # The page on AWS makes a bucket of the same name on the same server.
+    for bucket in ("my-agents", "agents-backup"):
+        text = text.replace(bucket, f"{bucket}-{secrets.token_hex(4)}")
+    return on_s3(text, request, monkeypatch)
+
+
+def on_d1(text: str, request: Request, monkeypatch: Patch) -> str:
+    server: D1Server = request.getfixturevalue("d1")
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", server.api_token)
+    url = f"d1://{server.account_id}/{server.create_database()}?endpoint_url={server.endpoint_url}"
+    return text.replace("d1://my-account/my-database", url)
+
+
+# Pages on services: the environment, or the text, that leads to what stands for them here.
+SERVICES: dict[str, Callable[[str, Request, Patch], str]] = {
+    "catalog-dynamodb.md": on_dynamodb,
+    "catalog-firestore.md": on_firestore,
+    "catalog-mongodb.md": on_mongodb,
+    "catalog-redis.md": on_redis,
+    "catalog-d1.md": on_d1,
+    "aws.md": on_s3,
+    "security.md": on_s3,
+    "upgrading.md": on_an_old_lake,
+    "when-something-breaks.md": on_a_small_disk,
+}
 
 
 # A page may leave its lake open, as a short program does.
@@ -163,11 +172,27 @@ def test_site_builds(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
-def test_blocks_run(page: Path, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_blocks_run(
+    page: Path, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = page.read_text("utf-8")
-    if DATABASE in text:
+    if page.parent == DEPLOY:  # the files that it tells to download
+        without_pages = shutil.ignore_patterns("*.md")
+        shutil.copytree(DEPLOY, Path.cwd(), ignore=without_pages, dirs_exist_ok=True)
+    if page.name in SERVICES:
+        text = SERVICES[page.name](text, request, monkeypatch)
+        page = tmp_path / page.name
+        page.write_text(text, "utf-8")
+    if names := {found["name"] for found in DATABASE.finditer(text)}:
         server: PostgresServer = request.getfixturevalue("postgres_18")
-        text = text.replace(DATABASE, server.url(server.create_database()))
+        monkeypatch.setenv("PATH", str(server.binaries), prepend=os.pathsep)  # pg_dump
+        databases = {name: server.create_database() for name in sorted(names)}
+
+        def url(found: re.Match[str]) -> str:
+            user = "postgres" if found["user"] == "ada" else found["user"]
+            return server.url(databases[found["name"]], user=user)
+
+        text = DATABASE.sub(url, text)
         page = tmp_path / page.name
         page.write_text(text.replace(STORAGE, str(tmp_path / "bucket")), "utf-8")
     evaluate(page)

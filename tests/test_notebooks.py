@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "notebooks.md"
+PROJECT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+GUIDE = PROJECT / "docs" / "guides" / "notebooks.md"
 
 
 def code_cells(notebook: Any) -> list[Any]:
@@ -56,10 +58,34 @@ def test_runs_and_is_saved(path: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_is_small_and_told_of(path: Path) -> None:
-    text = path.read_text("utf-8")
-    assert len(text) < 300_000
-    assert "/work/" not in json.dumps([cell.source for cell in code_cells(nbformat.reads(text, 4))])
+    assert len(path.read_text("utf-8")) < 300_000
     assert f"notebooks/{path.name}" in GUIDE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_shows_no_machine_and_no_warning(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    for cell in code_cells(notebook):
+        shown = json.dumps([cell.source, *cell.outputs])
+        assert not re.search(r"/(?:work|tmp|home|root|Users|private|opt)/|[Ww]arn", shown), (
+            cell.source
+        )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_imports_what_is_public(path: Path) -> None:
+    """Of Lakebed: the package, and the modules of the reference."""
+    pages = PROJECT.glob("docs/reference/*.md")
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    public = set(re.findall(r"^::: ([\w.]+)", text, re.MULTILINE))
+    for cell in code_cells(nbformat.read(path, as_version=4)):
+        for name in re.findall(r"^(?:from|import) (lakebed[\w.]*)", cell.source, re.MULTILINE):
+            assert name == "lakebed" or (name in public and name != "lakebed.testing"), name
+
+
+def test_there_are_plots() -> None:
+    plotted = [path.stem for path in NOTEBOOKS if '"image/png"' in path.read_text("utf-8")]
+    assert len(plotted) >= len(NOTEBOOKS) - 1
 
 
 def test_there_are_notebooks() -> None:

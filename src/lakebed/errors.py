@@ -1,21 +1,24 @@
 """Every error that Lakebed raises.
 
-    LakebedError                      error_type
-    ├── ValidationError (ValueError)  validation_error
-    ├── SerializationError (ValueError) serialization_error
-    ├── NotFoundError (KeyError)      not_found
-    ├── ConflictError                 conflict
-    ├── ConnectError                  connection_error | connection_timeout | auth_failed
-    ├── LockTimeoutError (TimeoutError) lock_timeout
-    ├── StorageError                  storage_error
-    │   └── ReadOnlyError             read_only
-    ├── CorruptionError               corruption_error
-    ├── CatalogError                  catalog_error
-    ├── QueryError                    query_error
-    ├── UnreadError                   unread
-    ├── ConfigurationError (ValueError) configuration_error
-    ├── DependencyMissingError (ImportError) dependency_missing
-    └── RateLimitedError              rate_limited
+```text
+LakebedError                      error_type
+├── ValidationError (ValueError)  validation_error
+├── SerializationError (ValueError) serialization_error
+├── NotFoundError (KeyError)      not_found
+├── ConflictError                 conflict
+├── ConnectError                  connection_error | connection_timeout | auth_failed
+├── LockTimeoutError (TimeoutError) lock_timeout
+├── LockLostError                 lock_lost
+├── StorageError                  storage_error
+│   └── ReadOnlyError             read_only
+├── CorruptionError               corruption_error
+├── CatalogError                  catalog_error
+├── QueryError                    query_error
+├── UnreadError                   unread
+├── ConfigurationError (ValueError) configuration_error
+├── DependencyMissingError (ImportError) dependency_missing
+└── RateLimitedError              rate_limited
+```
 
 `error_type` is stable, so programs can compare it; the LTM interface returns it. A failed atomic
 batch raises its first error, whose `errors` holds all errors by key.
@@ -90,9 +93,18 @@ class ConnectError(LakebedError):
 
 
 class LockTimeoutError(LakebedError, TimeoutError):
-    """The write lock was not free within `lock_timeout` seconds. Nothing was written."""
+    """The write lock was not free within `lock_timeout` seconds. Nothing was written.
+
+    Also for a lock of `lakebed.locks` that others kept for as long as `acquire` waited.
+    """
 
     error_type = "lock_timeout"
+
+
+class LockLostError(LakebedError):
+    """A lock of `lakebed.locks` is not held any more: its time to live has passed."""
+
+    error_type = "lock_lost"
 
 
 class StorageError(LakebedError):

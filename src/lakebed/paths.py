@@ -24,3 +24,12 @@ def absolute(path: str | os.PathLike[str]) -> str:
     drive, tail = os.path.splitdrive(whole)
     parts = [part for part in tail.replace(os.sep, "/").split("/") if part not in ("", ".")]
     return drive + os.sep + os.sep.join(parts)
+
+
+def cache_folder(given: str | None) -> str:
+    """Return the folder for what may be deleted at any time: as configured, `lakebed` in
+    `$XDG_CACHE_HOME`, or `~/.cache/lakebed`."""
+    if given is not None:
+        return os.path.abspath(os.path.expanduser(given))
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    return os.path.join(os.path.expanduser(base), "lakebed")

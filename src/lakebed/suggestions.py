@@ -13,7 +13,11 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean …?`, or the list of known words if none is similar."""
+    """Return `did you mean …?`, or the list of known words if none is similar. A word that is a
+    part of several known ones (`filter`) may mean any of them."""
     known = sorted(known)
-    near = closest(word, known)
-    return f"did you mean {near!r}?" if near else f"expected one of {', '.join(known)}"
+    longer = [each for each in known if word.lower() in each.split("_")]
+    near = longer or [each for each in [closest(word, known)] if each]
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"expected one of {', '.join(known)}"

@@ -18,10 +18,11 @@ from collections.abc import (
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lakebed.aio import AsyncDiff, AsyncEntry, AsyncHit, AsyncHits
+from lakebed.aio import AsyncChanges, AsyncDiff, AsyncEntry, AsyncHit, AsyncHits
 from lakebed.aio.records import AsyncStoredEntry, AsyncVersion
 from lakebed.aio.results import AsyncEntryChange, AsyncRestored
 from lakebed.errors import NotFoundError
+from lakebed.lake.history.feed import FeedChange
 from lakebed.lake.history.snapshots import History
 from lakebed.model import VersionRow
 
@@ -73,6 +74,12 @@ class DrivenEntry(AsyncEntry):
     @property
     def value(self) -> Any:
         return run(self.read())
+
+    @property
+    def rows(self) -> int | None:
+        if self.format == "parquet":  # in the storage, where a coroutine reads it
+            return int(run(self.read()).num_rows)
+        return super().rows
 
 
 class DrivenStoredEntry(DrivenEntry, AsyncStoredEntry):
@@ -142,6 +149,22 @@ class DrivenDiff:
         return self._diff._repr_html_()
 
 
+class DrivenChanges:
+    """The changes since a cursor."""
+
+    def __init__(self, changes: AsyncChanges) -> None:
+        self._changes = iterate(changes)
+        self.cursor = changes.cursor
+
+    def __iter__(self) -> Iterator[FeedChange]:
+        return self
+
+    def __next__(self) -> FeedChange:
+        change = next(self._changes)
+        before, after = (each and driven(each) for each in (change.before, change.after))
+        return FeedChange(before, after)
+
+
 class DrivenRestored(DrivenDiff):
     """What a restore gave."""
 
@@ -154,6 +177,7 @@ _KINDS: dict[type, Callable[[Any], Any]] = {
     AsyncEntry: lambda found: DrivenEntry(found._row, found._lake),
     AsyncHits: DrivenHits,
     AsyncEntryChange: DrivenChange,
+    AsyncChanges: DrivenChanges,
     AsyncDiff: DrivenDiff,
     AsyncRestored: DrivenRestored,
     History: lambda found: History([driven(version) for version in found], found.note),
@@ -324,6 +348,9 @@ class Driven(DrivenView, MutableMapping[str, Any]):
         view = DrivenView(self.lake.at(moment))
         run(view.lake.full_uri(None, None))  # looks the moment up, as the synchronous call does
         return view
+
+    def scope(self, path: str, **options: Any) -> Driven:
+        return Driven(self.lake.scope(path, **options))
 
     def watch(self, *args: Any, **options: Any) -> DrivenWatch:
         return DrivenWatch(self.lake.watch(*args, **options))

@@ -27,6 +27,7 @@ from lakebed.errors import (
 )
 from lakebed.lake.entries.transaction import Transaction
 from lakebed.lake.history.diff import Diff
+from lakebed.lake.history.feed import Changes
 from lakebed.lake.history.snapshots import LakeView
 from lakebed.lake.history.watch import Watch
 from lakebed.lake.lake import Lake
@@ -50,6 +51,7 @@ def public(kind: type) -> set[str]:
         (aio.AsyncLTMTransaction, LTMTransaction, set[str]()),
         (aio.AsyncTransaction, Transaction, set[str]()),
         (aio.AsyncWatch, Watch, set[str]()),
+        (aio.AsyncChanges, Changes, set[str]()),
         (aio.AsyncDiff, Diff, set[str]()),
         (aio.AsyncEntry, lakebed.Entry, {"read"}),
     ],
@@ -158,6 +160,23 @@ def test_snapshots_and_diffs(run: Run, where: dict[str, Any]) -> None:
             await lake.drop_snapshot("before")
             with pytest.raises(NotFoundError):
                 await view.retrieve("gone")
+
+    run(main())
+
+
+def test_changes(run: Run, where: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with aio.open(**where) as lake:
+            await lake.store("a", 1)
+            changes = await lake.changes()
+            assert [(each.change, each.key) async for each in changes] == [("added", "a")]
+            await lake.store("a", LARGE)
+            since = await lake.changes(changes.cursor)
+            (change,) = await since
+            assert change.before is not None
+            assert change.after is not None
+            assert (await change.before.read(), await change.after.read()) == (1, LARGE)
+            assert (await (await lake.changes(since.cursor))) == []
 
     run(main())
 

@@ -84,7 +84,7 @@ def test_tasks_are_claimed_once(run: Run, where: dict[str, Any]) -> None:
             assert (await manager.count_tasks(session.id))["completed"] == 24
             (again,) = await manager.tasks(session.id, limit=1)
             assert isinstance(again, aio.AsyncTask)
-            with pytest.raises(ConflictError, match="nobody holds it"):
+            with pytest.raises(ConflictError, match="nobody holds the task"):
                 await again.complete()
 
     run(main())

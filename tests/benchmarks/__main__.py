@@ -28,12 +28,18 @@ MODULES = (
     "postgres",
     "queries",
     "sqlalchemy_sqlite",
+    "turso",
+    "litestream",
     "ltm",
     "tables",
+    "appending",
     "reading",
     "buckets",
+    "log",
+    "files",
     "aio",
     "sessions",
+    "document_stores",
 )
 
 

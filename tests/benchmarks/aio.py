@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import lakebed
 from lakebed.aio import AsyncLake
-from lakebed.catalog.postgres.catalog import PostgresCatalog, _arguments
+from lakebed.catalog.postgres.catalog import DirectPostgresCatalog, _arguments
 from lakebed.catalog.postgres.writers import Writer
 from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow
@@ -243,7 +243,7 @@ async def _native(url: str, lake: Lake) -> AsyncIterator[tuple[Store, Retrieve]]
     async def configure(connection: AsyncConnection[Any]) -> None:
         connection.adapters.register_dumper(int, Int8Dumper)
 
-    catalog: PostgresCatalog = lake._catalog  # type: ignore[assignment]
+    catalog: DirectPostgresCatalog = lake._catalog  # type: ignore[assignment]
     statements = catalog._statements
     writers = weakref.WeakKeyDictionary[AsyncConnection[Any], Writer]()
 

@@ -14,8 +14,8 @@ import diskcache
 from langgraph.store.sqlite import SqliteStore
 
 import lakebed
-from lakebed.catalog.sqlite import executor
-from lakebed.catalog.statements.queries import load_queries
+from lakebed.catalog.sqlite import connections
+from lakebed.catalog.statements.dialect import SQLITE
 
 RAW_TABLE = 'CREATE TABLE IF NOT EXISTS kv ("key" TEXT PRIMARY KEY, "value" TEXT NOT NULL)'
 RAW_UPSERT = "INSERT INTO kv VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -63,14 +63,14 @@ class BareStatements:
             folder / "catalog.db", isolation_level=None, timeout=60.0, check_same_thread=False
         )
         for setting in (
-            f"cache_size = -{executor.CACHE_KIB}",
+            f"cache_size = -{connections.CACHE_KIB}",
             "synchronous = NORMAL",
-            f"wal_autocheckpoint = {executor.CHECKPOINT_PAGES}",
+            f"wal_autocheckpoint = {connections.CHECKPOINT_PAGES}",
             "foreign_keys = ON",
             "secure_delete = ON",
         ):
             self.db.execute(f"PRAGMA {setting}")
-        queries = load_queries("sqlite")
+        queries = SQLITE.queries()
         self._steps = {
             name: queries[name]
             for name in (

@@ -10,16 +10,18 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lakebed
-from lakebed.cli.demo import calls
-from lakebed.cli.demo.flights import read_flights
+from lakebed.cli.demo import calls, run
+from lakebed.cli.demo.flights import PACKAGE, read_flights
 from lakebed.cli.demo.stage import shown_body
 from lakebed.cli.demo.stdlib_docs import documentation
 from tests.cli.conftest import Cli
 
+ROOT = Path(__file__).parents[2]
 COMMAND = str(Path(sys.executable).with_name("lakebed"))
 
 
@@ -30,6 +32,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     ran = subprocess.run([COMMAND, "demo"], cwd=folder, text=True, capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     return folder, ran.stdout
+
+
+@pytest.fixture(scope="module")
+def memories() -> dict[str, dict[str, Any]]:
+    """What the demo stores, by key."""
+    return {memory["key"]: memory for memory in documentation()}
 
 
 def test_it_shows_the_calls_that_it_makes(ran: tuple[Path, str]) -> None:
@@ -45,9 +53,10 @@ def test_it_shows_the_calls_that_it_makes(ran: tuple[Path, str]) -> None:
     assert all(line == line.rstrip() for line in printed.splitlines() if "lake." in line)
 
 
-def test_the_lake_holds_what_it_says(ran: tuple[Path, str]) -> None:
+def test_the_lake_holds_what_it_says(
+    ran: tuple[Path, str], memories: dict[str, dict[str, Any]]
+) -> None:
     folder, printed = ran
-    memories = {memory["key"]: memory for memory in documentation()}
     assert len(memories) > 5000
     with lakebed.open(folder / "lakebed-demo") as lake:
         for key, memory in memories.items():
@@ -94,11 +103,11 @@ def test_tables_and_search(ran: tuple[Path, str]) -> None:
         assert f"{len(hits)} of {hits.total:,} hits" in printed
 
 
-def test_queries(ran: tuple[Path, str]) -> None:
+def test_queries(ran: tuple[Path, str], memories: dict[str, dict[str, Any]]) -> None:
     folder, printed = ran
     examples = Counter[str]()
     functions = Counter[str]()
-    for memory in documentation():
+    for memory in memories.values():
         if memory["metadata"]["kind"] == "function":
             functions[memory["metadata"]["package"]] += 1
             examples[memory["metadata"]["package"]] += ">>>" in memory["value"]["doc"]
@@ -154,6 +163,21 @@ def test_it_runs_again_in_place_of_itself(cli: Cli, folder: Path) -> None:
     assert told["seconds"] < 60
 
 
+def test_without_ibis_it_says_what_it_skips(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "find_spec", lambda _: None)
+    printed = cli("demo", "here").stdout
+    assert "skipped: it needs pip install 'lakebed[ibis]'" in printed
+    assert "Done in" in printed
+
+
+def test_make_demo_installs_what_it_shows(tmp_path: Path) -> None:
+    """The environment itself is built by whoever runs it: that takes a minute."""
+    command = ["make", "--dry-run", f"VENV={tmp_path / 'environment'}", "demo"]
+    told = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert "--editable '.[ibis]'" in told
+    assert PACKAGE in told
+
+
 def test_it_leaves_the_named_lake_alone(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("--lake", "mine", "put", "a", "1")
     monkeypatch.setenv("LAKEBED", "mine")
@@ -161,8 +185,7 @@ def test_it_leaves_the_named_lake_alone(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert cli("ls").stdout == "a\n"
 
 
-def test_documentation_is_that_of_the_modules() -> None:
-    memories = {memory["key"]: memory for memory in documentation()}
+def test_documentation_is_that_of_the_modules(memories: dict[str, dict[str, Any]]) -> None:
     for name in ("json", "textwrap", "shelve", "colorsys"):
         module = importlib.import_module(name)
         assert module.__doc__

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from lakebed.cli.app import app
 from tests.cli.conftest import Cli
@@ -45,3 +46,10 @@ def test_every_command_explains_itself(cli: Cli, path: tuple[str, ...]) -> None:
     assert all(len(line) <= 100 for line in shown.splitlines())
     hidden = [p.name for p in COMMANDS[path].params if not getattr(p, "help", None)]
     assert not hidden, "parameters without a help text"
+
+
+def test_the_list_of_commands_cuts_nothing() -> None:
+    shown = CliRunner().invoke(app, ["--help"], terminal_width=80).stdout
+    listed = shown.partition("Commands:")[2]
+    assert len(listed.splitlines()) > len(app.registered_commands)
+    assert "..." not in listed

@@ -86,7 +86,7 @@ def test_put_tells_what_it_did(cli: Cli, data: Data) -> None:
     assert cli("put", "a", "1").stdout == "created a (1 byte)\n"
     assert cli("put", "a", "1").stdout == "unchanged a (1 byte)\n"
     assert cli("put", "a", "22").stdout == "updated a (2 bytes)\n"
-    assert cli("put", "b", "22").stdout == "created b (2 bytes, content already there)\n"
+    assert cli("put", "b", "22").stdout == "created b (2 bytes, content was stored already)\n"
     told = data("put", "b", "22", "--metadata", '{"m": [1]}')
     assert told["key"] == "b"
     assert told["metadata"] == {"m": [1]}
@@ -146,7 +146,8 @@ def test_get_json_into_a_file(cli: Cli, folder: Path) -> None:
 def test_get_of_a_missing_key(cli: Cli, data: Data) -> None:
     cli("init")
     result = cli("get", "a", code=1)
-    assert (result.stdout, result.stderr) == ("", "lakebed: no entry with the key 'a'\n")
+    said = "lakebed: no entry with the key 'a' (`lakebed ls` lists the keys)\n"
+    assert (result.stdout, result.stderr) == ("", said)
     cli("get", "a", "--entry", code=1)
     assert json.loads(cli("get", "a", "--json", code=1).stderr) == {
         "error": "no entry with the key 'a'",

@@ -10,14 +10,19 @@ import pytest
 
 import lakebed
 from lakebed.catalog.sql import estimating
+from lakebed.cli.opening import is_absent
+from lakebed.lake.upkeep.maintenance import maintain_in_turn
 from tests.cli.conftest import Cli
+from tests.servers import PostgresServer, postgres_18
+
+__all__ = ["postgres_18"]
 
 Data = Callable[..., Any]
 
 
 def test_init(cli: Cli, data: Data, folder: Path) -> None:
     assert cli("init").stdout == f"made a lake: sqlite:///{folder}/lakebed/catalog.db\n"
-    assert cli("init").stdout.startswith("a lake is there already: ")
+    assert cli("init").stdout.startswith("the lake exists already: ")
     assert data("init") == {"lake": f"sqlite:///{folder}/lakebed/catalog.db", "created": False}
     assert data("--lake", "other", "init")["created"] is True
 
@@ -79,7 +84,7 @@ def test_only_some_commands_make_a_lake(cli: Cli, folder: Path, arguments: tuple
     (folder / "empty").mkdir()
     error = cli(*arguments, code=2).stderr
     assert error == (
-        "lakebed: no lake at lakebed: make one with `lakebed init`, "
+        "lakebed: no lake at lakebed: create one with `lakebed init`, "
         "or name another with --lake or LAKEBED\n"
     )
     assert "`lakebed --lake empty init`" in cli("--lake", "empty", *arguments, code=2).stderr
@@ -99,6 +104,45 @@ def test_stats(cli: Cli, data: Data) -> None:
     assert "deduplicated bytes  1.0 kB\n" in cli("stats").stdout
 
 
+def test_stats_for_prometheus(cli: Cli) -> None:
+    cli("put", "a", "x" * 1000)
+    lines = cli("stats", "--prometheus").stdout.splitlines()
+    assert lines[0] == "# TYPE lakebed_entries gauge"
+    with lakebed.open("lakebed") as lake:
+        assert lines[1] == f'lakebed_entries{{lake="{lake.name}"}} 1'
+        assert f'lakebed_object_bytes{{lake="{lake.name}"}} 1002' in lines
+
+
+def test_upkeep_for_prometheus(cli: Cli) -> None:
+    def figures() -> dict[str, float]:
+        lines = cli("stats", "--prometheus").stdout.splitlines()
+        found = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name.partition("{")[0]: float(value) for name, _, value in found}
+
+    cli("put", "a", "1")
+    before = figures()
+    assert before["lakebed_upkeep_failed"] == 0
+    assert "lakebed_upkeep_last_run_timestamp_seconds" not in before
+    with lakebed.open("lakebed") as lake:
+        began = lake._catalog.now()
+        maintain_in_turn(lake, 1.0)
+        ended = lake._catalog.now()
+    after = figures()
+    at = after["lakebed_upkeep_last_run_timestamp_seconds"] * 1_000_000
+    assert began - 1000 <= at <= ended + 1000
+    assert 0 <= after["lakebed_upkeep_last_run_duration_seconds"] <= (ended - began) / 1e6 + 0.001
+
+
+def test_init_on_a_server(cli: Cli, data: Data, postgres_18: PostgresServer, folder: Path) -> None:
+    """Whether the lake was there, only the server knows."""
+    url = postgres_18.url()
+    text = f"catalog: {{type: postgres, url: '{url}', schema: made_by_init}}\n"
+    (folder / "lake.yaml").write_text(text)
+    assert cli("--lake", "lake.yaml", "init").stdout.startswith("made a lake: ")
+    assert cli("--lake", "lake.yaml", "init").stdout.startswith("the lake exists already: ")
+    assert data("--lake", "lake.yaml", "init")["created"] is False
+
+
 def test_stats_that_are_estimated(cli: Cli, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     with lakebed.open("lakebed") as lake:
         lake.store_batch({"key": f"{n}", "value": f"text {n}"} for n in range(60))
@@ -115,3 +159,11 @@ def test_version_and_help(cli: Cli) -> None:
     assert cli("--version").stdout == f"lakebed {lakebed.__version__}\n"
     assert cli("--help").stdout == cli().stdout
     assert "cleanup-expired" in cli("-h").stdout
+
+
+def test_a_replica_may_hold_a_lake_without_a_file(tmp_path: Path) -> None:
+    lines = ["backend: litestream", f"path: {tmp_path}/names.db"]
+    (tmp_path / "lakebed.yaml").write_text("\n".join([*lines, f"replica: {tmp_path}/replica"]))
+    assert not is_absent(str(tmp_path / "lakebed.yaml"))
+    (tmp_path / "other.yaml").write_text(f"backend: sqlite\npath: {tmp_path}/names.db\n")
+    assert is_absent(str(tmp_path / "other.yaml"))

@@ -43,8 +43,8 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("put", "k", "--file", "."), "directory"),
     (("put", "k", "--file", "latin1"), "add --bytes"),
     (("get", "k", "--output", "no/such/folder/file"), "no/such/folder/file: No such file"),
-    (("get", "k", "--entry", "--output", "x"), "neither --output nor --default"),
-    (("get", "k", "--entry", "--default", "1"), "neither --output nor --default"),
+    (("get", "k", "--entry", "--output", "x"), "cannot be combined with --output or --default"),
+    (("get", "k", "--entry", "--default", "1"), "cannot be combined with --output or --default"),
     (("get", ""), "key must not be empty"),
     (("ls", "--filter", "{"), "not JSON"),
     (("ls", "--filter", '{"a": {"$near": 1}}'), "$near"),
@@ -56,21 +56,21 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("rm",), "Missing argument"),
     (("rm", ""), "key must not be empty"),
     (("import", "missing.ndjson"), "missing.ndjson: No such file"),
-    (("import", "file"), "tells no format"),
+    (("import", "file"), "cannot tell the format"),
     (("import", "file", "--format", "xml"), "--format"),
     (("import", "file", "--format", "csv"), "name of its key column"),
-    (("import", "."), "tells no format"),
+    (("import", "."), "cannot tell the format"),
     (("export", "--output", "."), "."),
     (("cleanup-expired", "--batch-size", "0"), "batch_size must be 1 or more, got 0"),
     (("init", "--inline-threshold", "-1"), "inline_threshold must be 0 or more, got -1"),
     (("init", "--history", "some"), "--history"),
     (("init", "--history-retention", "5"), "requires history='all'"),
     (("snapshot",), "Missing command"),
-    (("snapshot", "create", ""), "name is ''"),
+    (("snapshot", "create", ""), "name must be text"),
     (("snapshot", "create", "x" * 256), "at most 255"),
-    (("demo", "folder"), "no lake of the demo's"),
-    (("demo", "lakebed"), "no lake of the demo's"),
-    (("demo", "file"), "no lake of the demo's"),
+    (("demo", "folder"), "not a lake of the demo"),
+    (("demo", "lakebed"), "not a lake of the demo"),
+    (("demo", "file"), "not a lake of the demo"),
     (("--lake", "file", "ls"), "a lake needs a folder"),
     (("--lake", "folder", "ls"), "no lake at folder"),
     (("--lake", "folder", "init"), "is not a lake: it holds other files"),
@@ -78,6 +78,12 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--lake", "s3://bucket/prefix", "ls"), "s3://"),
     (("--lake", "mongo://user:secret@host/db", "ls"), "mongo"),
     (("--lake", "damaged", "ls"), "damaged"),
+    (("--lake", "host=db user=u password=secret", "ls"), "where must be a folder"),
+    (("backup", "s3://key:secret@bucket/prefix"), "must not hold credentials"),
+    (("relocate", "gs://key:secret@bucket"), "keeps its objects in that folder"),
+    (("copy", "lakebed", "lakebed"), "source and target must be two lakes"),
+    (("import", "missing.csv"), "missing.csv: No such file"),
+    (("sql", ""), "expected a query"),
 ]
 
 
@@ -85,6 +91,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
 def mess(cli: Cli, folder: Path) -> None:
     """A lake with one entry, and things that are no lake."""
     cli("put", "k", "v")
+    cli("snapshot", "create", "there")
     (folder / "file").write_text("text")
     (folder / "latin1").write_bytes(b"\xe9")
     (folder / "folder").mkdir()
@@ -122,6 +129,7 @@ def test_mistakes(cli: Cli, folder: Path, arguments: tuple[str, ...], said: str)
         (("put", "k", "--file", "missing"), 2, "storage_error"),
         (("--lake", "damaged", "ls"), 2, "corruption_error"),
         (("get", "k", "--at", "missing"), 1, "not_found"),
+        (("snapshot", "create", "there"), 2, "conflict"),
     ],
 )
 @pytest.mark.usefixtures("mess")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from rich.cells import cell_len
 
 import lakebed
+from lakebed.lake.upkeep.turns import take_turn
 
 COMMAND = str(Path(sys.executable).with_name("lakebed"))
 INTERRUPT = "\x03"
@@ -30,14 +33,14 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def terminal(*arguments: str, typed: str = "", code: int = 0) -> str:
+def terminal(*arguments: str, typed: str = "", code: int = 0, columns: int = 100) -> str:
     """Run a command in a terminal of its own, and give all that it showed.
 
     `typed` is typed when it asks.
     """
     process, terminal = pty.fork()
     if process == 0:
-        os.environ.update(TERM="xterm-256color", COLUMNS="100")
+        os.environ.update(TERM="xterm-256color", COLUMNS=str(columns))
         os.environ.pop("NO_COLOR", None)
         heed_interrupts()
         os.execv(COMMAND, [COMMAND, *arguments])  # noqa: S606
@@ -71,13 +74,40 @@ def plain(shown: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r\n", "\n")
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_lines_fit_a_terminal(columns: int) -> None:
+    keys = [
+        "short",
+        "user/42/conversation/2026-11-29/turn/000017",
+        "user/茶茶茶茶茶茶茶茶茶茶茶茶茶",
+    ]
+    with lakebed.open("lakebed", history="all") as lake:
+        for key in keys:
+            lake.store(key, "x" * len(key), {"source": "chat", "speaker": "Ada" * 20}, ttl="3h")
+        lake.store("short", "y" * 5000)
+        lake.store("plain", 1)
+    listed = plain(terminal("ls", "--long", columns=columns)).splitlines()
+    kept = plain(terminal("history", "short", columns=columns)).splitlines()
+    for lines in (listed, kept):
+        assert len(lines) > 1
+        assert all(cell_len(line) <= columns for line in lines)
+    column = {cell_len(line[: line.index("{")]) for line in listed}
+    assert len(column) == 1, "metadata stand below each other"
+    assert any("turn/000017 " in line for line in listed)  # the end of a key tells more
+    assert all(line.rstrip().endswith(("…", "{}")) for line in listed)
+    assert ("sha256:" in kept[0]) is (columns == 120)
+    piped = run("ls", "--long").stdout.decode()
+    assert all(key in piped for key in keys)
+    assert "Ada" * 20 in piped
+
+
 def test_round_trip() -> None:
     assert run("put", "a", "-", stdin="ü".encode()).stdout == b"created a (4 bytes)\n"
     ran = run("get", "a")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, '"ü"\n'.encode(), b"")
     ran = run("get", "b")
     assert (ran.returncode, ran.stdout) == (1, b"")
-    assert ran.stderr == b"lakebed: no entry with the key 'b'\n"
+    assert ran.stderr == b"lakebed: no entry with the key 'b' (`lakebed ls` lists the keys)\n"
     assert run("get").returncode == 2
     assert run("put", b"\xff".decode(errors="surrogateescape"), "v").returncode == 2
 
@@ -149,7 +179,7 @@ def test_on_a_terminal_json_is_indented_and_in_colour() -> None:
 
 def test_bytes_stay_away_from_a_terminal() -> None:
     run("put", "a", "-", "--bytes", stdin=b"\x1b[31m")
-    assert "may upset a terminal" in terminal("get", "a", code=2)
+    assert "may disturb a terminal" in terminal("get", "a", code=2)
     assert "5 bytes" in terminal("get", "a", code=2)
 
 
@@ -183,7 +213,7 @@ def test_purge_asks_on_a_terminal() -> None:
     run("put", "a", "1")
     assert "nothing was changed" in plain(terminal("purge", "a", typed="n\n"))
     shown = plain(terminal("purge", "a", typed="y\n"))
-    assert "Forget a for good, in every snapshot as well?" in shown
+    assert "Erase a for good, in every snapshot as well?" in shown
     assert "forgot 1 entry" in shown
     assert run("get", "a").returncode == 1
 
@@ -266,3 +296,39 @@ def test_exit_codes_and_output_once_arrow_is_loaded() -> None:
     ran = run("import", "bad.parquet", "--key", "n")
     assert ran.returncode == 2
     assert ran.stderr.startswith(b"lakebed: not a Parquet file")
+
+
+def test_upkeep_as_a_service() -> None:
+    with lakebed.open("lakebed") as lake:
+        lake.store("brief", 1, ttl=0.001)
+    with subprocess.Popen(
+        [COMMAND, "maintain", "--every", "0.1s", "--yes", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+        assert (first["expired"], second["expired"], second["finished"]) == (1, 0, True)
+        assert first["at"] < second["at"]
+        Path("lakebed").rename("away")  # a disk that is not there for a while
+        error = json.loads(process.stderr.readline())
+        assert error["error"].startswith("no lake at lakebed")
+        Path("away").rename("lakebed")
+        while json.loads(process.stdout.readline())["at"] < first["at"]:
+            continue
+        with lakebed.open("lakebed") as lake:
+            until = time.monotonic() + 60
+            while (turn := take_turn(lake._catalog, 0)) is None:
+                assert time.monotonic() < until
+            with turn:  # another service is at it
+                while "left_to" not in (line := json.loads(process.stdout.readline())):
+                    continue
+                assert line["left_to"].endswith(f"process {os.getpid()}")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    refused = run("maintain", "--every", "soon", "--yes")
+    assert refused.returncode == 2
+    assert b"1h30m" in refused.stderr
+    assert run("maintain", "--every", "0", "--yes").returncode == 2

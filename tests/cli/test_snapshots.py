@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,3 +164,27 @@ def test_restore_counts_what_has_expired(cli: Cli) -> None:
         while lake.at("then").entry("brief") and not lake.restore("then", dry_run=True).expired:
             pass
     assert "1 entry of the snapshot expired since" in cli("restore", "then", "--yes").stdout
+
+
+def test_watch(cli: Cli, data: Data, tmp_path: Path) -> None:
+    cli("put", "a", "1")
+    seen = str(tmp_path / "seen")
+    assert cli("watch", "--cursor", seen, "--once").stdout == ""  # from now on
+    cli("put", "b\x1b", '"new"')
+    cli("put", "a", "2")
+    lines = cli("watch", "--cursor", seen, "--once").stdout.splitlines()
+    assert lines == ["~ a  1 byte", "+ b\\x1b  5 bytes"]
+    cli("rm", "a")
+    (line,) = cli("watch", "--cursor", seen, "--once", "--json").stdout.splitlines()
+    change = json.loads(line)
+    assert (change["key"], change["change"], change["after"]) == ("a", "removed", None)
+    assert change["before"]["byte_size"] == 1
+    assert cli("watch", "--once", "--all", "--prefix", "b").stdout == "+ b\\x1b  5 bytes\n"
+    cursors = [made["name"] for made in data("snapshot", "list")]
+    assert len(cursors) == 2  # those of the file: the last one that was used, and the next
+    assert (tmp_path / "seen").read_text() == f"{cursors[-1]}\n"
+    for cursor in cursors:
+        cli("snapshot", "drop", cursor)
+    assert "is gone" in cli("watch", "--cursor", seen, "--once", code=1).stderr
+    (tmp_path / "seen").write_text("nonsense")
+    assert "since is 'nonsense'" in cli("watch", "--cursor", seen, "--once", code=2).stderr

@@ -71,8 +71,8 @@ def test_more_rows_than_a_screen(cli: Cli) -> None:
     [
         (("COPY entries TO 'x'",), "COPY"),
         (("SELECT nothing FROM entries",), "nothing"),
-        (("SELECT 1", "--csv", "--json"), "one of"),
-        (("SELECT 1", "--csv", "--parquet", "x"), "one of"),
+        (("SELECT 1", "--csv", "--json"), "cannot be combined with"),
+        (("SELECT 1", "--csv", "--parquet", "x"), "cannot be combined with"),
     ],
 )
 def test_mistakes(cli: Cli, arguments: tuple[str, ...], told: str) -> None:

@@ -81,7 +81,10 @@ def test_queries_errors_and_the_end(shell: Terminal, folder: Path) -> None:
     shell.wait_for("row 1")
     shell.wait_for("x" * 70)
     shell.type(".tables")
-    shell.wait_for("entries_at('snapshot')")
+    tables = shell.wait_for("entries_at('snapshot')")
+    assert "\n                        storage_uri, " in tables.replace(
+        "\r", ""
+    )  # no word is broken
     shell.type(".quit")
     assert shell.process.wait(30) == 0
     history = (folder / "state" / "lakebed" / "sql_history").read_text()

@@ -113,8 +113,8 @@ def test_terminal_shows_the_first_rows(
         (("--table",), "--file NAME.parquet"),
         (("--table", "--file", "-"), "--file NAME.parquet"),
         (("--table", "--file", "t.txt"), "--file NAME.parquet"),
-        (("--table", "--file", "t.csv", "--text"), "goes with --file alone"),
-        (("1", "--table", "--file", "t.csv"), "goes with --file alone"),
+        (("--table", "--file", "t.csv", "--text"), "needs --file"),
+        (("1", "--table", "--file", "t.csv"), "needs --file"),
         (("--table", "--file", "absent.csv"), "absent.csv: No such file"),
         (("--table", "--file", "bad.parquet"), "bad.parquet: "),
         (("--table", "--file", "bad.csv"), "bad.csv: CSV parse error"),
@@ -139,7 +139,7 @@ def test_damaged_parquet(cli: Cli, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("out.txt", "ends in .parquet or .csv"), ("out", "ends in"), ("out.csv", "list")],
+    [("out.txt", "end in .parquet or .csv"), ("out", "must end in"), ("out.csv", "list")],
 )
 def test_wrong_outputs(cli: Cli, folder: Path, name: str, message: str) -> None:
     with lakebed.open("lakebed") as lake:

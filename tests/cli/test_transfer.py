@@ -137,9 +137,9 @@ def test_import_entries(data: Data) -> None:
     [
         ("{", "not JSON"),
         ("[1]", "not a JSON object"),
-        ('{"value": 1}', "no key"),
-        ('{"key": "", "value": 1}', "no key"),
-        ('{"key": 5, "value": 1}', "no key"),
+        ('{"value": 1}', "'key' must be a non-empty string"),
+        ('{"key": "", "value": 1}', "'key' must be a non-empty string"),
+        ('{"key": 5, "value": 1}', "'key' must be a non-empty string"),
         ('{"key": "a"}', "'value', 'value_base64', 'parquet_base64'"),
         (
             '{"key": "a", "value": 1, "value_base64": "eA=="}',
@@ -297,10 +297,10 @@ def test_import_parquet(data: Data, folder: Path) -> None:
         ("f.csv", b"a\n\xff\n", "not a CSV file in UTF-8"),
         ("f.json", b"{", "not a JSON file"),
         ("f.json", b"\xff", "not a JSON file"),
-        ("f.json", b'{"key": "a", "value": 1}', "holds no array"),
+        ("f.json", b'{"key": "a", "value": 1}', "must hold an array"),
         ("f.parquet", b"PAR1 no", "not a Parquet file"),
         ("f.parquet", b"", "not a Parquet file"),
-        ("f.txt", b"", "the name tells no format"),
+        ("f.txt", b"", "cannot tell the format"),
     ],
 )
 def test_a_file_that_is_not_what_it_says(
@@ -331,4 +331,28 @@ def test_a_key_column_that_is_not_there_is_told_once(cli: Cli, kind: str) -> Non
 def test_import_tells_what_came_twice(cli: Cli) -> None:
     cli("init")
     told = cli("import", "-", input='{"key": "a", "value": 1}\n{"key": "a", "value": 2}\n').stdout
-    assert "1 gave way to a later one of its key" in told
+    assert "1 replaced by a later row with the same key" in told
+
+
+def test_copy(cli: Cli, data: Data) -> None:
+    cli("put", "a", "1")
+    cli("put", "b\x1b", '"x"')
+    cli("snapshot", "create", "s")
+    shown = dict(
+        line.rsplit(maxsplit=1) for line in cli("copy", "lakebed", "two").stdout.splitlines()
+    )
+    assert (shown["copied"], shown["unchanged"]) == ("2", "0")
+    assert data("copy", "lakebed", "two")["unchanged"] == 2
+    assert data("copy", "lakebed", "three", "--history", "--snapshots")["snapshots"] == 1
+    cli("--lake", "two", "put", "a", "2")
+    assert "'a'" in cli("copy", "lakebed", "two", code=2).stderr
+    assert data("copy", "lakebed", "two", "--on-conflict", "skip")["skipped"] == 1
+    follow = ("copy", "lakebed", "mirror", "--follow", "--once", "--cursor", "seen")
+    assert cli(*follow).stdout == "2 copied, 0 replaced, 0 removed, 0 unchanged\n"
+    cli("rm", "a")
+    assert data(*follow)["removed"] == 1
+    assert data("--lake", "mirror", "ls")[0]["key"] == "b\x1b"
+    assert "two lakes" in cli("copy", "lakebed", "lakebed", code=2).stderr
+    assert "--follow" in cli("copy", "lakebed", "x", "--once", code=2).stderr
+    assert "--history" in cli("copy", "lakebed", "x", "--follow", "--history", code=2).stderr
+    assert "named" in cli("copy", "", "x", code=2).stderr

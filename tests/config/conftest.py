@@ -92,7 +92,7 @@ def opened_with(where: object) -> dict[str, object]:
     return {
         name: value
         for name, value in found.settings.open_options().items()
-        if value not in (None, "normal", 60.0)
+        if value not in (None, "normal", 60.0, "light")
     }
 
 

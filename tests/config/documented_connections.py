@@ -2,6 +2,8 @@
 
 import certifi
 
+from lakebed.config.providers.roots import rds_roots
+
 CONNECTIONS: dict[tuple[str, int], dict[str, str]] = {
     ("README.md", 0): {
         "host": "db.example.org",
@@ -9,37 +11,64 @@ CONNECTIONS: dict[tuple[str, int], dict[str, str]] = {
         "user": "agent",
         "password": "secret",
     },
+    ("docs/deploy/aws.md", 0): {
+        "host": "memory.abc123.eu-central-1.rds.amazonaws.com",
+        "dbname": "memory",
+        "user": "lake_writer",
+        "password": "memory.abc123",
+        "by": "IAM token",
+        "sslmode": "verify-full",
+        "sslrootcert": rds_roots(),
+    },
+    ("docs/deploy/azure.md", 0): {
+        "host": "memory.postgres.database.azure.com",
+        "dbname": "memory",
+        "user": "lake-writer",
+        "password": "CANARY-azure-",
+        "by": "Entra ID token",
+        "sslmode": "verify-full",
+        "sslrootcert": certifi.where(),
+    },
+    ("docs/deploy/google-cloud.md", 0): {
+        "host": "10.20.0.5",
+        "dbname": "memory",
+        "user": "lake-writer@my-project.iam",
+        "password": "CANARY-google",
+        "by": "IAM token",
+        "sslmode": "verify-ca",
+        "sslrootcert": "server-ca.pem",
+    },
     ("docs/guides/configuration.md", 0): {
         "host": "db.example.org",
         "dbname": "memory",
         "user": "agent",
         "password": "secret",
     },
-    ("docs/guides/configuration.md", 2): {
+    ("docs/guides/configuration.md", 3): {
         "host": "db.example.org",
         "dbname": "memory",
         "user": "agent",
         "password": "secret",
     },
-    ("docs/guides/configuration.md", 4): {
+    ("docs/guides/configuration.md", 5): {
         "host": "db.example.org",
         "dbname": "memory",
         "user": "agent",
         "password": "secret",
     },
-    ("docs/guides/configuration.md", 6): {
+    ("docs/guides/configuration.md", 7): {
         "host": "localhost",
         "port": "5432",
         "user": "agent",
         "password": "secret",
     },
-    ("docs/guides/configuration.md", 7): {
+    ("docs/guides/configuration.md", 8): {
         "host": "db.example.org",
         "user": "agent",
         "password": "secret",
         "by": "password from source env",
     },
-    ("docs/guides/configuration.md", 8): {
+    ("docs/guides/configuration.md", 9): {
         "host": "db.example.org",
         "dbname": "memory",
         "user": "memory_app",
@@ -53,7 +82,7 @@ CONNECTIONS: dict[tuple[str, int], dict[str, str]] = {
         "password": "memory.abc123",
         "by": "IAM token",
         "sslmode": "verify-full",
-        "sslrootcert": "/etc/ssl/rds-global-bundle.pem",
+        "sslrootcert": rds_roots(),
     },
     ("docs/guides/postgres-aws.md", 1): {
         "host": "memory.abc123.eu-west-1.rds.amazonaws.com",
@@ -171,5 +200,11 @@ CONNECTIONS: dict[tuple[str, int], dict[str, str]] = {
         "password": "secret",
         "sslmode": "verify-full",
         "sslrootcert": "system",
+    },
+    ("docs/guides/twenty-agents.md", 0): {
+        "host": "db.example.org",
+        "dbname": "memory",
+        "user": "agent",
+        "password": "secret",
     },
 }

@@ -16,9 +16,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lakebed.config.catalogs import CATALOGS
-from lakebed.config.models import BACKENDS, SearchSettings, Settings, StorageSettings
+from lakebed.config.models import BACKENDS, StorageSettings
 from lakebed.config.secrets.base import Secrets
 from lakebed.config.secrets.sources import SOURCES, source_model
+from lakebed.config.settings import SearchSettings, Settings
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "configuration.md"
 _BEGIN, _END = "<!-- generated: reference -->", "<!-- end of what is generated -->"
@@ -71,6 +72,8 @@ def _type_words(kind: Any) -> list[str]:
         return [f"`{word}`" for word in typing.get_args(kind)]
     if kind is NoneType:
         return []
+    if origin is dict:
+        return ["mapping"]
     if kind is SecretStr:
         return ["text, masked"]
     if isinstance(kind, type) and issubclass(kind, BaseModel):

@@ -93,7 +93,7 @@ def test_doctor_before_and_after_the_first_store(cli: Cli, write: Write, folder:
     cli("--lake", "lakebed.yaml", "put", "k", "1")
     after = findings(cli("--lake", "lakebed.yaml", "doctor", "--json"))
     assert {state for state, _ in after.values()} == {"ok"}
-    assert after["lake"][1] == "1 entries, 1 objects, 0 snapshots"
+    assert after["lake"][1] == "1 entry, 1 object, 0 snapshots"
     assert not list((folder / "data").rglob("*.probe"))
 
 
@@ -126,7 +126,7 @@ def test_a_lake_beside_the_file_is_a_question(cli: Cli, write: Write, folder: Pa
 def test_doctor_of_a_database_without_a_lake(cli: Cli, postgres_18: PostgresServer) -> None:
     url = postgres_18.url(postgres_18.create_database(), tcp=True)
     found = findings(cli("--lake", url, "doctor", "--json"))
-    assert found["lake"] == ("note", "no lake yet: the first store makes it")
+    assert found["lake"] == ("note", "no lake yet: the first store creates it")
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -128,7 +128,10 @@ def test_the_storage_that_the_catalog_names(
     found = doctor("--lake", catalog)
     assert {state for state, _ in found.values()} == {"ok"}
     assert found["storage"][1].startswith(f"{uri} answers")
-    assert "none: all values stay" in doctor("--lake", f"sqlite:///{folder}/o.db")["storage"][1]
+    assert (
+        "none: the catalog keeps all values"
+        in doctor("--lake", f"sqlite:///{folder}/o.db")["storage"][1]
+    )
 
 
 def test_text_for_people(azure: AzureServer, write: Write) -> None:

@@ -187,7 +187,7 @@ def test_credentials_from_a_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
     found = resolve_catalog_credentials({"user": "eve", "credentials": credentials})
     assert found == LOGIN | {"username": "eve"}
     assert built("aws", host="h")["host"] == "h"
-    for wrong in ({}, {"credentials": {}}, {"credentials": "env"}, {"user": "x"}):
+    for wrong in ({"credentials": {}}, {"credentials": "env"}, {"user": "x"}):
         with pytest.raises(ConfigurationError, match=r"credentials\.source is missing"):
             resolve_catalog_credentials(wrong)
     for nothing in (None, "env", [1]):

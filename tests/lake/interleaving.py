@@ -10,6 +10,7 @@ a step).
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Executor, Future
@@ -20,6 +21,7 @@ from lakebed.catalog.statements import executor as base
 from lakebed.catalog.statements.executor import Params, Row, Transaction
 from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile
 from lakebed.testing.faults import Crash
+from tests.conftest import SAMPLE
 
 T = TypeVar("T")
 
@@ -137,12 +139,16 @@ class ScheduleError(AssertionError):
     """A schedule under which something went wrong; its cause says what."""
 
 
-def explore(scenario: Scenario, *, preemptions: int, crashes: int = 0) -> int:
-    """Run every schedule within the bounds; how many there were."""
+def explore(
+    scenario: Scenario, *, preemptions: int, crashes: int = 0, most: int | None = None
+) -> int:
+    """Run every schedule within the bounds, or `most` of them that the sample's seed chooses; how
+    many were run."""
     stack: list[tuple[Choice, ...]] = [()]
+    rng = random.Random(SAMPLE)
     count = 0
-    while stack:
-        prefix = stack.pop()
+    while stack and count != most:
+        prefix = stack.pop() if most is None else stack.pop(rng.randrange(len(stack)))
         work = scenario.begin()
         trace: list[Point] = []
         try:
@@ -199,25 +205,29 @@ class SteppingExecutor:
         finally:
             _local.inside = before
 
-    @contextmanager
-    def read(self) -> Generator[Transaction]:
-        with self._within("read"), self._inner.read() as tx:
-            yield tx
+    def read(self, work: Callable[[Transaction], T], *, settled: bool = False) -> T:
+        with self._within("read"):
+            return self._inner.read(work, settled=settled)
 
     @contextmanager
-    def write(self, *, patient: bool = True, exclusive: bool = False) -> Generator[Transaction]:
-        with (
-            self._within("write"),
-            self._inner.write(patient=patient, exclusive=exclusive) as tx,
-        ):
-            yield tx
+    def reading(self, begin: Callable[[Transaction], T]) -> Generator[T]:
+        with self._within("read"), self._inner.reading(begin) as begun:
+            yield begun
+
+    def transact(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        exclusive: bool = False,
+        patient: bool = True,
+        brief: bool = False,
+    ) -> T:
+        with self._within("write"):
+            return self._inner.transact(work, exclusive=exclusive, patient=patient, brief=brief)
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
         with self._within(sql):
             return self._inner.fetch(sql, params)
-
-    def repeat(self, work: Callable[[], T]) -> T:
-        return self._inner.repeat(work)
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
         with self._within("scrub"):

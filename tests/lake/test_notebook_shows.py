@@ -59,6 +59,18 @@ def test_all_are_escaped_and_cut(lake: lakebed.Lake) -> None:
     assert "&lt;script&gt;" in entry._repr_html_()
 
 
+def test_numbers_stand_on_the_right(lake: lakebed.Lake) -> None:
+    lake.store("note/1", "tea")
+    listed = lake.list()._repr_html_()  # type: ignore[attr-defined]
+    assert "<td style='text-align:left'>note/1</td>" in listed
+    assert "<td style='text-align:right'>5</td>" in listed
+    queried = lake.sql("SELECT 2013 AS year, key FROM entries")._repr_html_()
+    assert "<th style='text-align:right'>year</th>" in queried
+    assert "<td style='text-align:right'>2013</td>" in queried  # SQL's numbers have no commas
+    assert "<td style='text-align:left'>note/1</td>" in queried
+    assert "<td style='text-align:right'>1</td>" in lake.stats()._repr_html_()
+
+
 def test_long_results_are_cut(lake: lakebed.Lake) -> None:
     lake.update({f"k{number:04}": number for number in range(500)})
     for number in range(30):

@@ -153,7 +153,7 @@ def test_settings_are_settled() -> None:
         ({"where": "x", "catalog": "sqlite://"}, ConfigurationError, "cannot be combined"),
         ({"where": "x", "storage": "y"}, ConfigurationError, "cannot be combined"),
         ({"storage": "s3://bucket"}, ConfigurationError, "storage requires catalog"),
-        ({"catalog": 5}, ValidationError, "catalog is of type int"),
+        ({"catalog": 5}, ValidationError, "got int"),
         ({"catalog": "names.db"}, ConfigurationError, "sqlite:///"),
         ({"catalog": "nodb://h/db"}, ConfigurationError, "nodb://"),
         ({"catalog": "sqlite://names.db"}, ConfigurationError, "sqlite:///names.db"),
@@ -276,7 +276,7 @@ def test_a_damaged_catalog(here: Path) -> None:
 def test_no_database_at_all(here: Path, content: bytes) -> None:
     (here / "lake").mkdir()
     (here / "lake" / "catalog.db").write_bytes(content)
-    with pytest.raises(CorruptionError, match=r"catalog\.db is damaged or no SQLite file"):
+    with pytest.raises(CorruptionError, match=r"catalog\.db is damaged, or not a SQLite file"):
         lakebed.open("lake")
     assert (here / "lake" / "catalog.db").read_bytes() == content
 

@@ -107,6 +107,21 @@ def test_the_lake_itself_in_disguise(tree: Path, form: str) -> None:
     assert hashes(tree) == before
 
 
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az", "abfs"])
+def test_credentials_in_the_uri_of_a_bucket(scheme: str) -> None:
+    with pytest.raises(ConfigurationError, match="must not hold credentials") as refused:
+        lakebed.open(catalog="sqlite://", storage=f"{scheme}://user:passw0rd@bucket/prefix")
+    assert "passw0rd" not in str(refused.value)
+
+
+def test_an_address_of_libpq_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="where must be a folder") as refused:
+        lakebed.open("host=db.example.org password=passw0rd")
+    assert "passw0rd" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "text", ["data:x", "dir::x", "simplecache::/tmp/x", "s3:bucket", "memory:x", "a/b://c", "://x"]
 )
@@ -220,8 +235,8 @@ def test_a_catalog_that_names_what_is_outside(tree: Path) -> None:
         lake._catalog.add_trash(["../papers/thesis.txt", "objects/../../papers/thesis.txt"])
         with pytest.raises(LakebedError, match="outside the storage"):
             lake.collect(0)
-        with lake._catalog._executor.write() as tx:  # type: ignore[attr-defined]
-            tx.run("UPDATE object SET uri = '../papers/thesis.txt' WHERE format = 'parquet'", {})
+        forged = "UPDATE object SET uri = '../papers/thesis.txt' WHERE format = 'parquet'"
+        lake._catalog._executor.transact(lambda tx: tx.run(forged, {}))  # type: ignore[attr-defined]
         with pytest.raises(LakebedError, match="outside the storage"):
             lake["t"]
     assert hashes(tree / "papers") == before

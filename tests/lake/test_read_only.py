@@ -260,7 +260,7 @@ def test_written_while_it_is_read(folder: Path) -> None:
     """A transaction that read a file as one that does not change is told when it did."""
 
     def read(reader: Lake) -> None:
-        with reader._catalog._executor.read() as tx:  # type: ignore[attr-defined]
+        with reader._catalog._executor.reading(lambda tx: tx) as tx:  # type: ignore[attr-defined]
             tx.all("SELECT * FROM entry", {})
             with lakebed.open(folder) as writer:  # writes its log back when it closes
                 writer["a"] = 3
@@ -270,7 +270,7 @@ def test_written_while_it_is_read(folder: Path) -> None:
             read(reader)
         assert reader["a"] == 3
         executor = reader._catalog._executor  # type: ignore[attr-defined]
-        with executor.read() as tx:
+        with executor.reading(lambda tx: tx) as tx:
             writer = lakebed.open(folder)
             writer["a"] = 4  # in a log, which this transaction does not see
             assert len(tx.all("SELECT * FROM entry", {}))

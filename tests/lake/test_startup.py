@@ -64,6 +64,20 @@ def test_a_small_store_does_not_load_what_only_large_ones_need(tmp_path: Path) -
     assert loaded & {"dataclasses", "inspect", "orjson", "pathlib", "urllib.parse", "uuid"} == set()
 
 
+def test_a_first_search_does_not_load_pandas(tmp_path: Path) -> None:
+    """Arrow does for some of its calls, where it is installed: half a second."""
+    search = """
+import sys, lakebed
+with lakebed.open(sys.argv[1]) as lake:
+    lake.store_batch({"key": f"k{n}", "value": f"green tea {n}"} for n in range(100))
+    assert lake.search("tea").total == 100
+print(*sys.modules)
+"""
+    loaded = set(run(search, tmp_path).split())
+    assert "pyarrow" in loaded
+    assert "pandas" not in loaded
+
+
 def test_time_of_a_first_store(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -28,6 +28,7 @@ from lakebed.ltm import (
     compute_content_hash,
     create_ltm_backend,
     get_registered_backends,
+    open_memory,
     parse_backend_config,
     parse_catalog_config,
     register_backend,
@@ -49,7 +50,10 @@ def test_all_names_are_there() -> None:
     assert {type(getattr(ltm, name)) for name in ltm.__all__ if name.endswith("_AVAILABLE")} == {
         bool
     }
-    assert get_registered_backends() == ["duckdb", "ducklake", "postgres", "sqlalchemy", "sqlite"]
+    assert get_registered_backends() == [
+        "blob-sqlite", "bucket", "d1", "duckdb", "ducklake", "dynamodb", "firestore", "litestream",
+        "mongodb", "postgres", "redis", "sqlalchemy", "sqlite", "turso",
+    ]  # fmt: skip
 
 
 def test_the_classes(folder: Path) -> None:
@@ -79,7 +83,7 @@ def test_over_a_lake_of_the_callers() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("sqlte", {}, "unknown LTM backend 'sqlte': expected one of duckdb, ducklake, postgres"),
+        ("sqlte", {}, "unknown LTM backend 'sqlte': expected one of blob-sqlite, bucket, d1"),
         ("auto", {}, "unknown LTM backend 'auto'"),
         ("sqlite", {"pth": "a"}, "pth: unknown key: did you mean 'path'?"),
         ("sqlite", {"storage": "a"}, "backend sqlite has no storage"),
@@ -199,6 +203,41 @@ def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "outside" in get_registered_backends()
     with create_ltm_backend("outside", history="all") as memory:
         assert memory.store("k", 1)["success"]
+
+
+def test_from_a_configuration_file(folder: Path) -> None:
+    (folder / "agent.yaml").write_text("settings: {ltm: {backend: sqlite, path: agent.db}}")
+    for where in ("agent.yaml", folder / "agent.yaml"):
+        with create_ltm_backend(where) as memory:
+            assert isinstance(memory, SQLiteBackend)
+            memory.store("a", 1)
+    with create_ltm_backend("agent.yaml", path="other.db") as memory:  # options go before the file
+        assert not memory.retrieve("a")["found"]
+    with open_memory("agent.yaml", read_only=True) as memory:
+        assert memory.retrieve("a")["value"] == 1
+        assert memory.store("a", 2)["error_type"] == "read_only"
+    with pytest.raises(ConfigurationError, match=r"missing\.yaml"):
+        create_ltm_backend("missing.yaml")
+    with pytest.raises(ConfigurationError, match=r"or a file that ends in \.yaml"):
+        create_ltm_backend(folder)
+
+
+def test_open_memory_opens_what_open_opens(folder: Path) -> None:
+    with open_memory() as memory:
+        memory.store("where", "the folder")
+    with lakebed.open() as lake:
+        assert lake["where"] == "the folder"
+    with open_memory(folder / "elsewhere") as memory:
+        assert len(memory.lake) == 0
+
+    (folder / "lakebed.yaml").write_text("{backend: sqlite, path: named.db}")
+    with pytest.raises(ConfigurationError, match="name the one that you want"):
+        open_memory()
+    (folder / "lakebed").rename(folder / "moved")
+    with open_memory() as memory:
+        memory.store("where", "the file")
+    with lakebed.open() as lake:
+        assert lake["where"] == "the file"
 
 
 def test_parse_backend_config(folder: Path) -> None:

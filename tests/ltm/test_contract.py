@@ -12,8 +12,18 @@ import pytest
 from lakebed.ltm import LTMBackend, create_ltm_backend, get_registered_backends
 from lakebed.testing import LTMContract
 from tests.servers import MariaDBServer, PostgresServer, mariadb, postgres_18
+from tests.services.d1 import D1Server, d1
+from tests.services.dynamodb import DynamoDBServer, dynamodb
+from tests.services.environments import in_aws, in_firestore
+from tests.services.firestore import FirestoreServer, firestore
+from tests.services.mongodb import MongoDBServer, mongodb
+from tests.services.redis import RedisServer, redis_server
+from tests.services.sqld import SqldNamespaces, sqld
 
-__all__ = ["mariadb", "postgres_18"]
+__all__ = [
+    "d1", "dynamodb", "firestore", "in_aws", "in_firestore", "mariadb", "mongodb", "postgres_18",
+    "redis_server", "sqld",
+]  # fmt: skip
 
 
 class TestSQLite(LTMContract):
@@ -66,6 +76,22 @@ class TestSQLAlchemyOnPostgres(OnPostgres):
         return create_ltm_backend("sqlalchemy", url=self.url, schema=self.schema)
 
 
+class TestLitestream(LTMContract):
+    def make_backend(self, folder: Path) -> LTMBackend:
+        return create_ltm_backend(
+            "litestream", path=folder / "memory.db", replica=folder / "replica", fence_ttl=5
+        )
+
+
+class TestTurso(LTMContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, sqld: SqldNamespaces) -> None:
+        self.url = sqld.create_database()
+
+    def make_backend(self, folder: Path) -> LTMBackend:  # noqa: ARG002
+        return create_ltm_backend("turso", url=self.url, lazy=True)
+
+
 class TestSQLAlchemyOnMariaDB(LTMContract):
     @pytest.fixture(autouse=True)
     def _database(self, mariadb: MariaDBServer) -> None:
@@ -75,8 +101,71 @@ class TestSQLAlchemyOnMariaDB(LTMContract):
         return create_ltm_backend("sqlalchemy", url=self.url, lazy=True)
 
 
+@pytest.mark.usefixtures("in_aws")
+class TestDynamoDB(LTMContract):
+    @pytest.fixture(autouse=True)
+    def _table(self, dynamodb: DynamoDBServer) -> None:
+        self.options = {"table": dynamodb.new_name(), "endpoint_url": dynamodb.endpoint_url}
+
+    def make_backend(self, folder: Path) -> LTMBackend:  # noqa: ARG002
+        return create_ltm_backend("dynamodb", **self.options)
+
+
+@pytest.mark.usefixtures("in_firestore")
+class TestFirestore(LTMContract):
+    @pytest.fixture(autouse=True)
+    def _project(self, firestore: FirestoreServer) -> None:
+        self.project = firestore.create_project()
+
+    def make_backend(self, folder: Path) -> LTMBackend:  # noqa: ARG002
+        return create_ltm_backend("firestore", collection="agent_memory", project=self.project)
+
+
+class TestMongoDB(LTMContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, mongodb: MongoDBServer) -> None:
+        self.url = mongodb.url(mongodb.create_database())
+
+    def make_backend(self, folder: Path) -> LTMBackend:  # noqa: ARG002
+        return create_ltm_backend("mongodb", url=self.url)
+
+
+class TestD1(LTMContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, d1: D1Server) -> None:
+        self.options = {
+            "account_id": d1.account_id,
+            "database_id": d1.create_database(),
+            "api_token": d1.api_token,
+            "endpoint_url": d1.endpoint_url,
+        }
+
+    def make_backend(self, folder: Path) -> LTMBackend:  # noqa: ARG002
+        return create_ltm_backend("d1", **self.options, lazy=True)
+
+
+class TestRedis(LTMContract):
+    @pytest.fixture(autouse=True)
+    def _prefix(self, redis_server: RedisServer) -> None:
+        self.options = {"url": redis_server.url(), "prefix": redis_server.create_prefix()}
+
+    def make_backend(self, folder: Path) -> LTMBackend:  # noqa: ARG002
+        return create_ltm_backend("redis", **self.options)
+
+
+class TestBucket(LTMContract):
+    def make_backend(self, folder: Path) -> LTMBackend:
+        return create_ltm_backend("bucket", uri=folder / "log")
+
+
+class TestBlobSQLite(LTMContract):
+    def make_backend(self, folder: Path) -> LTMBackend:
+        return create_ltm_backend("blob-sqlite", blob_uri=folder / "log")
+
+
 def test_all_backends_are_tested() -> None:
-    tested = {"sqlite", "duckdb", "ducklake", "postgres", "sqlalchemy"}
+    tested = {"sqlite", "duckdb", "ducklake", "postgres", "sqlalchemy", "turso", "litestream"}
+    tested |= {"dynamodb", "firestore", "mongodb", "d1", "redis", "bucket", "blob-sqlite"}
     assert set(get_registered_backends()) == tested
 
 

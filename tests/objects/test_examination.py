@@ -40,7 +40,7 @@ def through(server: BucketServer, uri: str, proxy: HttpProxy) -> dict[str, Any]:
     return options | {"endpoint_url": proxy.url}
 
 
-def look(options: dict[str, Any], wait: float = 0.5) -> dict[str, tuple[str, str]]:
+def look(options: dict[str, Any], wait: float = 30) -> dict[str, tuple[str, str]]:
     """What is found of each check, in order."""
     options = dict(options)
     uri = str(options.pop("uri"))
@@ -66,7 +66,7 @@ def test_all_is_well(service: tuple[str, BucketServer], proxy: HttpProxy) -> Non
     scheme, server = service
     options = through(server, f"{scheme}://{server.create_bucket()}/lake", proxy)
     found = look(options)
-    assert set(states(found).values()) == {"ok"}
+    assert {c: f for c, f in found.items() if f[0] != "ok"} == {}
     region = [] if scheme == "az" else ["region"]  # Azure does not tell it
     first, last = ["storage", *region, "clock", "list"], ["write", "read", "conditions", "delete"]
     assert list(found) == [*first, *last]
@@ -106,10 +106,10 @@ def test_nobody_answers(service: tuple[str, BucketServer], proxy: HttpProxy) -> 
     options = through(server, f"{scheme}://bucket/lake", proxy)
     proxy.refuse = lambda _: Answer(500)
     with pytest.raises(StorageError, match="cannot find"):
-        look(options)
+        look(options, wait=0.5)
     proxy.server_close()
     with pytest.raises(ConnectError, match="does not answer, tried for 0 s"):
-        look(options)
+        look(options, wait=0.5)
 
 
 def refusal(scheme: str) -> Answer:
@@ -165,7 +165,7 @@ def test_a_write_whose_answer_is_lost_goes_too(
         return Answer(500) if is_write(request) else real
 
     proxy.answer = failing  # type: ignore[method-assign]
-    assert look(options)["write"][0] == "wrong"
+    assert look(options, wait=2)["write"][0] == "wrong"
     proxy.answer = answer  # type: ignore[method-assign]
     assert any(is_write(request) for request in proxy.heard)
     assert files(options) == []
@@ -318,7 +318,7 @@ def test_a_folder(tmp_path: Path) -> None:
     """No folder is made: an empty one stays empty, and can become a lake."""
     found = look({"uri": str(tmp_path)})
     assert list(found) == ["storage", "list", "write", "read", "delete"]
-    assert set(states(found).values()) == {"ok"}
+    assert {c: f for c, f in found.items() if f[0] != "ok"} == {}
     assert list(tmp_path.iterdir()) == []
     LocalStore(tmp_path).write("objects/ab/abcd-1.json", b"1")
     before = sorted(tmp_path.rglob("*"))

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,9 +17,11 @@ import pytest
 
 import lakebed
 from lakebed.errors import ConnectError, LakebedError, RateLimitedError, StorageError
+from lakebed.objects import connection
 from lakebed.objects.opening import open_store
 from lakebed.objects.store import ObjectStore, Range
-from tests.buckets import AZURE_KEY, SCHEMES, AzureServer, Service, through
+from tests.buckets import AZURE_KEY, SCHEMES, AzureServer, BucketServer, Service, through
+from tests.http_proxy import Answer, http_proxy
 from tests.proxy import FaultyProxy
 from tests.servers import PASSWORD, free_port
 
@@ -41,6 +44,37 @@ def opened(service: Service, proxy: FaultyProxy) -> Iterator[Open]:
     yield open_it
     for store in stores:
         store.close()
+
+
+@pytest.mark.parametrize("kind", ["s3", "azure"])
+def test_a_service_names_the_time_to_wait(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gcsfs does not pass the header on."""
+    server: BucketServer = request.getfixturevalue(kind)
+    uri = f"{SCHEMES[kind]}://{server.create_bucket()}/lake"
+    waits = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    retrying = partial(connection.AsyncRetrying, sleep=sleep)
+    monkeypatch.setattr(connection, "AsyncRetrying", retrying)
+    slow = iter([Answer(503, b"", {"Retry-After": "7"})] * 2)
+    with http_proxy(server.port) as proxy:
+        options = through(server, uri, proxy.port)
+        store = open_store(str(options.pop("uri")), options)
+        proxy.refuse = lambda _: next(slow, None)
+        store.write(PATH, b"0123456789")
+        assert waits == [7, 7]
+        assert store.read(PATH) == b"0123456789"
+        store.close()
+        proxy.refuse = lambda _: Answer(503, b"", {"Retry-After": "9"})
+        impatient = open_store(uri, options | {"retry_timeout": 0})
+        with pytest.raises(RateLimitedError, match="slow down") as raised:
+            impatient.read(PATH)
+        assert raised.value.retry_after == 9
+        impatient.close()
 
 
 def test_a_storm_of_refusals_passes(opened: Open, proxy: FaultyProxy) -> None:
@@ -151,6 +185,7 @@ import json, os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from lakebed.objects.store import Range
+from lakebed.objects import connection
 from lakebed.objects.opening import open_store
 
 def peak():  # not ru_maxrss, which begins with the parent's

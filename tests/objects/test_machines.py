@@ -14,7 +14,7 @@ from lakebed.objects.opening import open_store
 from lakebed.testing import FakeClock, LakeMachine, open_lake
 from tests.buckets import BucketServer
 
-EXAMPLES, SOAK_EXAMPLES = 5, 300
+EXAMPLES, SOAK_EXAMPLES = 3, 300
 
 
 @pytest.mark.parametrize(("kind", "scheme"), [("s3", "s3"), ("gcs", "gs"), ("azure", "az")])

@@ -243,4 +243,17 @@ def test_reading_loads_no_pyarrow() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_writing_loads_no_pandas() -> None:
+    """Arrow does for some of its calls, where it is installed: half a second."""
+    code = """
+import io, sys
+from lakebed.objects.packs import write_pack
+from lakebed.values.encoded import Encoded
+write_pack([Encoded("json", b"1", b"x" * 32), Encoded("bytes", b"", b"y" * 32)], io.BytesIO())
+assert "pyarrow" in sys.modules
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 _SAMPLE = packed(text_values(1_500, 470))

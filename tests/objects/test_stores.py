@@ -153,6 +153,20 @@ def test_local_uris_are_quoted(tmp_path: Path) -> None:
     assert Path(unquote(parts.path)).read_bytes() == b"content"
 
 
+@pytest.mark.parametrize("size", [0, 65_535, 65_536, 65_537, 200_000])  # 64 KiB are read at first
+@pytest.mark.parametrize("most", [65_536, 1_000])  # some filesystems read less than they are asked
+def test_a_local_file_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, most: int
+) -> None:
+    store, data = LocalStore(tmp_path), os.urandom(size)
+    store.write(PATH, data)
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda handle, n, at: pread(handle, min(n, most), at))
+    assert store.read(PATH) == data
+    for offset in (1, size // 2, size):
+        assert store.read(PATH, offset) == data[offset:]
+
+
 def test_a_local_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     with store.open_write(PATH) as file:

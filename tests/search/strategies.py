@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lakebed.search.building import Document, SegmentBuilder
-from lakebed.search.ranking import Source
+from lakebed.search.ranking import Source, source_of
 from lakebed.search.segment import Segment
 
 WORDS = ["apple", "pear", "café", "東京都", "x", "Ǆ", "1984", "apples"]
@@ -33,10 +33,13 @@ def document(
     speaker: str = "",
     end: int | None = None,
     expires_at: int | None = None,
+    names: frozenset[str] = frozenset(),
 ) -> Document:
     """A document whose version serves as its content too."""
     content = version.to_bytes(32, "little")
-    return Document(key, version, end, expires_at, content, metadata or {}, text, speaker)
+    return Document(
+        key, version, end, expires_at, content, metadata or {}, text, speaker, names=names
+    )
 
 
 def segment(documents: Sequence[Document]) -> Segment:
@@ -48,6 +51,4 @@ def segment(documents: Sequence[Document]) -> Segment:
 
 def source(built: Segment) -> Source:
     """A segment all of which is visible."""
-    return Source(
-        built, np.ones(len(built), np.bool_), len(built), int(built.lengths.astype(np.int64).sum())
-    )
+    return source_of(built, np.ones(len(built), np.bool_))

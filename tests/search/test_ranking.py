@@ -14,11 +14,11 @@ from lakebed.model import LAST_KEY
 from lakebed.search import engine
 from lakebed.search.building import Document
 from lakebed.search.engine import Query
-from lakebed.search.ranking import Source
+from lakebed.search.ranking import Source, source_of
 from lakebed.search.threads import ThreadWeights
 from lakebed.testing.machine.search import bm25, conversations
 from lakebed.testing.model import Kept
-from lakebed.values.text import query_words, text_of
+from lakebed.values.text import query_words, text_and_names, text_of
 from tests.search.strategies import document, key_lists, segment, source, texts
 
 SPEAKERS = ["", "Ann", "apple pear"]
@@ -36,7 +36,17 @@ entries = key_lists.flatmap(
         max_size=len(keys),
     ).map(lambda rows: dict(zip(keys, rows, strict=True)))
 )
-queries = st.sampled_from(["apple", "apple pear", "what does Ann say of pears", "東京", "x 1984"])
+queries = st.sampled_from(
+    [
+        "apple",
+        "apple pear",
+        "what does Ann say of pears",
+        "東京",
+        "x 1984",
+        "the text",
+        "apple trees of a speaker",
+    ]
+)
 
 
 def laid_out(found: dict[str, Any]) -> tuple[list[Source], dict[str, Kept]]:
@@ -45,11 +55,14 @@ def laid_out(found: dict[str, Any]) -> tuple[list[Source], dict[str, Kept]]:
     parts: list[list[Document]] = [[], [], []]
     hidden = set[int]()
     for version, (key, (_, text, speaker, part, seen)) in enumerate(found.items(), 1):
-        value = {"text": text, "speaker": speaker}
+        value: dict[str, Any] = {"text": text, "speaker": speaker}
+        if version % 3 == 0:
+            value["apple-tree"] = [{"x": None}]
         kept = Kept(value, {"n": seen}, None, 0)
         parts[part].append(
             document(version, key, text_of(value, None) + f"\n{text_of(None, {'n': seen})}",
-                     {"n": seen}, speaker)
+                     {"n": seen}, speaker,
+                     names=frozenset(text_and_names([value, {"n": seen}])[1]))
         )  # fmt: skip
         if seen:
             visible[key] = kept
@@ -59,8 +72,7 @@ def laid_out(found: dict[str, Any]) -> tuple[list[Source], dict[str, Kept]]:
     for part in parts:
         whole = source(segment(part))
         mask = np.array([int(v) not in hidden for v in whole.segment.versions], np.bool_)
-        tokens = int(whole.segment.lengths.astype(np.int64)[mask].sum())
-        sources.append(Source(whole.segment, mask, int(mask.sum()), tokens))
+        sources.append(source_of(whole.segment, mask))
     return sources, visible
 
 

@@ -23,7 +23,7 @@ documents = st.lists(
         st.sampled_from([None, 50, GONE]),
     ),
     min_size=1,
-    max_size=12,
+    max_size=16,
 )
 
 

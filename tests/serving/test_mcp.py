@@ -223,11 +223,11 @@ def test_resources_and_prompts(lake: Lake) -> None:
         known = await client.get_prompt("what_do_i_know", {"topic": "tea"})
         text = known.messages[0].content.text
         assert "user/42/tea" in text
-        assert "follow no instruction" in text
+        assert "do not follow instructions" in text
         changed = await client.get_prompt("what_changed", {"snapshot": "monday"})
         assert "user/42/tea" in changed.messages[0].content.text
         unknown = await client.get_prompt("what_changed", {"snapshot": "never"})
-        assert "cannot be told" in unknown.messages[0].content.text
+        assert "cannot be shown" in unknown.messages[0].content.text
 
     with_client(build_server(lake), work)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lakebed.catalog.protocol import CatalogReads
 from lakebed.errors import ConfigurationError, CorruptionError, StorageError, ValidationError
+from lakebed.model import LAST_KEY
 from lakebed.sessions import SessionManager
 from lakebed.sessions.folder.lake import open_folder
 
@@ -198,3 +202,27 @@ def test_processes_lose_no_change(folder: Path) -> None:
         ]
         assert [process.wait(60) for process in run] == [0, 0, 0]
         assert lake["n"] == 75
+
+
+READS: dict[str, tuple[Any, ...]] = {
+    "get": ("a",),
+    "get_many": (["a", "b", "none"],),
+    "page": ("", LAST_KEY, 10),
+    "keys": ("", LAST_KEY, 10),
+    "count": ("", LAST_KEY),
+    "search": (lambda reading: reading.waiting(),),
+    "locate": ((b"none", "json"),),
+    "parts": ((b"none", "table"),),
+    "stats": (),
+}
+
+
+def test_each_reading_call_of_a_catalog_is_answered(folder: Path) -> None:
+    calls = {name for name, call in vars(CatalogReads).items() if inspect.isfunction(call)}
+    assert {name for name in calls if not name.startswith("_")} == READS.keys()
+    with open_folder(folder) as lake:
+        lake.store_batch({"key": key, "value": key} for key in "abc")
+        copy = lake._catalog._catalog  # type: ignore[attr-defined]
+        for name, arguments in READS.items():
+            wanted = getattr(copy, name)(*arguments)
+            assert getattr(lake._catalog, name)(*arguments) == wanted, name

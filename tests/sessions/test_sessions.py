@@ -184,7 +184,7 @@ def test_artifacts_have_versions(manager: SessionManager, where: str) -> None:
         old = manager.artifact(session.id, "code", "src/a.py", version=first.version)
         assert old.content == first.content
         raw = manager.artifact(session.id, "document", "raw").version
-        with pytest.raises(ValidationError, match="no text"):
+        with pytest.raises(ValidationError, match="not text in version"):
             manager.diff_artifact(session.id, "document", "raw", raw)
     assert manager.delete_artifact(session.id, "code", "src/a.py") is True
     assert manager.delete_artifact(session.id, "code", "src/a.py") is False

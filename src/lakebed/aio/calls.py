@@ -1,7 +1,7 @@
-"""How a coroutine calls the lake: its work goes to a thread, what it brings along stays here.
+"""How a coroutine calls the lake: a thread does the work, and asks the caller's task when it must.
 
-Progress callbacks and async generators run in the caller's own task, on its loop, while a thread
-does the work and asks for them.
+Progress callbacks and async generators run in the caller's own task, on its loop, while the thread
+works and asks for them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from lakebed.model import Progress
 
 T = TypeVar("T")
 
-_CHUNK = 100  # items of an async iterable that go to the thread at once
-_CHUNK_BYTES = 1 << 20  # … or as many as hold so much text or bytes
+_CHUNK = 100  # items of an async iterable that are passed to the thread at once
+_CHUNK_BYTES = 1 << 20  # … or fewer, if they hold this many bytes of text or bytes
 
 
 class LeftError(Exception):
-    """Ends a call in its thread, whose caller has left: nobody sees it."""
+    """Ends a call in its thread because the caller has left. Nobody sees this error."""
 
 
 async def perform(
@@ -38,11 +38,11 @@ async def perform(
     reads: bool = False,
     discard: Callable[[T], object] | None = None,
 ) -> T:
-    """The result of work that a thread does.
+    """Return the result of work that a thread does.
 
-    Who is cancelled before it has begun leaves it undone. Later it is waited for, so that it has
-    happened or not when the caller goes on; with `reads`, which changes nothing, it is not, and
-    `discard` gets its result.
+    If the caller is cancelled before the work has begun, it is not done. If it has begun, the
+    cancelled caller waits for its end, so that it has happened or not when the caller continues.
+    With `reads`, the work changes nothing: the caller does not wait, and `discard` gets the result.
     """
     job = Job(work, workers.box(), discard)
     workers.submit(job)
@@ -54,14 +54,15 @@ async def perform(
             if not reads:
                 await _end_of(job)
             elif not workers.abandon(job) and discard is not None:
-                with suppress(CatalogError):  # closed meanwhile, and with it all that it gave
+                # The lake may have been closed meanwhile, and with it all its results.
+                with suppress(CatalogError):
                     await perform(workers, job.discard)
         raise
     return job.result()
 
 
 async def converse(workers: Workers, work: Callable[[Conversation], T]) -> T:
-    """The same, for work that asks the caller's task for something meanwhile."""
+    """Do the same for work that asks the caller's task for something meanwhile."""
     job = _Conversing(work, workers)
     workers.submit(job)
     try:
@@ -70,7 +71,7 @@ async def converse(workers: Workers, work: Callable[[Conversation], T]) -> T:
                 await job.requests.popleft().answer()
             else:
                 await job.wait()
-    except GeneratorExit:  # the loop is gone, and nothing can be awaited any more
+    except GeneratorExit:  # the loop has ended, so nothing can be awaited
         job.call.leave()
         raise
     except BaseException:
@@ -88,15 +89,15 @@ async def perform_reporting(
     *,
     reads: bool = False,
 ) -> T:
-    """The same, for work that reports its progress to the caller's function or coroutine function.
-    Who is cancelled ends it at its next report."""
+    """Do the same for work that reports its progress to the caller's function or coroutine
+    function. If the caller is cancelled, the work ends at its next report."""
     if progress is None:
         return await perform(workers, partial(work, stay), reads=reads)
     return await converse(workers, lambda talk: work(talk.progress(progress)))
 
 
 async def _end_of(job: Job[Any]) -> None:
-    """Wait until a thread is done, however often the caller is cancelled."""
+    """Wait until a thread has ended, however often the caller is cancelled."""
     while not job.done:
         try:
             await job.wait()
@@ -105,7 +106,7 @@ async def _end_of(job: Job[Any]) -> None:
 
 
 class _Request:
-    """Something that a thread asks the caller's task for."""
+    """A question of a thread to the caller's task."""
 
     def __init__(self, question: Callable[[], object]) -> None:
         self._question = question
@@ -115,7 +116,7 @@ class _Request:
         self._answer: Any = None
 
     async def answer(self) -> None:
-        """Do what is asked, and let the thread go on with what comes of it."""
+        """Answer the question, and let the thread continue."""
         try:
             found = self._question()
             self._answer = await found if inspect.isawaitable(found) else found
@@ -128,7 +129,7 @@ class _Request:
             self._answered.release()
 
     def wait(self) -> Any:
-        """The answer; in the thread."""
+        """Wait in the thread for the answer, and return it."""
         if not acquire(self._answered, math.inf):
             raise LeftError
         if self._error is not None:
@@ -143,16 +144,16 @@ class _Conversing(Job[T]):
 
 
 class Conversation:
-    """The side of the thread."""
+    """The thread's side of a conversation with the caller's task."""
 
     def __init__(self, job: _Conversing[Any], workers: Workers) -> None:
         self._job = job
         self._workers = workers
 
     def ask(self, question: Callable[[], object]) -> Any:
-        """What the caller's task makes of a question, awaited if that is to be.
+        """Return the answer of the caller's task to a question. The task awaits it if necessary.
 
-        Raises the error that it raised there; LeftError if the caller has left.
+        Raises the error that it raised there, or LeftError if the caller has left.
         """
         stay()
         request = _Request(question)
@@ -162,7 +163,7 @@ class Conversation:
             return request.wait()
 
     def progress(self, callback: Callable[[int, int | None], object]) -> Callable[..., None]:
-        """The callback as the synchronous call takes it."""
+        """Return the callback in the form that the synchronous call takes."""
 
         def report(done: int, total: int | None) -> None:
             self.ask(lambda: callback(done, total))
@@ -170,7 +171,7 @@ class Conversation:
         return report
 
     def items(self, reader: Reader) -> Iterator[Any]:
-        """What a reader reads, in the caller's task, some at a time."""
+        """Give the items that a reader reads in the caller's task, some at a time."""
         ended = False
         while not ended:
             chunk: _Chunk = self.ask(reader.read)
@@ -181,13 +182,14 @@ class Conversation:
 
 
 def stay(*_: object) -> None:
-    """LeftError if the caller has left; also the progress callback of who brings none."""
+    """Raise LeftError if the caller has left. Also the progress callback of callers that give
+    none."""
     if has_left():
         raise LeftError
 
 
 def while_wanted(items: Iterable[T]) -> Iterator[T]:
-    """The items, as long as the caller has not left."""
+    """Give the items until the caller leaves."""
     for item in items:
         stay()
         yield item
@@ -200,14 +202,14 @@ class _Chunk(NamedTuple):
 
 
 class Reader:
-    """Reads an async iterable by chunks, and closes it if it is left before its end."""
+    """Reads an async iterable in chunks, and closes it if reading stops before its end."""
 
     def __init__(self, items: AsyncIterable[Any]) -> None:
         self._iterator = aiter(items)
         self._ended = False
 
     async def read(self) -> _Chunk:
-        """The next items; with the error of the iterable, which came after them."""
+        """Return the next items, and the error that the iterable raised after them, if any."""
         items: list[Any] = []
         size = 0
         try:
@@ -228,7 +230,7 @@ class Reader:
     async def __aexit__(self, *_: object) -> None:
         close: Callable[[], Awaitable[object]] | None = getattr(self._iterator, "aclose", None)
         if close is not None and not self._ended:
-            await close()  # else the loop would do it in a task of its own
+            await close()  # otherwise the loop would close it in another task
 
 
 def _size(entry: object) -> int:

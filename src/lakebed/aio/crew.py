@@ -21,15 +21,16 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _USUAL = 16
-_SQLITE = 4  # more threads than that only wait for each other
+_SQLITE = 4  # more threads would only wait for each other
 _FAR = 32  # for calls that wait for a bucket most of the time
 
 
 class Crew:
-    """Threads for single calls, and as many for those that take long, which hold up none of these.
+    """Threads for single calls, and as many others for long calls, so that these do not hold up
+    single calls.
 
-    `limit`: how many there are of each, at most; None for what fits the lake, if it is told which
-    (the figures: docs/design/aio.md).
+    `limit`: the most threads of each kind. None means a number that suits the lake, once it is
+    known (see docs/design/aio.md).
     """
 
     def __init__(self, limit: int | None, lake: Lake | None = None) -> None:
@@ -41,7 +42,8 @@ class Crew:
         self.fit(lake)
 
     def fit(self, lake: Lake | None) -> None:
-        """Have as many threads as fit a lake, which has connected, unless a limit was given."""
+        """Set the number of threads that suits a lake, which has connected, unless a limit was
+        given."""
         known = {} if lake is None else vars(lake)
         if lake is None or self._given is not None or "name" not in known:
             return
@@ -51,12 +53,12 @@ class Crew:
             self.single.limit = self.long.limit = _SQLITE
 
     def end(self) -> set[threading.Thread]:
-        """Take no more calls; the threads, which end after those that wait."""
+        """Take no more calls. Returns the threads, which end after the waiting calls."""
         return self.single.end() | self.long.end()
 
     async def close(self, close: Callable[[], object]) -> None:
-        """Call `close` when all calls have ended, and with them the threads. Happens also to who is
-        cancelled meanwhile."""
+        """Wait until all calls and threads have ended, then call `close`. A caller that is
+        cancelled waits all the same."""
         threads = self.end()
 
         def finish() -> None:
@@ -73,8 +75,8 @@ class Crew:
 
 
 class Face(Generic[S]):
-    """Something whose calls are done by a crew. `source` gives the synchronous one, in a thread,
-    where it may have to connect first."""
+    """An object whose calls a crew does. `source` returns the synchronous object; it runs in a
+    thread, because it may have to connect."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -130,9 +132,12 @@ def call(
     reads: bool = False,
     long: bool = False,
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """A method as a coroutine that a thread works for; `convert` makes of its result what does not
-    block a loop. With `reads` it changes nothing, so a caller who is cancelled does not wait for
-    its end; with `long` it does not stand in the way of single calls."""
+    """Turn a method into a coroutine whose work a thread does. `convert` makes of its result
+    something that does not block a loop.
+
+    `reads`: the method changes nothing, so a cancelled caller does not wait for its end. `long`:
+    the method takes long, so it uses the threads for long calls.
+    """
 
     @wraps(method, assigned=("__name__", "__doc__"))
     async def called(self: Face[Any], /, *args: Any, **options: Any) -> Any:
@@ -166,8 +171,8 @@ def reporting(
     reads: bool = False,
     long: bool = True,
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """The same for a long call with `progress`, a function or a coroutine function: the caller's
-    task calls it. Who is cancelled ends such a call at its next report."""
+    """Do the same for a long call with `progress`, a function or a coroutine function, which runs
+    in the caller's task. If the caller is cancelled, the call ends at its next report."""
 
     @wraps(method, assigned=("__name__", "__doc__"))
     async def called(

@@ -14,11 +14,12 @@ from lakebed.aio.calls import Reader, converse, perform, perform_reporting, stay
 from lakebed.aio.crew import Closing, Crew, call, reporting
 from lakebed.aio.reading import AsyncReading
 from lakebed.aio.records import (
+    entry,
     history,
     optional_entry,
     stored_entry,
 )
-from lakebed.aio.results import AsyncDiff, AsyncQueryResult, AsyncRestored
+from lakebed.aio.results import AsyncChanges, AsyncDiff, AsyncQueryResult, AsyncRestored
 from lakebed.aio.signals import AsyncSignals, listening
 from lakebed.aio.streams import Pending, Stream
 from lakebed.aio.transaction import AsyncTransaction
@@ -39,10 +40,10 @@ _NEW = "not connected yet"
 
 
 class AsyncView(AsyncReading[LakeView]):
-    """A lake as it was: the reading calls of an asynchronous lake, as of a moment.
+    """A lake as it was: the reading calls of an asynchronous lake, at a moment.
 
-    The moment is looked up by the first call, which raises NotFoundError for a snapshot that is not
-    there, and for history that is not kept; so does each call once it is dropped or pruned.
+    The first call looks the moment up. It raises NotFoundError if the snapshot or the history does
+    not exist; so does each call after the snapshot is dropped or the history removed.
     """
 
     def __init__(self, lake: AsyncLake, moment: str | Snapshot | datetime | int) -> None:
@@ -67,14 +68,14 @@ class AsyncView(AsyncReading[LakeView]):
 
     @property
     def read_only(self) -> bool:
-        """Whether the lake was opened to be read."""
+        """Whether the lake was opened read-only."""
         return self._lake.read_only
 
     def sql(
         self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> Pending[AsyncQueryResult, Row]:
-        """The result of a SELECT over the tables `entries` and `documents` as of the moment; as
-        `AsyncLake.sql`."""
+        """Return the result of a SELECT over the tables `entries` and `documents` at the moment, as
+        `AsyncLake.sql` does."""
         return self._query(lambda view: view.sql(query, params))
 
     def __repr__(self) -> str:
@@ -89,10 +90,10 @@ class AsyncLake(AsyncReading[Lake], Closing):
     and `len`. Threads do the work, `max_workers` at most for single calls, and as many for long
     ones. Safe to use from any task, from several event loops, and after a fork.
 
-    Who is cancelled in a call that writes goes on when it has happened whole, or not at all. Values
-    are encoded in a thread: one that is being stored must not change before the call has ended.
+    If a task is cancelled in a call that writes, it continues when the write has happened whole or
+    not at all. Values are encoded in a thread: do not change a value before its store has ended.
 
-    `lake`: a lake that is open, which is closed with this one.
+    `lake`: an open lake. Closing this object closes it.
     """
 
     def __init__(self, lake: Lake, *, max_workers: int | None = None) -> None:
@@ -108,19 +109,21 @@ class AsyncLake(AsyncReading[Lake], Closing):
         super().__init__(crew, source)
         self._close = close
         self._lake = lake
-        weakref.finalize(self, crew.end)  # for who never closes it
+        weakref.finalize(self, crew.end)  # if it is never closed
 
     @property
     def name(self) -> str:
-        """What is shown of it."""
+        """The name of the lake, as it may be shown."""
         return str(vars(self._lake).get("name", _NEW)) if self._lake is not None else _NEW
 
     @property
     def read_only(self) -> bool:
-        """Whether the lake was opened to be read."""
+        """Whether the lake was opened read-only."""
         return self._lake is not None and self._lake.read_only
 
     store = call(Lake.store, stored_entry)
+    append = call(Lake.append, stored_entry, long=True)
+    touch = call(Lake.touch, entry)
     delete = call(Lake.delete)
     take = call(Lake.take, optional_entry)
     signal = call(Lake.signal)
@@ -132,10 +135,12 @@ class AsyncLake(AsyncReading[Lake], Closing):
     create_snapshot = call(Lake.create_snapshot)
     drop_snapshot = call(Lake.drop_snapshot)
     restore = call(Lake.restore, AsyncRestored, long=True)
+    changes = call(Lake.changes, AsyncChanges, long=True)
     history = call(Lake.history, history, reads=True)
     presign = call(Lake.presign)
     query_settings = call(Lake.query_settings)
     query_engine = call(Lake.query_engine)
+    adopt = call(Lake.adopt)
     publish = reporting(Lake.publish)
     cleanup_expired = reporting(Lake.cleanup_expired)
     compact = reporting(Lake.compact)
@@ -145,8 +150,8 @@ class AsyncLake(AsyncReading[Lake], Closing):
     maintain = reporting(Lake.maintain)
 
     async def update(self, other: Any = (), /, **kwds: Any) -> None:
-        """Store the values of a mapping, or of pairs, one after the other; one that is cancelled
-        stores no more. `store_batch` stores all or none, and faster."""
+        """Store the values of a mapping, or of pairs, one after the other. If it is cancelled, it
+        stores no more. `store_batch` stores all or none, and is faster."""
 
         def work() -> None:
             lake = self._source()
@@ -162,10 +167,10 @@ class AsyncLake(AsyncReading[Lake], Closing):
         atomic: bool = True,
         progress: Progress | None = None,
     ) -> BatchReport:
-        """Store many entries, from a list or as a generator or an async generator gives them; as
-        `Lake.store_batch`.
+        """Store many entries from a list, a generator or an async generator, as `Lake.store_batch`
+        does.
 
-        An async generator is read in this task, some entries at a time, and may use the lake; it is
+        An async generator is read in this task, some entries at a time, and may use the lake. It is
         closed if the batch ends before it does. `progress` may be a coroutine function.
         """
         given = entries
@@ -186,25 +191,25 @@ class AsyncLake(AsyncReading[Lake], Closing):
             )
 
     def transaction(self) -> AsyncTransaction:
-        """A block whose stores and deletes happen all or not at all, when it ends without an error.
+        """Open a block whose stores and deletes happen all together, when it ends without an error.
 
             async with lake.transaction() as tx:
                 tx.store("a", 1)
                 tx.delete("b")
 
-        They are queued, not awaited: nothing is locked while the block runs, `await tx.retrieve`
-        sees them, and conditions are judged at the end.
+        They are queued, not awaited. Nothing is locked while the block runs. `await tx.retrieve`
+        sees them. Conditions are checked at the end.
         """
         return AsyncTransaction(self._crew, self._source)
 
     def snapshots(self) -> Stream[Snapshot]:
-        """All snapshots, oldest first: `async for snapshot in lake.snapshots()`, or `await` for a
-        list."""
+        """Return all snapshots, oldest first: `async for snapshot in lake.snapshots()`, or `await`
+        for a list."""
         return Stream(self._crew.single, lambda: self._source().snapshots())
 
     def at(self, moment: str | Snapshot | datetime | int) -> AsyncView:
-        """The lake as it was: read-only, with the reading calls of a lake. Not awaited: the first
-        call of the view looks the moment up.
+        """Return the lake as it was: read-only, with the reading calls of a lake. Not awaited: the
+        first call of the view looks the moment up.
 
         `moment`: a snapshot, its name or its id; in a lake with `history="all"` also a time (an
         aware datetime) or a version. Expiry is judged at that moment.
@@ -240,10 +245,11 @@ class AsyncLake(AsyncReading[Lake], Closing):
         prefix: str = "",
         progress: Progress | None = None,
     ) -> Pending[AsyncDiff, Difference]:
-        """What differs between two moments, or a moment and now; arguments as for `Lake.diff`.
+        """Return what differs between two moments, or between a moment and now. Arguments as for
+        `Lake.diff`.
 
-        `await lake.diff(a, b)` gives the diff, `async for difference in lake.diff(a, b)` goes
-        through it at once.
+        `await lake.diff(a, b)` gives the diff; `async for difference in lake.diff(a, b)` iterates
+        over it at once.
         """
         crew = self._crew
 
@@ -265,11 +271,11 @@ class AsyncLake(AsyncReading[Lake], Closing):
         *,
         external_access: bool = False,
     ) -> Pending[AsyncQueryResult, Row]:
-        """The result of a SELECT over the lake as it is at one moment; tables, arguments and errors
-        as for `Lake.sql`.
+        """Run a SELECT over the lake at one moment, and return its result. Tables, arguments and
+        errors as for `Lake.sql`.
 
-        `await lake.sql(query)` gives the result, `async for row in lake.sql(query)` its rows at
-        once. A task that is cancelled ends the query.
+        `await lake.sql(query)` gives the result; `async for row in lake.sql(query)` iterates over
+        its rows at once. Cancelling the task ends the query.
         """
         return self._query(lambda lake: lake.sql(query, params, external_access=external_access))
 
@@ -283,20 +289,17 @@ class AsyncLake(AsyncReading[Lake], Closing):
         return listening(self._crew.long, lambda: self._source().listen(topic))
 
     def scope(self, path: str, *, inherit: bool = False) -> AsyncScope:
-        """The lake confined to the keys that begin with `path` and a slash; as `Lake.scope`. Not
-        awaited. Closing it closes what the scope has opened, not the lake."""
+        """Return the lake confined to the keys that begin with `path` and a slash, as `Lake.scope`
+        does. Not awaited. Closing the scope closes what it has opened, not the lake."""
         return AsyncScope(self, check_path(path), inherit=check_flag("inherit", inherit))
 
     async def close(self) -> None:
-        """Close the lake, when the calls at work have ended. Calls after it raise; closing again
-        does nothing."""
+        """Wait for the running calls, then close the lake. Later calls raise CatalogError; closing
+        again does nothing."""
         await self._crew.close(self._close)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a lake can be neither pickled nor copied: open it where it is used, in another "
-            "process as well"
-        )
+        raise TypeError("a lake cannot be pickled or copied: open it again in each process")
 
     def __repr__(self) -> str:
         return f"<AsyncLake {self.name}>"
@@ -305,14 +308,15 @@ class AsyncLake(AsyncReading[Lake], Closing):
 def lake_over(
     crew: Crew, source: Callable[[], Lake], close: Callable[[], None], lake: Lake | None = None
 ) -> AsyncLake:
-    """The asynchronous lake of a crew that is there; `lake` if it is known already."""
+    """Return the asynchronous lake of an existing crew. `lake`: the synchronous lake, if it is
+    known already."""
     made = AsyncLake.__new__(AsyncLake)
     made._begin(crew, source, close, lake)
     return made
 
 
 class AsyncScope(AsyncLake):
-    """A lake for coroutines that is confined to a prefix; made by `AsyncLake.scope`."""
+    """A lake for coroutines that is confined to a prefix, made by `AsyncLake.scope`."""
 
     def __init__(self, lake: AsyncLake, path: str, *, inherit: bool = False) -> None:
         finding = threading.Lock()
@@ -335,17 +339,17 @@ class AsyncScope(AsyncLake):
 
     @property
     def read_only(self) -> bool:
-        """Whether the lake was opened to be read."""
+        """Whether the lake was opened read-only."""
         return self._outer.read_only
 
     @property
     def prefix(self) -> str:
-        """What the keys of the scope begin with in the lake."""
+        """The prefix of the scope's keys in the lake."""
         outer = self._outer.prefix if isinstance(self._outer, AsyncScope) else ""
         return f"{outer}{self._path}/"
 
     async def close(self) -> None:
-        """End the queries of the scope; the lake stays open."""
+        """End the queries of the scope. The lake stays open."""
         for scope in self._found:
             await perform(self._crew.long, scope.close)
 

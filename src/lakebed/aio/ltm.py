@@ -1,7 +1,8 @@
-"""The LTM interface for coroutines: the same calls, awaited, with dictionaries for results."""
+"""The LTM interface for coroutines: the same calls, awaited. Results are dictionaries."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import wraps
 from types import TracebackType
@@ -16,16 +17,16 @@ from lakebed.aio.transaction import AsyncTransaction
 from lakebed.errors import LakebedError
 from lakebed.ltm.adapter import LTMBackend
 from lakebed.ltm.registry import create_ltm_backend
-from lakebed.ltm.results import Result, failure, misused
 from lakebed.ltm.transactions import Queueing
+from lakebed.reporting import Result, failure, misused
 
 P = ParamSpec("P")
 
 
-def _reported(
+def reported(
     method: Callable[Concatenate[Any, P], Coroutine[Any, Any, Result]],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, Result]]:
-    """Errors as results, also that of a backend which is closed."""
+    """Turn errors into results, also the error of a closed backend."""
 
     @wraps(method, assigned=("__name__", "__doc__"))
     async def called(self: Any, /, *args: P.args, **options: P.kwargs) -> Result:
@@ -42,8 +43,8 @@ def _reported(
 class AsyncLTMBackend(Face[LTMBackend], Closing):
     """Long-term memory for agents that are coroutines: the calls of `LTMBackend`, awaited.
 
-    Made by `create_async_ltm_backend`, or over a backend that is open: `AsyncLTMBackend(backend)`,
-    which is closed with this one. `max_workers`: how many calls run at a time, as for
+    Made by `create_async_ltm_backend`, or over an open backend: `AsyncLTMBackend(backend)`. Closing
+    this object closes that backend. `max_workers`: how many calls run at a time, as for
     `lakebed.aio.open`.
     """
 
@@ -57,29 +58,30 @@ class AsyncLTMBackend(Face[LTMBackend], Closing):
 
     @property
     def lake(self) -> AsyncLake:
-        """The lake itself, with all that this interface has no word for, such as snapshots.
+        """The lake itself, for everything that this interface does not offer, such as snapshots.
 
-        It is closed with this backend. Its calls raise the error of opening it, if it was not open
-        yet and cannot be opened.
+        Closing this backend closes the lake. If the lake is not open yet and cannot be opened, its
+        calls raise that error.
         """
         return self._lake
 
-    store = _reported(call(LTMBackend.store))
-    retrieve = _reported(call(LTMBackend.retrieve, reads=True))
-    delete = _reported(call(LTMBackend.delete))
-    list = _reported(call(LTMBackend.list, reads=True))
-    search = _reported(call(LTMBackend.search, reads=True))
-    cleanup_expired = _reported(call(LTMBackend.cleanup_expired, long=True))
+    store = reported(call(LTMBackend.store))
+    retrieve = reported(call(LTMBackend.retrieve, reads=True))
+    touch = reported(call(LTMBackend.touch))
+    delete = reported(call(LTMBackend.delete))
+    list = reported(call(LTMBackend.list, reads=True))
+    search = reported(call(LTMBackend.search, reads=True))
+    cleanup_expired = reported(call(LTMBackend.cleanup_expired, long=True))
     _store_batch = call(LTMBackend.store_batch, long=True)
     _retrieve_batch = call(LTMBackend.retrieve_batch, reads=True)
 
-    @_reported
+    @reported
     async def store_batch(
         self,
         entries: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
         atomic: bool = True,
     ) -> Result:
-        """Store many entries, from an async generator as well; as `LTMBackend.store_batch`."""
+        """Store many entries, also from an async generator, as `LTMBackend.store_batch` does."""
         if not isinstance(entries, AsyncIterable):
             given = while_wanted(entries) if isinstance(entries, Iterator) else entries
             return await self._store_batch(given, atomic=atomic)
@@ -89,28 +91,29 @@ class AsyncLTMBackend(Face[LTMBackend], Closing):
                 lambda talk: self._source().store_batch(talk.items(reader), atomic=atomic),
             )
 
-    @_reported
+    @reported
     async def retrieve_batch(self, keys: Iterable[str] | AsyncIterable[str]) -> Result:
-        """The values of many keys; as `LTMBackend.retrieve_batch`."""
+        """Return the values of many keys, as `LTMBackend.retrieve_batch` does."""
         if isinstance(keys, AsyncIterable):
             keys = [key async for key in keys]
         return await self._retrieve_batch(keys)
 
     def iterate_all(self) -> Stream[tuple[str, Any, dict[str, Any]]]:
-        """All entries as `(key, value, metadata)`, in the order of keys, read as you go:
-        `async for key, value, metadata in memory.iterate_all()`.
+        """Give all entries as `(key, value, metadata)` in the order of keys. They are read during
+        the iteration: `async for key, value, metadata in memory.iterate_all()`.
 
-        The one call that raises its errors (see `lakebed.errors`): it has no result to put them in.
+        This is the only call that raises errors (see `lakebed.errors`), because it has no result to
+        put them in.
         """
         return Stream(self._crew.single, lambda: self._backend.iterate_all())
 
     def transaction(self) -> AsyncLTMTransaction:
-        """Queue stores and deletes that then happen all or not at all."""
+        """Open a block of queued stores and deletes that happen all together or not at all."""
         return AsyncLTMTransaction(self._lake.transaction)
 
     async def close(self) -> None:
-        """Close the lake, when the calls at work have ended. Calls after it fail; closing again
-        does nothing."""
+        """Wait for the running calls, then close the lake. Later calls fail; closing again does
+        nothing."""
         await self._lake.close()
 
     def __repr__(self) -> str:
@@ -130,15 +133,15 @@ class AsyncLTMTransaction(Queueing[AsyncTransaction]):
     `await tx.commit()` yourself to get it as a dictionary.
     """
 
-    @_reported
+    @reported
     async def commit(self) -> Result:
-        """Apply all that is queued, or none of it: `{success, operations}`; as
-        `LTMTransaction.commit`."""
+        """Apply all queued changes, or none: `{success, operations}`, as `LTMTransaction.commit`
+        does."""
         return {"success": True, "operations": await self._commit()}
 
-    @_reported
+    @reported
     async def rollback(self) -> Result:
-        """Forget all that is queued: `{success, discarded}`."""
+        """Discard all queued changes: `{success, discarded}`."""
         self._ended = True
         return {"success": True, "discarded": await self._current().rollback()}
 
@@ -168,13 +171,13 @@ class AsyncLTMTransaction(Queueing[AsyncTransaction]):
 
 
 def create_async_ltm_backend(
-    type: str = "sqlite",  # noqa: A002
+    type: str | os.PathLike[str] = "sqlite",  # noqa: A002
     *,
     max_workers: int | None = None,
     **options: Any,
 ) -> Opening[AsyncLTMBackend]:
-    """Make a backend of a type for coroutines; types, options and errors as for
-    `lakebed.ltm.create_ltm_backend`.
+    """Make a backend for coroutines, of a type or from a configuration file; types, options and
+    errors as for `lakebed.ltm.create_ltm_backend`.
 
         async with create_async_ltm_backend("sqlite", path="memory.db") as memory:
             await memory.store("a", 1)

@@ -12,9 +12,10 @@ from lakebed.aio.crew import Crew
 from lakebed.aio.lake import AsyncLake, lake_over
 from lakebed.catalog.opened import Durability
 from lakebed.config.opening import open as open_lake
+from lakebed.lake.base import AutoMaintain
 from lakebed.lake.checks import TTL
 from lakebed.lake.lake import Lake
-from lakebed.lake.opening import Embedder, History
+from lakebed.lake.opening import Embedder, History, Relocate
 
 
 class _Closed(Protocol):
@@ -62,21 +63,23 @@ def open(
     history_retention: TTL | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
+    auto_maintain: AutoMaintain = "light",
     embedder: Embedder = None,
     cache: str | os.PathLike[str] | None = None,
     read_only: bool = False,
+    relocate: Relocate = False,
     max_workers: int | None = None,
 ) -> Opening[AsyncLake]:
-    """Open a lake for coroutines, and create it if it is not there.
+    """Open a lake for coroutines, and create it if it does not exist.
 
         async with lakebed.aio.open("some/dir") as lake:
             await lake.store("a", 1)
 
         lake = await lakebed.aio.open("some/dir")       # to be closed by `await lake.close()`
 
-    All arguments and errors as for `lakebed.open`, and `max_workers`: how many calls run at a time,
-    the others wait for their turn (default 4 on SQLite, 32 with a storage in a bucket, else 16).
-    Long calls, such as batches, queries and `maintain`, have as many of their own.
+    All arguments and errors are as for `lakebed.open`. `max_workers`: the most calls that run at a
+    time; other calls wait (default 4 on SQLite, 32 with a storage in a bucket, else 16). As many
+    long calls, such as batches, queries and `maintain`, can run besides.
     """
 
     def make() -> Lake:
@@ -89,9 +92,11 @@ def open(
             history_retention=history_retention,
             durability=durability,
             lock_timeout=lock_timeout,
+            auto_maintain=auto_maintain,
             embedder=embedder,
             cache=cache,
             read_only=read_only,
+            relocate=relocate,
         )
 
     async def begin() -> AsyncLake:
@@ -103,8 +108,8 @@ def open(
 
 
 async def start(max_workers: int | None, make: Callable[[], M]) -> tuple[Crew, M]:
-    """A crew, and what a thread of it has made. Nothing of either is left if that fails, or if the
-    caller is cancelled."""
+    """Start a crew, and make an object in one of its threads. If that fails, or the caller is
+    cancelled, neither remains."""
     crew = Crew(max_workers)
     try:
         made = await perform(crew.single, make, reads=True, discard=lambda made: made.close())

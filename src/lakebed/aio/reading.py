@@ -39,32 +39,34 @@ class AsyncReading(Face[L]):
     tables = call(Lake.tables, reads=True, long=True)
     read_entry = call(Lake.read_entry, reads=True)
     read_value = call(Lake.read_value, reads=True)
+    count_rows = call(Lake.count_rows, reads=True)
     read_content = call(Lake.read_content, reads=True)
     full_uri = call(Lake.full_uri, reads=True)
 
     async def contains(self, key: object) -> bool:
-        """Whether the key is there, as `key in lake` tells; what cannot be a key is not."""
+        """Return whether the key exists, as `key in lake` does. A value that cannot be a key does
+        not exist."""
         return await perform(self._crew.single, lambda: key in self._source(), reads=True)
 
     async def count(self) -> int:
-        """How many entries there are, as `len(lake)` tells."""
+        """Return the number of entries, as `len(lake)` does."""
         return await perform(self._crew.single, lambda: len(self._source()), reads=True)
 
     def __aiter__(self) -> AsyncIterator[str]:
         return aiter(self.keys())
 
     def keys(self) -> Stream[str]:
-        """The keys in order: `async for key in lake.keys()`, or `await` for a list."""
+        """Give the keys in order: `async for key in lake.keys()`, or `await` for a list."""
         return Stream(self._crew.single, lambda: self._source())
 
     def values(self) -> Stream[Any]:
-        """The values in key order, as `items` reads them."""
+        """Give the values in the order of keys, read as for `items`."""
         return Stream(self._crew.single, lambda: self._source().values())
 
     def items(self) -> Stream[tuple[str, Any]]:
-        """Keys and values, in key order, each read once: `async for key, value in lake.items()`.
+        """Give keys and values in the order of keys: `async for key, value in lake.items()`.
 
-        What others delete meanwhile is left out, or seen as it was, and is no error.
+        An entry that others delete meanwhile is left out, or given as it was.
         """
         return Stream(self._crew.single, lambda: self._source().items())
 
@@ -76,12 +78,13 @@ class AsyncReading(Face[L]):
         limit: int | None = None,
         after: str | None = None,
     ) -> AsyncListing:
-        """The entries whose key begins with `prefix`: `async for entry in lake.list("notes/")`.
+        """Return the entries whose keys begin with `prefix`: `async for entry in
+        lake.list("notes/")`.
 
-        Arguments as for `Lake.list`. It is read in pages while it is iterated, each page as the
-        lake is then; `await lake.list(…)` gives all entries as a list.
+        Arguments as for `Lake.list`. The listing is read in pages during the iteration, and each
+        page shows the lake as it is then. `await lake.list(…)` gives all entries as a list.
 
-        Raises ValidationError for a filter that is not well formed and a negative limit.
+        Raises ValidationError if the filter is malformed or the limit is negative.
         """
         check_prefix(prefix)
         check_filter(metadata_filter)
@@ -98,7 +101,8 @@ class AsyncReading(Face[L]):
         )
 
     async def retrieve_batch(self, keys: Iterable[str] | AsyncIterable[str]) -> Retrieved:
-        """The values of many keys, by few queries and grouped reads; as `Lake.retrieve_batch`.
+        """Return the values of many keys with few queries and grouped reads, as
+        `Lake.retrieve_batch` does.
 
         `keys` may be an async iterable.
         """
@@ -110,17 +114,18 @@ class AsyncReading(Face[L]):
         )
 
     def read_listing(self, listing: AsyncListing) -> Stream[tuple[EntryRow, Any]]:
-        """The rows of a listing with their values; as `Lake.read_listing`."""
+        """Give the rows of a listing with their values, as `Lake.read_listing` does."""
         return Stream(self._crew.single, lambda: self._source().read_listing(listing.listing()))
 
     def read_contents(
         self, rows: Iterable[EntryRow]
     ) -> Stream[tuple[EntryRow, bytes | LakebedError]]:
-        """The stored bytes of each row, or its error, in any order; as `Lake.read_contents`."""
+        """Give the stored bytes of each row, or its error, in any order, as `Lake.read_contents`
+        does."""
         return Stream(self._crew.single, lambda: self._source().read_contents(rows))
 
     def read_in_order(self, rows: Iterable[EntryRow]) -> Stream[tuple[EntryRow, Any]]:
-        """The value of each row, or its error, in order; as `Lake.read_in_order`."""
+        """Give the value of each row, or its error, in order, as `Lake.read_in_order` does."""
         return Stream(self._crew.single, lambda: self._source().read_in_order(rows))
 
     def _query(self, ask: Callable[[L], Any]) -> Pending[AsyncQueryResult, Row]:

@@ -1,4 +1,4 @@
-"""Entries as coroutines get them: a value that has to be read takes an `await`."""
+"""Entries for coroutines. A value that must be read needs an `await`."""
 
 from __future__ import annotations
 
@@ -9,46 +9,56 @@ from lakebed.aio.crew import Crew
 from lakebed.errors import UnreadError
 from lakebed.lake.history.versions import History, Version
 from lakebed.lake.search.searching import Hit, Hits
-from lakebed.model import UNREAD, Entry, EntryRow, StoredEntry, ValueReader, VersionRow
+from lakebed.model import EntryRow, VersionRow
+from lakebed.records import UNREAD, Entry, StoredEntry, ValueReader
+from lakebed.values.parts import TABLE
 
-_AT_ONCE = 64 * 1024  # bytes: what takes a loop well under a millisecond to decode
+_QUICK = ("json", "bytes")  # formats; tables are read by a thread
+_AT_ONCE = 64 * 1024  # bytes; decoding them takes well under a millisecond, so the loop may do it
 
 
 class AwaitedReader:
-    """What an entry needs of its lake, without a read on the loop."""
+    """Reads for an entry what needs no waiting on the loop."""
 
     def __init__(self, lake: ValueReader, crew: Crew) -> None:
         self._lake = lake
         self._crew = crew
 
     def read_value(self, row: EntryRow) -> Any:
-        """The value of a row that came with it; UnreadError for one that lies in the storage."""
-        if row.inline_value is None:
-            raise UnreadError(f"the value of {row.key!r} lies in the storage: await entry.read()")
+        """Return the value that came with the row. Raises UnreadError if it is in the storage."""
+        if row.inline_value is None or row.format == TABLE:
+            raise UnreadError(f"the value of {row.key!r} is in the storage: await entry.read()")
         return self._lake.read_value(row)
 
+    def count_rows(self, row: EntryRow) -> int | None:
+        """Return the rows of a table that the catalog tells. Raises UnreadError if it is in the
+        storage."""
+        if row.format == "parquet" and row.inline_value is None:
+            raise UnreadError(f"the table {row.key!r} is in the storage: await entry.read()")
+        return self._lake.count_rows(row)
+
     def full_uri(self, uri: str | None, position: str | None) -> str | None:
-        """The URI of content at a place in the storage, None if it lies in the catalog."""
+        """Return the URI of content in the storage, or None if it is in the catalog."""
         return self._lake.full_uri(uri, position)
 
     async def read(self, row: EntryRow) -> Any:
-        """The value of a row."""
-        if row.inline_value is not None and row.byte_size <= _AT_ONCE and row.format != "parquet":
+        """Read the value of a row."""
+        if row.inline_value is not None and row.byte_size <= _AT_ONCE and row.format in _QUICK:
             return self._lake.read_value(row)
         return await perform(self._crew.single, lambda: self._lake.read_value(row), reads=True)
 
 
 class AsyncEntry(Entry):
-    """An entry of an asynchronous lake: as `Entry`, with `await entry.read()` for the value.
+    """An entry of an asynchronous lake: like `Entry`, with `await entry.read()` for the value.
 
-    `value` is there when it lies in the catalog or has been read, and raises UnreadError otherwise.
+    `value` works if the value is in the catalog or has been read; otherwise it raises UnreadError.
     """
 
     __slots__ = ()
     _lake: AwaitedReader
 
     async def read(self) -> Any:
-        """The value, read if it has not been yet. Raises as `retrieve` does."""
+        """Return the value, and read it if necessary. Raises errors as `retrieve` does."""
         if self._value is UNREAD:
             self._value = await self._lake.read(self._row)
         return self._value
@@ -73,15 +83,15 @@ class AsyncHit(Hit):
     entry: AsyncEntry
 
     async def read(self) -> Any:
-        """The value, read if it has not been yet. Raises as `retrieve` does."""
+        """Return the value, and read it if necessary. Raises errors as `retrieve` does."""
         return await self.entry.read()
 
 
 class AsyncHits(Hits):
-    """What a search found, best first: as `Hits`.
+    """What a search found, best first: like `Hits`.
 
-    Where there was no query but a filter, `total` raises UnreadError until
-    `await hits.count_total()` has counted the matches, which may take much longer than the hits.
+    With a filter but no query, `total` raises UnreadError until `await hits.count_total()` has
+    counted the matches. That may take much longer than the hits.
     """
 
     def __init__(self, hits: Hits, crew: Crew) -> None:
@@ -92,7 +102,7 @@ class AsyncHits(Hits):
 
     @property
     def total(self) -> int:
-        """How many entries match in all."""
+        """The number of matching entries."""
         if not isinstance(self._total, int):
             raise UnreadError(
                 "the matches of a filter have not been counted: await hits.count_total()"
@@ -100,7 +110,7 @@ class AsyncHits(Hits):
         return self._total
 
     async def count_total(self) -> int:
-        """How many entries match in all; `total` has it from then on."""
+        """Return the number of matching entries. From then on, `total` has it."""
         if not isinstance(self._total, int):
             self._total = await perform(self._crew.long, lambda: self._counted.total, reads=True)
         return self._total
@@ -113,22 +123,22 @@ class AsyncHits(Hits):
 
 
 def entry(found: Entry, crew: Crew) -> AsyncEntry:
-    """An entry for coroutines."""
+    """Return an entry for coroutines."""
     return AsyncEntry(found._row, AwaitedReader(found._lake, crew))
 
 
 def optional_entry(found: Entry | None, crew: Crew) -> AsyncEntry | None:
-    """The same of what may not be there."""
+    """Return an entry for coroutines, or None."""
     return None if found is None else entry(found, crew)
 
 
 def stored_entry(stored: StoredEntry, crew: Crew) -> AsyncStoredEntry:
-    """What a store gave, for coroutines."""
+    """Return the result of a store, for coroutines."""
     return AsyncStoredEntry(stored._outcome, AwaitedReader(stored._lake, crew))
 
 
 def history(found: History, crew: Crew) -> History:
-    """The versions of a key, for coroutines."""
+    """Return the versions of a key, for coroutines."""
     versions = [
         AsyncVersion(
             VersionRow(version._row, None, version._ended_at), AwaitedReader(version._lake, crew)

@@ -1,4 +1,4 @@
-"""Listings, diffs and query results as coroutines get them."""
+"""Listings, diffs and query results for coroutines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from lakebed.aio.streams import Stream
 from lakebed.lake.entries.listing import Listing
 from lakebed.lake.history.change import EntryChange
 from lakebed.lake.history.diff import Diff, Restored, Summary
-from lakebed.model import Entry, EntryRow, Progress, Record
+from lakebed.lake.history.feed import Changes
+from lakebed.model import EntryRow, Progress
+from lakebed.records import Entry, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +28,8 @@ T = TypeVar("T")
 
 
 class AsyncListing(Stream[AsyncEntry]):
-    """Entries in key order: `async for entry in listing`, page by page, each time read anew;
-    `await listing` gives them as a list."""
+    """Entries in the order of keys. `async for entry in listing` reads them page by page, anew for
+    each iteration. `await listing` gives them as a list."""
 
     def __init__(self, crew: Crew, listing: Callable[[], Listing], shown: str) -> None:
         super().__init__(crew.single, lambda: (entry(found, crew) for found in listing()))
@@ -36,11 +38,11 @@ class AsyncListing(Stream[AsyncEntry]):
         self._shown = shown
 
     def rows(self) -> Stream[EntryRow]:
-        """The entries as the catalog's rows."""
+        """Give the entries as the catalog's rows."""
         return Stream(self._crew.single, lambda: self.listing().rows())
 
     async def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
-        """The listing as an Arrow table; as `Listing.to_arrow`."""
+        """Return the listing as an Arrow table, as `Listing.to_arrow` does."""
         return await perform_reporting(
             self._crew.long,
             lambda report: self.listing().to_arrow(progress=report),
@@ -61,7 +63,7 @@ class AsyncListing(Stream[AsyncEntry]):
 
 
 class AsyncEntryChange(Record):
-    """A key whose entry differs: as `EntryChange`, with `await change.details()`."""
+    """A key whose entry differs: like `EntryChange`, with `await change.details()`."""
 
     __slots__ = ("_change", "_crew", "after", "before")
     FIELDS: ClassVar[tuple[str, ...]] = EntryChange.FIELDS
@@ -89,7 +91,7 @@ class AsyncEntryChange(Record):
         return self._change.expiry_changed
 
     async def details(self) -> dict[str, Any]:
-        """What changed inside the value: reads both values. As `EntryChange.details`."""
+        """Return what changed inside the value. Reads both values. As `EntryChange.details`."""
         return await perform(self._crew.long, self._change.details, reads=True)
 
 
@@ -108,13 +110,34 @@ class AsyncDifferences(Stream[T]):
 
 
 class Difference(NamedTuple):
-    """A key that differs: `change` is `added`, `changed` or `removed`; an entry that is not there
+    """A key that differs. `change` is `added`, `changed` or `removed`. An entry that does not exist
     is None."""
 
     change: Literal["added", "changed", "removed"]
     key: str
     before: AsyncEntry | None
     after: AsyncEntry | None
+
+
+class AsyncChanges(Stream[Difference]):
+    """The changes since a cursor, in the order of keys. Iterate over them once. `cursor`: pass it
+    to the next call; see `Lake.changes`."""
+
+    def __init__(self, changes: Changes, crew: Crew) -> None:
+        def made(found: Entry | None) -> AsyncEntry | None:
+            return None if found is None else entry(found, crew)
+
+        super().__init__(
+            crew.single,
+            lambda: (
+                Difference(each.change, each.key, made(each.before), made(each.after))
+                for each in changes
+            ),
+        )
+        self.cursor = changes.cursor
+
+    def __repr__(self) -> str:
+        return f"<AsyncChanges up to {self.cursor}>"
 
 
 class AsyncDiff:
@@ -161,7 +184,7 @@ class AsyncDiff:
         return await perform(self._crew.single, self._diff.summary, reads=True)
 
     async def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
-        """The diff as an Arrow table; as `Diff.to_arrow`."""
+        """Return the diff as an Arrow table, as `Diff.to_arrow` does."""
         return await perform_reporting(
             self._crew.long,
             lambda report: self._diff.to_arrow(progress=report),
@@ -181,7 +204,7 @@ class AsyncDiff:
         return f"<Async{repr(self._diff)[1:]}"
 
     def _repr_html_(self) -> str:
-        return self._diff._repr_html_()  # out of memory, or a temporary file
+        return self._diff._repr_html_()  # from memory, or from a temporary file
 
 
 class AsyncRestored(AsyncDiff):
@@ -194,7 +217,7 @@ class AsyncRestored(AsyncDiff):
 
 
 class AsyncQueryResult:
-    """The rows of a query: as `QueryResult`, with `await` before each call.
+    """The rows of a query: like `QueryResult`, with `await` before each call.
 
     `async for row in result` reads the rows once, from first to last.
     """
@@ -202,7 +225,7 @@ class AsyncQueryResult:
     def __init__(self, result: QueryResult, crew: Crew) -> None:
         self._result = result
         self._workers = crew.long
-        # Who forgets to close it does not do so on the loop.
+        # If nobody closes it, garbage collection must not do so on the loop.
         weakref.finalize(self, crew.long.later, result.close).atexit = False
         self.columns = result.columns
         self.types = result.types
@@ -211,36 +234,38 @@ class AsyncQueryResult:
         return aiter(Stream(self._workers, lambda: self._result))
 
     async def fetchone(self) -> Row | None:
-        """The next row; None at the end."""
+        """Return the next row, or None at the end."""
         return await perform(self._workers, self._result.fetchone)
 
     async def fetchmany(self, size: int = 1000) -> list[Row]:
-        """The next rows, `size` at most; none at the end."""
+        """Return at most `size` of the next rows. Empty at the end."""
         return await perform(self._workers, lambda: self._result.fetchmany(size))
 
     async def fetchall(self) -> list[Row]:
-        """All rows that have not been fetched."""
+        """Return all rows that have not been fetched."""
         return await perform(self._workers, self._result.fetchall)
 
     async def arrow(self) -> pa.Table:
-        """All rows as a pyarrow Table."""
+        """Return all rows as a pyarrow Table."""
         return await perform(self._workers, self._result.arrow)
 
     def batches(self, rows: int = 50_000) -> Stream[pa.RecordBatch]:
-        """All rows as record batches of about `rows` each: `async for batch in result.batches()`,
-        which reads them as it goes."""
+        """Give all rows as record batches of about `rows` rows: `async for batch in
+        result.batches()`. They are read during the iteration."""
         return Stream(self._workers, lambda: self._result.batches(rows))
 
     async def df(self) -> pd.DataFrame:
-        """All rows as a pandas DataFrame. DependencyMissingError if pandas is not installed."""
+        """Return all rows as a pandas DataFrame. Raises DependencyMissingError if pandas is not
+        installed."""
         return await perform(self._workers, self._result.df)
 
     async def pl(self) -> pl.DataFrame:
-        """All rows as a polars DataFrame. DependencyMissingError if polars is not installed."""
+        """Return all rows as a polars DataFrame. Raises DependencyMissingError if polars is not
+        installed."""
         return await perform(self._workers, self._result.pl)
 
     async def close(self) -> None:
-        """Let go of what the rows are read from."""
+        """Release what the rows are read from."""
         await perform(self._workers, self._result.close)
 
     def __repr__(self) -> str:

@@ -26,12 +26,12 @@ from lakebed.sessions.tasks.task import LEASE, Task
 if TYPE_CHECKING:
     from lakebed.duckdb.result import Row
 
-_FIRST_POLL, _POLL = 0.02, 0.25  # seconds between two looks for a task
+_FIRST_POLL, _POLL = 0.02, 0.25  # seconds between two checks for a task
 _SLOTS = tuple(name for name in Task.__slots__)
 
 
 class AsyncTask(Task):
-    """A task: as `Task`, whose calls are awaited."""
+    """A task: like `Task`, with awaited calls."""
 
     __slots__ = ("_crew",)
 
@@ -46,28 +46,28 @@ class AsyncTask(Task):
         return self
 
     async def start(self) -> AsyncTask:  # type: ignore[override]
-        """Say that work on it has begun; as `Task.start`."""
+        """Set the status to running, as `Task.start` does."""
         return await self._done(super().start)
 
     async def heartbeat(  # type: ignore[override]
         self, lease: float | timedelta | None = None
     ) -> AsyncTask:
-        """Keep the claim for `lease` seconds from now; as `Task.heartbeat`."""
+        """Extend the claim to `lease` seconds from now, as `Task.heartbeat` does."""
         beat = super().heartbeat
         return await self._done(lambda: beat(lease))
 
     async def complete(self, output: Any = None) -> AsyncTask:  # type: ignore[override]
-        """End it well; as `Task.complete`."""
+        """Complete the task, as `Task.complete` does."""
         complete = super().complete
         return await self._done(lambda: complete(output))
 
     async def fail(self, error: str, retry: bool = True) -> AsyncTask:  # type: ignore[override]
-        """Say that it could not be done; as `Task.fail`."""
+        """Report that the task failed, as `Task.fail` does."""
         fail = super().fail
         return await self._done(lambda: fail(error, retry))
 
     async def release(self) -> AsyncTask:  # type: ignore[override]
-        """Give it back undone; as `Task.release`."""
+        """Return the task to the queue, as `Task.release` does."""
         return await self._done(super().release)
 
 
@@ -84,7 +84,7 @@ def _tasks(tasks: list[Task], crew: Crew) -> list[AsyncTask]:
 
 
 class AsyncSessionManager(Face[SessionManager], Closing):
-    """What several agents share, for coroutines: the calls of `SessionManager`, awaited.
+    """Sessions that agents share, for coroutines: the calls of `SessionManager`, awaited.
 
         async with lakebed.aio.open("memory") as lake:
             manager = AsyncSessionManager(lake)
@@ -148,9 +148,12 @@ class AsyncSessionManager(Face[SessionManager], Closing):
         control_agent: str | None = None,
         lease: float | timedelta = LEASE,
     ) -> AsyncTask | None:
-        """Claim a task as `claim_task` does, and wait up to `timeout` seconds for one; None if none
-        came. Looks four times a second, on every catalog: a task that waits takes no thread and no
-        connection."""
+        """Claim a task as `claim_task` does. If none is due, wait up to `timeout` seconds for one;
+        returns None if none comes.
+
+        Tries four times a second on every catalog, so that waiting needs no thread and no
+        connection.
+        """
         deadline = time.monotonic() + check_seconds("timeout", timeout, least=0)
         pause = _FIRST_POLL
         while True:
@@ -164,7 +167,7 @@ class AsyncSessionManager(Face[SessionManager], Closing):
     def chunks(
         self, session_id: str, *, limit: int | None = None, after: str | None = None
     ) -> Stream[Chunk]:
-        """The chunks of a session, in order: `async for chunk in manager.chunks(id)`."""
+        """Give the chunks of a session in order: `async for chunk in manager.chunks(id)`."""
         return Stream(
             self._crew.single,
             lambda: self._source().chunks(session_id, limit=limit, after=after),
@@ -176,13 +179,14 @@ class AsyncSessionManager(Face[SessionManager], Closing):
         *,
         type: str | None = None,  # noqa: A002
     ) -> Stream[Artifact]:
-        """The artifacts of a session: `async for artifact in manager.artifacts(id)`."""
+        """Give the artifacts of a session: `async for artifact in manager.artifacts(id)`."""
         return Stream(self._crew.single, lambda: self._source().artifacts(session_id, type=type))
 
     def sql(
         self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> Pending[AsyncQueryResult, Row]:
-        """The result of a SELECT over the views of sessions; as `SessionManager.sql`."""
+        """Return the result of a SELECT over the views of sessions, as `SessionManager.sql`
+        does."""
         crew = self._crew
 
         async def begin() -> AsyncQueryResult:
@@ -197,7 +201,7 @@ class AsyncSessionManager(Face[SessionManager], Closing):
         return Pending(begin)
 
     async def close(self) -> None:
-        """Close the lake, when the calls at work have ended."""
+        """Wait for the running calls, then close the lake."""
         await self.lake.close()
 
     def __repr__(self) -> str:

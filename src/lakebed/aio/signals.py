@@ -1,4 +1,4 @@
-"""Waiting for signals between clients, without a thread's sleep on the loop."""
+"""Waiting for signals between clients, without blocking the loop."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lakebed.aio.calls import perform
 from lakebed.aio.workers import Workers
 from lakebed.catalog.signals import Signals
 
-_SLICE = 0.2  # seconds: so long a task that is cancelled may still wait
+_SLICE = 0.2  # seconds; a cancelled task may wait this long
 
 
 class AsyncSignals:
-    """What a task that listens waits on; see `AsyncLake.listen`."""
+    """The signals that a listening task waits for; see `AsyncLake.listen`."""
 
     def __init__(self, signals: Signals, workers: Workers) -> None:
         self._signals = signals
@@ -28,7 +28,7 @@ class AsyncSignals:
         return self._signals.wakes
 
     async def wait(self, seconds: float) -> None:
-        """Wait for a signal, and no longer than that. It may end early without one."""
+        """Wait for a signal, at most `seconds`. May end early without one."""
         if not self.wakes:
             await asyncio.sleep(seconds)
             return
@@ -44,7 +44,7 @@ class AsyncSignals:
 async def listening(
     workers: Workers, block: Callable[[], AbstractContextManager[Signals]]
 ) -> AsyncIterator[AsyncSignals]:
-    """A block of a lake's `listen`, entered and left in a thread."""
+    """Enter and leave a block of a lake's `listen` in a thread."""
     entered = await perform(workers, block)
     signals = await perform(workers, entered.__enter__)
     try:

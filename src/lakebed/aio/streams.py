@@ -1,4 +1,4 @@
-"""What a coroutine iterates over: read in threads, some at a time."""
+"""What coroutines iterate over. Threads read it, some items at a time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lakebed.aio.workers import Workers
 T = TypeVar("T")
 
 _MOST = 1000  # items that are fetched at once
-_WHILE = 0.01  # seconds after which what has been fetched is handed on
+_WHILE = 0.01  # seconds after which fetched items are passed on
 
 
 class Stream(AsyncIterable[T]):
-    """Something to iterate over: `async for item in …`, as often as you like, each time it is read
-    anew. `await` gives all items as a list."""
+    """Something to iterate over: `async for item in …`. Each iteration reads it anew. `await` gives
+    all items as a list."""
 
     def __init__(self, workers: Workers, items: Callable[[], Iterable[T]]) -> None:
         self._workers = workers
@@ -36,7 +36,7 @@ class Stream(AsyncIterable[T]):
 
 
 class _Fetching(AsyncIterator[T]):
-    """One iteration. A cancelled step loses nothing: the next one goes on where it was."""
+    """One iteration. A cancelled step loses nothing: the next one continues where it was."""
 
     def __init__(self, workers: Workers, items: Callable[[], Iterable[T]]) -> None:
         self._workers = workers
@@ -58,8 +58,8 @@ class _Fetching(AsyncIterator[T]):
         return self._fetched.popleft()
 
     def _fetch(self) -> None:
-        """Fetch the next items; in a thread."""
-        with self._fetching:  # several tasks may share an iteration
+        """Fetch the next items, in a thread."""
+        with self._fetching:  # several tasks may share one iteration
             if not self._fetched and not self._ended:
                 self._fetch_some()
 
@@ -82,7 +82,7 @@ R = TypeVar("R", bound=AsyncIterable[Any])
 
 
 class Pending(Generic[R, T]):
-    """A result that is asked for when it is awaited, and iterated over at once by `async for`."""
+    """A result: `await` asks for it, `async for` iterates over it at once."""
 
     def __init__(self, begin: Callable[[], Coroutine[Any, Any, R]]) -> None:
         self._begin = begin

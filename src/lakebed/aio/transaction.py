@@ -57,15 +57,17 @@ class AsyncTransaction:
         expires_at: datetime | None = None,
         if_absent: bool = False,
         if_match: str | None = None,
+        keep_expiry: bool = False,
     ) -> None:
-        """Queue a store; arguments as for `AsyncLake.store`, checked at once. A ttl counts from the
-        commit, and conditions are judged then.
+        """Queue a store. Arguments are as for `AsyncLake.store`, and are checked at once. A ttl
+        counts from the commit; conditions are checked by the commit.
 
-        The value is copied now, except for a table, which is encoded by the commit.
+        The value is copied now, except for a table, which the commit encodes.
         """
         self._check_open()
         check_key(key)
         check_flag("if_absent", if_absent)
+        check_flag("keep_expiry", keep_expiry)
         kept = decode_text(encode_metadata(metadata))
         check_expiry(ttl, expires_at)
         if if_match is not None:
@@ -74,13 +76,13 @@ class AsyncTransaction:
         self._pending.append(
             lambda tx: tx.store(
                 key, held, kept, ttl=ttl, expires_at=expires_at, if_absent=if_absent,
-                if_match=if_match,
+                if_match=if_match, keep_expiry=keep_expiry,
             )
         )  # fmt: skip
 
     def delete(self, key: str, *, if_match: str | None = None) -> QueuedDelete:
-        """Queue a delete. `await` it only to learn whether the key is there, as this transaction
-        sees it."""
+        """Queue a delete. `await` it only to learn whether the key exists, as this transaction sees
+        it."""
         self._check_open()
         check_key(key)
         if if_match is not None:
@@ -92,15 +94,15 @@ class AsyncTransaction:
     async def retrieve(
         self, key: str, default: Any = MISSING, *, as_: TableLibrary | None = None
     ) -> Any:
-        """The value of a key as it would be after the queued changes; as `AsyncLake.retrieve`."""
+        """Return the value of a key after the queued changes, as `AsyncLake.retrieve` does."""
         self._check_open()
         return await self._current(lambda tx: tx.retrieve(key, default, as_=as_))
 
     async def commit(self) -> int:
-        """Apply all that is queued, in one short transaction; how many changes were queued.
+        """Apply all queued changes in one short transaction. Returns how many changes were queued.
 
-        Raises ConflictError if a condition does not hold; nothing has happened then. Who is
-        cancelled meanwhile goes on when it has happened or not.
+        Raises ConflictError if a condition does not hold; nothing has changed then. If the caller
+        is cancelled meanwhile, it continues when the commit has happened or not.
         """
         self._check_open()
         self._open = False

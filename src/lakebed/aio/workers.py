@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 class Job(Generic[T]):
-    """Work of a coroutine that a thread does, in the coroutine's context.
+    """Work for a coroutine that a thread does, in the coroutine's context.
 
-    `discard` gets the result of one that was abandoned, for what has to be closed.
+    `discard` gets the result of an abandoned job, to close what must be closed.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Job(Generic[T]):
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Do it; in a thread."""
+        """Do the work, in a thread."""
         try:
             self._result = self._context.run(self._work)
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
@@ -57,22 +57,22 @@ class Job(Generic[T]):
         self.call.end()
 
     def discard(self) -> None:
-        """Close what came of it, which nobody waits for; in a thread."""
+        """Close the result, which nobody waits for, in a thread."""
         if self._discard is not None and self._error is None:
             self._discard(self._result)
 
     def notify(self) -> None:
-        """Let the coroutine go on; from any thread."""
+        """Let the coroutine continue. Can be called from any thread."""
         assert self._box is not None
         self._box.post(self)
 
     def wake(self) -> None:
-        """The same, on the loop."""
+        """Do the same, on the loop."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Wait until the thread has something to say."""
+        """Wait until the thread has news."""
         assert self._box is not None
         self._waiter = self._box.loop.create_future()
         try:
@@ -81,9 +81,10 @@ class Job(Generic[T]):
             self._waiter = None
 
     def result(self) -> T:
-        """What came of it."""
+        """Return the result, or raise the error."""
         if self._error is not None:
-            error, self._error = self._error, None  # else it would hold itself by its traceback
+            # Otherwise the error would keep itself alive through its traceback.
+            error, self._error = self._error, None
             try:
                 raise error
             finally:
@@ -92,7 +93,7 @@ class Job(Generic[T]):
 
 
 class Mailbox:
-    """Tells the coroutines of one loop that their jobs have news: many wake the loop once."""
+    """Tells the coroutines of one loop that their jobs have news. Many news wake the loop once."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.loop = loop
@@ -100,12 +101,12 @@ class Mailbox:
         self._jobs: list[Job[Any]] = []
 
     def post(self, job: Job[Any]) -> None:
-        """A job has news; from any thread."""
+        """Announce that a job has news. Can be called from any thread."""
         with self._lock:
             self._jobs.append(job)
             first = len(self._jobs) == 1
         if first:
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits
                 self.loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
@@ -116,9 +117,9 @@ class Mailbox:
 
 
 class Workers:
-    """Threads that do jobs, `limit` at most at a time; they begin when they are needed.
+    """Threads that do jobs, at most `limit` at a time. They start when they are needed.
 
-    Jobs may come from several loops. After a fork the child begins threads of its own.
+    Jobs may come from several loops. After a fork, the child starts threads of its own.
     """
 
     def __init__(self, limit: int, name: str) -> None:
@@ -138,7 +139,7 @@ class Workers:
         self._resting = 0  # threads that wait for a coroutine
 
     def box(self) -> Mailbox:
-        """The mailbox of the running loop."""
+        """Return the mailbox of the running loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -155,21 +156,21 @@ class Workers:
         return box
 
     def submit(self, job: Job[Any]) -> None:
-        """Have a job done; CatalogError once the lake is closed."""
+        """Queue a job. Raises CatalogError if the lake is closed."""
         with self._lock:
             if self._ended:
                 raise CatalogError("the lake is closed")
             self._waiting += 1
             try:
                 self._need_thread()
-            except RuntimeError:  # the system gives no more
+            except RuntimeError:  # the system cannot start another thread
                 if not self._threads:
                     self._waiting -= 1
                     raise
             self._queue.put(job)
 
     def later(self, work: Callable[[], object]) -> None:
-        """Have something done that nobody waits for, unless the lake is closed. Takes no lock: the
+        """Queue work that nobody waits for, unless the lake is closed. Takes no lock, because the
         garbage collector may call it anywhere."""
         job = Job(work, None)
         job.abandoned, job.counted = True, False
@@ -178,20 +179,20 @@ class Workers:
 
     def _need_thread(self) -> None:
         if self._waiting > self._idle and len(self._threads) < self.limit + self._resting:
-            # Not of a lake: who forgets to close one must not keep it.
+            # A thread must not refer to the lake, or a lake that is never closed would stay alive.
             thread = threading.Thread(target=_serve, args=(self,), name=self._name, daemon=True)
             thread.start()
             self._threads.add(thread)
-            self._idle += 1  # from here on, so that the next job begins one only if it needs it
+            self._idle += 1  # from here on, so that the next job starts a thread only if needed
 
     def withdraw(self, job: Job[Any]) -> bool:
-        """Whether a job had not begun, and never will."""
+        """Remove a job that has not begun. Returns False if it has begun."""
         with self._lock:
             job.withdrawn = not job.taken
             return job.withdrawn
 
     def next(self) -> Job[Any] | None:
-        """The next job of the calling thread, which is idle; None to end it."""
+        """Return the next job for the calling thread, which is idle, or None to end the thread."""
         while True:
             with self._lock:
                 if len(self._threads) > self.limit + self._resting:
@@ -214,13 +215,13 @@ class Workers:
         self._threads.discard(threading.current_thread())
 
     def abandon(self, job: Job[Any]) -> bool:
-        """Let a job end by itself; False if it is done already."""
+        """Let a job end without a waiter. Returns False if it has ended already."""
         with self._lock:
             job.abandoned = not job.done
             return job.abandoned
 
     def finish(self, job: Job[Any]) -> None:
-        """The calling thread has done its job."""
+        """Note that the calling thread has done its job."""
         with self._lock:
             self._idle += 1
             job.done = True
@@ -231,7 +232,8 @@ class Workers:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """The calling thread waits for a coroutine, which may want one: another takes its place."""
+        """While the calling thread waits for a coroutine, which may need a thread, let another
+        thread take its place."""
         with self._lock:
             self._resting += 1
             with suppress(RuntimeError):
@@ -243,14 +245,14 @@ class Workers:
                 self._resting -= 1
 
     def end(self) -> set[threading.Thread]:
-        """Take no more jobs; the threads, which end when they have done those that wait."""
+        """Take no more jobs. Returns the threads, which end after the queued jobs."""
         with self._lock:
             self._ended = True
             self._queue.put(None)
             return set(self._threads)
 
     def after_fork_in_child(self) -> None:
-        """The threads have stayed with the parent."""
+        """Forget the threads, which stayed in the parent."""
         self._start()
 
 
@@ -258,7 +260,7 @@ def _serve(workers: Workers) -> None:
     while (job := workers.next()) is not None:
         job.run()
         workers.finish(job)
-        del job  # and what it refers to
+        del job  # and everything that it refers to
 
 
 _all: weakref.WeakSet[Workers] = weakref.WeakSet()

@@ -25,8 +25,8 @@ def main() -> None:
 def _exit(code: str | int | None) -> None:
     if "pyarrow" not in sys.modules:
         sys.exit(code)
-    # A process that ends while Arrow still starts its threads aborts: 1 in 50 that read a small
-    # table did. The lake is closed by now, and nothing else has to be.
+    # If Arrow still starts its threads when the process ends, the process aborts: this happened
+    # to 1 in 50 that read a small table. The lake is closed by now, and nothing else has to be.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0)

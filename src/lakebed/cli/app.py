@@ -8,12 +8,18 @@ import typer
 
 import lakebed
 from lakebed.cli import (
+    appending,
+    backups,
+    changes,
     config,
+    copies,
+    copying,
     entries,
     lakes,
     maintenance,
     mcp,
     publishing,
+    run,
     search,
     snapshots,
     sql,
@@ -21,6 +27,7 @@ from lakebed.cli import (
 )
 from lakebed.cli.demo.command import demo
 from lakebed.cli.errors import ReportingGroup
+from lakebed.cli.output import show_waiting
 from lakebed.cli.sessions.command import session
 
 app = typer.Typer(
@@ -45,8 +52,10 @@ def options(
         typer.Option(
             envvar="LAKEBED",
             metavar="DIR_OR_URL_OR_YAML",
-            help="The lake: a folder, the URL of a catalog, or a configuration file; left out, "
-            "./lakebed.yaml if it is there, or else the folder ./lakebed.",
+            help=(
+                "The lake: a folder, the URL of a catalog, or a configuration file. Default: "
+                "./lakebed.yaml if it exists, else the folder ./lakebed."
+            ),
         ),
     ] = None,
     read_only: Annotated[  # noqa: ARG001 - commands ask `opening.open_lake`
@@ -54,9 +63,18 @@ def options(
         typer.Option(
             "--read-only",
             envvar="LAKEBED_READ_ONLY",
-            help="Touch no file of the lake; commands that write are refused.",
+            help="Open the lake read-only: no file is touched, and commands that write fail.",
         ),
     ] = False,
+    timeout: Annotated[  # noqa: ARG001 - commands ask `opening.open_lake`
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            envvar="LAKEBED_TIMEOUT",
+            min=0.1,
+            help="How long to wait for a server, a bucket or a lock that does not answer.",
+        ),
+    ] = None,
     version: Annotated[  # noqa: ARG001 - its callback does it
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
@@ -64,12 +82,11 @@ def options(
 ) -> None:
     """Long-term memory on a data lake: values under keys, kept in the folder ./lakebed.
 
-    Another lake is named by --lake, by the environment variable LAKEBED, or by a
-    configuration file ./lakebed.yaml. Only init, put and
-    import make a lake that is not there.
+    To use another lake, give --lake, set the environment variable LAKEBED, or write a
+    configuration file ./lakebed.yaml. Only init, put, append and import create a lake that
+    does not exist.
 
-    Exit codes: 0 done; 1 a key was not found; 2 wrong use, or the lake could not do it;
-    130 interrupted.
+    Exit codes: 0 success; 1 a key was not found; 2 wrong usage, or a failure; 130 interrupted.
 
     Examples:
 
@@ -79,35 +96,70 @@ def options(
     lakebed ls user/42/ --long
     lakebed --lake other/lake stats
     """
+    show_waiting()
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
 
 
+# A short help is for the list of commands: a line of 80 columns has room for 58 characters of it.
 app.command("init")(lakes.init)
 app.command("put")(entries.put)
+app.command("append", short_help="Append rows to a stored table.")(appending.append)
 app.command("get")(entries.get)
 app.command("ls")(entries.ls)
+app.command("touch")(entries.touch)
 app.command("rm")(entries.rm)
-app.command("search")(search.search)
+app.command("search", short_help="Find entries by words, the best match first.")(search.search)
 app.command("sql")(sql.sql)
 app.command("import")(transfer.import_)
-app.command("export")(transfer.export)
+app.command("export", short_help="Write entries as NDJSON, one per line.")(transfer.export)
+app.command("copy")(copying.copy)
+app.command("backup", short_help="Back up the lake as it is now.")(backups.backup)
+app.command("backups")(backups.backups)
+app.command("prune-backups", short_help="Remove all points of backups but the newest.")(
+    backups.prune_backups
+)
+app.command("restore-backup", short_help="Restore a backup to a new or empty lake.")(
+    backups.restore_backup
+)
+app.command("restore-contents", short_help="Bring back contents that the storage has lost.")(
+    backups.restore_contents
+)
+app.command("rebuild-catalog", short_help="Rebuild a lost catalog from a backup.")(
+    backups.rebuild_catalog
+)
 app.add_typer(snapshots.snapshot, name="snapshot")
-app.command("diff")(snapshots.diff)
+app.command("diff", short_help="Show what differs between two snapshots, or since one.")(
+    snapshots.diff
+)
+app.command("watch", short_help="Print what changes in the lake, from now on.")(changes.watch)
 app.command("history")(snapshots.history)
 app.command("restore")(snapshots.restore)
-app.add_typer(session, name="session")
-app.command("mcp")(mcp.mcp)
-app.command("publish")(publishing.publish)
-app.command("presign")(publishing.presign)
-app.command("stats")(lakes.stats)
-app.command("verify")(maintenance.verify)
+app.add_typer(
+    session, name="session", short_help="Sessions, memories, tasks and artifacts of agents."
+)
+app.command("mcp", short_help="Serve the lake to agents over MCP.")(mcp.mcp)
+app.command("run", short_help="Run the steps of a YAML file.")(run.run)
+app.command("publish", short_help="Write the lake as Parquet files for other programs.")(
+    publishing.publish
+)
+app.command("presign", short_help="Print a URL that gives access to one content.")(
+    publishing.presign
+)
+app.command("stats", short_help="Show how much the lake holds.")(lakes.stats)
+app.command("verify", short_help="Read the contents and check their hashes.")(maintenance.verify)
 app.command("maintain")(maintenance.maintain)
 app.command("cleanup-expired")(maintenance.cleanup_expired)
-app.command("compact")(maintenance.compact)
-app.command("collect")(maintenance.collect)
-app.command("purge")(maintenance.purge)
-app.command("free")(maintenance.free)
+app.command("compact", short_help="Move values from the catalog to packs.")(maintenance.compact)
+app.command("collect", short_help="Remove contents to which nothing refers.")(maintenance.collect)
+app.command("purge", short_help="Erase keys for good, from snapshots too.")(maintenance.purge)
+app.command("adopt")(copies.adopt)
+app.command("relocate", short_help="Tell a lake that its objects are in another storage.")(
+    copies.relocate
+)
+app.command("free", short_help="Free space in a local lake on a full disk.")(maintenance.free)
 app.add_typer(config.config, name="config")
-app.command("doctor")(config.doctor)
-app.command("demo")(demo)
+app.command("doctor", short_help="Test the configuration, the catalog and the storage.")(
+    config.doctor
+)
+app.command("demo", short_help="Show what Lakebed does, on real data.")(demo)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,12 +13,16 @@ from lakebed.cli.opening import lake_name
 from lakebed.cli.output import Json, print_json, printable
 from lakebed.config.opening import CONFIGURATION_FILE, is_configuration_file
 
+if TYPE_CHECKING:
+    from lakebed.config.extras import MissingExtra
+
 config = typer.Typer(help="Check and show a configuration file.", rich_markup_mode=None)
 
 File = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE]", help="The file; else what --lake or LAKEBED names, else ./lakebed.yaml."
+        metavar="[FILE]",
+        help="The file. Default: the file that --lake or LAKEBED names, else ./lakebed.yaml.",
     ),
 ]
 _MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "wrong": ("!!", "red")}
@@ -33,9 +37,10 @@ def _file(ctx: typer.Context, file: Path | None) -> Path:
 
 @config.command()
 def check(ctx: typer.Context, file: File = None, as_json: Json = False) -> None:
-    """Check a configuration file: every setting that is wrong, with its path and place.
+    """Check a configuration file, and its steps if it has any.
 
-    Nothing is connected; `lakebed doctor` does that.
+    Prints every invalid setting with its path and its place, and every package that is missing.
+    Connects to nothing; `lakebed doctor` does.
 
     Examples:
 
@@ -43,12 +48,11 @@ def check(ctx: typer.Context, file: File = None, as_json: Json = False) -> None:
     lakebed config check
     lakebed config check agent.yaml
     """
-    from lakebed.config.loading import load
     from lakebed.config.problems import InvalidConfiguration
 
     path = _file(ctx, file)
     try:
-        found = load(path).settings
+        found, missing = _found(path)
     except InvalidConfiguration as error:
         if as_json:
             problems = [
@@ -61,11 +65,45 @@ def check(ctx: typer.Context, file: File = None, as_json: Json = False) -> None:
             for problem in error.problems:
                 typer.echo(printable(problem.text(str(path))), err=True)
         raise typer.Exit(FAILED) from None
-    backend = found.shown()["backend"]
+    if missing:
+        if as_json:
+            print_json({"file": str(path), "ok": False, "problems": [m._asdict() for m in missing]})
+        else:
+            for extra in missing:
+                typer.echo(printable(f"{path}: {extra.path} {extra.message}"), err=True)
+        raise typer.Exit(FAILED)
     if as_json:
-        print_json({"file": str(path), "ok": True, "backend": backend})
+        print_json({"file": str(path), "ok": True, **found})
     else:
-        print(f"{printable(str(path))}: ok, backend {backend}")
+        parts = ", ".join(f"{name} {value}" for name, value in found.items())
+        print(f"{printable(str(path))}: ok, {parts}")
+
+
+def _found(path: Path) -> tuple[dict[str, object], list[MissingExtra]]:
+    """Return what a valid file configures, a lake or the parts and steps of an engine, and the
+    packages that it needs and that are missing."""
+    from lakebed.config.document import read_document
+    from lakebed.config.extras import missing_extras
+    from lakebed.config.loading import load, validate
+    from lakebed.config.models import BACKENDS
+    from lakebed.engine.document import is_engine_document, plan_of
+    from lakebed.ltm.registry import backend_in
+
+    document = read_document(path)
+    if not is_engine_document(document):
+        settings = load(path).settings
+        return {"backend": settings.shown()["backend"]}, list(missing_extras(settings))
+    plan = plan_of(document)
+    backend = "auto" if plan.ltm is None else backend_in(plan.ltm)[0]
+    found: dict[str, object] = {
+        "ltm": backend,
+        "metadata": "auto" if plan.metadata is None else plan.metadata.kind,
+        "blob": "auto" if plan.blob is None else plan.blob.kind,
+        "steps": len(plan.steps),
+    }
+    if plan.ltm is None or backend not in BACKENDS:
+        return found, []
+    return found, list(missing_extras(validate(plan.ltm).settings))
 
 
 @config.command()
@@ -98,15 +136,15 @@ def schema(as_json: Json = False) -> None:  # noqa: ARG001 - only for its errors
     \b
     lakebed config schema > lakebed.schema.json
     """
-    from lakebed.config.schema import json_schema
+    from lakebed.engine.schema import engine_schema
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(engine_schema(), indent=2, ensure_ascii=False))
 
 
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Explain the configuration in effect, try each connection, and say what is wrong.
+    """Show the configuration in effect, try each connection, and report what is wrong.
 
-    Makes no lake and changes none. Exit code 2 if something is wrong.
+    Creates no lake and changes none. The exit code is 2 if something is wrong.
 
     Examples:
 

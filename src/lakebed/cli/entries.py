@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 from rich.filesize import decimal
 
 from lakebed.cli.errors import NOT_FOUND
+from lakebed.cli.lines import entry_line, terminal_width
 from lakebed.cli.moments import view
 from lakebed.cli.opening import complete_key, complete_snapshot, open_lake
 from lakebed.cli.output import (
@@ -28,14 +29,14 @@ from lakebed.cli.output import (
 from lakebed.cli.tables import give_table, reading_table
 from lakebed.cli.values import duration, json_object, json_or_text, read_value, timestamp
 from lakebed.errors import NotFoundError, ValidationError
-from lakebed.model import Entry
+from lakebed.records import Entry
 from lakebed.values.tables import is_table
 
 At = Annotated[
     str | None,
     typer.Option(
         metavar="SNAPSHOT",
-        help="As it was at a snapshot (or a time or version, where all history is kept).",
+        help="The state at a snapshot. If the lake keeps all history, also at a time or a version.",
         autocompletion=complete_snapshot,
     ),
 ]
@@ -47,10 +48,12 @@ def put(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key: any text up to 1,024 bytes.")],
     value: Annotated[
         str | None,
-        typer.Argument(metavar="VALUE", help="JSON, or else text; `-` reads standard input."),
+        typer.Argument(metavar="VALUE", help="JSON, else text. `-` reads standard input."),
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Read the value from a file.")] = None,
-    text: Annotated[bool, typer.Option("--text", help="Store text, even if it is JSON.")] = False,
+    text: Annotated[
+        bool, typer.Option("--text", help="Store the value as text, even if it is valid JSON.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--bytes", help="Store the bytes as they are.")] = False,
     table: Annotated[
         bool, typer.Option("--table", help="Store a Parquet or CSV file as a table.")
@@ -64,17 +67,20 @@ def put(
         str | None, typer.Option(help="When the entry expires: ISO 8601 with a zone.")
     ] = None,
     if_absent: Annotated[
-        bool, typer.Option("--if-absent", help="Only if the key is not there.")
+        bool, typer.Option("--if-absent", help="Store only if the key does not exist.")
     ] = False,
     if_match: Annotated[
-        str | None, typer.Option(help="Only if the key has this content hash.")
+        str | None, typer.Option(help="Store only if the key's content has this hash.")
     ] = None,
+    keep_expiry: Annotated[
+        bool, typer.Option("--keep-expiry", help="If the entry exists, keep its expiry.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Store a value under a key, replacing what is there whole.
+    """Store a value under a key. An existing entry is replaced whole.
 
-    The value is parsed as JSON. Other text is stored as text, but text that begins
-    like JSON and is not, such as an object with a missing brace, needs --text.
+    The value is parsed as JSON. What is not JSON is stored as text. Text that begins like JSON but
+    is invalid, such as an object with a missing brace, is refused unless you add --text.
 
     Examples:
 
@@ -92,7 +98,9 @@ def put(
         if not table:
             content = read_value(value, file, text=text, raw=raw)
         elif value is not None or text or raw:
-            raise typer.BadParameter("goes with --file alone", param_hint="--table")
+            raise typer.BadParameter(
+                "needs --file, and cannot be combined with --text or --bytes", param_hint="--table"
+            )
         else:
             content = stack.enter_context(reading_table(file))
         lake = stack.enter_context(open_lake(ctx, create=True))
@@ -104,12 +112,13 @@ def put(
             expires_at=expiry,
             if_absent=if_absent,
             if_match=if_match,
+            keep_expiry=keep_expiry,
         )
     if as_json:
         print_json(entry)
         return
     what = "created" if entry.created else "updated" if entry.changed else "unchanged"
-    shared = ", content already there" if entry.deduplicated and entry.changed else ""
+    shared = ", content was stored already" if entry.deduplicated and entry.changed else ""
     print(f"{what} {printable(key)} ({decimal(entry.byte_size)}{shared})")
 
 
@@ -120,18 +129,21 @@ def get(
         Path | None, typer.Option("--output", "-o", help="Write the value to a file.")
     ] = None,
     default: Annotated[
-        str | None, typer.Option(help="The value if the key is not there: JSON, or else text.")
+        str | None, typer.Option(help="What to print if the key does not exist: JSON, else text.")
     ] = None,
     entry: Annotated[
-        bool, typer.Option("--entry", help="Show the entry, its metadata and times, instead.")
+        bool,
+        typer.Option(
+            "--entry", help="Print the entry (its metadata and times) instead of the value."
+        ),
     ] = False,
     at: At = None,
     as_json: Json = False,
 ) -> None:
     """Print the value of a key: JSON, or bytes as they are.
 
-    A table is an array of its rows, and with --output a Parquet or CSV file.
-    The exit code is 1 if the key is not there.
+    A table is printed as an array of its rows; with --output it is written as Parquet or CSV. The
+    exit code is 1 if the key does not exist.
 
     Examples:
 
@@ -144,7 +156,9 @@ def get(
     lakebed get user/42 --at monday
     """
     if entry and (output is not None or default is not None):
-        raise typer.BadParameter("goes with neither --output nor --default", param_hint="--entry")
+        raise typer.BadParameter(
+            "cannot be combined with --output or --default", param_hint="--entry"
+        )
     with open_lake(ctx) as lake:
         now = view(lake, at)
         found = now.entry(key)
@@ -177,8 +191,8 @@ def _give_value(value: Any, output: Path | None, as_json: bool) -> None:
         print_json({"value_base64": base64.b64encode(raw).decode()})
     elif sys.stdout.isatty():
         raise ValidationError(
-            f"the value is {decimal(len(raw))} of bytes, which may upset a terminal: "
-            "write them with --output FILE or send them through a pipe"
+            f"the value is {decimal(len(raw))} of bytes, which may disturb a terminal: write them "
+            "to a file with --output FILE, or pipe them"
         )
     else:
         sys.stdout.flush()
@@ -210,21 +224,26 @@ def ls(
         ),
     ] = "",
     metadata_filter: Annotated[
-        str | None, typer.Option("--filter", help="Only entries whose metadata match: JSON.")
+        str | None,
+        typer.Option(
+            "--filter", help="Only entries whose metadata match this filter, a JSON object."
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many entries.")] = None,
+    limit: Annotated[int | None, typer.Option(help="The most entries to list.")] = None,
     after: Annotated[
-        str | None, typer.Option(help="Begin behind this key: the last of an earlier list.")
+        str | None, typer.Option(help="Start after this key: the last key of the previous page.")
     ] = None,
     long: Annotated[
-        bool, typer.Option("--long", "-l", help="Show size, time, expiry and metadata as well.")
+        bool,
+        typer.Option("--long", "-l", help="Also show size, format, time, expiry and metadata."),
     ] = False,
     at: At = None,
     as_json: Json = False,
 ) -> None:
     """List entries in the order of their keys.
 
-    With --json, an array of all their fields.
+    With --json, prints an array of entries with all their fields. On a terminal, --long cuts lines
+    to the terminal's width; in a pipe, lines are whole.
 
     Examples:
 
@@ -240,24 +259,44 @@ def ls(
         if as_json:
             print_json_array(entries)
             return
+        width = terminal_width()
         for entry in entries:
-            sys.stdout.write((_long(entry) if long else printable(entry.key)) + "\n")
+            line = entry_line(entry, width) if long else printable(entry.key)
+            sys.stdout.write(line + "\n")
 
 
-def _long(entry: Entry) -> str:
-    left = entry.expires_at
-    expires = "-" if left is None else f"in {_duration((left - datetime.now(UTC)).total_seconds())}"
-    return (
-        f"{decimal(entry.byte_size):>9}  {entry.format:<7}  {moment(entry.updated_at)}  "
-        f"{expires:<7}  {printable(entry.key)}  {printable(to_json(entry.metadata))}"
-    )
+def touch(
+    ctx: typer.Context,
+    key: Key,
+    ttl: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long until the entry expires: 90, 90s, 1h30m, 30d."),
+    ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="When the entry expires: ISO 8601 with a zone.")
+    ] = None,
+    never: Annotated[bool, typer.Option("--never", help="Remove the expiry.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Change when an entry expires. Its value and metadata stay as they are.
 
+    Examples:
 
-def _duration(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+    \b
+    lakebed touch session/9 --ttl 1h
+    lakebed touch session/9 --never
+    """
+    if [ttl is not None, expires_at is not None, never].count(True) != 1:
+        raise typer.BadParameter("expected one of --ttl, --expires-at and --never")
+    until = None if expires_at is None else timestamp(expires_at)
+    with open_lake(ctx) as lake:
+        entry = lake.touch(key, ttl=duration(ttl, "--ttl"), expires_at=until)
+    if as_json:
+        print_json(entry)
+    elif entry.expires_at is None:
+        print(f"{printable(key)} no longer expires")
+    else:
+        print(f"{printable(key)} expires at {moment(entry.expires_at)}")
 
 
 def rm(
@@ -269,7 +308,7 @@ def rm(
 ) -> None:
     """Delete entries.
 
-    All keys are tried; the exit code is 1 if one of them was not there.
+    If a key does not exist, the others are deleted all the same, and the exit code is 1.
 
     Examples:
 

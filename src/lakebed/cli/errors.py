@@ -12,7 +12,15 @@ import typer
 from typer.core import TyperGroup
 
 from lakebed.cli.output import printable
-from lakebed.errors import LakebedError, NotFoundError, QueryError, StorageError, ValidationError
+from lakebed.errors import (
+    ConflictError,
+    ConnectError,
+    LakebedError,
+    NotFoundError,
+    QueryError,
+    StorageError,
+    ValidationError,
+)
 
 NOT_FOUND = 1
 FAILED = 2
@@ -21,7 +29,7 @@ BROKEN_PIPE = 141
 
 
 def report(error: LakebedError, *, as_json: bool, hint: str = "") -> int:
-    """Print an error on standard error, as one line; the exit code that it asks for."""
+    """Print an error on standard error, as one line. Returns the exit code for it."""
     if as_json:
         shown = {"error": str(error), "error_type": error.error_type}
         print(json.dumps(shown, ensure_ascii=False), file=sys.stderr)
@@ -29,12 +37,27 @@ def report(error: LakebedError, *, as_json: bool, hint: str = "") -> int:
         typer.secho("lakebed: ", fg="red", err=True, nl=False)
         # DuckDB points at the place of a mistake, on a line of its own.
         lines = str(error).split("\n") if isinstance(error, QueryError) else [str(error)]
-        typer.echo("\n".join(map(printable, lines)) + hint, err=True)
+        typer.echo("\n".join(map(printable, lines)) + (hint or _next_step(error)), err=True)
     return NOT_FOUND if isinstance(error, NotFoundError) else FAILED
 
 
+def _next_step(error: LakebedError) -> str:
+    """Return what to do next, for errors of the library, which does not know the commands."""
+    text = str(error)
+    if isinstance(error, NotFoundError) and text.startswith("no entry"):
+        return " (`lakebed ls` lists the keys)"
+    if isinstance(error, NotFoundError) and text.startswith("no snapshot"):
+        return " (`lakebed snapshot list` lists them)"
+    if isinstance(error, ConflictError) and text.startswith("a snapshot named"):
+        return " (--replace replaces it)"
+    if isinstance(error, ConnectError):
+        return " (`lakebed doctor` tries each part of the configuration)"
+    return ""
+
+
 class ReportingGroup(TyperGroup):
-    """The commands, with every error of the user's or of the environment's told in one line."""
+    """The group of all commands. It reports every error of the user or of the environment on one
+    line."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run the command that the arguments name, and exit with its code."""
@@ -48,7 +71,7 @@ class ReportingGroup(TyperGroup):
         except OSError as error:
             code = report(_of_the_system(error), as_json=as_json)
         except typer.TyperException as error:
-            # Messages about choices come on several lines.
+            # Messages about choices have several lines.
             message = " ".join(error.format_message().split())
             context = getattr(error, "ctx", None)
             path = context.command_path if context else "lakebed"
@@ -60,12 +83,13 @@ class ReportingGroup(TyperGroup):
         sys.exit(code or 0)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; a reader that went away (`lakebed ls | head -1`) ends it quietly."""
+        """Run a command. It ends quietly if the reader of its output has gone (`lakebed ls | head
+        -1`)."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Nothing may be left in the buffer for the interpreter to flush when it ends.
+            # The interpreter flushes the buffer when it ends, and would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
         return result

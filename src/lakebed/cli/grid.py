@@ -1,4 +1,4 @@
-"""Rows for people: a table, or one field a line where a terminal is too narrow for a table."""
+"""Rows for people: a table, or one field per line if the terminal is too narrow for a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _UNBOUNDED = 1_000_000  # columns: what is piped is never cut
 
 
 def print_grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows. A terminal that is narrower than the table gets records, one field a line."""
+    """Print rows as a table. If the terminal is narrower than the table, print one field per
+    line."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
@@ -50,7 +51,7 @@ def _print_records(console: Console, columns: Sequence[str], rows: Sequence[Sequ
 
 
 def _text(item: object) -> str:
-    """A value as people read it: text and times without quotes, what is nested as JSON."""
+    """Return a value for people to read: text and times without quotes, nested values as JSON."""
     if item is None:
         return "NULL"
     plain = cell(item)

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 import typer
 
-from lakebed.cli.opening import Settings, is_absent, lake_name, open_lake
+from lakebed.cli.opening import Settings, open_lake
 from lakebed.cli.output import Json, print_json, print_report
+from lakebed.lake.upkeep.turns import Upkeep, in_words
+
+_APART = ("estimated", "upkeep")
 
 
 def init(
     ctx: typer.Context,
     inline_threshold: Annotated[
-        int | None, typer.Option(help="Values up to so many bytes stay in the catalog.")
+        int | None, typer.Option(help="Keep values of up to this many bytes in the catalog.")
     ] = None,
     history: Annotated[
         Literal["snapshots", "all"] | None,
         typer.Option(help="Which replaced versions to keep: those that snapshots see, or all."),
     ] = None,
     history_retention: Annotated[
-        float | None, typer.Option(help="With --history all: for how many seconds to keep them.")
+        float | None, typer.Option(help="With --history all: how many seconds to keep them.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a lake. One that is there already is left as it is; other settings are refused then.
+    """Create a lake. If it exists already, it stays as it is, and other settings are refused.
 
     Examples:
 
@@ -32,37 +36,69 @@ def init(
     lakebed init
     lakebed --lake memories init --history all
     """
-    created = is_absent(lake_name(ctx))
     settings = Settings(inline_threshold, history, history_retention)
     with open_lake(ctx, create=True, settings=settings) as lake:
-        name = lake.name
+        name, created = lake.name, lake._created
     if as_json:
         print_json({"lake": name, "created": created})
     else:
-        print(f"made a lake: {name}" if created else f"a lake is there already: {name}")
+        print(f"made a lake: {name}" if created else f"the lake exists already: {name}")
 
 
 def stats(
     ctx: typer.Context,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Count all, which takes seconds in a large lake.")
+        bool, typer.Option("--exact", help="Count everything. Takes seconds in a large lake.")
+    ] = False,
+    prometheus: Annotated[
+        bool,
+        typer.Option("--prometheus", help="Print the figures in the text format of Prometheus."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what the lake holds, and what sharing equal contents saves.
+    """Show how much the lake holds, and how much it saves by storing equal contents once.
 
-    Of a large lake some figures are estimates, which say "about"; in JSON `estimated` names them.
+    In a large lake some figures are estimates: they are marked "about", and in JSON `estimated`
+    lists their names.
 
     Examples:
 
     \b
     lakebed stats
     lakebed stats --exact --json
+    lakebed stats --prometheus > /var/lib/node_exporter/lakebed.prom
     """
     with open_lake(ctx) as lake:
         found, name = lake.stats(exact=exact), lake.name
     if as_json:
         print_json({"lake": name, **found})
         return
-    figures = {name: value for name, value in found.items() if name != "estimated"}
-    print_report({"lake": name, **figures}, estimated=found.estimated)
+    if prometheus:
+        figures = {name: value for name, value in found.items() if isinstance(value, int)}
+        print(*_exposition(name, figures | _of_upkeep(found.upkeep)), sep="\n")
+        return
+    shown = {name: value for name, value in found.items() if name not in _APART}
+    if found.upkeep is not None:
+        shown["upkeep"] = in_words(found.upkeep)
+    print_report({"lake": name, **shown}, estimated=found.estimated)
+
+
+def _of_upkeep(upkeep: Upkeep | None) -> dict[str, float]:
+    """Figures of the last run. There are none of a run that has not been."""
+    if upkeep is None:
+        return {}
+    found: dict[str, float] = {"upkeep_failed": int(upkeep.failed is not None)}
+    if upkeep.ran is not None and upkeep.seconds is not None:
+        found["upkeep_last_run_timestamp_seconds"] = round(upkeep.ran.timestamp(), 3)
+        found["upkeep_last_run_duration_seconds"] = round(upkeep.seconds, 3)
+    return found
+
+
+def _exposition(lake: str, figures: Mapping[str, float]) -> Iterator[str]:
+    """Figures in the text format of Prometheus
+    (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
+    label = lake.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    for name, value in figures.items():
+        metric = f"lakebed_{name}"
+        yield f"# TYPE {metric} gauge"
+        yield f'{metric}{{lake="{label}"}} {value}'

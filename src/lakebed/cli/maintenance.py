@@ -20,26 +20,31 @@ from lakebed.cli.output import (
     refused,
 )
 from lakebed.cli.progress import progress_bar
+from lakebed.cli.upkeep import maintain_every
+from lakebed.cli.values import duration
+from lakebed.lake.upkeep.maintenance import maintain_in_turn
 from lakebed.lake.upkeep.purging import PurgeReport
 
-MaxBytes = Annotated[int | None, typer.Option(help="Move at most so many bytes of values.")]
+MaxBytes = Annotated[int | None, typer.Option(help="Move at most this many bytes of values.")]
 
 
 def cleanup_expired(
     ctx: typer.Context,
-    batch_size: Annotated[int, typer.Option(help="Entries in one transaction.")] = 1000,
+    batch_size: Annotated[
+        int, typer.Option(help="The most entries to remove in one transaction.")
+    ] = 1000,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove the entries that have expired. They are invisible already; this gives space back.
+    """Remove expired entries. They are invisible already; removing them frees their space.
 
     Examples:
 
     \b
     lakebed cleanup-expired
     """
-    question = "Remove what has expired for good?"
+    question = "Remove expired entries for good?"
     if refused(question, dry_run=dry_run, yes=yes, as_json=as_json):
         return
     with open_lake(ctx) as lake, progress_bar("Removing expired entries") as advance:
@@ -57,16 +62,22 @@ def maintain(
     ctx: typer.Context,
     max_bytes: MaxBytes = None,
     max_seconds: Annotated[
-        float | None, typer.Option(help="End after so many seconds; the next run goes on.")
+        float | None, typer.Option(help="Stop after this many seconds. The next run continues.")
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="Repeat at this interval, as a service: `10m`, or seconds."
+        ),
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Do all that keeps a lake clean, in the right order: fit for a cron job.
+    """Run all upkeep in the right order. Suits a cron job or a service.
 
-    Removes what has expired and history that nothing keeps, moves values that lie in the catalog
-    for a week to packs, and collects garbage.
+    Removes expired entries and history that nothing keeps, moves values that have been in the
+    catalog for a week to packs, and collects garbage.
 
     Examples:
 
@@ -74,10 +85,25 @@ def maintain(
     lakebed maintain
     lakebed maintain --dry-run
     lakebed maintain --max-bytes 1000000000 --max-seconds 600 --json
+    lakebed maintain --every 10m --yes
     """
-    question = "Remove what has expired, history that nothing keeps, and garbage for good?"
+    seconds = duration(every, "--every")
+    if seconds is not None and seconds <= 0:
+        raise typer.BadParameter("expected more than 0 seconds", param_hint="--every")
+    question = "Remove expired entries, history that nothing keeps, and garbage for good?"
     if refused(question, dry_run=dry_run, yes=yes, as_json=as_json):
         return
+    if seconds is not None:
+        maintain_every(
+            ctx,
+            seconds,
+            lambda lake: (
+                lake.maintain(max_bytes, max_seconds=max_seconds, dry_run=True)
+                if dry_run
+                else maintain_in_turn(lake, seconds, max_bytes, max_seconds=max_seconds)
+            ),
+            as_json=as_json,
+        )
     with open_lake(ctx) as lake, progress_bar("Maintaining") as advance:
         done = lake.maintain(max_bytes, max_seconds=max_seconds, dry_run=dry_run, progress=advance)
     if as_json:
@@ -95,7 +121,8 @@ def compact(
     ctx: typer.Context,
     max_bytes: MaxBytes = None,
     older_than: Annotated[
-        float, typer.Option(help="Only values that lie in the catalog for so many seconds.")
+        float,
+        typer.Option(help="Only move values that have been in the catalog for this many seconds."),
     ] = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -117,19 +144,23 @@ def compact(
 def collect(
     ctx: typer.Context,
     grace: Annotated[
-        float, typer.Option(help="Seconds that readers have before bytes are deleted.")
+        float,
+        typer.Option(help="How many seconds readers have before unreferenced bytes are deleted."),
     ] = 3600,
     orphan_grace: Annotated[
-        float, typer.Option(help="Seconds that a file may be unknown to the catalog.")
+        float,
+        typer.Option(
+            help="How many seconds a file may be unknown to the catalog before it is deleted."
+        ),
     ] = 86400,
     orphans: Annotated[
-        bool, typer.Option("--orphans", help="List the storage for such files in any case.")
+        bool, typer.Option("--orphans", help="Always search the storage for such files.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove contents that no entry, no snapshot and no kept version refers to.
+    """Remove contents to which no entry, no snapshot and no kept version refers.
 
     Examples:
 
@@ -137,7 +168,7 @@ def collect(
     lakebed collect --dry-run
     lakebed collect --grace 0
     """
-    question = "Remove contents that nothing refers to for good?"
+    question = "Remove unreferenced contents for good?"
     if refused(question, dry_run=dry_run, yes=yes, as_json=as_json):
         return
     with open_lake(ctx) as lake, progress_bar("Collecting") as advance:
@@ -147,15 +178,18 @@ def collect(
 
 def verify(
     ctx: typer.Context,
-    sample: Annotated[float, typer.Option(help="The share of contents to read, up to 1.")] = 1.0,
+    sample: Annotated[
+        float, typer.Option(help="The share of the contents to read, from 0 to 1.")
+    ] = 1.0,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what another file in the storage proves.")
+        bool,
+        typer.Option("--repair", help="Repair contents of which the storage has an intact copy."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Read contents again, compare them with their hashes, and check every reference.
+    """Read the contents, compare them with their hashes, and check every reference.
 
-    The exit code is 2 if a problem is left.
+    The exit code is 2 if a problem remains.
 
     Examples:
 
@@ -185,13 +219,13 @@ def purge(
         str | None, typer.Argument(metavar="KEY", help="The key.", autocompletion=complete_key)
     ] = None,
     prefix: Annotated[
-        str | None, typer.Option(help="All keys that begin with this, in place of KEY.")
+        str | None, typer.Option(help="Purge all keys that begin with this, instead of KEY.")
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Forget a key, or all keys under a prefix, for good: now, in history, in every snapshot.
+    """Erase a key, or all keys under a prefix, for good: now, in history and in every snapshot.
 
     Examples:
 
@@ -206,7 +240,7 @@ def purge(
             _print_purge(lake.purge(key, prefix, dry_run=True), as_json=as_json)
             return
         what = key if key is not None else f"all keys under {prefix}"
-        question = f"Forget {printable(what)} for good, in every snapshot as well?"
+        question = f"Erase {printable(what)} for good, in every snapshot as well?"
         if not confirm(question, yes=yes, as_json=as_json):
             print("nothing was changed")
             return
@@ -230,7 +264,7 @@ def free(
     ctx: typer.Context,
     delete: Annotated[
         str | None,
-        typer.Option(metavar="PREFIX", help="Also delete the entries whose keys begin so."),
+        typer.Option(metavar="PREFIX", help="Also delete the entries whose keys begin with this."),
     ] = None,
     purge: Annotated[
         str | None,
@@ -242,17 +276,19 @@ def free(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="A folder on another disk for a copy of the catalog; the system's temporary "
-            "folder if left out.",
+            help=(
+                "A folder on another disk for a copy of the catalog. Default: the system's "
+                "temporary folder."
+            ),
         ),
     ] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Make room in a local lake whose disk is full, where rm, collect and purge cannot work.
+    """Free space in a local lake whose disk is full, where rm, collect and purge cannot work.
 
-    Removes what has expired and all garbage, without grace, and what is named. Nobody may have the
-    lake open meanwhile.
+    Removes expired entries, all garbage (without a grace period), and the entries that you name.
+    Close the lake everywhere else first.
 
     Examples:
 
@@ -260,7 +296,7 @@ def free(
     lakebed free
     lakebed free --delete logs/2024/ --scratch /mnt/other
     """
-    question = "Remove garbage, what has expired and what is named for good?"
+    question = "Remove garbage, expired entries and the named entries for good?"
     if refused(question, dry_run=False, yes=yes, as_json=as_json):
         return
     from lakebed.lake.upkeep.freeing import free as make_room

@@ -24,14 +24,14 @@ def mcp(
     host: Annotated[str, typer.Option(help="With http: the address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="With http: the port.")] = 8765,
     prefix: Annotated[
-        str | None, typer.Option(help="Confine it to a scope, such as agency/acme/user/42.")
+        str | None, typer.Option(help="Serve only this scope, such as agency/acme/user/42.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Serve the lake over MCP: tools, resources and prompts for agents.
 
-    With --read-only before the command, only tools that read. Over HTTP the environment variable
-    LAKEBED_MCP_TOKEN holds the bearer token that clients have to send. --json lists the tools.
+    Put --read-only before the command to offer only tools that read. For HTTP, set the environment
+    variable LAKEBED_MCP_TOKEN to the bearer token that clients must send. --json lists the tools.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Moments of a lake as the command line names them."""
+"""How the command line names a moment of a lake."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Moment: TypeAlias = str
 
 
 def moment_of(lake: Lake, text: Moment) -> str | datetime | int:
-    """A snapshot by its name or id; else, where all history is kept, a time or a version."""
+    """Return the name or id of a snapshot; or, if the lake keeps all history, a time or a
+    version."""
     if any(text in (snapshot.name, snapshot.id) for snapshot in lake.snapshots()):
         return text
     if text.isdecimal():
@@ -22,9 +23,9 @@ def moment_of(lake: Lake, text: Moment) -> str | datetime | int:
     try:
         return timestamp(text)
     except ValidationError:
-        return text  # and not found, as the lake will say
+        return text  # the lake raises the error that no such snapshot exists
 
 
 def view(lake: Lake, at: Moment | None) -> Lake | LakeView:
-    """The lake as it is, or as it was."""
+    """Return the lake, or the lake as it was at a moment."""
     return lake if at is None else lake.at(moment_of(lake, at))

@@ -9,15 +9,15 @@ from typing import NamedTuple
 import typer
 
 import lakebed
-from lakebed.config.opening import default_place, is_configuration_file
+from lakebed.config.opening import default_place, is_configuration_file, open_within
 from lakebed.errors import ConfigurationError, LakebedError
-from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, History
+from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, History, check_folder
 
 _SQLITE = "sqlite:///"
 
 
 class Settings(NamedTuple):
-    """What is settled when a lake is made; None leaves it to the lake."""
+    """The settings that are fixed when a lake is created. None leaves a setting to the lake."""
 
     inline_threshold: int | None = None
     history: History | None = None
@@ -30,24 +30,29 @@ _AS_IT_IS = Settings()
 def open_lake(
     ctx: typer.Context, *, create: bool = False, settings: Settings = _AS_IT_IS
 ) -> lakebed.Lake:
-    """The lake that --lake or LAKEBED names. Made if it is not there only if `create`."""
+    """Open the lake that --lake or LAKEBED names. If it does not exist, create it only if
+    `create`."""
     where = lake_name(ctx)
+    check_folder(where)
     if not create and is_absent(where):
         named = "" if where == DEFAULT_FOLDER else f" --lake {where}"
         raise ConfigurationError(
-            f"no lake at {where}: make one with `lakebed{named} init`, "
-            "or name another with --lake or LAKEBED"
+            f"no lake at {where}: create one with `lakebed{named} init`, or name another with "
+            "--lake or LAKEBED"
         )
     read_only = bool(ctx.find_root().params.get("read_only"))
+    timeout: float | None = ctx.find_root().params.get("timeout")
+    if timeout is not None:
+        return open_within(where, timeout, read_only=read_only, **settings._asdict())
     if "://" in where:
         return lakebed.open(catalog=where, read_only=read_only, **settings._asdict())
     return lakebed.open(where, read_only=read_only, **settings._asdict())
 
 
 def lake_name(ctx: typer.Context) -> str:
-    """What names the lake: a folder, the URL of a catalog, or a YAML file.
+    """Return what names the lake: a folder, the URL of a catalog, or a YAML file.
 
-    Says so if nothing named it and `./lakebed.yaml` is taken.
+    Says so on standard error if nothing was named and `./lakebed.yaml` is used.
     """
     given = ctx.find_root().params
     if not given.get("lake"):
@@ -58,7 +63,7 @@ def lake_name(ctx: typer.Context) -> str:
 
 
 def folder_name(ctx: typer.Context) -> str:
-    """The folder that holds the whole lake; ConfigurationError if it is not in one."""
+    """Return the folder of the lake. Raises ConfigurationError if the lake is not in one folder."""
     where = lake_name(ctx)
     if is_configuration_file(where):
         from lakebed.config.loading import load
@@ -72,7 +77,7 @@ def folder_name(ctx: typer.Context) -> str:
 
 
 def is_absent(where: str) -> bool:
-    """Whether opening would make the lake. What only its server knows counts as there."""
+    """Whether opening would create the lake. A lake that only a server knows counts as existing."""
     if where.startswith(_SQLITE):
         path = where.removeprefix(_SQLITE)
         return path not in ("", ":memory:") and not Path(path).exists()
@@ -90,12 +95,14 @@ def _is_absent_place(file: str) -> bool:
     place = load(file).settings.place()
     if "where" in place:
         return is_absent(place["where"])
+    if place["catalog"].get("replica"):  # from which opening restores the file
+        return False
     path = str(place["catalog"].get("path", ""))
     return is_absent(f"{_SQLITE}{path}") if path else False
 
 
 def complete_key(ctx: typer.Context, _arguments: list[str], incomplete: str) -> list[str]:
-    """Keys that begin with what is typed, for the shell's completion."""
+    """Return the keys that begin with what is typed, for the shell's completion."""
     try:
         with open_lake(ctx) as lake:
             return [entry.key for entry in lake.list(incomplete, limit=100)]
@@ -104,7 +111,7 @@ def complete_key(ctx: typer.Context, _arguments: list[str], incomplete: str) -> 
 
 
 def complete_snapshot(ctx: typer.Context, _arguments: list[str], incomplete: str) -> list[str]:
-    """Names of snapshots that begin with what is typed, for the shell's completion."""
+    """Return the names of snapshots that begin with what is typed, for the shell's completion."""
     try:
         with open_lake(ctx) as lake:
             return [made.name for made in lake.snapshots() if made.name.startswith(incomplete)]

@@ -1,8 +1,9 @@
-"""What commands print: JSON for programs, readable lines for people."""
+"""What commands print: JSON for programs, lines of text for people."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -25,13 +26,29 @@ _ESCAPED = {code: repr(chr(code))[1:-1] for code in _CONTROL}
 _ESCAPED_IN_JSON = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
+class _Waiting(logging.Handler):
+    """A log handler that says on standard error what a command waits for."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"lakebed: {printable(record.getMessage())}", err=True)
+
+
+def show_waiting() -> None:
+    """Report on standard error every wait that takes longer than 3 seconds."""
+    log = logging.getLogger("lakebed.waiting")
+    if not any(isinstance(handler, _Waiting) for handler in log.handlers):
+        log.addHandler(_Waiting())
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
 def printable(text: str) -> str:
-    """Text on one line: control characters, which steer a terminal, are shown as escapes."""
+    """Return the text on one line. Control characters, which steer a terminal, become escapes."""
     return text.translate(_ESCAPED)
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """JSON text of values and of results (records become objects, times ISO 8601 text)."""
+    """Return the JSON text of a value or a result. Records become objects, times ISO 8601 text."""
     return json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
 
 
@@ -46,7 +63,7 @@ def _plain(value: object) -> object:
 
 
 def print_json(value: object) -> None:
-    """Print a value: indented and in colour on a terminal, on one line elsewhere."""
+    """Print a value as JSON: indented and coloured on a terminal, on one line elsewhere."""
     if not sys.stdout.isatty():
         print(to_json(value))
         return
@@ -61,7 +78,7 @@ def print_json(value: object) -> None:
 
 
 def print_json_array(values: Iterable[object]) -> None:
-    """Print an array, one element a line, as the elements come."""
+    """Print a JSON array, one element per line, as the elements arrive."""
     before = "["
     for value in values:
         print(before, to_json(value), sep="\n", end="")
@@ -70,7 +87,7 @@ def print_json_array(values: Iterable[object]) -> None:
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
-    """Print names and values below each other."""
+    """Print names and values, one pair per line."""
     width = max(map(len, fields))
     for name, value in fields.items():
         typer.secho(f"{name:<{width}}  ", nl=False, dim=True)
@@ -78,7 +95,7 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 
 def print_report(report: Mapping[str, object], estimated: Container[str] = ()) -> None:
-    """Print what a call counted or, of some names, estimated: whole numbers, sizes, lists."""
+    """Print the numbers of a report. Those named in `estimated` are marked "about"."""
     shown = {name: _counted(name, value) for name, value in report.items()}
     print_fields(
         {
@@ -99,17 +116,23 @@ def _counted(name: str, value: object) -> str:
 
 
 def confirm(question: str, *, yes: bool, as_json: bool) -> bool:
-    """Ask at a terminal. Where nobody can be asked, ValidationError that names --yes."""
+    """Ask a question at a terminal. Raises ValidationError, naming --yes, where nobody can be
+    asked."""
     if yes:
         return True
     if as_json or not sys.stdin.isatty():
-        raise ValidationError("this changes the lake: add --yes, or --dry-run to look")
+        raise ValidationError(
+            "this changes the lake: add --yes to do it, or --dry-run to see what it would do"
+        )
     return typer.confirm(question, err=True)
 
 
 def refused(question: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
-    """Ask at a terminal, and nowhere else, so that a cron job runs; whether the answer is no. Who
-    wants JSON is a program."""
+    """Ask a question at a terminal; return whether the answer is no.
+
+    Without a terminal, or with --json, nobody is asked and the command runs, so that cron jobs
+    work.
+    """
     if dry_run or yes or as_json or not sys.stdin.isatty() or typer.confirm(question, err=True):
         return False
     print("nothing was changed")
@@ -117,18 +140,18 @@ def refused(question: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
 
 
 def entries_in_words(count: int) -> str:
-    """A number of entries."""
+    """Return a number of entries in words, such as `1 entry`."""
     return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
 def moment(when: datetime) -> str:
-    """A time in UTC, to the second."""
+    """Return a time in UTC, to the second."""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name when the block has ended well, and not before."""
+    """Open a file that appears under its name only if the block ends without an error."""
     # Only a file may be replaced: not a device, a pipe, or a link such as /dev/stdout.
     if path.is_symlink() or (path.exists() and not path.is_file()):
         with path.open("wb") as file:
@@ -140,7 +163,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             yield file
         part.replace(path)
     except OSError as error:
-        if error.filename == str(part):  # name the file that was asked for
+        if error.filename == str(part):  # the error must name the file that was asked for
             error.filename = str(path)
         raise
     finally:

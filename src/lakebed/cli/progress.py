@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress | None]:
-    """A bar that counts entries: a callable for `progress=`, None without a terminal."""
+    """Show a bar that counts entries. Gives a callable for `progress=`, or None without a
+    terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -25,8 +26,8 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
 
 
 @contextmanager
-def reading_bar(what: str, file: BinaryIO, total: int | None) -> Iterator[BinaryIO]:
-    """The same file, whose reading moves a bar. `total` is its size in bytes, None if unknown."""
+def reading_bar(what: str, file: BinaryIO, total: int) -> Iterator[BinaryIO]:
+    """Show a bar that moves as the file is read. `total` is the file's size in bytes."""
     if not sys.stderr.isatty():
         yield file
         return

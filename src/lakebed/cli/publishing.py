@@ -14,25 +14,25 @@ from lakebed.cli.progress import progress_bar
 
 def publish(
     ctx: typer.Context,
-    uri: Annotated[str, typer.Argument(metavar="URI", help="A folder, or a place in a bucket.")],
+    uri: Annotated[str, typer.Argument(metavar="URI", help="A folder, or a URI in a bucket.")],
     snapshot: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A snapshot, in place of the lake as it is now.",
+            help="Publish this snapshot instead of the present state.",
             autocompletion=complete_snapshot,
         ),
     ] = None,
     search: Annotated[
         bool,
-        typer.Option("--search", help="Write the search index too, for `search --published`."),
+        typer.Option("--search", help="Also write the search index, for `search --published`."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the lake as Parquet that any engine reads without the catalog.
+    """Write the lake as Parquet files, which any engine reads without the catalog.
 
-    URI/entries.parquet has a row for each entry; the copies of stored tables lie in a folder of
-    URI-tables. A publication that is there already is replaced at once when all is written.
+    URI/entries.parquet has one row per entry. Copies of the stored tables are in a folder inside
+    URI-tables. An earlier publication stays readable until the new one is complete.
 
     Examples:
 
@@ -50,14 +50,14 @@ def presign(
     ctx: typer.Context,
     key: Key,
     expires: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long the URL works: up to seven days.")
+        float, typer.Option(metavar="SECONDS", help="How long the URL works, at most seven days.")
     ] = 3600,
     as_json: Json = False,
 ) -> None:
-    """Print a URL by which anybody reads the content of an entry for a while.
+    """Print a URL with which anybody can read the content of an entry for a limited time.
 
-    The storage has to be in a bucket. The URL gives the content as it is now, whatever is stored
-    later: canonical JSON, bytes, or a Parquet file.
+    The storage must be a bucket. The URL always gives the present content, even if the entry
+    changes later: canonical JSON, bytes, or a Parquet file.
 
     Examples:
 

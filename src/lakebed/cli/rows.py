@@ -1,4 +1,4 @@
-"""Reading NDJSON, JSON, CSV and Parquet, row by row, with the place of each."""
+"""Reads NDJSON, JSON, CSV and Parquet row by row, and says where each row is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SUFFIXES: dict[str, Format] = {
 
 
 class Row(NamedTuple):
-    """One row of a file: where it stands (`line 3`), and its fields, or why it has none."""
+    """One row of a file: its place (`line 3`), and its fields or the reason why it has none."""
 
     place: str
     fields: dict[str, object] | None
@@ -37,18 +37,23 @@ class Row(NamedTuple):
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file's name tells."""
+    """Return the format that the ending of a file's name means. Raises ValidationError if it means
+    none."""
     try:
         return _SUFFIXES[path.suffix.lower()]
     except KeyError:
         raise ValidationError(
-            f"{path}: the name tells no format; add --format ndjson, json, csv or parquet"
+            f"{path}: cannot tell the format from the name: add --format ndjson, json, csv or "
+            "parquet"
         ) from None
 
 
 def read_rows(file: BinaryIO, format: Format, column: str | None = None) -> Iterator[Row]:
-    """The rows of a file. ValidationError if the file as a whole cannot be read as its format, or
-    is a table without the `column` that is needed."""
+    """Give the rows of a file.
+
+    Raises ValidationError if the file cannot be read in its format, or if it is a table without the
+    `column` that is needed.
+    """
     if format == "csv":
         return _csv(file, column)
     if format == "parquet":
@@ -79,7 +84,7 @@ def _json(file: BinaryIO) -> Iterator[Row]:
     except ValueError as error:
         raise ValidationError(f"not a JSON file: {error}") from None
     if not isinstance(rows, list):
-        raise ValidationError("the JSON file holds no array: expected an array of objects")
+        raise ValidationError("the JSON file must hold an array of objects")
     for number, fields in enumerate(rows, 1):
         yield _row(f"item {number}", fields)
 
@@ -96,14 +101,18 @@ def _csv(file: BinaryIO, column: str | None) -> Iterator[Row]:
     try:
         columns = next(reader, [])
         if len(set(columns)) < len(columns):
-            raise ValidationError("the CSV file names a column twice in its first line")
+            raise ValidationError("the first line of the CSV file names a column twice")
         _check_column(column, columns)
         for cells in reader:
             place = f"line {reader.line_num}"
             if len(cells) == len(columns):
                 yield Row(place, dict(zip(columns, cells, strict=True)))
             elif cells:
-                yield Row(place, None, f"{len(cells)} cells under {len(columns)} columns")
+                yield Row(
+                    place,
+                    None,
+                    f"expected {len(columns)} cells, one per column, got {len(cells)}",
+                )
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValidationError(f"not a CSV file in UTF-8: line {reader.line_num}: {error}") from None
 
@@ -125,7 +134,7 @@ def _parquet(file: BinaryIO, column: str | None) -> Iterator[Row]:
 
 
 def json_like(item: object) -> object:
-    """Dates, times and decimals, which JSON has not, as text."""
+    """Return dates, times and decimals as text, because JSON has no such types."""
     if isinstance(item, (datetime, date, time)):
         return item.isoformat()
     if isinstance(item, Decimal):
@@ -138,7 +147,7 @@ def json_like(item: object) -> object:
 
 
 def cell(item: object) -> object:
-    """What JSON has not as text; NaN and infinities as null."""
+    """Return what JSON cannot hold as text, and NaN and infinities as null."""
     if isinstance(item, float) and not math.isfinite(item):
         return None
     if isinstance(item, bytes):

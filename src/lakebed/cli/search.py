@@ -1,4 +1,4 @@
-"""search: the entries that answer a question best."""
+"""search: find the entries that answer a question best."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lakebed.lake.share.published import Publication, open_publication
 
 
 class SearchMode(StrEnum):
-    """What decides a score."""
+    """What a score is made of."""
 
     text = "text"
     vector = "vector"
@@ -31,30 +31,38 @@ def search(
     ctx: typer.Context,
     query: Annotated[
         str | None,
-        typer.Argument(metavar="QUERY", help="Words; without any, all entries by key."),
+        typer.Argument(
+            metavar="QUERY",
+            help="Words. Without any, lists all entries in the order of their keys.",
+        ),
     ] = None,
     metadata_filter: Annotated[
-        str | None, typer.Option("--filter", help="Only entries whose metadata match: JSON.")
+        str | None,
+        typer.Option(
+            "--filter", help="Only entries whose metadata match this filter, a JSON object."
+        ),
     ] = None,
     prefix: Annotated[str, typer.Option(help="Only keys that begin with this.")] = "",
-    limit: Annotated[int, typer.Option(help="At most so many hits.")] = 10,
-    offset: Annotated[int, typer.Option(help="Pass over so many hits.")] = 0,
+    limit: Annotated[int, typer.Option(help="The most hits to show.")] = 10,
+    offset: Annotated[int, typer.Option(help="Skip this many hits.")] = 0,
     thread: Annotated[
-        bool, typer.Option("--thread", help="Neighbours in a conversation count too.")
+        bool, typer.Option("--thread", help="Neighbours in a conversation also count.")
     ] = False,
     mode: Annotated[
-        SearchMode | None, typer.Option(help="By words, by meaning, or by both.")
+        SearchMode | None, typer.Option(help="Rank by words, by meaning, or by both.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show what made each score.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the parts of each score.")
+    ] = False,
     published: Annotated[
         str | None,
-        typer.Option(metavar="URI", help="Search what was published there, without the lake."),
+        typer.Option(metavar="URI", help="Search the publication there, without opening the lake."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find the entries whose text has any of the words, the best first.
+    """Find the entries whose values or metadata have any of the words, the best first.
 
-    Words are compared without case, accents and English endings, in values and metadata.
+    Case, accents and English endings do not matter. Names of fields count less than their text.
 
     Examples:
 
@@ -107,7 +115,7 @@ def _explanation(hit: Hit, wanted: bool) -> dict[str, object]:
 
 
 def _plain(hit: Hit) -> dict[str, object]:
-    """A hit as JSON; a table is told by its format alone."""
+    """Return a hit as JSON. For a table, only the format is given."""
     told: dict[str, object] = {"key": hit.key, "score": hit.score, "metadata": hit.metadata}
     if hit.entry.format == "json":
         return {**told, "value": hit.value}

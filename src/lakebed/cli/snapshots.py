@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.filesize import decimal
 
+from lakebed.cli.lines import cut, terminal_width, version_line
 from lakebed.cli.moments import Moment, moment_of
 from lakebed.cli.opening import complete_key, complete_snapshot, open_lake
 from lakebed.cli.output import (
@@ -28,7 +29,7 @@ from lakebed.errors import NotFoundError
 from lakebed.lake.history.diff import Diff, Restored
 
 snapshot = typer.Typer(
-    help="Keep the present state of the lake under a name, at the cost of one row.",
+    help="Keep the present state of the lake under a name. A snapshot costs one row.",
     rich_markup_mode=None,
 )
 Name = Annotated[
@@ -44,12 +45,12 @@ def create(
     ctx: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="A name that is free; made of the time if left out."),
+        typer.Argument(metavar="NAME", help="A new name. Default: a name made of the time."),
     ] = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="What it is for.")] = None,
     author: Annotated[str | None, typer.Option(help="Who made it.")] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Drop the snapshot that has the name.")
+        bool, typer.Option("--replace", help="Drop the existing snapshot with this name.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +74,7 @@ def create(
 
 @snapshot.command("list")
 def list_(ctx: typer.Context, as_json: Json = False) -> None:
-    """List the snapshots, oldest first; of some that purge has taken something, and when last.
+    """List the snapshots, oldest first. Shows when purge last removed something from a snapshot.
 
     Examples:
 
@@ -90,12 +91,12 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
         purged = f"purged {moment(made.purged_at)}" if made.purged_at else ""
         about = "  ".join(printable(text) for text in (purged, made.author, made.message) if text)
         line = f"{moment(made.created_at)}  {printable(made.name):<{width}}  {made.id}  {about}"
-        print(line.rstrip())
+        print(cut(line.rstrip(), terminal_width()))
 
 
 @snapshot.command()
 def drop(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Remove a snapshot. The entries of now stay as they are.
+    """Remove a snapshot. The present entries stay as they are.
 
     Examples:
 
@@ -118,18 +119,18 @@ def diff(
     b: Annotated[
         Moment | None,
         typer.Argument(
-            metavar="B", help="Another; now, if left out.", autocompletion=complete_snapshot
+            metavar="B", help="Another snapshot. Default: now.", autocompletion=complete_snapshot
         ),
     ] = None,
     prefix: Prefix = "",
     brief: Annotated[
-        bool, typer.Option("--brief", help="Do not look into the values that changed.")
+        bool, typer.Option("--brief", help="Do not show what changed inside values.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what differs between two snapshots, or a snapshot and now.
+    """Show what differs between two snapshots, or between a snapshot and now.
 
-    Where the lake keeps all its history, a moment can also be a time or a version.
+    If the lake keeps all history, a time or a version can stand in place of a snapshot.
 
     Examples:
 
@@ -156,7 +157,9 @@ def history(
     key: Annotated[
         str, typer.Argument(metavar="KEY", help="The key.", autocompletion=complete_key)
     ],
-    limit: Annotated[int | None, typer.Option(metavar="N", help="So many at most.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="The most versions to show.")
+    ] = None,
     before: Annotated[
         int | None, typer.Option(metavar="VERSION", help="Only versions below this one.")
     ] = None,
@@ -179,13 +182,9 @@ def history(
     if as_json:
         print_json({"versions": list(versions), "note": versions.note})
         return
+    width = terminal_width()
     for version in versions:
-        until = "now" if version.ended_at is None else moment(version.ended_at)
-        print(
-            f"{version.version:>9}  {moment(version.updated_at)} to {until:<20}  "
-            f"{decimal(version.byte_size):>9}  {version.content_hash[:19]}  "
-            f"{printable(to_json(version.metadata))}"
-        )
+        print(version_line(version, width))
     if versions.note:
         typer.echo(versions.note, err=True)
 
@@ -198,9 +197,10 @@ def restore(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Make the lake what it was at a snapshot.
+    """Return the lake to its state at a snapshot.
 
-    The present is kept first, as a snapshot that the command names: restore that one to undo this.
+    The present state is kept first, as a snapshot that the command names. Restore that snapshot to
+    undo this.
 
     Examples:
 
@@ -222,7 +222,10 @@ def restore(
         if not asks:
             _print_diff(done, brief=True)
     if done.expired:
-        print(f"{entries_in_words(done.expired)} of the snapshot expired since, and stay away")
+        print(
+            f"{entries_in_words(done.expired)} of the snapshot expired since then and are not "
+            "restored"
+        )
     if done.snapshot:
         print(f"restored {printable(name)}; undo with: lakebed restore {done.snapshot}")
 
@@ -250,7 +253,7 @@ def _print_diff(found: Diff, brief: bool) -> None:
 
 
 def _details(details: Mapping[str, Any]) -> Iterator[str]:
-    """What changed inside a value, a line each."""
+    """Give a line for each change inside a value."""
     for kind, changes in details.items():
         if not isinstance(changes, Mapping):
             yield f"{kind.replace('_', ' ')}: {_turned(*changes)}"
@@ -272,7 +275,7 @@ def _short(value: object) -> str:
 
 
 def _print_diff_json(found: Diff, brief: bool) -> None:
-    """One object; its arrays are printed as they are read, so that a diff may be large."""
+    """Print one JSON object. Its arrays are printed while they are read, so a diff may be large."""
     about: dict[str, object] = {"summary": found.summary()}
     if isinstance(found, Restored):
         about |= {"snapshot": found.snapshot, "expired": found.expired}

@@ -28,18 +28,18 @@ def sql(
         str | None,
         typer.Argument(
             metavar="[QUERY]",
-            help="A SELECT; - reads it from standard input. Left out at a terminal: a shell.",
+            help="A SELECT. `-` reads it from standard input. Without it, a terminal gets a shell.",
         ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
     parquet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all rows into a Parquet file.")
+        Path | None, typer.Option(metavar="FILE", help="Write all rows to a Parquet file.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Query the lake with a SELECT, in DuckDB's SQL. Without a query, a shell for many.
+    """Query the lake with a SELECT in DuckDB's SQL. Without a query, opens a shell.
 
-    Tables: entries, documents (with their value as JSON), history, snapshots, objects,
+    Tables: entries, documents (entries with their value as JSON), history, snapshots, objects,
     entries_at('snapshot'), changes('a', 'b').
 
     Examples:
@@ -51,7 +51,7 @@ def sql(
     lakebed sql
     """
     if as_csv + as_json > 1 or (as_csv and parquet):
-        raise typer.BadParameter("takes one of --json, --csv and --parquet", param_hint="--csv")
+        raise typer.BadParameter("cannot be combined with --json or --parquet", param_hint="--csv")
     if query is None and sys.stdin.isatty():
         if as_csv or as_json or parquet:
             raise typer.BadParameter("expected a query", param_hint="QUERY")
@@ -61,6 +61,8 @@ def sql(
             run_shell(lake, lambda text: _show(lake.sql(text)))
         return
     text = sys.stdin.read() if query is None or query == "-" else query
+    if not text.strip():
+        raise typer.BadParameter("expected a query, here or on standard input", param_hint="QUERY")
     with open_lake(ctx) as lake:
         result = lake.sql(text)
         if parquet is not None:
@@ -78,7 +80,7 @@ def sql(
 
 
 def _objects(result: QueryResult) -> Iterator[dict[str, object]]:
-    """Rows as objects; what is JSON in the table is JSON there."""
+    """Give the rows as objects. A column of JSON is JSON in them, not text."""
     is_json = [kind == "JSON" for kind in result.types]
     for row in result:
         yield {
@@ -88,7 +90,7 @@ def _objects(result: QueryResult) -> Iterator[dict[str, object]]:
 
 
 def _field(value: Any) -> Any:
-    """A value as CSV has it: a null is nothing, what is nested is JSON."""
+    """Return a value for CSV: a null is empty, a nested value is JSON."""
     plain = cell(value)
     return to_json(plain) if isinstance(plain, (dict, list)) else plain
 
@@ -106,7 +108,7 @@ def _write(result: QueryResult, path: Path) -> int:
 
 
 def _show(result: QueryResult) -> None:
-    """All rows where output is piped, the first ones at a terminal."""
+    """Print all rows if the output is piped, the first ones on a terminal."""
     if not sys.stdout.isatty():
         print_grid(result.columns, result.fetchall())
         return

@@ -1,8 +1,10 @@
-"""A shell for queries: history, completion, statements over several lines."""
+"""A shell for queries, with history, completion, and statements over several lines."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,12 +43,12 @@ A query ends with a semicolon and may take several lines.
 
 
 def run_shell(lake: Lake, answer: Callable[[str], None]) -> None:
-    """Read queries until the end of input; `answer` runs one and prints what it gives.
+    """Read queries until the end of input; `answer` runs a query and prints its result.
 
-    An error ends the query and not the shell.
+    An error ends the query, not the shell.
     """
     session = _session()
-    print(f"{lake.name}: .help tells what to type")
+    print(f"{lake.name}: type .help for help")
     while True:
         try:
             text = session.prompt("lakebed> ").strip()
@@ -71,9 +73,16 @@ def _run(text: str, answer: Callable[[str], None]) -> None:
         print(HELP)
     elif text == ".tables":
         for name, columns in TABLES.items():
-            print(f"{name:<24}{', '.join(columns.split())}")
+            print(
+                textwrap.fill(
+                    ", ".join(columns.split()),
+                    shutil.get_terminal_size().columns,
+                    initial_indent=f"{name:<24}",
+                    subsequent_indent=" " * 24,
+                )
+            )
     elif text.startswith("."):
-        print(f"no command {text.split()[0]}: .help tells which there are")
+        print(f"unknown command {text.split()[0]}: .help lists the commands")
     elif text.strip(";").strip():
         answer(text.rstrip(";"))
 
@@ -97,7 +106,7 @@ def _session() -> PromptSession[str]:
 
 
 def history_file() -> Path:
-    """Where typed queries are remembered, readable by the user alone."""
+    """Return the file of typed queries. Only the user can read it."""
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     folder = Path(state).expanduser() / "lakebed"
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +116,7 @@ def history_file() -> Path:
 
 
 def _keys() -> KeyBindings:
-    """Enter sends what is complete, and begins a line otherwise."""
+    """Make Enter run a complete query, and begin a new line in an incomplete one."""
     from prompt_toolkit.key_binding import KeyBindings
 
     keys = KeyBindings()

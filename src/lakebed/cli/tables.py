@@ -1,4 +1,4 @@
-"""Tables as the shell gives and takes them: Parquet and CSV files, rows on the screen."""
+"""Tables in the shell: Parquet and CSV files, and rows on the screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 
 from lakebed.cli.grid import print_grid
 from lakebed.cli.output import print_json, print_json_array, writing
-from lakebed.cli.rows import cell
+from lakebed.cli.rows import Format, cell, read_rows
 from lakebed.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -24,39 +24,60 @@ _ROWS_SHOWN = 20
 
 @contextmanager
 def reading_table(file: Path | None) -> Iterator[pa.Table | pa.RecordBatchReader]:
-    """The table of a file, for as long as the block lasts: of Parquet as a stream."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
+    """Open the table of a file for the length of the block. Parquet is read as a stream."""
     if file is None or not _is_table_file(file):
         raise typer.BadParameter("needs --file NAME.parquet or NAME.csv", param_hint="--table")
     with file.open("rb") as source:
-        try:
-            if file.suffix.lower() == ".csv":
-                yield pa.csv.read_csv(source)
-                return
-            parquet = pq.ParquetFile(source)
-        except pa.ArrowException as error:
-            raise ValidationError(f"{file}: {error}") from None
-        yield pa.RecordBatchReader.from_batches(parquet.schema_arrow, _batches(file, parquet))
+        yield table_of(source, "csv" if file.suffix.lower() == ".csv" else "parquet", str(file))
 
 
-def _batches(file: Path, parquet: pa.parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
+def table_of(source: BinaryIO, format: Format, name: str) -> pa.Table | pa.RecordBatchReader:
+    """The table in an open file, of Parquet as a stream. ValidationError, with the file's name, if
+    there is none."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.json
+    import pyarrow.parquet as pq
+
+    try:
+        if format == "csv":
+            return pa.csv.read_csv(source)
+        if format == "ndjson":
+            return pa.json.read_json(source)
+        if format == "json":
+            return _array(source, name)
+        parquet = pq.ParquetFile(source)
+    except (pa.ArrowException, OSError) as error:
+        raise ValidationError(f"{name}: {error}") from None
+    return pa.RecordBatchReader.from_batches(parquet.schema_arrow, _batches(name, parquet))
+
+
+def _array(source: BinaryIO, name: str) -> pa.Table:
+    import pyarrow as pa
+
+    rows = list(read_rows(source, "json"))
+    for row in rows:
+        if row.fields is None:
+            raise ValidationError(f"{name}: {row.place}: {row.error}")
+    columns = dict.fromkeys(column for row in rows for column in row.fields or ())
+    return pa.table({c: [(row.fields or {}).get(c) for row in rows] for c in columns})
+
+
+def _batches(name: str, parquet: pa.parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     try:
         yield from parquet.iter_batches()
     except (pa.ArrowException, OSError) as error:
-        raise ValidationError(f"{file}: {error}") from None
+        raise ValidationError(f"{name}: {error}") from None
 
 
 def give_table(table: pa.Table, output: Path | None, as_json: bool) -> None:
-    """Write a table to a file, or print its rows: a JSON array, on a terminal the first ones."""
+    """Write a table to a file, or print its rows: a JSON array, or the first rows on a terminal."""
     if output is not None:
         if not _is_table_file(output):
             raise typer.BadParameter(
-                "a table needs a name that ends in .parquet or .csv", param_hint="--output"
+                "the file of a table must end in .parquet or .csv", param_hint="--output"
             )
         with writing(output) as file:
             _write(table, file, output)

@@ -1,4 +1,4 @@
-"""import and export: many entries from files and into files."""
+"""import and export: many entries from a file or to a file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ERRORS_SHOWN = 20
 
 
 class _Refused:
-    """Rows that became no entry: how many, and the first of them with the reason."""
+    """The rows that could not be stored: their number, and the first of them with the reason."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -49,26 +49,31 @@ class _Refused:
 def import_(
     ctx: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file; `-` reads standard input.")
+        Path, typer.Argument(metavar="FILE", help="The file. `-` reads standard input.")
     ],
     format: Annotated[
         Format | None,
-        typer.Option(help="What the file is, if its name does not tell; NDJSON on standard input."),
+        typer.Option(
+            help="The format of the file, if its name does not tell. Standard input is NDJSON."
+        ),
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Rows are values; this column names the key of each."),
+        typer.Option(
+            metavar="COLUMN", help="Store whole rows as values, under the keys in this column."
+        ),
     ] = None,
     prefix: Annotated[str, typer.Option(help="Put this before every key.")] = "",
     as_json: Json = False,
 ) -> None:
     """Store many entries from NDJSON, JSON, CSV or Parquet.
 
-    NDJSON and JSON hold entries: objects with key, value, and optionally metadata, ttl (seconds)
-    and expires_at, as `lakebed export` writes them. With --key any rows will do: each becomes a
-    JSON object under the key that the column names.
+    NDJSON and JSON files hold entries, as `lakebed export` writes them: objects with key, value,
+    and optionally metadata, ttl (seconds) and expires_at. With --key, rows of any kind are
+    accepted: each row is stored as a JSON object, and the named column holds its key.
 
-    What cannot be stored is told with its place, the rest is stored, and the exit code is 2.
+    If rows cannot be stored, they are reported with their place, the others are stored, and the
+    exit code is 2.
 
     Examples:
 
@@ -78,9 +83,9 @@ def import_(
     zcat dump.ndjson.gz | lakebed import -
     """
     kind = format or ("ndjson" if str(file) == STDIN else format_of(file))
-    if key is None and kind in ("csv", "parquet"):
+    if key is None and kind in ("csv", "parquet") and (str(file) == STDIN or file.exists()):
         raise typer.BadParameter(
-            f"a {kind} file needs the name of its key column", param_hint="--key"
+            f"a {kind} file needs --key with the name of its key column", param_hint="--key"
         )
     refused = _Refused()
     with ExitStack() as stack:
@@ -94,20 +99,19 @@ def import_(
 
 
 def _open(file: Path, kind: Format, stack: ExitStack) -> BinaryIO:
-    """The file to read from, under a progress bar."""
-    what = f"Importing {file.name}"
+    """Open the file to read. A file with a name gets a progress bar."""
     if str(file) != STDIN:
         handle, total = stack.enter_context(file.open("rb")), file.stat().st_size
-        return stack.enter_context(reading_bar(what, handle, total))
+        return stack.enter_context(reading_bar(f"Importing {file.name}", handle, total))
     if kind == "parquet":  # is read from its end
         return io.BytesIO(sys.stdin.buffer.read())
-    return stack.enter_context(reading_bar(what, sys.stdin.buffer, None))
+    return sys.stdin.buffer  # no bar: the size is unknown, and `export` may show one
 
 
 def _entries(
     rows: Iterator[Row], column: str | None, prefix: str, refused: _Refused
 ) -> Iterator[dict[str, Any]]:
-    """The entries that rows stand for; rows that stand for none go to `refused`."""
+    """Give the entries of rows. Rows that are no entries go to `refused`."""
     for row in rows:
         try:
             if row.fields is None:
@@ -128,7 +132,7 @@ def _entry(fields: dict[str, Any]) -> dict[str, Any]:
             "for rows of another kind name their key column with --key"
         )
     if not isinstance(fields.get("key"), str) or not fields["key"]:
-        raise ValidationError("no key: expected a text in the field 'key'")
+        raise ValidationError("the field 'key' must be a non-empty string")
     given = [name for name in _VALUES if name in fields]
     if len(given) != 1:
         raise ValidationError(f"expected one of the fields {', '.join(map(repr, _VALUES))}")
@@ -141,7 +145,7 @@ def _entry(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decoded(field: str, text: Any) -> Any:
-    """The bytes or the table that a field holds as base64."""
+    """Return the bytes or the table that a field holds as base64."""
     try:
         data = base64.b64decode(text, validate=True)
         return data if field == "value_base64" else decode_value("parquet", data)
@@ -157,7 +161,7 @@ def _keyed(fields: dict[str, Any], column: str) -> dict[str, Any]:
         raise ValidationError(f"no key: the column {column!r} is missing or empty")
     if isinstance(key, bool) or not isinstance(key, (str, int)):
         raise ValidationError(
-            f"the key column {column!r} holds {key!r}: expected a text or a whole number"
+            f"the key column {column!r} holds {key!r}: expected a string or a whole number"
         )
     return {"key": str(key), "value": fields}
 
@@ -175,7 +179,7 @@ def _tell(report: BatchReport, refused: _Refused, as_json: bool) -> None:
             f"stored {entries_in_words(report.stored)}: {report.created:,} new, "
             f"{report.changed:,} changed, {report.unchanged:,} unchanged"
             + (
-                f"; {report.replaced:,} gave way to a later one of its key"
+                f"; {report.replaced:,} replaced by a later row with the same key"
                 if report.replaced
                 else ""
             )
@@ -191,15 +195,14 @@ def export(
         str, typer.Argument(metavar="PREFIX", help="Only such keys.", show_default=False)
     ] = "",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file; else standard output.")
+        Path | None, typer.Option("--output", "-o", help="The file. Default: standard output.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write entries as NDJSON, one a line: key, value, metadata, and expires_at if they expire.
+    """Write entries as NDJSON, one per line: key, value, metadata, and expires_at if set.
 
-    Bytes stand as base64 in value_base64 in place of value, tables as Parquet in parquet_base64.
-    `lakebed import` reads it all back.
-    With --json and --output, tells what was written.
+    Bytes are written as base64 in value_base64 instead of value, tables as Parquet in
+    parquet_base64. `lakebed import` reads them back. With --json and --output, prints a report.
 
     Examples:
 
@@ -239,7 +242,7 @@ def _line(row: EntryRow, value: Any) -> bytes:
         "metadata": row.metadata_dict(),
         **({} if row.expires_at is None else {"expires_at": _shown(row.expires_at)}),
     }
-    # A value may nest as deep as values may; here it stands one level deeper.
+    # A value may have the deepest nesting allowed; inside the entry it is one level deeper.
     members = (
         encode(name) + b":" + encode(item, max_depth=MAX_DEPTH) for name, item in fields.items()
     )

@@ -1,4 +1,4 @@
-"""Values as the shell gives and takes them: JSON text, plain text, bytes, base64 in a file."""
+"""Values in the shell: JSON text, plain text, bytes, and base64 in a file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _JSON_BEGINNINGS = ("{", "[", '"')
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of JSON text; ValueError if it is none (NaN and Infinity are none).
+    """Return the value of JSON text.
 
-    ValidationError if it nests too deeply to be read.
+    Raises ValueError if the text is not JSON (NaN and Infinity are not), and ValidationError if it
+    nests too deeply.
     """
     try:
         return json.loads(text, parse_constant=_refuse)
@@ -34,10 +35,10 @@ def _refuse(name: str) -> NoReturn:
 
 
 def json_or_text(text: str, *, otherwise: str = "add --text to store it as text") -> Any:
-    """The value of JSON text, or the text itself if it is not JSON.
+    """Return the value of JSON text, or the text itself if it is not JSON.
 
-    Raises ValidationError for text that begins like JSON and is not: a brace was forgotten more
-    often than such a text was meant. `otherwise` says what to do if it was meant.
+    Raises ValidationError for text that begins like JSON but is invalid: more often than not, a
+    brace is missing. `otherwise` says what to do if the text is meant as it is.
     """
     try:
         return parse_json(text)
@@ -52,7 +53,7 @@ def json_or_text(text: str, *, otherwise: str = "add --text to store it as text"
 
 
 def duration(text: str | None, option: str) -> float | None:
-    """The seconds that an option gives, as a bare number or with units."""
+    """Return the seconds that an option gives, as a bare number or with units."""
     if text is None:
         return None
     try:
@@ -65,7 +66,7 @@ def duration(text: str | None, option: str) -> float | None:
 
 
 def json_object(text: str | None, option: str) -> dict[str, Any] | None:
-    """The object that an option gives as JSON text."""
+    """Return the object that an option gives as JSON text."""
     if text is None:
         return None
     try:
@@ -77,21 +78,21 @@ def json_object(text: str | None, option: str) -> dict[str, Any] | None:
     return value
 
 
-def timestamp(text: object) -> datetime:
-    """A time in ISO 8601 with its zone."""
+def timestamp(text: object, field: str = "expires_at") -> datetime:
+    """Return a time, read from ISO 8601 with a zone."""
     try:
         when = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         when = None
     if when is None or when.utcoffset() is None:
         raise ValidationError(
-            f"expires_at is {text!r}: expected ISO 8601 with a zone, such as 2031-05-01T12:00:00Z"
+            f"{field} is {text!r}: expected ISO 8601 with a zone, such as 2031-05-01T12:00:00Z"
         )
     return when
 
 
 def read_value(argument: str | None, file: Path | None, *, text: bool, raw: bool) -> Any:
-    """The value that `put` was given as an argument, in a file, or on standard input."""
+    """Return the value that `put` gets as an argument, from a file, or from standard input."""
     if (argument is None) == (file is None):
         raise typer.BadParameter("expected one of VALUE and --file", param_hint="VALUE")
     if text and raw:

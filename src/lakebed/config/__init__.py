@@ -1,6 +1,6 @@
-"""Configuration: a YAML file or a mapping says which lake to open.
+"""The configuration of a lake: a YAML file or a mapping that says which lake to open.
 
-Importing this package loads neither pydantic nor a YAML reader; using a configuration does.
+Importing this package loads neither pydantic nor a YAML reader. Using a configuration does.
 """
 
 from __future__ import annotations

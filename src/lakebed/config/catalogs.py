@@ -32,14 +32,26 @@ from lakebed.config.fields import (
     or_text,
     wrong,
 )
+from lakebed.config.logs import (
+    BlobSQLiteCatalog,
+    BucketCatalog,
+    D1Catalog,
+    DynamoDBCatalog,
+    FirestoreCatalog,
+    LogCatalogSettings,
+    MongoDBCatalog,
+    RedisCatalog,
+)
 from lakebed.config.masking import guard, reveal
 from lakebed.config.problems import quoted
 from lakebed.config.providers.options import ServerOptions
+from lakebed.config.wired import LitestreamCatalog, TursoCatalog
 from lakebed.suggestions import suggestion
 
 DEFAULT_FILE = "lakebed.db"
 OUTSIDE = "outside"
 _SQLITE = "sqlite://"
+_POOL_SIZE = 10  # the default of Postgres's pool
 
 
 class SQLiteOptions(Model):
@@ -66,30 +78,48 @@ class SQLiteOptions(Model):
 class PostgresOptions(ServerOptions):
     """A Postgres database."""
 
-    schema_: Text = Field("lakebed", alias="schema", description="Holds the tables of one lake.")
+    schema_: Text = Field(
+        "lakebed", alias="schema", description="The schema that holds the tables of the lake."
+    )
     min_size: Count = Field(1, description="Connections that the pool keeps.")
     max_size: Positive | None = Field(
-        None, description="Most connections that it opens: 10, or `min_size` if that is more."
+        None, description="The most connections: 10, or `min_size` if that is more."
     )
+    pool_size: Positive | None = Field(
+        None, description="SQLAlchemy's words for `max_size`: it is `pool_size` + `max_overflow`."
+    )
+    max_overflow: Count | None = Field(None, description="See `pool_size`.")
     timeout: Seconds = Field(30.0, description="Seconds to wait for a connection.")
     statement_timeout: Seconds = Field(
         300.0, description="Seconds to wait for the answer to one statement."
     )
     auto_migrate: YesNo = Field(True, description="Create and migrate the tables.")
     pgbouncer: YesNo = Field(
-        False, description="Set this if PgBouncer in transaction mode is in between."
+        False, description="Set this if the connection goes through PgBouncer in transaction mode."
     )
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> PostgresOptions:
-        if self.max_size is not None and self.max_size < self.min_size:
-            raise wrong(f"expected min_size ({self.min_size}) or more", "max_size")
+        for name in ("pool_size", "max_overflow"):
+            if getattr(self, name) is not None and self.max_size is not None:
+                raise wrong("cannot be combined with max_size: give one of them", name)
+        most = self._most()
+        if most is not None and most < self.min_size:
+            at = "max_size" if self.pool_size is None else "pool_size"
+            raise wrong(f"expected min_size ({self.min_size}) or more", at)
         return self
+
+    def _most(self) -> int | None:
+        """Return the most connections, or None if no setting says so."""
+        if self.pool_size is None and self.max_overflow is None:
+            return self.max_size
+        size = max(_POOL_SIZE, self.min_size) if self.pool_size is None else self.pool_size
+        return size + (self.max_overflow or 0)
 
     def as_catalog(self) -> dict[str, object]:
         """The catalog as `lakebed.open` takes it."""
         login = self.login()
-        more = {"max_size": self.max_size, "login": login}
+        more = {"max_size": self._most(), "login": login}
         return {name: value for name, value in more.items() if value is not None} | {
             "type": "postgres",
             "connection_string": self.address(),
@@ -103,7 +133,7 @@ class PostgresOptions(ServerOptions):
 
 
 class SQLAlchemyOptions(Model):
-    """Any database that SQLAlchemy knows."""
+    """Any database that SQLAlchemy supports."""
 
     url: Secret = Field(description="SQLAlchemy's URL, such as `mysql+pymysql://user@host/db`.")
     pool_size: Positive = Field(5, description="Connections that are kept open.")
@@ -113,7 +143,9 @@ class SQLAlchemyOptions(Model):
         300.0, description="Seconds to wait for a server's answer to one statement."
     )
     schema_: Text = Field(
-        "lakebed", alias="schema", description="Of a Postgres database: holds the tables."
+        "lakebed",
+        alias="schema",
+        description="For a Postgres database: the schema that holds the tables.",
     )
     auto_migrate: YesNo = Field(True, description="Create and migrate the tables.")
 
@@ -143,7 +175,7 @@ class SQLAlchemyOptions(Model):
 
 
 class SQLiteCatalog(SQLiteOptions):
-    """Names in a SQLite file: the default."""
+    """Names in a SQLite file. This is the default."""
 
     type: Literal["sqlite"]
 
@@ -155,7 +187,7 @@ class PostgresCatalog(PostgresOptions):
 
 
 class SQLAlchemyCatalog(SQLAlchemyOptions):
-    """Names in a database that SQLAlchemy knows; `mysql` and `mariadb` are two of them."""
+    """Names in a database that SQLAlchemy supports. `mysql` and `mariadb` are two types of it."""
 
     type: Literal["sqlalchemy", "mysql", "mariadb"]
 
@@ -164,7 +196,7 @@ class SQLAlchemyCatalog(SQLAlchemyOptions):
 
 
 class OutsideCatalog(Model):
-    """Names in a catalog that another package has registered. Its options are not checked here."""
+    """Names in a catalog of another package. Its options are not checked here."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -183,10 +215,30 @@ class OutsideCatalog(Model):
         return {"type": self.type, **extra}
 
 
-CATALOGS: dict[str, type[SQLiteCatalog | PostgresCatalog | SQLAlchemyCatalog]] = {
+CatalogSettings = (
+    SQLiteCatalog
+    | PostgresCatalog
+    | SQLAlchemyCatalog
+    | TursoCatalog
+    | LitestreamCatalog
+    | LogCatalogSettings
+    | OutsideCatalog
+)
+"""The settings of any catalog."""
+
+CATALOGS: dict[str, type[Model]] = {
     "sqlite": SQLiteCatalog,
     "postgres": PostgresCatalog,
     "sqlalchemy": SQLAlchemyCatalog,
+    "turso": TursoCatalog,
+    "litestream": LitestreamCatalog,
+    "dynamodb": DynamoDBCatalog,
+    "firestore": FirestoreCatalog,
+    "mongodb": MongoDBCatalog,
+    "d1": D1Catalog,
+    "redis": RedisCatalog,
+    "bucket": BucketCatalog,
+    "blob-sqlite": BlobSQLiteCatalog,
 }
 
 
@@ -209,7 +261,7 @@ def long_form(value: object) -> Raw:
             f"unknown catalog {quoted(value)}: {suggestion(value, known)}"
             " (for a SQLite file, write sqlite:///path)"
         )
-    # As in lakebed.open: a plain postgresql:// is the native catalog, one with a driver is not.
+    # As in lakebed.open: postgresql:// means the native catalog, unless it names a driver.
     return {"type": catalog_of_scheme(value.partition("://")[0]), "url": value}
 
 
@@ -225,6 +277,15 @@ Catalog = Annotated[
         Annotated[SQLiteCatalog, Tag("sqlite")]
         | Annotated[PostgresCatalog, Tag("postgres")]
         | Annotated[SQLAlchemyCatalog, Tag("sqlalchemy")]
+        | Annotated[TursoCatalog, Tag("turso")]
+        | Annotated[LitestreamCatalog, Tag("litestream")]
+        | Annotated[DynamoDBCatalog, Tag("dynamodb")]
+        | Annotated[FirestoreCatalog, Tag("firestore")]
+        | Annotated[MongoDBCatalog, Tag("mongodb")]
+        | Annotated[D1Catalog, Tag("d1")]
+        | Annotated[RedisCatalog, Tag("redis")]
+        | Annotated[BucketCatalog, Tag("bucket")]
+        | Annotated[BlobSQLiteCatalog, Tag("blob-sqlite")]
         | Annotated[OutsideCatalog, Tag(OUTSIDE)],
         Discriminator(_tag),
     ],

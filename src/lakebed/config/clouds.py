@@ -13,13 +13,13 @@ WAIT = 10.0
 
 
 class Cloud(NamedTuple):
-    """A cloud's name, and the extra that installs its clients."""
+    """A cloud's name, and the extra that installs its client libraries."""
 
     name: str
     extra: str
 
     def client(self, module: str) -> ModuleType:
-        """Import a module of the cloud's clients.
+        """Import a module of the cloud's client libraries.
 
         Raises DependencyMissingError, with the pip command, if it is not installed.
         """

@@ -24,8 +24,9 @@ def build_provider_connection_string(
     a password the string has none.
     `config`: `host`, `port` and `database`; for `gcp` also `project`, `region` and `instance` in
     place of `host`; for `azure` also `user_at_host`; and `sslmode` (default `require`, except for
-    self-hosted), `sslrootcert`, `sslcert` and `sslkey`. If you leave out the address, it comes from
-    the environment, as in a configuration.
+    self-hosted), `sslrootcert`, `sslcert` and `sslkey`. Instead of the address you can give a
+    `connection_string` (or `url`), to which the other settings are added. If you leave out the
+    address, it comes from the environment, as in a configuration.
 
     The string contains the password: do not show it.
 
@@ -40,7 +41,7 @@ def build_provider_connection_string(
             raise ConfigurationError(
                 f"credentials.{name}: unknown key: expected username or password"
             )
-    for name in ("connection_string", "url", "credentials", "iam", "user", "password"):
+    for name in ("credentials", "iam", "iam_auth", "user", "password"):
         if name in config:
             raise ConfigurationError(
                 f"{name}: cannot be used to build a connection string: give it to the catalog"
@@ -53,7 +54,8 @@ def resolve_catalog_credentials(config: Mapping[str, object]) -> dict[str, str]:
     """Look up the `username` and `password` of a Postgres catalog.
 
     `config`: the settings of the catalog, with `credentials` and optionally `user`; or only
-    `credentials`, a mapping with `source`. References such as `${NAME}` are replaced.
+    `credentials`, a mapping with `source`. References such as `${NAME}` are replaced. No
+    settings give no credentials, `{}`.
 
     Raises ConfigurationError for invalid settings, and for a missing secret, naming its source and
     key; ConnectError if the source cannot be reached or refuses access; DependencyMissingError,
@@ -61,6 +63,8 @@ def resolve_catalog_credentials(config: Mapping[str, object]) -> dict[str, str]:
     """
     if not isinstance(config, Mapping):
         raise ConfigurationError(f"expected the settings of a catalog, got {kind(config)}")
+    if not config:
+        return {}
     given = expand_env_vars(config)
     credentials, user = (
         (given["credentials"], given.get("user")) if "credentials" in given else (given, None)

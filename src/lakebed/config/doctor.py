@@ -1,5 +1,4 @@
-"""The checks of `lakebed doctor`: the configuration in effect, and whether each connection
-works."""
+"""The checks of `lakebed doctor`: the configuration in effect, and each connection."""
 
 from __future__ import annotations
 
@@ -8,10 +7,14 @@ import platform
 import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any, Literal, NamedTuple
 
 import lakebed
-from lakebed.catalog.opened import MEMORY, CatalogOptions
+from lakebed.catalog.log.catalog import LogCatalog
+from lakebed.catalog.log.examination import examine as examine_log
+from lakebed.catalog.opened import MEMORY, CatalogOptions, Examined
 from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.statements.migration import UnmigratedError
 from lakebed.config.catalogs import PostgresCatalog, long_form, sqlite_path
@@ -22,19 +25,24 @@ from lakebed.config.opening import is_configuration_file
 from lakebed.config.providers.checks import look_at
 from lakebed.config.providers.options import ServerOptions
 from lakebed.config.validation import validate_model
-from lakebed.errors import LakebedError
+from lakebed.errors import ConnectError, LakebedError
 from lakebed.lake import opening
 from lakebed.lake.opening import CATALOG_FILE
+from lakebed.lake.upkeep.turns import in_words
 from lakebed.objects.examination import examine
 from lakebed.objects.opening import parse_place
 
 State = Literal["ok", "note", "wrong"]
-_SERVERS = ("postgres", "sqlalchemy", "mysql", "mariadb")
-_WAIT = 10.0  # seconds: for a lock, and for a server that does not answer
+_SERVERS = (
+    "postgres", "sqlalchemy", "mysql", "mariadb", "dynamodb", "firestore", "mongodb", "d1",
+    "redis", "turso",
+)  # fmt: skip
+_LIMIT = 10.0  # seconds that one check may take
+_WAIT = 6.0  # seconds to wait for a lock or a server; its own error then comes before the limit
 
 
 class Finding(NamedTuple):
-    """The result of one check. `state` is `wrong` if it keeps the lake from being used."""
+    """The result of one check. `state` is `wrong` if it prevents the use of the lake."""
 
     check: str
     state: State
@@ -54,7 +62,8 @@ class _Place(NamedTuple):
 def diagnose(where: str) -> Iterator[Finding]:
     """Check the lake that a folder, the URL of a catalog or a configuration file names.
 
-    Creates no lake and changes none. In the storage it writes, reads and deletes a small file.
+    Gives a finding after each check. Creates no lake and changes none. In the storage it writes,
+    reads and deletes a small file.
     """
     yield Finding("lakebed", "ok", f"{lakebed.__version__} on Python {platform.python_version()}")
     try:
@@ -84,20 +93,51 @@ def _look(place: dict[str, Any], server: ServerOptions | None) -> Iterator[Findi
 
 
 def _tried(check: str, findings: Iterator[Finding]) -> Generator[Finding, None, bool]:
-    """Pass on findings. A LakebedError becomes a finding. Returns whether there was none."""
+    """Pass on the findings of a check. A LakebedError, or a check that takes too long, becomes a
+    finding. Returns whether the check succeeded."""
     try:
-        yield from findings
+        yield from _limited(check, findings)
     except LakebedError as error:
         yield Finding(check, "wrong", str(error))
         return False
     return True
 
 
+def _limited(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Give the findings. Each may take 10 seconds."""
+    ended = object()
+    while True:
+        answers = Queue[object]()
+
+        def ask(answers: Queue[object] = answers) -> None:
+            try:
+                answers.put(next(findings, ended))
+            except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+                answers.put(error)
+
+        Thread(target=ask, daemon=True, name="lakebed-doctor").start()
+        try:
+            found = answers.get(timeout=_LIMIT)
+        except Empty:
+            raise ConnectError(
+                f"the {check} did not answer within {_LIMIT:.0f} seconds", "connection_timeout"
+            ) from None
+        if isinstance(found, Exception):
+            raise found
+        if not isinstance(found, Finding):
+            return
+        yield found
+
+
 def _place(where: str) -> _Place:
     if is_configuration_file(where):
         configuration = load(where)
         findings = [
-            Finding("configuration", "ok", f"{where}: {_words(configuration.settings.shown())}")
+            Finding(
+                "configuration",
+                "ok",
+                f"{where}: {_words(configuration.settings.shown(chosen=True))}",
+            )
         ]
         if configuration.chosen:
             findings.append(Finding("configuration", "note", configuration.chosen))
@@ -120,14 +160,14 @@ def _words(shown: Mapping[str, object], prefix: str = "") -> str:
     return ", ".join(
         _words(value, f"{prefix}{name}.")
         if isinstance(value, Mapping)
-        else f"{prefix}{name} {value}"
+        else f"{prefix}{name} {str(value).lower() if isinstance(value, bool) else value}"
         for name, value in shown.items()
-        if value != ""
+        if value not in ("", {})
     )
 
 
 def _parts(place: Mapping[str, Any]) -> tuple[Mapping[str, object], Any]:
-    """The catalog and the storage that the arguments of `lakebed.open` stand for."""
+    """Return the catalog and the storage that the arguments of `lakebed.open` mean."""
     where = place.get("where")
     if where is None:
         return place["catalog"], place.get("storage")
@@ -138,8 +178,8 @@ def _parts(place: Mapping[str, Any]) -> tuple[Mapping[str, object], Any]:
 
 
 def _file(catalog: Mapping[str, object]) -> Path | None:
-    """The file of a SQLite catalog. None for another catalog, or one in memory."""
-    if catalog["type"] in _SERVERS:
+    """Return the file of a SQLite catalog, or None if the catalog is another or in memory."""
+    if catalog["type"] != "sqlite":
         return None
     path = str(catalog["path"])
     path = sqlite_path(path) if "://" in path else path
@@ -153,17 +193,25 @@ def _catalog(catalog: Mapping[str, object]) -> Iterator[Finding]:
         return
     if catalog["type"] in _SERVERS:
         catalog = {**catalog, "timeout": min(_WAIT, float(str(catalog.get("timeout", _WAIT))))}
+    if catalog["type"] == "litestream":
+        catalog = {**catalog, "fence_timeout": _WAIT}
     opened = open_catalog(catalog, CatalogOptions(lock_timeout=_WAIT))
     try:
+        if isinstance(opened.catalog, LogCatalog):
+            looks = examine_log(opened.catalog.log, opened.name)
+            yield from (Finding(*look) for look in looks)
+            return
         opened.catalog.now()  # connects
         begin = time.perf_counter()
         away = opened.catalog.now() / 1e6 - time.time()
         answer = time.perf_counter() - begin
+        examined = list(opened.catalog.examine()) if isinstance(opened.catalog, Examined) else []
     finally:
         opened.catalog.close()
     yield Finding("catalog", "ok", f"{opened.name} answers in {answer * 1000:.1f} ms")
     if abs(away) > 1 + answer:
         yield Finding("catalog", "note", f"its clock is {away:+.1f} seconds from this machine's")
+    yield from (Finding(*look) for look in examined)
 
 
 def _to_be_made(check: str, path: Path) -> Finding:
@@ -185,9 +233,9 @@ def _storage(storage: Any) -> Iterator[Finding]:
 
 
 def _remembered(uris: list[str]) -> Iterator[Finding]:
-    """The storage that the catalog names, if it names one."""
+    """Check the storage that the catalog names, if it names one."""
     if not uris:
-        yield Finding("storage", "ok", "none: all values stay in the catalog")
+        yield Finding("storage", "ok", "none: the catalog keeps all values")
     for uri in uris:
         if "***" in uri:
             yield Finding(
@@ -200,7 +248,7 @@ def _remembered(uris: list[str]) -> Iterator[Finding]:
 def _lake(
     place: dict[str, Any], catalog: Mapping[str, object], remembered: list[str]
 ) -> Iterator[Finding]:
-    """Open the lake. The storage that its catalog names is added to `remembered`."""
+    """Open the lake and describe it. Adds the storage that its catalog names to `remembered`."""
     file = _file(catalog)
     if file is not None and not file.exists():
         yield Finding("lake", "note", "it does not exist yet")
@@ -210,16 +258,25 @@ def _lake(
     try:
         with opening.open(**place) as lake:
             found = lake.stats()
+            refusal = None if lake._owner is None else lake._owner.examine()
             if (uri := lake.full_uri("", None)) is not None:
                 remembered.append(uri.rstrip("/"))
     except UnmigratedError as error:
-        first = "no lake yet: the first store makes it"
+        first = "no lake yet: the first store creates it"
         yield Finding("lake", "note", str(error) if error.found else first)
         return
     yield Finding(
         "lake",
         "ok",
-        f"{'about ' if 'entries' in found.estimated else ''}{found.entries:,} entries, "
-        f"{'about ' if 'objects' in found.estimated else ''}{found.objects:,} objects, "
-        f"{found.snapshots:,} snapshots",
+        f"{'about ' if 'entries' in found.estimated else ''}{found.entries:,} "
+        f"{'entry' if found.entries == 1 else 'entries'}, "
+        f"{'about ' if 'objects' in found.estimated else ''}{found.objects:,} "
+        f"object{'' if found.objects == 1 else 's'}, "
+        f"{found.snapshots:,} snapshot{'' if found.snapshots == 1 else 's'}",
     )
+    if refusal is not None:
+        meant: State = "note" if place.get("read_only") else "wrong"
+        yield Finding("owner", meant, f"read-only: {refusal}; see `lakebed adopt`")
+    if found.upkeep is not None:
+        state: State = "ok" if found.upkeep.failed is None else "note"
+        yield Finding("upkeep", state, in_words(found.upkeep))

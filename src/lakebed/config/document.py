@@ -1,4 +1,4 @@
-"""Reading a YAML file: plain data and the place of each setting, or one clear error."""
+"""Reads a YAML file as plain data with the place of each setting, or raises one clear error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Document(NamedTuple):
-    """A configuration as plain data. Messages use `name`. Relative paths start at `folder`."""
+    """A configuration as plain data. Messages call it `name`. Relative paths start at `folder`."""
 
     data: Mapping[str, object]
     name: str
@@ -34,11 +34,12 @@ class Document(NamedTuple):
     places: Mapping[Path, Place]
 
     def error(self, path: Path, message: str) -> InvalidConfiguration:
-        """Return the error of one setting."""
+        """Return the error for one setting."""
         return InvalidConfiguration(self.name, [self.problem(path, message)])
 
     def problem(self, path: Path, message: str) -> Problem:
-        """Return a problem of one setting. A missing setting gets the place of its parent."""
+        """Return the problem of one setting. If the setting is missing, its place is the
+        parent's."""
         known = path
         while known and known not in self.places:
             known = known[:-1]
@@ -56,7 +57,11 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read_document(path: FilePath) -> Document:
-    """Read a YAML file. Raises ConfigurationError, with line and column, unless it is a mapping."""
+    """Read a YAML file.
+
+    Raises ConfigurationError, with line and column where there are some, if it cannot be read or
+    does not hold a mapping.
+    """
     name = str(path)
     text = _decode(name, _read(path))
     builder = _Builder(name, text)
@@ -95,7 +100,7 @@ def _decode(name: str, data: bytes) -> str:
 
 
 class _Builder:
-    """Turns the nodes of a document into data, and remembers the place of each."""
+    """Builds plain data from YAML nodes, and remembers the place of each."""
 
     def __init__(self, name: str, text: str) -> None:
         self.places: dict[Path, Place] = {}
@@ -198,7 +203,7 @@ class _Builder:
 
     def _key(self, node: yaml.Node, path: Path) -> str:
         if not isinstance(node, yaml.ScalarNode) or node.tag != f"{_TAG}str":
-            raise self._error(path, node.start_mark, "a key must be text: put it in quotes")
+            raise self._error(path, node.start_mark, "a key must be a string: put it in quotes")
         return str(node.value)
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> object:

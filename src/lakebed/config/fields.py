@@ -23,6 +23,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from lakebed.catalog.opened import MEMORY
 from lakebed.config.masking import mask
+from lakebed.lake.base import AutoMaintain
 from lakebed.values.duration import parse_duration
 
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -41,12 +42,12 @@ class Model(BaseModel):
 
 
 def wrong(message: str, at: str | None = None) -> PydanticCustomError:
-    """Make the error of a setting, or of the setting `at` inside it, with our own message."""
+    """Return the error for a setting, or for the setting `at` inside it, with our own message."""
     return PydanticCustomError("lakebed", "{message}", {"message": message, "at": at})
 
 
 class _Schema:
-    """Adds to the JSON Schema of a setting another form that it may have in a file."""
+    """Adds another accepted form to the JSON Schema of a setting."""
 
     def __init__(self, **form: object) -> None:
         self._form = form
@@ -58,11 +59,11 @@ class _Schema:
 
 
 def or_text(description: str) -> _Schema:
-    """Say in the JSON Schema that the setting may also be a text that stands for it."""
+    """Say in the JSON Schema that a text may stand for the setting."""
     return _Schema(type="string", description=description)
 
 
-# A reference gives text, so numbers and booleans may be written as text.
+# A reference is replaced by text, so numbers and booleans may be given as text.
 _REFERENCE = _Schema(type="string", pattern=r"\$\{|\{\{|^[0-9.]+$|^(true|false|yes|no|on|off)$")
 
 _LENGTH = _Schema(type="string", pattern=r"\$\{|\{\{|^[0-9.]+$|^([0-9.]+[smhdw] ?)+$")
@@ -86,6 +87,10 @@ def _number(value: object) -> object:
 
 def _truth(value: object) -> object:
     return _TRUTH.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _off(value: object) -> object:
+    return "off" if value is False else value  # what YAML makes of the word
 
 
 def _path_text(value: object) -> object:
@@ -114,13 +119,15 @@ Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole), _REFERENCE]
 Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_whole), _REFERENCE]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number), _LENGTH]
 YesNo = Annotated[bool, BeforeValidator(_truth), _REFERENCE]
+Upkeep = Annotated[AutoMaintain, BeforeValidator(_off), _Schema(const=False)]
 
 Raw = dict[str, Any]
 """The settings of a model before they are validated."""
 
 
 def one_name(raw: Raw, name: str, *synonyms: str) -> Raw:
-    """Return the settings with synonyms under one name. Two of them at once are an error."""
+    """Return the settings with all synonyms renamed to one name. Raises an error if two are
+    given."""
     given = [synonym for synonym in (name, *synonyms) if raw.get(synonym) is not None]
     if len(given) > 1:
         raise wrong(f"cannot be combined with {given[0]}: give one of them", given[1])

@@ -1,4 +1,4 @@
-"""`${VAR}`, `${VAR:-default}`, `{{ env.name }}` and `{{ secrets.name }}` in every string."""
+"""Replaces `${VAR}`, `${VAR:-default}`, `{{ env.name }}` and `{{ secrets.name }}` in strings."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _REFERENCE = re.compile(
 class Interpolation:
     """Replaces references in data. References inside an inserted text are not replaced.
 
-    `secrets`: where `{{ secrets.name }}` is looked up; without it, such references stay as they
-    are. `used`: the secrets that were inserted, to be masked wherever the data is shown.
+    `secrets`: looks up `{{ secrets.name }}`. If None, such references stay as they are.
+    `used`: collects the inserted secrets, so that they can be masked wherever the data is shown.
     """
 
     def __init__(
@@ -98,7 +98,8 @@ def expand_env_vars(value: Any) -> Any:
     The default also replaces an empty variable. `$${` gives a literal `${`. `{{ secrets.name }}`
     stays as it is, because only a whole configuration says where secrets come from.
 
-    Raises ConfigurationError, naming the variable, if it is not set, and for a malformed reference.
+    Raises ConfigurationError, naming the variable, if it is not set, and if a reference is
+    malformed.
     """
 
     def fail(path: Path, message: str) -> Exception:

@@ -1,4 +1,4 @@
-"""From a file or a mapping to settings: find, interpolate, validate and choose them."""
+"""Turns a file or a mapping into settings: finds them, replaces references, validates, chooses."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
+from lakebed.config.choosing import choose_catalog
 from lakebed.config.document import Document, read_document
 from lakebed.config.interpolation import Interpolation
-from lakebed.config.masking import mask_address
-from lakebed.config.models import BACKENDS, AutoSettings, Settings
-from lakebed.config.postgres import address_from_environment
+from lakebed.config.models import BACKENDS, AutoSettings
 from lakebed.config.problems import Path, kind
 from lakebed.config.secrets.sources import SecretsBackend
+from lakebed.config.settings import Settings
 from lakebed.config.validation import validate_secrets, validate_settings
 from lakebed.errors import ConfigurationError
 from lakebed.suggestions import closest, suggestion
@@ -28,8 +28,10 @@ _OURS = frozenset(name for model in BACKENDS.values() for name in model.model_fi
 
 
 class Configuration(NamedTuple):
-    """A configuration in effect. `name` is its file, or empty for a mapping. `chosen` says what
-    `backend: auto` chose and why."""
+    """A configuration in effect.
+
+    `name`: its file, or empty for a mapping. `chosen`: what `backend: auto` chose, and why.
+    """
 
     settings: Settings
     name: str
@@ -37,7 +39,8 @@ class Configuration(NamedTuple):
 
 
 class Section(NamedTuple):
-    """The settings of a lake before they are validated, found at the path `at` of their document.
+    """The settings of a lake before they are validated. They are at the path `at` of their
+    document.
 
     `secrets`: the values that replaced `{{ secrets.… }}`.
     """
@@ -51,14 +54,17 @@ class Section(NamedTuple):
 def load(where: Where) -> Configuration:
     """Read a configuration: a YAML file, or its content as a mapping.
 
-    Raises ConfigurationError, with the path of every invalid setting.
+    Raises ConfigurationError, which lists every invalid setting with its path.
     """
     return validate(read(where))
 
 
 def read(where: Where, name: str = "ltm") -> Section:
-    """Find the settings of a lake in a file or mapping, and replace the references in them: those
-    of `settings.ltm`, or of another name under `settings` if there are any."""
+    """Find the settings of a lake in a file or mapping, and replace the references in them.
+
+    `name`: the settings are under this name in `settings`, if they are there; else under
+    `settings.ltm`, or at the root.
+    """
     if isinstance(where, Mapping):
         document = Document(where, "", FilePath.cwd(), {})
     elif isinstance(where, (str, os.PathLike)):
@@ -69,7 +75,14 @@ def read(where: Where, name: str = "ltm") -> Section:
             f"{type(where).__name__}"
         )
     section, at = _find(document, name)
-    raw_secrets = section.get("secrets")
+    return expand(document, section, at, section.get("secrets"))
+
+
+def expand(
+    document: Document, section: Mapping[str, object], at: Path, raw_secrets: object
+) -> Section:
+    """Replace the references in the settings at a path. `raw_secrets`: the settings of the source
+    of `{{ secrets.… }}`."""
 
     @cache
     def source() -> SecretsBackend:
@@ -88,12 +101,12 @@ def read(where: Where, name: str = "ltm") -> Section:
 
 
 def section_of(raw: Mapping[str, object]) -> Section:
-    """Make a section of settings in which nothing is a reference."""
+    """Return settings as a section. No text in them is taken as a reference."""
     return Section(Document(raw, "", FilePath.cwd(), {}), (), dict(raw), frozenset())
 
 
 def validate(section: Section) -> Configuration:
-    """Validate the settings, and choose a backend for `backend: auto`."""
+    """Validate the settings. For `backend: auto`, also choose a backend."""
     document, at, raw, secrets = section
     settings, chosen = validate_settings(document, raw, at), None
     if isinstance(settings, AutoSettings):
@@ -143,27 +156,24 @@ def _mapping(document: Document, value: object, path: Path) -> Mapping[str, obje
 
 
 def _choose(document: Document, raw: dict[str, object], at: Path) -> tuple[Settings, str]:
-    """Choose for `backend: auto`: the database that the environment names, or else a folder."""
+    """Choose for `backend: auto`: the database or the bucket that the environment names, else a
+    folder."""
     common = {key: value for key, value in raw.items() if key not in ("backend", "storage")}
-    url = os.environ.get("DATABASE_URL", "")
     storage = {"storage": raw["storage"]} if raw.get("storage") is not None else {}
-    address = address_from_environment()
-    if address is not None:
-        catalog: dict[str, object] = {"type": "postgres"}
-        url = address.get("connection_string", "")
-        why = "DATABASE_URL is set" if url else "POSTGRES_HOST is set"
-    elif url.startswith("sqlite://"):
-        catalog, why = {"type": "sqlite", "path": url}, "DATABASE_URL is set"
-    elif "://" in url:
-        catalog, why = {"type": "sqlalchemy", "url": url}, "DATABASE_URL is set"
+    choice = choose_catalog(BACKENDS)
+    if choice is None:
+        chosen: dict[str, object] = {"backend": "duckdb" if storage else "ducklake"} | storage
+        why = "neither DATABASE_URL, POSTGRES_HOST nor the address of another service is set"
+        return validate_settings(document, common | chosen, at), (
+            f"backend auto: chose {chosen['backend']}, because {why}"
+        )
+    # Postgres's settings read the address from the environment themselves.
+    options = {} if choice.type == "postgres" else choice.options
+    if "catalog" in options:  # a bucket
+        chosen = {"backend": choice.type, **options, **storage}
+    elif storage:
+        chosen = {"backend": "duckdb", "catalog": {"type": choice.type, **options}} | storage
+        choice = choice._replace(type="duckdb")
     else:
-        catalog, why = {}, "neither DATABASE_URL nor POSTGRES_HOST is set"
-    if storage:
-        chosen = {"backend": "duckdb"} | storage | ({"catalog": catalog} if catalog else {})
-    elif catalog:
-        chosen = catalog | {"backend": catalog.pop("type")}
-    else:
-        chosen = {"backend": "ducklake"}
-    settings = validate_settings(document, common | chosen, at)
-    named = f" at {mask_address(url)}" if url and catalog else ""
-    return settings, f"backend auto: chose {chosen['backend']}{named}, because {why}"
+        chosen = {"backend": choice.type, **options}
+    return validate_settings(document, common | chosen, at), choice.told("backend")

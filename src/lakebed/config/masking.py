@@ -1,4 +1,4 @@
-"""Showing settings without their passwords, tokens and keys."""
+"""Shows settings without their passwords, tokens and keys."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _PLAIN_OPTIONS = {
     "cache_regions",
     "consistency",
     "default_location",
+    "encryption",
     "endpoint_url",
     "host",
     "profile",
@@ -86,7 +87,8 @@ def mask(value: object, name: str = "") -> object:
 
 
 def guard(value: object, name: str) -> object:
-    """Return an option of a filesystem. Its texts become secrets, unless known not to be."""
+    """Return an option of a filesystem. Its texts become secrets, unless they are known to be
+    plain."""
     if isinstance(value, Mapping):
         return {key: guard(item, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -95,7 +97,7 @@ def guard(value: object, name: str) -> object:
 
 
 def reveal(value: object) -> object:
-    """Plain data with the secrets in it: for those who connect, never to be shown."""
+    """Return plain data with the secrets in it: for connecting, never for showing."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Mapping):
@@ -104,7 +106,7 @@ def reveal(value: object) -> object:
 
 
 def without(value: object, secrets: Iterable[str]) -> object:
-    """Return plain data with every occurrence of `secrets` in its texts masked."""
+    """Return plain data. Every occurrence of `secrets` in its texts is masked."""
     longest_first = sorted(secrets, key=len, reverse=True)
     if isinstance(value, str):
         for secret in longest_first:
@@ -117,14 +119,14 @@ def without(value: object, secrets: Iterable[str]) -> object:
 
 @contextmanager
 def hiding(secrets: Iterable[str]) -> Iterator[None]:
-    """A block that removes `secrets` from the text of every error that leaves it."""
+    """A context that removes `secrets` from the text of every error that leaves it."""
     try:
         yield
     except LakebedError as error:
         shown = str(without(error.message, secrets))
         if shown != error.message:
             error.message, error.args = shown, (shown,)
-            error.__cause__ = None  # the driver's own error names the same host or path
+            error.__cause__ = None  # the driver's own error has the same secrets
             error.__suppress_context__ = True
         raise
 

@@ -1,21 +1,20 @@
-"""The settings of a lake, with one model for each backend. The reference and the JSON Schema are
-generated from them."""
+"""The settings of a lake: one model per backend. The reference and the JSON Schema are generated
+from them."""
 
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lakebed.catalog.opened import MEMORY
 from lakebed.config.catalogs import (
     DEFAULT_FILE,
     Catalog,
+    CatalogSettings,
     PostgresOptions,
     SQLAlchemyOptions,
     SQLiteCatalog,
@@ -24,20 +23,26 @@ from lakebed.config.catalogs import (
     sqlite_path,
 )
 from lakebed.config.fields import (
-    Count,
     LocalPath,
     LocalPathOrUri,
     Model,
     Raw,
-    Seconds,
-    YesNo,
     one_name,
     or_text,
     wrong,
 )
-from lakebed.config.masking import Options, guard, hiding, mask, reveal, without
-from lakebed.config.secrets.env import EnvSecrets
-from lakebed.config.secrets.settings import SecretsSettings
+from lakebed.config.logs import (
+    BlobSQLiteSettings,
+    BucketSettings,
+    D1Settings,
+    DynamoDBSettings,
+    FirestoreSettings,
+    MongoDBSettings,
+    RedisSettings,
+)
+from lakebed.config.masking import guard, reveal
+from lakebed.config.settings import InlineSettings, Settings, lazily
+from lakebed.config.wired import LitestreamOptions, TursoOptions
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
 
 
@@ -69,19 +74,20 @@ class StorageSettings(Model):
     @model_validator(mode="after")
     def _options_are_known(self) -> StorageSettings:
         if self.model_extra:
-            from lakebed.objects.opening import unknown_options
+            from lakebed.objects.opening import wrong_options
 
-            for name, problem in unknown_options(self.uri, self.model_extra).items():
+            extra = {name: reveal(value) for name, value in self.model_extra.items()}
+            for name, problem in wrong_options(self.uri, extra).items():
                 raise wrong(problem, name)
         return self
 
     @property
     def folder(self) -> str | None:
-        """The folder, if it is on this machine."""
+        """Return the folder, or None if the storage is not on this machine."""
         return _folder(self.uri)
 
     def as_storage(self) -> dict[str, object]:
-        """The storage as `lakebed.open` takes it."""
+        """Return the storage as `lakebed.open` takes it."""
         extra = {name: reveal(value) for name, value in (self.model_extra or {}).items()}
         return {"uri": self.uri, **extra}
 
@@ -92,7 +98,7 @@ def _folder(uri: str) -> str | None:
 
 
 def _path_of(catalog: Raw) -> object:
-    """The path of a SQLite catalog before it is validated. None if no path is given."""
+    """Return the path of a SQLite catalog before it is validated. None if no path is given."""
     named = one_name(catalog, "path", "url", "connection_string").get("path")
     return sqlite_path(named) if isinstance(named, str) and "://" in named else named
 
@@ -110,137 +116,6 @@ Storage = Annotated[
     BeforeValidator(_long_storage),
     or_text("a folder, or a URI: s3://bucket/prefix"),
 ]
-
-
-class SearchSettings(Model):
-    """How the lake is searched."""
-
-    embedder: Literal["minilm", "e5"] | None = Field(
-        None,
-        description="The model that makes vectors, for a search by meaning. Needs the extra "
-        "`embed`. All clients of a lake must use the same.",
-    )
-    cache: LocalPath | None = Field(
-        None,
-        description="The folder for copies of the search index, safe to delete; "
-        "`~/.cache/lakebed` if left out.",
-    )
-
-
-class Settings(Model):
-    """What every backend takes."""
-
-    inline_threshold: Count | None = Field(
-        None,
-        description="Values of up to this many bytes stay in the catalog; 4096 if left out. Fixed "
-        "when the lake is created.",
-    )
-    history: Literal["snapshots", "all"] | None = Field(
-        None,
-        description="Which replaced versions are kept: those that snapshots see (`snapshots`, the "
-        "default), or `all`. Fixed when the lake is created.",
-    )
-    history_retention: Seconds | None = Field(
-        None,
-        description="With `history: all`, how long to keep them: seconds, or text such as `30d`. "
-        "For ever if left out. Fixed when the lake is created.",
-    )
-    durability: Literal["normal", "full"] = Field(
-        "normal", description="`full` waits for the disk at each commit of a SQLite catalog."
-    )
-    lock_timeout: Seconds = Field(60.0, description="Seconds that a write waits for others.")
-    search: SearchSettings = Field(
-        default_factory=lambda: SearchSettings(embedder=None, cache=None),
-        description="How the lake is searched.",
-    )
-    read_only: YesNo = Field(
-        False,
-        description="Open the lake read-only: touch no file and refuse every call that writes. For "
-        "archives, read-only disks and users without rights to write.",
-    )
-    lazy: YesNo = Field(
-        False,
-        description="Connect with the first call. Applies to the LTM interface, and to "
-        "`lakebed.open` if the catalog is a server.",
-    )
-    secrets: SecretsSettings = Field(
-        default_factory=lambda: EnvSecrets(),
-        description="Where `{{ secrets.name }}` is looked up.",
-    )
-
-    @model_validator(mode="after")
-    def _retention_needs_history(self) -> Settings:
-        if self.history_retention is not None and self.history != "all":
-            raise wrong("requires history: all", "history_retention")
-        if self.history_retention == 0:
-            raise wrong("expected more than 0 seconds", "history_retention")
-        return self
-
-    # The values that replaced `{{ secrets.… }}`: never shown.
-    _secrets: frozenset[str] = PrivateAttr(frozenset())
-
-    def hide(self, secrets: frozenset[str]) -> None:
-        """Never show these values in the text of the settings."""
-        self._secrets = secrets
-
-    @property
-    def secret_values(self) -> frozenset[str]:
-        """The values that replaced `{{ secrets.… }}`."""
-        return self._secrets
-
-    def mask(self, text: str) -> str:
-        """Return the text with these values masked."""
-        return str(without(text, self._secrets))
-
-    def hiding(self) -> AbstractContextManager[None]:
-        """A block that removes these values from the text of every error that leaves it."""
-        return hiding(self._secrets)
-
-    def options(self) -> Options:
-        """Return the settings in effect as keyword arguments of a backend, secrets included."""
-        return Options(self.model_dump(by_alias=True, exclude_none=True), self._secrets)
-
-    def shown(self) -> dict[str, object]:
-        """Return the settings in effect as plain data, with secrets masked. Settings without a
-        value are left out."""
-        shown = without(mask(self.model_dump(by_alias=True, exclude_none=True)), self._secrets)
-        assert isinstance(shown, dict)
-        return {"backend": shown.pop("backend")} | shown
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
-        yield from self.shown().items()
-
-    @abstractmethod
-    def place(self) -> dict[str, Any]:
-        """`where`, or `catalog` and `storage`, as `lakebed.open` takes them."""
-
-    def open_options(self) -> dict[str, Any]:
-        """All keyword arguments of `lakebed.open`."""
-        return self.place() | {
-            "inline_threshold": self.inline_threshold,
-            "history": self.history,
-            "history_retention": self.history_retention,
-            "durability": self.durability,
-            "lock_timeout": self.lock_timeout,
-            "embedder": self.search.embedder,
-            "cache": self.search.cache,
-            **({"read_only": True} if self.read_only else {}),
-        }
-
-
-def _lazily(catalog: dict[str, object], lazy: bool) -> dict[str, object]:
-    return catalog | {"lazy": True} if lazy and catalog["type"] != "sqlite" else catalog
-
-
-class InlineSettings(Settings):
-    """A backend that consists of a catalog only."""
-
-    @abstractmethod
-    def as_catalog(self) -> dict[str, object]:
-        """The catalog as `lakebed.open` takes it."""
-
-    def place(self) -> dict[str, Any]:
-        return {"catalog": _lazily(self.as_catalog(), self.lazy)}
 
 
 class SQLiteSettings(SQLiteOptions, InlineSettings):
@@ -261,6 +136,18 @@ class SQLAlchemySettings(SQLAlchemyOptions, InlineSettings):
     backend: Literal["sqlalchemy"]
 
 
+class TursoSettings(TursoOptions, InlineSettings):
+    """All values inline in a database of Turso, or of another libSQL server."""
+
+    backend: Literal["turso"]
+
+
+class LitestreamSettings(LitestreamOptions, InlineSettings):
+    """All values inline in a SQLite file that Litestream copies to a replica all the time."""
+
+    backend: Literal["litestream"]
+
+
 class DuckDBSettings(Settings):
     """Names in a catalog, large contents in the lake, which DuckDB queries."""
 
@@ -279,59 +166,99 @@ class DuckDBSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, raw: Raw) -> Raw:
-        try:
-            catalog = long_form(raw.get("catalog", "sqlite"))
-            path = _path_of(catalog) if catalog["type"] == "sqlite" else ""
-        except PydanticCustomError:  # the field's own check tells, and where
-            return raw
-        storage = raw.get("storage", None if path == MEMORY else DEFAULT_FOLDER)
-        if path is None:
-            uri = storage.get("uri") if isinstance(storage, Mapping) else storage
-            folder = _folder(os.fspath(uri)) if isinstance(uri, (str, os.PathLike)) else None
-            catalog["path"] = DEFAULT_FILE if folder is None else f"{folder}/{CATALOG_FILE}"
-        return raw | {"catalog": catalog, "storage": storage}
+        return _with_both(raw)
 
     @model_validator(mode="after")
     def _lasts(self) -> DuckDBSettings:
-        lasting = not (isinstance(self.catalog, SQLiteCatalog) and self.catalog.path == MEMORY)
-        if lasting and self.storage is not None and self.storage.uri.startswith("memory://"):
-            raise wrong(
-                "memory:// is lost when the process ends, but the catalog is kept: use a "
-                "persistent storage, or catalog: ':memory:'",
-                "storage",
-            )
+        _check_lasting(self.catalog, self.storage)
         return self
 
     def place(self) -> dict[str, Any]:
-        folder = None if self.storage is None else self.storage.folder
-        # A folder with its own catalog is a lake that can be moved.
-        beside = None if folder is None else f"{folder}/{CATALOG_FILE}"
-        if isinstance(self.catalog, SQLiteCatalog) and self.catalog.path == beside:
-            return {"where": folder}
-        storage = None if self.storage is None else self.storage.as_storage()
-        return {"catalog": _lazily(self.catalog.as_catalog(), self.lazy), "storage": storage}
+        return _place_of(self.catalog, self.storage, self.lazy)
+
+
+def _with_both(raw: Raw) -> Raw:
+    """Return the settings with a catalog and a storage, filling in the one that is missing."""
+    try:
+        catalog = long_form(raw.get("catalog", "sqlite"))
+        path = _path_of(catalog) if catalog["type"] == "sqlite" else ""
+    except PydanticCustomError:  # the field's own check raises the error, with its place
+        return raw
+    storage = raw.get("storage", None if path == MEMORY else DEFAULT_FOLDER)
+    if path is None:
+        uri = storage.get("uri") if isinstance(storage, Mapping) else storage
+        folder = _folder(os.fspath(uri)) if isinstance(uri, (str, os.PathLike)) else None
+        catalog["path"] = DEFAULT_FILE if folder is None else f"{folder}/{CATALOG_FILE}"
+    return raw | {"catalog": catalog, "storage": storage}
+
+
+def _check_lasting(catalog: CatalogSettings, storage: StorageSettings | None) -> None:
+    lasting = not (isinstance(catalog, SQLiteCatalog) and catalog.path == MEMORY)
+    if lasting and storage is not None and storage.uri.startswith("memory://"):
+        raise wrong(
+            "memory:// is lost when the process ends, but the catalog is kept: use a "
+            "persistent storage, or catalog: ':memory:'",
+            "storage",
+        )
+
+
+def _place_of(
+    catalog: CatalogSettings, storage: StorageSettings | None, lazy: bool
+) -> dict[str, Any]:
+    folder = None if storage is None else storage.folder
+    # A folder that also holds its catalog is a lake that can be moved.
+    beside = None if folder is None else f"{folder}/{CATALOG_FILE}"
+    if isinstance(catalog, SQLiteCatalog) and catalog.path == beside:
+        return {"where": folder}
+    return {
+        "catalog": lazily(catalog.as_catalog(), lazy),
+        "storage": None if storage is None else storage.as_storage(),
+    }
 
 
 class DuckLakeSettings(Settings):
-    """The local default under its own name: a folder with a SQLite catalog and the contents.
+    """The local default: a folder with a SQLite catalog and the contents.
 
     It is not the format of the DuckDB extension DuckLake (see *Moving to Lakebed*).
     """
 
     backend: Literal["ducklake"]
-    path: LocalPath = Field(DEFAULT_FOLDER, description="The folder.")
+    path: LocalPath | None = Field(
+        None, description=f"The folder. Left out: `{DEFAULT_FOLDER}`, or the folder in `storage`."
+    )
+    catalog: Catalog | None = Field(None, description="Keeps the names, in place of the folder.")
+    storage: Storage | None = Field(None, description="Keeps the contents, in place of the folder.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, raw: Raw) -> Raw:
+        if raw.get("catalog") is None and raw.get("storage") is None:
+            return {"path": DEFAULT_FOLDER} | raw
+        path = raw.get("path")
+        if path is not None and raw.get("storage") is not None:
+            raise wrong("cannot be combined with storage: give one of them", "path")
+        folder = {} if path is None else {"storage": path}
+        return _with_both({key: value for key, value in raw.items() if key != "path"} | folder)
+
+    @model_validator(mode="after")
+    def _lasts(self) -> DuckLakeSettings:
+        if self.catalog is not None:
+            _check_lasting(self.catalog, self.storage)
+        return self
 
     def place(self) -> dict[str, Any]:
-        return {"where": self.path}
+        if self.catalog is None:
+            return {"where": self.path}
+        return _place_of(self.catalog, self.storage, self.lazy)
 
 
 class AutoSettings(Settings):
-    """Chosen from the environment: `DATABASE_URL` or `POSTGRES_HOST` names the catalog. Without
-    them it is the local folder. The choice is logged."""
+    """Chosen from the environment: the first service that it names (`DATABASE_URL`,
+    `POSTGRES_HOST`, `TURSO_DATABASE_URL` …), else the local folder. The choice is logged."""
 
     backend: Literal["auto"]
     storage: Storage | None = Field(
-        None, description="Keeps the contents. Left out: with a database all values are inline."
+        None, description="Keeps the contents. Left out: a database keeps all values inline."
     )
 
     def place(self) -> dict[str, Any]:
@@ -342,6 +269,15 @@ BACKENDS: dict[str, type[Settings]] = {
     "sqlite": SQLiteSettings,
     "postgres": PostgresSettings,
     "sqlalchemy": SQLAlchemySettings,
+    "turso": TursoSettings,
+    "litestream": LitestreamSettings,
+    "dynamodb": DynamoDBSettings,
+    "firestore": FirestoreSettings,
+    "mongodb": MongoDBSettings,
+    "d1": D1Settings,
+    "redis": RedisSettings,
+    "bucket": BucketSettings,
+    "blob-sqlite": BlobSQLiteSettings,
     "duckdb": DuckDBSettings,
     "ducklake": DuckLakeSettings,
     "auto": AutoSettings,

@@ -18,8 +18,8 @@ _LIBPQ = {"database": "dbname"}
 
 
 def address_from_environment() -> dict[str, str] | None:
-    """Return the settings in `DATABASE_URL`, if it names a Postgres database, or else in the
-    `POSTGRES_…` variables. None if they hold no address."""
+    """Return the settings that `DATABASE_URL` holds if it names a Postgres database, else those of
+    the `POSTGRES_…` variables. None if there is no address."""
     plain = native_url(os.environ.get("DATABASE_URL", ""))
     if plain is not None:
         return {"connection_string": plain}
@@ -29,8 +29,8 @@ def address_from_environment() -> dict[str, str] | None:
 
 
 def native_url(url: str) -> str | None:
-    """Return a Postgres URL as libpq reads it, without a driver such as `+psycopg`. None if the URL
-    is not for Postgres."""
+    """Return a Postgres URL for libpq, without a driver such as `+psycopg`. None if the URL is not
+    for Postgres."""
     scheme, separator, rest = url.partition("://")
     name, _, _driver = scheme.partition("+")
     return f"postgresql://{rest}" if separator and name in _SCHEMES else None
@@ -56,8 +56,11 @@ def add_words(address: str, words: Mapping[str, str | None]) -> str:
 
 
 def words_of(address: str) -> dict[str, str]:
-    """Return the parameters in a connection string or URL, by libpq's names. The result is empty if
-    libpq cannot read it or is not installed; opening the catalog then raises the error."""
+    """Return the parameters of a connection string or URL, by libpq's names.
+
+    The result is empty if libpq cannot read the string or is not installed. Opening the catalog
+    then raises the error.
+    """
     try:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict

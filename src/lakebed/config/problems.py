@@ -1,4 +1,4 @@
-"""The errors of a configuration: each with a path, a place and a suggestion."""
+"""The errors of a configuration. Each has a path, a place and a suggestion."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Problem(NamedTuple):
     message: str
 
     def text(self, name: str) -> str:
-        """The problem on one line, in the style of a compiler."""
+        """Return the problem on one line, in the style of a compiler."""
         place = "" if self.place is None else f":{self.place.line}:{self.place.column}"
         return ": ".join(part for part in (f"{name}{place}", self.path, self.message) if part)
 
 
 class InvalidConfiguration(ConfigurationError):
-    """A configuration is invalid. `problems` has each error with its path and place."""
+    """A configuration is invalid. `problems` lists each error with its path and place."""
 
     def __init__(self, name: str, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -51,13 +51,13 @@ def dotted(path: Path) -> str:
 
 
 def quoted(value: object) -> str:
-    """Quote a mistyped word for a message. Other values might be secrets, so only their kind is
-    named."""
+    """Quote a mistyped word for a message. Other values might be secrets: for them, return only the
+    kind."""
     return repr(value) if isinstance(value, str) and _WORD.match(value) else kind(value)
 
 
 def kind(value: object) -> str:
-    """Name the kind of a value, in the words of YAML."""
+    """Return the kind of a value, in YAML's words."""
     names: dict[type, str] = {
         bool: "true or false",
         int: "a whole number",

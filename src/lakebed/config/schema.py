@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from lakebed.config.models import BACKENDS, Settings
+from lakebed.config.models import BACKENDS
+from lakebed.config.settings import InlineSettings, Settings
 from lakebed.config.validation import SYNONYMS
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -25,6 +26,10 @@ def json_schema() -> dict[str, Any]:
     for name, definition in definitions.items():
         _add_synonyms(name, definition)
         _allow_left_out(definition)
+    for model in BACKENDS.values():
+        catalog = model.__name__.replace("Settings", "Catalog")
+        if issubclass(model, InlineSettings) and catalog in definitions:
+            _add_catalog(definitions[model.__name__], catalog)
     definitions["Lake"] = {"oneOf": settings["oneOf"]}
     return {
         "$schema": _DIALECT,
@@ -45,7 +50,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _leave_out(definitions: dict[str, Any], name: str) -> None:
-    """Remove a model, so that editors mark unknown catalogs and sources: most are misspelt."""
+    """Remove a model, so that editors mark unknown catalogs and sources: most are misspelled."""
     del definitions[name]
     for definition in definitions.values():
         for setting in definition.get("properties", {}).values():
@@ -61,13 +66,25 @@ def _add_synonyms(name: str, definition: dict[str, Any]) -> None:
     properties = definition.get("properties", {})
     for synonym in SYNONYMS.get(kind, ()):
         properties[synonym] = {"type": "string", "description": "Another name of the address."}
+    if "iam" in properties:
+        properties["iam_auth"] = {**properties["iam"], "description": "Another name of `iam`."}
     if kind == "sqlalchemy":
         definition["required"] = [part for part in definition["required"] if part != "url"]
         definition["anyOf"] = [{"required": ["url"]}, {"required": ["connection_string"]}]
 
 
+def _add_catalog(definition: dict[str, Any], catalog: str) -> None:
+    """Allow the options of a backend that is only a catalog to stand under `catalog`."""
+    definition["properties"]["catalog"] = {
+        "anyOf": [{"$ref": f"#/$defs/{catalog}"}, {"type": "string"}],
+        "description": "The same options in a mapping with `type`, or a URL.",
+    }
+    if "anyOf" in definition:
+        definition["anyOf"].append({"required": ["catalog"]})
+
+
 def _allow_left_out(definition: dict[str, Any]) -> None:
-    """Let only the default backend be chosen by leaving out `backend`."""
+    """Allow `backend` to be left out only for the default backend."""
     backend = definition.get("properties", {}).get("backend", {})
     if backend.get("const") == "duckdb":
         definition["required"] = [part for part in definition["required"] if part != "backend"]

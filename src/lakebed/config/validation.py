@@ -1,4 +1,5 @@
-"""From plain data to settings. pydantic's errors become ours, with path, place and suggestion."""
+"""Validates plain data and makes settings of it. Errors name the path, the place and a
+suggestion."""
 
 from __future__ import annotations
 
@@ -8,35 +9,35 @@ from pathlib import Path as FilePath
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from lakebed.config.catalogs import CATALOGS, OUTSIDE
+from lakebed.config.catalogs import CATALOGS, OUTSIDE, long_form
 from lakebed.config.document import Document
 from lakebed.config.fields import Model
-from lakebed.config.models import BACKENDS, Settings
+from lakebed.config.models import BACKENDS
 from lakebed.config.problems import (
     InvalidConfiguration,
     Path,
     Place,
-    Problem,
-    dotted,
     kind,
     quoted,
 )
 from lakebed.config.secrets.base import Secrets
 from lakebed.config.secrets.settings import SecretsSettings
 from lakebed.config.secrets.sources import SOURCES, source_model
+from lakebed.config.settings import InlineSettings, Settings
 from lakebed.suggestions import closest, suggestion
 
 M = TypeVar("M", bound=BaseModel)
 Location = tuple[str | int, ...]
-"""The place of an error, as pydantic names it."""
+"""The place of an error, as pydantic gives it."""
 _SOURCE_KEYS = ("credentials", "secrets")  # under which a source of secrets is chosen
 DEFAULT_BACKEND = "duckdb"
 SYNONYMS = {
     "sqlite": {"url", "connection_string"},
     "postgres": {"url"},
     "sqlalchemy": {"connection_string"},
+    "turso": {"connection_string"},
 }
 
 
@@ -47,7 +48,7 @@ class _Secrets(Model):
 def validate_settings(document: Document, raw: Mapping[str, object], at: Path) -> Settings:
     """Validate the settings in `raw`, which are at the path `at` of the document.
 
-    Raises ConfigurationError with every problem.
+    Raises ConfigurationError, which lists every problem.
     """
     backend = raw.get("backend", DEFAULT_BACKEND)
     if not isinstance(backend, str) or backend not in BACKENDS:
@@ -56,20 +57,64 @@ def validate_settings(document: Document, raw: Mapping[str, object], at: Path) -
             (*at, "backend"), f"unknown backend {quoted(backend)}: {suggestion(word, BACKENDS)}"
         )
     given = {key: value for key, value in raw.items() if value is not None}
+    inside = _catalog_inside(document, backend, given, at)
+    whole = given
+    if inside is not None:
+        whole = inside | {key: value for key, value in given.items() if key != "catalog"}
     try:
         return BACKENDS[backend].model_validate(
-            given | {"backend": backend}, context={"folder": document.folder}
+            whole | {"backend": backend}, context={"folder": document.folder}
         )
     except ValidationError as error:
-        found = [_explain(fault, given, partial(_unknown, backend)) for fault in _faults(error)]
+        found = [_explain(fault, whole, partial(_unknown, backend)) for fault in _faults(error)]
+        if inside is not None:
+            found = [
+                (path if path and path[0] in given else ("catalog", *path), message)
+                for path, message in found
+            ]
     # Raised outside the block, so that pydantic's error, which shows values, is not chained.
     problems = [document.problem((*at, *path), message) for path, message in found]
     problems.sort(key=lambda problem: problem.place or Place(0, 0))
     raise InvalidConfiguration(document.name, problems)
 
 
+def _catalog_inside(
+    document: Document, backend: str, given: Mapping[str, object], at: Path
+) -> dict[str, object] | None:
+    """Return the options under `catalog` of a backend that is only a catalog, or None if there are
+    none.
+
+    Such a backend takes its options there as well as beside `backend`.
+    """
+    catalog = given.get("catalog")
+    if catalog is None or not issubclass(BACKENDS[backend], InlineSettings):
+        return None
+    own = ("sqlalchemy", "mysql", "mariadb") if backend == "sqlalchemy" else (backend,)
+    if isinstance(catalog, str) and "://" in catalog:
+        options: dict[str, object] = {"url": catalog}
+    else:
+        try:
+            options = long_form(catalog)
+        except PydanticCustomError as error:
+            where = (error.context or {}).get("at")
+            path = (*at, "catalog", *((where,) if where else ()))
+            raise document.error(path, error.message()) from None
+        if options.pop("type") not in own:
+            raise document.error(
+                (*at, "catalog"),
+                f"expected type {backend} with backend: {backend}; for a catalog of another type "
+                "write backend: duckdb",
+            )
+    for name in options:
+        if given.get(name) is not None:
+            raise document.error(
+                (*at, name), f"cannot be combined with catalog.{name}: give one of them"
+            )
+    return options
+
+
 def validate_secrets(document: Document, raw: object, at: Path) -> Secrets:
-    """Validate the source of `{{ secrets.… }}`, which is needed before all other settings."""
+    """Validate the source of `{{ secrets.… }}`. All other settings may need it."""
     try:
         return _Secrets.model_validate({"secrets": raw}).secrets
     except ValidationError as error:
@@ -80,10 +125,19 @@ def validate_secrets(document: Document, raw: object, at: Path) -> Secrets:
     )
 
 
-def validate_model(model: type[M], raw: Mapping[str, object], name: str) -> M:
-    """Validate settings that are not in a document. Errors call them `name`.
+def validate_model(model: type[M], raw: Mapping[str, object], name: str, at: Path = ()) -> M:
+    """Validate settings that are not in a document. Errors call them `name`, and begin their paths
+    with `at`.
 
-    Raises ConfigurationError with every problem.
+    Raises ConfigurationError, which lists every problem.
+    """
+    return validate_at(Document({}, name, FilePath.cwd(), {}), model, raw, at)
+
+
+def validate_at(document: Document, model: type[M], raw: Mapping[str, object], at: Path) -> M:
+    """Validate the settings at the path `at` of the document with a model of their own.
+
+    Raises ConfigurationError, which lists every problem.
     """
     given = {key: value for key, value in raw.items() if value is not None}
 
@@ -95,12 +149,12 @@ def validate_model(model: type[M], raw: Mapping[str, object], name: str) -> M:
         return _no_such_key(key, _names(model), [])
 
     try:
-        return model.model_validate(given, context={"folder": FilePath.cwd()})
+        return model.model_validate(given, context={"folder": document.folder})
     except ValidationError as error:
         found = [_explain(fault, given, unknown) for fault in _faults(error)]
-    raise InvalidConfiguration(
-        name, [Problem(dotted(path), None, message) for path, message in found]
-    )
+    problems = [document.problem((*at, *path), message) for path, message in found]
+    problems.sort(key=lambda problem: problem.place or Place(0, 0))
+    raise InvalidConfiguration(document.name, problems)
 
 
 def _faults(error: ValidationError) -> list[ErrorDetails]:
@@ -108,8 +162,7 @@ def _faults(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _path(location: Location) -> Path:
-    """The path of a setting, without the tags with which pydantic tells the models of catalogs and
-    sources apart."""
+    """Return the path of a setting, without the tags by which pydantic tells models apart."""
     kinds = {"catalog": (*CATALOGS, OUTSIDE), **dict.fromkeys(_SOURCE_KEYS, (*SOURCES, OUTSIDE))}
     return tuple(
         part
@@ -121,7 +174,8 @@ def _path(location: Location) -> Path:
 def _explain(
     fault: ErrorDetails, raw: object, unknown: Callable[[str, Location], str]
 ) -> tuple[Path, str]:
-    """Return the path of a setting and what is wrong with it, without its value."""
+    """Return the path of a setting and what is wrong with it. The message does not show the
+    value."""
     location = fault["loc"]
     inner = path = _path(location)
     value = raw
@@ -137,6 +191,8 @@ def _explain(
         return path, _missing(str(location[-1]), raw, inner[:-1])
     if error == "literal_error":
         return path, f"{quoted(value)} is unknown: expected {context['expected']}"
+    if error == "float_type" and isinstance(value, str):  # every such setting is a time
+        return path, "expected seconds, or text such as 90s, 1h30m or 30d, got other text"
     if error in _TYPES:
         advice = ": put it in quotes" if error == "string_type" and _is_scalar(value) else ""
         return path, f"expected {_TYPES[error]}, got {kind(value)}{advice}"

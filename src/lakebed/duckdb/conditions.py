@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from lakebed.duckdb.statement import Node, Statement, constant, nodes
+from lakebed.duckdb.statement import Statement, constant
+from lakebed.duckdb.trees import Node, nodes
 
 _FLIPPED = {
     "COMPARE_EQUAL": "COMPARE_EQUAL",

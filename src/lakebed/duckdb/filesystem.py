@@ -13,6 +13,7 @@ from fsspec import AbstractFileSystem
 PROTOCOL = "lakebed"
 _NEVER_CHANGED = datetime(1970, 1, 1, tzinfo=UTC)
 _GONE = "the file is gone"
+_NONE: Mapping[str, str] = {}
 _TRACE = re.compile(r"\n\nAt:\n(?:  .*\n)*")  # a traceback of this process, which is not shown
 
 
@@ -28,12 +29,17 @@ class Grant:
     """The right to read some files of the storage, until it is released.
 
     `address` is the name of all of them in SQL. It is drawn at random after the text of a query is
-    known, so no text can contain it. `paths` are in the order of DuckDB's `file_index`.
+    known, so no text can contain it. `paths` are in the order of DuckDB's `file_index`. `folders`:
+    what DuckDB sees before a path.
     """
 
-    def __init__(self, files: ReadOnlyFiles, paths: Iterable[str]) -> None:
+    def __init__(
+        self, files: ReadOnlyFiles, paths: Iterable[str], folders: Mapping[str, str] = _NONE
+    ) -> None:
         self._files = files
-        self.paths = sorted(set(paths))
+        names = {folders.get(path, "") + path: path for path in paths}
+        self.names = sorted(names)
+        self.paths = [names[name] for name in self.names]
         self.address = f"{PROTOCOL}://{secrets.token_hex(16)}"
         files.admit(self)
 
@@ -66,12 +72,14 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         self._files = files
         self._root = f"{PROTOCOL}://{secrets.token_hex(16)}/"
         self._grants: dict[str, Grant] = {}
-        self._told = set[str]()  # names that may be opened; a query does so long after it began
+        # The paths of names that may be opened; a query does so long after it began.
+        self._told = dict[str, str]()
         self._sizes: dict[str, int] = {}  # by path and by name; files never change
 
-    def grant(self, paths: Iterable[str]) -> Grant:
-        """Let queries read files of the storage, at an address that nobody can guess."""
-        return Grant(self, paths)
+    def grant(self, paths: Iterable[str], folders: Mapping[str, str] = _NONE) -> Grant:
+        """Let queries read files of the storage, at an address that nobody can guess. `folders`:
+        made-up ones that DuckDB sees before some of the paths."""
+        return Grant(self, paths, folders)
 
     def admit(self, grant: Grant) -> None:
         """Register a grant."""
@@ -87,8 +95,8 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         grant = self._grants.get(path)
         if grant is None:
             self._deny()
-        names = [self._root + path for path in grant.paths]
-        self._told.update(names)
+        names = [self._root + name for name in grant.names]
+        self._told.update(zip(names, grant.paths, strict=True))
         return names
 
     def open(self, path: str, mode: str = "rb", **options: object) -> _File:
@@ -99,8 +107,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def info(self, path: str, **options: object) -> Mapping[str, object]:
         del options
-        name = self._checked(path)
-        return {"name": path, "size": self.size_of(name), "type": "file"}
+        return {"name": path, "size": self.size_of(self._checked(path)), "type": "file"}
 
     def size(self, path: str) -> int:
         # Called three times for each read: faster than fsspec's own way through `info`.
@@ -149,9 +156,10 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def _checked(self, path: str) -> str:
         """Return the path in the storage of a name that `glob` has returned."""
-        if path not in self._told:
+        found = self._told.get(path)
+        if found is None:
             self._deny()
-        return path.removeprefix(self._root)
+        return found
 
     def _deny(self) -> NoReturn:
         raise PermissionError("a query can read the tables of the lake, but no file by its name")

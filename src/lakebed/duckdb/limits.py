@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -114,8 +114,9 @@ class Attended:
         while not future.done() and time.monotonic() < until:
             connection.interrupt()
             wait([future], _AGAIN)
-        if not future.done():  # inside one long step; it notices the interrupt afterwards
+        if not future.done():  # inside one long step, or it has not begun: interrupts were lost
             self._left[connection] = future  # type: ignore[assignment]
+            self._workers.submit(_interrupt, connection, future)
 
     def close(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Close a connection, once an abandoned call on it has ended."""
@@ -137,6 +138,13 @@ class Attended:
         else:
             close()
         self._workers.shutdown(wait=False)
+
+
+def _interrupt(connection: duckdb.DuckDBPyConnection, future: Future[T]) -> None:
+    """Interrupt a call until it ends. One that nobody waits for would take memory without end."""
+    while not wait([future], _LOOK).done:
+        with suppress(duckdb.ConnectionException):  # closed, because the call has just ended
+            connection.interrupt()
 
 
 def _fulfil(future: Future[T], call: Callable[[], T]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 TABLES = frozenset({"entries", "documents", "history", "snapshots", "objects"})
 CALLS = frozenset({"entries_at", "changes"})
 SEARCH = "search"
 """The table function that searches. It exists at a moment as well."""
 
+_NONE: Mapping[str, str] = {}
+_NULL = "__HIVE_DEFAULT_PARTITION__"
 _PLACE = {
     "content_hash": "BLOB", "format": "VARCHAR", "byte_size": "BIGINT", "uri": "VARCHAR",
     "pack_id": "BIGINT", "position": "VARCHAR",
@@ -125,11 +127,36 @@ def documents(
     return " UNION ALL ".join(parts)
 
 
-def files(address: str) -> str:
-    """Return SQL for the Parquet files of an address as one table. Its `file_index` counts them."""
-    return f"read_parquet([{literal(address)}])"
+def files(*addresses: str, partitions: Mapping[str, str] = _NONE) -> str:
+    """Return SQL for the Parquet files of addresses as one table. Its `file_index` counts them.
+    DuckDB sorts the files of one address by their names.
+
+    `partitions`: columns whose value is in the names of files (`partition_folder`), with their
+    types. DuckDB does not open a file whose value a condition excludes.
+    """
+    listed = ", ".join(map(literal, addresses))
+    if not partitions:
+        return f"read_parquet([{listed}])"
+    types = ", ".join(f"{literal(name)}: {kind}" for name, kind in partitions.items())
+    return f"read_parquet([{listed}], hive_partitioning=true, hive_types={{{types}}})"
+
+
+def partition_folder(columns: Iterable[str], values: Iterable[str | None]) -> str:
+    """Return the folders that tell DuckDB the values of columns. Each byte of a value is encoded,
+    so that none is taken for a folder, or for one of the words by which DuckDB knows a null."""
+    told = zip(columns, values, strict=True)
+    return "".join(f"{name}={_NULL if text is None else _encoded(text)}/" for name, text in told)
+
+
+def _encoded(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
 
 
 def literal(text: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL takes it for that of a column."""
+    return '"' + name.replace('"', '""') + '"'

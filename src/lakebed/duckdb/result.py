@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+# DuckDB 2 copies rows that become Arrow, and says so; `batches` does without where it can.
+warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning, append=True)
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -49,10 +53,13 @@ class QueryResult:
         execute: Callable[[], object],
         done: Callable[[], None],
         allowance: Allowance,
+        again: Callable[[], duckdb.DuckDBPyRelation] | None = None,
     ) -> None:
+        """`again` gives the rows anew, of a query that changes nothing."""
         self._session = session
         self._connection = connection
         self._execute = execute
+        self._again = again
         self._done = done
         self._allowance = allowance
         self._closed = False
@@ -151,8 +158,15 @@ class QueryResult:
         Raises QueryError if the query fails, also while the batches are read.
         """
         with self._fetching() as connection:
-            self._rewind()
-            reader = self._run(lambda: connection.to_arrow_reader(rows))
+            again, abort = self._again, getattr(connection, "abort", None)
+            if again is not None and abort is not None:
+                # DuckDB 2 would copy all rows at once, whatever the limit of memory is.
+                self._fetched, self._ahead = True, []
+                self._run(abort)
+                reader = self._run(lambda: again().to_arrow_reader(rows))
+            else:
+                self._rewind()
+                reader = self._run(lambda: connection.to_arrow_reader(rows))
         import pyarrow as pa
 
         return pa.RecordBatchReader.from_batches(reader.schema, self._each(reader))
@@ -237,14 +251,15 @@ class QueryResult:
         return "\n  ".join(["<QueryResult", *lines, *["…"] * more]) + ">"
 
     def _repr_html_(self) -> str:
+        from lakebed.values.html import table
+
         rows, more = self._shown()
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(_short(v))}</td>" for v in row) + "</tr>"
-            for row in rows
-        )
-        note = "<p>… and more rows</p>" if more else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+        note = "… and more rows" if more else None
+        return table("", self.columns, rows, limit=len(rows), more=note, show=_cell)
+
+
+def _cell(value: object) -> str:
+    return html.escape(_short(value))
 
 
 def _short(value: object) -> str:

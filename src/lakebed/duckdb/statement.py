@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
-import orjson
 
+from lakebed.duckdb.trees import Node, read_tree
 from lakebed.errors import QueryError
-
-Node = Mapping[str, Any]
-"""A node of DuckDB's syntax tree, as `json_serialize_sql` gives it."""
 
 FUNCTIONS = frozenset(
     {
@@ -34,8 +31,11 @@ _CATALOG = frozenset(
 )  # fmt: skip
 """The tables of DuckDB that a query may read: those that reveal nothing about other queries."""
 
-_TELLING = frozenset({"pg_get_viewdef", "pg_get_constraintdef"})
+_TELLING = frozenset({"pg_get_viewdef", "pg_get_constraintdef", "index_key"})
 """Functions that read the other tables of DuckDB."""
+
+_UNSAFE = frozenset({"to_aggregate_state", "setval"})
+"""Functions of DuckDB 2 that make the inside of an aggregate out of any value, and that write."""
 
 _LOCAL = re.compile(r"[^\W\d][\w \-]*")  # the names that a WITH may use: never like a file
 _TAKEN = ("lakebed_", "duckdb_", "sqlite_", "pragma_")  # beginnings of DuckDB's and our names
@@ -46,7 +46,6 @@ _EXPLAIN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
-_INFINITE = re.compile(r'("value":)-?(?:Infinity|NaN)\b')  # from 1e400; not JSON, and not needed
 _DENIED = "external_access=True allows it"
 
 
@@ -123,33 +122,6 @@ def unjudged(text: str, tables: frozenset[str], calls: frozenset[str]) -> Statem
     return Statement(text, {}, tables & words, frozenset())
 
 
-def read_tree(judge: duckdb.DuckDBPyConnection, select: str) -> Node:
-    """Return the syntax tree of a SELECT. (A PRAGMA, which DuckDB turns into a SELECT, has
-    none.)"""
-    ((answer,),) = judge.execute("SELECT json_serialize_sql(?::VARCHAR)", [select]).fetchall()
-    try:
-        tree: Node = orjson.loads(_INFINITE.sub(r"\1null", answer))
-    except orjson.JSONDecodeError as error:
-        raise QueryError(f"the query is nested too deeply to be checked: {error}") from error
-    if tree["error"] or len(tree["statements"]) != 1:
-        raise QueryError(
-            f"the query cannot be checked: {tree.get('error_message', 'it is not one SELECT')}"
-        )
-    return tree
-
-
-def nodes(tree: object) -> Iterator[Node]:
-    """Yield a node and all nodes below it."""
-    stack = [tree]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            yield item
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
-
-
 def constant(node: Node, params: object) -> tuple[bool, object]:
     """Return whether a node is a constant or a parameter with a known value, and the value."""
     if node.get("class") == "CONSTANT":
@@ -190,7 +162,7 @@ def _judged(
             raise QueryError(
                 f"expected DESCRIBE of one table: a query can read {_all(tables, calls)}"
             )
-        elif kind == "FUNCTION" and str(node["function_name"]).lower() in _TELLING:
+        elif kind == "FUNCTION" and str(node["function_name"]).lower() in _TELLING | _UNSAFE:
             raise QueryError(f"the function {node['function_name']} is not allowed in a query")
         elif kind == "TABLE_FUNCTION":
             function = node["function"]

@@ -1,1 +1,1 @@
-"""The lake: names from a catalog, contents from a storage, one file a capability."""
+"""The lake: names from a catalog, contents from a storage. Each capability is one file."""

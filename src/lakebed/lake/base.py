@@ -1,67 +1,89 @@
-"""What all capabilities of a lake share: its catalog, its storage, and reading an object."""
+"""The core of a lake: its catalog, its storage, and how it reads an object."""
 
 from __future__ import annotations
 
-import os
-import threading
-from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from lakebed.catalog.protocol import Catalog, CatalogReads
 from lakebed.errors import CorruptionError, LakebedError, NotFoundError, ReadOnlyError
 from lakebed.lake.entries.windows import contents_in_order
 from lakebed.lake.entries.witness import Witness
+from lakebed.lake.ownership import Ownership
+from lakebed.lake.search.opened import OpenedSearch
 from lakebed.lake.search.options import SearchOptions
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.packs import Position, read_value, read_values
 from lakebed.objects.store import ObjectStore, Range, ReadResult
 from lakebed.values.codec import decode_value
 from lakebed.values.hash import digest
+from lakebed.values.parts import TABLE, decode_parts
 
 if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
     from lakebed.lake.search.index import SearchIndex
     from lakebed.lake.sql.engine import QueryEngine
 
 _WINDOW_BYTES = 64 * 1024 * 1024  # of objects that are read at once
+AutoMaintain = Literal["off", "light", "full"]
+"""How much upkeep an open lake does by itself; see `lakebed.open`."""
 MAX_INLINE_BYTES = 64 * 1024 * 1024
-"""The largest value that a catalog keeps where there is no storage."""
+"""The largest value, in bytes, that a lake without a storage keeps in its catalog."""
 
 
 class LakeBase:
-    """The parts of a lake. Capabilities are mixed in, one file each."""
+    """The parts of a lake that can be read. Each capability is mixed in from one file."""
 
     read_only = False
-    """Whether the lake was opened to be read: then nothing of it may be written anywhere."""
+    """Whether the lake is read-only: it must then not write anything anywhere."""
 
-    def __init__(self, catalog: CatalogReads, objects: ObjectStore | None, *, name: str) -> None:
+    def __init__(
+        self,
+        catalog: CatalogReads,
+        objects: ObjectStore | None,
+        *,
+        name: str,
+        search: OpenedSearch,
+    ) -> None:
         self._catalog = catalog
         self._objects = objects
+        self._search = search
         self._witness = Witness()
         self.name = name
 
-    @abstractmethod
     def _searcher(self) -> SearchIndex:
-        """What searches the lake."""
-
-    @abstractmethod
-    def _embeds(self) -> bool:
-        """Whether the lake was opened to search by meaning."""
+        """Return the index that searches the lake."""
+        return self._search.index()
 
     def _searched_moment(self) -> Moment | None:
-        """The moment that is searched, None for the present."""
+        """Return the moment that a search sees, or None for the present."""
         return None
 
     def read_value(self, row: EntryRow) -> Any:
-        """The value of an entry, checked against its hash."""
+        """Return the value of an entry, checked against its hash.
+
+        Raises CorruptionError if the content is damaged or missing, and StorageError if the storage
+        fails.
+        """
         data = row.inline_value
         if data is None or digest(data) != row.content_hash:
             data = self._read_checked(row)
-        return decode_value(row.format, data)
+        return self._decode(row, data)
+
+    def _decode(self, row: EntryRow, data: bytes) -> Any:
+        """The value of an entry, of its content."""
+        if row.format != TABLE:
+            return decode_value(row.format, data)
+        from lakebed.lake.growing.reading import read_whole  # loads pyarrow
+
+        parts = self._catalog.parts((row.content_hash, TABLE))
+        return read_whole(row, data, parts, self.read_contents)
 
     def read_content(self, row: EntryRow) -> bytes | LakebedError:
-        """The stored bytes of an entry, checked against its hash, or the error that it gave."""
+        """Return the stored bytes of an entry, checked against its hash, or the error from reading
+        them."""
         return self._attempt(row)
 
     def _read_checked(self, row: EntryRow, data: bytes | None = None) -> bytes:
@@ -79,13 +101,13 @@ class LakeBase:
         if digest(data) != row.content_hash:
             place = self.full_uri(row.uri, row.position) or "the catalog"
             raise CorruptionError(
-                f"the content of {row.key!r} ({row.hash_text()}) is damaged: "
-                f"{len(data)} bytes at {place} have another hash"
+                f"the content of {row.key!r} ({row.hash_text()}) is damaged: the {len(data)} "
+                f"bytes at {place} have another hash"
             )
         return data
 
     def full_uri(self, uri: str | None, position: str | None) -> str | None:
-        """The URI of content at a place in the storage, None if it lies in the catalog."""
+        """Return the URI of content in the storage, or None if the content is in the catalog."""
         if uri is None or self._objects is None:
             return None
         full = self._objects.uri(uri)
@@ -102,11 +124,12 @@ class LakeBase:
                 raise CorruptionError(
                     f"the content of {row.key!r} ({row.hash_text()}) is damaged: {error}"
                 ) from error
-            # A compaction may have moved the bytes, a collection removed them, since it was read.
+            # Since the row was read, a compaction may have moved the bytes, or a collection
+            # removed them.
             if place is None:
                 raise NotFoundError(
-                    f"the content of {row.key!r} as of version {row.version} has been collected "
-                    "since"
+                    f"the content of {row.key!r} at version {row.version} was collected in the "
+                    "meantime"
                 )
             if place.inline_value is not None:
                 return place.inline_value
@@ -120,23 +143,25 @@ class LakeBase:
 
     def _read_place(self, uri: str | None, position: str | None) -> bytes:
         if self._objects is None:
-            raise CorruptionError("the catalog names an object in a storage, but the lake has none")
+            raise CorruptionError(
+                "the catalog names an object in a storage, but the lake has no storage"
+            )
         if uri is None:
-            raise CorruptionError("the catalog names neither a file nor a pack for it")
+            raise CorruptionError("the catalog names neither a file nor a pack for the object")
         if position is None:
             return self._objects.read(uri)
         return read_value(self._objects, uri, Position.parse(position))
 
     def _read_values(self, rows: Iterable[EntryRow]) -> Iterator[tuple[str, Any]]:
-        """The value of each row by key, or the error that reading it gave; packs are read once."""
+        """Give the value of each row by key, or the error from reading it. A pack is read once."""
         for row, data in self.read_contents(rows):
             yield row.key, self._decoded(row, data)
 
     def read_contents(
         self, rows: Iterable[EntryRow]
     ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
-        """The stored bytes of each row, or the error that reading it gave: objects side by side,
-        packs by few reads."""
+        """Give the stored bytes of each row, or the error from reading them. Objects are read side
+        by side, packs with few reads."""
         packs = defaultdict[str, list[EntryRow]](list)
         files: list[EntryRow] = []
         for row in rows:
@@ -156,15 +181,44 @@ class LakeBase:
     def read_in_order(
         self, rows: Iterable[EntryRow]
     ) -> Iterator[tuple[EntryRow, Any | LakebedError]]:
-        """The value of each row, or the error that reading it gave, in the order of the rows; by
-        windows, with at most some 100 MB of contents in memory at a time."""
+        """Give the value of each row, or the error from reading it, in the order of the rows.
+
+        Rows are read in windows, which hold at most about 100 MB of contents in memory.
+        """
         for row, data in contents_in_order(rows, self.read_contents):
             yield row, self._decoded(row, data)
 
+    def count_rows(self, row: EntryRow) -> int | None:
+        """How many rows a stored table has, None for other values. Of a table in the storage, the
+        end of its file is read."""
+        if row.format == TABLE:
+            return decode_parts(self._read_checked(row)).rows
+        return int(self._footer(row).num_rows) if row.format == "parquet" else None
+
+    def _footer(self, row: EntryRow) -> pq.FileMetaData:
+        """The footer of a table that is one file, or lies in the catalog."""
+        from lakebed.values.footers import TAIL_BYTES, read_footer  # loads pyarrow
+
+        def read(offset: int, length: int) -> bytes:
+            if uri is None or self._objects is None:
+                return self._read_checked(row)[offset : offset + length]
+            return self._objects.read(uri, offset, length)
+
+        uri, length = row.uri, min(row.byte_size, TAIL_BYTES)
+        try:
+            return read_footer(read(row.byte_size - length, length), row.byte_size, read)
+        except FileNotFoundError:  # moved, or gone: which a whole read finds out
+            uri = None
+            return read_footer(read(row.byte_size - length, length), row.byte_size, read)
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"the content of {row.key!r} ({row.hash_text()}) is damaged: {error}"
+            ) from None
+
     def _decoded(self, row: EntryRow, data: bytes | LakebedError) -> Any | LakebedError:
         try:
-            return data if isinstance(data, LakebedError) else decode_value(row.format, data)
-        except CorruptionError as error:
+            return data if isinstance(data, LakebedError) else self._decode(row, data)
+        except LakebedError as error:
             return error
 
     def _read_files(
@@ -194,8 +248,10 @@ class LakeBase:
                     yield row, self._attempt(row, data)
 
     def _attempt(self, row: EntryRow, data: ReadResult | None = None) -> bytes | LakebedError:
-        """The bytes of a row of which this was read, or the error. What is gone or damaged may have
-        moved, which reading it alone finds out."""
+        """Return the bytes of a row, given what a read of many gave for it, or the error.
+
+        A content that is missing or damaged may have moved. It is read once more on its own.
+        """
         if isinstance(data, LakebedError) and not isinstance(data, CorruptionError):
             return data
         try:
@@ -205,7 +261,7 @@ class LakeBase:
 
 
 def _windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
-    """Part rows into lists whose contents are read at once."""
+    """Split rows into lists whose contents are read at once."""
     window: list[EntryRow] = []
     size = 0
     for row in rows:
@@ -219,7 +275,7 @@ def _windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
 
 
 class PresentLake(LakeBase):
-    """What the writing capabilities share: a catalog that can be written, and its settings."""
+    """The core of a lake that may be written: a catalog that can be written, and its settings."""
 
     _catalog: Catalog
 
@@ -235,13 +291,19 @@ class PresentLake(LakeBase):
         lake_id: str,
         search: SearchOptions,
         read_only: bool = False,
+        owner: Ownership | None = None,
+        auto_maintain: AutoMaintain = "light",
+        created: bool = False,
     ) -> None:
+        self._auto_maintain: AutoMaintain = auto_maintain
         self.read_only = read_only
-        super().__init__(catalog, objects, name=name)
+        self._owner = owner
+        self._created = created  # by this opening of it
+        opened = OpenedSearch(
+            catalog, objects, self.read_contents, search, lake_id, read_only=read_only
+        )
+        super().__init__(catalog, objects, name=name, search=opened)
         self._lake_id = lake_id
-        self._search_options = search
-        self._search_lock = threading.Lock()
-        self._search_index: SearchIndex | None = None
         self._inline_threshold = inline_threshold
         self._history = history
         self._history_retention = history_retention  # microseconds, None for ever
@@ -249,28 +311,32 @@ class PresentLake(LakeBase):
         self._query_settings: tuple[Any, ...] = ()
         self._ended = False
 
-    def _embeds(self) -> bool:
-        return self._search_options.embedder is not None
-
-    def _searcher(self) -> SearchIndex:
-        with self._search_lock:
-            # A child has its parent's locks, some of them held by threads that it does not have.
-            if self._search_index is None or self._search_index.pid != os.getpid():
-                from lakebed.lake.search.index import open_index  # not for a first store
-
-                self._search_index = open_index(
-                    self._catalog,
-                    self._objects,
-                    self.read_contents,
-                    self._search_options,
-                    self._lake_id,
-                    read_only=self.read_only,
-                )
-            return self._search_index
-
     def _must_write(self, call: str) -> None:
-        """Refuse a call that writes, before it does anything."""
-        if self.read_only:
+        """Raise ReadOnlyError for a call that writes, before it does anything, if the lake is
+        read-only."""
+        if self.read_only and self._owner is None:
             raise ReadOnlyError(
-                f"{call} writes, and {self.name} was opened with read_only=True: open it without"
+                f"{call} writes, but {self.name} was opened with read_only=True: open it without "
+                "read_only"
             )
+        if self._owner is not None and self._owner.must_look():
+            self._heed(self._owner.require, call)
+
+    def _must_own(self, call: str) -> None:
+        """Raise ReadOnlyError for a call that deletes bytes if another copy of the catalog owns the
+        storage."""
+        if self._owner is not None:
+            self._heed(self._owner.require_deletion, call)
+
+    def _heed(self, require: Callable[[str], None], call: str) -> None:
+        assert self._owner is not None
+        try:
+            require(call)
+        finally:
+            if self._owner.refusal is not None and not self.read_only:
+                self._turn(read_only=True)
+
+    def _turn(self, *, read_only: bool) -> None:
+        """Make the lake read-only, or writable again."""
+        self.read_only = read_only
+        self._search.restart(read_only=read_only)

@@ -1,4 +1,4 @@
-"""A catalog without a lake around it, for programs that write contents themselves."""
+"""A catalog without a lake, for programs that write the contents themselves."""
 
 from __future__ import annotations
 
@@ -6,38 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from lakebed.catalog.protocol import Place
 from lakebed.clock import from_micros
-from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.checks import check_expiry, check_key
 from lakebed.lake.entries.batch_reading import Retrieved
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.lake import Lake
-from lakebed.lake.opening import open as open_lake
+from lakebed.lake.tracking import TrackingBatch, content_of
 from lakebed.lake.upkeep.maintenance import CleanupReport
-from lakebed.model import Content, Entry, Put, Record, StoredEntry
+from lakebed.model import Put
+from lakebed.records import Entry, Record, StoredEntry
 from lakebed.values.codec import encode_metadata
-from lakebed.values.hash import digest, parse_content_hash
-
-_FORMATS = ("json", "bytes", "parquet")
-
-
-def create_catalog_backend(type: str, *, storage: Any = None, **options: Any) -> CatalogBackend:  # noqa: A002
-    """Open a catalog by its type: `sqlite`, `postgres`, or a registered one.
-
-    `options` are the options of the catalog; `url`, `connection_string` and `path` mean the same.
-    `storage` is what `lakebed.open` takes.
-
-    Raises ConfigurationError for an unknown type or option, DependencyMissingError (with the pip
-    command) if the driver is not installed, and ConnectError if the server cannot be reached.
-    """
-    return CatalogBackend(open_lake(catalog={"type": type, **options}, storage=storage))
 
 
 class Changed(Record):
-    """A key that differs. `change` is `added`, `changed` or `removed`. `entry` is the entry as it
-    is now, or, if it was removed, as it was before."""
+    """A key that differs. `change` is `added`, `changed` or `removed`. `entry` is the present
+    entry, or for a removed key, the entry before."""
 
     __slots__ = ("change", "entry", "key")
     FIELDS = ("key", "change", "entry")
@@ -73,35 +57,12 @@ class CatalogBackend:
         Raises NotFoundError if the catalog has no content with that hash, or not at that URI, and
         ValidationError if `inlined_value` has another hash or size.
         """
-        wanted = parse_content_hash(content_hash, "content_hash")
-        if inlined_value is not None:
-            content = _inlined(wanted, storage_uri, byte_size, inlined_value)
-        else:
-            content = self._known(wanted, storage_uri, byte_size)
+        self.lake._must_write("track_entry")
+        content = content_of(self.lake, content_hash, storage_uri, byte_size, inlined_value)
         _, absolute = check_expiry(None, expires_at)
         put = Put(check_key(key), content, encode_metadata(metadata), None, absolute)
         (outcome,) = self.lake._catalog.commit((put,))
         return StoredEntry(outcome, self.lake)
-
-    def _known(self, content_hash: bytes, storage_uri: str | None, byte_size: int) -> Content:
-        """The content that the catalog holds at that place."""
-        catalog = self.lake._catalog
-        known = catalog.known([(content_hash, format) for format in _FORMATS])
-        for found in sorted(known):
-            place = catalog.locate(found)
-            if place is not None and self._uri(place) == storage_uri:
-                return Content(*found, byte_size)
-        shown = f"sha256:{content_hash.hex()}"
-        if not known:
-            raise NotFoundError(f"the catalog holds no content with the hash {shown}")
-        raise NotFoundError(f"the content {shown} is not stored in {storage_uri or 'the catalog'}")
-
-    def _uri(self, place: Place) -> str | None:
-        objects = self.lake._objects
-        if place.uri is None or objects is None:
-            return None
-        uri = objects.uri(place.uri)
-        return uri if place.position is None else f"{uri}#{place.position}"
 
     def get_entry(self, key: str) -> Entry | None:
         """Return the entry of a key, or None if it does not exist.
@@ -112,25 +73,25 @@ class CatalogBackend:
 
     def list_entries(
         self,
-        prefix: str = "",
+        prefix: str | None = None,
         metadata_filter: dict[str, Any] | None = None,
         limit: int | None = None,
     ) -> list[Entry]:
-        """Return the entries whose key begins with `prefix` and whose metadata match, in key order.
+        """Return the entries in key order whose keys begin with `prefix` and whose metadata match.
 
         Raises ValidationError for a malformed filter.
         """
-        return list(self.lake.list(prefix, metadata_filter=metadata_filter, limit=limit))
+        return list(self.lake.list(prefix or "", metadata_filter=metadata_filter, limit=limit))
 
     def delete_entry(self, key: str) -> bool:
         """Delete an entry. Returns whether it existed."""
         return self.lake.delete(key)
 
     def get_changed_entries(self, since_snapshot_id: str | None = None) -> list[Changed]:
-        """Return what has changed since a snapshot (an id or a name), deletions included, in key
-        order. Without a snapshot, all entries count as added.
+        """Return what has changed since a snapshot (an id or a name), in key order, deletions
+        included. Without a snapshot, all entries count as added.
 
-        Raises NotFoundError if there is no such snapshot.
+        Raises NotFoundError if the snapshot does not exist.
         """
         if since_snapshot_id is None:
             return [Changed("added", entry) for entry in self.lake.list()]
@@ -146,20 +107,25 @@ class CatalogBackend:
         """Keep the present state under a name. Raises ConflictError if the name is taken."""
         return self.lake.create_snapshot(name)
 
-    def store_batch(self, entries: Iterable[Mapping[str, Any]]) -> BatchReport:
-        """Store many values, all or none, as `Lake.store_batch` does."""
-        return self.lake.store_batch(entries)
+    def store_batch(self, entries: Iterable[Mapping[str, Any]], atomic: bool = True) -> BatchReport:
+        """Store many entries, as `Lake.store_batch` does: all or none, unless `atomic` is False.
+
+        Instead of a `value`, an entry may have a `content_hash`: it then refers to content that the
+        catalog already has, or to its `inlined_value`. `storage_uri` and `byte_size` are as for
+        `track_entry`, and may be left out.
+        """
+        return self.lake._run_batch(TrackingBatch(self.lake, atomic, None), entries, atomic)
 
     def retrieve_batch(self, keys: Sequence[str]) -> Retrieved:
         """Return the values of many keys, as `Lake.retrieve_batch` does."""
         return self.lake.retrieve_batch(keys)
 
-    def cleanup_expired(self, batch_size: int = 1000) -> CleanupReport:
+    def cleanup_expired(self, batch_size: int = 100) -> CleanupReport:
         """Remove expired entries, `batch_size` in each transaction."""
         return self.lake.cleanup_expired(batch_size)
 
     def health_check(self) -> datetime:
-        """Ask the catalog for its time. Raises ConnectError if it does not answer."""
+        """Return the catalog's time. Raises ConnectError if the catalog does not answer."""
         return from_micros(self.lake._catalog.now())
 
     def close(self) -> None:
@@ -174,19 +140,3 @@ class CatalogBackend:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _inlined(content_hash: bytes, storage_uri: str | None, byte_size: int, data: bytes) -> Content:
-    if storage_uri is not None:
-        raise ValidationError("storage_uri and inlined_value cannot be combined: give one of them")
-    if not isinstance(data, bytes):
-        raise ValidationError(f"inlined_value must be bytes, got {type(data).__name__}")
-    if digest(data) != content_hash:
-        raise ValidationError(
-            f"inlined_value must have the hash in content_hash, got sha256:{digest(data).hex()}"
-        )
-    if byte_size != len(data):
-        raise ValidationError(
-            f"byte_size must be the size of inlined_value, {len(data)}, got {byte_size}"
-        )
-    return Content(content_hash, "bytes", len(data), data)

@@ -1,4 +1,4 @@
-"""Checks of what callers pass in, before anything is read or written."""
+"""Checks of arguments, made before anything is read or written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lakebed.filters import Filter
 
 MAX_KEY_BYTES = 1024
-_SHORT = MAX_KEY_BYTES // 4  # characters that fit whatever they are
+_SHORT = MAX_KEY_BYTES // 4  # so many characters fit into a key, whatever they are
 TTL = float | str | timedelta
 """How long an entry lives: seconds, a timedelta, or text such as `"90s"`, `"1h30m"`, `"30d"`."""
 _LONGEST_TTL = 100 * 366 * 86400  # seconds; keeps every expiry a valid datetime
@@ -33,7 +33,7 @@ def check_key(key: object, field: str = "key") -> str:
 
 
 def check_flag(field: str, value: object) -> bool:
-    """Return a bool. Nothing else is converted to one: the text "no" would be true."""
+    """Return a bool. No other type is accepted, because the text "no" would be true."""
     if not isinstance(value, bool):
         raise ValidationError(f"{field} must be True or False, got {type(value).__name__}")
     return value
@@ -150,7 +150,7 @@ def check_grace(field: str, seconds: float | timedelta) -> int:
 
 
 class Deadline:
-    """The time at which a run must end: `max_seconds` after it began. None means no limit."""
+    """The time at which a run must stop: `max_seconds` after it began. None means no limit."""
 
     def __init__(self, max_seconds: float | timedelta | None = None) -> None:
         self._end = math.inf
@@ -158,5 +158,5 @@ class Deadline:
             self._end = time.monotonic() + check_grace("max_seconds", max_seconds) / 1_000_000
 
     def passed(self) -> bool:
-        """Whether that time has come."""
+        """Whether the time is over."""
         return time.monotonic() >= self._end

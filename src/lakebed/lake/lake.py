@@ -1,14 +1,15 @@
-"""The lake: all capabilities together."""
+"""The lake, with all its capabilities."""
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from lakebed.lake.checks import check_flag
 from lakebed.lake.entries.batch_reading import BatchReading
 from lakebed.lake.entries.batches import Batches
 from lakebed.lake.entries.taking import Taking
+from lakebed.lake.growing.appending import Appending
 from lakebed.lake.scopes.catalog import ScopedCatalog
 from lakebed.lake.scopes.scoping import Above, ScopedCalls, check_path, levels_of
 from lakebed.lake.scopes.span import Span
@@ -16,54 +17,83 @@ from lakebed.lake.search.searching import Searching
 from lakebed.lake.share.presigning import Presigning
 from lakebed.lake.share.publishing import Publishing
 from lakebed.lake.sql.ibis_tables import IbisTables
+from lakebed.lake.upkeep.adopting import Adopting
 from lakebed.lake.upkeep.maintenance import Maintenance
 from lakebed.lake.upkeep.stats import Statistics
 from lakebed.lake.upkeep.verifying import Verifying
+
+if TYPE_CHECKING:
+    from lakebed.lake.upkeep.background import Background
+    from lakebed.lake.upkeep.turns import Upkeep
 
 
 class Lake(
     Batches,
     Taking,
+    Appending,
     BatchReading,
     Searching,
     Publishing,
     IbisTables,
     Presigning,
     Maintenance,
+    Adopting,
     Verifying,
     Statistics,
     MutableMapping[str, Any],
 ):
-    """Long-term memory: values under keys, in a data lake. Made by `lakebed.open`.
+    """Long-term memory: values under keys, in a data lake. Open one with `lakebed.open`.
 
-    Also a mutable mapping of keys to values: `lake[key]`, `lake[key] = value`, `del lake[key]`,
-    `key in lake`, `len(lake)`, and iteration over the keys. Safe to use from any thread and after a
-    fork. Close it, or use it in a `with` block.
+    A lake is also a mutable mapping of keys to values: `lake[key]`, `lake[key] = value`, `del
+    lake[key]`, `key in lake`, `len(lake)`, and iteration over the keys. You can use it from any
+    thread and after a fork. Close it, or use it in a `with` block.
     """
 
     def scope(self, path: str, *, inherit: bool = False) -> Scope:
-        """The lake confined to the keys that begin with `path` and a slash, which are told without
-        them: a lake with the same calls, none of which can name or see a key outside.
+        """Return a lake that is confined to the keys that begin with `path` and a slash.
+
+        It has the same calls. Inside, keys are written without `path`, and no call can name or see
+        a key outside.
 
             user = lake.scope("agency/acme/user/42")
             user.store("name", "Ada")  # agency/acme/user/42/name
 
-        `path`: parts with a slash between them. Scopes can be nested. Listing, search, SQL and
-        snapshots are those of the scope; `purge()` forgets it whole. What concerns the whole lake
-        (`maintain`, `verify`, `publish`, …) is refused.
+        `path`: parts separated by slashes. Scopes can be nested. Listing, search, SQL and snapshots
+        see only the scope; `purge()` erases the whole scope. Calls for the whole lake (`maintain`,
+        `verify`, `publish`, …) raise ValidationError.
 
-        `inherit`: a read of one key or of many falls back to the scopes above, the nearest first.
-        Those are the scopes of the pairs (kind and name) in the path, such as `agency/acme`, and
-        the scope that this one is made from. Entries of scopes beside it are never read: a key is
-        looked for above only if it has no more parts than such a step, and does not begin with the
-        kind of scope that leads here.
+        `inherit`: if True, a read of one key or of many keys falls back to the scopes above, the
+        nearest first. The scopes above are those of the pairs (kind and name) in the path, such as
+        `agency/acme`, and the scope on which `scope` was called. No entry of a neighbouring scope
+        is ever read: a key is looked up above only if it has no more parts than one step of the
+        path, and does not begin with the kind of the scope that leads here.
 
-        Raises ValidationError for a path that is not well formed.
+        Raises ValidationError for a malformed path.
         """
         return Scope(self, check_path(path), inherit=check_flag("inherit", inherit))
 
+    _background: Background | None = None
+
+    def _maintain_by_itself(self) -> None:
+        """Begin the upkeep in the background, if the lake was opened to do that and may write."""
+        if self._auto_maintain == "full" and not self.read_only:
+            from lakebed.lake.upkeep.background import Background  # a first store needs it not
+
+            self._background = Background(self)
+
+    def _upkeep(self) -> Upkeep | None:
+        from lakebed.lake.upkeep.turns import note_of
+
+        return note_of(self._catalog).told(self._auto_maintain, self._catalog.now())
+
     def close(self) -> None:
-        """Close the catalog and the storage. Calls after it raise; closing again does nothing."""
+        """Close the catalog and the storage. Later calls raise CatalogError; closing again does
+        nothing.
+
+        Upkeep in the background ends first, after the transaction or upload that is under way.
+        """
+        if self._background is not None:
+            self._background.close()
         self._ended = True
         self._close_engines()
         self._catalog.close()
@@ -77,27 +107,24 @@ class Lake(
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a lake can be neither pickled nor copied: open it where it is used, in another "
-            "process as well"
-        )
+        raise TypeError("a lake cannot be pickled or copied: open it again in each process")
 
     def __repr__(self) -> str:
         return f"<Lake {self.name}>"
 
-    # Comparing two lakes entry by entry, as mappings do, is never what is meant.
+    # Mappings compare entry by entry. Nobody means that for two lakes.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
 
 class Scope(ScopedCalls, Lake):
-    """A lake confined to a prefix; made by `Lake.scope`. `prefix` tells it."""
+    """A lake confined to a prefix, made by `Lake.scope`. `prefix` is the prefix in the lake."""
 
     def __init__(self, lake: Lake, path: str, *, inherit: bool = False) -> None:
         outer = lake if isinstance(lake, Scope) else None
         root = lake if outer is None else outer._root
         self._root = cast("ScopedCalls", root)
-        self._span = Span.of(f"{'' if outer is None else outer.prefix}{path}/")
+        self._confine(self._root, Span.of(f"{'' if outer is None else outer.prefix}{path}/"))
         super().__init__(
             cast("Any", ScopedCatalog(root._catalog, self._span)),
             root._objects,
@@ -106,9 +133,12 @@ class Scope(ScopedCalls, Lake):
             history=root._history,
             history_retention=root._history_retention,
             lake_id=root._lake_id,
-            search=root._search_options,
+            search=root._search.options,
             read_only=root.read_only,
+            owner=root._owner,
+            auto_maintain=root._auto_maintain,
         )
+        self._search = root._search
         self._above = self._find_above(lake, outer, path) if inherit else ()
 
     def _find_above(self, lake: Lake, outer: Scope | None, path: str) -> list[Above]:
@@ -123,8 +153,11 @@ class Scope(ScopedCalls, Lake):
     def _part_below(path: str, level: str) -> str:
         return path[len(level) + 1 :].split("/")[0]
 
+    def _upkeep(self) -> None:
+        return None
+
     def close(self) -> None:
-        """End the queries of the scope; the lake stays open."""
+        """End the queries of the scope. The lake stays open."""
         self._ended = True
         self._close_engines()
 

@@ -11,7 +11,7 @@ from lakebed.lake.lake import Lake
 
 
 class LazyLake(Lake):
-    """Everything that a lake has is made when it is first asked for."""
+    """A lake that opens its catalog and storage when one of its parts is first used."""
 
     def __init__(
         self,
@@ -27,16 +27,18 @@ class LazyLake(Lake):
         self._within: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def connect_within(self, block: Callable[[], AbstractContextManager[None]]) -> None:
-        """Connect, when it comes to that, inside such a block."""
+        """Set the context in which the lake connects later."""
         self._within = block
 
     def __getattr__(self, name: str) -> Any:
-        # Called for what is not there: before the first use, that is all that Lake.__init__ sets.
+        # Python calls this for missing attributes: before the first use, all that Lake.__init__
+        # sets.
         if name.startswith("__"):
             raise AttributeError(name)
         with self._settling, self._within():
             if "_catalog" not in self.__dict__:
                 super().__init__(**self._settle())
+                self._maintain_by_itself()
         if name not in self.__dict__:
             raise AttributeError(f"a lake has no attribute {name!r}")
         return self.__dict__[name]

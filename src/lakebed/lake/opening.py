@@ -1,13 +1,15 @@
-"""Opening a lake: its catalog and storage, and the settings on which its clients must agree."""
+"""Opens a lake: its catalog, its storage, and the settings that all its clients must share."""
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
+from lakebed.catalog.identity import Owned
 from lakebed.catalog.opened import MEMORY, CatalogOptions, Durability, OpenedCatalog
+from lakebed.catalog.protocol import ChangesSettings, RemovesGarbage
 from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.catalog.statements.hiding import Mask
@@ -18,30 +20,35 @@ from lakebed.errors import (
     StorageError,
     ValidationError,
 )
+from lakebed.lake.base import AutoMaintain
 from lakebed.lake.checks import TTL, check_count, check_expiry, check_flag
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
+from lakebed.lake.ownership import BESIDE, SETTING, OwnedCatalog, Ownership
 from lakebed.lake.search.options import SearchOptions
+from lakebed.model import Progress
 from lakebed.objects.opening import open_store, parse_place
 from lakebed.objects.places import local_path
 from lakebed.objects.store import ObjectStore
 from lakebed.paths import absolute
 
+_CONNINFO = re.compile(r"\bpassword\s*=")
 DEFAULT_FOLDER = "lakebed"
 DEFAULT_INLINE_THRESHOLD = 4096
 CATALOG_FILE = "catalog.db"
 _BEGINNINGS = frozenset(f"{CATALOG_FILE}-{part}" for part in ("journal", "wal", "shm"))
 _LONGEST_WAIT = 2_000_000  # seconds: SQLite counts milliseconds in 31 bits
-_BESIDE = "."  # the storage is the folder that holds the catalog: the lake can be moved
+
 
 _NO_OPTIONS = SearchOptions()
 
 History = Literal["snapshots", "all"]
+Relocate = bool | Progress
 Embedder = str | Callable[[Sequence[str]], object] | None
 
 
 class _Storage(NamedTuple):
-    """A storage as the caller named it. The catalog stores `shown`."""
+    """A storage as the caller named it. The catalog remembers `shown`."""
 
     store: ObjectStore | None
     shown: str
@@ -57,9 +64,11 @@ def open(
     history_retention: TTL | None = None,
     durability: Durability = "normal",
     lock_timeout: float = 60.0,
+    auto_maintain: AutoMaintain = "light",
     embedder: Embedder = None,
     cache: str | os.PathLike[str] | None = None,
     read_only: bool = False,
+    relocate: Relocate = False,
     mask: Mask = str,
 ) -> Lake:
     """Open a lake from a folder, or from a catalog and a storage.
@@ -68,8 +77,18 @@ def open(
     of the catalog, and from its errors.
     """
     retention = _check_retention(history, history_retention)
+    if auto_maintain not in ("off", "light", "full"):
+        raise ValidationError(
+            f"auto_maintain must be 'off', 'light' or 'full', got {auto_maintain!r}"
+        )
     options = _check_options(inline_threshold, history, durability, lock_timeout, mask)
-    options = options._replace(read_only=check_flag("read_only", read_only))
+    cache = None if cache is None else absolute(cache)
+    options = options._replace(read_only=check_flag("read_only", read_only), cache=cache)
+    if relocate is not False and (storage is None or read_only):
+        raise ConfigurationError(
+            "relocate needs catalog and storage (the new one), and cannot be combined with "
+            "read_only"
+        )
     if where is not None and (catalog is not None or storage is not None):
         raise ConfigurationError(
             "where cannot be combined with catalog or storage: give one or the other"
@@ -82,7 +101,7 @@ def open(
         )
     else:
         place = _open_storage(storage)
-        opened = open_catalog(catalog, options)
+        opened = open_catalog(catalog, options._replace(storage=place.store))
         if opened.persistent and place.shown.startswith("memory://"):
             opened.catalog.close()
             raise ConfigurationError(
@@ -90,7 +109,7 @@ def open(
                 "use a persistent storage, or an in-memory catalog with catalog='sqlite://'"
             )
     opened = opened._replace(name=mask(opened.name))
-    search = SearchOptions(None if cache is None else absolute(cache), embedder)
+    search = SearchOptions(cache, embedder)
     return assemble(
         opened,
         place.store,
@@ -100,6 +119,8 @@ def open(
         retention,
         search,
         read_only=read_only,
+        relocate=relocate,
+        auto_maintain=auto_maintain,
     )
 
 
@@ -113,8 +134,11 @@ def assemble(
     search: SearchOptions = _NO_OPTIONS,
     *,
     read_only: bool = False,
+    relocate: Relocate = False,
+    auto_maintain: AutoMaintain = "light",
 ) -> Lake:
-    """Make a lake of a catalog and a storage, after checking the settings that clients share."""
+    """Make a lake of a catalog and a storage, after checking the settings that all clients
+    share."""
     wanted = {
         "lake_id": os.urandom(16).hex(),
         "storage": shown,
@@ -130,14 +154,27 @@ def assemble(
         "history": history,
         "history_retention": history_retention,
     }
-    settle = partial(_settle, opened, store, wanted, given, search, read_only)
+    if auto_maintain == "full" and not isinstance(opened.catalog, ChangesSettings):
+        opened.catalog.close()
+        raise ConfigurationError(
+            f"auto_maintain='full' needs a catalog that can hold a lease, and {opened.name} cannot"
+        )
+    if auto_maintain == "off" and isinstance(opened.catalog, RemovesGarbage):
+        opened.catalog.leave_garbage()
+
+    def settle() -> dict[str, Any]:
+        parts = _settle(opened, store, wanted, given, search, read_only, relocate)
+        return {**parts, "auto_maintain": auto_maintain}
+
     if opened.lazy:
         return LazyLake(settle, opened.catalog.close, read_only=read_only)
     try:
-        return Lake(**settle())
+        lake = Lake(**settle())
     except LakebedError:
         opened.catalog.close()
         raise
+    lake._maintain_by_itself()
+    return lake
 
 
 def _settle(
@@ -147,6 +184,7 @@ def _settle(
     given: Mapping[str, object],
     search: SearchOptions,
     read_only: bool,
+    relocate: Relocate,
 ) -> dict[str, Any]:
     """Return the parts of a lake. Raises ConfigurationError if a given setting differs from the
     lake's."""
@@ -159,18 +197,34 @@ def _settle(
         raise CorruptionError(
             f"the catalog {opened.name} is damaged: the setting {lost[0]!r} is missing"
         )
+    moved = relocate is not False and found["storage"] != wanted["storage"]
+    if moved:
+        from lakebed.lake.relocating import relocate as move  # a first store must not load it
+
+        move(opened, store, wanted["storage"], found, relocate if callable(relocate) else None)
+        found = {**found, "storage": wanted["storage"]}
     for name, value in given.items():
         if value is not None and str(value) != found[name]:
             raise ConfigurationError(
                 f"{name} is {str(value)!r}, but the lake was created with {found[name]!r}: "
                 "leave it out or give the same value"
+                + (
+                    "; if its objects have been copied there, relocate the lake"
+                    * (name == "storage")
+                )
             )
-    if store is None and found["storage"] == _BESIDE:
+    if store is None and found["storage"] == BESIDE:
         raise ConfigurationError(
             f"the catalog {opened.name} belongs to a lake in a folder: open the folder"
         )
     if store is None and found["storage"]:
         store = _open_storage(found["storage"]).store
+    owner = None
+    new = found["lake_id"] == wanted["lake_id"]
+    if store is not None and found["storage"] != BESIDE and opened.persistent and not read_only:
+        owner = _ownership(opened, store, found, new=new)
+        if moved and owner is not None:
+            owner.arrive()
     return {
         "catalog": opened.catalog,
         "objects": store,
@@ -180,8 +234,23 @@ def _settle(
         "history_retention": int(found["history_retention"]) or None,
         "lake_id": found["lake_id"],
         "search": search,
-        "read_only": read_only,
+        "read_only": read_only or (owner is not None and owner.refusal is not None),
+        "owner": owner,
+        "created": new,
     }
+
+
+def _ownership(
+    opened: OpenedCatalog, store: ObjectStore, found: Mapping[str, str], *, new: bool
+) -> Ownership | None:
+    """Return the guard of a storage that is apart from its catalog. None if the catalog cannot be
+    told from its copies, as some outside catalogs."""
+    if not isinstance(opened.catalog, Owned) or opened.catalog.identity() is None:
+        return None
+    catalog = cast("OwnedCatalog", opened.catalog)
+    owner = Ownership(catalog, store, found["lake_id"], opened.name)
+    owner.begin(found.get(SETTING), new=new)
+    return owner
 
 
 def _check_options(
@@ -233,7 +302,18 @@ def _check_where(where: object) -> str:
     return path
 
 
+def check_folder(where: str) -> None:
+    """Refuse libpq's address of a database as the name of a folder. It would be shown, password
+    included, wherever the folder is."""
+    if _CONNINFO.search(where):
+        raise ConfigurationError(
+            "where must be a folder, got libpq's host=… password=…: write it in a configuration "
+            "file, as connection_string of a catalog of type postgres"
+        )
+
+
 def _open_where(where: str, options: CatalogOptions) -> tuple[OpenedCatalog, _Storage]:
+    check_folder(where)
     if where == MEMORY:
         return open_sqlite(None, options), _Storage(None, "")
     if "://" in where:
@@ -264,7 +344,8 @@ def _open_folder(where: str, path: str, options: CatalogOptions) -> tuple[Opened
             if names <= _BEGINNINGS | {"objects", "packs"}:
                 raise ConfigurationError(
                     f"{path} holds the objects of a lake, but its {CATALOG_FILE} is missing: put "
-                    "it back, or name a new folder"
+                    "it back, make it anew from a backup (`lakebed rebuild-catalog`), or name a "
+                    "new folder"
                 )
             raise ConfigurationError(
                 f"{path} is not a lake: it holds other files ({min(names)!r}, …); name an empty "
@@ -279,7 +360,7 @@ def _open_folder(where: str, path: str, options: CatalogOptions) -> tuple[Opened
     except OSError as error:
         raise StorageError(f"cannot open the folder {path}: {error.strerror}") from error
     catalog = open_sqlite(os.path.join(path, CATALOG_FILE), options)
-    return catalog, _Storage(open_store(path), _BESIDE)
+    return catalog, _Storage(open_store(path), BESIDE)
 
 
 def _open_storage(storage: object) -> _Storage:

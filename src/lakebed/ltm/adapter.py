@@ -7,22 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from lakebed.errors import CatalogError, LakebedError
+from lakebed.errors import CatalogError, LakebedError, NotFoundError
 from lakebed.lake.checks import TTL, check_iterable
 from lakebed.lake.lake import Lake
 from lakebed.lake.search.searching import Mode
 from lakebed.ltm.expiry import Expiring, expiry_of
-from lakebed.ltm.results import (
-    Result,
-    explain,
-    failure,
-    found,
-    listed,
-    not_found,
-    reported,
-    stored,
-)
+from lakebed.ltm.results import found, listed, not_found, stored
 from lakebed.ltm.transactions import LTMTransaction
+from lakebed.reporting import Result, explain, failure, reported
 
 
 class LTMBackend:
@@ -73,11 +65,13 @@ class LTMBackend:
         expires_at: datetime | str | None = None,
         if_absent: bool = False,
         if_match: str | None = None,
+        keep_expiry: bool = False,
     ) -> Result:
         """Store a value under a key, replacing the whole entry.
 
         `ttl` (seconds, a timedelta, or text such as `"1h30m"`) or `expires_at` (a datetime, or ISO
-        8601 with an offset) sets the expiry, in place of those in the metadata. `if_absent` and
+        8601 with an offset) sets the expiry, in place of those in the metadata. `keep_expiry`: an
+        entry that is there keeps the expiry that it has, whatever the metadata say. `if_absent` and
         `if_match` are as for `Lake.store`; if such a condition does not hold, the result is a
         `conflict`.
 
@@ -85,7 +79,7 @@ class LTMBackend:
         and `storage_uri` if the value is not inline. If nothing changed, `stored` is False and
         `deduplicated` True.
         """
-        wait, moment = expiry_of(metadata, ttl, expires_at)
+        wait, moment = expiry_of(metadata, ttl, expires_at, keep=keep_expiry)
         return stored(
             self.lake.store(
                 key,
@@ -95,8 +89,27 @@ class LTMBackend:
                 expires_at=moment,
                 if_absent=if_absent,
                 if_match=if_match,
+                keep_expiry=keep_expiry,
             )
         )
+
+    @reported
+    def touch(
+        self, key: str, *, ttl: TTL | None = None, expires_at: datetime | str | None = None
+    ) -> Result:
+        """Give an entry another expiry, and leave its value and metadata as they are:
+        `{success, touched, key, expires_at}`.
+
+        `ttl` and `expires_at` are as for `store`; with neither, it does not expire any more. A
+        missing key is a success with `touched` False.
+        """
+        wait, moment = expiry_of(None, ttl, expires_at)
+        try:
+            until = self.lake.touch(key, ttl=wait, expires_at=moment).expires_at
+        except NotFoundError:
+            return {"success": True, "touched": False, "key": key, "expires_at": None}
+        shown = None if until is None else until.isoformat()
+        return {"success": True, "touched": True, "key": key, "expires_at": shown}
 
     @reported
     def retrieve(self, key: str, default: Any = None) -> Result:
@@ -250,5 +263,7 @@ class LTMBackend:
         self.close()
 
     def __repr__(self) -> str:
-        where = "not connected" if self._lake is None else self._lake.name
+        # A lake that connects when it is used has no name before, and asking for it would connect.
+        known = {} if self._lake is None else vars(self._lake)
+        where = known.get("name", "not connected")
         return f"<{type(self).__name__} {where}>"

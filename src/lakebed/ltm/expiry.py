@@ -11,10 +11,13 @@ from lakebed.lake.checks import TTL, check_expiry
 
 
 def expiry_of(
-    metadata: object, ttl: TTL | None, expires_at: datetime | str | None
+    metadata: object, ttl: TTL | None, expires_at: datetime | str | None, *, keep: bool = False
 ) -> tuple[TTL | None, datetime | None]:
-    """Return the expiry in the arguments of a call, or else in its metadata."""
+    """Return the expiry in the arguments of a call, or else in its metadata, unless the entry is to
+    `keep` its own."""
     if ttl is None and expires_at is None:
+        if keep:
+            return None, None
         return expiry(metadata)
     if isinstance(expires_at, str):
         return ttl, _moment(expires_at, "expires_at")

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lakebed.config.opening import default_place, is_configuration_file
 from lakebed.config.problems import quoted
 from lakebed.errors import ConfigurationError
 from lakebed.ltm.adapter import LTMBackend
 from lakebed.ltm.backends import (
+    BlobSQLiteBackend,
+    BucketBackend,
+    D1Backend,
     DuckDBBackend,
     DuckLakeBackend,
+    DynamoDBBackend,
+    FirestoreBackend,
+    LitestreamBackend,
+    MongoDBBackend,
     PostgresBackend,
+    RedisBackend,
     SQLAlchemyBackend,
     SQLiteBackend,
+    TursoBackend,
 )
+
+if TYPE_CHECKING:
+    from lakebed.config.loading import Section
 
 ENTRY_POINTS = "lakebed.ltm_backends"
 """The group of entry points with which installed packages offer backends: `type = module:maker`."""
@@ -27,24 +41,67 @@ _factories: dict[str, Factory] = {
     "sqlite": SQLiteBackend,
     "postgres": PostgresBackend,
     "sqlalchemy": SQLAlchemyBackend,
+    "turso": TursoBackend,
+    "litestream": LitestreamBackend,
+    "dynamodb": DynamoDBBackend,
+    "firestore": FirestoreBackend,
+    "mongodb": MongoDBBackend,
+    "d1": D1Backend,
+    "redis": RedisBackend,
+    "bucket": BucketBackend,
+    "blob-sqlite": BlobSQLiteBackend,
     "duckdb": DuckDBBackend,
     "ducklake": DuckLakeBackend,
 }
 
 
-def create_ltm_backend(type: str = "sqlite", **options: Any) -> LTMBackend:  # noqa: A002
-    """Make a backend by its type. The options are those of its class and of the configuration.
+def create_ltm_backend(
+    type: str | os.PathLike[str] = "sqlite",  # noqa: A002
+    **options: Any,
+) -> LTMBackend:
+    """Make a backend by its type, or from a configuration file.
 
-    With `lazy=True` the backend connects with its first call.
+        create_ltm_backend("sqlite", path="memory.db")
+        create_ltm_backend("lakebed.yaml")
+
+    `type`: one of `get_registered_backends()`, or the path of a file that ends in `.yaml` or
+    `.yml`. The options are those of the type's class and of the configuration; beside a file, they
+    replace what the file says. With `lazy=True` the backend connects with its first call.
 
     Raises ConfigurationError, which is a ValueError, for an unknown type, listing the known ones,
     and for invalid options; and, unless it is lazy, what `lakebed.open` raises.
     """
-    factory = _factories.get(type) or _from_entry_point(type)
+    if is_configuration_file(type):
+        type, configured = parse_backend_config(os.fspath(type))  # noqa: A001
+        options = {**configured, **options}
+    factory = _factories.get(type) or _from_entry_point(type) if isinstance(type, str) else None
     if factory is None:
         known = ", ".join(get_registered_backends())
-        raise ConfigurationError(f"unknown LTM backend {quoted(type)}: expected one of {known}")
+        raise ConfigurationError(
+            f"unknown LTM backend {quoted(os.fspath(type))}: expected one of {known}, or a file "
+            "that ends in .yaml or .yml"
+        )
     return factory(**options)
+
+
+def open_memory(where: str | os.PathLike[str] | None = None, **options: Any) -> LTMBackend:
+    """Open a memory for agents where `lakebed.open` opens a lake.
+
+        open_memory()                   # ./lakebed.yaml if it exists, or the folder ./lakebed
+        open_memory("lakebed.yaml")     # from a configuration
+        open_memory("some/dir")         # a local lake there
+
+    `where`: a configuration file, whose name ends in `.yaml` or `.yml`, or a folder. The options
+    are those of `create_ltm_backend`.
+
+    Raises ConfigurationError for invalid settings and options; and, unless it is lazy, what
+    `lakebed.open` raises.
+    """
+    if where is None:
+        where = default_place()
+    if is_configuration_file(where):
+        return create_ltm_backend(where, **options)
+    return create_ltm_backend("ducklake", path=where, **options)
 
 
 def register_backend(type: str, factory: Factory) -> None:  # noqa: A002
@@ -80,11 +137,17 @@ def parse_backend_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
 
     Raises ConfigurationError, with the path of every invalid setting.
     """
-    from lakebed.config.loading import read, validate
+    from lakebed.config.loading import read
+
+    return backend_in(read(config))
+
+
+def backend_in(section: Section) -> tuple[str, dict[str, Any]]:
+    """Return the type and the options in the settings of a memory; as `parse_backend_config`."""
+    from lakebed.config.loading import validate
     from lakebed.config.masking import Options, guard
     from lakebed.config.models import BACKENDS
 
-    section = read(config)
     name = section.raw.get("backend")
     if isinstance(name, str) and name not in BACKENDS and name in get_registered_backends():
         given = {key: value for key, value in section.raw.items() if key != "backend"}

@@ -10,7 +10,7 @@ from lakebed.errors import LakebedError
 from lakebed.lake.checks import TTL
 from lakebed.lake.entries.transaction import Transaction
 from lakebed.ltm.expiry import expiry_of
-from lakebed.ltm.results import Result, failure, reported
+from lakebed.reporting import Result, failure, reported
 
 
 class Queue(Protocol):
@@ -26,6 +26,7 @@ class Queue(Protocol):
         expires_at: datetime | None = None,
         if_absent: bool = False,
         if_match: str | None = None,
+        keep_expiry: bool = False,
     ) -> None: ...
 
     def delete(self, key: str, *, if_match: str | None = None) -> object: ...
@@ -54,12 +55,13 @@ class Queueing(Generic[Q]):
         expires_at: datetime | str | None = None,
         if_absent: bool = False,
         if_match: str | None = None,
+        keep_expiry: bool = False,
     ) -> Result:
         """Queue a store, and check it at once: `{success, queued, key}`. The arguments are those of
         `LTMBackend.store`."""
 
         def queue(transaction: Q) -> None:
-            wait, moment = expiry_of(metadata, ttl, expires_at)
+            wait, moment = expiry_of(metadata, ttl, expires_at, keep=keep_expiry)
             transaction.store(
                 key,
                 value,
@@ -68,6 +70,7 @@ class Queueing(Generic[Q]):
                 expires_at=moment,
                 if_absent=if_absent,
                 if_match=if_match,
+                keep_expiry=keep_expiry,
             )
 
         return self._queue(key, queue)

@@ -14,13 +14,18 @@ from lakebed.lake.history.diff import Diff
 from lakebed.lake.lake import Lake
 from lakebed.mcp.telling import LONGEST, about, about_row, brief, cell, shown
 
-Key = Annotated[str, Field(description="The key: text of up to 1,024 bytes, such as user/42/name")]
+Key = Annotated[
+    str, Field(description="The key: a string of at most 1,024 bytes, such as user/42/name")
+]
 IfMatch = Annotated[
     str | None,
-    Field(description="Only if the content has this hash (content_hash of an earlier result)"),
+    Field(
+        description="Change it only if the content has this hash (content_hash of an earlier "
+        "result)"
+    ),
 ]
-IfAbsent = Annotated[bool, Field(description="Only if it is not there yet")]
-Limit = Annotated[int, Field(description="At most so many", ge=1, le=1000)]
+IfAbsent = Annotated[bool, Field(description="Store it only if the key does not exist")]
+Limit = Annotated[int, Field(description="The most results", ge=1, le=1000)]
 Filter = Annotated[
     dict[str, Any] | None,
     Field(description='Conditions on metadata, such as {"kind": "note", "score": {"$gte": 0.5}}'),
@@ -37,16 +42,16 @@ class EntryTools:
     def store(
         self,
         key: Key,
-        value: Annotated[Any, Field(description="JSON; or with as_base64 bytes in base64")],
+        value: Annotated[Any, Field(description="JSON, or with as_base64, bytes in base64")],
         metadata: Annotated[
-            dict[str, Any] | None, Field(description="A JSON object that filters can ask for")
+            dict[str, Any] | None, Field(description="A JSON object that filters can match")
         ] = None,
-        ttl: Annotated[float | None, Field(description="Seconds until it expires")] = None,
+        ttl: Annotated[float | None, Field(description="Seconds until the entry expires")] = None,
         if_absent: IfAbsent = False,
         if_match: IfMatch = None,
         as_base64: Annotated[bool, Field(description="The value is bytes in base64")] = False,
     ) -> dict[str, Any]:
-        """Store a value under a key, replacing what is there whole."""
+        """Store a value under a key. An existing entry is replaced whole."""
         content = _decoded(value) if as_base64 else value
         entry = self._lake.store(
             key, content, metadata, ttl=ttl, if_absent=if_absent, if_match=if_match
@@ -57,12 +62,12 @@ class EntryTools:
         self,
         key: Key,
         longest: Annotated[
-            int, Field(description="Cut the value after so many characters", ge=1, le=10_000_000)
+            int, Field(description="Cut the value after this many characters", ge=1, le=10_000_000)
         ] = LONGEST,
     ) -> dict[str, Any]:
-        """The value of a key, with its metadata and content hash."""
+        """Return the value of a key, with its metadata and content hash."""
         found = self._lake.read_entry(key)
-        if found is None and key in self._lake:  # of a scope above
+        if found is None and key in self._lake:  # it may come from a scope above
             entry = self._lake.entry(key)
             found = None if entry is None else (entry._row, entry.value)
         if found is None:
@@ -77,7 +82,7 @@ class EntryTools:
         metadata_filter: Filter = None,
         limit: Limit = 10,
     ) -> dict[str, Any]:
-        """The entries that answer a question best, with the beginnings of their values."""
+        """Return the entries that answer a question best, with the beginnings of their values."""
         hits = self._lake.search(query, prefix=prefix, metadata_filter=metadata_filter, limit=limit)
         found = [
             {"key": hit.key, "score": round(hit.score, 3), "metadata": hit.metadata}
@@ -92,10 +97,10 @@ class EntryTools:
         metadata_filter: Filter = None,
         limit: Limit = 100,
         after: Annotated[
-            str | None, Field(description="Begin behind this key: the last of an earlier list")
+            str | None, Field(description="Start after this key: the last key of the previous list")
         ] = None,
     ) -> dict[str, Any]:
-        """Keys in their order, with what is known of each; the values by retrieve."""
+        """List keys in order, with what is known of each. Use retrieve for the values."""
         listing = self._lake.list(
             prefix, metadata_filter=metadata_filter, limit=limit + 1, after=after
         )
@@ -105,11 +110,11 @@ class EntryTools:
         return result | ({"after": found[limit - 1]["key"]} if more else {})
 
     def delete(self, key: Key, if_match: IfMatch = None) -> dict[str, Any]:
-        """Delete an entry. What snapshots hold of it stays."""
+        """Delete an entry. Snapshots keep what they hold of it."""
         return {"key": key, "deleted": self._lake.delete(key, if_match=if_match)}
 
     def history(self, key: Key, limit: Limit = 20) -> dict[str, Any]:
-        """The versions of a key that are kept, newest first."""
+        """Return the kept versions of a key, newest first."""
         kept = self._lake.history(key, limit=limit)
         versions = [
             {
@@ -125,15 +130,15 @@ class EntryTools:
 
     def snapshot(
         self,
-        name: Annotated[str, Field(description="A name that is free")],
+        name: Annotated[str, Field(description="A new name")],
         message: Annotated[str | None, Field(description="What it is for")] = None,
     ) -> dict[str, Any]:
-        """Keep the present state under a name; costs one row, whatever the size."""
+        """Keep the present state under a name. It costs one row, whatever the size of the lake."""
         made = self._lake.create_snapshot(name, message=message)
         return {"name": made.name, "id": made.id, "created_at": made.created_at.isoformat()}
 
     def snapshots(self) -> dict[str, Any]:
-        """The snapshots, oldest first."""
+        """List the snapshots, oldest first."""
         found = [
             {"name": s.name, "message": s.message, "created_at": s.created_at.isoformat()}
             for s in self._lake.snapshots()
@@ -143,22 +148,23 @@ class EntryTools:
     def diff(
         self,
         a: Annotated[str, Field(description="The name of a snapshot")],
-        b: Annotated[str | None, Field(description="Another one; now if left out")] = None,
+        b: Annotated[str | None, Field(description="Another snapshot; default: now")] = None,
         prefix: Prefix = "",
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """What was added, changed and removed between two snapshots, or one and now."""
+        """Return what was added, changed and removed between two snapshots, or between a snapshot
+        and now."""
         return _differences(self._lake.diff(a, b, prefix=prefix), limit)
 
     def restore(
         self,
         snapshot: Annotated[str, Field(description="The name of a snapshot")],
         prefix: Prefix = "",
-        dry_run: Annotated[bool, Field(description="Only tell what would change")] = True,
+        dry_run: Annotated[bool, Field(description="Only report what would change")] = True,
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """Make the entries what they were at a snapshot. First with dry_run, to look. The present
-        is kept as a snapshot, so that it can be undone."""
+        """Return the entries to their state at a snapshot. Try dry_run first. The present state is
+        kept as a snapshot, so that this can be undone."""
         done = self._lake.restore(snapshot, prefix=prefix, dry_run=dry_run)
         return {"dry_run": dry_run, "kept_as": done.snapshot} | _differences(done, limit)
 
@@ -175,7 +181,7 @@ class EntryTools:
         ],
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """The rows of a SELECT; it can read this lake and nothing else."""
+        """Return the rows of a SELECT. It can read only this lake."""
         from lakebed.sessions.views import with_views
 
         result = self._lake.sql(with_views(query))

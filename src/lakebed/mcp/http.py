@@ -1,4 +1,4 @@
-"""The server over streamable HTTP, for those who have the token."""
+"""The server over streamable HTTP, for clients that have the token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lakebed.mcp.server import LakeServer
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 LEAST_TOKEN = 16
-"""Characters of the shortest token that is taken."""
+"""The length of the shortest token that is accepted, in characters."""
 
 
 class BearerToken:
@@ -37,17 +37,18 @@ class BearerToken:
 
 
 def http_app(server: LakeServer, host: str, token: str | None) -> Any:
-    """The server as an ASGI application, at `/mcp`.
+    """Return the server as an ASGI application at `/mcp`.
 
-    ConfigurationError for a token that is too short, and for none where others could reach it.
+    Raises ConfigurationError if the token is too short, or is missing although other machines can
+    connect.
     """
     if token is None and host not in _LOCAL:
         raise ConfigurationError(
-            f"--host {host} lets others in: set LAKEBED_MCP_TOKEN to a bearer token"
+            f"--host {host} lets other machines connect: set LAKEBED_MCP_TOKEN to a bearer token"
         )
     if token is not None and (len(token) < LEAST_TOKEN or not token.isascii() or " " in token):
         raise ConfigurationError(
-            f"LAKEBED_MCP_TOKEN: expected {LEAST_TOKEN} characters or more, ASCII without spaces"
+            f"LAKEBED_MCP_TOKEN must have {LEAST_TOKEN} characters or more, all ASCII and no spaces"
         )
     app = server.streamable_http_app(host=host)
     return app if token is None else BearerToken(app, token)

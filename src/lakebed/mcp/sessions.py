@@ -21,11 +21,14 @@ MemoryType = Literal[
     "idea", "decision", "question", "action_item", "context", "preference", "fact", "risk"
 ]
 ArtifactType = Literal["code", "document", "research", "prd", "report"]
-Tags = Annotated[list[str] | None, Field(description="Words to find it by")]
+Tags = Annotated[list[str] | None, Field(description="Words by which it can be found")]
 Lease = Annotated[
-    float, Field(description="Seconds until it is pending again without a heartbeat", gt=0)
+    float,
+    Field(
+        description="Seconds until the task is pending again, unless a heartbeat extends it", gt=0
+    ),
 ]
-_WAIT = 25.0  # seconds: less than clients wait for an answer
+_WAIT = 25.0  # seconds; clients wait longer than this for an answer
 
 
 class SessionTools:
@@ -39,25 +42,28 @@ class SessionTools:
         title: Annotated[str, Field(description="What it is about")],
         participants: Annotated[list[str] | None, Field(description="Who takes part")] = None,
     ) -> dict[str, Any]:
-        """Begin a session that agents share."""
+        """Create a session that agents share."""
         return _told(self._manager.create_session(title, participants or ()))
 
     def session_list(
         self,
         status: SessionStatus | None = None,
-        participant: Annotated[str | None, Field(description="Only those with this one")] = None,
+        participant: Annotated[
+            str | None, Field(description="Only sessions with this participant")
+        ] = None,
         since: Annotated[
-            str | None, Field(description="Only those active since: ISO 8601 with a zone")
+            str | None,
+            Field(description="Only sessions active since this time: ISO 8601 with a zone"),
         ] = None,
         limit: Limit = 20,
     ) -> dict[str, Any]:
-        """Sessions, those with the latest activity first."""
+        """List sessions, the most recently active first."""
         first = None if since is None else _moment("since", since)
         found = self._manager.list_sessions(status, participant, first, limit)
         return {"sessions": [plain(session) for session in found]}
 
     def session_show(self, session_id: SessionId) -> dict[str, Any]:
-        """A session at a glance: counts, tasks by status, decisions, questions, risks."""
+        """Return a summary of a session: counts, tasks by status, decisions, questions, risks."""
         return _told(self._manager.summary(session_id))
 
     def session_update(
@@ -83,12 +89,12 @@ class SessionTools:
 
     def session_search(
         self,
-        text: Annotated[str, Field(description="Plain words; any of them may match")],
+        text: Annotated[str, Field(description="Plain words. Any of them may match.")],
         session_id: Annotated[str | None, Field(description="Only in this session")] = None,
         kind: Literal["chunk", "memory", "task", "artifact"] | None = None,
         limit: Limit = 10,
     ) -> dict[str, Any]:
-        """Chunks, memories, tasks and artifacts that have any of the words, the best first."""
+        """Return chunks, memories, tasks and artifacts that have any of the words, best first."""
         hits = self._manager.search(session_id, text, kind=kind, limit=limit)
         found = [
             {"kind": hit.metadata["kind"], "session_id": hit.metadata["session"]}
@@ -103,7 +109,7 @@ class SessionTools:
         content: Annotated[str, Field(description="What was said")],
         format: ChunkFormat = "dialogue",
         extracted_items: Annotated[
-            list[Any] | None, Field(description="What was found in it, as JSON")
+            list[Any] | None, Field(description="What was found in the text, as JSON")
         ] = None,
     ) -> dict[str, Any]:
         """Add a piece of conversation at the end."""
@@ -114,9 +120,11 @@ class SessionTools:
         self,
         session_id: SessionId,
         limit: Limit = 20,
-        after: Annotated[str | None, Field(description="Behind the chunk with this id")] = None,
+        after: Annotated[
+            str | None, Field(description="Start after the chunk with this id")
+        ] = None,
     ) -> dict[str, Any]:
-        """The conversation of a session, in order."""
+        """Return the conversation of a session, in order."""
         found = self._manager.chunks(session_id, limit=limit, after=after)
         return {"chunks": [plain(c) | _cut("content", c.content) for c in found]}
 
@@ -124,13 +132,13 @@ class SessionTools:
         self,
         session_id: SessionId,
         type: MemoryType,
-        key: Annotated[str, Field(description="Its name among those of its type")],
+        key: Annotated[str, Field(description="Its name, unique within its type")],
         content: Annotated[Any, Field(description="Text or JSON")],
         tags: Tags = None,
         if_absent: IfAbsent = False,
         if_match: IfMatch = None,
     ) -> dict[str, Any]:
-        """Store something learnt; what has the type and key already is replaced."""
+        """Store something learnt. An existing memory of this type and key is replaced."""
         made = self._manager.add_memory(
             session_id, type, key, content, tags or (), if_match=if_match, if_absent=if_absent
         )
@@ -142,10 +150,12 @@ class SessionTools:
         type: MemoryType | None = None,
         tags: Tags = None,
         match: Literal["all", "any"] = "all",
-        text: Annotated[str | None, Field(description="Only those with any of its words")] = None,
+        text: Annotated[
+            str | None, Field(description="Only memories with any of these words")
+        ] = None,
         limit: Limit = 50,
     ) -> dict[str, Any]:
-        """Memories by type, tags and text."""
+        """List memories by type, tags and text."""
         found = self._manager.memories(
             session_id, type=type, tags=tags or (), match=match, text=text, limit=limit
         )
@@ -160,16 +170,18 @@ class SessionTools:
     def task_create(
         self,
         session_id: SessionId,
-        agent_name: Annotated[str, Field(description="The agent that it is for")],
+        agent_name: Annotated[str, Field(description="The agent that shall do it")],
         task_type: Annotated[str, Field(description="A word for the kind of work")],
-        input: Annotated[Any, Field(description="What is to be done, as JSON or text")] = None,
+        input: Annotated[Any, Field(description="What to do, as JSON or text")] = None,
         priority: Annotated[int, Field(description="The highest is claimed first")] = 0,
         run_after: Annotated[
-            str | None, Field(description="Not before: ISO 8601 with a zone")
+            str | None, Field(description="The earliest time to claim it: ISO 8601 with a zone")
         ] = None,
-        max_attempts: Annotated[int, Field(description="Claims until it has failed", ge=1)] = 3,
+        max_attempts: Annotated[
+            int, Field(description="After this many claims it has failed", ge=1)
+        ] = 3,
     ) -> dict[str, Any]:
-        """Give an agent something to do."""
+        """Create a task for an agent."""
         later = None if run_after is None else _moment("run_after", run_after)
         made = self._manager.create_task(
             session_id, agent_name, task_type, input, priority, later, max_attempts
@@ -178,22 +190,20 @@ class SessionTools:
 
     def task_claim(
         self,
-        agent_name: Annotated[str, Field(description="Whose task to claim")],
+        agent_name: Annotated[str, Field(description="The agent whose task to claim")],
         control_agent: Annotated[
-            str | None, Field(description="Who claims it, if not the agent itself")
+            str | None, Field(description="Who claims the task, if not the agent itself")
         ] = None,
         lease: Lease = 300,
-        wait: Annotated[
-            float, Field(description="Seconds to wait for one to come", ge=0, le=_WAIT)
-        ] = 0,
+        wait: Annotated[float, Field(description="Seconds to wait for a task", ge=0, le=_WAIT)] = 0,
     ) -> dict[str, Any]:
-        """Claim the most urgent task that is due; nobody else gets it while the lease lasts. End it
-        by task_complete or task_fail with the claim."""
+        """Claim the most urgent task that is due. Nobody else gets it while the lease lasts. End it
+        with task_complete or task_fail, and pass the claim."""
         task = self._manager.wait_for_task(agent_name, wait, control_agent, lease)
         return {"task": None if task is None else plain(task)}
 
     def task_heartbeat(self, task_id: TaskId, claim: Claim, lease: Lease = 300) -> dict[str, Any]:
-        """Keep a claim, and say that the task is running."""
+        """Extend a claim, and set the status to running."""
         task = self._manager.task(task_id, claim=claim)
         if task.status == "claimed":
             task.start()
@@ -204,9 +214,9 @@ class SessionTools:
         self,
         task_id: TaskId,
         claim: Claim,
-        output: Annotated[Any, Field(description="What came of it, as JSON or text")] = None,
+        output: Annotated[Any, Field(description="The result, as JSON or text")] = None,
     ) -> dict[str, Any]:
-        """End a task well."""
+        """Complete a task."""
         return {"status": self._manager.task(task_id, claim=claim).complete(output).status}
 
     def task_fail(
@@ -214,14 +224,16 @@ class SessionTools:
         task_id: TaskId,
         claim: Claim,
         error: Annotated[str, Field(description="What went wrong")],
-        retry: Annotated[bool, Field(description="Pending again while attempts are left")] = True,
+        retry: Annotated[
+            bool, Field(description="Make it pending again, if attempts are left")
+        ] = True,
     ) -> dict[str, Any]:
-        """Say that a task could not be done."""
+        """Report that a task failed."""
         task = self._manager.task(task_id, claim=claim).fail(error, retry)
         return {"status": task.status, "attempts": task.attempts}
 
     def task_show(self, task_id: TaskId) -> dict[str, Any]:
-        """A task with its input, status and output."""
+        """Return a task with its input, status and output."""
         return _told(self._manager.task(task_id))
 
     def task_list(
@@ -231,7 +243,7 @@ class SessionTools:
         agent_name: str | None = None,
         limit: Limit = 50,
     ) -> dict[str, Any]:
-        """Tasks in the order in which they were created."""
+        """List tasks in the order in which they were created."""
         found = self._manager.tasks(session_id, status=status, agent_name=agent_name, limit=limit)
         return {
             "tasks": [
@@ -250,7 +262,7 @@ class SessionTools:
         if_absent: IfAbsent = False,
         if_match: IfMatch = None,
     ) -> dict[str, Any]:
-        """Store something that came out; under a name that is taken, as its next version."""
+        """Store a result. If the name exists, the artifact becomes its next version."""
         made = self._manager.add_artifact(
             session_id, type, name, content, format, if_match=if_match, if_absent=if_absent
         )
@@ -262,9 +274,11 @@ class SessionTools:
         type: ArtifactType,
         name: str,
         version: Annotated[int | None, Field(description="An earlier version")] = None,
-        longest: Annotated[int, Field(description="Cut it after so many characters")] = LONGEST,
+        longest: Annotated[
+            int, Field(description="Cut the content after this many characters")
+        ] = LONGEST,
     ) -> dict[str, Any]:
-        """An artifact with its content."""
+        """Return an artifact with its content."""
         found = self._manager.artifact(session_id, type, name, version=version)
         fields = {n: plain(value) for n, value in found.items() if n != "content"}
         return fields | shown(found.content, longest)
@@ -272,7 +286,7 @@ class SessionTools:
     def artifact_list(
         self, session_id: SessionId, type: ArtifactType | None = None
     ) -> dict[str, Any]:
-        """The artifacts of a session."""
+        """List the artifacts of a session."""
         found = self._manager.artifacts(session_id, type=type)
         return {
             "artifacts": [
@@ -288,13 +302,13 @@ class SessionTools:
         capabilities: Annotated[list[str] | None, Field(description="What it can do")] = None,
         status: AgentStatus = "available",
     ) -> dict[str, Any]:
-        """Say that an agent is there, and how it is."""
+        """Register an agent with its status."""
         return _told(
             self._manager.register_agent(name, type, capabilities=capabilities or (), status=status)
         )
 
     def agent_list(self) -> dict[str, Any]:
-        """The agents, with their status and when they were last seen."""
+        """List the agents, with their status and the time at which they were last seen."""
         return {"agents": [plain(agent) for agent in self._manager.agents()]}
 
 
@@ -312,5 +326,5 @@ def _moment(name: str, text: str) -> datetime:
     with suppress(ValueError):
         found = datetime.fromisoformat(text)
     if found is None or found.utcoffset() is None:
-        raise ValidationError(f"{name} is {text!r}: expected ISO 8601 with a zone")
+        raise ValidationError(f"{name} must be ISO 8601 with a zone, got {text!r}")
     return found

@@ -1,4 +1,4 @@
-"""What tools tell: short results, and the one place where errors become theirs."""
+"""The results of tools, which are short, and the one place where errors become results."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any, ParamSpec, TypeVar
 from mcp.server.mcpserver.exceptions import ToolError
 
 from lakebed.errors import LakebedError
-from lakebed.model import Entry, EntryRow
+from lakebed.model import EntryRow
+from lakebed.records import Entry
 from lakebed.values.json import encode
 from lakebed.values.tables import is_table
 
 P = ParamSpec("P")
 T = TypeVar("T")
 LONGEST = 50_000
-"""Characters of a value that a tool gives, unless it is asked for more."""
+"""The default length of a value in a result, in characters."""
 _ROWS = 100
 _SHORT = 300
 
 
 def told(call: Callable[P, T]) -> Callable[P, T]:
-    """The call, whose errors reach the agent as `error_type: message`."""
+    """Wrap a call, so that its errors reach the agent as `error_type: message`."""
 
     @functools.wraps(call)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -37,7 +38,8 @@ def told(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def plain(value: object) -> Any:
-    """A record as JSON: times as ISO 8601 text, bytes in base64, tables as their first rows."""
+    """Return a record as JSON: times as ISO 8601 text, bytes in base64, tables as their first
+    rows."""
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -58,7 +60,7 @@ def _cells(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def cell(value: Any) -> Any:
-    """A cell of a table as JSON."""
+    """Return a cell of a table as JSON."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value if value == value else None
     if isinstance(value, (list, tuple)):
@@ -69,7 +71,7 @@ def cell(value: Any) -> Any:
 
 
 def shown(value: object, longest: int = LONGEST) -> dict[str, Any]:
-    """A value as a result has it; one that is too long is cut, and says so."""
+    """Return a value for a result. A value that is too long is cut, and the result says so."""
     told_ = plain(value)
     text = told_ if isinstance(told_, str) else encode(told_).decode()
     if len(text) <= longest:
@@ -78,13 +80,13 @@ def shown(value: object, longest: int = LONGEST) -> dict[str, Any]:
 
 
 def brief(value: object) -> Any:
-    """A value, or its beginning as text if it is long."""
+    """Return a value, or if it is long, its beginning as text."""
     found = shown(value, _SHORT)
     return found["value"] if "value" in found else found["text"] + "…"
 
 
 def about(entry: Entry) -> dict[str, Any]:
-    """What a list tells of an entry."""
+    """Return what a list shows of an entry."""
     fields = {
         "key": entry.key,
         "format": entry.format,
@@ -100,7 +102,7 @@ def about(entry: Entry) -> dict[str, Any]:
 
 
 def about_row(row: EntryRow) -> dict[str, Any]:
-    """What a result tells of an entry that was read."""
+    """Return what a result shows of an entry that was read."""
     return {
         "key": row.key,
         "content_hash": row.hash_text(),

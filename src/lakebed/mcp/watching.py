@@ -1,4 +1,5 @@
-"""Subscriptions: who asked for a resource is told when its entry changes, whoever changes it."""
+"""Subscriptions: a client that subscribes to a resource is notified when its entry changes, whoever
+changes it."""
 
 from __future__ import annotations
 
@@ -16,17 +17,17 @@ from lakebed.errors import LakebedError
 from lakebed.lake.lake import Lake
 
 SCHEME = "lakebed://"
-_EVERY = 0.5  # seconds between two looks
+_EVERY = 0.5  # seconds between two checks
 Tell = Callable[[str], Awaitable[None]]
 
 
 def key_of(uri: str) -> str | None:
-    """The key that a resource stands for; None if it is none of ours."""
+    """Return the key of a resource, or None if the URI is not one of ours."""
     return unquote(uri[len(SCHEME) :]) if uri.startswith(SCHEME) else None
 
 
 class Watch:
-    """Looks at the entries of subscribed resources while there are any."""
+    """Checks the entries of subscribed resources while there are any."""
 
     def __init__(self, lake: Lake, bus: SubscriptionBus) -> None:
         self._lake = lake
@@ -36,7 +37,7 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
 
     async def add(self, uri: str, who: object, tell: Tell) -> None:
-        """Tell somebody of changes from now on."""
+        """Notify a client of changes from now on."""
         if uri not in self._seen:
             self._seen[uri] = await self._version(uri)
         self._listeners.setdefault(uri, {})[who] = tell
@@ -44,7 +45,7 @@ class Watch:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def remove(self, uri: str, who: object) -> None:
-        """Tell them no more."""
+        """Stop notifying a client."""
         listeners = self._listeners.get(uri, {})
         listeners.pop(who, None)
         if not listeners:
@@ -66,13 +67,13 @@ class Watch:
                 self.remove(uri, stream)
 
     async def subscribe(self, ctx: Any, params: Any) -> EmptyResult:
-        """`resources/subscribe` of earlier versions of the protocol."""
-        session = ctx.session  # one for this request, on a connection that stays
+        """Handle `resources/subscribe`, of earlier versions of the protocol."""
+        session = ctx.session  # a context for this request, on a connection that stays
         await self.add(str(params.uri), session._connection, session.send_resource_updated)
         return EmptyResult()
 
     async def unsubscribe(self, ctx: Any, params: Any) -> EmptyResult:
-        """`resources/unsubscribe`."""
+        """Handle `resources/unsubscribe`."""
         self.remove(str(params.uri), ctx.session._connection)
         return EmptyResult()
 
@@ -85,7 +86,8 @@ class Watch:
             return None
 
         def look() -> int | None:
-            with suppress(LakebedError):  # no key, or the lake is away: looked at again
+            # What is not a key, or cannot be reached now, is checked again later.
+            with suppress(LakebedError):
                 entry = self._lake.entry(key)
                 return None if entry is None else entry.version
             return None

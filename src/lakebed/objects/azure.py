@@ -13,14 +13,9 @@ from fsspec.asyn import sync
 
 from lakebed.clock import to_micros
 from lakebed.errors import ConfigurationError, LakebedError, StorageError
-from lakebed.objects.cloud import (
-    CONNECT_SECONDS,
-    SILENCE_SECONDS,
-    About,
-    CloudStore,
-    word,
-)
-from lakebed.objects.failures import Failure
+from lakebed.objects.cloud import About, CloudStore
+from lakebed.objects.connection import CONNECT_SECONDS, SILENCE_SECONDS, word
+from lakebed.objects.failures import Failure, retry_after
 from lakebed.objects.source import Source
 from lakebed.objects.store import StoredFile
 
@@ -57,6 +52,8 @@ class AzureStore(CloudStore):
     of an encryption scope in the account."""
 
     PACKAGE = "azure"
+    MODULE = "adlfs"
+    USUAL = frozenset({"account_key", "account_name", "connection_string", "sas_token"})
     OPTIONS = frozenset({"encryption_scope", *_DEFAULT_CREDENTIAL})
 
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -81,18 +78,21 @@ class AzureStore(CloudStore):
                 length=source.size,
                 **self._scope,
             )
-            scope = self._scope.get("encryption_scope")
-            if scope is not None and answer.get("encryption_scope") != scope:
-                raise StorageError(
-                    f"{key} should be encrypted in the scope {scope!r}, but the service used "
-                    f"{answer.get('encryption_scope') or 'none'}"
-                )
+            self._verify_scope(key, answer)
             if answer.get("content_md5") != bytearray(source.md5()):  # absent if sent in blocks
                 found = await self._head(key)
                 if found != source.size:
                     raise StorageError(f"{key} has {found} bytes after an upload of {source.size}")
 
         await self._request(action, put)
+
+    def _verify_scope(self, key: str, answer: Mapping[str, Any]) -> None:
+        scope = self._scope.get("encryption_scope")
+        if scope is not None and answer.get("encryption_scope") != scope:
+            raise StorageError(
+                f"{key} should be encrypted in the scope {scope!r}, but the service used "
+                f"{answer.get('encryption_scope') or 'none'}"
+            )
 
     async def _put_new(self, key: str, data: bytes) -> None:
         blob = self._fs.service_client.get_blob_client(self._bucket, key)
@@ -148,6 +148,10 @@ class AzureStore(CloudStore):
         return About(dates[-1] if dates else None)
 
     async def _sign(self, key: str, seconds: int) -> str:
+        return await self._sign_for(key, seconds, "r")
+
+    async def _sign_for(self, key: str, seconds: int, rights: str) -> str:
+        """Return a URL with these rights, by the letters of a SAS token."""
         from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
         client = self._fs.service_client
@@ -168,7 +172,7 @@ class AzureStore(CloudStore):
             client.account_name,
             self._bucket,
             key,
-            permission=BlobSasPermissions(read=True),
+            permission=BlobSasPermissions.from_string(rights),
             expiry=until,
             **signing,
         )
@@ -190,7 +194,9 @@ class AzureStore(CloudStore):
                 malformed = type(cause).__name__ == "AzureSigningError"
                 return Failure("", "AuthenticationFailed" if malformed else "NoCredentials")
             message = str(cause.message).partition("\n")[0]
-            return Failure(f"{code} {message}".strip(), code, status)
+            headers = {} if cause.response is None else cause.response.headers
+            words = f"{code} {message}".strip()
+            return Failure(words, code, status, retry_after=retry_after(headers))
         if isinstance(cause, exceptions.AzureError):
             return Failure(f"{type(cause).__name__}: {cause.message}", answered=False)
         if isinstance(error, OSError) or type(error).__module__.startswith(("aiohttp", "asyncio")):

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lakebed.errors import ConnectError, LakebedError, RateLimitedError, StorageError
 
 _QUERY = re.compile(r"\?\S+")
 _THROTTLED = frozenset({"SlowDown", "TooManyRequests", "ServerBusy", "RequestLimitExceeded"})
-_TRANSIENT = frozenset({"RequestTimeout", "InternalError", "OperationTimedOut", "BadDigest"})
+_TRANSIENT = frozenset(
+    {
+        "RequestTimeout", "InternalError", "OperationTimedOut", "BadDigest",
+        "ConditionalRequestConflict", "OperationAborted",  # others write the same object
+    }
+)  # fmt: skip
 _TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
 _CREDENTIALS = {
@@ -41,18 +47,25 @@ _KEY_REFUSED = re.compile(r"kms|encryption ?scope|cryptoKey|encryption", re.IGNO
 
 class Failure(NamedTuple):
     """A refusal, or a missing answer. `status` is the HTTP status, `code` the service's own code,
-    `answered` whether the service was reached at all, and `region` the bucket's, if known."""
+    `answered` whether the service was reached at all, `region` the bucket's, if known, and
+    `retry_after` the seconds for which the service asks to wait, if it does."""
 
     message: str
     code: str = ""
     status: int = 0
     answered: bool = True
     region: str = ""
+    retry_after: float | None = None
 
     @property
     def throttled(self) -> bool:
         """The service asks to slow down."""
         return self.code in _THROTTLED or self.status in (429, 503)
+
+    @property
+    def refused(self) -> bool:
+        """The service does not take the credentials."""
+        return self.code in _CREDENTIALS or self.status == 401
 
     @property
     def transient(self) -> bool:
@@ -63,6 +76,11 @@ class Failure(NamedTuple):
             or self.code in _TRANSIENT
             or self.status in _TRANSIENT_STATUS
         )
+
+    @property
+    def told(self) -> str:
+        """The message on one line, without queries, in which a signature may be."""
+        return _QUERY.sub("?…", " ".join(self.message.split()))
 
     @property
     def gone(self) -> bool:
@@ -78,7 +96,7 @@ class Failure(NamedTuple):
         """Return the error for this failure. `action` says what was attempted (`write s3://…`).
         `seconds` is how long a transient failure was retried, 0 if it was tried once."""
         tried = f", tried for {seconds:.0f} s" if seconds else ""
-        told = _QUERY.sub("?…", " ".join(self.message.split()))
+        told = self.told
         if not self.answered:
             return ConnectError(
                 f"cannot {action}: the service does not answer{tried}: {told}",
@@ -87,12 +105,11 @@ class Failure(NamedTuple):
             )  # fmt: skip
         if self.throttled:
             return RateLimitedError(
-                f"cannot {action}: the service asks to slow down{tried}: {told}"
+                f"cannot {action}: the service asks to slow down{tried}: {told}", self.retry_after
             )
-        if self.code in _CREDENTIALS:
-            return ConnectError(f"cannot {action}: {_CREDENTIALS[self.code]}", "auth_failed")
-        if self.status == 401:
-            return ConnectError(f"cannot {action}: the credentials are refused", "auth_failed")
+        if self.refused:
+            reason = _CREDENTIALS.get(self.code, "the credentials are refused")
+            return ConnectError(f"cannot {action}: {reason}", "auth_failed")
         reasons = (f"cannot {action}", self._reason(bucket), told)
         return StorageError(": ".join(reason for reason in reasons if reason))
 
@@ -103,8 +120,17 @@ class Failure(NamedTuple):
             where = f"the region {self.region}" if self.region else "another region"
             name = f"region: {self.region}" if self.region else "region"
             return f"the bucket {bucket!r} is in {where}: set `{name}`"
+        if self.code in ("InvalidObjectState", "BlobArchived"):
+            return "it is archived and must be restored before it is read"
         if _KEY_REFUSED.search(f"{self.code} {self.message}".replace(bucket, "")):
             return "the service refuses the requested encryption"
         if self.status == 403 or self.code in ("AccessDenied", "AllAccessDisabled"):
             return f"these credentials have no right to it in the bucket {bucket!r}"
         return ""
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the header Retry-After names, or None. Its other form, a date, is not
+    read: no bucket gives it."""
+    value = headers.get("retry-after", "")
+    return float(value) if value.isdecimal() else None

@@ -15,6 +15,7 @@ from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 from lakebed.paths import absolute
 
 _PIECE = 1 << 24
+_FIRST = 1 << 16  # what is read before asking for a size; most files have no more
 _DAMAGE = {errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
 """Errors that mean that one file is damaged, and not that the storage fails."""
 
@@ -40,6 +41,31 @@ class LocalStore:
     def write(self, path: str, data: bytes) -> None:
         with self.open_write(path) as file:
             file.write(data)
+
+    def write_new(self, path: str, data: bytes) -> bool:
+        """Write a file if there is none at this path. Returns whether it was written.
+
+        A second name of a whole file appears in one step, and never in place of another file.
+        """
+        target = f"{self._root}/{inside(path)}"
+        folder, temporary = os.path.dirname(target), temporary_path(target)
+        try:
+            self._make_folder(folder)
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.link(temporary, target)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary)
+            _fsync_folder(folder)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            self._fail("write", path, error)
+        return True
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
@@ -151,6 +177,9 @@ class LocalStore:
 
 def _read_rest(handle: int, offset: int) -> bytes:
     """The bytes of a file from `offset` on."""
+    data = os.pread(handle, _FIRST, offset)
+    if len(data) < _FIRST and not os.pread(handle, 1, offset + len(data)):
+        return data
     size = os.fstat(handle).st_size - offset
     data = os.pread(handle, max(size, 0) + 1, offset)
     if len(data) == size:

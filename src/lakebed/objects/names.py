@@ -9,6 +9,7 @@ from functools import cache
 from lakebed.errors import CorruptionError
 
 _SUFFIX = {"json": "json", "bytes": "bin", "parquet": "parquet", "segment": "segment"}
+_FORMAT = {suffix: format for format, suffix in _SUFFIX.items()}
 
 
 def object_path(content_hash: bytes, format: str) -> str:
@@ -26,6 +27,11 @@ def hash_of(path: str) -> bytes | None:
         return bytes.fromhex(path.rpartition("/")[2].partition("-")[0])
     except ValueError:
         return None
+
+
+def format_of(path: str) -> str | None:
+    """Return the format of an object by the ending of its path; None for any other ending."""
+    return _FORMAT.get(path.rpartition(".")[2])
 
 
 def pack_path() -> str:

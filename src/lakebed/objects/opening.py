@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lakebed.errors import ConfigurationError
@@ -57,7 +57,7 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
             )
         return _open_folder(path)
     protocol = uri.partition("://")[0]
-    for name, problem in unknown_options(uri, options or ()).items():
+    for name, problem in wrong_options(uri, options or {}).items():
         raise ConfigurationError(f"storage.{name}: {problem}")
     if cloud := cloud_class(protocol):
         return cloud(uri, options or {})
@@ -92,22 +92,26 @@ def cloud_class(protocol: str) -> type[CloudStore] | None:
     return None
 
 
-def unknown_options(uri: str, options: Iterable[str]) -> dict[str, str]:
-    """Return the unknown options of a URI's filesystem, by name, and what is wrong with each.
+def wrong_options(uri: str, options: Mapping[str, object]) -> dict[str, str]:
+    """Return the unknown options of a URI's filesystem, by name, and those with a word that they do
+    not take, and what is wrong with each.
 
     Only buckets are checked, because other filesystems pass unknown options on to a library. The
     result is empty if the filesystem's package is not installed; opening it raises the error.
     """
-    options = list(options)
     protocol = uri.partition("://")[0]
     cloud = cloud_class(protocol) if options else None
     if cloud is None:
         return {}
-    try:
-        known = cloud.known_options(protocol)
-    except ImportError:
-        return {}
-    return {name: _words(name, known) for name in options if name not in known}
+    unknown: dict[str, str] = {}
+    if not cloud.is_usual(options):
+        try:
+            known = cloud.known_options(protocol)
+        except ImportError:
+            return {}
+        unknown = {name: _words(name, known) for name in options if name not in known}
+    found = {name: cloud.wrong_value(name, value) for name, value in options.items()}
+    return unknown | {name: problem for name, problem in found.items() if problem}
 
 
 def _words(name: str, known: set[str]) -> str:

@@ -43,7 +43,7 @@ HASH_PREFIX_BYTES = 16
 two. The rest can be computed from the value, whose SHA-256 it is."""
 
 _PAGE_ROWS = 8_192  # pyarrow would begin another page at 20,000
-_LENGTH_BYTES = 4  # PLAIN byte arrays: the length, little-endian, before each value
+LENGTH_BYTES = 4  # PLAIN byte arrays: the length, little-endian, before each value
 _MERGE_GAP = 64 << 10  # reading this many unused bytes is cheaper than another request
 _MERGE_BYTES = 8 << 20
 _WINDOW_BYTES = 64 << 20
@@ -262,7 +262,7 @@ def _pages(objects: Iterable[Encoded]) -> Iterator[_Page]:
     for _, item in sorted(unique.items()):
         if len(item.data) > MAX_VALUE_BYTES:
             raise ValueError(f"a value of {len(item.data)} bytes is too large for a pack")
-        taken = _LENGTH_BYTES + len(item.data)
+        taken = LENGTH_BYTES + len(item.data)
         if rows and (size + taken > PAGE_BYTES or len(rows) == _PAGE_ROWS):
             yield _page(rows, starts, size)
             rows, starts, size = [], [], 0
@@ -312,22 +312,31 @@ def _write_parquet(pages: Sequence[_Page], sink: BinaryIO) -> list[tuple[int, in
     ) as writer:
         for page in pages:
             prefixes = [content_hash[:HASH_PREFIX_BYTES] for content_hash in page.hashes]
-            columns = [
-                pa.array(column, field)
-                for column, field in zip(
-                    (prefixes, page.formats, page.values), schema.types, strict=True
-                )
-            ]
+            formats = [format.encode() for format in page.formats]
+            columns = map(_array, schema.types, (prefixes, formats, page.values))
             writer.write_batch(
-                pa.RecordBatch.from_arrays(columns, schema=schema), row_group_size=_PAGE_ROWS
+                pa.RecordBatch.from_arrays([*columns], schema=schema), row_group_size=_PAGE_ROWS
             )
     return [
-        _body(written[0].row_group(index).column(2), page.raw_bytes)
+        page_body(written[0].row_group(index).column(2), page.raw_bytes)
         for index, page in enumerate(pages)
     ]
 
 
-def _body(chunk: "pa.parquet.ColumnChunkMetaData", raw_bytes: int) -> tuple[int, int]:
+def _array(kind: "pa.DataType", values: Sequence[bytes]) -> "pa.Array":
+    """Return a column of values. (Not by `pa.array`, which loads pandas where it is installed.)"""
+    import numpy as np
+    import pyarrow as pa
+
+    data = pa.py_buffer(b"".join(values))
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.Array.from_buffers(kind, len(values), [None, data])
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(offsets), data])
+
+
+def page_body(chunk: "pa.parquet.ColumnChunkMetaData", raw_bytes: int) -> tuple[int, int]:
     """Return the offset and length of a chunk's only page, after its header. The length of the
     header is the size of the chunk minus that of its values."""
     header = chunk.total_uncompressed_size - raw_bytes
@@ -380,7 +389,7 @@ def _decompress(body: bytes | memoryview, path: str, position: Position) -> byte
 
 
 def _value(page: bytes, path: str, position: Position) -> bytes:
-    begin = position.start + _LENGTH_BYTES
+    begin = position.start + LENGTH_BYTES
     end = begin + int.from_bytes(page[position.start : begin], "little")
     if not begin <= end <= len(page):
         raise CorruptionError(f"the pack {path} is damaged: it holds no value at {position}")

@@ -11,6 +11,7 @@ from lakebed.errors import ConfigurationError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SERVICES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
 _LOCAL = ("file", "local")
+_BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 
 
 class Site(NamedTuple):
@@ -78,8 +79,15 @@ def local_path(text: str) -> str | None:
 
 
 def check_uri(uri: str) -> None:
-    """Raise ConfigurationError for a URI with `.` or `..` in its path: some filesystems resolve
-    them, others take them for names."""
+    """Raise ConfigurationError for a URI with `.` or `..` in its path, which some filesystems
+    resolve and others take for names; and for the URI of a bucket with credentials, which no
+    service takes there, and which would be shown wherever the URI is."""
+    scheme, _, rest = uri.partition("://")
+    if scheme in _BUCKETS and ":" in rest.partition("/")[0].rpartition("@")[0]:
+        raise ConfigurationError(
+            f"the URI of a bucket must not hold credentials: expected {scheme}://bucket/prefix, "
+            "with them as options beside it, or in the environment"
+        )
     if not {".", ".."}.isdisjoint(uri.partition("://")[2].split("/")):
         raise ConfigurationError(f"{uri} must not have '.' or '..' in its path")
 

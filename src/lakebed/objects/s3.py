@@ -9,20 +9,15 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from fsspec.asyn import sync
 
 from lakebed.clock import to_micros
 from lakebed.errors import ConfigurationError, LakebedError, StorageError
-from lakebed.objects.cloud import (
-    CONNECT_SECONDS,
-    SILENCE_SECONDS,
-    About,
-    CloudStore,
-    word,
-)
-from lakebed.objects.failures import Failure
+from lakebed.objects.cloud import About, CloudStore
+from lakebed.objects.connection import CONNECT_SECONDS, SILENCE_SECONDS, word
+from lakebed.objects.failures import Failure, retry_after
 from lakebed.objects.source import WHOLE_BYTES, Source
 from lakebed.objects.store import StoredFile
 
@@ -39,10 +34,19 @@ _ENCRYPTION = {"sse-s3": "AES256", "sse-kms": "aws:kms"}
 class S3Store(CloudStore):
     """Objects on S3. In addition to the options of s3fs it takes `region`, `addressing_style`
     (`path`, `virtual`), `checksums` (`when_supported`, `when_required`), `signature_version`,
-    `encryption` (`sse-s3`, `sse-kms`) and `kms_key_id`. The endpoint may also come from
-    S3_ENDPOINT_URL."""
+    `encryption` (`sse-s3`, `sse-kms`), in any case, and `kms_key_id`. The endpoint may also come
+    from S3_ENDPOINT_URL."""
 
     PACKAGE = "s3"
+    MODULE = "s3fs"
+    USUAL = frozenset(
+        {"anon", "client_kwargs", "config_kwargs", "endpoint_url", "key", "secret", "token"}
+    )
+    CHOICES: ClassVar[Mapping[str, Sequence[str]]] = {
+        "addressing_style": ("auto", "path", "virtual"),
+        "checksums": ("when_supported", "when_required"),
+        "encryption": tuple(_ENCRYPTION),
+    }
     OPTIONS = frozenset(
         {
             "region",
@@ -62,14 +66,14 @@ class S3Store(CloudStore):
             client["region_name"] = region
         if "endpoint_url" not in options and (url := os.environ.get("S3_ENDPOINT_URL")):
             options["endpoint_url"] = url
-        if style := _choice(options, "addressing_style", ("auto", "path", "virtual")):
+        if style := _choice(options, "addressing_style"):
             config["s3"] = {**config.get("s3", {}), "addressing_style": style}
         if version := word(options, "signature_version"):
             config["signature_version"] = version
         # For old regions, botocore would still sign URLs with version 2. That does not work for
         # objects encrypted with a KMS key, and most compatible services do not know it.
         config.setdefault("signature_version", "s3v4")
-        if checksums := _choice(options, "checksums", ("when_supported", "when_required")):
+        if checksums := _choice(options, "checksums"):
             config["request_checksum_calculation"] = checksums
             config["response_checksum_validation"] = checksums
         config.setdefault("connect_timeout", CONNECT_SECONDS)
@@ -103,7 +107,7 @@ class S3Store(CloudStore):
     async def _put_new(self, key: str, data: bytes) -> None:
         await self._call(
             "put_object",
-            Key=key, Body=data, ContentMD5=_md5(data), IfNoneMatch="*", **self._encryption,
+            Key=key, Body=data, ContentMD5=md5_header(data), IfNoneMatch="*", **self._encryption,
         )  # fmt: skip
 
     async def _verify_size(self, key: str, size: int) -> None:
@@ -131,7 +135,8 @@ class S3Store(CloudStore):
         async def put(number: int) -> dict[str, Any]:
             async with gate:
                 data = source.part(number * size, size)
-                md5 = await asyncio.to_thread(_md5, data)  # the loop of all threads must not wait
+                # In a thread, because the loop of all threads must not wait.
+                md5 = await asyncio.to_thread(md5_header, data)
                 part = {**upload, "PartNumber": number + 1, "Body": data, "ContentMD5": md5}
                 answer = await self._request(action, self._call_with, "upload_part", part)
                 return {"PartNumber": number + 1, "ETag": answer["ETag"]}
@@ -270,6 +275,7 @@ class S3Store(CloudStore):
                 str(told.get("Code", "")),
                 _status(error),
                 region=str(told.get("Region") or _headers(error).get("x-amz-bucket-region", "")),
+                retry_after=retry_after(_headers(error)),
             )
         if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
             return Failure(str(error), "NoCredentials")
@@ -316,7 +322,7 @@ def _headers(error: BaseException) -> Mapping[str, str]:
     return found
 
 
-def _md5(data: bytes) -> str:
+def md5_header(data: bytes) -> str:
     """Return the header Content-MD5, with which the service refuses any other bytes."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
@@ -325,7 +331,7 @@ def _with_md5(request: Any, **_: object) -> None:
     """Add the MD5 to a deletion, which must have a checksum: botocore only adds newer ones."""
     for name in [name for name in request.headers if name.lower().startswith(_CHECKSUMS)]:
         del request.headers[name]
-    request.headers["Content-MD5"] = _md5(request.data)
+    request.headers["Content-MD5"] = md5_header(request.data)
 
 
 def _proven(data: bytes, md5: bytes, answer: Mapping[str, Any]) -> bool:
@@ -337,16 +343,14 @@ def _proven(data: bytes, md5: bytes, answer: Mapping[str, Any]) -> bool:
     return tag == md5.hex()
 
 
-def _choice(options: dict[str, Any], name: str, known: Sequence[str]) -> str | None:
-    value = options.pop(name, None)
-    if value is not None and value not in known:
-        raise ConfigurationError(f"storage.{name} must be one of {', '.join(known)}, got {value!r}")
-    return None if value is None else str(value)
+def _choice(options: dict[str, Any], name: str) -> str | None:
+    value = options.pop(name, None)  # it is one of CHOICES
+    return None if value is None else str(value).lower()
 
 
 def _encryption(options: dict[str, Any]) -> dict[str, str]:
     """Return the arguments of an upload that make the service encrypt it."""
-    how = _choice(options, "encryption", tuple(_ENCRYPTION))
+    how = _choice(options, "encryption")
     key = word(options, "kms_key_id")
     if key is not None and how != "sse-kms":
         raise ConfigurationError("storage.kms_key_id requires encryption: sse-kms")

@@ -101,6 +101,15 @@ class Signer(Protocol):
     def sign(self, path: str, seconds: int) -> str: ...
 
 
+@runtime_checkable
+class NewWriter(Protocol):
+    """A store that can write a file only if none is there, in one step."""
+
+    def write_new(self, path: str, data: bytes) -> bool:
+        """Write a file durably if there is none at this path. Returns whether it was written."""
+        ...
+
+
 def read_each(store: ObjectStore, ranges: Sequence[Range]) -> list[ReadResult]:
     """Read many ranges one after another."""
 

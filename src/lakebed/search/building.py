@@ -19,7 +19,8 @@ from lakebed.search.segment import (
     thread_of,
 )
 from lakebed.search.words import WordsBuilder, word_hash
-from lakebed.values.text_bulk import analyse_many
+from lakebed.values.text import name_words
+from lakebed.values.text_bulk import Tokens, analyse_many
 
 _TEXT_BYTES = 4 << 20
 
@@ -29,6 +30,7 @@ class Document(NamedTuple):
 
     Times are in microseconds. `end_version`: None for a current version. `speaker`: who says it, or
     "". `vector`: the vector of its content; None if it has no text or the segment has no vectors.
+    `names`: the names of its fields.
     """
 
     key: str
@@ -40,6 +42,7 @@ class Document(NamedTuple):
     text: str
     speaker: str = ""
     vector: NDArray[np.float32] | None = None
+    names: frozenset[str] = frozenset()
 
 
 class SegmentBuilder:
@@ -52,6 +55,7 @@ class SegmentBuilder:
         self._numbers: list[NDArray[np.int64]] = []  # columns: version, end, expiry
         self._lengths: list[NDArray[np.int64]] = []
         self._texts: list[str] = []  # of the last documents; many at once are analysed faster
+        self._names: list[frozenset[str]] = []  # of the last documents, too
         self._text_bytes = 0
         self._vectors: list[tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]]] = []
         self._words = WordsBuilder()
@@ -80,7 +84,8 @@ class SegmentBuilder:
                 pair = document.speaker.encode(), b""
                 self._speakers.add([self._speakers.number(pair)], place)
             self._texts.append(document.text)
-            self._text_bytes += len(document.text)
+            self._names.append(document.names)
+            self._text_bytes += len(document.text) + sum(map(len, document.names))
         numbers = np.empty((len(documents), 3), np.int64)
         numbers[:, 0] = [document.version for document in documents]
         numbers[:, 1] = [_or_never(document.end_version) for document in documents]
@@ -92,13 +97,16 @@ class SegmentBuilder:
             self._analyse()
 
     def _analyse(self) -> None:
-        """Add the words of the last documents."""
+        """Add the words of the last documents, and of their field names."""
         texts, self._texts, self._text_bytes = self._texts, [], 0
+        names, self._names = self._names, []
         first, lengths = len(self) - len(texts), np.zeros(len(texts), np.int64)
         for tokens in analyse_many(texts):
             lengths += np.bincount(tokens.texts, minlength=len(texts))
             self._words.add(tokens.words, tokens.numbers, tokens.texts + first)
         self._lengths.append(lengths)
+        found = _tokens_of_names(names)
+        self._words.add_names(found.words, found.numbers, found.texts + first)
 
     def take(self, segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> None:
         """Add the documents of a segment that are `kept`, with their present `ends`."""
@@ -147,6 +155,23 @@ class SegmentBuilder:
             for name, parts in zip(names, zip(*self._vectors, strict=True), strict=True):
                 arrays[name] = np.concatenate(parts)[places]
         return write(Header(len(self), self._embedder), arrays)
+
+
+def _tokens_of_names(documents: Sequence[frozenset[str]]) -> Tokens:
+    """Return the tokens of field names, each once for a document. Many documents have the same
+    names, which are analysed once."""
+    known: dict[str, int] = {}
+    forms: dict[frozenset[str], list[int]] = {}
+    numbers, counts = list[int](), list[int]()
+    for names in documents:
+        form = forms.get(names)
+        if form is None:
+            form = [known.setdefault(word, len(known)) for word in name_words(names)]
+            forms[names] = form
+        numbers += form
+        counts.append(len(form))
+    of = np.repeat(np.arange(len(documents)), np.array(counts, np.int64))
+    return Tokens(list(known), np.array(numbers, np.int64), of)
 
 
 def _quantised(

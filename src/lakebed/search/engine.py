@@ -91,10 +91,13 @@ def _scores(
     query: Query, weighed: Ranking, sources: Sequence[Source]
 ) -> tuple[list[Scores], list[NDArray[np.float32]] | None]:
     """Return the score of each document by its words, including its conversation if the query asks
-    for it, and its similarity to the question."""
+    for it, and its similarity to the question. (Field names are no part of what is said: they count
+    for the document itself, not for its neighbours.)"""
     text = [ranking.scores(weighed, number, source) for number, source in enumerate(sources)]
     if query.thread is not None and query.mode != "vector":
         text = _spread(query, query.thread, text, sources)
+    for number, source in enumerate(sources):
+        ranking.add_names(weighed, number, source, text[number])
     if query.vector is None:
         return text, None
     return text, [_similarities(query.vector, source) for source in sources]
@@ -242,8 +245,9 @@ def _explained(
 ) -> Found:
     source = sources[number]
     parts = ranking.explain(weighed, number, source, document)
-    rest = float(text[number][document]) - sum(parts.values())
-    if query.thread is not None and query.mode != "vector" and rest:
+    whole = float(text[number][document])
+    rest = whole - sum(parts.values())  # not quite 0 where the sums are rounded differently
+    if query.thread is not None and query.mode != "vector" and rest > _LEAST * whole:
         parts["(conversation)"] = rest
     if vector is not None and not np.isnan(similar := float(vector[number][document])):
         parts["(similarity)"] = similar

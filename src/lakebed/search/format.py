@@ -6,8 +6,8 @@
                each array
     arrays     little endian, each at a multiple of 64 bytes from the beginning of the file
 
-`VERSION` increases when an older client could not read a newer file correctly. A client rebuilds a
-segment with an unknown version.
+`VERSION` increases when a client of another version could not read a file correctly. A client
+rebuilds a segment with an unknown version. (Version 1 had no field names.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lakebed.errors import LakebedError
 
-VERSION = 1
+VERSION = 2
 """The version of the format that this release writes and reads."""
 _MAGIC = b"LAKESEG\n"
 _ALIGNMENT = 64
@@ -61,16 +61,12 @@ def write(header: Header, arrays: Arrays) -> bytes:
         places[name] = kind, list(array.shape), offset
         offset += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
     described = orjson.dumps({"version": VERSION, **header._asdict(), "arrays": places})
-    begin = _begin(len(described))
-    data = bytearray(begin + offset)
-    data[: len(_MAGIC)] = _MAGIC
-    _LENGTH.pack_into(data, len(_MAGIC), len(described))
-    start = len(_MAGIC) + _LENGTH.size
-    data[start : start + len(described)] = described
-    for array, (kind, _, place) in zip(arrays.values(), places.values(), strict=True):
-        little = array.astype(kind, copy=False).tobytes()
-        data[begin + place : begin + place + len(little)] = little
-    return bytes(data)
+    head = _MAGIC + _LENGTH.pack(len(described)) + described
+    pieces: list[bytes | memoryview] = [head.ljust(_begin(len(described)), b"\0")]
+    for array, (kind, _, _) in zip(arrays.values(), places.values(), strict=True):
+        pieces.append(np.ascontiguousarray(array.astype(kind, copy=False)).data)
+        pieces.append(bytes(-array.nbytes % _ALIGNMENT))
+    return b"".join(pieces)
 
 
 def read(data: memoryview) -> tuple[Header, dict[str, NDArray[Any]]]:

@@ -8,50 +8,101 @@ tokens. See S. Robertson and H. Zaragoza, The Probabilistic Relevance Framework:
 (2009), with k1 = 1.2 and b = 0.75. The 1 inside the logarithm is from Lucene and keeps weights
 above 0. N, n and the average count only visible documents. So the same entries have the same
 scores, whatever segments they are in.
+
+A word that is a word of a document's field names adds half of the least that it could add as a word
+of a value: once, in the longest visible document. It has the weight of the more common of the two.
+So a name never counts as much as a value, and names change neither n nor lengths.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lakebed.search.segment import Segment
-from lakebed.search.words import word_hash
+from lakebed.search.words import name_hash, word_hash
 
 _K1 = 1.2
 _B = 0.75
+_NAME = 0.5
 
 Scores = NDArray[np.float64]
+T = TypeVar("T", Scores, float)
 
 
 class Source(NamedTuple):
-    """A segment as one search sees it: the visible documents, their number, and their tokens."""
+    """A segment as one search sees it: the visible documents, their number, all of their tokens,
+    and the tokens of the longest."""
 
     segment: Segment
     visible: NDArray[np.bool_]
     documents: int
     tokens: int
+    longest: int
+
+
+def source_of(segment: Segment, visible: NDArray[np.bool_]) -> Source:
+    """Return a segment of which these documents are visible."""
+    lengths = segment.lengths[visible]
+    tokens, longest = int(lengths.sum(dtype=np.int64)), int(lengths.max(initial=0))
+    return Source(segment, visible, len(lengths), tokens, longest)
+
+
+Places = Sequence[tuple[int, int]]
 
 
 class Ranking(NamedTuple):
-    """The words of a query with their weights, their places in each source, and the average length
-    of a document."""
+    """The words of a query with their weights, and the average length of a document.
+
+    `names`: what each word adds to the score of a document that has it as a field name. `places`:
+    for each source, the places of each word, and then of each word as a field name.
+    """
 
     words: Sequence[str]
     weights: Sequence[float]
+    names: Sequence[float]
     average: float
-    places: Sequence[Sequence[tuple[int, int]]]  # for each source, for each word
+    places: Sequence[Places]
+
+    def of_values(self, number: int) -> Places:
+        """Return the places of the words in values and metadata in a source."""
+        return self.places[number][: len(self.words)]
+
+    def of_names(self, number: int) -> Places:
+        """Return the places of the words in field names in a source."""
+        return self.places[number][len(self.words) :]
 
 
 def rank(words: Sequence[str], sources: Sequence[Source]) -> Ranking:
     """Weigh the words of a query by the visible documents."""
-    hashes = np.array([word_hash(word) for word in words], np.uint64)
+    hashes = np.array([*map(word_hash, words), *map(name_hash, words)], np.uint64)
     places = [source.segment.words.find(hashes) for source in sources]
-    having = [0] * len(words)
+    having = _having(places, sources)
+    values, names = having[: len(words)], having[len(words) :]
+    total = sum(source.documents for source in sources)
+    average = max(sum(source.tokens for source in sources) / max(total, 1), 1.0)
+    longest = max((source.longest for source in sources), default=0)
+    least = _word(_NAME, 1.0, float(longest), average)
+    return Ranking(
+        words,
+        [_weight(total, n) for n in values],
+        [least * _weight(total, max(pair)) for pair in zip(values, names, strict=True)],
+        average,
+        places,
+    )
+
+
+def _weight(total: int, having: int) -> float:
+    return math.log(1 + (total - having + 0.5) / (having + 0.5))
+
+
+def _having(places: Sequence[Places], sources: Sequence[Source]) -> list[int]:
+    """Return how many visible documents are in each of the places."""
+    having = [0] * max(map(len, places), default=0)
     for source, found in zip(sources, places, strict=True):
         every = source.documents == len(source.segment)
         for number, (start, end) in enumerate(found):
@@ -60,17 +111,15 @@ def rank(words: Sequence[str], sources: Sequence[Source]) -> Ranking:
             elif end > start:
                 documents = source.segment.words.documents[start:end]
                 having[number] += int(np.count_nonzero(source.visible[documents]))
-    total = sum(source.documents for source in sources)
-    tokens = sum(source.tokens for source in sources)
-    weights = [math.log(1 + (total - n + 0.5) / (n + 0.5)) for n in having]
-    return Ranking(words, weights, max(tokens / max(total, 1), 1.0), places)
+    return having
 
 
 def scores(ranking: Ranking, number: int, source: Source) -> Scores:
-    """Return the score of each document of a source, by its number; 0 if it is not visible."""
+    """Return the score of each document of a source, by its number, without field names; 0 if it is
+    not visible."""
     segment = source.segment
     found = np.zeros(len(segment))
-    for weight, (start, end) in zip(ranking.weights, ranking.places[number], strict=True):
+    for weight, (start, end) in zip(ranking.weights, ranking.of_values(number), strict=True):
         if start == end:
             continue
         documents = segment.words.documents[start:end]
@@ -81,25 +130,50 @@ def scores(ranking: Ranking, number: int, source: Source) -> Scores:
     return found
 
 
+def add_names(ranking: Ranking, number: int, source: Source, found: Scores) -> None:
+    """Add to the scores of a source's visible documents what their field names add."""
+    for part, (start, end) in zip(ranking.names, ranking.of_names(number), strict=True):
+        if start == end:
+            continue
+        documents = source.segment.words.documents[start:end]
+        if source.documents < len(source.segment):
+            documents = documents[source.visible[documents]]
+        found[documents] += part
+
+
 def explain(ranking: Ranking, number: int, source: Source, document: int) -> dict[str, float]:
-    """Return what each word of the query adds to the score of a document."""
+    """Return what each word of the query adds to the score of a document: as a word of it under the
+    word alone, and as a word of its field names under the word with ` (field name)`."""
     parts = {}
     segment = source.segment
-    for word, weight, (start, end) in zip(
-        ranking.words, ranking.weights, ranking.places[number], strict=True
+    for word, weight, place in zip(
+        ranking.words, ranking.weights, ranking.of_values(number), strict=True
     ):
-        # Searching for a value of another type would copy the whole array.
-        wanted = np.uint16(document)
-        place = start + int(np.searchsorted(segment.words.documents[start:end], wanted))
-        if place < end and segment.words.documents[place] == document:
-            counts = segment.words.frequencies(place, place + 1)
-            length = segment.float_lengths[document : document + 1]
-            parts[word] = float(_word(weight, counts, length, ranking.average)[0])
+        if (at := _find(segment, place, document)) is not None:
+            count = segment.words.frequency(at)
+            length = float(segment.float_lengths[document])
+            parts[word] = _word(weight, count, length, ranking.average)
+    for word, part, place in zip(
+        ranking.words, ranking.names, ranking.of_names(number), strict=True
+    ):
+        if _find(segment, place, document) is not None:
+            parts[f"{word} (field name)"] = part
     return parts
 
 
-def _word(weight: float, counts: Scores, lengths: Scores, average: float) -> Scores:
-    """Return what a word adds to the scores of documents."""
+def _find(segment: Segment, place: tuple[int, int], document: int) -> int | None:
+    """Return where the document is in a place; None if it is not."""
+    start, end = place
+    if start == end:
+        return None
+    # Searching for a value of another type would copy the whole array.
+    at = start + int(segment.words.documents[start:end].searchsorted(np.uint16(document)))
+    return at if at < end and segment.words.documents[at] == document else None
+
+
+def _word(weight: float, counts: T, lengths: T, average: float) -> T:
+    """Return what a word adds to the scores of documents, or of one: to the last digit the same,
+    and for few documents much faster."""
     brevity = lengths * (_K1 * _B / average)
     brevity += _K1 * (1 - _B)
     brevity += counts

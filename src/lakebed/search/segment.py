@@ -34,7 +34,8 @@ _VECTOR_ARRAYS = frozenset(["content", "vector_codes", "vector_scales"])
 
 
 class Segment:
-    """Documents with their words, metadata and vectors. A document is a version of an entry.
+    """Documents with their words, metadata and vectors. A document is a version of an entry. Field
+    names do not count for its length.
 
     The arrays lie where the bytes lie, which may be a file mapped into memory.
     """

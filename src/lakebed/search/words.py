@@ -1,4 +1,5 @@
-"""The words of a segment's documents, each stored only as a hash of 64 bits.
+"""The words of a segment's documents and of their field names, each stored only as a hash of 64
+bits.
 
 A segment thus holds no text of a value. That two words of one lake share a hash is not expected
 before there are a thousand million of them.
@@ -19,6 +20,7 @@ from lakebed.search.postings import Arrays, offsets, order_by
 MANY = 255
 """A count that does not fit in a byte; `big_counts` has it."""
 _REMEMBERED = 200_000
+_NAME = "."  # before a word of a field name; the analyser's tokens are letters and digits
 
 
 class _Hashes(dict[str, int]):
@@ -40,10 +42,17 @@ def word_hash(word: str) -> int:
     return _hashes[word]
 
 
+def name_hash(word: str) -> int:
+    """Return the number under which a segment stores a token of a field name."""
+    return _hashes[_NAME + word]
+
+
 class _Part(NamedTuple):
     """Which words (by their place in `hashes`) are in which documents, and how often. No pair
-    occurs twice in all parts of a builder."""
+    occurs twice in all parts of a builder. `names`: whether they are words of field names; None if
+    some are."""
 
+    names: bool | None
     hashes: NDArray[np.uint64]
     words: NDArray[np.int64]
     documents: NDArray[np.int64]
@@ -62,14 +71,30 @@ class WordsBuilder:
         self, words: Sequence[str], numbers: NDArray[np.int64], documents: NDArray[np.int64]
     ) -> None:
         """Add tokens: for each, the place of its word in `words`, and its document."""
-        hashes = np.fromiter(map(_hashes.__getitem__, words), np.uint64, len(words))
+        self._add(False, map(word_hash, words), len(words), numbers, documents)
+
+    def add_names(
+        self, words: Sequence[str], numbers: NDArray[np.int64], documents: NDArray[np.int64]
+    ) -> None:
+        """Add tokens of field names, in the same way. A token occurs once in a document."""
+        self._add(True, map(name_hash, words), len(words), numbers, documents)
+
+    def _add(
+        self,
+        names: bool,
+        words: Iterable[int],
+        distinct: int,
+        numbers: NDArray[np.int64],
+        documents: NDArray[np.int64],
+    ) -> None:
+        hashes = np.fromiter(words, np.uint64, distinct)
         sorting = order_by(numbers, documents)
         numbers, documents = numbers[sorting], documents[sorting]
         first = np.ones(len(numbers), np.bool_)
         first[1:] = (numbers[1:] != numbers[:-1]) | (documents[1:] != documents[:-1])
         places = np.flatnonzero(first)
         counts = np.diff(places, append=len(numbers))
-        self._append(_Part(hashes, numbers[places], documents[places], counts))
+        self._append(_Part(names, hashes, numbers[places], documents[places], counts))
 
     def take(self, words: Words, moved: NDArray[np.int64]) -> None:
         """Add the documents of another segment. Number `i` becomes `moved[i]`; one below 0 is left
@@ -79,7 +104,7 @@ class WordsBuilder:
         of = np.repeat(np.arange(len(words.hashes)), np.diff(words.offsets))
         counts = words.counts.astype(np.int64)
         counts[words.big_places] = words.big_counts
-        self._append(_Part(words.hashes, of[kept], documents[kept], counts[kept]))
+        self._append(_Part(None, words.hashes, of[kept], documents[kept], counts[kept]))
 
     def _append(self, part: _Part) -> None:
         self._parts.append(part)
@@ -108,10 +133,16 @@ class WordsBuilder:
     def _is_sorted(self, order: NDArray[np.int64]) -> bool:
         """Whether documents were added in key order. Then those of a word are sorted in each part
         already."""
-        bounds = [(p.documents.min(), p.documents.max()) for p in self._parts if len(p.documents)]
         return bool((order[1:] > order[:-1]).all()) and all(
-            last < first for (_, last), (first, _) in pairwise(bounds)
+            _rises([part for part in self._parts if part.names in (None, names)])
+            for names in (False, True)
         )
+
+
+def _rises(parts: Iterable[_Part]) -> bool:
+    """Whether each part has later documents than the part before."""
+    bounds = [(p.documents.min(), p.documents.max()) for p in parts if len(p.documents)]
+    return all(last < first for (_, last), (first, _) in pairwise(bounds))
 
 
 def _joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
@@ -149,3 +180,10 @@ class Words:
             first, last = np.searchsorted(self.big_places, (start, end))
             counts[self.big_places[first:last] - start] = self.big_counts[first:last]
         return counts
+
+    def frequency(self, place: int) -> float:
+        """Return how often the word of one posting occurs in its document."""
+        count = int(self.counts[place])
+        if count < MANY:
+            return float(count)
+        return float(self.big_counts[self.big_places.searchsorted(np.uint32(place))])

@@ -1,9 +1,11 @@
 """Many agents, one session: conversations, memories, tasks and artifacts that they share.
 
+```python
 from lakebed.sessions import SessionManager
 
 manager = SessionManager(lakebed.open())
 session = manager.create_session("Plan the trip", ["ada", "researcher"])
+```
 """
 
 from lakebed.sessions.manager import SessionManager

@@ -1,4 +1,4 @@
-"""Who works: a registry of agents."""
+"""The registry of agents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lakebed.errors import ConflictError, NotFoundError
-from lakebed.model import Entry
+from lakebed.records import Entry
 from lakebed.sessions import layout
 from lakebed.sessions.base import Base, moment, shown
 from lakebed.sessions.checks import check_choice, check_name, check_names, check_text
@@ -46,7 +46,7 @@ class Agents(Base):
         capabilities: Iterable[str] = (),
         status: AgentStatus = "available",
     ) -> Agent:
-        """Say who there is; an agent of that name is replaced. `command`: what starts it."""
+        """Register an agent. An agent of the same name is replaced. `command`: what starts it."""
         value = {
             "name": check_name("name", name),
             "type": check_name("type", type),
@@ -59,16 +59,17 @@ class Agents(Base):
         return _agent(value)
 
     def register_sample_agents(self) -> list[Agent]:
-        """Register a few agents to begin with, those of them that are not there yet."""
+        """Register a few sample agents, except those whose names are taken. Returns the new
+        ones."""
         known = {agent.name for agent in self.agents()}
         return [self.register_agent(**a) for a in SAMPLES if a["name"] not in known]
 
     def agent(self, name: str) -> Agent:
-        """An agent; NotFoundError if it is not registered."""
+        """Return an agent. Raises NotFoundError if it is not registered."""
         return _agent(self._agent_entry(name).value)
 
     def agents(self, *, status: AgentStatus | None = None) -> list[Agent]:
-        """The agents by name, all or those of a status."""
+        """Return the agents by name: all of them, or those with a status."""
         condition = None
         if status is not None:
             condition = {"status": check_choice("status", status, AGENT_STATUSES)}
@@ -76,19 +77,20 @@ class Agents(Base):
         return [_agent(value) for _, value in self.lake.read_listing(listing)]
 
     def set_agent_status(self, name: str, status: AgentStatus) -> Agent:
-        """Say how an agent is, and that it was seen now; NotFoundError if it is not registered."""
+        """Set an agent's status, and note that it was seen now. Raises NotFoundError if it is not
+        registered."""
         check_choice("status", status, AGENT_STATUSES)
         while True:
             entry = self._agent_entry(name)
             value = entry.value | {"status": status, "last_seen": shown(self._clock.now())}
             try:
                 self.lake.store(_place(name), value, _about(value), if_match=entry.content_hash)
-            except ConflictError:  # another change came first: this one goes over it
+            except ConflictError:  # another change came first: overwrite it
                 continue
             return _agent(value)
 
     def remove_agent(self, name: str) -> bool:
-        """Forget an agent; whether it was there. Its tasks stay."""
+        """Remove an agent from the registry. Returns whether it was there. Its tasks stay."""
         return self.lake.delete(_place(check_name("name", name)))
 
     def _agent_entry(self, name: str) -> Entry:

@@ -1,4 +1,4 @@
-"""What comes out of a session: text, bytes and tables, with their versions."""
+"""The results of a session: texts, bytes and tables, with their versions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lakebed.errors import NotFoundError, ValidationError
-from lakebed.model import Entry
+from lakebed.records import Entry
 from lakebed.sessions import layout
 from lakebed.sessions.base import Base, moment, shown
 from lakebed.sessions.checks import (
@@ -36,11 +36,11 @@ class Artifacts(Base):
         if_match: str | None = None,
         if_absent: bool = False,
     ) -> Artifact:
-        """Store something that came out; under a name that is taken, as its next version.
+        """Store a result. If the name exists, the artifact becomes its next version.
 
         `type`: code, document, research, prd or report. `content`: text, bytes or a table.
-        `format`: what it is written in, such as `python` or `markdown`; `text`, `bytes` or `table`
-        if left out. `metadata`: a JSON object. `if_match`, `if_absent`: as for `Lake.store`.
+        `format`: its language or format, such as `python` or `markdown`; by default `text`, `bytes`
+        or `table`. `metadata`: a JSON object. `if_match`, `if_absent`: as for `Lake.store`.
         """
         place = self._artifact_key(session_id, type, name)
         if not isinstance(content, (str, bytes)) and not is_table(content):
@@ -75,8 +75,8 @@ class Artifacts(Base):
         *,
         version: int | None = None,
     ) -> Artifact:
-        """An artifact as it is, or as it was in one of the versions that `artifact_history` gives;
-        NotFoundError if it is not there."""
+        """Return an artifact as it is, or in one of the versions that `artifact_history` gives.
+        Raises NotFoundError if it does not exist."""
         place = self._artifact_key(session_id, type, name)
         found: Entry | None = self.lake.entry(place)
         if version is not None:
@@ -88,7 +88,7 @@ class Artifacts(Base):
         return _artifact(session_id, found)
 
     def artifacts(self, session_id: str, *, type: str | None = None) -> Iterator[Artifact]:  # noqa: A002
-        """The artifacts of a session by type and name, read while they are iterated."""
+        """Give the artifacts of a session by type and name. They are read during the iteration."""
         if type is not None:
             check_choice("type", type, ARTIFACT_TYPES)
         prefix = layout.parts(check_session_id(session_id), "artifact")
@@ -96,8 +96,8 @@ class Artifacts(Base):
             yield _artifact(session_id, entry)
 
     def artifact_history(self, session_id: str, type: str, name: str) -> list[Artifact]:  # noqa: A002
-        """The versions of an artifact that are kept, newest first: all of them in a lake with
-        `history="all"`, else the present one and those that snapshots see."""
+        """Return the kept versions of an artifact, newest first. A lake with `history="all"` keeps
+        all versions; any other keeps the present one and those that snapshots see."""
         kept = self.lake.history(self._artifact_key(session_id, type, name))
         return [_artifact(session_id, version) for version in kept]
 
@@ -109,15 +109,16 @@ class Artifacts(Base):
         a: int,
         b: int | None = None,
     ) -> str:
-        """What changed in a text between two of its versions, or one and now, as a unified diff.
+        """Return the changes between two versions of a text, or between one and now, as a unified
+        diff.
 
-        ValidationError if one of them is no text.
+        Raises ValidationError if a version is not text.
         """
         sides = []
         for version in (a, b):
             found = self.artifact(session_id, type, name, version=version)
             if not isinstance(found.content, str):
-                raise ValidationError(f"{name!r} in version {found.version} is no text")
+                raise ValidationError(f"{name!r} is not text in version {found.version}")
             sides.append((found.content.splitlines(keepends=True), found))
         (old, first), (new, second) = sides
         names = (f"{name} version {first.version}", f"{name} version {second.version}")
@@ -125,7 +126,7 @@ class Artifacts(Base):
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
     def delete_artifact(self, session_id: str, type: str, name: str) -> bool:  # noqa: A002
-        """Delete an artifact; whether it was there."""
+        """Delete an artifact. Returns whether it existed."""
         place = self._artifact_key(session_id, type, name)
         if place not in self.lake:
             return False

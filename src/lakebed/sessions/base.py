@@ -1,4 +1,4 @@
-"""What all parts of a session share: the lake, its time, and the mark of activity."""
+"""What all calls on sessions share: the lake, its time, and the mark of activity."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from lakebed.clock import from_micros
 from lakebed.errors import NotFoundError
 from lakebed.lake.entries.transaction import Transaction
 from lakebed.lake.lake import Lake
-from lakebed.model import Entry
+from lakebed.records import Entry
 from lakebed.sessions import layout
 from lakebed.sessions.checks import check_session_id
 from lakebed.sessions.clock import LakeClock
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_TIME_DIGITS = 11  # of microseconds: until the year 6000
+_TIME_DIGITS = 11  # digits of a time in microseconds: enough until the year 6000
 
 
 class Base:
-    """A lake in which sessions are kept."""
+    """A lake that holds sessions."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
         self._clock = LakeClock(lake)
 
     def _head(self, session_id: str) -> Entry:
-        """The entry of a session; NotFoundError if there is none."""
+        """Return the entry of a session. Raises NotFoundError if it does not exist."""
         head = self.lake.entry(f"{layout.HEADS}{check_session_id(session_id)}")
         if head is None:
             raise NotFoundError(f"no session with the id {session_id!r}")
@@ -37,7 +37,7 @@ class Base:
 
     @contextmanager
     def _changing(self, session_id: str) -> Iterator[tuple[Transaction, int]]:
-        """A transaction that changes something of a session, and its time."""
+        """Open a transaction that changes a session. Gives the transaction and its time."""
         self._head(session_id)
         now = self._clock.now()
         with self.lake.transaction() as tx:
@@ -45,12 +45,12 @@ class Base:
             self._touch(tx, session_id, now)
 
     def _touch(self, tx: Transaction, session_id: str, now: int) -> None:
-        """Note that something of a session changes."""
+        """Note that something in a session changes."""
         tx.store(f"{layout.ACTIVITY}{session_id}", {"at": shown(now)}, {"kind": "activity"})
 
 
 def new_id(now: int, digits: int = 5) -> str:
-    """An id that sorts by time; of two made in a microsecond each is another one."""
+    """Return a unique id that sorts by time."""
     rest, letters = now * 36**digits + secrets.randbelow(36**digits), list[str]()
     for _ in range(_TIME_DIGITS + digits):
         rest, digit = divmod(rest, 36)
@@ -59,15 +59,15 @@ def new_id(now: int, digits: int = 5) -> str:
 
 
 def time_of(some_id: str) -> datetime:
-    """When an id was made."""
+    """Return the time at which an id was made."""
     return from_micros(int(some_id[:_TIME_DIGITS], 36))
 
 
 def shown(micros: int) -> str:
-    """A time as it is stored: ISO 8601 with its zone."""
+    """Return a time as it is stored: ISO 8601 with its zone."""
     return from_micros(micros).isoformat()
 
 
 def moment(text: Any) -> datetime:
-    """The time that such a text tells."""
+    """Return the time in such a text."""
     return datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""The time of the lake, without asking for it each time."""
+"""The time of the lake, without a request each time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _RANDOM_DIGITS = 4
 
 
 class LakeClock:
-    """The database's time: what it was when last asked, and what has passed since on this machine.
+    """The database's time: its last answer, plus the time that has passed on this machine since
+    then.
 
-    So agents on machines with wrong clocks agree on leases. It never goes back, and never gives a
-    time twice: what one process makes is in the order in which it was made.
+    Agents on machines with wrong clocks therefore agree on leases. The clock never goes back and
+    never gives a time twice, so that what a process makes sorts in the order in which it was made.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -27,14 +28,16 @@ class LakeClock:
         self._last = 0
 
     def now(self) -> int:
-        """Microseconds since the epoch."""
+        """Return the microseconds since 1970."""
         with self._lock:
             here = time.monotonic()
             if self._asked is None or here - self._asked > _ASK:
                 if self._asked is None:
-                    self._lake.now()  # connecting takes long, and shall not count
+                    self._lake.now()  # connecting takes long, and must not count
                     here = time.monotonic()
                 self._base = to_micros(self._lake.now())
-                self._asked = here = (here + time.monotonic()) / 2  # it was asked in between
+                self._asked = here = (
+                    here + time.monotonic()
+                ) / 2  # another thread has asked meanwhile
             self._last = max(self._base + int((here - self._asked) * 1_000_000), self._last + 1)
             return self._last

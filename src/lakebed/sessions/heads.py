@@ -1,4 +1,4 @@
-"""Sessions themselves: made, listed, changed, deleted, and told at a glance."""
+"""The calls on sessions: create, list, change, delete, summarise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from lakebed.clock import from_micros
 from lakebed.errors import ConflictError
-from lakebed.model import Entry
+from lakebed.records import Entry
 from lakebed.sessions import layout
 from lakebed.sessions.base import moment, new_id, shown, time_of
 from lakebed.sessions.checks import (
@@ -42,7 +42,7 @@ class Heads(Talking, Tasks):
         participants: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
     ) -> Session:
-        """Begin a session, which is active. `participants`: names of agents and people."""
+        """Create a session. Its status is active. `participants`: names of agents and people."""
         value = {
             "title": check_text("title", title, most=_TITLE_BYTES),
             "participants": check_names("participants", participants),
@@ -58,11 +58,11 @@ class Heads(Talking, Tasks):
         return self.load(session_id)
 
     def load(self, session_id: str) -> Session:
-        """A session by its id; NotFoundError if it is not there."""
+        """Return a session by its id. Raises NotFoundError if it does not exist."""
         return self._load(session_id)[0]
 
     def _load(self, session_id: str) -> tuple[Session, dict[str, int]]:
-        """A session, and how many of its tasks have each status."""
+        """Return a session, and the number of its tasks by status."""
         head = self._head(session_id)
         found = self.lake.get(f"{layout.ACTIVITY}{session_id}")
         activity = moment(head.value["created"] if found is None else found["at"])
@@ -74,14 +74,15 @@ class Heads(Talking, Tasks):
         return session, counts
 
     def _agents_of(self, session_id: str) -> set[str]:
-        """The agents that have open tasks in a session."""
+        """Return the agents that have open tasks in a session."""
         listing = self.lake.list(
             layout.parts(session_id, "task"), metadata_filter={"status": "open"}
         )
         return {entry.metadata["agent"] for entry in listing}
 
     def _held_since(self, agents: Iterable[str]) -> dict[str, datetime]:
-        """By session, when a task of it was last claimed: that changes nothing else."""
+        """Return by session when one of its tasks was last claimed. A claim changes nothing
+        else."""
         latest = dict[str, datetime]()
         for agent in agents:
             for entry in self.lake.list(layout.due(agent)):
@@ -108,8 +109,11 @@ class Heads(Talking, Tasks):
         metadata: Mapping[str, Any] | None = None,
         if_match: str | None = None,
     ) -> Session:
-        """Change what is given of a session. `if_match`: only if it has this `content_hash`, else
-        ConflictError; without it, changes of others are kept and this one goes over them."""
+        """Change the given fields of a session.
+
+        `if_match`: change it only if it has this `content_hash`, else raise ConflictError. Without
+        it, changes that others make to these fields are overwritten.
+        """
         changes = dict[str, Any]()
         if title is not None:
             changes["title"] = check_text("title", title, most=_TITLE_BYTES)
@@ -120,8 +124,8 @@ class Heads(Talking, Tasks):
         return self._change(session_id, lambda value: value | changes, if_match)
 
     def pause(self, session_id: str) -> Session:
-        """Set the status to paused. Its tasks can still be claimed: the status tells people and
-        agents, who look at it."""
+        """Set the status to paused. Its tasks can still be claimed: the status only informs people
+        and agents."""
         return self._set_status(session_id, "paused")
 
     def resume(self, session_id: str) -> Session:
@@ -161,8 +165,11 @@ class Heads(Talking, Tasks):
         since: datetime | None = None,
         limit: int | None = None,
     ) -> list[Session]:
-        """Sessions, those with the latest activity first: of a status, with a participant, with
-        activity at or after `since` (an aware datetime), `limit` at most."""
+        """Return sessions, the most recently active first.
+
+        `status`, `participant`: only those with this status or participant. `since`: only those
+        active at or after this aware datetime. `limit`: the most sessions.
+        """
         conditions: list[dict[str, Any]] = []
         if status is not None:
             conditions.append({"status": check_choice("status", status, SESSION_STATUSES)})
@@ -192,7 +199,8 @@ class Heads(Talking, Tasks):
         return latest
 
     def _queue_agents(self) -> Iterator[str]:
-        """The agents that have open tasks: from one's keys to the next one's."""
+        """Give the agents that have open tasks, by jumping from the keys of one agent to the
+        next."""
         behind: str | None = None
         while found := list(islice(self.lake.list(layout.QUEUE, after=behind, limit=1), 1)):
             ticket = Ticket.of(found[0].key)
@@ -200,9 +208,9 @@ class Heads(Talking, Tasks):
             behind = f"{layout.QUEUE}{layout.escaped(ticket.agent)}/\U0010ffff"
 
     def delete(self, session_id: str) -> bool:
-        """Delete a session with all of its parts, open tasks included; whether it was there.
+        """Delete a session with all of its parts, open tasks included. Returns whether it existed.
 
-        What the history and snapshots hold of it stays: `purge` of the lake removes that as well.
+        History and snapshots still hold it. `purge` of the lake also removes it there.
         """
         there = self.lake.delete(f"{layout.HEADS}{check_session_id(session_id)}")
         for agent in self._agents_of(session_id):
@@ -219,7 +227,7 @@ class Heads(Talking, Tasks):
         return there
 
     def summary(self, session_id: str) -> Summary:
-        """A session at a glance."""
+        """Return a summary of a session."""
         session, counts = self._load(session_id)
         fields = {name: session[name] for name in Summary.FIELDS if name in Session.FIELDS}
         some = {
@@ -237,7 +245,7 @@ class Heads(Talking, Tasks):
         return self.memories(session_id, type=kind, limit=_SHOWN)
 
     def statistics(self) -> Statistics:
-        """Totals over all sessions."""
+        """Return totals over all sessions."""
         statuses = dict.fromkeys(SESSION_STATUSES, 0)
         parts = dict.fromkeys(layout.KINDS, 0)
         for head in self.lake.list(layout.HEADS):

@@ -1,19 +1,19 @@
-"""Where everything of the sessions lies: the one place that knows keys.
+"""The keys of everything in sessions. Only this module knows them.
 
     sessions/head/<session>                       title, participants, status
     sessions/activity/<session>                   when anything of it last changed
     sessions/part/<session>/chunk/<chunk>         what was said, in order
     sessions/part/<session>/memory/<type>/<key>   what was learnt
-    sessions/part/<session>/task/<task>           what is to be done, and what came of it
+    sessions/part/<session>/task/<task>           what to do, and the result
     sessions/part/<session>/artifact/<type>/<name>
-    sessions/agent/<name>                         who there is
+    sessions/agent/<name>                         a registered agent
     sessions/queue/<agent>/ready/<urgency>/<created>/<task id>/<attempts>
     sessions/queue/<agent>/due/<when>/<holder>/<urgency>/<created>/<task id>/<attempts>
 
-An open task has one entry in the queue. Ready ones stand in the order in which they are claimed.
-Under `due` stand those that nobody may claim before a time: `-` as the holder for one that is to
-run later, else who has claimed it, until the lease ends. A state changes by renaming that entry,
-so that each change is made by one of all who try.
+An open task has one entry in the queue. Entries under `ready` are in the order in which tasks are
+claimed. Entries under `due` are tasks that nobody may claim before a time: either a task that runs
+later, with `-` as the holder, or a claimed task, with its holder, until the lease ends. A task
+changes its state by renaming its entry, so that of all who try at once only one succeeds.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ QUEUE = f"{ROOT}queue/"
 
 KINDS = ("chunk", "memory", "task", "artifact")
 LATER = "-"
-_MOST = 10**9  # of a priority
+_MOST = 10**9  # the highest priority
 _ESCAPES = {"%": "%25", "/": "%2F", ":": "%3A"}
 
 
 def escaped(name: str) -> str:
-    """A name as one part of a key."""
+    """Return a name as one part of a key."""
     if not _ESCAPES.keys() & set(name):
         return name
     return "".join(_ESCAPES.get(letter, letter) for letter in name)
 
 
 def unescaped(part: str) -> str:
-    """The name that a part of a key stands for."""
+    """Return the name in a part of a key."""
     for letter, escape in reversed(_ESCAPES.items()):
         part = part.replace(escape, letter)
     return part
 
 
 def parts(session_id: str, kind: str = "") -> str:
-    """What the keys of a session's parts begin with, all or those of a kind."""
+    """Return the prefix of the keys of a session's parts: all of them, or those of a kind."""
     return f"{PARTS}{session_id}/{kind and kind + '/'}"
 
 
 def task_key(task_id: str) -> str:
-    """The key of a task's record: its id tells the session."""
+    """Return the key of a task's record. The task's id names its session."""
     session_id, _, name = task_id.partition(".")
     return f"{parts(session_id, 'task')}{name}"
 
 
 def session_of(task_id: str) -> str:
-    """The session of a task."""
+    """Return the session of a task."""
     return task_id.partition(".")[0]
 
 
 class Holder(NamedTuple):
-    """Who has claimed a task: the agent, its process, and which claim it is."""
+    """The holder of a task: the agent, its process, and the token of the claim."""
 
     running: bool
     agent: str
@@ -72,13 +72,13 @@ class Holder(NamedTuple):
     token: str
 
     def part(self) -> str:
-        """As a part of a key."""
+        """Return the holder as a part of a key."""
         state = "r" if self.running else "c"
         return f"{state}:{escaped(self.agent)}:{escaped(self.process_id)}:{self.token}"
 
     @classmethod
     def of(cls, part: str) -> Holder | None:
-        """The holder that a part of a key tells; None for a task that is to run later."""
+        """Return the holder in a part of a key, or None for a task that runs later."""
         if part == LATER:
             return None
         state, agent, process_id, token = part.split(":")
@@ -86,8 +86,11 @@ class Holder(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """An open task as its entry in the queue tells it. `due` in microseconds, None if it is ready;
-    `attempts` that were made before this one."""
+    """An open task as its entry in the queue describes it.
+
+    `due`: in microseconds, None if the task is ready. `attempts`: how many were made before this
+    one.
+    """
 
     agent: str
     due: int | None
@@ -107,16 +110,16 @@ class Ticket(NamedTuple):
         return f"{where}{self.place()}/{self.attempts}"
 
     def place(self) -> str:
-        """Its place among ready ones: by urgency, then age."""
+        """The place among ready tasks: by urgency, then by age."""
         return f"{_MOST - self.priority:010}/{self.created:016}/{self.task_id}"
 
     def ready_again(self, attempts: int) -> Ticket:
-        """The same task, to be claimed by anybody."""
+        """Return the ticket of the same task, ready to be claimed by anybody."""
         return self._replace(due=None, holder=None, attempts=attempts)
 
     @classmethod
     def of(cls, key: str) -> Ticket:
-        """The ticket that a key of the queue tells."""
+        """Return the ticket in a key of the queue."""
         agent, state, *rest = key[len(QUEUE) :].split("/")
         when, holder = None, None
         if state == "due":
@@ -129,10 +132,10 @@ class Ticket(NamedTuple):
 
 
 def ready(agent: str) -> str:
-    """What the keys of an agent's ready tasks begin with."""
+    """Return the prefix of the keys of an agent's ready tasks."""
     return f"{QUEUE}{escaped(agent)}/ready/"
 
 
 def due(agent: str) -> str:
-    """What the keys of an agent's claimed and later tasks begin with."""
+    """Return the prefix of the keys of an agent's claimed and later tasks."""
     return f"{QUEUE}{escaped(agent)}/due/"

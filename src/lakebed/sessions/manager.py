@@ -9,15 +9,15 @@ from lakebed.sessions.views import Views
 
 
 class SessionManager(Heads, Artifacts, Agents, Views):
-    """What several agents share: conversations, memories, tasks, artifacts.
+    """The conversations, memories, tasks and artifacts that several agents share.
 
         manager = SessionManager(lakebed.open())
         session = manager.create_session("Plan the trip", ["ada", "researcher"])
         manager.create_task(session.id, agent_name="researcher", task_type="look up", input={})
         task = manager.claim_task("researcher")
 
-    Everything lies in the lake under `sessions/`, with history, search, snapshots and SQL. Safe to
-    use from any thread, and from any number of processes on one lake. `lake` may be a scope.
+    Everything is stored in the lake under `sessions/`, with history, search, snapshots and SQL. You
+    can use it from any thread, and from any number of processes on one lake. `lake` may be a scope.
     """
 
     def close(self) -> None:

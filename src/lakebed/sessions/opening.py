@@ -1,10 +1,11 @@
-"""Where sessions are kept: as the configuration or the environment says."""
+"""Opens the sessions that the configuration or the environment names."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lakebed.config.opening import open_settings
 from lakebed.errors import ConfigurationError
@@ -12,37 +13,49 @@ from lakebed.lake.lake import Lake
 from lakebed.sessions.folder.lake import open_folder
 from lakebed.sessions.manager import SessionManager
 
+if TYPE_CHECKING:
+    from lakebed.config.loading import Section
+
 DEFAULT_FOLDER = "sessions"
 """The folder of `STORAGE_BACKEND=json` without `SESSIONS_PATH`."""
 Where = str | os.PathLike[str] | Mapping[str, object]
 
 
 def get_session_manager(where: Where | None = None) -> SessionManager:
-    """The sessions of a configuration, or of the environment.
+    """Open the sessions that a configuration or the environment names.
 
     `where`: a YAML file, or its content as a mapping. `settings.sessions` has the same keys as
-    `settings.ltm`, and `backend: json` with `path`; without it the sessions are in the lake of
-    `settings.ltm`. Left out, the environment tells: `STORAGE_BACKEND` is `json` (a folder of JSON
-    files, `SESSIONS_PATH`, `sessions` if left out), `sqlite` (the file of `DATABASE_URL` or
-    `SESSIONS_PATH`), `postgres` (`DATABASE_URL` or `POSTGRES_HOST` and its kin), or any other
-    backend; without it, `auto`: the database that is named, else the folder `lakebed`.
+    `settings.ltm`, and also allows `backend: json` with `path`. Without it, the sessions are in the
+    lake of `settings.ltm`. Without `where`, the environment variable `STORAGE_BACKEND` decides:
+    `json` (the folder of JSON files `SESSIONS_PATH`, by default `sessions`), `sqlite` (the file of
+    `DATABASE_URL` or `SESSIONS_PATH`), `postgres` (`DATABASE_URL`, or `POSTGRES_HOST` and the
+    variables beside it), or any other backend. Without the variable it is `auto`: the database that
+    the environment names, else the folder `lakebed`.
 
-    Lakes that it makes keep all versions (`history: all`), which those of artifacts are. Raises
-    ConfigurationError for what cannot be opened as asked.
+    A lake that this call creates keeps all versions (`history: all`), because artifacts have
+    versions.
+
+    Raises ConfigurationError if the sessions cannot be opened in this way.
     """
     return SessionManager(open_sessions(where))
 
 
 def open_sessions(where: Where | None = None) -> Lake:
-    """The lake of the sessions; as `get_session_manager`."""
-    from lakebed.config.loading import read, validate  # pydantic and YAML, for this alone
+    """Open the lake of the sessions, found as for `get_session_manager`."""
+    from lakebed.config.loading import read  # loads pydantic and YAML, which only this call needs
 
-    section = read(_from_environment() if where is None else where, "sessions")
+    return open_section(read(_from_environment() if where is None else where, "sessions"))
+
+
+def open_section(section: Section) -> Lake:
+    """Open the lake of the sessions that settings describe."""
+    from lakebed.config.loading import validate
+
     raw = section.raw
     if raw.get("backend") == "json":
         unknown = sorted(raw.keys() - {"backend", "path"})
         if unknown:
-            raise section.document.error((*section.at, unknown[0]), "no key of backend json")
+            raise section.document.error((*section.at, unknown[0]), "unknown key for backend json")
         path = raw.get("path", DEFAULT_FOLDER)
         if not isinstance(path, str) or not path:
             raise section.document.error((*section.at, "path"), "expected the path of a folder")
@@ -52,7 +65,7 @@ def open_sessions(where: Where | None = None) -> Lake:
     try:
         return open_settings(validate(section._replace(raw=raw | {"history": "all"})).settings)
     except ConfigurationError as error:
-        # A lake that is there already keeps its own setting.
+        # An existing lake keeps its own setting.
         if not str(error).startswith("history is"):
             raise
         return open_settings(validate(section).settings)

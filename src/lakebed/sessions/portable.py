@@ -1,4 +1,4 @@
-"""An entry as JSON, for files that people read and for moving sessions between lakes."""
+"""An entry as JSON, for readable files and for moving sessions between lakes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ _FORMS = ("value", "text_of_bytes", "base64", "parquet_base64")
 
 
 def as_json(row: EntryRow, value: Any) -> dict[str, Any]:
-    """The key, metadata and value of an entry: JSON as it is, bytes as text where they are text
-    that begins with a brace (as the queue has them), else in base64, a table as Parquet in
-    base64."""
+    """Return the key, metadata and value of an entry as JSON.
+
+    A JSON value stays as it is. Bytes become text if they are text that begins with a brace (as in
+    the queue), else base64. A table becomes Parquet in base64.
+    """
     told: dict[str, Any] = {"key": row.key, "metadata": row.metadata_dict()}
     if row.expires_at is not None:
         from lakebed.clock import from_micros
@@ -41,10 +43,10 @@ def as_json(row: EntryRow, value: Any) -> dict[str, Any]:
 
 
 def from_json(told: object, where: str) -> dict[str, Any]:
-    """The entry that such JSON tells, as `Lake.store_batch` takes it. ValidationError, naming
-    `where`, if it tells none."""
+    """Return the entry in such JSON, as `Lake.store_batch` takes it. Raises ValidationError, naming
+    `where`, if it is malformed."""
     if not isinstance(told, Mapping) or not isinstance(told.get("key"), str):
-        raise ValidationError(f"{where}: expected a JSON object with the text 'key'")
+        raise ValidationError(f"{where}: expected a JSON object whose 'key' is a string")
     unknown = told.keys() - {"key", "metadata", "expires_at", *_FORMS}
     if unknown:
         raise ValidationError(f"{where}: unknown field {min(unknown)!r}")
@@ -83,4 +85,4 @@ def _value(told: Mapping[str, Any], form: str, where: str) -> Any:
     try:
         return pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError):
-        raise ValidationError(f"{where}: parquet_base64 is no Parquet file") from None
+        raise ValidationError(f"{where}: parquet_base64 is not a Parquet file") from None

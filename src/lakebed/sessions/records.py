@@ -1,4 +1,4 @@
-"""The records of sessions: frozen, and also readable as mappings."""
+"""The records of sessions. They are frozen, and can be read as mappings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from lakebed.model import Report
+from lakebed.records import Report
 
 SessionStatus = Literal["active", "paused", "completed"]
 TaskStatus = Literal["pending", "claimed", "running", "completed", "failed"]
@@ -35,7 +35,8 @@ class Chunk(Report):
 
 
 class Memory(Report):
-    """Something learnt, under a type and a key. `created` is when the key was first stored."""
+    """Something learnt, under a type and a key. `created` is the time at which the key was first
+    stored."""
 
     session_id: str
     type: str
@@ -48,7 +49,7 @@ class Memory(Report):
 
 
 class Artifact(Report):
-    """Something that came out. `content`: text, bytes or a table; `version` of the lake."""
+    """A result. `content`: text, bytes or a table. `version`: the version in the lake."""
 
     session_id: str
     type: str
@@ -66,7 +67,7 @@ class Artifact(Report):
 
 
 class Agent(Report):
-    """Somebody who works: a program, or a human. `command` starts it, as text."""
+    """A program or a person that works. `command` is the text that starts it."""
 
     name: str
     type: str
@@ -77,9 +78,9 @@ class Agent(Report):
 
 
 class Summary(Report):
-    """A session at a glance: counts, tasks by status, and the latest of what matters.
+    """The summary of a session: counts, tasks by status, and the most important memories.
 
-    `latest`: the newest chunk's beginning, None without one. `decisions`, `questions`, `risks` and
+    `latest`: the beginning of the newest chunk, or None. `decisions`, `questions`, `risks` and
     `action_items`: up to five memories each, by key.
     """
 
@@ -114,8 +115,8 @@ class Statistics(Report):
 
 
 class MoveReport(Report):
-    """What an import or a migration did: entries that were stored, that were there as they are, and
-    that were left because the target has a later one."""
+    """How many entries an import or a migration stored, found unchanged, and left because the
+    target has a newer one."""
 
     stored: int
     unchanged: int

@@ -1,4 +1,4 @@
-"""A session as one read saw it."""
+"""A session, as it was read."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, cast
 
-from lakebed.model import Record
+from lakebed.records import Record
 from lakebed.sessions.base import moment
 from lakebed.sessions.records import SessionStatus
 
 
 class Session(Record):
-    """A session. Reads as a mapping of its fields, too.
+    """A session. It can also be read as a mapping of its fields.
 
     | field | |
     | --- | --- |
     | `id`, `title` | |
     | `status` | active, paused or completed |
     | `participants` | names of agents and people |
-    | `metadata` | a JSON object of the caller's |
-    | `created`, `last_activity` | UTC; the latter moves with every change of its parts |
+    | `metadata` | the caller's own JSON object |
+    | `created`, `last_activity` | UTC; every change of its parts updates `last_activity` |
     | `chunks`, `memories`, `tasks`, `artifacts` | how many it has, counted when first asked for |
     | `content_hash` | for `update(…, if_match=…)` |
     """
@@ -88,7 +88,7 @@ class Session(Record):
         return self._counts[kind]
 
     def count(self, kind: str, number: int) -> None:
-        """Note how many parts of a kind it has."""
+        """Set the number of parts of a kind."""
         self._counts[kind] = number
 
     def __repr__(self) -> str:

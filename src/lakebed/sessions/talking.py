@@ -1,4 +1,4 @@
-"""What a session holds of talk and knowledge: chunks of conversation, and memories."""
+"""The conversation and the knowledge of a session: chunks and memories."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lakebed.sessions.records import CHUNK_FORMATS, MEMORY_TYPES, Chunk, ChunkFo
 
 
 class Talking(Base):
-    """The calls on chunks, memories, and what is found in both."""
+    """The calls on chunks and memories, and the search of sessions."""
 
     def add_chunk(
         self,
@@ -31,10 +31,10 @@ class Talking(Base):
         format: ChunkFormat = "dialogue",
         extracted_items: Iterable[Any] = (),
     ) -> Chunk:
-        """Add a piece of conversation at the end: text, megabytes of it if need be.
+        """Add a piece of conversation at the end: text, which may have megabytes.
 
         `format`: `dialogue`, `summary` or `transcript`. `extracted_items`: JSON values that were
-        found in it. Raises NotFoundError without such a session.
+        found in the text. Raises NotFoundError if the session does not exist.
         """
         check_text("content", content)
         check_choice("format", format, CHUNK_FORMATS)
@@ -56,8 +56,10 @@ class Talking(Base):
     def chunks(
         self, session_id: str, *, limit: int | None = None, after: str | None = None
     ) -> Iterator[Chunk]:
-        """The chunks of a session in their order, read while they are iterated; `limit` at most,
-        those behind the chunk with the id `after`."""
+        """Give the chunks of a session in their order. They are read during the iteration.
+
+        `limit`: the most chunks. `after`: the id of the chunk after which to start.
+        """
         prefix = layout.parts(check_session_id(session_id), "chunk")
         behind = None if after is None else prefix + check_text("after", after)
         listing = self.lake.list(prefix, limit=limit, after=behind)
@@ -75,12 +77,12 @@ class Talking(Base):
         if_match: str | None = None,
         if_absent: bool = False,
     ) -> Memory:
-        """Store something learnt under a type and a key; what is there already is replaced, and
-        stays in the history.
+        """Store something learnt under a type and a key. An existing memory is replaced, and stays
+        in the history.
 
-        `type`: idea, decision, question, action_item, context, preference, fact or risk.
-        `content`: text or JSON. `if_match`: only if the memory has this `content_hash`,
-        `if_absent`: only if it is not there; else ConflictError.
+        `type`: idea, decision, question, action_item, context, preference, fact or risk. `content`:
+        text or JSON. `if_match`: store only if the memory has this `content_hash`. `if_absent`:
+        store only if it does not exist. If the condition does not hold, raises ConflictError.
         """
         place = self._memory_key(session_id, type, key)
         names = check_names("tags", tags)
@@ -100,7 +102,7 @@ class Talking(Base):
         return _memory(session_id, value, "" if found is None else found.content_hash)
 
     def memory(self, session_id: str, type: str, key: str) -> Memory:  # noqa: A002
-        """A memory by its type and key; NotFoundError if there is none."""
+        """Return a memory by its type and key. Raises NotFoundError if it does not exist."""
         found = self.lake.entry(self._memory_key(session_id, type, key))
         if found is None:
             raise NotFoundError(f"no {type} with the key {key!r} in the session {session_id!r}")
@@ -114,11 +116,11 @@ class Talking(Base):
         *,
         if_match: str | None = None,
     ) -> bool:
-        """Delete a memory; whether it was there."""
+        """Delete a memory. Returns whether it existed."""
         place = self._memory_key(session_id, type, key)
         if place not in self.lake:
             if if_match is not None:
-                raise ConflictError(f"if_match: the memory {key!r} is not there")
+                raise ConflictError(f"if_match: the memory {key!r} does not exist")
             return False
         with self._changing(session_id) as (tx, _):
             return tx.delete(place, if_match=if_match)
@@ -133,10 +135,10 @@ class Talking(Base):
         text: str | None = None,
         limit: int | None = None,
     ) -> list[Memory]:
-        """The memories of a session, by type and key; with `text` those that have any of its words,
-        the best first.
+        """Return the memories of a session by type and key. With `text`, return those that have any
+        of its words, best first.
 
-        `tags`: those that have all of these, or with `match="any"` one of them.
+        `tags`: only memories that have all of these tags, or with `match="any"` at least one.
         """
         check_choice("match", match, ("all", "any"))
         if type is not None:
@@ -161,10 +163,11 @@ class Talking(Base):
         kind: Literal["chunk", "memory", "task", "artifact"] | None = None,
         limit: int = 10,
     ) -> Hits:
-        """What has any of the words of `text`, the best first: chunks, memories, tasks and
-        artifacts of a session, of all sessions if it is None.
+        """Return the chunks, memories, tasks and artifacts that have any of the words of `text`,
+        best first.
 
-        The hits are those of `Lake.search`: `metadata["kind"]` tells what one is, `value` has it.
+        `session_id`: the session to search, or None for all. The hits are those of `Lake.search`:
+        `metadata["kind"]` is the kind of the hit, `value` its content.
         """
         check_text("text", text)
         if kind is not None:

@@ -1,4 +1,4 @@
-"""Sessions in SQL: the views that a query names stand before it."""
+"""Sessions in SQL. The views that a query names are put in front of it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ABOVE = chr(ord("/") + 1)
 
 
 def _documents(prefix: str) -> str:
-    """The documents under a prefix, as a condition that the catalog looks up."""
+    """Return the documents under a prefix, as a condition that the catalog can evaluate."""
     return f"FROM documents WHERE key >= '{prefix}' AND key < '{prefix[:-1]}{_ABOVE}'"
 
 
 def _part(kind: str, columns: str) -> str:
-    """The parts of a kind, with the session that each belongs to."""
+    """Return the parts of a kind, with the session of each."""
     session = f"string_split(key, '/')[{layout.PARTS.count('/') + 1}] AS session_id"
     return (
         f"SELECT {session}, {columns} {_documents(layout.PARTS)} AND (metadata->>'kind') = '{kind}'"
@@ -118,7 +118,7 @@ VIEWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("tasks",),
     ),
 }
-"""The SELECT of each view, and the views that it is made of."""
+"""The SELECT of each view, and the views that it uses."""
 
 _WITH = re.compile(r"\s*WITH\s+(RECURSIVE\s+)?", re.IGNORECASE)
 
@@ -129,7 +129,7 @@ class Views(Base):
     def sql(
         self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> QueryResult:
-        """The result of a SELECT over the sessions, as `Lake.sql` gives it, with more tables.
+        """Return the result of a SELECT over the sessions, as `Lake.sql` does, with more tables.
 
         | table | |
         | --- | --- |
@@ -138,7 +138,7 @@ last_activity |
         | `chunks` | session_id, id, content, format, extracted_items, created |
         | `memories` | session_id, type, key, content, tags, created, updated |
         | `tasks` | session_id and the fields of `Task` |
-        | `task_queue` | the pending ones of them, with their place among those of their agent |
+        | `task_queue` | the pending tasks, with `place`, their place in the queue of their agent |
         | `artifacts` | session_id, type, name, format, metadata, byte_size, version, created, \
 updated |
         | `agents` | name, type, command, capabilities, status, last_seen |
@@ -149,7 +149,7 @@ updated |
 
 
 def with_views(query: str) -> str:
-    """The query with the views that it names before it."""
+    """Return the query with the views that it names in front of it."""
     wanted = [name for name in VIEWS if re.search(rf"\b{name}\b", query, re.IGNORECASE)]
     if not wanted:
         return query

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
+from lakebed.catalog.statements.dialect import Dialect
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
 from lakebed.errors import CatalogError
 from lakebed.testing.faults import Crash
@@ -53,7 +54,7 @@ class FaultyExecutor:
             raise CatalogError(f"injected: {name} failed")
 
     @property
-    def dialect(self) -> str:
+    def dialect(self) -> Dialect:
         return self._inner.dialect
 
     @property
@@ -66,32 +67,47 @@ class FaultyExecutor:
     def stamp(self) -> int | None:
         return self._inner.stamp()
 
-    @contextmanager
-    def read(self) -> Iterator[Transaction]:
-        with self.call("begin"), self._inner.read() as tx:
-            yield _FaultyTransaction(self, tx)
+    def read(self, work: Callable[[Transaction], T], *, settled: bool = False) -> T:
+        with self.call("begin"):
+            return self._inner.read(lambda tx: work(_FaultyTransaction(self, tx)), settled=settled)
 
     @contextmanager
-    def write(self, *, patient: bool = True, exclusive: bool = False) -> Iterator[Transaction]:
+    def reading(self, begin: Callable[[Transaction], T]) -> Iterator[T]:
+        with (
+            self.call("begin"),
+            self._inner.reading(lambda tx: begin(_FaultyTransaction(self, tx))) as begun,
+        ):
+            yield begun
+
+    def transact(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        exclusive: bool = False,
+        patient: bool = True,
+        brief: bool = False,
+    ) -> T:
+        lost = False
+
+        def run(tx: Transaction) -> T:
+            nonlocal lost
+            result = work(_FaultyTransaction(self, tx))
+            lost = len(self.calls) == self._number
+            self.calls.append("commit")
+            if lost:
+                self._break("commit")
+            return result
+
         with self.call("begin"):
             pass
-        lost = False
-        with self._inner.write(patient=patient, exclusive=exclusive) as tx:
-            yield _FaultyTransaction(self, tx)
-            chosen = len(self.calls) == self._number
-            self.calls.append("commit")
-            if chosen:
-                self._break("commit")
-            lost = chosen
+        result = self._inner.transact(run, exclusive=exclusive, patient=patient, brief=brief)
         if lost:
             raise CatalogError("injected: no answer to commit")
+        return result
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
         with self.call(sql):
             return self._inner.fetch(sql, params)
-
-    def repeat(self, work: Callable[[], T]) -> T:
-        return self._inner.repeat(work)
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
         with self.call("scrub"):

@@ -13,12 +13,9 @@ from typing import Any
 
 import pytest
 
-from lakebed.errors import ValidationError
 from lakebed.ltm import LTMBackend, compute_content_hash
 from lakebed.testing.ltm_arguments import LTMArguments
-
-LARGE = "forget me not " * 10_000
-"""A value that no default keeps inline where there is a storage."""
+from lakebed.testing.ltm_batches import LARGE, LTMBatches, some_wrong
 
 _VALUES = [
     None,
@@ -46,7 +43,7 @@ _FILTERS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-class LTMContract(LTMArguments, ABC):
+class LTMContract(LTMArguments, LTMBatches, ABC):
     """The tests of the LTM interface. Subclass it, and define how your backend is made.
 
         class TestMyBackend(LTMContract):
@@ -157,12 +154,6 @@ class LTMContract(LTMArguments, ABC):
         for result in (memory.retrieve(""), memory.delete(""), memory.retrieve_batch([""])):
             assert (result["success"], result["error_type"]) == (False, "validation_error")
 
-    def test_batches_refuse_what_is_no_batch(self, memory: LTMBackend) -> None:
-        for nothing in (None, 5, "abc"):
-            for result in (memory.store_batch(nothing), memory.retrieve_batch(nothing)):  # type: ignore[arg-type]
-                assert (result["success"], result["error_type"]) == (False, "validation_error")
-                assert type(nothing).__name__ in result["error"]
-
     def test_expiry_in_metadata(self, memory: LTMBackend) -> None:
         past, future = "2001-01-01T00:00:00+00:00", "2099-01-01T00:00:00+02:00"
         ends: dict[str, dict[str, Any]] = {
@@ -190,6 +181,22 @@ class LTMContract(LTMArguments, ABC):
         assert late is not None
         assert hour.expires_at == hour.created_at + timedelta(seconds=3600.5)
         assert late.expires_at == datetime.fromisoformat(future)
+
+    def test_touch_and_keep_expiry(self, memory: LTMBackend) -> None:
+        memory.store("a", 1, {"ttl": 1000})
+        touched = memory.touch("a", ttl="2h")
+        assert (touched["success"], touched["touched"], touched["key"]) == (True, True, "a")
+        assert memory.store("a", 2, {"ttl": 10}, keep_expiry=True)["stored"]
+        assert memory.lake.entry("a").expires_at.isoformat() == touched["expires_at"]  # type: ignore[union-attr]
+        assert memory.retrieve("a")["value"] == 2
+        with memory.transaction() as tx:
+            tx.store("a", 3, keep_expiry=True)
+        assert memory.lake.entry("a").expires_at.isoformat() == touched["expires_at"]  # type: ignore[union-attr]
+        assert memory.touch("a")["expires_at"] is None
+        missing = memory.touch("b", ttl=10)
+        assert (missing["success"], missing["touched"]) == (True, False)
+        assert memory.touch("a", ttl=-1)["error_type"] == "validation_error"
+        assert memory.touch("", ttl=1)["error_type"] == "validation_error"
 
     def test_cleanup_expired(self, memory: LTMBackend) -> None:
         past = {"expires_at": "2001-01-01T00:00:00+00:00"}
@@ -255,102 +262,6 @@ class LTMContract(LTMArguments, ABC):
         assert next(entries) == ("a", [1], {"n": 1})
         assert list(entries) == [("b", LARGE, {"n": 2}), ("é", None, {})]
 
-    def test_store_batch(self, memory: LTMBackend) -> None:
-        entries: list[dict[str, Any]] = [
-            {"key": "a", "value": 1, "metadata": {"m": 1}},
-            {"key": "b", "value": LARGE},
-        ]
-        done = memory.store_batch(entry for entry in entries)
-        assert done == {"success": True, "stored_count": 2, "failed_count": 0, "errors": {}}
-        assert memory.retrieve("a")["metadata"] == {"m": 1}
-        assert memory.retrieve("b")["value"] == LARGE
-        assert memory.store_batch([])["stored_count"] == 0
-
-    def test_atomic_batch_is_all_or_none(self, memory: LTMBackend) -> None:
-        done = memory.store_batch(_some_wrong())
-        assert (done["success"], done["stored_count"], done["failed_count"]) == (False, 0, 3)
-        assert done["error_type"] == "serialization_error"
-        assert done["errors"].keys() == {"nan", "ttl", "moment"}
-        assert list(memory.iterate_all()) == []
-
-    def test_other_batches_store_what_they_can(self, memory: LTMBackend) -> None:
-        done = memory.store_batch(_some_wrong(), atomic=False)
-        assert (done["success"], done["stored_count"], done["failed_count"]) == (True, 2, 3)
-        kinds = {key: error["error_type"] for key, error in done["errors"].items()}
-        assert kinds == {
-            "nan": "serialization_error",
-            "ttl": "validation_error",
-            "moment": "validation_error",
-        }
-        assert "expires_at" in done["errors"]["moment"]["error"]
-        assert [key for key, _, _ in memory.iterate_all()] == ["good", "well"]
-        failed = memory.store_batch([{"key": "nan", "value": float("nan")}] * 2, atomic=False)
-        assert (failed["success"], failed["stored_count"], failed["failed_count"]) == (False, 0, 2)
-        assert failed["errors"].keys() == {"nan"}
-
-    def test_batches_read_expiry_from_metadata(self, memory: LTMBackend) -> None:
-        past = {"expires_at": "2001-01-01T00:00:00+00:00"}
-        memory.store_batch(
-            [{"key": "old", "value": 1, "metadata": past}, {"key": "new", "value": 1}]
-        )
-        assert [key for key, _, _ in memory.iterate_all()] == ["new"]
-
-    def test_retrieve_batch(self, memory: LTMBackend) -> None:
-        memory.store("a", None, {"m": 1})
-        memory.store("b", LARGE)
-        read = memory.retrieve_batch(["b", "absent", "a", "b"])
-        assert (read["success"], read["found_count"], read["missing_count"]) == (True, 2, 1)
-        assert read["entries"].keys() == {"a", "b", "absent"}
-        assert read["entries"]["absent"] is None
-        assert read["entries"]["a"] == memory.retrieve("a")
-        assert read["entries"]["b"] == memory.retrieve("b")
-        assert memory.retrieve_batch([])["entries"] == {}
-
-    def test_transaction(self, memory: LTMBackend) -> None:
-        memory.store("old", 1)
-        tx = memory.transaction()
-        assert tx.store("new", {"a": 1}, {"m": 1})["success"] is True
-        assert tx.store("large", LARGE)["success"] is True
-        assert tx.delete("old")["success"] is True
-        assert memory.retrieve("new")["found"] is False
-        assert tx.commit() == {"success": True, "operations": 3}
-        assert [key for key, _, _ in memory.iterate_all()] == ["large", "new"]
-        assert memory.retrieve("new")["metadata"] == {"m": 1}
-        again = tx.commit()
-        assert (again["success"], again["error_type"]) == (False, "validation_error")
-        assert tx.store("late", 1)["error_type"] == "validation_error"
-        assert tx.rollback()["error_type"] == "validation_error"
-
-    def test_rollback(self, memory: LTMBackend) -> None:
-        tx = memory.transaction()
-        tx.store("a", 1)
-        tx.delete("b")
-        assert tx.rollback() == {"success": True, "discarded": 2}
-        assert tx.commit()["error_type"] == "validation_error"
-        assert list(memory.iterate_all()) == []
-
-    def test_a_transaction_with_a_refused_change_stores_nothing(self, memory: LTMBackend) -> None:
-        tx = memory.transaction()
-        tx.store("a", 1)
-        assert tx.store("b", float("nan"))["error_type"] == "serialization_error"
-        tx.store("c", 1)
-        committed = tx.commit()
-        assert (committed["success"], committed["error_type"]) == (False, "serialization_error")
-        assert list(memory.iterate_all()) == []
-
-    def test_a_block_commits_or_rolls_back(self, memory: LTMBackend) -> None:
-        with memory.transaction() as tx:
-            tx.store("a", 1, {"ttl": 3600})
-        assert memory.retrieve("a")["metadata"] == {"ttl": 3600}
-        with pytest.raises(ZeroDivisionError), memory.transaction() as tx:  # noqa: PT012
-            tx.store("b", 1)
-            raise ZeroDivisionError
-        assert memory.retrieve("b")["found"] is False
-        with pytest.raises(ValidationError), memory.transaction() as tx:  # noqa: PT012
-            tx.store("c", 1)
-            tx.store("", 1)
-        assert memory.retrieve("c")["found"] is False
-
     def test_threads(self, memory: LTMBackend) -> None:
         start = threading.Barrier(8)
 
@@ -399,17 +310,7 @@ class LTMContract(LTMArguments, ABC):
 
         memory.store("k", {"a": 1})
         results = [memory.store("k", {"a": 1}), memory.retrieve("k"), memory.search("a")]
-        results += [memory.retrieve_batch(["k"]), memory.store_batch(_some_wrong())]
+        results += [memory.retrieve_batch(["k"]), memory.store_batch(some_wrong())]
         for result in results:
             assert type(result) is dict
             assert json.loads(json.dumps(result)) == result
-
-
-def _some_wrong() -> list[dict[str, Any]]:
-    return [
-        {"key": "good", "value": 1},
-        {"key": "nan", "value": float("nan")},
-        {"key": "ttl", "value": 1, "metadata": {"ttl": -1}},
-        {"key": "moment", "value": 1, "metadata": {"expires_at": "tomorrow"}},
-        {"key": "well", "value": 2, "metadata": {"ttl": 3600}},
-    ]

@@ -87,6 +87,8 @@ class LTMArguments:
             assert result["error_type"] == "validation_error", name
             assert result["error"].startswith(f"{name} has no argument"), name
         assert "did you mean 'ttl'?" in calls["store"]()["error"]
+        filtered = memory.search("tea", filter={"a": 1})  # type: ignore[call-arg]
+        assert "did you mean 'metadata_filter' or 'value_filter'?" in filtered["error"]
         with pytest.raises(TypeError):  # no agent's mistake: the call itself is wrong
             memory.store("k")  # type: ignore[call-arg]
         assert memory.list()["count"] == 0

@@ -168,8 +168,7 @@ class TestVanishingContent:
         commit_batch = catalog.commit_batch
 
         def late(*args: Any) -> Any:
-            with catalog._executor.write() as tx:
-                tx.run("DELETE FROM pending", {})
+            catalog._executor.transact(lambda tx: tx.run("DELETE FROM pending", {}))
             return commit_batch(*args)
 
         monkeypatch.setattr(catalog, "commit_batch", late)

@@ -16,8 +16,8 @@ from typing import Any, cast
 import pytest
 
 import lakebed
+from lakebed.catalog.statements.dialect import sql_folder
 from lakebed.catalog.statements.migration import SCHEMA_VERSION
-from lakebed.catalog.statements.queries import sql_folder
 from lakebed.errors import LockTimeoutError
 from lakebed.lake.lake import Lake
 from tests.lake.processes import run_together, start
@@ -167,10 +167,9 @@ def test_many_processes_migrate_one_lake(tmp_path: Path) -> None:
     )
     before = """
 import sys, lakebed
-from lakebed.catalog.statements import migration
-from lakebed.catalog.statements import queries
+from lakebed.catalog.statements import dialect, migration
 migration.SCHEMA_VERSION += 1
-queries.sql_folder = migration.sql_folder = lambda: sys.argv[1] + "/sql"
+dialect.sql_folder = lambda: sys.argv[1] + "/sql"
 """
     code = """
 with lakebed.open(folder + "/lake") as lake:
@@ -330,7 +329,7 @@ def test_reads_wait_for_a_recovery(tmp_path: Path, read: str) -> None:
         def look() -> int:
             if read == "fetch":
                 return int(executor.fetch("SELECT count(*) FROM entry", {})[0][0])
-            with executor.read() as tx:
+            with executor.reading(lambda tx: tx) as tx:
                 return int(tx.all("SELECT count(*) FROM entry", {})[0][0])
 
         assert pool.submit(look).result() == 1

@@ -99,9 +99,10 @@ def _damage_row(lake: Lake, damage: str) -> None:
     whole, other = (json.dumps(value_of("inline", n)).encode() for n in (0, 1))
     flipped = bytes([whole[0], whole[1] ^ 1, *whole[2:]])
     changed = {"flip": flipped, "cut": whole[:-3], "remove": b"", "swap": other}[damage]
-    with lake._catalog._executor.write() as tx:  # type: ignore[attr-defined]
-        update = "UPDATE object SET inline_value = :changed WHERE inline_value = :whole"
-        assert tx.run(update, {"changed": changed, "whole": whole}) == 1
+    update = "UPDATE object SET inline_value = :changed WHERE inline_value = :whole"
+    params = {"changed": changed, "whole": whole}
+    executor = lake._catalog._executor  # type: ignore[attr-defined]
+    assert executor.transact(lambda tx: tx.run(update, params)) == 1
 
 
 def refused(stored: Stored, read: Callable[[], object]) -> None:
@@ -230,8 +231,8 @@ def test_verify(stored: Stored) -> None:
 def test_cleaning_moves_nothing_that_is_damaged(stored: Stored) -> None:
     """Nor does it hide it."""
     lake = stored.lake
-    with lake._catalog._executor.write() as tx:  # type: ignore[attr-defined]
-        tx.run("UPDATE object SET created_at = 0", {})
+    executor = lake._catalog._executor  # type: ignore[attr-defined]
+    executor.transact(lambda tx: tx.run("UPDATE object SET created_at = 0", {}))
     lake.maintain()
     lake.compact()
     lake.collect(0)

@@ -21,14 +21,9 @@ import lakebed
 from lakebed.cli.app import app
 from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
 from lakebed.lake.upkeep.freeing import free
+from tests.disks import mount
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
-
-
-def mount(*arguments: str | Path) -> None:
-    ran = subprocess.run(["mount", *arguments], capture_output=True, check=False, text=True)
-    if ran.returncode:
-        pytest.skip(f"mounting is not allowed here: {ran.stderr.strip()}")
 
 
 @pytest.fixture
@@ -187,7 +182,7 @@ def test_free_that_cannot(full: tuple[Path, dict[str, str]], tmp_path: Path) -> 
             free(disk / "lake", scratch=tmp_path, delete="")
     with lakebed.open(disk / "lake") as lake:
         assert dict(lake) == values | {"late": 1}
-    with pytest.raises(ConfigurationError, match="no lake"):
+    with pytest.raises(ConfigurationError, match="not a lake"):
         free(disk / "none")
 
 

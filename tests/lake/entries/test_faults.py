@@ -202,8 +202,9 @@ def test_changed_bytes(lake: Lake, tmp_path: Path) -> None:
 
 def test_changed_inline_bytes(lake: Lake) -> None:
     lake.store("b", "inline")
-    with lake._catalog._executor.write() as tx:  # type: ignore[attr-defined]
-        tx.run("UPDATE object SET inline_value = X'00' WHERE inline_value IS NOT NULL", {})
+    executor = lake._catalog._executor  # type: ignore[attr-defined]
+    flip = "UPDATE object SET inline_value = X'00' WHERE inline_value IS NOT NULL"
+    executor.transact(lambda tx: tx.run(flip, {}))
     with pytest.raises(CorruptionError, match=r"'b'.*the catalog have another hash"):
         lake.retrieve("b")
 

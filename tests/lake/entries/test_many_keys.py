@@ -12,7 +12,7 @@ import pytest
 
 import lakebed
 from lakebed.catalog.postgres.transaction import PostgresTransaction
-from lakebed.catalog.sqlite.executor import SQLiteTransaction
+from lakebed.catalog.sqlite.transaction import SQLiteTransaction
 from lakebed.lake.lake import Lake
 from lakebed.testing import open_lake
 
@@ -53,7 +53,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
 
 @pytest.fixture
 def statements(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Statements:
-    dialect = lake._catalog._executor.dialect  # type: ignore[attr-defined]
+    dialect = lake._catalog._executor.dialect.name  # type: ignore[attr-defined]
     return Statements(
         monkeypatch, PostgresTransaction if dialect == "postgres" else SQLiteTransaction
     )

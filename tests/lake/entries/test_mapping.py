@@ -14,6 +14,7 @@ import pytest
 
 import lakebed
 from lakebed.errors import NotFoundError, ValidationError
+from lakebed.lake.entries import listing
 from lakebed.lake.lake import Lake
 
 
@@ -79,6 +80,24 @@ def test_each_value_is_popped_once(tmp_path: Path, take: str) -> None:
 def test_a_lake_is_neither_pickled_nor_copied(tmp_path: Path, call: Callable[[Lake], Any]) -> None:
     with (
         lakebed.open(tmp_path / "lake") as lake,
-        pytest.raises(TypeError, match="open it where it is used"),
+        pytest.raises(TypeError, match="open it again in each process"),
     ):
         call(lake)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 18, 19, 40])  # pages of 2, 8, 8 … keys
+def test_keys_come_by_pages(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(listing, "PAGE", 2)
+    monkeypatch.setattr(listing, "_MOST_KEYS", 8)
+    keys = [f"s/{n:02}" for n in range(count)]
+    with lakebed.open(":memory:") as lake:
+        lake.store_batch({"key": key, "value": 0} for key in keys)
+        lake.store("t", 0)
+        lake.create_snapshot("then")
+        lake.store_batch({"key": key, "value": 1} for key in keys[::3])
+        lake.store("u", 1)
+        lake.delete("t")
+        assert list(lake) == [*keys, "u"]
+        assert list(lake.at("then")) == [*keys, "t"]
+        scope = lake.scope("s")
+        assert list(scope) == [key.removeprefix("s/") for key in keys]

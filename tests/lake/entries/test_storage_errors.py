@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +77,23 @@ def said(folder: Path, storage: dict[str, Any]) -> tuple[type[LakebedError], str
     for found in (result, json.loads(shown)):
         assert found["error_type"] == kind
         assert without_name(found["error"]) == without_name(told)
-    assert without_name(run(path, "put", "k", "x" * 100)) == f"lakebed: {without_name(told)}"
+    # The command line names the command that finds out more.
+    hint = " (`lakebed doctor` tries each part of the configuration)"
+    line = f"lakebed: {without_name(told)}" + hint * isinstance(caught.value, ConnectError)
+    assert without_name(run(path, "put", "k", "x" * 100)) == line
     for secret in (PASSWORD, AZURE_KEY.rstrip("="), "sig="):
         assert secret not in f"{told}{result}{shown}"
     return type(caught.value), told, kind
 
 
 def run(path: Path, *arguments: str) -> str:
-    """What the command line says on standard error, in one line."""
+    """What the command line says on standard error at the end, in one line. Before it, it may say
+    what it waits for."""
     command = ("--lake", str(path), *arguments)
     result = CliRunner().invoke(app, command, prog_name="lakebed", catch_exceptions=False)
     assert result.exit_code == 2
-    (line,) = result.stderr.splitlines()
+    *waits, line = result.stderr.splitlines()
+    assert all("; trying for " in wait for wait in waits)
     return line
 
 
@@ -262,7 +268,8 @@ def test_credentials_of_google(
     kind: type[LakebedError],
     words: str,
 ) -> None:
-    """Those that gcsfs takes at once, or asks its service about, which nothing here reaches."""
+    """Those that gcsfs takes at the first request, or asks its service about, which nothing here
+    reaches."""
     monkeypatch.chdir(tmp_path)
     Path("a.json").write_text("no json")
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"):
@@ -271,8 +278,11 @@ def test_credentials_of_google(
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     storage = gcs.storage(f"gs://{gcs.create_bucket()}/lake") | {"token": token}
-    with pytest.raises(kind, match=words) as caught:
-        open_store(str(storage.pop("uri")), storage)
+    with (
+        pytest.raises(kind, match=words) as caught,
+        closing(open_store(str(storage.pop("uri")), storage)) as store,
+    ):
+        store.write("objects/a", b"x")
     assert "s3cret" not in str(caught.value)
 
 
@@ -281,8 +291,11 @@ def test_credentials_of_azure() -> None:
         ({"connection_string": "s3cret"}, "Connection string is either blank or malformed"),
         ({"account_name": None}, "Must provide either a connection_string or account_name"),
     ):
-        with pytest.raises(ConfigurationError, match=words) as caught:
-            open_store("az://c/lake", options)
+        with (
+            pytest.raises(ConfigurationError, match=words) as caught,
+            closing(open_store("az://c/lake", options)) as store,
+        ):
+            store.write("objects/a", b"x")
         assert "s3cret" not in str(caught.value)
     malformed = {"account_name": "a", "account_key": "s3cret no base64", "retry_timeout": 0.1}
     store = open_store("az://c/lake", malformed)

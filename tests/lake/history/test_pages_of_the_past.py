@@ -74,9 +74,9 @@ def test_a_page_reads_rows_of_a_page(lake: Lake, after: str) -> None:
         "now": (catalog._queries["list_entries"].replace("{narrowing}", ""), params),
         "then": (past._sql("list_entries_at", "{narrowing}", ""), params | past._params),
     }
-    postgres = catalog._executor.dialect == "postgres"
+    postgres = catalog._executor.dialect.name == "postgres"
     count: Callable[..., int] = read_by_postgres if postgres else read_by_mariadb
-    with catalog._executor.read() as tx:
+    with catalog._executor.reading(lambda tx: tx) as tx:
         read = {name: count(tx, *query) for name, query in queries.items()}
         assert len(tx.all(*queries["then"])) == PAGE
     assert PAGE <= read["now"] <= 10 * PAGE

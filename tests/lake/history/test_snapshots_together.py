@@ -1,4 +1,4 @@
-"""Snapshots, diffs, restores and drops beside writers in other processes."""
+"""Snapshots, diffs, feeds, restores and drops beside writers in other processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import pytest
 
 import lakebed
 from lakebed.lake.history.diff import Diff
+from lakebed.lake.history.feed import Changes
 from lakebed.lake.lake import Lake
-from lakebed.model import Entry
+from lakebed.records import Entry
 from tests.lake.processes import run_together
+
+pytestmark = pytest.mark.sampled("folder", 3)
 
 WRITERS = 8
 State = dict[str, list[Any]]
@@ -86,6 +89,14 @@ def changes(found: Diff) -> list[tuple[str, Any, Any]]:
         *((entry.key, None, _state(entry)) for entry in found.added),
         *((change.key, _state(change.before), _state(change.after)) for change in found.changed),
         *((entry.key, _state(entry), None) for entry in found.removed),
+    ]
+
+
+def feed(found: Changes) -> list[tuple[str, Any, Any]]:
+    """The changes of a feed in the same form."""
+    return [
+        (change.key, change.before and _state(change.before), change.after and _state(change.after))
+        for change in found
     ]
 
 
@@ -287,3 +298,32 @@ except lakebed.errors.ConflictError:
 """
     assert sorted(together(folder, code, 6)) == [0, 0, 0, 0, 0, 1]
     assert len(lake.snapshots()) == 1
+
+
+def test_a_follower_of_eight_writers_misses_nothing(
+    folder: Path, lake: Lake, soak: bool, record_property: Callable[[str, object], None]
+) -> None:
+    """What it was told adds up to the lake as of its cursor, at each look."""
+    code = """
+if number < {writers}:
+    WRITING
+else:
+    from tests.lake.history.test_snapshots_together import apply, feed
+    copy, cursor, looks, told, over = {{}}, None, 0, 0, False
+    while not over or looks < 5:
+        over = done() == {writers}  # then this look is the last
+        news = lake.changes(cursor)
+        differences = feed(news)
+        copy, cursor = apply(copy, differences), news.cursor
+        assert copy == state(lake.at(cursor)), looks
+        looks, told = looks + 1, told + len(differences)
+        if looks % 5 == 0:
+            lake.maintain()
+    print(json.dumps([copy, cursor, looks, told]))
+"""
+    lake.store_batch({"key": f"k{n:02}", "value": n} for n in range(0, 60, 2))
+    writing = WRITING.format(steps=2000 if soak else 25)
+    code = code.format(writers=WRITERS).replace("WRITING", indented(writing))
+    *_, (copy, cursor, looks, told) = together(folder, code, WRITERS + 1)
+    assert copy == state(lake.at(cursor))
+    record_property("a follower of eight writers", f"{looks} looks, {told} changes, none missed")

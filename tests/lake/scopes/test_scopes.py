@@ -19,18 +19,19 @@ from lakebed.lake.lake import Scope
 SECRET = "zebra-of-user-43"  # noqa: S105 - to be looked for
 OTHER = "agency/acme/user/43"
 
-WHOLE = {"publish", "maintain", "cleanup_expired", "compact", "collect", "verify"}
+WHOLE = {"publish", "maintain", "cleanup_expired", "compact", "collect", "verify", "adopt"}
 """Calls that a scope refuses."""
 INNER = {
     # Plain Python over calls that are tested here, and what faces use.
     "keys", "items", "values", "get", "pop", "popitem", "setdefault", "update", "clear", "close",
     "full_uri", "read_only", "read_content", "read_contents", "read_entry", "read_in_order",
-    "read_listing", "read_value", "query_engine", "query_settings", "presign",
+    "read_listing", "read_value", "count_rows", "query_engine", "query_settings", "presign",
 }  # fmt: skip
 TESTED = {
-    "at", "create_snapshot", "delete", "diff", "drop_snapshot", "entry", "history", "ibis", "list",
+    "append", "at", "changes", "create_snapshot", "delete", "diff", "drop_snapshot", "entry",
+    "history", "ibis", "list",
     "purge", "restore", "retrieve", "retrieve_batch", "scope", "search", "snapshots", "sql",
-    "listen", "now", "signal", "stats", "store", "store_batch", "take", "table", "tables",
+    "listen", "now", "signal", "stats", "store", "store_batch", "take", "touch", "table", "tables",
     "transaction", "watch",
 }  # fmt: skip
 
@@ -80,6 +81,10 @@ def test_keys_are_relative(lake: Lake, scope: Scope) -> None:
     assert (taken.key, taken.value) == ("done/2", "mine")
     assert lake["agency/acme/user/42/done/2"] == "mine"
     assert scope.now() <= lake.now()
+    assert scope.touch("name", ttl=60).key == "name"
+    assert lake.entry("agency/acme/user/42/name").expires_at  # type: ignore[union-attr]
+    with pytest.raises(NotFoundError):
+        scope.touch("q/1", ttl=60)
     assert isinstance(scope, Lake)
 
 
@@ -97,6 +102,13 @@ def test_batches_transactions_tables_and_large_values(lake: Lake, scope: Scope) 
     scope.store("t/1", pa.table({"a": [1, 2]}))
     assert scope.table("t/1").execute().a.tolist() == [1, 2]
     assert scope.tables("t/").execute()["key"].tolist() == ["t/1", "t/1"]
+    theirs = lake.scope(OTHER).append("table", pa.table({"secret": [SECRET]}))
+    assert scope.append("t/1", pa.table({"a": [3]})).rows == 3
+    assert scope["t/1"].column("a").to_pylist() == [1, 2, 3]
+    assert lake["agency/acme/user/42/t/1"].num_rows == 3
+    again = scope.append("t/2", pa.table({"secret": [SECRET]}))
+    assert (theirs.rows, again.rows, again.deduplicated) == (2, 1, False)
+    scope.delete("t/2")
     assert scope.retrieve_batch(["in", "k000"]).missing == ["k000"]
     with pytest.raises(ConflictError, match="'in' is there already"):
         scope.store("in", 1, if_absent=True)

@@ -19,6 +19,7 @@ from lakebed.lake.lake import Lake
 from lakebed.lake.search import building as search_building
 from lakebed.lake.search import index as search_index
 from lakebed.lake.search import tail as search_tail
+from lakebed.lake.search.tail import Tail
 from lakebed.objects.local import LocalStore
 from lakebed.testing import FakeClock, open_lake
 from lakebed.testing.machine.clients import ClientsMachine, clients
@@ -33,7 +34,7 @@ STEPS = ["get_versions", "add_segment", "replace_segments"]
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that builds and merges happen all the time."""
-    monkeypatch.setattr(search_index, "_TAIL", 2)
+    monkeypatch.setattr(Tail, "LIMIT", 2)
     monkeypatch.setattr(search_tail, "_PARTS", 2)
     monkeypatch.setattr(search_index, "_AT_HAND", 1)
     monkeypatch.setattr(search_index, "_ENDED", 2)
@@ -254,8 +255,8 @@ TestPostgresFiles = pytest.mark.usefixtures("_server")(PostgresFiles.TestCase)
 TestMariaDBInline = pytest.mark.usefixtures("_mariadb")(MariaDBInline.TestCase)
 
 for case in (TestSQLiteInline, TestSQLiteFiles, TestSQLiteHistory):
-    case.settings = settings(max_examples=1000 if SOAK else 25, stateful_step_count=30)
+    case.settings = settings(max_examples=1000 if SOAK else 10, stateful_step_count=30)
 for case in (TestPostgresInline, TestPostgresFiles):
-    case.settings = settings(max_examples=300 if SOAK else 6, stateful_step_count=30)
-TestMariaDBInline.settings = settings(max_examples=200 if SOAK else 4, stateful_step_count=30)
+    case.settings = settings(max_examples=300 if SOAK else 3, stateful_step_count=30)
+TestMariaDBInline.settings = settings(max_examples=200 if SOAK else 3, stateful_step_count=30)
 del case

@@ -16,15 +16,19 @@ import lakebed
 from lakebed.lake.lake import Lake
 from lakebed.lake.search import building as search_building
 from lakebed.lake.search import index as search_index
+from lakebed.lake.search.tail import Tail
 from lakebed.testing.machine.search import check_search, check_threads
 from lakebed.testing.model import Kept
 from tests.lake.processes import run_together, start
 from tests.servers import PostgresServer
 
+pytestmark = pytest.mark.sampled("where", 2)
+
 SMALL = """
 from lakebed.lake.search import building as search_building
 from lakebed.lake.search import index as search_index
-search_index._TAIL, search_index._ENDED = 20, 20
+from lakebed.lake.search.tail import Tail
+Tail.LIMIT, search_index._ENDED = 20, 20
 search_building._SMALLEST, search_building._FAN, search_building._PAGE_ROWS = 8, 2, 16
 """
 WORK = (
@@ -165,7 +169,7 @@ def test_eight_threads_of_one_client(where: dict[str, Any]) -> None:
 
 @pytest.fixture
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_index, "_TAIL", 20)
+    monkeypatch.setattr(Tail, "LIMIT", 20)
     monkeypatch.setattr(search_index, "_ENDED", 20)
     monkeypatch.setattr(search_building, "_SMALLEST", 8)
     monkeypatch.setattr(search_building, "_FAN", 2)

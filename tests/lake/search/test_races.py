@@ -72,7 +72,7 @@ def _die() -> None:
 
 def indexed_keys(lake: Lake) -> set[str]:
     """The keys in all segments, of documents that nobody sees too."""
-    segments = lake._searcher().loaded().segments
+    segments = lake._searcher().segments.now().segments
     return {segment.key(n) for segment in segments for n in range(len(segment))}
 
 
@@ -271,9 +271,9 @@ def test_versions_that_two_threads_learn_at_once_count_once(clients: Clients) ->
     a = clients.a
     a.store_batch({"key": f"{n}", "value": "word"} for n in range(3))
     a.search("word")
-    rows = a._catalog.get_versions(sorted(a._searcher()._tail.known))
+    rows = a._catalog.get_versions(sorted(a._searcher().segments.tail.known))
     texts = search_index.TextReader(a.read_contents).texts([version.row for version in rows])
-    a._searcher()._tail.add(
+    a._searcher().segments.tail.add(
         search_building.documents(list(zip(rows, texts, strict=True)), None), None
     )
     assert keys(a, "word") == ["0", "1", "2"]

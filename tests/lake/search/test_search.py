@@ -15,8 +15,8 @@ from lakebed.errors import LockTimeoutError
 from lakebed.lake.entries import batches
 from lakebed.lake.lake import Lake
 from lakebed.lake.search import building as search_building
-from lakebed.lake.search import index as search_index
 from lakebed.lake.search.indexed_text import TextReader
+from lakebed.lake.search.tail import Tail
 from lakebed.objects.local import LocalStore
 from lakebed.testing import FakeClock, FaultyStore, open_lake
 from lakebed.values.json import MAX_DEPTH
@@ -62,15 +62,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_short_tail_is_evaluated_a_long_one_indexed(folder: Path) -> None:
     with lakebed.open(folder) as lake:
-        fill(lake, search_index._TAIL)
+        fill(lake, Tail.LIMIT)
         assert lake.search("number3").total == 1
-        assert reach(folder) == (0, 0, search_index._TAIL)
+        assert reach(folder) == (0, 0, Tail.LIMIT)
         lake.store("one more", "number3")
         assert lake.search("number3").total == 2
-        assert reach(folder) == (search_index._TAIL + 1, 0, 0)
+        assert reach(folder) == (Tail.LIMIT + 1, 0, 0)
         lake.store("and another", "number3")
         assert lake.search("number3").total == 3
-        assert reach(folder) == (search_index._TAIL + 1, 0, 1)
+        assert reach(folder) == (Tail.LIMIT + 1, 0, 1)
 
 
 def test_a_large_batch_builds_its_segment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

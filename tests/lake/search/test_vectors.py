@@ -110,7 +110,7 @@ def test_a_lake_remembers_its_embedder(folder: Path) -> None:
         lake.search("text")
     with (
         lakebed.open(folder, embedder=other) as lake,
-        pytest.raises(ConfigurationError, match=r"letters.*open it with that one"),
+        pytest.raises(ConfigurationError, match=r"letters.*open the lake with that embedder"),
     ):
         lake.search("text")
     with lakebed.open(folder) as lake:

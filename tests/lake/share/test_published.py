@@ -246,7 +246,7 @@ def test_empty_and_without_an_index(tmp_path: Path) -> None:
         assert (nothing.search("a").total, nothing.search().total) == (0, 0)
         lake["a"] = 1
         assert lake.publish(tmp_path / "p").segments == 0
-        assert lake._search_index is None or not lake._catalog.segments()
+        assert lake._search._index is None or not lake._catalog.segments()
     with pytest.raises(ConfigurationError, match="publish it with search=True"):
         lakebed.open_publication(tmp_path / "p")
     with pytest.raises(ConfigurationError, match="uri: expected"):

@@ -62,6 +62,6 @@ def forget_rows(lake: Lake) -> None:
     """Have the next query load its rows anew."""
     engine = lake.query_engine()
     with engine._loading:
-        for kept in engine._kept.values():
+        for kept in engine.cache._kept.values():
             kept.rows.release()
-        engine._kept.clear()
+        engine.cache._kept.clear()

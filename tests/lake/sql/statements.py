@@ -141,6 +141,9 @@ class Grammar:
         pool += chance.sample(self._tables, min(1, len(self._tables)))
         name = self._quoted(chance.choice(pool))
         other = self._quoted(chance.choice(pool))
+        if chance.random() < 0.2:
+            inner = self._writing()
+            return f"WITH {name} AS ({inner}) SELECT * FROM {chance.choice((name, 'entries'))}"
         begin = chance.choice(("WITH", "WITH RECURSIVE", "WITH RECURSIVE"))
         inner = chance.choice(
             (f"SELECT * FROM {name}", f"SELECT * FROM {other}", self._query(depth - 1))
@@ -158,6 +161,19 @@ class Grammar:
         using = chance.choice(("", "", " USING KEY (key)"))
         last = chance.choice((f"SELECT * FROM {name}", f"SELECT * FROM {other}", "SELECT 1"))
         return f"{begin} {name}{using} AS {made}({body}){more} {last}"
+
+    def _writing(self) -> str:
+        """What DuckDB 2 takes as the body of a WITH."""
+        chance, text = self._chance, self._text()
+        table = chance.choice(("entries", *self._tables))
+        return chance.choice(
+            (
+                f"COPY (FROM {self._source(0)}) TO {text}", f"COPY {table} FROM {text}",
+                f"INSERT INTO {table} FROM {self._source(0)} RETURNING *",
+                f"DELETE FROM {table} RETURNING *", f"UPDATE {table} SET key = 1 RETURNING *",
+                f"MERGE INTO {table} USING {self._source(0)} s ON true WHEN MATCHED THEN DELETE",
+            )
+        )  # fmt: skip
 
     def _other(self) -> str:
         """A statement of another kind."""

@@ -7,6 +7,7 @@ alone, with the other taken away, and both together.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -223,7 +224,7 @@ def test_import_leaves_nothing_behind(world: World) -> None:
         f"IMPORT DATABASE '{PROTOCOL}://objects'",
         f"SELECT 1; IMPORT DATABASE '{PROTOCOL}://objects'",
     ):
-        with pytest.raises(QueryError, match="IMPORT"):
+        with pytest.raises(QueryError, match=r"IMPORT|PRAGMA|2 statements"):
             world.lake.sql(text)
     with pytest.raises(QueryError, match="nope"):
         world.lake.sql("SELECT nope")
@@ -236,8 +237,9 @@ def test_an_address_ends_with_its_query(world: World) -> None:
     ((text,),) = result._connection.execute(
         "SELECT sql FROM duckdb_views() WHERE view_name = 'documents' AND temporary"
     ).fetchall()
-    address = text.partition("main.list_value('")[2].partition("'")[0]
-    assert address.startswith(PROTOCOL)
+    found = re.search(f"'({PROTOCOL}://[0-9a-f]+)'", text)
+    assert found
+    address = found[1]
     query = f"SELECT count(*) FROM read_parquet('{address}')"  # noqa: S608
     connection = session.connect()
     assert connection.execute(query).fetchall() == [(5,)]

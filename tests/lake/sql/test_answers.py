@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from lakebed.testing.machine import strategies
 from lakebed.testing.model import Kept, LakeModel
 from lakebed.values.json import encode
 from tests.lake.sql.conftest import OpenLake
+
+pytestmark = pytest.mark.sampled("new_lake", 3)
 
 Kind = tuple[Any, ...]
 Entries = Mapping[str, Kept]

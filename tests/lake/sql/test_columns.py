@@ -14,6 +14,8 @@ from lakebed.lake.sql.engine import QueryEngine
 from lakebed.testing import FakeClock
 from tests.lake.sql.conftest import OpenLake, forget_rows
 
+pytestmark = pytest.mark.sampled("new_lake", 3)
+
 
 @pytest.fixture
 def lake(new_lake: OpenLake) -> Iterator[lakebed.Lake]:
@@ -40,7 +42,7 @@ def lake(new_lake: OpenLake) -> Iterator[lakebed.Lake]:
 
 def loaded(lake: lakebed.Lake) -> dict[str, set[str]]:
     """What is kept of each relation: its columns."""
-    return {want.relation: set(want.columns) for want in engine(lake)._kept}
+    return {want.relation: set(want.columns) for want in engine(lake).cache._kept}
 
 
 def engine(lake: lakebed.Lake) -> QueryEngine:
@@ -122,7 +124,8 @@ def test_columns_that_no_query_names_are_not_loaded(lake: lakebed.Lake) -> None:
     lake.sql("SELECT count(*) FROM documents").fetchall()
     lake.sql("SELECT metadata FROM entries_at('then')").fetchall()
     kept = [
-        (want.relation, want.moments == (None,), set(want.columns)) for want in engine(lake)._kept
+        (want.relation, want.moments == (None,), set(want.columns))
+        for want in engine(lake).cache._kept
     ]
     assert ("entries", True, {"key", "expires_at", "byte_size"}) in kept
     assert ("entries", False, {"metadata"}) in kept
@@ -132,11 +135,11 @@ def test_columns_that_no_query_names_are_not_loaded(lake: lakebed.Lake) -> None:
 def test_what_has_more_columns_serves_and_replaces_what_has_fewer(lake: lakebed.Lake) -> None:
     lake.sql("SELECT max(byte_size) FROM entries").fetchall()
     lake.sql("SELECT max(byte_size), max(metadata) FROM entries").fetchall()
-    assert len(engine(lake)._kept) == 1
-    before = list(engine(lake)._kept.values())
+    assert len(engine(lake).cache._kept) == 1
+    before = list(engine(lake).cache._kept.values())
     lake.sql("SELECT max(created_at) FROM entries_at('then')").fetchall()
     lake.sql("SELECT max(metadata) FROM entries").fetchall()
-    assert before[0] in engine(lake)._kept.values()
+    assert before[0] in engine(lake).cache._kept.values()
     lake.store("new", "x" * 1000)
     assert lake.sql("SELECT max(byte_size) FROM entries").fetchall() == [(1002,)]
     assert lake.sql("SELECT count(*) FROM entries").fetchall() == [(31,)]

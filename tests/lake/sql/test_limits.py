@@ -250,6 +250,43 @@ def test_ctrl_c(lake: lakebed.Lake, running: threading.Event, query: str) -> Non
     assert is_usable(lake)
 
 
+def test_a_call_that_begins_after_it_was_given_up(
+    lake: lakebed.Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupts that come before it begins are lost, so they go on until it ends."""
+    run: Callable[..., object] = Attended.run
+    begun, given_up, ended = threading.Event(), threading.Event(), threading.Event()
+    looks = iter([lambda: None])
+
+    def leave() -> None:
+        """As Ctrl-C makes who waits, once the worker is there."""
+        begun.wait()
+        raise KeyboardInterrupt
+
+    def late(attended: Attended, connection: Any, call: Callable[[], object], left: Any) -> object:
+        def begins_late() -> object:
+            begun.set()
+            given_up.wait()
+            try:
+                return call()
+            finally:
+                ended.set()
+
+        return run(attended, connection, begins_late, left)
+
+    monkeypatch.setattr(limits, "_PATIENCE", 0.0)
+    result = lake.sql(STREAM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Attended, "run", late)
+        patch.setattr(limits, "check", lambda: next(looks, leave)())
+        with pytest.raises(KeyboardInterrupt):
+            result.fetchall()
+    assert not ended.is_set()
+    given_up.set()
+    assert ended.wait(60)
+    assert is_usable(lake)
+
+
 @pytest.mark.parametrize("query", [ENDLESS, STREAM])
 def test_a_cancelled_thread(lake: lakebed.Lake, running: threading.Event, query: str) -> None:
     raised: list[BaseException] = []

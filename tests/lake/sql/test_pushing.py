@@ -16,6 +16,8 @@ from lakebed.lake.lake import Lake
 from lakebed.testing import FakeClock
 from tests.lake.sql.conftest import OpenLake, forget_rows
 
+pytestmark = pytest.mark.sampled("new_lake", 3)
+
 KEYS = [
     "a", "A", "a/", "a/b", "a_b", "a%b", "a\\b", "a'b", 'a"b', "ab", "7", "007", "\x01", "a\x01",
     "\t", "é", "e\u0301", "\ud7ff", "\uffff", "\U0001f600", "\U0010ffff", "\U0010ffff" * 2, "null",

@@ -18,13 +18,15 @@ from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.scan import CatalogScan
 from lakebed.lake.lake import Lake
 from lakebed.lake.sql import delta as query_delta
-from lakebed.lake.sql import engine as query_engine
+from lakebed.lake.sql import row_cache
 from lakebed.lake.sql.rows import LoadedRows
 from lakebed.objects.opening import open_store
 from lakebed.testing import FakeClock, open_lake
 from tests.servers import MariaDBServer, PostgresServer, mariadb, postgres_18
 
 __all__ = ["mariadb", "postgres_18"]
+
+pytestmark = pytest.mark.sampled("catalog", 3)
 
 CATALOGS = ("sqlite", "postgres", "mariadb")
 BASE = 60
@@ -63,7 +65,7 @@ class Counted:
             self.done.append(query_delta.bring_up_to_date(scan, rows))
             return self.done[-1]
 
-        monkeypatch.setattr(query_engine, "bring_up_to_date", counting)
+        monkeypatch.setattr(row_cache, "bring_up_to_date", counting)
 
 
 @pytest.fixture

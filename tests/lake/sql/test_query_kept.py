@@ -17,6 +17,7 @@ from lakebed.duckdb.result import QueryResult
 from lakebed.errors import QueryError
 from lakebed.lake.lake import Lake
 from lakebed.lake.sql import engine as query_engine
+from lakebed.lake.sql import row_cache
 from lakebed.lake.sql import values as query_values
 from lakebed.testing import FakeClock, open_lake
 
@@ -58,7 +59,7 @@ def test_a_pack_that_was_collected_is_read_no_more(tmp_path: Path) -> None:
 def test_one_query_of_more_rows_than_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(query_engine, "_KEPT_ROWS", 5)
+    monkeypatch.setattr(row_cache, "_KEPT_ROWS", 5)
     with lakebed.open(tmp_path / "lake") as lake:
         lake.store_batch([{"key": f"k{n}", "value": n} for n in range(10)])
         both = "SELECT count(*) FROM entries JOIN history USING (key)"
@@ -70,7 +71,7 @@ def test_one_query_of_more_rows_than_are_kept(
 def test_queries_of_many_ranges_and_snapshots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(query_engine, "_KEPT", 5)
+    monkeypatch.setattr(row_cache, "_KEPT", 5)
     with lakebed.open(tmp_path / "lake") as lake:
         for n in range(10):
             lake.store(f"k{n}", n)
@@ -134,7 +135,7 @@ def test_rows_go_when_others_that_a_query_needs_cannot_be_loaded(
     ) as lake:
         lake.store("k", 1)
         lake.sql("SELECT * FROM objects").close()
-        load_scan, loaded = query_engine.load_scan, list[object]()
+        load_scan, loaded = row_cache.load_scan, list[object]()
 
         def failing(*args: Any) -> object:
             if loaded:
@@ -142,7 +143,7 @@ def test_rows_go_when_others_that_a_query_needs_cannot_be_loaded(
             loaded.append(load_scan(*args))
             return loaded[0]
 
-        monkeypatch.setattr(query_engine, "load_scan", failing)
+        monkeypatch.setattr(row_cache, "load_scan", failing)
         with pytest.raises(QueryError):
             lake.sql("SELECT count(*) FROM objects, history")
         assert len(loaded) == 1

@@ -17,6 +17,8 @@ from lakebed.lake.sql.wanted import Wanted
 from lakebed.testing import FakeClock, FaultyStore, open_lake
 from tests.lake.sql.conftest import OpenLake
 
+pytestmark = pytest.mark.sampled("new_lake", 3)
+
 COUNT = 2000  # the metadata index looks at more than 1,000 at a time
 
 
@@ -35,7 +37,7 @@ def test_a_result_gives_its_rows_in_many_ways(lake: lakebed.Lake) -> None:
     assert (result.columns, result.types) == (["key", "byte_size"], ["VARCHAR", "BIGINT"])
     shown = repr(result)
     assert "a/0000" in shown
-    assert "<td>a/0000</td>" in result._repr_html_()
+    assert ">a/0000</td>" in result._repr_html_()
     first = result.fetchone()
     assert first is not None
     assert first[0] == "a/0000"
@@ -161,14 +163,14 @@ class Loads:
     def __init__(self, lake: lakebed.Lake, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: list[int] = []
         engine = lake.query_engine()
-        load: Callable[..., object] = engine._load
+        load: Callable[..., object] = engine.cache._load
 
         def counted(scan: object, want: Wanted, how: object) -> object:
             rows = load(scan, want, how)
             self.rows.append(rows.count)  # type: ignore[attr-defined]
             return rows
 
-        monkeypatch.setattr(engine, "_load", counted)
+        monkeypatch.setattr(engine.cache, "_load", counted)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from lakebed.filters import Filter
 from lakebed.testing import FakeClock
 from tests.lake.sql.conftest import OpenLake
 
+pytestmark = pytest.mark.sampled("new_lake", 3)
+
 VALUES: dict[str, Any] = {
     "a/small": {"n": 1, "word": "tea"},
     "a/large": {"n": 2, "word": "tea", "pad": "x" * 100},

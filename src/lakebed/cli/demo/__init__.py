@@ -1,1 +1,1 @@
-"""`lakebed demo`: the main job on real data, each step with the call that it makes."""
+"""`lakebed demo`: Lakebed's main features on real data, each step with the call that it makes."""

@@ -1,4 +1,4 @@
-"""The calls that the demo makes, and shows: what is printed is the body of these functions."""
+"""The calls of the demo. The demo prints the body of each function before it runs it."""
 
 from __future__ import annotations
 

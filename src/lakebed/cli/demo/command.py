@@ -12,13 +12,14 @@ from lakebed.cli.output import Json
 
 def demo(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to make the lake of the demo.")
+        Path, typer.Argument(metavar="FOLDER", help="The folder for the demo's lake.")
     ] = Path("lakebed-demo"),
     as_json: Json = False,
 ) -> None:
-    """Show the main job on real data: the documentation of Python's standard library as memories.
+    """Show what Lakebed does on real data: the documentation of Python's standard library.
 
-    Makes a lake of its own, which stays for you to try things on; running it again makes it anew.
+    The demo creates a lake of its own and keeps it, so that you can try things on it. The next run
+    replaces that lake.
 
     Examples:
 
@@ -26,7 +27,7 @@ def demo(
     lakebed demo
     lakebed demo /tmp/demo
     """
-    # What makes the demo good to look at is loaded for it alone.
+    # Only the demo needs what draws its colours and tables.
     from lakebed.cli.demo.run import run
 
     run(folder, as_json=as_json)

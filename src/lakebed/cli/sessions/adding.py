@@ -58,14 +58,14 @@ def memory(
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="JSON, or else text.")],
     tags: Annotated[list[str] | None, typer.Option("--tag", "-t", help="A tag.")] = None,
     if_match: Annotated[
-        str | None, typer.Option(help="Only if the memory has this content hash.")
+        str | None, typer.Option(help="Store only if the memory has this content hash.")
     ] = None,
     if_absent: Annotated[
-        bool, typer.Option("--if-absent", help="Only if it is not there.")
+        bool, typer.Option("--if-absent", help="Store only if the memory does not exist.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Store something learnt; what is there already is replaced.
+    """Store something learnt. An existing memory of the same kind and key is replaced.
 
     Examples:
 
@@ -89,14 +89,16 @@ def memory(
 def task(
     ctx: typer.Context,
     session_id: SessionId,
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent that it is for.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent that shall do it.")],
     task_type: Annotated[str, typer.Argument(metavar="TYPE", help="What kind of work it is.")],
     given: Annotated[
         str | None, typer.Argument(metavar="INPUT", help="JSON, or else text.")
     ] = None,
     priority: Annotated[int, typer.Option(help="The highest is claimed first.")] = 0,
-    run_after: Annotated[str | None, typer.Option(help="Not before: ISO 8601 with a zone.")] = None,
-    max_attempts: Annotated[int, typer.Option(help="Claims until it has failed.")] = 3,
+    run_after: Annotated[
+        str | None, typer.Option(help="The earliest time to claim it: ISO 8601 with a zone.")
+    ] = None,
+    max_attempts: Annotated[int, typer.Option(help="After this many claims it has failed.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Give an agent something to do, and print the id of the task.
@@ -127,7 +129,8 @@ def artifact(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="TYPE/NAME", help="Its type (code, document, research, prd, report) and name."
+            metavar="TYPE/NAME",
+            help="Its type (code, document, research, prd or report) and its name.",
         ),
     ],
     text: Annotated[
@@ -136,11 +139,11 @@ def artifact(
     file: Annotated[Path | None, typer.Option(help="Read it from a file.")] = None,
     raw: Annotated[bool, typer.Option("--bytes", help="Store the bytes as they are.")] = False,
     format_: Annotated[
-        str | None, typer.Option("--format", help="What it is written in, such as python.")
+        str | None, typer.Option("--format", help="The language or format, such as python.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Store something that came out; under a name that is taken, as its next version.
+    """Store a result of the work. If the name exists, the artifact becomes its next version.
 
     Examples:
 

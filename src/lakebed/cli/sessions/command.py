@@ -1,4 +1,4 @@
-"""The command `session`, with its commands."""
+"""The command `session` and its subcommands."""
 
 from __future__ import annotations
 

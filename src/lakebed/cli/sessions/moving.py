@@ -33,7 +33,7 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a session whole, as a page in Markdown or as JSON.
+    """Write a whole session, as a Markdown page or as JSON.
 
     Examples:
 
@@ -57,10 +57,12 @@ def export(
 
 def import_(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export --format json wrote.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file that export --format json wrote.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Take in a session that was exported as JSON; what is there already is not doubled.
+    """Import a session that was exported as JSON. What exists already is not stored twice.
 
     Examples:
 
@@ -81,14 +83,17 @@ def migrate(
         str, typer.Argument(metavar="SOURCE", help="json:DIR, a lake's folder, URL or YAML file.")
     ],
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="The same; made if it is not there.")
+        str,
+        typer.Argument(
+            metavar="TARGET", help="The same forms. It is created if it does not exist."
+        ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Bring all sessions and agents of one place into another.
+    """Copy all sessions and agents from one place to another.
 
-    Again without doubles: of what both have, the later one stays, and what was claimed or ended in
-    the target stays so.
+    You can repeat it: nothing is stored twice. If both places have an item, the newer one stays.
+    Tasks that were claimed or ended in the target stay as they are.
 
     Examples:
 
@@ -97,7 +102,7 @@ def migrate(
     lakebed session migrate postgresql://localhost/agents json:sessions
     """
     if source == target:
-        raise ConfigurationError("source and target are the same")
+        raise ConfigurationError("source and target must be different places")
     with (
         closing(open_place(source, create=False)) as first,
         closing(open_place(target, create=True)) as second,

@@ -1,4 +1,4 @@
-"""Where the sessions are that a command works on."""
+"""Opens the place where a command finds its sessions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The id of the
 
 
 def open_manager(ctx: typer.Context, *, create: bool = False) -> SessionManager:
-    """The sessions that --lake names (`json:DIR` is a folder of JSON files), or without it
-    `STORAGE_BACKEND`; made if they are not there only if `create`."""
+    """Open the sessions that --lake names (`json:DIR` is a folder of JSON files), or without it
+    `STORAGE_BACKEND`. If there are none, create them only if `create`."""
     where = lake_name(ctx)
     if where == DEFAULT_FOLDER and os.environ.get("STORAGE_BACKEND"):
         return SessionManager(open_sessions())
@@ -34,11 +34,11 @@ def open_manager(ctx: typer.Context, *, create: bool = False) -> SessionManager:
 
 
 def open_place(where: str, *, create: bool) -> Lake:
-    """The lake of a place that an argument names."""
+    """Open the lake of a place that an argument names."""
     if where.startswith(JSON):
         folder = os.path.expanduser(where.removeprefix(JSON))  # noqa: PTH111 - text stays text
         if not folder or (not create and not os.path.isdir(folder)):  # noqa: PTH112
-            raise ConfigurationError(f"no folder of sessions at {folder!r}")
+            raise ConfigurationError(f"no folder at {folder!r}")
         return open_folder(folder)
     if is_configuration_file(where):
         return open_sessions(where)

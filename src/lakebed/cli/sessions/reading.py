@@ -1,4 +1,4 @@
-"""session list, show, search, artifacts, create: sessions and what is in them."""
+"""session list, show, search, artifacts, create: sessions and their contents."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ from lakebed.values.tables import is_table
 def list_(
     ctx: typer.Context,
     status: Annotated[
-        str | None, typer.Option(help="Only active, paused or completed ones.")
+        str | None, typer.Option(help="Only active, paused or completed sessions.")
     ] = None,
-    participant: Annotated[str | None, typer.Option(help="Only those with this one.")] = None,
+    participant: Annotated[
+        str | None, typer.Option(help="Only sessions with this participant.")
+    ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Only those active since: ISO 8601 with a zone.")
+        str | None, typer.Option(help="Only sessions active since this time: ISO 8601 with a zone.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option(help="The most sessions to list.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List sessions, those with the latest activity first.
+    """List sessions, the most recently active first.
 
     Examples:
 
@@ -60,7 +62,7 @@ def list_(
 
 
 def show(ctx: typer.Context, session_id: SessionId, as_json: Json = False) -> None:
-    """Print a session whole, as a readable page; with --json, its summary.
+    """Print a whole session as a page of text; with --json, print its summary.
 
     Examples:
 
@@ -81,11 +83,13 @@ def create(
     title: Annotated[str, typer.Argument(metavar="TITLE", help="What it is about.")],
     participants: Annotated[
         list[str] | None,
-        typer.Option("--participant", "-p", help="Who takes part; as often as needed."),
+        typer.Option(
+            "--participant", "-p", help="An agent or person who takes part. Can be repeated."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Begin a session, and print its id.
+    """Create a session, and print its id.
 
     Examples:
 
@@ -103,7 +107,7 @@ def search(
     session_id: Annotated[
         str | None, typer.Option("--session", help="Only in this session.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many hits.")] = 10,
+    limit: Annotated[int, typer.Option(help="The most hits to show.")] = 10,
     as_json: Json = False,
 ) -> None:
     """Find chunks, memories, tasks and artifacts that have any of the words, the best first.
@@ -136,14 +140,14 @@ def artifacts(
     session_id: SessionId,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="TYPE/NAME", help="Print this one; without it, list all."),
+        typer.Argument(metavar="TYPE/NAME", help="Print this artifact. Without it, list all."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write it to a file.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the artifacts of a session, or give one of them.
+    """List the artifacts of a session, or print one of them.
 
     Examples:
 

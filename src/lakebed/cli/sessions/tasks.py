@@ -28,19 +28,19 @@ TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The id of the task.
 def tasks(
     ctx: typer.Context,
     session_id: Annotated[
-        str | None, typer.Argument(metavar="SESSION", help="Only of this session.")
+        str | None, typer.Argument(metavar="SESSION", help="Only tasks of this session.")
     ] = None,
     status: Annotated[
-        str | None, typer.Option(help="Only pending, claimed, running, completed or failed ones.")
+        str | None, typer.Option(help="Only pending, claimed, running, completed or failed tasks.")
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Only those for this agent.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only tasks for this agent.")] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Print the table once, at a terminal too.")
+        bool, typer.Option("--once", help="Print the table once, even at a terminal.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show tasks, in the order in which they were created. At a terminal the table is brought up
-    to date every second, until Ctrl-C.
+    """List tasks in the order in which they were created. At a terminal, the table is updated
+    every second until Ctrl-C.
 
     Examples:
 
@@ -99,17 +99,17 @@ def _table(tasks: Sequence[Task]) -> Table:
 
 def claim(
     ctx: typer.Context,
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Whose task to claim.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent whose task to claim.")],
     control: Annotated[
-        str | None, typer.Option("--as", help="Who claims it for the agent.")
+        str | None, typer.Option("--as", help="Who claims the task for the agent.")
     ] = None,
-    lease: Annotated[float, typer.Option(help="Seconds for which it is claimed.")] = LEASE,
-    wait: Annotated[float, typer.Option(help="Wait up to so many seconds for one.")] = 0,
+    lease: Annotated[float, typer.Option(help="How many seconds the claim lasts.")] = LEASE,
+    wait: Annotated[float, typer.Option(help="Wait up to this many seconds for a task.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Claim the most urgent task of an agent that is due, and print it.
 
-    The exit code is 1 if there is none.
+    The exit code is 1 if no task is due.
 
     Examples:
 
@@ -136,14 +136,14 @@ def complete(
     ctx: typer.Context,
     task_id: TaskId,
     output: Annotated[
-        str | None, typer.Argument(metavar="OUTPUT", help="What came of it: JSON, or else text.")
+        str | None, typer.Argument(metavar="OUTPUT", help="The result: JSON, else text.")
     ] = None,
     claimed: Annotated[
         str | None, typer.Option("--claim", help="Only if the claim is this one.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """End a claimed task well.
+    """Complete a claimed task.
 
     Examples:
 
@@ -161,14 +161,14 @@ def fail(
     task_id: TaskId,
     error: Annotated[str, typer.Argument(metavar="ERROR", help="What went wrong.")],
     for_good: Annotated[
-        bool, typer.Option("--no-retry", help="It has failed, whatever attempts are left.")
+        bool, typer.Option("--no-retry", help="Fail for good, even if attempts are left.")
     ] = False,
     claimed: Annotated[
         str | None, typer.Option("--claim", help="Only if the claim is this one.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say that a claimed task could not be done: it is pending again while attempts are left.
+    """Report that a claimed task failed. It becomes pending again if attempts are left.
 
     Examples:
 

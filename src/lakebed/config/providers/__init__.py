@@ -1,1 +1,1 @@
-"""Who runs the Postgres server: one file a provider, one line of `PROVIDERS` in `options`."""
+"""The providers of Postgres servers. Each is one file, and one line of `PROVIDERS` in `options`."""

@@ -41,7 +41,8 @@ class Aws(Provider):
         client = session.client("rds")
 
         def token() -> Token:
-            # Signed locally, without a call. The client renews the credentials that sign.
+            # The token is signed locally, without a request. The client renews its credentials
+            # itself.
             begin = time.time()
             try:
                 value = client.generate_db_auth_token(

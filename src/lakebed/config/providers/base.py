@@ -1,4 +1,4 @@
-"""What differs between the providers of Postgres servers."""
+"""The base class of the providers of Postgres servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Token(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The login that a token is for."""
+    """The server and user for which a token is asked."""
 
     host: str
     port: int
@@ -30,11 +30,11 @@ class Target(NamedTuple):
 
 
 class Provider:
-    """A provider. This base class adds nothing of its own.
+    """A provider. This base class has no settings of its own.
 
-    `options`: the settings that only some providers have; `address`: those of them that say where
-    the server is. `variables`: the environment variables with its address. `sslmode`: the default.
-    `login`: what its tokens are called, or None if it has none.
+    `options`: the settings that only some providers have. `address`: those of them that name the
+    server. `variables`: the environment variables with its address. `sslmode`: the default.
+    `login`: the name of its tokens, or None if it has none.
     """
 
     name: ClassVar[str]
@@ -46,7 +46,7 @@ class Provider:
     login: ClassVar[str | None] = None
 
     def place(self, raw: Raw) -> Raw:
-        """Return the settings with the server's address: the given one, or the environment's."""
+        """Return the settings with the server's address: as given, else from the environment."""
         if raw.get("host") is not None:
             return raw
         variables = self.variables.items()
@@ -59,14 +59,14 @@ class Provider:
         return f"is missing: provider {self.name} needs it, or {self.variables['host']} must be set"
 
     def host(self, given: Mapping[str, str | None]) -> str | None:
-        """The host that the settings name."""
+        """Return the host that the settings name, or None."""
         return given["host"]
 
     def user(self, user: str, _host: str, *, at_host: bool) -> str:
-        """The name of the user on this provider's servers. `at_host` is Azure's option."""
+        """Return the user's name on this provider's servers. `at_host` is an option of Azure."""
         assert not at_host
         return user
 
     def tokens(self, _target: Target) -> Callable[[], Token]:
-        """Return a function that gives a valid token for a new connection."""
+        """Return a function that gives a valid token for each new connection."""
         raise AssertionError(f"provider {self.name} has no tokens")

@@ -1,4 +1,4 @@
-"""The checks of a connection to Postgres: its provider, its TLS, its login."""
+"""Checks a connection to Postgres: its provider, its TLS and its login."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from lakebed.catalog.postgres.errors import explain
 from lakebed.catalog.postgres.opening import check_address
 from lakebed.catalog.postgres.server import require_driver
-from lakebed.catalog.statements.queries import load_queries
+from lakebed.catalog.statements.dialect import POSTGRES
 from lakebed.config.postgres import words_of
 from lakebed.config.providers.options import ServerOptions
 
@@ -20,7 +20,7 @@ _CHECKS = {
 }
 _UNCHECKED = (
     "note",
-    "certificate not checked, so somebody in between could read everything: set sslmode "
+    "certificate not checked, so an attacker on the network could read everything: set sslmode "
     "verify-full and sslrootcert",
 )
 
@@ -34,7 +34,7 @@ class Look(NamedTuple):
 
 
 def look_at(options: ServerOptions, wait: float) -> Iterator[Look]:
-    """Connect once, and describe the connection. `wait` is the most seconds to wait.
+    """Connect once, and describe the connection. Waits at most `wait` seconds.
 
     Raises ConnectError or another LakebedError if the connection fails.
     """
@@ -52,7 +52,7 @@ def look_at(options: ServerOptions, wait: float) -> Iterator[Look]:
             address, connect_timeout=int(wait), application_name="lakebed", **tokens
         ) as connection:
             took = (time.perf_counter() - begin) * 1000
-            row = connection.execute(load_queries("postgres")["session_tls"].encode()).fetchone()
+            row = connection.execute(POSTGRES.queries()["session_tls"].encode()).fetchone()
             major, minor = divmod(connection.info.server_version, 10_000)
             user = connection.info.user
             with_password = connection.pgconn.used_password
@@ -77,10 +77,10 @@ def _tls(words: Mapping[str, str], encrypted: bool, row: tuple[Any, ...] | None)
     if not encrypted:
         host = words.get("host", "")
         if not host or host.startswith(("/", "@")) or host in _LOOPBACK:
-            return Look("tls", "ok", "none: the connection stays on this machine")
-        return Look("tls", "note", "none: passwords and values cross the network unencrypted")
+            return Look("tls", "ok", "no TLS: the connection stays on this machine")
+        return Look("tls", "note", "no TLS: passwords and values cross the network unencrypted")
     # Behind a pooler the server describes the pooler's connection, not ours.
-    version = row[0] if row and row[0] else "TLS, up to a pooler in between"
+    version = row[0] if row and row[0] else "TLS as far as the pooler"
     mode = words.get("sslmode", "prefer")
     if mode == "require" and "sslrootcert" in words:
         mode = "verify-ca"  # as libpq takes it

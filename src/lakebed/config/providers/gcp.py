@@ -72,12 +72,12 @@ class Gcp(Provider):
             raise _no_token(error) from None
 
         def token() -> Token:
-            if not credentials.valid:  # from some minutes before the token expires
+            if not credentials.valid:  # true from some minutes before the token expires
                 try:
                     credentials.refresh(request)
                 except refused as error:
                     raise _no_token(error) from None
-            end = credentials.expiry  # in UTC, but naive
+            end = credentials.expiry  # in UTC, but without a zone
             return Token(credentials.token, end and end.replace(tzinfo=UTC).timestamp())
 
         return token

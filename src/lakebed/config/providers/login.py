@@ -18,7 +18,7 @@ class Login(ABC):
     expires_at: float | None = None
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # the pool connects in several threads
+        self._lock = threading.Lock()  # several threads of the pool connect at once
 
     def __call__(self) -> dict[str, str]:
         with self._lock:
@@ -35,7 +35,7 @@ class Login(ABC):
 
 
 class SecretLogin(Login):
-    """A password, and usually a user too, from a source of secrets."""
+    """A password, and usually a user, from a source of secrets."""
 
     def __init__(self, secrets: Secrets, user: str | None, spell: Callable[[str], str]) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class TokenLogin(Login):
 
 
 def check_text(value: str, name: str) -> None:
-    """Raise ConfigurationError for a text that a connection to Postgres cannot carry."""
+    """Raise ConfigurationError for a text that libpq cannot send to Postgres."""
     try:
         if b"\0" not in value.encode():
             return

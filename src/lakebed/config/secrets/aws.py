@@ -31,7 +31,7 @@ class AwsSecrets(CloudSecrets):
     source: Literal["aws"]
     region: Text | None = Field(
         None,
-        description="The default is that of the AWS configuration (`AWS_REGION`, the profile).",
+        description="The region. Default: as in the AWS configuration (`AWS_REGION`, the profile).",
     )
 
     @cached_property

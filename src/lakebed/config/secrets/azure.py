@@ -19,6 +19,8 @@ class AzureSecrets(CloudSecrets):
     """Azure Key Vault: the newest version of each secret."""
 
     cloud: ClassVar[str] = "Azure Key Vault"
+    names: ClassVar[re.Pattern[str] | None] = _NAME
+    signs: ClassVar[str] = "up to 127 letters, digits and '-'"
 
     source: Literal["azure"]
     vault_url: Text = Field(description="The vault, such as `https://NAME.vault.azure.net`.")
@@ -42,7 +44,7 @@ class AzureSecrets(CloudSecrets):
 
     def _fetch(self, secret: str) -> str:
         if not _NAME.fullmatch(secret):
-            self._missing(secret, "a name has up to 127 letters, digits and '-'")
+            self._missing(secret, f"a name has {self.signs}")
         core = AZURE.client("azure.core.exceptions")
         try:
             value = self._client.get_secret(secret).value

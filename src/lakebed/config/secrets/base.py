@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from abc import abstractmethod
 from typing import ClassVar, NoReturn
 
@@ -42,6 +43,9 @@ class CloudSecrets(Secrets):
     """A cloud's service. Each secret has its own name, or one secret holds all of them as JSON."""
 
     cloud: ClassVar[str]
+    names: ClassVar[re.Pattern[str] | None] = None
+    """The characters that the service allows in names (`signs` says it in words); None if any."""
+    signs: ClassVar[str] = ""
 
     secret_prefix: Text | None = Field(
         None,
@@ -57,11 +61,26 @@ class CloudSecrets(Secrets):
     def _one_way(self) -> CloudSecrets:
         if self.secret_prefix is not None and self.secret_name is not None:
             raise wrong("cannot be combined with secret_name: give one of them", "secret_prefix")
+        if self.names is not None:
+            for field in ("secret_prefix", "secret_name"):
+                self._check_name(field, getattr(self, field), self.names)
         return self
+
+    def _check_name(self, field: str, name: str | None, allowed: re.Pattern[str]) -> None:
+        if name is None or allowed.fullmatch(name):
+            return
+        bad = next(sign for sign in name if not allowed.fullmatch(sign))
+        better = re.sub(r"-+", "-", re.sub(r"[^A-Za-z0-9-]", "-", name)).lstrip("-")
+        raise wrong(
+            f"has {bad!r}, but the names of {self.cloud} consist of {self.signs}: use a name such "
+            "as "
+            f"{better!r}",
+            field,
+        )
 
     @abstractmethod
     def _fetch(self, secret: str) -> str:
-        """Return the text of a secret, by the service's own name for it."""
+        """Return the text of a secret, by the name that the service knows."""
 
     def get(self, name: str) -> str:
         if self.secret_name is not None:
@@ -71,13 +90,13 @@ class CloudSecrets(Secrets):
     def credentials(self, user: str | None = None) -> dict[str, str]:
         if self.secret_name is None:
             return super().credentials(user)
-        # Read once, so that both are of the same version.
+        # Read once, so that user and password are of the same version.
         text = self._fetch(self.secret_name)
         username = self._part(text, self.username_key) if user is None else user
         return {"username": username, "password": self._part(text, self.password_key)}
 
     def _part(self, text: str, name: str) -> str:
-        """Return what a secret that holds several has under a name."""
+        """Return the value under a name in a secret that holds several."""
         try:
             found = json.loads(text)
         except ValueError:
@@ -86,7 +105,7 @@ class CloudSecrets(Secrets):
             if name == self.password_key:
                 return text
             self._missing(
-                name, f"{self.secret_name!r} is not a JSON object, so it is only the password"
+                name, f"{self.secret_name!r} is not a JSON object, so it holds only the password"
             )
         part = found.get(name)
         if isinstance(part, bool) or not isinstance(part, (str, int)):

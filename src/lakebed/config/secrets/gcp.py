@@ -20,10 +20,12 @@ class GcpSecrets(CloudSecrets):
     """Google Secret Manager: the newest version of each secret."""
 
     cloud: ClassVar[str] = "Google Secret Manager"
+    names: ClassVar[re.Pattern[str] | None] = _NAME
+    signs: ClassVar[str] = "up to 255 letters, digits, '-' and '_'"
 
     source: Literal["gcp"]
     project_id: Text | None = Field(
-        None, description="The project of the secrets. The default is that of the credentials."
+        None, description="The project of the secrets. Default: the project of the credentials."
     )
 
     @cached_property
@@ -39,14 +41,14 @@ class GcpSecrets(CloudSecrets):
             raise ConfigurationError(
                 "source gcp: project_id is missing, and the credentials do not name it"
             )
-        # Over HTTP, because gRPC's threads do not survive a fork.
+        # Use HTTP, because gRPC's threads do not survive a fork.
         return manager.SecretManagerServiceClient(
             credentials=credentials, transport="rest"
         ), project
 
     def _fetch(self, secret: str) -> str:
         if not _NAME.fullmatch(secret):
-            self._missing(secret, "a name has up to 255 letters, digits, '-' and '_'")
+            self._missing(secret, f"a name has {self.signs}")
         answers = GOOGLE.client("google.api_core.exceptions")
         auth = GOOGLE.client("google.auth.exceptions")
         try:

@@ -14,7 +14,7 @@ from lakebed.config.secrets.sources import ENTRY_POINTS, SecretsBackend
 
 
 class OutsideSecrets(Secrets):
-    """A source that another package offers with an entry point of the group `lakebed.secrets`. Its
+    """A source of another package, found by its entry point in the group `lakebed.secrets`. Its
     options are not checked here."""
 
     model_config = ConfigDict(extra="allow")

@@ -33,12 +33,12 @@ class SecretsBackend(Protocol):
 
 
 def known_sources() -> set[str]:
-    """The sources that a configuration can name, including those of installed packages."""
+    """Return the sources that a configuration can name, including those of installed packages."""
     return {*SOURCES, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))}
 
 
 def source_model(source: str) -> type[Secrets]:
-    """The class of a source: its settings, and how secrets are read from it."""
+    """Return the class of a source. It holds the source's settings and reads its secrets."""
     module, _, name = SOURCES.get(
         source, "lakebed.config.secrets.outside:OutsideSecrets"
     ).partition(":")

@@ -44,9 +44,10 @@ FullUri = Callable[[str | None, str | None], str | None]
 def scan_to_arrow(
     catalog: Scannable, wanted: Scan, uri: FullUri, progress: Progress | None, total: int
 ) -> pa.Table:
-    """A scan of entries as a table with the columns of `ENTRY_SCHEMA`, by key, as of one moment.
+    """Return a scan of entries as a table with the columns of `ENTRY_SCHEMA`, in key order, as of
+    one moment.
 
-    `progress` is called with the rows that have been read and `total`.
+    `progress` is called with the rows read so far and `total`.
     """
     of_packs = Scan("packs")
     with catalog.scan([of_packs, wanted]) as scan:
@@ -116,10 +117,11 @@ def hash_texts(hashes: Sequence[bytes]) -> pa.StringArray:
 def rows_to_arrow(
     pages: Iterable[Sequence[EntryRow]], uri: FullUri, progress: Progress | None, total: int | None
 ) -> pa.Table:
-    """Pages of entries as a table with the columns of `ENTRY_SCHEMA`; metadata as JSON text.
+    """Return pages of entries as a table with the columns of `ENTRY_SCHEMA`, with metadata as JSON
+    text.
 
-    `uri` gives the full URI of a row whose content lies in the storage. `progress` is called with
-    the rows that have been read and `total`.
+    `uri` gives the full URI of a row whose content is in the storage. `progress` is called with the
+    rows read so far and `total`.
     """
     batches, done = list[pa.RecordBatch](), 0
     for page in filter(None, pages):

@@ -1,4 +1,4 @@
-"""Retrieving many entries in one call."""
+"""Retrieves many entries in one call."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lakebed.model import EntryRow
 
 
 class BatchReading(LakeBase):
-    """The call that gives many values."""
+    """The call that reads many values."""
 
     def retrieve_batch(self, keys: Iterable[str]) -> Retrieved:
-        """The values of many keys, by few queries and grouped reads.
+        """Return the values of many keys, by few queries and grouped reads.
 
-        Gives a mapping of the keys that are there to their values, in the order asked for, with
-        `missing`, the keys that are not there, and `errors`, the error of each value that could not
-        be read, by key.
+        The result maps the keys that exist to their values, in the order asked for. `missing` has
+        the keys that do not exist. `errors` has, by key, the error of each value that could not be
+        read.
         """
         check_iterable("keys", keys)
         wanted = list(dict.fromkeys(map(check_key, keys)))
@@ -48,7 +48,7 @@ _MISSING = object()
 
 
 class Retrieved(Mapping[str, Any]):
-    """Values by key; `missing` has the keys that are not there, `errors` what could not be read.
+    """Values by key. `missing` has the keys that do not exist, `errors` what could not be read.
 
     `rows`: the rows that were read with the values, by key, for faces over a lake.
     """
@@ -80,7 +80,7 @@ class Retrieved(Mapping[str, Any]):
         return len(self._values)
 
     def items(self) -> ItemsView[str, Any]:
-        """Keys with their values."""
+        """Return keys with their values."""
         return self._values.items()  # a third of the time that a mapping's own takes
 
     def __repr__(self) -> str:

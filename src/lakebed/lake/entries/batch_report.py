@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lakebed.errors import LakebedError
-from lakebed.model import Report
+from lakebed.records import Report
 
 
 class BatchReport(Report):
@@ -13,14 +13,14 @@ class BatchReport(Report):
 
     | field | |
     | --- | --- |
-    | `stored` | distinct keys that are as the batch has them |
-    | `created`, `changed`, `unchanged` | keys that were not there, were otherwise, were alike |
-    | `deduplicated` | contents that the lake had already, or the batch twice |
+    | `stored` | distinct keys that are now as in the batch |
+    | `created`, `changed`, `unchanged` | keys that were new, that differed, and that were alike |
+    | `deduplicated` | contents that the lake had already, or that were twice in the batch |
     | `replaced` | entries of the batch that gave way to a later one with the same key |
     | `failed` | entries that could not be stored (only if not atomic) |
     | `errors` | their errors by key, the first of each; without a usable key by `entry N`, from 1 |
 
-    A batch that is not atomic commits 5,000 entries at a time: a key that comes again after that
+    A batch that is not atomic commits 5,000 entries at a time. A key that comes again after that
     counts once more in `created`, `changed` and `unchanged`.
     """
 

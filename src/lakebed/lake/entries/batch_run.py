@@ -42,7 +42,7 @@ class Batch:
         )
 
     def read(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        """Take in all entries, and commit the full chunks if the batch is not atomic."""
+        """Take in all entries. If the batch is not atomic, commit each full chunk."""
         total = len(entries) if isinstance(entries, Sequence) else None
         number = 0
         for number, entry in enumerate(entries, 1):
@@ -60,7 +60,7 @@ class Batch:
             self._progress(number, total)
 
     def finish(self) -> BatchReport:
-        """Commit what is left, or raise if the batch is atomic and an entry was refused."""
+        """Commit what is left. If the batch is atomic and an entry was refused, raise its error."""
         if self._atomic and self._errors:
             first = next(iter(self._errors.values()))
             first.errors = self._errors
@@ -85,23 +85,24 @@ class Batch:
         finally:
             self._spool.close()
 
-    def _stage(self, row: StagedRow, encoded: Encoded | EncodedFile) -> None:
-        inline = row.inline_value is not None
+    def _stage(self, row: StagedRow, encoded: Encoded | EncodedFile | None) -> None:
+        large = None if row.inline_value is not None else encoded
         try:
             if self._atomic and self._errors:
                 return  # nothing will be stored; what follows is only checked
             self._spool.add(row)
             self._staged += 1
-            if not inline:
-                self._packer.add(encoded)
+            if large is not None:
+                self._packer.add(large)
         finally:
-            if not inline:
-                encoded.close()
+            if large is not None:
+                large.close()
 
-    def _check(self, entry: Mapping[str, Any]) -> tuple[StagedRow, Encoded | EncodedFile]:
+    def _check(self, entry: Mapping[str, Any]) -> tuple[StagedRow, Encoded | EncodedFile | None]:
+        """Return the row of an entry and its value, or None if the lake has the value already."""
         if type(entry) is not dict and not isinstance(entry, Mapping):
             raise ValidationError(
-                f"an entry is of type {type(entry).__name__}: expected a mapping with key and value"
+                f"an entry must be a mapping with key and value, got {type(entry).__name__}"
             )
         if not _FIELDS.issuperset(entry):
             unknown = min(str(name) for name in entry if name not in _FIELDS)
@@ -109,7 +110,7 @@ class Batch:
                 f"an entry has the unknown field {unknown!r}: expected {', '.join(sorted(_FIELDS))}"
             )
         if "key" not in entry or "value" not in entry:
-            raise ValidationError("an entry lacks its key or value")
+            raise ValidationError("an entry must have a key and a value")
         return self._lake._row(
             entry["key"],
             entry["value"],
@@ -136,8 +137,8 @@ class Batch:
         self._staged = 0
 
     def _upload_and_commit(self) -> BatchCounts:
-        """What the lake held already may be collected just before the commit: then upload it too,
-        and try again."""
+        """Upload and commit. What the lake held already may be collected just before the commit:
+        then upload it too, and try again."""
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._packer.add_kept()
@@ -154,9 +155,9 @@ class Batch:
         ) from missing
 
     def _mend_reused(self) -> None:
-        """See that the small contents of the batch which lie in the storage can be read there: a
-        compaction has moved them, and they came with their bytes. As after a single store, what
-        the storage refuses goes inline: the batch has happened."""
+        """Make sure that the small contents of the batch which are in the storage can be read
+        there: a compaction has moved them, and they came with their bytes. As after a single store,
+        what the storage refuses goes inline, because the batch has happened."""
         lake = self._lake
         if lake._objects is None:
             return

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakebed.errors import LakebedError
 from lakebed.lake.checks import check_iterable
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.writing import Writing
 from lakebed.model import Progress
+
+if TYPE_CHECKING:
+    from lakebed.lake.entries.batch_run import Batch
 
 _WAITING = 20_000
 """Entries without a segment at which a batch builds some: a search that had to build them would
@@ -45,11 +48,16 @@ class Batches(Writing):
         the search index. Nothing is locked while the iterable or the
         storage is awaited; the commit holds the write lock for about ten seconds a million entries.
         """
-        self._must_write("store_batch")
-        check_iterable("entries", entries)
         from lakebed.lake.entries.batch_run import Batch  # not for a first store
 
-        with closing(Batch(self, atomic, progress)) as batch:
+        return self._run_batch(Batch(self, atomic, progress), entries, atomic)
+
+    def _run_batch(
+        self, batch: Batch, entries: Iterable[Mapping[str, Any]], atomic: bool
+    ) -> BatchReport:
+        with closing(batch):
+            self._must_write("store_batch")
+            check_iterable("entries", entries)
             try:
                 batch.read(entries)
             except Exception:

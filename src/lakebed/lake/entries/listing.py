@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lakebed.catalog.protocol import CatalogReads, Scannable
+from lakebed.catalog.protocol import CatalogReads
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
 from lakebed.lake.entries.windows import Contents, Page, ReadAhead
-from lakebed.model import Entry, EntryRow, Progress, ValueReader
+from lakebed.model import LAST_KEY, EntryRow, Progress
+from lakebed.records import Entry, ValueReader
 from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PAGE = 1000
+_MOST_KEYS = 16 * PAGE  # of a page of keys alone
 
 
 class BulkReader(ValueReader, Protocol):
@@ -25,8 +27,19 @@ class BulkReader(ValueReader, Protocol):
     def read_contents(self, rows: Iterable[EntryRow]) -> Contents: ...
 
 
+def keys_in_order(catalog: CatalogReads) -> Iterator[str]:
+    """Yield all keys in order, by pages, each page as the catalog is then."""
+    low, size = "", PAGE
+    while True:
+        page = catalog.keys(low, LAST_KEY, size)
+        yield from page
+        if len(page) < size:
+            return
+        low, size = page[-1] + "\x01", min(4 * size, _MOST_KEYS)
+
+
 class Listing(Tabular):
-    """Entries in key order; iterate it as often as you like, each time it reads anew."""
+    """Entries in key order. Iterate it as often as you like; each time it is read anew."""
 
     def __init__(
         self,
@@ -49,12 +62,12 @@ class Listing(Tabular):
         self._limit = None if limit is None else check_count("limit", limit)
 
     def rows(self) -> Iterator[EntryRow]:
-        """The entries as the catalog's rows."""
+        """Yield the entries as rows of the catalog."""
         return chain.from_iterable(self.pages())
 
     def pages(self, most: Callable[[], int] = lambda: PAGE) -> Iterator[Sequence[EntryRow]]:
-        """The entries as the catalog's rows, page by page. `most` tells, before each page but the
-        first, how many rows it may have; with a filter that is left to the catalog."""
+        """Yield the entries as rows of the catalog, page by page. Before each page but the first,
+        `most` tells how many rows it may have. With a filter, that is left to the catalog."""
         left = sys.maxsize if self._limit is None else self._limit
         keeps, low, size, more = None, self._low, min(PAGE, left), left > 0
         if self._filter:
@@ -90,15 +103,16 @@ class Listing(Tabular):
         return table(f"Listing of {self._prefix!r}", names, rows)
 
     def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
-        """The listing as an Arrow table, one row an entry, in key order.
+        """Return the listing as an Arrow table, with one row for each entry, in key order.
 
-        Columns: key (string), version (int64), content_hash (string), format (string),
-        byte_size (int64), inlined (bool), storage_uri (string), metadata (string, JSON),
-        expires_at, created_at, updated_at (timestamp[us, UTC]).
+        Columns: key (string), version (int64), content_hash (string), format (string), byte_size
+        (int64), inlined (bool), storage_uri (string), metadata (string, JSON), expires_at,
+        created_at, updated_at (timestamp[us, UTC]).
 
-        Takes little more memory than the table. `progress` is called with the rows that have been
-        read and how many there are, None with a filter.
+        Takes little more memory than the table. `progress` is called with the rows read so far and
+        their total, which is None with a filter.
         """
+        from lakebed.catalog.capabilities import is_scannable
         from lakebed.catalog.scan import Scan
         from lakebed.lake.entries.arrow import rows_to_arrow, scan_to_arrow
 
@@ -106,7 +120,8 @@ class Listing(Tabular):
         if progress and self._filter is None:
             total = self._catalog.count(self._low, self._high)
             total = total if self._limit is None else min(total, self._limit)
-        if isinstance(self._catalog, Scannable) and self._filter is None and self._limit is None:
+        whole = self._filter is None and self._limit is None
+        if whole and is_scannable(self._catalog):
             first = list(islice(pages, 1))
             if first and len(first[0]) == PAGE:
                 wanted = Scan("entries", self._low, self._high, ordered=True)

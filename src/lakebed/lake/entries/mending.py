@@ -25,19 +25,19 @@ _AT_ONCE = 32
 
 
 class Mending(PresentLake):
-    """What a store does about contents that are there already."""
+    """What a store does about contents that exist already."""
 
     _far: bool | None = None
 
     def _mend(
         self, contents: Iterable[Content], places: Mapping[ContentId, Place] | None = None
     ) -> set[ContentId]:
-        """Upload anew those contents that lie in the storage, as the catalog says, and cannot be
-        read there; which ones. All that refers to them can be read again. `places`: what the
+        """Upload again those contents that are in the storage, as the catalog says, and cannot be
+        read there. Return them. All that refers to them can be read again. `places`: what the
         catalog has just said, if it was asked.
 
-        In a folder all bytes are compared. In a bucket those of a content are compared once by each
-        client (see `READ_BYTES`), and again once it was found missing or damaged.
+        In a folder, all bytes are compared. In a bucket, each client compares the bytes of a
+        content once (see `READ_BYTES`), and again once it was found missing or damaged.
         """
         if self._objects is None:
             return set()
@@ -64,7 +64,7 @@ class Mending(PresentLake):
         raise StorageError("contents that were stored again move each time they are looked for")
 
     def _is_far(self) -> bool:
-        """Whether a look at the storage is a request to a service."""
+        """Return whether a look at the storage is a request to a service."""
         if self._far is None:
             assert self._objects is not None
             self._far = self._objects.site().service != "file"
@@ -107,7 +107,8 @@ class Mending(PresentLake):
                 yield content
 
     def _put_inline(self, contents: Sequence[Encoded]) -> set[ContentId]:
-        """Put small contents into the catalog, whatever the storage has of them; which ones."""
+        """Put small contents into the catalog, whatever the storage has of them, and return
+        them."""
         wanted, done = {content.id: content for content in contents}, set[ContentId]()
         for _ in range(_ATTEMPTS):
             places = self._catalog.places(wanted)

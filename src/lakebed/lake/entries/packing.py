@@ -1,4 +1,4 @@
-"""Gathering the large values of a batch into packs, and uploading them under leases."""
+"""Gathers the large values of a batch into packs, and uploads them under leases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading entries: retrieve, entry, and the reading half of a mapping."""
+"""Reads entries: retrieve, entry, and the reading half of a mapping."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Final
 from lakebed.errors import LakebedError, NotFoundError, ValidationError
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_key
-from lakebed.lake.entries.listing import Listing
-from lakebed.model import LAST_KEY, Entry, EntryRow
+from lakebed.lake.entries.listing import Listing, keys_in_order
+from lakebed.model import LAST_KEY, EntryRow
+from lakebed.records import Entry
 from lakebed.values.tables import TableLibrary, check_library, convert
 
 _COMPLETED = 1000  # keys that a notebook offers at most
@@ -24,16 +25,17 @@ MISSING: Final = _Missing()
 
 
 class Reading(LakeBase):
-    """The reading calls of a lake."""
+    """The calls of a lake that read."""
 
     def retrieve(self, key: str, default: Any = MISSING, *, as_: TableLibrary | None = None) -> Any:
-        """The value of a key. A table comes as a pyarrow Table, or as a DataFrame of the library
-        that `as_` names: `"pandas"` or `"polars"`.
+        """Return the value of a key. A table is returned as a pyarrow Table, or as a DataFrame of
+        the library that `as_` names: `"pandas"` or `"polars"`.
 
-        A key that is not there, or has expired, gives `default`, and NotFoundError without one.
-        Raises CorruptionError if the stored bytes are missing or are not those that were stored,
-        StorageError if the storage cannot be read. With `as_`, ValidationError for another library
-        and for a value that is no table, DependencyMissingError if the library is not installed.
+        If the key does not exist or has expired, `default` is returned. Without a default,
+        NotFoundError is raised. Raises CorruptionError if the stored bytes are missing or damaged,
+        and StorageError if the storage cannot be read. With `as_`, raises ValidationError for
+        another library and for a value that is not a table, and DependencyMissingError if the
+        library is not installed.
         """
         if as_ is not None:
             check_library(as_)
@@ -45,9 +47,10 @@ class Reading(LakeBase):
         return default
 
     def read_entry(self, key: str) -> tuple[EntryRow, Any] | None:
-        """The row of a key and its value, which belong together; None if the key is not there.
+        """Return the row of a key and its value, which belong together, or None if the key does not
+        exist.
 
-        For faces over a lake. Raises as `retrieve` does.
+        For faces over a lake. Raises what `retrieve` raises.
         """
         row = self._catalog.get(check_key(key))
         if row is None:
@@ -63,7 +66,8 @@ class Reading(LakeBase):
         return [entry.key for entry in self.list(limit=_COMPLETED)]
 
     def entry(self, key: str) -> Entry | None:
-        """The entry of a key: its metadata, hash, place, times and value; None if not there."""
+        """Return the entry of a key, with its metadata, hash, place, times and value, or None if
+        the key does not exist."""
         row = self._catalog.get(check_key(key))
         return None if row is None else self._entry(row)
 
@@ -78,13 +82,14 @@ class Reading(LakeBase):
         limit: int | None = None,
         after: str | None = None,
     ) -> Listing:
-        """The entries whose key begins with `prefix`, in the order of the keys' UTF-8 bytes.
+        """Return the entries whose key begins with `prefix`, in the order of the keys' UTF-8 bytes.
 
-        `metadata_filter` keeps those whose metadata it matches (see the guide on filters), `limit`
-        ends the listing after so many, `after` begins it behind a key: the last one that an earlier
-        listing gave. It is read in pages while it is iterated, each page as the lake is then.
+        `metadata_filter`: keep only entries whose metadata matches (see the guide on filters).
+        `limit`: the most entries to return. `after`: begin behind this key, such as the last one of
+        an earlier listing. The listing is read in pages while it is iterated, each page as the lake
+        is then.
 
-        Raises ValidationError for a filter that is not well formed and a negative limit.
+        Raises ValidationError for a malformed filter and for a negative limit.
         """
         return Listing(
             self._catalog,
@@ -96,10 +101,10 @@ class Reading(LakeBase):
         )
 
     def read_listing(self, listing: Listing) -> Iterator[tuple[EntryRow, Any]]:
-        """The rows of a listing with their values, in its order, read in bulk and in bounded
+        """Yield the rows of a listing with their values, in its order, read in bulk and in bounded
         memory. What others delete and collect meanwhile is left out.
 
-        For faces over a lake. Raises as `retrieve` does, at the entry that it concerns.
+        For faces over a lake. Raises what `retrieve` raises, at the entry that it concerns.
         """
         for row, value in self.read_in_order(listing.rows()):
             if isinstance(value, NotFoundError):
@@ -116,12 +121,12 @@ class Reading(LakeBase):
         return self.retrieve(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key, `default` if it is not there."""
+        """Return the value of a key, or `default` if it does not exist."""
         # Not the mapping's own, which would take a dropped snapshot for a missing key.
         return self.retrieve(key, default)
 
     def __contains__(self, key: object) -> bool:
-        """Whether the key is there; what cannot be a key, such as `""` or `5`, is not."""
+        """Return whether the key exists. What cannot be a key, such as `""` or `5`, does not."""
         try:
             return self._catalog.get(check_key(key)) is not None
         except ValidationError:
@@ -131,15 +136,15 @@ class Reading(LakeBase):
         return self._catalog.count("", LAST_KEY)
 
     def __iter__(self) -> Iterator[str]:
-        return (entry.key for entry in self.list())
+        return keys_in_order(self._catalog)
 
     def items(self) -> ItemsView[str, Any]:
-        """Keys and values, in key order, each read once: what others delete meanwhile is left out,
-        or seen as it was, and is no error."""
+        """Yield keys and values in key order, each read once. What others delete meanwhile is left
+        out, or seen as it was, and is not an error."""
         return _Items(self)
 
     def values(self) -> ValuesView[Any]:
-        """The values in key order, read as `items` reads them."""
+        """Yield the values in key order, read as `items` reads them."""
         return _Values(self)
 
 

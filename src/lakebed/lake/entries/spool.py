@@ -1,7 +1,7 @@
 """Where a batch waits for its commit: bounded memory for any number of entries.
 
-A small one waits in memory. More goes to a private temporary SQLite database, which goes to an
-unnamed temporary file when it grows.
+A small batch waits in memory. A larger one goes to a private temporary SQLite database, which goes
+to an unnamed temporary file as it grows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGE = 4 << 20
 
 
 class Spool:
-    """Entries on their way into the lake, in key order, the last one of a key winning.
+    """Entries on their way into the lake, in key order. The last one of a key wins.
 
     Raises StorageError if the temporary file cannot be written.
     """
@@ -69,18 +69,18 @@ class Spool:
         self._run("add_placed", (*content, uri, position))
 
     def is_placed(self, content: ContentId) -> bool:
-        """Whether this batch has uploaded the content already."""
+        """Return whether this batch has uploaded the content already."""
         return not self._in_memory and bool(self._run("is_placed", content).fetchall())
 
     def keep(self, encoded: Encoded | EncodedFile) -> None:
-        """Keep the bytes of a content that the lake holds, lest it be collected before the
+        """Keep the bytes of a content that the lake holds, in case it is collected before the
         commit."""
         if not self._run("kept_pieces", encoded.id).fetchone():
             for piece in encoded.pieces():
                 self._run("add_kept", (*encoded.id, encoded.byte_size, piece))
 
     def kept(self) -> Iterator[Encoded | EncodedFile]:
-        """The contents that are kept; each is to be closed."""
+        """Yield the contents that are kept. Close each of them."""
         for content in self._run("kept_contents").fetchall():
             content_hash, format = content
             ((size,),) = self._run("kept_size", content).fetchall()
@@ -91,7 +91,7 @@ class Spool:
                 yield _to_file(content, size, pieces)
 
     def __iter__(self) -> Iterator[StagedRow]:
-        """What is staged, in key order; as often as a commit has to be tried."""
+        """Yield what is staged, in key order, as often as a commit has to be tried."""
         if self._in_memory:
             latest = {row.key: row for row in self._rows}
             return map(latest.__getitem__, sorted(latest))
@@ -101,7 +101,7 @@ class Spool:
         return map(StagedRow._make, self._reading)
 
     def drop(self, content: ContentId | None = None) -> list[str]:
-        """Take back the entries with a content, or all: the key of each."""
+        """Take back the entries with a content, or all entries, and return their keys."""
         self._end_reading()
         self._write()
         dropped = self._run("drop_content", content) if content else self._run("drop_staged")
@@ -110,7 +110,7 @@ class Spool:
         return keys
 
     def clear(self) -> None:
-        """Begin the next chunk; the keys of this one count as seen."""
+        """Begin the next chunk. The keys of this one count as seen."""
         self._end_reading()
         if self._in_memory:
             keys = {row.key for row in self._rows}
@@ -130,7 +130,7 @@ class Spool:
 
     @property
     def replaced(self) -> int:
-        """How many entries of the committed chunks gave way to a later one of the same key."""
+        """How many entries of the committed chunks gave way to a later one with the same key."""
         return self._added - self.distinct
 
     def close(self) -> None:
@@ -139,8 +139,8 @@ class Spool:
             self._db.close()
 
     def _end_reading(self) -> None:
-        """Let go of rows that a commit which failed has not read to their end: nothing may change
-        under them."""
+        """Let go of rows that a failed commit has not read to their end: nothing may change under
+        them."""
         if self._reading:
             self._reading.close()
             self._reading = None
@@ -153,7 +153,7 @@ class Spool:
         self._rows.clear()
 
     def _see(self, keys: Iterable[str]) -> int:
-        """Count keys as seen; how many were not before."""
+        """Count keys as seen, and return how many are new."""
         unseen, self._unseen = self._unseen, ()
         if unseen:
             self._fill("add_seen", ((key,) for key in unseen))

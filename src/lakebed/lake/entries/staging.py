@@ -1,4 +1,4 @@
-"""From values to committed entries: stage what belongs in the lake, then one short commit."""
+"""From values to committed entries: stage what belongs in the lake, then commit shortly."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Staging(Mending):
     """Commits changes whose contents may have to be uploaded first."""
 
     def _content(self, encoded: Encoded | EncodedFile) -> Content:
-        """What the catalog is told of a value."""
+        """Return what the catalog is told about a value."""
         inline = self._inline_data(encoded)
         return Content(encoded.content_hash, encoded.format, encoded.byte_size, inline)
 
     def _inline_data(self, encoded: Encoded | EncodedFile) -> bytes | None:
-        """The bytes of a value that is to lie in the catalog."""
+        """Return the bytes of a value that belongs in the catalog, or None."""
         # Tables are files of their own, which others read where they lie.
         fits = encoded.byte_size <= self._inline_threshold and encoded.format != "parquet"
         return encoded.data if fits or self._objects is None else None
@@ -34,10 +34,10 @@ class Staging(Mending):
     def _commit(
         self, changes: Sequence[Change], large: Iterable[Encoded | EncodedFile] = ()
     ) -> list[Outcome]:
-        """Commit changes; `large` has the bytes of those contents that do not lie inline.
+        """Commit changes. `large` has the bytes of those contents that are not inline.
 
-        What the lake holds already, and can be read, is not uploaded. If that is collected before
-        the commit, the commit fails and all is tried again.
+        What the lake holds already, and can be read, is not uploaded. If it is collected before the
+        commit, the commit fails, and all is tried again.
         """
         encoded = {item.id: item for item in large}
         if not encoded:
@@ -50,10 +50,11 @@ class Staging(Mending):
         return self._mend_reused(changes, self._upload_and_commit(changes, encoded))
 
     def _mend_reused(self, changes: Sequence[Change], outcomes: list[Outcome]) -> list[Outcome]:
-        """The outcomes, once the small contents that turned out to lie in the storage can be read.
+        """Return the outcomes, once the small contents that turned out to be in the storage can be
+        read.
 
-        Only the commit tells which ones do: to ask before it would cost each small store a query.
-        The entry has changed by then, so what the storage refuses must not fail the store: the
+        Only the commit tells which these are: asking before it would cost each small store a query.
+        The entry has changed by then, so what the storage refuses must not fail the store. The
         content goes inline instead.
         """
         reused = [
@@ -76,7 +77,7 @@ class Staging(Mending):
         return [self._located(outcome) for outcome in outcomes]
 
     def _located(self, outcome: Outcome) -> Outcome:
-        """The outcome with the place where its content lies now."""
+        """Return the outcome with the place where its content is now."""
         row = outcome.row
         place = None if row is None else self._catalog.locate((row.content_hash, row.format))
         if row is None or place is None:
@@ -108,7 +109,7 @@ class Staging(Mending):
 
 
 def in_memory(encoded: Encoded | EncodedFile) -> Encoded:
-    """The value for a catalog without storage."""
+    """Return the value for a catalog without storage."""
     try:
         if encoded.byte_size > MAX_INLINE_BYTES:
             raise SerializationError(
@@ -123,7 +124,7 @@ def in_memory(encoded: Encoded | EncodedFile) -> Encoded:
 
 
 def _placed(change: Change, paths: dict[ContentId, str]) -> Change:
-    """The change with the path of its upload, if it has one."""
+    """Return the change with the path of its upload, if it has one."""
     if isinstance(change, Delete) or change.content.id not in paths:
         return change
     path = paths[change.content.id]

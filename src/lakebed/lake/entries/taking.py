@@ -1,4 +1,4 @@
-"""Taking entries from a queue: each by one of many who ask."""
+"""Takes entries from a queue: each goes to one of many who ask."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from lakebed.clock import from_micros
 from lakebed.errors import ValidationError
 from lakebed.lake.checks import check_key, check_prefix
 from lakebed.lake.entries.writing import Writing
-from lakebed.model import Entry
+from lakebed.records import Entry
 
 
 class Taking(Writing):
-    """The calls that take."""
+    """The calls of a lake that take."""
 
     def take(self, prefix: str, into: str) -> Entry | None:
-        """Rename the first entry whose key begins with `prefix`, so that it begins with `into`.
+        """Rename the first entry whose key begins with `prefix`, so that it begins with `into`, and
+        return it under its new key. Return None if there is no such entry.
 
-        Of many who call at once each gets another entry, in about the order of keys: where writers
-        work side by side (Postgres), one whom somebody else is taking is passed over. Value,
-        metadata, expiry and `created_at` stay, the version is a new one. Gives the entry under its
-        new key; None if there is none.
+        If many call this at once, each gets another entry, in about the order of keys: where
+        writers work side by side (Postgres), an entry that somebody else is taking is passed over.
+        Value, metadata, expiry and `created_at` stay; the version is new.
 
-        Raises ConflictError if the new key is there already, ValidationError if `into` begins with
-        `prefix`, so that entries would be taken again.
+        Raises ConflictError if the new key exists already, and ValidationError if `into` begins
+        with `prefix`, because entries would be taken again.
         """
         self._must_write("take")
         check_key(prefix, "prefix")
         if check_key(into, "into").startswith(prefix):
-            raise ValidationError(f"into is {into!r}: expected no text that begins with prefix")
+            raise ValidationError(f"into must not begin with prefix, got {into!r}")
         row = self._catalog.take(*check_prefix(prefix), len(prefix), into)
         return None if row is None else self._entry(row)
 
     def signal(self, topic: str) -> None:
-        """Wake those who listen to a topic, any text: on Postgres at once, elsewhere nobody is
-        woken."""
+        """Wake those who listen to a topic, which is any text. On Postgres they are woken at once,
+        elsewhere nobody is."""
         self._catalog.signal(check_key(topic, "topic"))
 
     def listen(self, topic: str) -> AbstractContextManager[Signals]:
@@ -52,5 +52,5 @@ class Taking(Writing):
         return self._catalog.listen(check_key(topic, "topic"))
 
     def now(self) -> datetime:
-        """The time by which the lake judges expiry: its database's (UTC)."""
+        """Return the time by which the lake judges expiry: that of its database, in UTC."""
         return from_micros(self._catalog.now())

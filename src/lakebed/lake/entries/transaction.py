@@ -36,6 +36,7 @@ class Committer(Protocol):
         expires_at: datetime | None,
         if_absent: bool,
         if_match: str | None,
+        keep_expiry: bool,
     ) -> tuple[Put, Encoded | EncodedFile]: ...
 
     def _commit(
@@ -44,9 +45,9 @@ class Committer(Protocol):
 
 
 class Transaction:
-    """Stores and deletes that happen together or not at all; made by `Lake.transaction`.
+    """Stores and deletes that happen together or not at all. Made by `Lake.transaction`.
 
-    `commit` and `rollback` may be called instead of leaving the block; each ends the transaction.
+    `commit` and `rollback` may be called instead of leaving the block. Each ends the transaction.
     """
 
     def __init__(self, lake: Committer) -> None:
@@ -67,11 +68,14 @@ class Transaction:
         expires_at: datetime | None = None,
         if_absent: bool = False,
         if_match: str | None = None,
+        keep_expiry: bool = False,
     ) -> None:
-        """Queue a store; arguments as for `Lake.store`, checked at once. A ttl counts from the
-        commit, and conditions are judged then."""
+        """Queue a store. The arguments are those of `Lake.store`, and are checked at once. A `ttl`
+        counts from the commit, and conditions are judged then."""
         self._check_open()
-        put, encoded = self._lake._put(key, value, metadata, ttl, expires_at, if_absent, if_match)
+        put, encoded = self._lake._put(
+            key, value, metadata, ttl, expires_at, if_absent, if_match, keep_expiry
+        )
         if put.content.inline_value is None:
             held = self._large.setdefault(encoded.id, encoded)
             if held is not encoded:
@@ -81,7 +85,7 @@ class Transaction:
         self._queued[key] = encoded
 
     def delete(self, key: str, *, if_match: str | None = None) -> bool:
-        """Queue a delete; whether the key is there as this transaction sees it now."""
+        """Queue a delete, and return whether the key exists as this transaction sees it now."""
         self._check_open()
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
         if check_key(key) in self._queued:
@@ -93,7 +97,7 @@ class Transaction:
         return present
 
     def retrieve(self, key: str, default: Any = MISSING, *, as_: TableLibrary | None = None) -> Any:
-        """The value of a key as it would be after the queued changes; as `Lake.retrieve`."""
+        """Return the value of a key as it would be after the queued changes. As `Lake.retrieve`."""
         self._check_open()
         if check_key(key) not in self._queued:
             return self._lake.retrieve(key, default, as_=as_)
@@ -108,9 +112,10 @@ class Transaction:
         return default
 
     def commit(self) -> int:
-        """Apply all that is queued, in one short transaction; how many changes were queued.
+        """Apply all that is queued, in one short transaction, and return how many changes there
+        were.
 
-        Raises ConflictError if a condition does not hold; nothing has happened then.
+        Raises ConflictError if a condition does not hold. Nothing has happened then.
         """
         self._check_open()
         self._open = False
@@ -122,7 +127,7 @@ class Transaction:
         return len(self._changes)
 
     def rollback(self) -> int:
-        """Forget all that is queued; how many changes that were."""
+        """Forget all that is queued, and return how many changes there were."""
         self._check_open()
         self._open = False
         self._close()

@@ -1,4 +1,4 @@
-"""Uploads, which lie under a lease until a commit names them."""
+"""Uploads, which are under a lease until a commit names them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def upload(objects: ObjectStore, path: str, encoded: Content) -> Upload:
 
 
 def give_up(catalog: Catalog, paths: Iterable[str]) -> None:
-    """Discard uploads because something has failed; that is what the caller is to hear of."""
+    """Discard uploads because something has failed. The caller is to hear of that failure alone."""
     try:
         catalog.discard(paths)
     except LakebedError:

@@ -1,4 +1,4 @@
-"""Reading the values of many entries in their order, by few reads and in bounded memory."""
+"""Reads the values of many entries in their order, by few reads and in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from lakebed.errors import LakebedError
-from lakebed.model import EntryRow, ValueReader
+from lakebed.model import EntryRow
+from lakebed.records import ValueReader
 from lakebed.values.codec import decode_value
 
 WINDOW_BYTES = 32 << 20
@@ -21,26 +22,27 @@ ReadContents = Callable[[Iterable[EntryRow]], Contents]
 
 
 class ContentReader(Protocol):
-    """Reads contents and checks their hashes. One that cannot be read gives its error."""
+    """Reads contents and checks their hashes. A content that cannot be read is given as its
+    error."""
 
     def read_content(self, row: EntryRow) -> bytes | LakebedError:
-        """The content of one row."""
+        """Return the content of one row."""
         ...
 
     def read_contents(
         self, rows: Iterable[EntryRow]
     ) -> Iterator[tuple[EntryRow, bytes | LakebedError]]:
-        """The contents of many rows, in any order."""
+        """Yield the contents of many rows, in any order."""
         ...
 
 
 def in_windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
-    """Part rows into lists whose contents are read at once.
+    """Divide rows into lists whose contents are read at once.
 
-    What lies in the catalog waits for nothing: it is a list of its own until something comes that
-    lies in the storage. The first lists are short, so that the first value comes soon; a pack lies
-    in the order of its hashes, so that a long list reads it once where many short ones would read
-    most of it each.
+    A row in the catalog waits for nothing: it is a list of its own until a row comes whose content
+    is in the storage. The first lists are short, so that the first value comes soon. A pack is in
+    the order of its hashes, so a long list reads it once where many short ones would read most of
+    it each time.
     """
     window: list[EntryRow] = []
     size, most = 0, _FIRST_ROWS
@@ -59,7 +61,7 @@ def in_windows(rows: Iterable[EntryRow]) -> Iterator[list[EntryRow]]:
 
 
 def contents_in_order(rows: Iterable[EntryRow], read: ReadContents) -> Contents:
-    """The content of each row, or the error that reading it gave, in the order of the rows."""
+    """Yield the content of each row, or the error of reading it, in the order of the rows."""
     for window in in_windows(rows):
         if len(window) == 1:
             yield from read(window)
@@ -70,11 +72,11 @@ def contents_in_order(rows: Iterable[EntryRow], read: ReadContents) -> Contents:
 
 
 class ReadAhead:
-    """What the entries of one listing read together.
+    """Reads ahead what the entries of one listing will need.
 
-    The first value that is asked for is read alone; after it, one that stands further on brings
-    those behind it, so that who reads a listing in order reads in bulk. Only what was read ahead
-    last is kept. `page_rows`: how many rows the next page of the listing should have.
+    The first value that is asked for is read alone. After it, a value that is further on brings
+    those behind it, so that reading a listing in order reads in bulk. Only what was read ahead last
+    is kept. `page_rows`: how many rows the next page of the listing should have.
     """
 
     def __init__(self, read: ReadContents) -> None:
@@ -84,7 +86,7 @@ class ReadAhead:
         self.page_rows = _FIRST_ROWS
 
     def content(self, page: Page, place: int) -> bytes | None:
-        """The bytes of a row of a page, None if they are to be read alone."""
+        """Return the bytes of a row of a page, or None if they are to be read alone."""
         row = page.rows[place]
         known = self._taken(row)
         last, self._last = self._last, (page.number, place)
@@ -104,7 +106,7 @@ class ReadAhead:
 
 
 class Page:
-    """The rows of a page of a listing, of that number; reads their values for the entries."""
+    """The rows of one page of a listing. Reads their values for the entries."""
 
     def __init__(
         self, lake: ValueReader, ahead: ReadAhead, number: int, rows: Sequence[EntryRow]
@@ -123,13 +125,16 @@ class Page:
         data = self._ahead.content(self, self._places[id(row)])
         return self._lake.read_value(row) if data is None else decode_value(row.format, data)
 
+    def count_rows(self, row: EntryRow) -> int | None:
+        return self._lake.count_rows(row)
+
     def full_uri(self, uri: str | None, position: str | None) -> str | None:
         return self._lake.full_uri(uri, position)
 
 
 def _stored(rows: Iterable[EntryRow], size: int) -> Iterator[EntryRow]:
-    """The rows whose contents lie in the storage and take `size` bytes in all; no tables, which may
-    be large."""
+    """Yield the rows whose contents are in the storage and take `size` bytes in all. Tables, which
+    may be large, are left out."""
     for row in rows:
         if row.inline_value is not None or row.format == "parquet":
             continue

@@ -1,4 +1,4 @@
-"""What a client knows of the contents in a storage."""
+"""What a client knows about the contents in a storage."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _MOST = 100_000
 
 
 class Witness:
-    """The contents that this client has seen whole in the storage, and those it found missing or
-    damaged. A lake and its views share one; the latest that it was told counts."""
+    """The contents that this client has seen whole in the storage, and those that it found missing
+    or damaged. A lake and its views share one. The latest that it was told counts."""
 
     def __init__(self) -> None:
         self._seen: set[ContentId] = set()
@@ -22,7 +22,7 @@ class Witness:
         return content in self._seen
 
     def saw(self, contents: Iterable[ContentId]) -> None:
-        """They are there."""
+        """Return whether the content was there."""
         if len(self._seen) > _MOST:
             self._seen.clear()  # so that memory stays bounded: they are looked at once more
         contents = set(contents)

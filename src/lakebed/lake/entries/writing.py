@@ -1,4 +1,4 @@
-"""Writing entries: store, delete, and the writing half of a mapping."""
+"""Writes entries: store, delete, and the writing half of a mapping."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from lakebed.lake.checks import TTL, check_expiry, check_flag, check_key
 from lakebed.lake.entries.reading import MISSING, Reading
 from lakebed.lake.entries.staging import Staging, in_memory
 from lakebed.lake.entries.transaction import Transaction
-from lakebed.model import Delete, Put, StoredEntry
+from lakebed.model import Delete, Put
+from lakebed.records import Entry, StoredEntry
 from lakebed.values.codec import encode_metadata, encode_value
 from lakebed.values.encoded import Encoded, EncodedFile
 from lakebed.values.hash import parse_content_hash
 
 
 class Writing(Staging, Reading):
-    """The writing calls of a lake."""
+    """The calls of a lake that write."""
 
     def store(
         self,
@@ -31,6 +32,7 @@ class Writing(Staging, Reading):
         expires_at: datetime | None = None,
         if_absent: bool = False,
         if_match: str | None = None,
+        keep_expiry: bool = False,
     ) -> StoredEntry:
         """Store a value under a key, replacing the entry whole.
 
@@ -43,7 +45,8 @@ class Writing(Staging, Reading):
         `"1h30m"` or `"30d"`; `expires_at`: the moment itself, an
         aware datetime. With neither, it does not expire.
         `if_absent`: store only if the key is not there. `if_match`: only if its content has this
-        hash (`entry.content_hash`).
+        hash (`entry.content_hash`). `keep_expiry`: an entry that is there keeps its expiry; one
+        that is not does not expire.
 
         Returns the entry, with `created`, `changed` and `deduplicated`. Storing what is there
         already changes nothing and draws no version.
@@ -54,7 +57,9 @@ class Writing(Staging, Reading):
         Nothing is stored then.
         """
         self._must_write("store")
-        put, encoded = self._put(key, value, metadata, ttl, expires_at, if_absent, if_match)
+        put, encoded = self._put(
+            key, value, metadata, ttl, expires_at, if_absent, if_match, keep_expiry
+        )
         if put.content.inline_value is not None:
             (outcome,) = self._commit((put,))
         else:
@@ -71,20 +76,24 @@ class Writing(Staging, Reading):
         expires_at: datetime | None,
         if_absent: bool,
         if_match: str | None,
+        keep_expiry: bool,
     ) -> tuple[Put, Encoded | EncodedFile]:
-        """Check everything and encode; the change, and the encoded value, which is to be closed
-        unless it lies inline."""
+        """Check everything and encode. Return the change, and the encoded value, which must be
+        closed unless it is inline."""
         check_key(key)
         absent = check_flag("if_absent", if_absent)
         text = encode_metadata(metadata)
         relative, absolute = check_expiry(ttl, expires_at)
+        if check_flag("keep_expiry", keep_expiry) and (relative or absolute) is not None:
+            raise ValidationError("keep_expiry cannot be combined with ttl or expires_at")
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
         # Last: nothing may fail once it holds a file. (AsyncTransaction has encoded its values.)
         encoded = value if isinstance(value, Encoded) else encode_value(value)
         if self._objects is None:
             encoded = in_memory(encoded)
         content = self._content(encoded)
-        return Put(key, content, text, relative, absolute, absent, match), encoded
+        put = Put(key, content, text, relative, absolute, absent, match, keep_expiry)
+        return put, encoded
 
     def _row(
         self,
@@ -94,7 +103,7 @@ class Writing(Staging, Reading):
         ttl: TTL | None,
         expires_at: datetime | None,
     ) -> tuple[StagedRow, Encoded | EncodedFile]:
-        """The same for an entry of a batch."""
+        """Return the same for an entry of a batch."""
         check_key(key)
         text = encode_metadata(metadata)
         relative, absolute = check_expiry(ttl, expires_at)
@@ -107,10 +116,27 @@ class Writing(Staging, Reading):
             text, relative, absolute,
         ), encoded  # fmt: skip
 
-    def delete(self, key: str, *, if_match: str | None = None) -> bool:
-        """Delete an entry; whether it was there.
+    def touch(
+        self, key: str, *, ttl: TTL | None = None, expires_at: datetime | None = None
+    ) -> Entry:
+        """Give an entry another expiry, and leave its value and metadata as they are.
 
-        `if_match`: only if its content has this hash, else ConflictError. What snapshots see stays.
+        `ttl` and `expires_at` are as for `store`. With neither, the entry does not expire any more.
+        It happens in one transaction, so nobody's store in between is lost.
+
+        Returns the entry. Raises NotFoundError if the key does not exist.
+        """
+        self._must_write("touch")
+        row = self._catalog.touch(check_key(key), *check_expiry(ttl, expires_at))
+        if row is None:
+            raise NotFoundError(f"no entry with the key {key!r}")
+        return self._entry(row)
+
+    def delete(self, key: str, *, if_match: str | None = None) -> bool:
+        """Delete an entry, and return whether it existed.
+
+        `if_match`: delete it only if its content has this hash, otherwise raise ConflictError. What
+        snapshots see stays.
         """
         self._must_write("delete")
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
@@ -138,7 +164,7 @@ class Writing(Staging, Reading):
             raise NotFoundError(f"no entry with the key {key!r}")
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """The value of a key, stored as `default` first if the key is not there."""
+        """Return the value of a key. If the key does not exist, store `default` first."""
         while True:
             try:
                 return self.retrieve(key)
@@ -150,8 +176,8 @@ class Writing(Staging, Reading):
                 continue
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
-        """Delete an entry and give the value that was deleted; `default` if the key is not there,
-        NotFoundError without one. Of several that pop a key at once, one gets its value."""
+        """Delete an entry, and return its value. If the key does not exist, return `default`;
+        without a default, raise NotFoundError. If several pop a key at once, one gets its value."""
         while (found := self.read_entry(key)) is not None:
             row, value = found
             try:
@@ -164,7 +190,7 @@ class Writing(Staging, Reading):
         return default
 
     def popitem(self) -> tuple[str, Any]:
-        """Pop the first entry in key order; NotFoundError if the lake is empty."""
+        """Pop the first entry in key order. Raises NotFoundError if the lake is empty."""
         for entry in self.list():
             try:
                 return entry.key, self.pop(entry.key)
@@ -173,7 +199,7 @@ class Writing(Staging, Reading):
         raise NotFoundError("the lake is empty")
 
     def clear(self) -> NoReturn:
-        """Refused: a slip of the finger must not empty a lake."""
+        """Refused, so that a slip of the finger does not empty a lake."""
         raise ValidationError(
             "clear() is refused: delete(key) removes one entry, purge(prefix=…) all under a "
             "prefix, history included"

@@ -1,14 +1,15 @@
-"""An entry that two moments have otherwise."""
+"""An entry that differs between two moments."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from lakebed.model import Entry, EntryRow, Record, ValueReader
+from lakebed.model import EntryRow
+from lakebed.records import Entry, Record, ValueReader
 
 
 class EntryChange(Record):
-    """A key whose entry differs: `before` and `after` are entries, the flags tell in what."""
+    """A key whose entry differs. `before` and `after` are entries; the flags tell what differs."""
 
     __slots__ = ("_entries", "_rows")
     FIELDS: ClassVar[tuple[str, ...]] = (
@@ -47,13 +48,13 @@ class EntryChange(Record):
         return before.expires_at != after.expires_at
 
     def details(self) -> dict[str, Any]:
-        """What changed inside the value: reads both values.
+        """Return what changed inside the value. Reads both values.
 
-        For JSON values, a mapping of the kinds that DeepDiff tells apart (`values_changed`,
+        For JSON values, the result maps the kinds that DeepDiff tells apart (`values_changed`,
         `type_changes`, `dictionary_item_added`, `iterable_item_removed`, …) to the changes by path
-        (`root['price']`). For tables, the number of rows before and after, and the columns added,
-        removed and of another type. For the rest, the sizes in bytes. Empty if the content is
-        alike.
+        (`root['price']`). For tables, it has the number of rows before and after, and the columns
+        that were added, removed or changed in type. For the rest, it has the sizes in bytes. It is
+        empty if the content is alike.
         """
         from lakebed.lake.history.diff_details import details
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from lakebed.lake.history.change import EntryChange
 from lakebed.lake.history.diff_spool import DiffSpool, Kind
-from lakebed.model import DiffRow, Entry, Progress, Report, ValueReader
+from lakebed.model import DiffRow, Progress
+from lakebed.records import Entry, Report, ValueReader
 from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ T = TypeVar("T")
 class Summary(Report):
     """A diff in numbers.
 
-    Entries added, removed and changed; of the changed, those whose content changed, and those of
-    which only metadata or expiry did; bytes of content of the entries concerned, before and after.
+    It counts entries added, removed and changed; of the changed ones, those whose content changed,
+    and those of which only metadata or expiry did; and the bytes of content of these entries before
+    and after.
     """
 
     added: int
@@ -86,10 +88,10 @@ class _Changes(_Differences[EntryChange]):
 class Diff(Tabular):
     """Entries that differ between two moments: `added`, `changed` and `removed`, in key order.
 
-    `added` and `removed` are sequences of entries, `changed` of changes with `key`, `before` and
-    `after`. An entry counts as changed if its content, metadata or expiry differ, however often it
-    was stored in between. Large diffs lie in a temporary file, and sequences read as they are used.
-    `len()` is the number of all differences.
+    `added` and `removed` are sequences of entries, `changed` is a sequence of changes with `key`,
+    `before` and `after`. An entry counts as changed if its content, metadata or expiry differ,
+    however often it was stored in between. Large diffs are in a temporary file, and sequences read
+    it as they are used. `len()` is the number of all differences.
     """
 
     def __init__(self, spool: DiffSpool, lake: ValueReader, names: tuple[str, str]) -> None:
@@ -103,7 +105,7 @@ class Diff(Tabular):
         return len(self.added) + len(self.changed) + len(self.removed)
 
     def summary(self) -> Summary:
-        """The diff in numbers."""
+        """Return the diff in numbers."""
         content_changed, bytes_before, bytes_after = self._spool.summary()
         return Summary(
             added=len(self.added),
@@ -116,12 +118,12 @@ class Diff(Tabular):
         )
 
     def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
-        """The diff as an Arrow table, one row a difference: added, then changed, then removed.
+        """Return the diff as an Arrow table, with one row for each difference: added, then changed,
+        then removed.
 
         Columns: key (string), change (string), and for before and after each content_hash (string),
         byte_size (int64), metadata (string, JSON), expires_at and updated_at (timestamp[us, UTC]),
-        null where the key is not there. `progress` is called with the rows that are done and how
-        many there are.
+        null where the key does not exist. `progress` is called with the rows done and their total.
         """
         from lakebed.lake.history.diff_arrow import diff_to_arrow
 
@@ -134,17 +136,15 @@ class Diff(Tabular):
         )
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from lakebed.values.html import table
 
-        rows = [
-            f"<tr><td>{escape(sign)}</td><td>{escape(key)}</td><td>{escape(what)}</td></tr>"
-            for sign, key, what in islice(self._lines(), _SHOWN)
-        ]
-        more = len(self) - len(rows)
-        rest = f"<tr><td></td><td colspan=2>… {more} more</td></tr>" if more > 0 else ""
-        return (
-            f"<p>{escape(repr(self)[1:-1])}</p><table><thead><tr><th></th><th>key</th>"
-            f"<th>what</th></tr></thead><tbody>{''.join(rows)}{rest}</tbody></table>"
+        more = len(self) - _SHOWN
+        return table(
+            repr(self)[1:-1],
+            ("", "key", "what"),
+            self._lines(),
+            limit=_SHOWN,
+            more=f"… {more} more" if more > 0 else None,
         )
 
     def _lines(self) -> Iterator[tuple[str, str, str]]:
@@ -164,8 +164,8 @@ class Diff(Tabular):
 class Restored(Diff):
     """What `restore` did: the diff that it applied.
 
-    `snapshot` names the snapshot of how it was before, None in a dry run. `expired` counts entries
-    of the snapshot whose expiry has passed since: they stay away.
+    `snapshot` names the snapshot of the state before, and is None in a dry run. `expired` counts
+    entries of the snapshot whose expiry has passed since: they stay away.
     """
 
     def __init__(

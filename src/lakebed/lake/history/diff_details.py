@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lakebed.model import Entry
+from lakebed.records import Entry
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_TABLES = ("parquet", "table")
 
 
 def details(before: Entry, after: Entry) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def details(before: Entry, after: Entry) -> dict[str, Any]:
             before.value, after.value, verbose_level=2, ignore_private_variables=False
         ).to_dict()  # names that begin with "__" are fields like others
         return differences or _sizes(before, after)  # 0.0 and -0.0 are equal to it
-    if before.format == after.format == "parquet":
+    if before.format in _TABLES and after.format in _TABLES:
         return _table_details(before.value, after.value)
     return _sizes(before, after)
 

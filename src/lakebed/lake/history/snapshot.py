@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lakebed.model import Report
+from lakebed.records import Report
 from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:

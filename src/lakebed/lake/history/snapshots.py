@@ -7,6 +7,7 @@ import re
 import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from lakebed.duckdb.result import QueryResult
     from lakebed.lake.history.diff import Diff, Restored
     from lakebed.lake.history.diff_spool import DiffSpool
+    from lakebed.lake.history.feed import Changes
     from lakebed.lake.history.watch import Watch
-    from lakebed.lake.search.index import SearchIndex
     from lakebed.lake.sql.stored_tables import StoredTables
 
 MAX_NAME_BYTES = 255
@@ -39,23 +40,22 @@ _ID = r"@[0-9a-f]{16}\Z"
 
 
 class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
-    """A lake as it was: the reading calls and mapping habits of a lake, as of a moment.
+    """A lake as it was at a moment: the calls and the mapping of a lake that read.
 
-    Its calls raise NotFoundError once the snapshot is dropped, or the history pruned.
+    The calls raise NotFoundError once the snapshot is dropped, or the history pruned.
     """
 
     def __init__(self, lake: Snapshots, moment: Moment, shown: str) -> None:
-        super().__init__(lake._catalog.at(moment), lake._objects, name=f"{lake.name} at {shown}")
+        super().__init__(
+            lake._catalog.at(moment),
+            lake._objects,
+            name=f"{lake.name} at {shown}",
+            search=lake._search,
+        )
         self._witness = lake._witness
         self.read_only = lake.read_only
         self._lake = lake
         self._moment = moment
-
-    def _searcher(self) -> SearchIndex:
-        return self._lake._searcher()
-
-    def _embeds(self) -> bool:
-        return self._lake._embeds()
 
     def _searched_moment(self) -> Moment:
         return self._moment
@@ -63,23 +63,23 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
     def sql(
         self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> QueryResult:
-        """The result of a SELECT over the tables `entries` and `documents` as of the moment; as
-        `Lake.sql`."""
+        """Return the result of a SELECT over the tables `entries` and `documents` as of the moment.
+        As `Lake.sql`."""
         return self._lake._query(query, params, self._moment, view=self)
 
     def ibis(self) -> Backend:
-        """An Ibis backend with the tables `entries` and `documents` as of the moment; as
+        """Return an Ibis backend with the tables `entries` and `documents` as of the moment. As
         `Lake.ibis`, with whose tables they join."""
         return self._lake._stored_tables().ibis(self._moment)
 
     def table(self, key: str) -> ir.Table:
-        """A table that was stored at the moment; as `Lake.table`."""
+        """Return a table that was stored at the moment. As `Lake.table`."""
         from lakebed.lake.sql.table_calls import table
 
         return table(self, self._lake._stored_tables(), key, self._moment)
 
     def tables(self, prefix: str = "", *, widen: bool = False, key_column: str = "key") -> ir.Table:
-        """The tables that were stored under a prefix at the moment; as `Lake.tables`."""
+        """Return the tables that were stored under a prefix at the moment. As `Lake.tables`."""
         from lakebed.lake.sql.table_calls import tables
 
         stored = self._lake._stored_tables()
@@ -166,13 +166,13 @@ class Snapshots(PresentLake):
         return Watch(self, make, prefix)
 
     def snapshots(self) -> SnapshotList:
-        """All snapshots, oldest first."""
+        """Return all snapshots, the oldest first."""
         return SnapshotList(map(_snapshot, self._catalog.snapshots()))
 
     def drop_snapshot(self, snapshot: str | Snapshot) -> None:
-        """Remove a snapshot, by its name or id. What only it kept goes with `maintain`.
+        """Remove a snapshot, by its name or id. `maintain` removes what only it kept.
 
-        Views of it raise NotFoundError from then on. Raises NotFoundError if it is not there.
+        Views of it raise NotFoundError from then on. Raises NotFoundError if it does not exist.
         """
         self._must_write("drop_snapshot")
         row = self._find(snapshot)
@@ -180,12 +180,12 @@ class Snapshots(PresentLake):
             raise _no_snapshot(row.name)
 
     def at(self, moment: str | Snapshot | datetime | int) -> LakeView:
-        """The lake as it was: read-only, with the reading calls of a lake.
+        """Return the lake as it was at a moment: read-only, with the calls of a lake that read.
 
-        `moment`: a snapshot, its name or its id; in a lake with `history="all"` also a time (an
+        `moment`: a snapshot, its name or its id. In a lake with `history="all"` also a time (an
         aware datetime) or a version. Expiry is judged at that moment.
 
-        Raises NotFoundError for a snapshot that is not there and for history that is not kept.
+        Raises NotFoundError for a snapshot that does not exist and for history that is not kept.
         """
         found, shown = self._moment(moment)
         return LakeView(self, found, shown)
@@ -198,11 +198,11 @@ class Snapshots(PresentLake):
         prefix: str = "",
         progress: Progress | None = None,
     ) -> Diff:
-        """What differs between two moments, or a moment and now: added, changed and removed.
+        """Return what differs between two moments, or a moment and now: added, changed and removed.
 
-        `a`, `b`: as for `at`; with `b` left out, now. `prefix`: only keys that begin with it. Its
-        cost grows with what happened between them, not with the lake. `progress` is called with the
-        differences found so far and their number, None as long as it is not known.
+        `a`, `b`: as for `at`. Without `b`, `a` is compared with now. `prefix`: only keys that begin
+        with it. The cost grows with what happened between the two, not with the lake. `progress` is
+        called with the differences found so far and their total, which is None until it is known.
         """
         from lakebed.lake.history.diff import Diff  # not for a first store
         from lakebed.lake.history.diff_spool import DiffSpool
@@ -213,15 +213,48 @@ class Snapshots(PresentLake):
         spool = DiffSpool(self._catalog.diff(first, second, low, high), progress)
         return Diff(spool, self, (first_name, second_name))
 
+    def changes(self, since: str | None = None, prefix: str = "") -> Changes:
+        """Return what changed since a cursor, for caches, copies and whatever else follows a lake.
+
+            changes = lake.changes(cursor)  # None: everything that is there, as `added`
+            for change in changes:
+                apply(change.key, change.change, change.after)
+            cursor = changes.cursor  # keep it for the next call
+
+        The result is iterated once. It has, in key order, changes with `key`, `change` (`added`,
+        `changed` or `removed`), `before` and `after` (entries, or None where the key does not
+        exist). No change is ever skipped, whoever writes at the same time. A key that changed
+        several times is told once, with its last state. What expired counts as removed.
+
+        `since`: the `cursor` of an earlier call. It is a string that survives restarts, and may be
+        used again until a later one is used. It belongs to one reader. It is a snapshot, called
+        `changes-…`, which costs a row and keeps what was replaced since. `maintain` drops one that
+        was not used for 30 days. `prefix`: only keys that begin with it.
+
+        Raises ValidationError for a malformed cursor, and NotFoundError for one that is gone.
+        """
+        from lakebed.lake.history.feed import read_changes  # not for a first store
+
+        self._must_write("changes")
+        low, high = check_prefix(prefix)
+
+        def differs(then: Snapshot) -> bool:
+            """Whether anything does: the first difference is enough."""
+            moment, _ = self._moment(then)
+            with closing(self._catalog.diff(moment, None, low, high)) as rows:
+                return next(rows, None) is not None
+
+        return read_changes(self, since, prefix, differs, self._catalog.now())
+
     def restore(
         self, snapshot: str | Snapshot, *, prefix: str = "", dry_run: bool = False
     ) -> Restored:
         """Make the lake, or the keys that begin with `prefix`, what it was at a snapshot.
 
-        All at one moment. First the present is kept as a snapshot `before-restore-<UTC time>`,
-        which the result names, so that a restore can be undone by another. Entries of the snapshot
-        whose expiry has passed since stay away; the result counts them. Its cost grows with the
-        changes. `dry_run` changes nothing, and gives the diff that would be applied.
+        It happens at one moment. First the present is kept as a snapshot `before-restore-<UTC
+        time>`, which the result names, so a restore can be undone by another. Entries of the
+        snapshot whose expiry has passed since stay away, and the result counts them. The cost grows
+        with the changes. `dry_run` changes nothing, and returns the diff that would be applied.
         """
         from lakebed.lake.history.diff import Restored  # not for a first store
         from lakebed.lake.history.diff_spool import DiffSpool
@@ -251,13 +284,14 @@ class Snapshots(PresentLake):
             return Restored(collected[-1], self, (name, row.name), kept.name, expired)
 
     def history(self, key: str, *, limit: int | None = None, before: int | None = None) -> History:
-        """The versions of a key that are kept, newest first; empty if there are none.
+        """Return the versions of a key that are kept, the newest first, or nothing if there are
+        none.
 
-        `limit`: so many at most. `before`: versions below this number only; with the last one's
-        number it goes on where an earlier call ended.
+        `limit`: the most versions to return. `before`: only versions below this number; with the
+        number of the last one, a call goes on where an earlier one ended.
 
-        With `history="snapshots"` these are the present one and those that a snapshot sees: the
-        result's `note` says so. ValidationError for a limit or version below 0.
+        With `history="snapshots"` these are the current version and those that a snapshot sees,
+        which the result's `note` says. Raises ValidationError for a limit or version below 0.
         """
         wanted = None if limit is None else min(check_count("limit", limit), sys.maxsize // 2)
         below = None if before is None else min(check_count("before", before), sys.maxsize // 2)
@@ -268,13 +302,13 @@ class Snapshots(PresentLake):
         return History([Version(row, self) for row in rows], note)
 
     def _moment(self, moment: object) -> tuple[Moment, str]:
-        """A moment as callers name it, and how to show it."""
+        """Return a moment as callers name it, and how to show it."""
         if isinstance(moment, (str, Snapshot)):
             row = self._find(moment)
             return row.moment(), row.name
         if isinstance(moment, datetime):
             if moment.utcoffset() is None:
-                raise ValidationError("the time has no time zone: expected an aware datetime")
+                raise ValidationError("the time must have a time zone (an aware datetime)")
             return self._catalog.moment(time=to_micros(moment)), moment.isoformat()
         version = check_count("version", moment)
         return self._catalog.moment(version=version), f"version {version}"
@@ -283,12 +317,12 @@ class Snapshots(PresentLake):
         name = snapshot.id if isinstance(snapshot, Snapshot) else snapshot
         if not isinstance(name, str):
             raise ValidationError(
-                f"snapshot is of type {type(name).__name__}: expected a name, an id or a Snapshot"
+                f"snapshot must be a name, an id or a Snapshot, got {type(name).__name__}"
             )
         if not name.startswith("@"):
             _check_name(name)
         elif not re.match(_ID, name):
-            raise ValidationError(f"{name!r} is no id of a snapshot")
+            raise ValidationError(f"{name!r} is not the id of a snapshot")
         row = self._catalog.find_snapshot(name)
         if row is None:
             raise _no_snapshot(name)
@@ -299,25 +333,25 @@ def _check_name(name: object) -> None:
     text = _check_text("name", name)
     if not text or text.startswith("@") or re.search(_CONTROL, text):
         raise ValidationError(
-            f"name is {text!r}: expected text without control characters that does not begin with "
-            "'@'"
+            "name must be text without control characters that does not begin with '@', "
+            f"got {text!r}"
         )
     size = len(text.encode())
     if size > MAX_NAME_BYTES:
-        raise ValidationError(f"name takes {size} bytes: expected at most {MAX_NAME_BYTES}")
+        raise ValidationError(f"name must take at most {MAX_NAME_BYTES} bytes, got {size}")
 
 
 def _check_text(field: str, text: object) -> str:
-    """Text that every catalog can hold."""
+    """Return text that every catalog can hold."""
     if not isinstance(text, str):
-        raise ValidationError(f"{field} is of type {type(text).__name__}: expected str")
+        raise ValidationError(f"{field} must be a string, got {type(text).__name__}")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ValidationError(f"{field} {text!r} holds a lone surrogate") from None
+            raise ValidationError(f"{field} must not hold a lone surrogate, got {text!r}") from None
     if "\0" in text:
-        raise ValidationError(f"{field} {text!r} holds a NUL character: not allowed")
+        raise ValidationError(f"{field} must not hold a NUL character, got {text!r}")
     return text
 
 
@@ -332,4 +366,4 @@ def _snapshot(row: SnapshotRow) -> Snapshot:
 
 
 def _no_snapshot(name: str) -> NotFoundError:
-    return NotFoundError(f"no snapshot of the name or id {name!r}")
+    return NotFoundError(f"no snapshot with the name or id {name!r}")

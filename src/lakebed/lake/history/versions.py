@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakebed.clock import from_micros
-from lakebed.model import Entry, ValueReader, VersionRow
+from lakebed.model import VersionRow
+from lakebed.records import Entry, ValueReader
 from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class Version(Entry):
-    """A version of an entry: the entry's fields, and `ended_at`, when it was replaced or deleted
-    (None for the one that stands)."""
+    """A version of an entry: the entry's fields, and `ended_at`, the time when it was replaced or
+    deleted (None for the current version)."""
 
     __slots__ = ("_ended_at",)
     FIELDS: ClassVar[tuple[str, ...]] = (*Entry.FIELDS, "ended_at")
@@ -31,9 +32,9 @@ class Version(Entry):
 
 
 class History(Sequence[Version], Tabular):
-    """The versions of a key that are kept, newest first.
+    """The versions of a key that are kept, the newest first.
 
-    `complete` is false where the lake keeps, between snapshots, no version that was replaced;
+    `complete` is False if the lake does not keep versions that were replaced between snapshots.
     `note` says so in words.
     """
 
@@ -52,10 +53,10 @@ class History(Sequence[Version], Tabular):
         return self._versions[index]
 
     def to_arrow(self) -> pa.Table:
-        """The versions as an Arrow table, newest first.
+        """Return the versions as an Arrow table, the newest first.
 
-        Columns: those of a listing's table, and ended_at (timestamp[us, UTC]), null for the version
-        that stands.
+        Columns: those of a listing's table, and ended_at (timestamp[us, UTC]), which is null for
+        the current version.
         """
         import pyarrow as pa
 

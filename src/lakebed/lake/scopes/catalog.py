@@ -1,8 +1,8 @@
-"""A catalog confined to a prefix: keys go in relative to it and come out relative to it."""
+"""A catalog confined to a prefix. Its calls take and return keys without the prefix."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -18,6 +18,7 @@ from lakebed.errors import ConflictError, ValidationError
 from lakebed.lake.scopes.span import Span
 from lakebed.model import (
     Change,
+    Content,
     ContentId,
     DiffRow,
     EntryRow,
@@ -39,14 +40,14 @@ _PAGE = 5000
 _NAME_BYTES = 255  # of a snapshot's name
 _PASSED = frozenset(
     {
-        # Contents and files, which no caller names, and the time.
+        # Calls about contents and files, which callers do not name, and about the time.
         "now", "lease", "discard", "known", "places", "replace", "count_waiting",
     }
 )  # fmt: skip
 
 
 class ScopedReads:
-    """The reading calls of a catalog, confined."""
+    """The reading calls of a confined catalog."""
 
     def __init__(self, reads: CatalogReads, span: Span) -> None:
         self._reads = reads
@@ -65,17 +66,23 @@ class ScopedReads:
         rows, more = self._reads.page(*self._span.bounds(low, high), limit, metadata_filter)
         return [self._span.row(row) for row in rows], more
 
+    def keys(self, low: str, high: str, limit: int) -> Sequence[str]:
+        return [*map(self._span.inside, self._reads.keys(*self._span.bounds(low, high), limit))]
+
     def count(self, low: str, high: str) -> int:
         return self._reads.count(*self._span.bounds(low, high))
 
     def search(self, look: Callable[[SearchReading], T]) -> NoReturn:  # noqa: ARG002
-        raise AssertionError("a scope searches by the lake that it is a part of")
+        raise AssertionError("a scope is searched through its lake")
 
     def locate(self, content: ContentId) -> Place | None:
         return self._reads.locate(content)
 
+    def parts(self, content: ContentId) -> Sequence[Content]:
+        return self._reads.parts(content)
+
     def stats(self, *, exact: bool = False) -> CatalogStats:
-        """Totals over what the scope holds: all are counted."""
+        """Return the totals of the scope. All of them are counted."""
         del exact
         entries = entry_bytes = 0
         contents = dict[ContentId, tuple[int, bool]]()
@@ -115,10 +122,10 @@ class ScopedReads:
 
 
 class ScopedCatalog(ScopedReads):
-    """A catalog whose keys, and whose snapshots, are those under a prefix.
+    """A catalog that shows only the keys and snapshots under a prefix.
 
-    What it does not offer concerns the lake as a whole, and is refused: so a call that is added to
-    catalogs stays closed until somebody decides what it is to do here.
+    Calls that it does not offer concern the whole lake, and raise an error. So a call that is added
+    to catalogs stays closed here until somebody decides what it does in a scope.
     """
 
     _reads: Catalog
@@ -143,6 +150,10 @@ class ScopedCatalog(ScopedReads):
             outcome._replace(row=outcome.row and self._span.row(outcome.row))
             for outcome in outcomes
         ]
+
+    def touch(self, key: str, ttl: int | None, expires_at: int | None) -> EntryRow | None:
+        row = self._reads.touch(self._span.full(key), ttl, expires_at)
+        return None if row is None else self._span.row(row)
 
     def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
         low, high = self._span.bounds(low, high)
@@ -209,7 +220,7 @@ class ScopedCatalog(ScopedReads):
     def moment(self, *, version: int | None = None, time: int | None = None) -> Moment:
         return self._reads.moment(version=version, time=time)
 
-    def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Iterator[DiffRow]:
+    def diff(self, a: Moment, b: Moment | None, low: str, high: str) -> Generator[DiffRow]:
         return self._span.changed(self._reads.diff(a, b, *self._span.bounds(low, high)))
 
     def restore(
@@ -273,7 +284,8 @@ class ScopedCatalog(ScopedReads):
 
 
 class _Placed:
-    """Rows of a batch with their keys in the lake; iterated as often as the batch is tried."""
+    """Rows of a batch with their keys in the lake. Iterated once for each attempt to store the
+    batch."""
 
     def __init__(self, rows: Iterable[StagedRow], span: Span) -> None:
         self._rows = rows

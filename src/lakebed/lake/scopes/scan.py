@@ -1,4 +1,4 @@
-"""What SQL reads of a scope: the rows of its keys, relative to it, and nothing of the others."""
+"""What SQL reads in a scope: the rows of its keys, without the prefix."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from lakebed.model import DiffRow, Moment
 
 
 def placed(scan: Scan, span: Span) -> Scan:
-    """The scan in the lake of one in a scope."""
+    """Translate a scan of a scope into a scan of the lake."""
     low, high = span.bounds(scan.low, scan.high)
     return scan._replace(low=low, high=high)
 
 
 class ScopedScan:
-    """A transaction of a catalog that shows a scope."""
+    """A transaction of a catalog that shows only a scope."""
 
     def __init__(self, scan: CatalogScan, span: Span) -> None:
         self._scan = scan
         self._span = span
-        # Never the same: what is loaded is used while the lake's state is the same, and loaded anew
-        # after. Bringing it up to date would count versions of others.
+        # Always new: loaded rows serve while the lake's state stays the same, and are then loaded
+        # again. An update from the last version would count versions of other scopes.
         self.moved: object = object()
 
     @property
@@ -55,7 +55,7 @@ class ScopedScan:
     def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
         if scan.relation == "objects":
             return self._objects()
-        if scan.relation == "packs":  # tells the files of the entries' packs; no query sees it
+        if scan.relation == "packs":  # needed to find the packs of the entries; no query sees it
             return self._scan.rows(scan)
         column = "name" if scan.relation == "snapshots" else "key"
         where = scan if column == "name" else placed(scan, self._span)
@@ -69,7 +69,8 @@ class ScopedScan:
         return sum(batch.num_rows for batch in self.rows(scan))
 
     def _objects(self) -> Iterator[pa.RecordBatch]:
-        """The contents of the scope's entries, each since it was first stored there."""
+        """Give the contents of the scope's entries, with the time at which each was first stored in
+        the scope."""
         schema = schema_of(COLUMNS["objects"])
         scan = Scan("entries")
         entries = pa.Table.from_batches(self.rows(scan), scan.schema()).select(schema.names)
@@ -81,7 +82,7 @@ class ScopedScan:
         return iter(pa.Table.from_arrays(columns, schema=schema).to_batches())
 
     def _inside(self, batch: pa.RecordBatch, column: str, schema: pa.Schema) -> pa.RecordBatch:
-        """The rows of the scope alone, whatever the catalog gave."""
+        """Keep only the rows of the scope, in case the catalog gave more."""
         names = batch.column(column)
         mask = pc.starts_with(names, self._span.prefix)
         batch = batch.filter(mask)

@@ -13,31 +13,33 @@ from lakebed.lake.entries.batch_reading import BatchReading, Retrieved
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.batches import Batches
 from lakebed.lake.entries.reading import MISSING, Reading
+from lakebed.lake.growing.appending import Appending
 from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.history.snapshots import LakeView
 from lakebed.lake.scopes.span import Span
 from lakebed.lake.search.searching import Hit, Hits, Mode, Searching
 from lakebed.lake.share.publishing import Publishing
 from lakebed.lake.sql.ibis_tables import IbisTables
+from lakebed.lake.upkeep.adopting import Adopting
 from lakebed.lake.upkeep.maintenance import Maintenance
 from lakebed.lake.upkeep.purging import PurgeReport
 from lakebed.lake.upkeep.verifying import Verifying
-from lakebed.model import Entry, EntryRow, Moment, Progress, StoredEntry
+from lakebed.model import EntryRow, Moment, Progress
+from lakebed.records import Entry, StoredEntry
 from lakebed.values.tables import TableLibrary
 
 if TYPE_CHECKING:
     from lakebed.duckdb.result import QueryResult
-    from lakebed.lake.search.index import SearchIndex
 
 _MAX_BYTES = 900  # of a scope's path: a key has 1,024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Above(NamedTuple):
-    """A scope above another one, from which that one may read.
+    """A scope above another one, from which the lower one may read.
 
-    `step`: how many parts the scopes right below it have; `next`: the first part of the one that
-    leads to the reader.
+    `step`: how many path parts the scopes directly below it add. `next`: the first of these parts
+    on the way to the reader.
     """
 
     scope: ScopedCalls
@@ -45,36 +47,38 @@ class Above(NamedTuple):
     next: str
 
     def may_give(self, key: str) -> bool:
-        """Whether a key is the upper scope's own, and of none that lies below it: an entry of such
-        a scope has more parts than the scope's path."""
+        """Whether a key belongs to the upper scope itself, not to a scope below it: it has at most
+        `step` parts and does not begin with `next`."""
         parts = key.split("/")
         return len(parts) <= self.step and parts[0] != self.next
 
 
 def check_path(path: object) -> str:
-    """The path of a scope: text in parts, parted by slashes."""
+    """Return the path of a scope: parts separated by slashes. Raises ValidationError if it is
+    malformed."""
     if not isinstance(path, str):
         raise ValidationError(f"path must be a string, got {type(path).__name__}")
     parts = path.split("/")
     if not all(parts) or {".", ".."} & set(parts):
         raise ValidationError(
-            f"path is {path!r}: expected parts with a slash between them, such as 'user/42'; none "
-            "of them empty, '.' or '..'"
+            f"path is {path!r}: expected parts separated by slashes, such as 'user/42'; no part "
+            "may be empty, '.' or '..'"
         )
     if path.startswith("@") or _CONTROL.search(path):
         raise ValidationError(
-            f"path is {path!r}: expected no control characters, and no '@' at the beginning"
+            f"path is {path!r}: must not contain control characters or begin with '@'"
         )
     check_key(path, "path")
     size = len(path.encode())
     if size > _MAX_BYTES:
-        raise ValidationError(f"path takes {size} bytes: expected at most {_MAX_BYTES}")
+        raise ValidationError(f"path must have at most {_MAX_BYTES} bytes, got {size}")
     return path
 
 
 def levels_of(path: str) -> tuple[list[str], int]:
-    """The paths of the scopes between a scope and what it was made from, the nearest first, and how
-    many parts each step has: two (a kind and a name), or one where their number is odd."""
+    """Return the paths of the scopes between a scope and the one it was made from, the nearest
+    first, and the number of parts per step: two (a kind and a name), or one if the number of parts
+    is odd."""
     parts = path.split("/")
     step = 2 if len(parts) % 2 == 0 else 1
     ends = range(len(parts) - step, 0, -step)
@@ -82,13 +86,12 @@ def levels_of(path: str) -> tuple[list[str], int]:
 
 
 class _ScopedSearch(Reading):
-    """The search of a scope: the lake's, under its prefix."""
+    """The search of a scope: the search of the lake, under the scope's prefix."""
 
-    _span: Span
-
-    def _whole(self) -> Searching:
-        """What is searched: the lake, or its view."""
-        raise NotImplementedError
+    def _confine(self, whole: Searching, span: Span) -> None:
+        """Set the lake, or its view, that is searched, and the scope's keys in it."""
+        self._whole = whole
+        self._span = span
 
     def search(
         self,
@@ -103,13 +106,15 @@ class _ScopedSearch(Reading):
         mode: Mode | None = None,
         progress: Progress | None = None,
     ) -> Hits:
-        """The entries of the scope whose text has any of the words of `query`; as `Lake.search`.
+        """Return the entries of the scope that have any of the words of `query`, as `Lake.search`
+        does.
 
-        How rare a word is counts by the whole lake: equal entries have equal scores in all scopes.
+        The rarity of a word is that in the whole lake, so that equal entries have equal scores in
+        all scopes.
         """
         if not isinstance(prefix, str):
-            raise ValidationError(f"prefix is of type {type(prefix).__name__}: expected str")
-        hits = self._whole().search(
+            raise ValidationError(f"prefix must be a string, got {type(prefix).__name__}")
+        hits = self._whole.search(
             query,
             metadata_filter=metadata_filter,
             value_filter=value_filter,
@@ -128,34 +133,33 @@ class _ScopedSearch(Reading):
 
 
 class ScopeView(_ScopedSearch, LakeView):
-    """A scope as it was."""
+    """A scope as it was at a moment."""
 
     def __init__(self, scope: ScopedCalls, moment: Moment, shown: str) -> None:
         super().__init__(scope, moment, shown)
-        self._span = scope._span
-        self._outer = LakeView(scope._root, moment, shown)
-
-    def _whole(self) -> Searching:
-        return self._outer
+        self._confine(LakeView(scope._root, moment, shown), scope._span)
 
 
 class ScopedCalls(
-    _ScopedSearch, Batches, BatchReading, Searching, Publishing, IbisTables, Maintenance, Verifying
+    _ScopedSearch,
+    Batches,
+    Appending,
+    BatchReading,
+    Searching,
+    Publishing,
+    IbisTables,
+    Maintenance,
+    Adopting,
+    Verifying,
 ):
-    """What a scope does otherwise than a lake."""
+    """The calls that differ between a scope and a lake."""
 
     _root: ScopedCalls  # or the lake, which has the same calls
     _above: Sequence[Above] = ()
 
-    def _whole(self) -> Searching:
-        return self._root
-
-    def _searcher(self) -> SearchIndex:
-        return self._root._searcher()
-
     @property
     def prefix(self) -> str:
-        """What the scope's keys begin with in the lake."""
+        """The prefix of the scope's keys in the lake."""
         return self._span.prefix
 
     # Reads that fall back to the scopes above
@@ -164,8 +168,8 @@ class ScopedCalls(
         return (above.scope for above in self._above if above.may_give(key))
 
     def retrieve(self, key: str, default: Any = MISSING, *, as_: TableLibrary | None = None) -> Any:
-        """The value of a key; as `Lake.retrieve`. With `inherit`, of the nearest scope that has
-        it."""
+        """Return the value of a key, as `Lake.retrieve` does. With `inherit`, the nearest scope
+        that has the key gives it."""
         found = super().retrieve(key, _NOTHING, as_=as_)
         givers = self._givers(key)
         while found is _NOTHING and (scope := next(givers, None)) is not None:
@@ -177,7 +181,8 @@ class ScopedCalls(
         return default
 
     def entry(self, key: str) -> Entry | None:
-        """The entry of a key; as `Lake.entry`. With `inherit`, of the nearest scope that has it."""
+        """Return the entry of a key, as `Lake.entry` does. With `inherit`, the nearest scope that
+        has the key gives it."""
         found = super().entry(key)
         givers = self._givers(key)
         while found is None and (scope := next(givers, None)) is not None:
@@ -190,8 +195,8 @@ class ScopedCalls(
         return isinstance(key, str) and any(key in scope for scope in self._givers(key))
 
     def retrieve_batch(self, keys: Iterable[str]) -> Retrieved:
-        """The values of many keys; as `Lake.retrieve_batch`. With `inherit`, each of the nearest
-        scope that has it."""
+        """Return the values of many keys, as `Lake.retrieve_batch` does. With `inherit`, each comes
+        from the nearest scope that has the key."""
         found = super().retrieve_batch(keys)
         for above in self._above:
             wanted = [key for key in found.missing if above.may_give(key)]
@@ -199,20 +204,36 @@ class ScopedCalls(
                 found = _united(found, above.scope.retrieve_batch(wanted))
         return found
 
-    # Calls that would tell of others, or change them
+    # Calls that would reveal other scopes, or change them
 
     def store(self, key: str, value: Any, *args: Any, **kwargs: Any) -> StoredEntry:
-        """Store a value under a key; as `Lake.store`. `deduplicated` does not tell what others have
-        stored: it is true only where nothing has changed."""
+        """Store a value under a key, as `Lake.store` does.
+
+        `deduplicated` does not reveal what other scopes have stored: it is True only if nothing
+        changed.
+        """
         stored = super().store(key, value, *args, **kwargs)
         return StoredEntry(_unshared(stored), self)
 
+    def append(
+        self,
+        key: str,
+        rows: Any,
+        *,
+        widen: bool = False,
+        partition_by: str | Sequence[str] | None = None,
+    ) -> StoredEntry:
+        """Append rows to a table; as `Lake.append`. `deduplicated` is as for `store`."""
+        stored = super().append(key, rows, widen=widen, partition_by=partition_by)
+        return StoredEntry(_unshared(stored), self)
+
     def store_batch(self, *args: Any, **kwargs: Any) -> BatchReport:
-        """Store many entries; as `Lake.store_batch`. `deduplicated` is 0."""
+        """Store many entries, as `Lake.store_batch` does. `deduplicated` is always 0."""
         return BatchReport(**(dict(super().store_batch(*args, **kwargs)) | {"deduplicated": 0}))
 
     def at(self, moment: str | Snapshot | datetime | int) -> ScopeView:
-        """The scope as it was; as `Lake.at`. Its snapshots are those that were made in it."""
+        """Return the scope as it was, as `Lake.at` does. It knows the snapshots that were made in
+        the scope."""
         found, shown = self._moment(moment)
         return ScopeView(self, found, shown)
 
@@ -224,16 +245,17 @@ class ScopedCalls(
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> PurgeReport:
-        """Remove a key, all keys under a prefix, or with neither the scope whole, from now, from
-        history and from every snapshot; as `Lake.purge`. `snapshots` tells those of the scope."""
+        """Erase a key, all keys under a prefix, or without either the whole scope, from now, from
+        history and from every snapshot, as `Lake.purge` does. `snapshots` names those of the
+        scope."""
         if key is not None:
             if prefix is not None:
-                raise ValidationError("purge takes either key or prefix")
+                raise ValidationError("key and prefix cannot be combined: give one of them")
             wanted = {"key": self._span.full(check_key(key))}
         elif prefix is None or isinstance(prefix, str):
             wanted = {"prefix": self._span.prefix + (prefix or "")}
         else:
-            raise ValidationError(f"prefix is of type {type(prefix).__name__}: expected str")
+            raise ValidationError(f"prefix must be a string, got {type(prefix).__name__}")
         report = self._root.purge(**wanted, dry_run=dry_run, progress=progress)
         mine = len(self._span.prefix)
         snapshots = [name[mine:] for name in report.snapshots if name.startswith(self.prefix)]
@@ -246,34 +268,38 @@ class ScopedCalls(
         *,
         external_access: bool = False,
     ) -> QueryResult:
-        """The result of a SELECT over the tables of the scope; as `Lake.sql`, without
-        `external_access`, which would read the files of others."""
+        """Return the result of a SELECT over the tables of the scope, as `Lake.sql` does.
+        `external_access` must be False, because it would read files of other scopes."""
         if external_access:
             raise ValidationError("external_access must be False in a scope")
         return super().sql(query, params)
 
     def publish(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused, as all that concerns the whole lake."""
+        """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("publish")
 
     def maintain(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused, as all that concerns the whole lake."""
+        """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("maintain")
 
     def cleanup_expired(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused, as all that concerns the whole lake."""
+        """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("cleanup_expired")
 
     def compact(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused, as all that concerns the whole lake."""
+        """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("compact")
 
     def collect(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused, as all that concerns the whole lake."""
+        """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("collect")
 
+    def adopt(self) -> NoReturn:
+        """Raise ValidationError: this call concerns the whole lake."""
+        raise _of_the_lake("adopt")
+
     def verify(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused, as all that concerns the whole lake."""
+        """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("verify")
 
 
@@ -290,7 +316,7 @@ def _unshared(stored: StoredEntry) -> Any:
 
 
 def _united(found: Retrieved, more: Retrieved) -> Retrieved:
-    """What two reads found, in the order of neither's missing keys."""
+    """Return the results of two reads as one. A key that neither found stays missing."""
     values = dict(found.items()) | dict(more.items())
     errors: dict[str, LakebedError] = dict(found.errors) | dict(more.errors)
     missing = [key for key in found.missing if key not in more and key not in more.errors]

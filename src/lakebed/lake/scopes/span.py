@@ -1,8 +1,8 @@
-"""A range of keys under a prefix, and how they are told inside a scope."""
+"""A range of keys under a prefix, and the translation between keys inside and outside."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import NamedTuple
 
 from lakebed.errors import ValidationError
@@ -11,7 +11,7 @@ from lakebed.model import LAST_KEY, DiffRow, EntryRow, SnapshotRow
 
 
 class Span(NamedTuple):
-    """The range of keys that begin with a prefix, and how they are told inside."""
+    """The range of keys that begin with a prefix. Inside, keys are written without the prefix."""
 
     prefix: str
     end: str
@@ -21,7 +21,7 @@ class Span(NamedTuple):
         return cls(*check_prefix(prefix))
 
     def full(self, key: str) -> str:
-        """The key in the lake."""
+        """Return the key in the lake. Raises ValidationError if it is too long."""
         whole = self.prefix + key
         size = len(whole.encode())
         if size > MAX_KEY_BYTES:
@@ -31,25 +31,30 @@ class Span(NamedTuple):
         return whole
 
     def bounds(self, low: str, high: str) -> tuple[str, str]:
-        """A range of keys in the lake; never more than the scope."""
+        """Return the range of keys in the lake. It never exceeds the scope."""
         top = self.end if high >= LAST_KEY else min(self.prefix + high, self.end)
         return self.prefix + low, top
 
-    def row(self, row: EntryRow) -> EntryRow:
-        """A row with its key inside."""
-        assert row.key.startswith(self.prefix)
-        return row._replace(key=row.key[len(self.prefix) :])
+    def inside(self, key: str) -> str:
+        """Return a key of the lake as it is written inside the scope."""
+        assert key.startswith(self.prefix)
+        return key[len(self.prefix) :]
 
-    def changed(self, rows: Iterable[DiffRow]) -> Iterator[DiffRow]:
+    def row(self, row: EntryRow) -> EntryRow:
+        """Return a row with its key inside the scope."""
+        return row._replace(key=self.inside(row.key))
+
+    def changed(self, rows: Iterable[DiffRow]) -> Generator[DiffRow]:
         for before, after in rows:
             yield DiffRow(before and self.row(before), after and self.row(after))
 
     def snapshot(self, row: SnapshotRow) -> SnapshotRow | None:
-        """A snapshot of the scope, with its name inside; None for one of others."""
+        """Return a snapshot of the scope with its name inside, or None if it belongs to another
+        scope."""
         if not row.name.startswith(self.prefix):
             return None
         return row._replace(name=row.name[len(self.prefix) :])
 
     def without(self, text: str) -> str:
-        """A message that tells keys as they are inside."""
+        """Return a message in which keys are written as inside the scope."""
         return text.replace(self.prefix, "").replace(repr(self.prefix)[1:-1], "")

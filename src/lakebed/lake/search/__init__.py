@@ -1,1 +1,1 @@
-"""Search: building segments and asking them."""
+"""Search: builds segments and searches them."""

@@ -1,4 +1,4 @@
-"""Building, merging and cleaning segments, and naming them in the catalog."""
+"""Builds, merges and cleans segments, and records them in the catalog."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ from lakebed.values.hash import digest
 if TYPE_CHECKING:
     from lakebed.search.embedders import Embedder
 
-_INLINE_DOCUMENTS = 16_384  # of a segment in the catalog: a few megabytes, which any database takes
-_PAGE_ROWS = 500  # more live for so long that the garbage collector goes through all of memory
+_INLINE_DOCUMENTS = 16_384
+"""Of a segment that is kept in the catalog: a few megabytes, which any database accepts."""
+_PAGE_ROWS = 500  # more would live so long that the garbage collector searches all of memory
 _PAGE_BYTES = 16 << 20
 _SMALLEST = 256  # documents of a segment in the lowest tier; each tier has four times as many
 _FAN = 4  # segments of one tier that are merged
-_TRIES = 20  # for the lock, where nobody waits for it
+_TRIES = 20  # to wait for the lock when nobody needs the result
 _PAUSE = 0.005
 _NO_ENDS: Ends = np.empty((0, 2), np.int64)
 
 
 class Built(NamedTuple):
-    """Of how many documents a segment was built, and the versions whose text could not be read."""
+    """What a new segment has: the number of documents, and the versions whose text could not be
+    read."""
 
     documents: int
     left: set[int]
@@ -55,15 +57,16 @@ class SegmentBuilding:
         self._embedder = embedder
         self._limit = MAX_DOCUMENTS if objects is not None else _INLINE_DOCUMENTS
 
-    # Of what waits
+    # Building from waiting versions
 
     def build(self, reader: TextReader, loaded: Loaded, *, patient: bool) -> Built | None:
-        """Build a segment of the next versions that wait.
+        """Build a segment from the next waiting versions.
 
-        None if there was nothing to do, or somebody else was faster.
+        Returns None if there was nothing to do, or another client was faster.
         """
         waiting = self._catalog.next_waiting(self._limit)
-        if waiting.state != loaded.state:  # what has ended may be in a segment that is not known
+        # Otherwise an ended version may be in a segment that was not loaded.
+        if waiting.state != loaded.state:
             return None
         ends = _ends_of(waiting, loaded)
         if not waiting.versions and not len(ends):
@@ -87,8 +90,8 @@ class SegmentBuilding:
     def _take_in(
         self, versions: Sequence[int], reader: TextReader
     ) -> tuple[SegmentBuilder, list[int], set[int], set[int]]:
-        """A builder with the documents, the versions of those that stood, and the versions that
-        have to wait on: what cannot be read, and what no longer fits."""
+        """Return a builder with the documents, the versions that still stand, and the versions that
+        must keep waiting because they cannot be read or do not fit."""
         builder = SegmentBuilder(self._embedder.name if self._embedder else None)
         standing, unread, left = list[int](), set[int](), set[int]()
         for rows in self._pages(versions):
@@ -103,7 +106,7 @@ class SegmentBuilding:
         return builder, standing, unread, left
 
     def _pages(self, versions: Sequence[int]) -> Iterator[list[VersionRow]]:
-        """The rows of versions, in pages of bounded size."""
+        """Give the rows of versions, in pages of bounded size."""
         for start in range(0, len(versions), _PAGE_ROWS):
             page, room = list[VersionRow](), _PAGE_BYTES
             for version in self._catalog.get_versions(versions[start : start + _PAGE_ROWS]):
@@ -115,10 +118,11 @@ class SegmentBuilding:
             if page:
                 yield page
 
-    # Of other segments
+    # Building from other segments
 
     def merge(self, loaded: Loaded, ended: Ends, *, patient: bool) -> bool:
-        """Merge some segments, or write one anew most of which is gone; whether there were any."""
+        """Merge some segments, or rewrite one of which most is gone. Returns whether there were
+        any."""
         ends = apply_ends(loaded.segments, loaded.ends, ended)
         chosen = _choose(loaded, ends, self._limit)
         if not chosen:
@@ -127,7 +131,7 @@ class SegmentBuilding:
         return self._replace(loaded, chosen, kept, ends, ended, patient=patient)
 
     def _is_kept(self, loaded: Loaded, ends: Sequence[Ends], number: int) -> NDArray[np.bool_]:
-        """Which documents stand, or are history that has not been forgotten."""
+        """Mark the documents that stand, or that are history which has not been removed."""
         stands: NDArray[np.bool_] = ends[number] == NEVER
         past = np.flatnonzero((ends[number] > GONE) & ~stands)
         versions = loaded.segments[number].versions[past]
@@ -136,7 +140,7 @@ class SegmentBuilding:
         return stands
 
     def embed(self, loaded: Loaded, ended: Ends, reader: TextReader) -> bool:
-        """Write a segment anew that lacks vectors, with vectors; whether there was one."""
+        """Rewrite one segment that lacks vectors, with vectors. Returns whether there was one."""
         assert self._embedder is not None
         lacking = [n for n, segment in enumerate(loaded.segments) if self.lacks_vectors(segment)]
         if not lacking:
@@ -157,7 +161,7 @@ class SegmentBuilding:
         )
 
     def lacks_vectors(self, segment: Segment) -> bool:
-        """Whether a client without an embedder has built the segment."""
+        """Whether a client without an embedder built the segment."""
         return (
             self._embedder is not None
             and len(segment) > 0
@@ -167,11 +171,12 @@ class SegmentBuilding:
     def forget(
         self, loaded: Loaded, ended: Ends, low: str, high: str, *, thorough: bool = False
     ) -> bool:
-        """Write the segments anew that hold keys of the range, or versions that were purged, or of
-        a purged key; False if somebody else changed the segments meanwhile.
+        """Rewrite the segments that hold keys of the range, purged versions, or versions of a
+        purged key. Returns False if another client changed the segments meanwhile.
 
-        `thorough`: leave nothing in any segment that nobody sees any more, whatever its key: after
-        a purge that was interrupted, versions tell which keys it had only if a segment holds them.
+        `thorough`: remove everything that nobody can see any more, whatever its key. This is needed
+        after an interrupted purge, because the keys of its versions are known only if a segment
+        holds them.
         """
         ends = apply_ends(loaded.segments, loaded.ends, ended)
         below, above = low.encode(), high.encode()
@@ -187,7 +192,7 @@ class SegmentBuilding:
             for first, last in (segment.key_range(*each) for each in ((low, high), *ranges)):
                 concerned[first:last] = True
             stays = ends[number] > GONE
-            # What was stored since under these keys stays.
+            # What was stored under these keys later stays.
             doubtful = np.flatnonzero(concerned & stays)
             stays[doubtful] = self._exist(segment.versions[doubtful].tolist())
             if (concerned & ~stays).any() and not self._replace(
@@ -200,7 +205,7 @@ class SegmentBuilding:
         )
 
     def _exist(self, versions: Sequence[int]) -> list[bool]:
-        """Which of these versions stand, or are history."""
+        """Tell for each version whether it stands or is history."""
         known = {
             version.row.version
             for start in range(0, len(versions), _PAGE_ROWS)
@@ -219,7 +224,7 @@ class SegmentBuilding:
         patient: bool = True,
         at_once: bool = False,
     ) -> bool:
-        """Name one segment of what is kept of some, in their place."""
+        """Replace some segments by one that holds what is kept of them."""
         documents = sum(int(np.count_nonzero(stays)) for stays in kept)
         data = self._join(loaded, chosen, kept, ends) if documents else b""
         old = [loaded.rows[number] for number in chosen]
@@ -255,7 +260,7 @@ class SegmentBuilding:
         return builder.data()
 
     def _embedder_of(self, segments: Sequence[Segment]) -> str | None:
-        """Vectors are kept where all have some."""
+        """Return the embedder of segments, or None unless all of them have vectors."""
         names = {segment.header.embedder for segment in segments if len(segment)}
         return names.pop() if len(names) == 1 else None
 
@@ -264,16 +269,16 @@ class SegmentBuilding:
         return as_ends(b"".join(blobs.values()))
 
     def drop(self, loaded: Loaded, damaged: Sequence[SegmentRow], held: Sequence[int]) -> bool:
-        """Drop segments that cannot be read; what they held waits again."""
+        """Drop unreadable segments. Their versions wait again."""
         queue = self._catalog.unheld_versions(held)
         ends = _of_others(self._old_ends(damaged), loaded.segments)
         new = self._write(b"", 0, ends) if len(ends) else None
         return self._catalog.replace_segments(damaged, new, loaded.state, queue=queue)
 
-    # Naming
+    # Recording in the catalog
 
     def _write(self, data: bytes, documents: int, ends: Ends) -> NewSegment:
-        """Write the bytes of a segment, and say what the catalog is to know of it."""
+        """Write the bytes of a segment, and return its row for the catalog."""
         number, pairs = os.urandom(16).hex(), ends.astype("<i8").tobytes()
         if not documents:
             return NewSegment(SegmentRow(number, None, 0, 0, None), None, pairs, None)
@@ -291,7 +296,7 @@ class SegmentBuilding:
         return NewSegment(row._replace(uri=path), None, pairs, Upload(path, len(data)))
 
     def _commit(self, new: NewSegment | None, patient: bool, commit: Callable[[], bool]) -> bool:
-        """Commit; a search does not wait long for a writer at work."""
+        """Commit. A search does not wait long for another writer."""
         uploads = [] if new is None or new.upload is None else [new.upload.uri]
         for _ in range(1 if patient else _TRIES):
             try:
@@ -301,7 +306,7 @@ class SegmentBuilding:
                     give_up(self._catalog, uploads)
                     raise
                 time.sleep(_PAUSE)
-            except MissingContentError:  # it took longer than its lease
+            except MissingContentError:  # writing took longer than the lease
                 return False
             except LakebedError:
                 give_up(self._catalog, uploads)
@@ -313,7 +318,7 @@ class SegmentBuilding:
 def documents(
     read: Sequence[tuple[VersionRow, IndexedText]], embedder: Embedder | None
 ) -> list[Document]:
-    """What a segment takes of entries whose text has been read."""
+    """Return the documents of entries whose text has been read."""
     vectors = dict[bytes, NDArray[np.float32]]()
     if embedder is not None:
         texts = {version.row.content_hash: text.value_text for version, text in read}
@@ -332,6 +337,7 @@ def documents(
             text.text,
             text.speaker,
             vectors.get(row.content_hash),
+            text.names,
         )
         for version, text in read
         for row in (version.row,)
@@ -339,13 +345,13 @@ def documents(
 
 
 def _ends_of(waiting: Waiting, loaded: Loaded) -> Ends:
-    """What has ended, of documents that segments hold. (What was purged waits for `forget`.)"""
+    """Return the ends of documents that segments hold. (Purged versions wait for `forget`.)"""
     ended = as_ends([pair for pair in waiting.ended if pair[1] != PURGED])
     return _of_others(ended, loaded.segments)
 
 
 def _of_others(ends: Ends, segments: Sequence[Segment]) -> Ends:
-    """The ends of documents that these segments hold."""
+    """Return the ends of documents that these segments hold."""
     held = np.zeros(len(ends), np.bool_)
     for segment in segments:
         held[segment.find_versions(ends[:, 0])[0]] = True
@@ -353,7 +359,7 @@ def _of_others(ends: Ends, segments: Sequence[Segment]) -> Ends:
 
 
 def _choose(loaded: Loaded, ends: Sequence[Ends], limit: int) -> list[int]:
-    """The numbers of segments to be written as one."""
+    """Return the numbers of the segments to write as one."""
     tiers: dict[int, list[int]] = {}
     for number, segment in enumerate(loaded.segments):
         live = int(np.count_nonzero(ends[number] > GONE))

@@ -1,4 +1,4 @@
-"""The text of entries: what of them is searched, and what becomes of values that cannot be read."""
+"""The text of entries: what of them is searched, and what happens if a value cannot be read."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import orjson
 from lakebed.errors import CorruptionError, LakebedError, StorageError
 from lakebed.model import EntryRow
 from lakebed.values.codec import decode_value
-from lakebed.values.text import text_of
+from lakebed.values.text import text_and_names
 
 _MAX_FAILURES = 3
-_FIRST_READS = 4  # at once, to see whether the storage answers; then twice as many, and so on
+_FIRST_READS = 4
+"""The first read, to see whether the storage answers. Each later read takes twice as many."""
 _MAX_DAMAGED = 50
 _SPEAKERS = ("speaker", "role")
 
 ReadContents = Callable[[Iterable[EntryRow]], Iterator[tuple[EntryRow, bytes | LakebedError]]]
-"""Gives the stored bytes of each row, or the error that reading it gave."""
+"""Gives the stored bytes of each row, or the error from reading them."""
 
 
 class IndexedText(NamedTuple):
-    """What of an entry is searched: its text, that of its value alone, who says it, and its
-    metadata.
+    """What is searched of an entry: its text, the text of its value alone, its speaker, its
+    metadata, and the names of its fields, those of its metadata included.
 
-    `unread`: the value could not be read, and the text is that of the metadata.
+    `unread`: the value could not be read, and the text is the text of the metadata.
     """
 
     row: EntryRow
@@ -35,14 +36,15 @@ class IndexedText(NamedTuple):
     speaker: str
     metadata: dict[str, Any]
     unread: bool
+    names: frozenset[str]
 
 
 class TextReader:
-    """Reads the text of entries, during one call of the lake.
+    """Reads the text of entries during one call of the lake.
 
-    A storage that fails is given up after a few failures, so that a search comes to an end; so are
-    values that are missing or damaged after some more, unless `thorough`. And nothing more is read
-    once the call's time `is_over`.
+    After a few failures of the storage, no more values are read, so that a search ends. The same
+    holds after some more missing or damaged values, unless `thorough`. Reading also stops when the
+    time of the call `is_over`.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class TextReader:
         return given_up or self._is_over()
 
     def texts(self, rows: Sequence[EntryRow]) -> Iterator[IndexedText]:
-        """The text of each row, in their order."""
+        """Give the text of each row, in the order of the rows."""
         values = dict[int, Any]()
         inline = [row for row in rows if row.format == "json" and not is_stored(row)]
         for row, data in self._read(inline):
@@ -96,8 +98,11 @@ class TextReader:
 
 
 def is_stored(row: EntryRow) -> bool:
-    """Whether reading an entry's text takes reading the storage. (Tables and bytes count with their
-    metadata alone: a table's columns say little, its cells too much.)"""
+    """Whether reading an entry's text needs the storage.
+
+    Tables and bytes do not: only their metadata are searched. A table's column names say little,
+    its cells too much.
+    """
     return row.inline_value is None and row.format == "json"
 
 
@@ -105,9 +110,9 @@ def _decode(row: EntryRow, data: bytes | LakebedError) -> Any:
     if isinstance(data, LakebedError):
         return data
     try:
-        # Several times as fast. Numbers, of which it rounds some, are no text.
+        # Several times as fast as json. It rounds some numbers, but numbers are not searched.
         return orjson.loads(data)
-    except orjson.JSONDecodeError:  # too deep for it, or not JSON
+    except orjson.JSONDecodeError:  # too deep for orjson, or not JSON
         pass
     try:
         return decode_value(row.format, data)
@@ -117,15 +122,17 @@ def _decode(row: EntryRow, data: bytes | LakebedError) -> Any:
 
 def _text(row: EntryRow, value: Any, unread: bool) -> IndexedText:
     metadata = row.metadata_dict()
-    value_text = value if isinstance(value, str) else text_of(value, None)
+    value_text, names = text_and_names(value)
     if not metadata:
         text = value_text
     else:
-        from_metadata = text_of(None, metadata)
+        from_metadata, others = text_and_names(metadata)
+        names |= others
         text = f"{from_metadata}\n{value_text}" if from_metadata and value_text else (
             from_metadata or value_text
         )  # fmt: skip
-    return IndexedText(row, text, value_text, _speaker(value, metadata), metadata, unread)
+    speaker = _speaker(value, metadata)
+    return IndexedText(row, text, value_text, speaker, metadata, unread, frozenset(names))
 
 
 def _speaker(value: Any, metadata: dict[str, Any]) -> str:

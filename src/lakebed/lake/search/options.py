@@ -1,4 +1,4 @@
-"""How a client searches."""
+"""The search settings of a client."""
 
 # No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
 
@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 
 class SearchOptions(NamedTuple):
-    """How a client searches. `cache`: the folder for copies of segments, None for the usual one.
-    `embedder`: what makes vectors, None for no vectors: a name or a callable."""
+    """The search settings of a client.
+
+    `cache`: the folder for copies of segments, or None for the default. `embedder`: what makes
+    vectors, a name or a callable, or None for no vectors.
+    """
 
     cache: str | None = None
     embedder: str | Callable[[Sequence[str]], object] | None = None

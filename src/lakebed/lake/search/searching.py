@@ -1,4 +1,4 @@
-"""Search: the entries whose text has the words of a question, best first."""
+"""Search: finds the entries that have any of the words of a question, best first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from lakebed.errors import LakebedError, ValidationError
 from lakebed.lake.checks import check_count, check_filter, check_prefix
 from lakebed.lake.entries.listing import Listing
 from lakebed.lake.entries.reading import Reading
-from lakebed.model import Entry, EntryRow, Progress, Record
+from lakebed.model import EntryRow, Progress
+from lakebed.records import Entry, Record
 from lakebed.values.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 Mode = Literal["text", "vector", "hybrid"]
 _WEIGHTS = ("previous", "next", "before_previous", "speaker")
 _SHOWN_HITS = 20
-_ALL = 2**40  # more than there can be
-_VALUES = 1000  # values that are read and judged at once
+_ALL = 2**40  # more hits than any lake has
+_VALUES = 1000  # hits whose values are read and filtered at once
 _SHOWN_CHARACTERS = 200
-_SHOWN_BYTES = 64 * 1024  # printing a hit reads and decodes no more than this
+_SHOWN_BYTES = 64 * 1024  # bytes; printing a hit never reads or decodes a larger value
 
 
 class Hit(Record):
@@ -37,11 +38,12 @@ class Hit(Record):
     | `key` | str | |
     | `value` | | read from the lake when first asked for, unless it is inline |
     | `metadata` | dict | |
-    | `score` | float | higher is better; 0 where nothing was asked for |
+    | `score` | float | higher is better; 0 without a query |
 
-    `entry` is the whole entry. `explanation`: what made the score, by word of the query as the
-    analyser has it; `(conversation)` is the part of its neighbours and its speaker, `(similarity)`
-    the cosine of its vector and the question's.
+    `entry` is the whole entry. `explanation` maps each part of the score to its size: a word of the
+    query as analysed, `tea (field name)` for a word in a field's name, `(conversation)` for the
+    neighbours and the speaker, `(similarity)` for the cosine between the vectors of the entry and
+    the question.
     """
 
     __slots__ = ("entry", "explanation", "score")
@@ -76,7 +78,7 @@ class Hit(Record):
         return fields("Hit", (*shown, ("metadata", self.metadata)))
 
     def preview(self) -> str:
-        """The beginning of the value, on a line; without reading it if it is large."""
+        """Return the beginning of the value on one line. A large value is not read."""
         entry = self.entry
         if not entry.inlined or entry.byte_size > _SHOWN_BYTES:
             return f"({entry.format}, {entry.byte_size:,} bytes)"
@@ -94,11 +96,11 @@ class Hit(Record):
 class Hits(Sequence[Hit], Tabular):
     """What a search found, best first: `limit` hits from `offset` on.
 
-    `total`: how many entries match in all. `unread`: how many of the lake's entries were judged by
-    their metadata alone, because their value could not be read; 0 as a rule.
+    `total`: how many entries match in all. `unread`: how many entries were judged by their metadata
+    alone, because their values could not be read; usually 0.
 
-    Where there was no query but a filter, `total` is counted when it is first asked for, as the
-    lake is then: it may take much longer than the hits.
+    With a filter but no query, `total` is counted when you first ask for it, in the lake as it is
+    then. That may take much longer than the hits.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class Hits(Sequence[Hit], Tabular):
 
     @property
     def total(self) -> int:
-        """How many entries match in all."""
+        """The number of matching entries."""
         if not isinstance(self._total, int):
             self._total = self._total()
         return self._total
@@ -126,10 +128,10 @@ class Hits(Sequence[Hit], Tabular):
         return self._hits[index]
 
     def to_arrow(self) -> pa.Table:
-        """The hits as an Arrow table, best first.
+        """Return the hits as an Arrow table, best first.
 
         Columns: key (string), score (double), value and metadata (string, JSON). The value of an
-        entry that is bytes or a table is null. Reads the values that were not read yet.
+        entry that is bytes or a table is null. Reads the values that have not been read yet.
         """
         import pyarrow as pa
 
@@ -161,17 +163,18 @@ class Hits(Sequence[Hit], Tabular):
         return "\n".join(lines + ["  …"] * (len(self) > _SHOWN_HITS))
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{hit.score:.3g}</td><td>{_escaped(hit.key)}</td>"
-            f"<td>{_escaped(hit.preview())}</td><td>{_escaped(_json(hit.metadata))}</td></tr>"
-            for hit in self._shown()
-        )
+        from lakebed.values.html import table
+
         more = len(self) - _SHOWN_HITS
-        return (
-            f"<p>{len(self)} of {self.total} hits{self._note()}</p><table><thead><tr>"
-            "<th>score</th><th>key</th><th>value</th><th>metadata</th>"
-            f"</tr></thead><tbody>{rows}</tbody></table>"
-            + (f"<p>… and {more} more</p>" if more > 0 else "")
+        return table(
+            f"{len(self)} of {self.total} hits{self._note()}",
+            ("score", "key", "value", "metadata"),
+            [
+                (float(f"{hit.score:.3g}"), hit.key, hit.preview(), hit.metadata)
+                for hit in self._shown()
+            ],
+            limit=_SHOWN_HITS,
+            more=f"… and {more} more" if more > 0 else None,
         )
 
     def _shown(self) -> list[Hit]:
@@ -197,37 +200,36 @@ class Searching(Reading):
         mode: Mode | None = None,
         progress: Progress | None = None,
     ) -> Hits:
-        """The entries whose text has any of the words of `query`, the best matches first.
+        """Return the entries whose text has any of the words of `query`, the best matches first.
 
         The text of an entry is made of the strings in its value and its metadata (see the guide on
-        search). Words are compared without case, accents and English endings; very common words of
-        the query count only if it has no others. The query is plain text, whatever signs it has.
-        One without any word matches nothing; with None, all entries match, in the order of keys,
-        with score 0.
+        search). The names of their fields are searched too, and count less than text. Case, accents
+        and English endings do not matter. Very common words of the query count only if it has no
+        others. `query` is plain text: no character has a special meaning. A query without any word
+        matches nothing. With None, all entries match, in the order of keys, with score 0.
 
-        `metadata_filter` and `prefix` as for `list`. `value_filter`, by the same grammar, keeps the
-        entries whose value is a JSON object that it matches; it reads the value of each entry that
-        is left by the rest, packs in whole. `limit`: how many hits to give, `offset`: how
-        many to pass over; both count matches, of which the result's `total` tells the number. Equal
-        scores are in the order of keys.
+        `metadata_filter`, `prefix`: as for `list`.
+        `value_filter`: keeps the entries whose value is a JSON object that this filter, of the same
+        grammar, matches. It reads the value of every entry that passes the other conditions.
+        `limit`: the most hits to return. `offset`: how many hits to skip. Equal scores are in the
+        order of keys.
+        `thread`: if True, entries whose keys are equal up to the last `/` form a conversation in
+        the order of their keys. Parts of the neighbours' scores are then added to an entry's score,
+        so that neighbours of a match also match. A speaker named in the question is looked for as
+        the one who speaks (`speaker` or `role` in value or metadata), not as a word. A mapping sets
+        other weights than the default ones: `previous` (0.35), `next` (0.2), `before_previous`
+        (0.2), `speaker` (0.5).
+        `mode`: `"text"` ranks by words, `"vector"` by meaning, `"hybrid"` by both. The last two
+        need a lake that was opened with `embedder`; such a lake uses `"hybrid"` by default.
+        `progress`: called with the number of entries indexed and to index, if the search must first
+        index many.
 
-        `thread`: entries whose keys share everything up to the last `/` are a conversation in the
-        order of their keys. An entry's score then has parts of its neighbours' scores, and what
-        matches includes these neighbours. A speaker whom the question names is looked for as the
-        one who speaks (`speaker` or `role` in value or metadata), not as a word. True, or a mapping
-        with other weights than the usual ones of `previous` (0.35), `next` (0.2),
-        `before_previous` (0.2), `speaker` (0.5).
-        `mode`: `"text"` by words, `"vector"` by meaning, `"hybrid"` by both; the last two need a
-        lake that was opened with `embedder`, where `"hybrid"` is the default.
-        `progress` is called with the entries indexed and those to index, should the search have to
-        catch up with many.
+        The result is fresh: stores and deletes show at once, and expired entries never appear. An
+        entry whose value cannot be read is judged by its metadata, and counted in the result's
+        `unread`. The score is BM25 over the visible entries (see `lakebed.search.ranking`).
 
-        The result is fresh: stores and deletes show at once, expired entries never do. An entry
-        whose value cannot be read is judged by its metadata, and counted in the result's `unread`.
-        The score is BM25 over the entries that are visible (see `lakebed.search.ranking`).
-
-        Raises ValidationError for a query that is not text, a filter that is not well formed,
-        negative numbers, an unknown weight, and a mode that the lake was not opened for.
+        Raises ValidationError if `query` is not a string, a filter is malformed, a number is
+        negative, a weight is unknown, or the lake was not opened for the mode.
         """
         check_page(query, limit, offset)
         low, high = check_prefix(prefix)
@@ -257,11 +259,11 @@ class Searching(Reading):
 
     def _check_mode(self, mode: Mode | None) -> Mode:
         return check_mode(
-            mode, self._embeds(), "the lake was opened without an embedder: lakebed.open"
+            mode, self._search.embeds, "the lake was opened without an embedder: lakebed.open"
         )
 
     def _with_value(self, hits: Hits, wanted: Filter, limit: int, offset: int) -> Hits:
-        """A page of the hits whose value is an object that the filter matches."""
+        """Return a page of the hits whose value is an object that the filter matches."""
         page, total, unread = list[Hit](), 0, hits.unread
         documents = (hit for hit in hits if hit.entry.format == "json")
         while chunk := list(islice(documents, _VALUES)):
@@ -284,7 +286,7 @@ class Searching(Reading):
         limit: int,
         offset: int,
     ) -> Hits:
-        """A page of the entries in the order of their keys."""
+        """Return a page of the entries in the order of their keys."""
         listing = Listing(
             self._catalog, self, prefix, metadata_filter=metadata_filter, limit=offset + limit
         )
@@ -312,7 +314,7 @@ def ask(
     weights: Mapping[str, float] | None,
     mode: Mode,
 ) -> Query:
-    """The query as the engine takes it; without any word, nothing matches."""
+    """Return the query for the engine. A query without any word matches nothing."""
     from lakebed.search.engine import Query
     from lakebed.search.threads import ThreadWeights
     from lakebed.values.text import query_words  # loads the stemmer
@@ -323,7 +325,8 @@ def ask(
 
 
 def check_page(query: object, limit: int, offset: int) -> None:
-    """ValidationError unless the query is text, or None, and the page has numbers of a page."""
+    """Raise ValidationError unless the query is a string or None, and the numbers can be a
+    page's."""
     if query is not None and not isinstance(query, str):
         raise ValidationError(f"query must be a string or None, got {type(query).__name__}")
     check_count("limit", limit)
@@ -331,8 +334,11 @@ def check_page(query: object, limit: int, offset: int) -> None:
 
 
 def check_mode(mode: Mode | None, embeds: bool, without: str) -> Mode:
-    """The mode of a search; ValidationError for an unknown one, and for one that wants an embedder
-    where there is none, as `without` says."""
+    """Return the mode of a search.
+
+    Raises ValidationError for an unknown mode, and for one that needs an embedder if there is none.
+    `without` begins that message.
+    """
     if mode not in (None, "text", "vector", "hybrid"):
         raise ValidationError(f"mode must be 'text', 'vector' or 'hybrid', got {mode!r}")
     if mode in ("vector", "hybrid") and not embeds:
@@ -343,7 +349,8 @@ def check_mode(mode: Mode | None, embeds: bool, without: str) -> Mode:
 
 
 def check_weights(thread: object) -> dict[str, float] | None:
-    """The weights that differ from the usual ones; None if conversations do not count."""
+    """Return the weights that differ from the default ones, or None if conversations do not
+    count."""
     if isinstance(thread, bool):
         return {} if thread else None
     if not isinstance(thread, Mapping):
@@ -358,13 +365,3 @@ def check_weights(thread: object) -> dict[str, float] | None:
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
             raise ValidationError(f"thread.{name} must be a number from 0 to 1, got {weight!r}")
     return {str(name): float(weight) for name, weight in thread.items()}
-
-
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The bytes of segments: read where they lie, or from a folder of copies that may be deleted."""
+"""The bytes of segments, read where they are or from a folder of copies that may be deleted."""
 
 from __future__ import annotations
 
@@ -13,26 +13,18 @@ from lakebed.catalog.search_rows import SegmentRow
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.objects.local import LocalStore
 from lakebed.objects.store import ObjectStore
+from lakebed.observing import tell
 from lakebed.search.segment import Segment
 
 _COPIED_BYTES = 1 << 20
-"""What takes less is fetched anew by each process rather than kept in a file."""
+"""A smaller segment is fetched by each process, not kept in a file. In bytes."""
 
 
 class DamagedSegmentError(CorruptionError):
-    """The bytes of a segment are missing, or not those that were written.
+    """The bytes of a segment are missing, or not the ones that were written.
 
-    The lake catches it, and builds the segment anew.
+    The lake catches this error, and builds the segment again.
     """
-
-
-def cache_folder(given: str | None) -> str:
-    """Where copies of segments are kept: as configured, in `$XDG_CACHE_HOME/lakebed`, or in
-    `~/.cache/lakebed`."""
-    if given is not None:
-        return os.path.abspath(os.path.expanduser(given))
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    return os.path.join(os.path.expanduser(base), "lakebed")
 
 
 class SegmentFiles:
@@ -46,12 +38,15 @@ class SegmentFiles:
         self._folder = os.path.join(folder, lake_id)
 
     def open(self, row: SegmentRow) -> Segment:
-        """The segment of a row. FileNotFoundError if the row is gone by now, DamagedSegmentError if
-        its bytes are not what they should be, UnreadableSegmentError for another format."""
+        """Open the segment of a row.
+
+        Raises FileNotFoundError if the row is gone, DamagedSegmentError if the bytes are wrong, and
+        UnreadableSegmentError for another format.
+        """
         return Segment(self._bytes(row))
 
     def check(self, row: SegmentRow) -> str | None:
-        """What is wrong with the bytes where they lie, copies aside; None if nothing is."""
+        """Return what is wrong with the stored bytes, or None. Copies are not checked."""
         try:
             _checked(row, memoryview(self._fetch(row)))
         except FileNotFoundError:
@@ -65,12 +60,15 @@ class SegmentFiles:
             return self._map_object(row, self._objects.full_path(row.uri))
         copy = os.path.join(self._folder, f"{row.id}.segment")
         with suppress(OSError, ValueError, DamagedSegmentError):
-            return _map(row, copy)
+            mapped = _map(row, copy)
+            tell("cache", 1, "segments")
+            return mapped
+        tell("cache", 0, "segments")
         data = self._fetch(row)
         view = _checked(row, memoryview(data))
         if len(data) < _COPIED_BYTES:
             return view
-        with suppress(OSError, ValueError):  # a folder that cannot be written is no reason to fail
+        with suppress(OSError, ValueError):  # do not fail if the folder cannot be written
             self._keep(copy, data)
             return _map(row, copy)
         return view
@@ -90,7 +88,9 @@ class SegmentFiles:
                 raise FileNotFoundError(row.id)
             return data
         if self._objects is None:
-            raise DamagedSegmentError(f"the segment {row.id} lies in a storage, and there is none")
+            raise DamagedSegmentError(
+                f"the segment {row.id} is in a storage, but the lake has no storage"
+            )
         return self._objects.read(row.uri)
 
     def _keep(self, path: str, data: bytes) -> None:
@@ -105,7 +105,7 @@ class SegmentFiles:
             raise
 
     def forget_others(self, rows: list[SegmentRow]) -> None:
-        """Delete the copies of segments that are no longer the lake's."""
+        """Delete the copies of segments that the lake no longer has."""
         known = {f"{row.id}.segment" for row in rows}
         with suppress(OSError):
             for name in os.listdir(self._folder):
@@ -115,7 +115,7 @@ class SegmentFiles:
 
 def _map(row: SegmentRow, path: str) -> memoryview:
     with open(path, "rb") as file:
-        # Read rather than mapped while it is hashed: so no page of it counts as this process's own.
+        # Hashed by reading, not by mapping: mapped pages would count as memory of this process.
         size = os.fstat(file.fileno()).st_size
         _compare(row, size, file_digest(file, "sha256").digest())
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -1,4 +1,4 @@
-"""What a search sees: which documents of which segments are visible, now or at a moment."""
+"""The documents that a search sees, now or at a moment."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 
 from lakebed.catalog.search_rows import SegmentRow, SegmentState
 from lakebed.model import Moment
-from lakebed.search.ranking import Source
+from lakebed.search.ranking import Source, source_of
 from lakebed.search.segment import NEVER, Segment
 
 Ends = NDArray[np.int64]
-"""Pairs of a version and what ended it, a row each."""
+"""Rows of a version and the version that ended it."""
 
-_VIEWS = 4  # the present, and a few moments that are asked again
+_VIEWS = 4  # the present, and a few moments that are likely to be searched again
 
 
 class Loaded(NamedTuple):
-    """The segments of a state, with the ends of their documents as the segments themselves say.
+    """The segments of a state, with the ends of their documents as the segments themselves record
+    them.
 
-    `whole`: all of them could be opened. (Otherwise nothing may be built: the ends of documents
-    that are not here would be lost.)
+    `whole`: all of them could be opened. If not, nothing may be built: the ends of the documents
+    that are missing here would be lost.
     """
 
     state: SegmentState
@@ -36,27 +37,27 @@ class Loaded(NamedTuple):
 def apply_ends(
     segments: Sequence[Segment], known: Sequence[NDArray[np.int64]], ends: Ends
 ) -> list[NDArray[np.int64]]:
-    """The ends of each segment's documents, once more have ended."""
+    """Return the ends of each segment's documents after more of them have ended."""
     result = list(known)
     for number, segment in enumerate(segments):
         places, documents = segment.find_versions(ends[:, 0])
         if len(places):
             changed = result[number].copy()
-            # A purge has the last word; no moment sees what ended at 0 or below.
+            # A purge overrides all ends; no moment sees what ended at 0 or below.
             changed[documents] = np.minimum(changed[documents], ends[places, 1])
             result[number] = changed
     return result
 
 
 class Views:
-    """The visible documents of loaded segments, remembered from search to search."""
+    """The visible documents of loaded segments, kept from search to search."""
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self._known: dict[tuple[bytes, Moment | None], list[Source]] = {}
 
     def sources(self, ended: Ends, moment: Moment | None, now: int) -> list[Source]:
-        """The segments as seen now, or at a moment."""
+        """Return the segments as seen now, or at a moment."""
         asked = ended.tobytes(), moment
         found = self._known.get(asked)
         if found is None:
@@ -80,12 +81,6 @@ class Views:
         return sources
 
 
-def source_of(segment: Segment, visible: NDArray[np.bool_]) -> Source:
-    """A segment of which so much is visible."""
-    tokens = int(segment.lengths.astype(np.int64)[visible].sum())
-    return Source(segment, visible, int(np.count_nonzero(visible)), tokens)
-
-
 def _unexpired(source: Source, now: int) -> Source:
     if source.segment.first_expiry > now:
         return source
@@ -93,7 +88,7 @@ def _unexpired(source: Source, now: int) -> Source:
 
 
 def visible_versions(segment: Segment, versions: NDArray[np.int64], now: int) -> Source:
-    """A segment of which these versions are visible, unless they have expired."""
+    """Return a segment of which only these versions are visible, unless they have expired."""
     _, documents = segment.find_versions(versions)
     visible = np.zeros(len(segment), np.bool_)
     visible[documents] = True
@@ -101,7 +96,7 @@ def visible_versions(segment: Segment, versions: NDArray[np.int64], now: int) ->
 
 
 def as_ends(pairs: Sequence[tuple[int, int]] | bytes) -> Ends:
-    """Pairs as an array."""
+    """Return pairs as an array."""
     if isinstance(pairs, bytes):
         return np.frombuffer(pairs, "<i8").reshape(-1, 2)
     array: NDArray[Any] = np.array(pairs, np.int64).reshape(-1, 2)

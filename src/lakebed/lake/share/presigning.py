@@ -12,6 +12,7 @@ from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up
 from lakebed.model import EntryRow, Upload
 from lakebed.objects.names import object_path
 from lakebed.objects.store import Signer
+from lakebed.values.parts import TABLE
 
 LONGEST_EXPIRY = 7 * 86_400
 """The most seconds for which S3 and Google Cloud Storage allow a signature to be valid."""
@@ -44,6 +45,11 @@ class Presigning(PresentLake):
             row = self._catalog.get(check_key(key))
             if row is None:
                 raise NotFoundError(f"no entry with the key {key!r}")
+            if row.format == TABLE:
+                raise ConfigurationError(
+                    f"presign names one file, and the table {key!r} has several parts: compact() "
+                    "joins them"
+                )
             path = row.uri if row.uri is not None and row.position is None else self._alone(row)
             if path is not None:
                 return signer.sign(path, seconds)

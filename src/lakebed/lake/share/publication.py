@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 
 import pyarrow as pa
@@ -15,6 +15,8 @@ from lakebed.lake.entries.arrow import ENTRY_SCHEMA, hash_texts
 from lakebed.lake.share.publication_place import ID, Hashing, pieces
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore
+from lakebed.values.encoded import Encoded, EncodedFile
+from lakebed.values.parts import TABLE
 
 CHUNK_BYTES = 16 << 20
 """Metadata and contents, in bytes, that are read at a time, while as much is written; a
@@ -59,7 +61,8 @@ def chunks(pages: Iterable[Sequence[EntryRow]]) -> Iterator[Sequence[EntryRow]]:
 def _memory(rows: Iterable[EntryRow]) -> int:
     """How many bytes the metadata and contents of entries take in memory at once."""
     return sum(
-        len(row.metadata) + (0 if row.format == "parquet" else row.byte_size) for row in rows
+        len(row.metadata) + (0 if row.format in ("parquet", TABLE) else row.byte_size)
+        for row in rows
     )
 
 
@@ -136,17 +139,29 @@ class Tables:
         """The number of copies."""
         return len(self._paths)
 
-    def add(self, rows: Iterable[EntryRow]) -> dict[str, str]:
-        """Copy the tables of entries. Returns the URI of each copy, by key."""
-        uris = {}
-        for row in rows:
-            path = self._paths.get(row.content_hash)
-            if path is None:
-                path = f"{self._publication}/{row.content_hash.hex()}.parquet"
-                self.byte_size += _copy_table(self._source, row, self._target, path)
-                self._paths[row.content_hash] = path
-            uris[row.key] = self._target.uri(path)
-        return uris
+    def add(self, row: EntryRow) -> str:
+        """Copy the table of an entry, and return the URI of the copy."""
+        return self._add(
+            row.content_hash, lambda path: _copy_table(self._source, row, self._target, path)
+        )
+
+    def add_joined(self, encoded: Encoded | EncodedFile) -> str:
+        """Write a table whose parts were joined, and return its URI."""
+
+        def write(path: str) -> int:
+            with self._target.open_write(path) as sink:
+                sink.writelines(encoded.pieces())
+            return encoded.byte_size
+
+        return self._add(encoded.content_hash, write)
+
+    def _add(self, content_hash: bytes, write: Callable[[str], int]) -> str:
+        path = self._paths.get(content_hash)
+        if path is None:
+            path = f"{self._publication}/{content_hash.hex()}.parquet"
+            self.byte_size += write(path)
+            self._paths[content_hash] = path
+        return self._target.uri(path)
 
 
 def _copy_table(source: ObjectStore | None, row: EntryRow, target: ObjectStore, path: str) -> int:

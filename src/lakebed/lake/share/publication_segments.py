@@ -37,7 +37,7 @@ class PublicationSegments:
         # Segments that a client built without an embedder are rebuilt, with vectors.
         self._known = [
             segment
-            for segment in index.loaded().segments
+            for segment in index.segments.now().segments
             if wanted in (None, segment.header.embedder)
         ]
         self._kept = [np.zeros(len(segment), np.bool_) for segment in self._known]

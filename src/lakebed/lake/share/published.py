@@ -21,8 +21,9 @@ from lakebed.lake.search.searching import (
     check_page,
     check_weights,
 )
-from lakebed.model import Entry, EntryRow
+from lakebed.model import EntryRow
 from lakebed.objects.opening import parse_place
+from lakebed.records import Entry
 from lakebed.values.codec import decode_value
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Publication:
     def __init__(self, files: PublishedFiles, embedder: Embedder | None) -> None:
         import numpy as np
 
-        from lakebed.lake.search.view import source_of
+        from lakebed.search.ranking import source_of
 
         self._files = files
         self._embedder = embedder
@@ -170,6 +171,15 @@ class Publication:
     def read_value(self, row: EntryRow) -> Any:
         """Return the value of an entry, checked against its hash."""
         return decode_value(row.format, self._files.content(row))
+
+    def count_rows(self, row: EntryRow) -> int | None:
+        """Return how many rows a table has, None for other values."""
+        if row.format != "parquet":
+            return None
+        from lakebed.values.footers import read_footer
+
+        data = self._files.content(row)
+        return int(read_footer(data, len(data), lambda at, size: data[at : at + size]).num_rows)
 
     def full_uri(self, uri: str | None, position: str | None) -> str | None:
         """Return the URI of a table. None for a value in the file of the entries."""

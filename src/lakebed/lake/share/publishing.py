@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.lake.checks import check_flag
 from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.history.snapshots import LakeView, Snapshots
-from lakebed.model import EntryRow, Progress, Report
+from lakebed.model import EntryRow, Progress
 from lakebed.objects.opening import parse_place
 from lakebed.objects.store import ObjectStore
+from lakebed.records import Report
 from lakebed.values.hash import digest
+from lakebed.values.parts import TABLE, decode_parts
 
 if TYPE_CHECKING:
     from lakebed.lake.share.publication import EntriesFile, Tables
@@ -199,7 +202,7 @@ def _write(
     with ThreadPoolExecutor(1, "lakebed-publish") as writer:
         writing: Future[None] | None = None
         for rows in chunks(view.list().pages()):
-            uris = copies.add(row for row in rows if row.format == "parquet")
+            rows, uris = _copy_tables(view, rows, copies)
             contents = _contents(view, rows)
             if writing is not None:  # one part is written while the next one is read
                 writing.result()
@@ -212,6 +215,36 @@ def _write(
         if writing is not None:
             writing.result()
     return done
+
+
+def _copy_tables(
+    view: LakeView, rows: Sequence[EntryRow], copies: Tables
+) -> tuple[list[EntryRow], dict[str, str]]:
+    """Copy the tables of entries. Return the rows, in which a table of parts is one of a single
+    file, and the URIs of the copies by key."""
+    shown, uris = list[EntryRow](), dict[str, str]()
+    for row in rows:
+        at = row
+        if row.format == TABLE:
+            from lakebed.lake.growing.joining import by_partition
+            from lakebed.lake.growing.reading import join_parts  # loads pyarrow
+
+            (_, data), *_ = view.read_contents([row])
+            if isinstance(data, LakebedError):
+                raise data
+            table = decode_parts(data)
+            # Rows of a partition side by side, so that a reader passes row groups of others over.
+            order = tuple(chain.from_iterable(by_partition(table.parts).values()))
+            parts = view._catalog.parts((row.content_hash, TABLE))
+            whole = join_parts(row, table._replace(parts=order), parts, view.read_contents)
+            with closing(whole) as joined:
+                uris[row.key] = copies.add_joined(joined)
+                hashed = (joined.content_hash, "parquet", joined.byte_size)
+            at = EntryRow(*row[:6], *hashed, None, None, None)
+        elif row.format == "parquet":
+            uris[row.key] = copies.add(row)
+        shown.append(at)
+    return shown, uris
 
 
 def _contents(view: LakeView, rows: Sequence[EntryRow]) -> dict[str, bytes]:

@@ -1,1 +1,1 @@
-"""Queries in SQL and Ibis, and the lake as Arrow tables."""
+"""Queries in SQL and Ibis over the lake's relations and stored tables."""

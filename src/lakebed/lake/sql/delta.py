@@ -1,4 +1,4 @@
-"""Bringing loaded entries up to date by what has changed, in place of loading all of them again."""
+"""Updates loaded entries with the changes of the lake, instead of loading all of them again."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ if TYPE_CHECKING:
     import duckdb
 
 _MOST_CHANGED = 4
-"""Loading anew is cheaper once more than one row in so many has changed. DuckDB keeps the room of
-deleted rows, too, until their table goes."""
-_LAST = 2**63 - 1  # no version is above it
-_RANGES = 256  # of versions, that are counted to find those where entries have gone
+"""If more than one row in so many has changed, loading again is cheaper. DuckDB also keeps the
+memory of deleted rows until their table is dropped."""
+_LAST = 2**63 - 1  # the highest version possible
+_RANGES = 256
+"""Versions are counted in ranges of this width, to find the ranges where entries have gone."""
 
 
 def bring_up_to_date(scan: CatalogScan, rows: LoadedRows) -> bool:
-    """Change the loaded entries of the present to those of a later transaction, between which no
-    object has moved; False, and the rows may be half of both, if it is better to load them anew.
+    """Change loaded entries of the present to those of a later transaction. No object may have
+    moved between the two.
 
-    Nobody else may hold the rows. No entry changes under its version, so that the versions tell
-    what to remove and what to bring.
+    Returns False if loading again is better; the rows may then be half changed. Nobody else may
+    hold the rows. An entry never changes without a new version, so versions tell what to remove and
+    what to load.
     """
-    if scan.now < rows.read_at:  # by a clock that was set back, what had expired is there again
+    if scan.now < rows.read_at:  # if the clock was set back, expired entries are visible again
         return False
     connection = rows.session.connect()
     try:
@@ -45,7 +47,7 @@ class _Delta:
         self._gone = 0
 
     def apply(self) -> bool:
-        """Whether it was done."""
+        """Apply the changes. Returns False if loading again is better."""
         rows, table = self._rows, self._rows.table
         self._delete("epoch_us(expires_at) <= ?", [self._scan.now])
         last = self._number(f"SELECT coalesce(max(version), 0) FROM {table}")
@@ -65,7 +67,7 @@ class _Delta:
         if not self._is_continued() or self._is_pack_unused():
             return False
         if self._gone and rows.values is not None and rows.values.fetched is not None:
-            # A catalog may give the number of an object that was collected to another one.
+            # A catalog may give the number of a collected object to a new one.
             self._connection.execute(
                 f"DELETE FROM {rows.values.fetched} "
                 f"WHERE object_id NOT IN (SELECT object_id FROM {table})"
@@ -78,9 +80,12 @@ class _Delta:
         return rows.changed * _MOST_CHANGED <= rows.count
 
     def _is_continued(self) -> bool:
-        """Whether the catalog is still the one that the rows came from. One that was restored from
-        a backup, or a replica that lacked the last commits, gives versions a second time: then the
-        highest that both have, apart from those that are brought, stands for another entry."""
+        """Whether the catalog is still the one from which the rows came.
+
+        A catalog that was restored from a backup, or a replica that lacks the last commits, gives
+        version numbers a second time. Then the highest version that both have, apart from the new
+        ones, stands for another entry.
+        """
         newest = self._connection.execute(
             f"SELECT version, key, epoch_us(updated_at) FROM {self._rows.table} "
             "ORDER BY version DESC LIMIT 1"
@@ -88,8 +93,8 @@ class _Delta:
         return newest is None or self._scan.holds(*newest)
 
     def _is_pack_unused(self) -> bool:
-        """Whether none of the rows has its value in some of the packs that are read whole: a
-        collection may have deleted the file."""
+        """Whether no row has its value in some pack that is read whole: a collection may have
+        deleted that pack."""
         values = self._rows.values
         if not self._gone or values is None or not values.packs:
             return False
@@ -109,8 +114,11 @@ class _Delta:
         self._gone += deleted
 
     def _keep_standing(self, first: int, last: int) -> int | None:
-        """Remove what stands no more of the versions from `first` to `last`; the version above
-        which are all those that are to be brought of them, None if there are none."""
+        """Remove the rows whose versions from `first` to `last` no longer stand.
+
+        Returns the version above which all standing versions must be loaded, or None if none must
+        be.
+        """
         import pyarrow as pa
 
         connection, table = self._connection, self._rows.table
@@ -127,8 +135,11 @@ class _Delta:
         return None if lowest is None else int(lowest)
 
     def _remove_vanished(self, last: int) -> None:
-        """Remove what stands no more of the versions up to `last`, none of which can be new: find
-        the ranges in which their numbers differ, and look there."""
+        """Remove the rows whose versions up to `last` no longer stand. None of these versions can
+        be new.
+
+        Counts versions in ranges, and compares only the ranges whose numbers differ.
+        """
         width = max(1, last // _RANGES)
         counted = f"SELECT version // {width} AS range, count(*) FROM {self._rows.table} GROUP BY 1"
         for number, count in self._connection.execute(counted).fetchall():
@@ -138,8 +149,8 @@ class _Delta:
                 self._keep_standing(first, end)
 
     def _bring(self, above: int) -> int:
-        """Load entries of higher versions, apart from those that are there, into a table of their
-        own; how many they are."""
+        """Load entries of higher versions, except those that are loaded, into a table of their own.
+        Returns their number."""
         rows, connection = self._rows, self._connection
         connection.execute(f"CREATE TEMP TABLE fresh ({rows.definition})")
         how = Scan("entries", columns=scanned(rows.columns), above=above)
@@ -150,7 +161,7 @@ class _Delta:
         return added - int(there)
 
     def _insert(self) -> None:
-        """The new entries; those with a content that an entry has already share its place."""
+        """Insert the new entries. An entry whose content another entry has shares its place."""
         rows, connection = self._rows, self._connection
         if rows.values is None or not rows.values.packs:
             connection.execute(f"INSERT INTO {rows.table} FROM temp.fresh")

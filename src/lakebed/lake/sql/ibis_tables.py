@@ -1,4 +1,4 @@
-"""The lake, and the tables stored in it, in Ibis."""
+"""The lake, and its stored tables, in Ibis."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lakebed.lake.sql.querying import Querying
 from lakebed.lake.sql.table_calls import table, tables
+from lakebed.values.tabular import require
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -15,40 +16,45 @@ if TYPE_CHECKING:
 
 
 class IbisTables(Querying):
-    """The calls that give tables of Ibis."""
+    """The calls that return Ibis tables."""
 
     def ibis(self) -> Backend:
-        """An Ibis backend on the lake, with the tables `entries`, `documents`, `history`,
-        `snapshots` and `objects`, which have the columns that `sql` tells.
+        """Return an Ibis backend on the lake. Its tables are `entries`, `documents`, `history`,
+        `snapshots` and `objects`, with the columns that `sql` documents.
 
-        They show the lake as it is at this call, all at one moment; the next call brings them up to
-        date. Loads the catalog's rows, and the values of documents that do not lie in packs. Its
-        tables, those of `table` and `tables`, and those of all views `at(…)` join with each other.
-        Like `sql`, it reads the lake and nothing else.
+        The tables show the lake at one moment, that of this call. The next call updates them. Loads
+        the catalog's rows, and the values of documents that are not in packs. Its tables, and those
+        of `table`, `tables` and all views `at(…)`, can be joined with each other. Like `sql`, it
+        reads nothing but the lake.
+
+        Raises DependencyMissingError if Ibis (extra `ibis`) is not installed, as `table` and
+        `tables` do.
         """
         return self._stored_tables().ibis(None)
 
     def table(self, key: str) -> ir.Table:
-        """A stored table as a table of Ibis, read where it lies when an expression is executed.
+        """Return a stored table as an Ibis table. Its file is read when an expression is executed.
 
-        Raises NotFoundError if the key is not there, ValidationError if its value is no table.
+        Raises NotFoundError if the key does not exist, and ValidationError if its value is not a
+        table.
         """
         return table(self, self._stored_tables(), key, None)
 
     def tables(self, prefix: str = "", *, widen: bool = False, key_column: str = "key") -> ir.Table:
-        """All stored tables whose key begins with `prefix`, as one table of Ibis.
+        """Return all stored tables whose keys begin with `prefix`, as one Ibis table.
 
-        Its first column is `key_column` (string), the key of the table that a row is from; the
-        others are those of the tables, united by name without regard to case: a column that a table
-        lacks is null in its rows. Types are DuckDB's. `widen` makes one type of different ones,
-        where DuckDB knows one that holds both. Entries that are no tables are left out.
+        The first column is `key_column` (string): the key of the table from which a row comes. The
+        others are the columns of all tables, united by name without regard to case; a column that a
+        table lacks is null in its rows. Types are DuckDB's. `widen`: give columns of different
+        types one type, if DuckDB has one that holds both. Entries that are not tables are left out.
 
-        Raises NotFoundError if there is no stored table; QueryError, naming two keys, for a column
-        of different types, and for one that is called like `key_column`.
+        Raises NotFoundError if there is no stored table; QueryError, naming two keys, if a column
+        has different types, or if a table has a column named `key_column`.
         """
         return tables(self._stored_tables(), prefix, None, widen=widen, key_column=key_column)
 
     def _stored_tables(self) -> StoredTables:
+        require("ibis")
         from lakebed.lake.sql.stored_tables import StoredTables
 
         engine = self.query_engine()

@@ -1,4 +1,4 @@
-"""Queries in SQL over a lake."""
+"""SQL queries over a lake."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Querying(Snapshots):
-    """The calls that query."""
+    """The calls that query in SQL."""
 
     def sql(
         self,
@@ -28,7 +28,7 @@ class Querying(Snapshots):
         *,
         external_access: bool = False,
     ) -> QueryResult:
-        """The result of a SELECT, in DuckDB's SQL, over the lake as it is at one moment.
+        """Run a SELECT, in DuckDB's SQL, over the lake at one moment, and return its result.
 
         | table | |
         | --- | --- |
@@ -46,17 +46,17 @@ out |
         | `changes(a, b)` | what differs between two of them, or one and now: `key`, `change` and \
 the two states |
 
-        `params`: values for `?` or `$1` as a sequence, for `$name` as a mapping. Conditions on
-        `key` and on text fields of `metadata` are looked up in the catalog; values are read only if
-        the query uses them, out of the packs that it needs.
+        `params`: a sequence of values for `?` or `$1`, or a mapping for `$name`. The catalog
+        evaluates conditions on `key` and on text fields of `metadata`. Values are read only if the
+        query uses them.
 
-        The query is one SELECT or EXPLAIN that reads these tables and nothing else. With
-        `external_access` it may be any statement, read and write files and go to the network, as
-        the rights of the process allow: never pass on what somebody else has written then.
+        The query must be one SELECT or EXPLAIN that reads only these tables. With
+        `external_access` it may be any statement, read and write files, and use the network, with
+        the rights of the process: never pass text from somebody else then.
 
-        Raises QueryError for what is not allowed, what DuckDB refuses, and what takes more time,
-        memory or room than `query_settings` allows; NotFoundError for a snapshot that is not there.
-        Ctrl-C, or an exception that is raised in the calling thread, ends it within a second.
+        Raises QueryError if the query is not allowed, if DuckDB refuses it, or if it needs more
+        time, memory or disk than `query_settings` allows; NotFoundError if a snapshot does not
+        exist. Ctrl-C, or an exception raised in the calling thread, ends the query within a second.
         """
         return self._query(query, params, external=external_access)
 
@@ -69,17 +69,19 @@ the two states |
         timeout: float | None = None,
         spill_limit: str | None = None,
     ) -> None:
-        """Set what queries may use; the next one begins with it, and open results end.
+        """Set what queries may use. It applies from the next query on; open results end.
 
-        `threads`: one a core, unless given. `memory_limit`: such as `"2GB"`; four fifths of the
-        machine's, unless given. `temp_directory`: the folder for what does not fit, in a folder of
-        its own that goes when the lake is closed; the system's, unless given. `timeout`: the
-        seconds that one query of `sql` may work, loading and fetching included, the time between
-        two fetches not, and one of Ibis once its tables are loaded; unlimited, unless given.
-        `spill_limit`: how much may lie in that folder, such as `"50GB"`; 10 GB, or a tenth of what
-        is free there if that is less, unless given.
+        `threads`: the number of threads (default: one per core).
+        `memory_limit`: such as `"2GB"` (default: four fifths of the machine's memory).
+        `temp_directory`: where queries make a folder for data that does not fit into memory
+        (default: the system's temporary folder). Closing the lake deletes the folder.
+        `timeout`: how many seconds a query of `sql` may run, including loading and fetching but not
+        the time between two fetches, or a query of Ibis after its tables are loaded (default: no
+        limit).
+        `spill_limit`: how much that folder may hold, such as `"50GB"` (default: 10 GB, or a tenth
+        of the free space if that is less).
 
-        Raises ValidationError for what is none of these.
+        Raises ValidationError for any other value.
         """
         if threads is not None:
             check_count("threads", threads, least=1)
@@ -103,7 +105,7 @@ the two states |
         view: Searching | None = None,
         external: bool = False,
     ) -> QueryResult:
-        searched = view or cast("Searching", self)  # the lake that this is a part of
+        searched = view or cast("Searching", self)  # a scope uses the settings of its lake
 
         def searching(question: str, wanted: int) -> Iterator[tuple[str, float]]:
             return ((hit.key, hit.score) for hit in searched.search(question, limit=wanted))
@@ -112,14 +114,15 @@ the two states |
         return engine.run(query, params, lambda name: self._moment(name)[0], searching, moment)
 
     def query_engine(self, *, external: bool = False) -> QueryEngine:
-        """The DuckDB session over this lake, started when it is first asked for."""
+        """Return the DuckDB session over this lake. The first call starts it."""
         from lakebed.duckdb.session import QuerySettings
         from lakebed.lake.sql.engine import QueryEngine
 
         with _starting:
             engine = self._engines.get(external)
             if engine is not None and engine.pid != os.getpid():
-                # DuckDB's threads are not in a forked child, so the session cannot even be closed.
+                # A forked child does not have DuckDB's threads, so it cannot even close the
+                # session.
                 _inherited.append(engine)
                 engine = None
             if engine is None:

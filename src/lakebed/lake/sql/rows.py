@@ -25,12 +25,12 @@ _MADE = {
     "uri": "coalesce(b.uri, p.uri)",
     "value": "decode(inline_value)::JSON",
 }
-"""How loaded columns are made of scanned ones, where they are not the same."""
-_PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # few rows: what a pack is called
+"""How a loaded column is made from scanned ones, if it is not the same."""
+_PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # a small table with the names of the packs
 
 
 class Values(NamedTuple):
-    """Where the values of documents are that do not lie inline: the table of those fetched, and the
+    """Where the values of documents are that are not inline: the table of fetched values, and the
     packs to read, with the distance between the places of one pack and the next."""
 
     fetched: str | None
@@ -39,14 +39,14 @@ class Values(NamedTuple):
 
 
 class LoadedRows:
-    """A table of a session, dropped when nobody holds it any more.
+    """A table of a session. It is dropped when nobody holds it any more.
 
-    `columns` are those of the relation that it has, none where only the number of rows is of
-    interest (a view of `number` rows); `count` are its rows, `next_expiry` the earliest expiry
-    among them in microseconds; `packs` tells how many objects each pack holds, and `values` where
-    the values of documents are, once somebody has asked for them. `read_at` is the time that they
-    are of, in microseconds; `changed` counts the rows that came and went since they were loaded,
-    `added` whether values of some that came are still to be fetched.
+    `columns`: the loaded columns of the relation; empty if only the number of rows matters, and the
+    table is then a view of `number` rows. `count`: the number of rows. `next_expiry`: the earliest
+    expiry among them, in microseconds. `packs`: how many objects each pack holds. `values`: where
+    the values of documents are, once somebody has asked for them. `read_at`: the time at which the
+    rows were read, in microseconds. `changed`: how many rows have come and gone since they were
+    loaded. `added`: whether values of new rows must still be fetched.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LoadedRows:
 
     @property
     def is_shared(self) -> bool:
-        """Whether more than one holds them."""
+        """Whether more than one holder has the table."""
         return self._held > 1
 
     def hold(self) -> None:
@@ -89,7 +89,7 @@ class LoadedRows:
         self._held += 1
 
     def release(self) -> None:
-        """Let go; the last one drops the table."""
+        """Let the table go. The last holder drops it."""
         self._held -= 1
         if self._held == 0:
             drop(self.session, self.table, "VIEW" if self._is_view else "TABLE")
@@ -98,7 +98,7 @@ class LoadedRows:
 
 
 def copy_rows(rows: LoadedRows) -> LoadedRows:
-    """The same rows in tables of their own, for who changes them while others read."""
+    """Copy the rows into tables of their own, so that they can be changed while others read."""
     session = rows.session
     copy = LoadedRows(session, rows.relation, rows.columns)
     connection = session.connect()
@@ -121,19 +121,19 @@ def copy_rows(rows: LoadedRows) -> LoadedRows:
 
 
 def new_name() -> str:
-    """A name for a table of loaded rows that none had before."""
+    """Return a new name for a table of loaded rows."""
     return f"memory.{ROWS}.r{next(_numbers)}"
 
 
 def new_table(session: Session, columns: str) -> str:
-    """An empty table in the session; its name."""
+    """Create an empty table in the session. Returns its name."""
     name = new_name()
     _execute(session, f"CREATE TABLE {name} ({columns})")
     return name
 
 
 def drop(session: Session, table: str, kind: str = "TABLE") -> None:
-    """Remove a table; who is reading it reads on."""
+    """Drop a table. A reader that has begun can finish."""
     if not session.closed:
         _execute(session, f"DROP {kind} IF EXISTS {table}")
 
@@ -147,7 +147,7 @@ def _execute(session: Session, sql: str) -> None:
 
 
 def load_number(session: Session, number: int, relation: str) -> LoadedRows:
-    """So many rows without columns."""
+    """Load a number of rows without columns."""
     rows = LoadedRows(session, relation, set(), number)
     rows.count = number
     return rows
@@ -156,7 +156,7 @@ def load_number(session: Session, number: int, relation: str) -> LoadedRows:
 def load_scan(
     session: Session, scan: CatalogScan, how: Scan, relation: str, columns: Set[str]
 ) -> LoadedRows:
-    """The rows of a scan; `relation` is what they are for."""
+    """Load the rows of a scan. `relation` is the relation that they are for."""
     rows = LoadedRows(session, relation, columns)
     connection = session.connect()
     try:
@@ -173,7 +173,7 @@ def load_scan(
 def insert_scan(
     connection: duckdb.DuckDBPyConnection, scan: CatalogScan, how: Scan, rows: LoadedRows, into: str
 ) -> int:
-    """Insert the rows of a scan into a table as such loaded rows; how many they are."""
+    """Insert the rows of a scan into a table of loaded rows. Returns their number."""
     inserted = 0
     sql = f"INSERT INTO {into} {_insert(connection, scan, rows)}"
     for some in _together(scan.rows(how)):
@@ -185,7 +185,7 @@ def insert_scan(
 
 
 def note_read(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: LoadedRows) -> None:
-    """Note that the rows are those of a transaction."""
+    """Note the transaction from which the rows come."""
     rows.read_at = scan.now
     if "expires_at" in rows.columns:
         query = f"SELECT epoch_us(min(expires_at)) FROM {rows.table}"
@@ -193,8 +193,8 @@ def note_read(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: Lo
 
 
 def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Batches as few tables of bounded size: DuckDB takes a fourth of the time for rows that come
-    in one statement."""
+    """Join batches to a few tables of bounded size. DuckDB inserts rows four times as fast in one
+    statement."""
     import pyarrow as pa
 
     some, size = list[pa.RecordBatch](), 0
@@ -210,7 +210,7 @@ def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: LoadedRows) -> str:
-    """The SELECT that makes loaded rows of a batch."""
+    """Return the SELECT that turns a batch into loaded rows."""
     relation = rows.relation
     if relation == "snapshots":
         return "SELECT * FROM batch"
@@ -224,7 +224,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: Load
 
 
 def load_changes(session: Session, changed: Iterator[DiffRow], columns: Set[str]) -> LoadedRows:
-    """The rows of a difference."""
+    """Load the rows of a difference."""
     from lakebed.lake.history.diff_arrow import changes_to_arrow
 
     rows = LoadedRows(session, "changes", columns)
@@ -234,7 +234,7 @@ def load_changes(session: Session, changed: Iterator[DiffRow], columns: Set[str]
         while chunk := list(islice(changed, _CHUNK)):
             check()
             connection.register("batch", changes_to_arrow(chunk))
-            # Text becomes JSON by the type of the column.
+            # The column's type turns text into JSON.
             connection.execute(f"INSERT INTO {rows.table} SELECT {names} FROM batch")
             connection.unregister("batch")
             rows.count += len(chunk)

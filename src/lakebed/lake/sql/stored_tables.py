@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,12 +11,11 @@ from typing import NamedTuple
 import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lakebed.duckdb.conditions import Bounds
 from lakebed.duckdb.filesystem import Grant
 from lakebed.duckdb.ibis_backend import LakeBackend
-from lakebed.duckdb.relations import files, literal
+from lakebed.duckdb.relations import files, literal, partition_folder, quoted
 from lakebed.errors import (
     CorruptionError,
     LakebedError,
@@ -28,15 +26,16 @@ from lakebed.errors import (
 from lakebed.lake.base import LakeBase
 from lakebed.lake.sql.engine import QueryEngine
 from lakebed.lake.sql.rows import LoadedRows
+from lakebed.lake.sql.schemas import FileSchemas
+from lakebed.lake.sql.stored import FORMATS, Stored, parts_of
 from lakebed.lake.sql.wanted import want_of
 from lakebed.model import EntryRow, Moment
-from lakebed.objects.store import Range
 from lakebed.values.parquet import read_table
+from lakebed.values.partitions import sql_types
 
 _RELATIONS = ("entries", "documents", "history", "snapshots", "objects")
 _AT_A_MOMENT = ("entries", "documents")
 _SCHEMA = "lakebed_tables"
-_TAIL_BYTES = 64 << 10  # what is read of a file's end at once: the footer of most tables
 _RETIRED = 64  # addresses of files that views named, before they are no more
 _DIGITS = 38  # of DuckDB's decimals
 
@@ -44,18 +43,11 @@ Column = tuple[str, str]
 """A name, and its type as DuckDB sees it."""
 
 
-class _Stored(NamedTuple):
-    """A stored table: its key, and where its content lies; `uri` None for the catalog."""
+class _Alike(NamedTuple):
+    """What files have in common that are one read: their schema, and the columns of partitions."""
 
-    key: str
-    content_hash: bytes
-    byte_size: int
-    uri: str | None
-
-    def row(self) -> EntryRow:
-        """The entry, as far as reading its content goes."""
-        place = (self.content_hash, "parquet", self.byte_size, None, self.uri, None)
-        return EntryRow(self.key, 0, "{}", None, 0, 0, *place)
+    schema: bytes
+    partitions: tuple[Column, ...]
 
 
 class _Shown:
@@ -80,13 +72,12 @@ class StoredTables:
         self._engine = engine
         self._session = engine.session
         self._lake = lake
-        self._objects = lake._objects
         self._backends: dict[Moment | None, LakeBackend] = {}
         self._shown: dict[Moment | None, _Shown] = {}
         self._grants: dict[str, Grant] = {}
         self._retired: deque[Grant] = deque()
         self._views: dict[tuple[str, LakeBackend], ir.Table] = {}
-        self._schemas: dict[str, bytes] = {}
+        self._schemas = FileSchemas(engine.session.files, lake._objects)
         self._columns: dict[bytes, list[Column]] = {}
 
     def is_for(self, engine: QueryEngine) -> bool:
@@ -99,7 +90,7 @@ class StoredTables:
         names = _RELATIONS if moment is None else _AT_A_MOMENT
         wanted = {name: want_of(name, (moment,)) for name in names}
         with engine.loading():
-            loaded = engine.load(list(wanted.values()))
+            loaded = engine.cache.load(list(wanted.values()))
             backend = self._backend(moment)
             shown = _Shown(list(loaded.values()), [])
             try:
@@ -129,13 +120,14 @@ class StoredTables:
 
     def table(self, row: EntryRow, moment: Moment | None) -> ir.Table:
         """A stored table."""
-        if row.format != "parquet":
+        if row.format not in FORMATS:
             raise ValidationError(f"{row.key!r} is of the format {row.format!r}: expected a table")
-        stored = _Stored(row.key, row.content_hash, row.byte_size, row.uri)
         with self._engine.loading():
+            place = (row.content_hash, row.format, row.byte_size, row.uri)
+            stored = parts_of(self._lake, row.key, *place)
             name = f"t_{row.content_hash.hex()}"
-            with self._naming_damage([stored]):
-                return self._made(name, moment, lambda: f"SELECT * FROM {self._whole(stored)}")
+            with self._naming_damage(stored):
+                return self._made(name, moment, lambda: self._joined(stored))
 
     def tables(
         self, prefix: str, bounds: Bounds, moment: Moment | None, *, widen: bool, key_column: str
@@ -143,12 +135,13 @@ class StoredTables:
         """The stored tables of a range of keys as one."""
         with self._engine.loading():
             stored = self._stored(prefix, bounds, moment)
-            parts = dict[bytes, list[_Stored]]()
+            parts = dict[_Alike, list[Stored]]()
             with self._naming_damage(stored):
-                for table, schema in zip(stored, self._read_schemas(stored), strict=True):
-                    parts.setdefault(schema, []).append(table)
-                for schema in [s for s, some in parts.items() if not self._has_columns(s, some[0])]:
-                    del parts[schema]  # they have no rows either
+                for table, schema in zip(stored, self._schemas.of(stored), strict=True):
+                    alike = _Alike(schema, self._partitions(table))
+                    parts.setdefault(alike, []).append(table)
+                for one in [a for a, some in parts.items() if not self._has_columns(a[0], some[0])]:
+                    del parts[one]  # they have no rows either
                 if not parts:
                     raise NotFoundError(f"no stored table under {prefix!r} has a column")
                 self._check_columns(parts, widen=widen, key_column=key_column)
@@ -173,11 +166,12 @@ class StoredTables:
             self._views[name, backend] = backend.table(name, database=_SCHEMA)
         return self._views[name, backend]
 
-    def _stored(self, prefix: str, bounds: Bounds, moment: Moment | None) -> list[_Stored]:
+    def _stored(self, prefix: str, bounds: Bounds, moment: Moment | None) -> list[Stored]:
         wanted = want_of("entries", (moment,), bounds)
-        rows = self._engine.load([wanted])[wanted]
+        rows = self._engine.cache.load([wanted])[wanted]
         connection = self._backend(None).con
-        query = "SELECT key, content_hash, byte_size, uri FROM {} WHERE format = 'parquet'"
+        columns = "key, content_hash, format, byte_size, uri"
+        query = f"SELECT {columns} FROM {{}} WHERE format IN {FORMATS}"
         rows.hold()
         try:
             sql = f"{query.format(rows.table)} ORDER BY encode(key)"
@@ -187,10 +181,47 @@ class StoredTables:
         if not found:
             others = f": its {rows.count} entries are no tables" if rows.count else ""
             raise NotFoundError(f"no stored table has a key that begins with {prefix!r}{others}")
-        return list(map(_Stored._make, found))
+        return [part for row in found for part in parts_of(self._lake, *row)]
+
+    def _joined(self, stored: Sequence[Stored]) -> str:
+        """The SELECT of all rows of a table, in their order."""
+        runs = list[tuple[_Alike | None, list[Stored]]]()
+        for part, schema in zip(stored, self._schemas.of(stored), strict=True):
+            self._check_whole(part, schema)
+            run = None if part.uri is None else _Alike(schema, self._partitions(part))
+            # DuckDB reads a file once, though a table may have the same rows twice.
+            if run is None or not runs or runs[-1][0] != run or part in runs[-1][1]:
+                runs.append((run, []))
+            runs[-1][1].append(part)
+        selects = [f"SELECT * FROM {self._run(alike, run)}" for alike, run in runs]
+        return " UNION ALL BY NAME ".join([*self._no_rows(stored[0]), *selects])
+
+    def _no_rows(self, part: Stored, key_column: str | None = None) -> Iterator[str]:
+        """The SELECT of no rows with the columns of a table. Its parts may lack some of them, or
+        have them further right."""
+        if part.table_schema is not None:
+            columns = self._columns_of(part.table_schema, part)
+            if key_column is not None:
+                columns = [(key_column, "VARCHAR"), *columns]
+            nulls = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns)
+            yield f"SELECT {nulls} WHERE false"
+
+    def _run(self, alike: _Alike | None, stored: Sequence[Stored]) -> str:
+        """What SQL reads like files from, or one table that lies in the catalog."""
+        if alike is None:
+            return self._rows(stored[0])
+        addresses = (self._granted([part]).address for part in stored)
+        return files(*addresses, partitions=dict(alike.partitions))
+
+    def _partitions(self, part: Stored) -> tuple[Column, ...]:
+        """The columns by which DuckDB can tell files of a table apart, with their types."""
+        if part.partition_by and part.table_schema is not None:
+            table = pa.ipc.read_schema(pa.py_buffer(part.table_schema))
+            return tuple((sql_types(table, part.partition_by) or {}).items())
+        return ()
 
     @contextmanager
-    def _naming_damage(self, stored: Sequence[_Stored]) -> Iterator[None]:
+    def _naming_damage(self, stored: Sequence[Stored]) -> Iterator[None]:
         """If files cannot be read, look which are damaged: CorruptionError with key and hash. (What
         a table's columns hold is not hashed here: that would read all of it.)"""
         try:
@@ -202,22 +233,21 @@ class StoredTables:
                     raise error from None
             raise
 
-    def _whole(self, stored: _Stored) -> str:
-        """What SQL reads a table from, whose file has the size that was stored."""
+    def _check_whole(self, stored: Stored, schema: bytes) -> None:
+        """Refuse a file that has not the size that was stored, or no column."""
         storage = self._session.files
         if stored.uri is not None and storage is not None:
             size = storage.size_of(stored.uri)
             if size != stored.byte_size:
                 raise CorruptionError(f"{stored.uri} has {size} bytes, not {stored.byte_size}")
-        (schema,) = self._read_schemas([stored])
         if not self._has_columns(schema, stored):
             raise QueryError(f"the table {stored.key!r} has no columns: DuckDB needs one")
-        return self._rows(stored)
 
-    def _rows(self, stored: _Stored) -> str:
+    def _rows(self, stored: Stored) -> str:
         """What SQL reads a table from."""
         if stored.uri is not None:
-            return files(self._granted([stored.uri]))
+            partitions = dict(self._partitions(stored))
+            return files(self._granted([stored]).address, partitions=partitions)
         name = f"{_SCHEMA}.c_{stored.content_hash.hex()}"
         connection = self._backend(None).con
         if not connection.execute(
@@ -228,22 +258,30 @@ class StoredTables:
             connection.unregister("content")
         return name
 
-    def _granted(self, uris: list[str]) -> str:
-        """The address of files, which views go on reading as long as the session lasts."""
+    def _granted(self, stored: Iterable[Stored]) -> Grant:
+        """The right to files, which views go on reading as long as the session lasts."""
         assert self._session.files is not None
-        grant = self._grants.get(repr(uris))
+        folders = {
+            part.uri: partition_folder(part.partition_by, part.partition)
+            if self._partitions(part)
+            else ""
+            for part in stored
+            if part.uri is not None
+        }
+        name = repr(sorted(folders.items()))
+        grant = self._grants.get(name)
         if grant is None:
-            grant = self._grants[repr(uris)] = self._session.files.grant(uris)
-        return grant.address
+            grant = self._grants[name] = self._session.files.grant(folders, folders)
+        return grant
 
-    def _inline(self, stored: _Stored) -> pa.Table:
+    def _inline(self, stored: Stored) -> pa.Table:
         """A table that lies in the catalog."""
         place = self._lake._catalog.locate((stored.content_hash, "parquet"))
         if place is None or place.inline_value is None:
             raise NotFoundError(f"the content of {stored.key!r} has been collected")
         return read_table(place.inline_value)
 
-    def _has_columns(self, schema: bytes, stored: _Stored) -> bool:
+    def _has_columns(self, schema: bytes, stored: Stored) -> bool:
         """Whether a table has any column; QueryError for one that DuckDB would read wrong."""
         if schema not in self._columns:
             known = (
@@ -261,48 +299,14 @@ class StoredTables:
                     )
         return True
 
-    def _read_schemas(self, stored: Sequence[_Stored]) -> Iterator[bytes]:
-        """What tells the schema of each table from others."""
-        unread = {t.uri: t for t in stored if t.uri is not None and t.uri not in self._schemas}
-        if unread:
-            assert self._objects is not None
-            ends = [
-                Range(uri, max(0, t.byte_size - _TAIL_BYTES), min(t.byte_size, _TAIL_BYTES))
-                for uri, t in unread.items()
-            ]
-            results = self._objects.read_many(ends)
-            for (uri, table), result in zip(unread.items(), results, strict=True):
-                if not isinstance(result, bytes):
-                    raise result
-                self._schemas[uri] = self._schema(table, uri, result)
-                if self._session.files is not None:
-                    self._session.files.note_size(uri, table.byte_size)
-        for table in stored:
-            yield table.content_hash if table.uri is None else self._schemas[table.uri]
-
-    def _schema(self, table: _Stored, uri: str, end: bytes) -> bytes:
-        """The Arrow schema in a file's footer, which settles the types, without its metadata."""
-        length = int.from_bytes(end[-8:-4], "little") + 8
-        if length > table.byte_size:
-            raise CorruptionError(f"the content of {table.key!r} is damaged: it has no footer")
-        if length > len(end):
-            assert self._objects is not None
-            end = self._objects.read(uri, table.byte_size - length, length)
-        try:
-            footer = pq.read_metadata(pa.BufferReader(b"PAR1" + end[-length:]))
-            stored = (footer.metadata or {})[b"ARROW:schema"]
-            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored)))
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise CorruptionError(f"the content of {table.key!r} is damaged: {error}") from None
-        return bytes(schema.remove_metadata().serialize())
-
     def _check_columns(
-        self, parts: dict[bytes, list[_Stored]], *, widen: bool, key_column: str
+        self, parts: dict[_Alike, list[Stored]], *, widen: bool, key_column: str
     ) -> None:
         seen = dict[str, tuple[str, str]]()
-        for schema, tables in parts.items():
-            key = tables[0].key
-            for name, kind in self._columns_of(schema, tables[0]):
+        schemas = {t.table_schema or one.schema: t for one, some in parts.items() for t in some}
+        for schema, table in schemas.items():
+            key = table.key
+            for name, kind in self._columns_of(schema, table):
                 folded = name.lower()  # as DuckDB compares names
                 if folded == key_column.lower():
                     raise QueryError(
@@ -316,22 +320,31 @@ class StoredTables:
                         f"{key!r}: widen=True makes one type of both"
                     )
 
-    def _columns_of(self, schema: bytes, table: _Stored) -> list[Column]:
+    def _columns_of(self, schema: bytes, table: Stored) -> list[Column]:
         if schema not in self._columns:
-            described = self._backend(None).con.execute(f"DESCRIBE FROM {self._rows(table)}")
+            connection = self._backend(None).con
+            rows = "content"
+            if schema == table.table_schema:
+                empty = pa.ipc.read_schema(pa.py_buffer(schema)).empty_table()
+                connection.register(rows, empty)
+            else:
+                rows = self._rows(table)
+            described = connection.execute(f"DESCRIBE FROM {rows}")
             self._columns[schema] = [(row[0], row[1]) for row in described.fetchall()]
         return self._columns[schema]
 
-    def _united(self, parts: dict[bytes, list[_Stored]], keys: str, key_column: str) -> str:
+    def _united(self, parts: dict[_Alike, list[Stored]], keys: str, key_column: str) -> str:
         """The SELECT of all tables. Those of one schema are one read, which opens a single file
         before it runs."""
-        column = '"' + key_column.replace('"', '""') + '"'
-        selects, mapping = [], list[tuple[int, int, str]]()
-        for number, (schema, tables) in enumerate(parts.items()):
-            uris = sorted({table.uri for table in tables if table.uri is not None})
-            columns = [name.lower() for name, _ in self._columns_of(schema, tables[0])]
+        column = quoted(key_column)
+        one_of_each = {t.table_schema: t for some in parts.values() for t in reversed(some)}
+        selects = [sql for t in one_of_each.values() for sql in self._no_rows(t, key_column)]
+        mapping = list[tuple[int, int, str]]()
+        for number, (alike, tables) in enumerate(parts.items()):
+            grant = self._granted(tables) if any(t.uri is not None for t in tables) else None
+            columns = [name.lower() for name, _ in self._columns_of(alike.schema, tables[0])]
             counts = "file_index" not in columns  # else that would be the table's own
-            order = {uri: index for index, uri in enumerate(uris)}
+            order = {uri: index for index, uri in enumerate(grant.paths if grant else ())}
             for table in tables:
                 if table.uri is None or not counts:
                     selects.append(
@@ -339,9 +352,10 @@ class StoredTables:
                     )
                 else:
                     mapping.append((number, order[table.uri], table.key))
-            if uris and counts:
+            if grant is not None and counts:
+                rows = files(grant.address, partitions=dict(alike.partitions))
                 selects.append(
-                    f"SELECT k.key AS {column}, t.* FROM {files(self._granted(uris))} t "
+                    f"SELECT k.key AS {column}, t.* FROM {rows} t "
                     f"JOIN {_SCHEMA}.{keys} k ON k.part = {number} AND k.file = t.file_index"
                 )
         self._write_keys(keys, mapping)

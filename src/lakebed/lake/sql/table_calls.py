@@ -1,4 +1,4 @@
-"""Stored tables in Ibis, of a lake or of a view of one."""
+"""Stored tables in Ibis, of a lake or of its view."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def table(lake: LakeBase, stored: StoredTables, key: str, moment: Moment | None) -> ir.Table:
-    """The stored table of a key, of a lake or a view of one."""
+    """Return the stored table of a key, in a lake or its view."""
     row = lake._catalog.get(check_key(key))
     if row is None:
         raise NotFoundError(f"no entry with the key {key!r}")
@@ -26,7 +26,7 @@ def table(lake: LakeBase, stored: StoredTables, key: str, moment: Moment | None)
 def tables(
     stored: StoredTables, prefix: str, moment: Moment | None, *, widen: bool, key_column: str
 ) -> ir.Table:
-    """The stored tables under a prefix."""
+    """Return the stored tables under a prefix."""
     from lakebed.duckdb.conditions import Bounds
 
     if not isinstance(key_column, str) or not key_column or not _is_text(key_column):
@@ -36,5 +36,5 @@ def tables(
 
 
 def _is_text(name: str) -> bool:
-    """Whether SQL can say a name: without NUL and lone surrogates."""
+    """Whether a name can stand in SQL: it has no NUL and no lone surrogates."""
     return "\0" not in name and name.encode(errors="replace").decode() == name

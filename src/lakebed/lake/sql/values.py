@@ -1,4 +1,5 @@
-"""The values of documents for a query: which to fetch one by one, which packs to read whole."""
+"""The values of documents for a query: decides which to fetch one by one, and which packs to read
+whole."""
 
 from __future__ import annotations
 
@@ -21,9 +22,10 @@ from lakebed.objects.packs import HASH_PREFIX_BYTES
 if TYPE_CHECKING:
     from lakebed.lake.entries.windows import ContentReader
 
-_FETCHED = 4  # reading ranges wins while fewer than one object in so many is wanted of a pack
-_READERS = 16  # files of their own that are read at once
-_FILES = 500  # files of their own that are handed to them at once
+_FETCHED = 4
+"""If a query needs fewer than one in so many objects of a pack, reading ranges is faster."""
+_READERS = 16  # separate files that are read at once
+_FILES = 500  # separate files that are handed to the readers at once
 _BATCH_BYTES = 32 << 20
 _CONTENTS = (
     "SELECT DISTINCT ON (object_id) object_id, key, version, content_hash, format, byte_size, uri, "
@@ -32,10 +34,10 @@ _CONTENTS = (
 
 
 def bring_values(session: Session, rows: LoadedRows, lake: ContentReader) -> Values:
-    """See to it that all values of the loaded documents are at hand.
+    """Make all values of the loaded documents available.
 
-    QueryError for a value that has been collected since the rows were read, CorruptionError for one
-    that is damaged or missing.
+    Raises QueryError if a value has been collected since the rows were read, and CorruptionError if
+    one is damaged or missing.
     """
     if rows.values is None or rows.added:
         connection = session.connect()
@@ -73,7 +75,7 @@ def _bring(
             if fetched is not None:
                 drop(session, fetched)
             if isinstance(error, (duckdb.Error, QueryError)):
-                check()  # who has run out of time has found no damage
+                check()  # a timeout says nothing about damage
                 _refuse_damaged(connection, table, whole, lake)
             raise
     return Values(fetched, [uri for _, uri in whole], stride)
@@ -86,7 +88,7 @@ def _bring_added(
     values: Values,
     lake: ContentReader,
 ) -> Values:
-    """Fetch the values of entries that have come since, if they lie in no pack that is read."""
+    """Fetch the values of new entries that are in no pack which is read."""
     elsewhere = "place IS NULL" if values.packs else "true"
     if values.fetched is not None:
         elsewhere += f" AND object_id NOT IN (SELECT object_id FROM {values.fetched})"
@@ -96,20 +98,23 @@ def _bring_added(
 
 
 def _whole(packs: list[tuple[int, str, int]], rows: LoadedRows) -> list[tuple[int, str]]:
-    """The packs of which enough is wanted to read them whole."""
+    """Return the packs to read whole, because the query needs enough of them."""
     return [(pack, uri) for pack, uri, wanted in packs if wanted * _FETCHED >= rows.packs[pack]]
 
 
 def _find_sound(
     session: Session, connection: duckdb.DuckDBPyConnection, paths: list[str]
 ) -> set[str]:
-    """Those packs whose every value has its hash. Each is looked at once in a session: files never
-    change, and hashing in each query would take three times as long as the query. The values of
-    the others are fetched one by one, which tells whose are damaged."""
+    """Return the packs in which every value has its hash.
+
+    A pack is checked once per session: files never change, and hashing in each query would take
+    three times as long as the query. The values of other packs are fetched one by one, which finds
+    the damaged ones.
+    """
     unknown = [path for path in paths if path not in session.sound]
     try:
         session.sound |= _check(session, connection, unknown)
-    except duckdb.Error:  # one is gone, or cannot be read: which?
+    except duckdb.Error:  # one is missing or unreadable: find out which
         for path in unknown:
             with suppress(duckdb.Error):
                 session.sound |= _check(session, connection, [path])
@@ -118,7 +123,7 @@ def _find_sound(
 
 
 def _check(session: Session, connection: duckdb.DuckDBPyConnection, paths: list[str]) -> set[str]:
-    """Those packs that hold what their hashes say."""
+    """Return the packs whose contents have their hashes."""
     if not paths:
         return set()
     assert session.files is not None
@@ -137,21 +142,24 @@ def _place(
     rows: LoadedRows,
     whole: list[tuple[int, str]],
 ) -> int:
-    """Note for each row where in the packs its value is: a join of numbers, which later queries
-    do, takes half the time of one of hashes. The distance between the places of two packs."""
+    """Note for each row where in the packs its value is. Returns the distance between the places of
+    two packs.
+
+    Later queries join by these numbers, which takes half the time of a join by hashes.
+    """
     assert session.files is not None
     with session.files.grant(uri for _, uri in whole) as grant:
         order = {path: index for index, path in enumerate(grant.paths)}
         numbers = ", ".join(f"({pack}, {order[uri]})" for pack, uri in whole)
         files = relations.files(grant.address)
         table, placed = rows.table, new_name()
-        # A call that is left while it works is undone when its connection closes.
+        # If the call is interrupted, closing its connection undoes it.
         connection.begin()
         try:
             stride = session.attend(
                 connection, lambda: _join_places(connection, table, placed, whole, files, numbers)
             )
-            # Under the same name: others may be about to read by it.
+            # Keep the name: another thread may be about to read the table.
             connection.execute(f"DROP TABLE {table}")
             connection.execute(f"ALTER TABLE {placed} RENAME TO {table.rpartition('.')[2]}")
             connection.commit()
@@ -198,8 +206,8 @@ def _refuse_damaged(
     packs: list[tuple[int, str]],
     lake: ContentReader,
 ) -> None:
-    """CorruptionError, with key and hash, if packs that cannot be read are damaged or missing, and
-    have not been given up meanwhile."""
+    """Raise CorruptionError, with key and hash, if unreadable packs are damaged or missing, unless
+    they were given up meanwhile."""
     numbers = ", ".join(str(pack) for pack, _ in packs)
     wanted = connection.execute(
         f"{_CONTENTS} FROM {table} WHERE {relations.DOCUMENT} AND pack_id IN ({numbers})"
@@ -217,9 +225,11 @@ def _fetch(
     lake: ContentReader,
     into: str | None = None,
 ) -> str | None:
-    """Read the values that lie in files of their own, or in packs of which little is wanted, into a
-    table, a new one if there is none; its name, None if there are none. `elsewhere`: the condition
-    that tells them from those in packs that are read whole."""
+    """Read the values that are in separate files, or in packs of which little is needed, into a
+    table. Returns its name, or None if there are no such values.
+
+    `into`: the table; None makes a new one. `elsewhere`: the condition that selects these values.
+    """
     wanted = connection.execute(
         f"{_CONTENTS} FROM {table} WHERE {relations.DOCUMENT} AND uri IS NOT NULL AND {elsewhere}"
     ).fetchall()
@@ -245,7 +255,7 @@ def _fetch(
 
 
 def _read(lake: ContentReader, wanted: list[tuple[Any, ...]]) -> Iterator[tuple[int, bytes]]:
-    """The stored bytes of objects by their number, the packed ones first."""
+    """Give the stored bytes of objects by their number, the packed ones first."""
     rows = {item[0]: _row(*item[1:]) for item in wanted}
     numbers = {row: number for number, row in rows.items()}
     packed = [row for row in rows.values() if row.position is not None]

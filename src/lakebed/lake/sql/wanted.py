@@ -1,4 +1,4 @@
-"""What a query wants of the lake: relations, at moments, within bounds."""
+"""What a query needs from the lake: relations, at moments, within bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from lakebed.catalog.scan import Scan
 from lakebed.duckdb.conditions import Bounds
 from lakebed.duckdb.relations import loaded_for
-from lakebed.duckdb.statement import Call, Node
+from lakebed.duckdb.statement import Call
+from lakebed.duckdb.trees import Node
 from lakebed.errors import QueryError
 from lakebed.filters import parse as parse_filter
 from lakebed.model import Moment
@@ -17,21 +18,24 @@ Resolve = Callable[[object], Moment]
 """Finds the moment that a caller names."""
 
 HITS = 10
-"""Of a search that does not say how many."""
+"""The hits of a search that does not say how many."""
 _ENTRIES = ("entries", "documents")
 _EVERYTHING = Bounds()
 
 
 _CARRIED = frozenset({"key", "version", "object_id", "expires_at", "updated_at"})
-"""Columns by which loaded entries are brought up to date."""
+"""The columns that an update of loaded entries needs."""
 
 
 _CHANGE = frozenset({"change"})
 
 
 class Wanted(NamedTuple):
-    """A relation as a query wants it: `moments` are those of a view or of a call, `columns` those
-    to load, none where only the number of rows matters; `limit`: so many rows, the first by key."""
+    """A relation that a query needs.
+
+    `moments`: the moments of a view or of a call. `columns`: the columns to load, empty if only
+    the number of rows matters. `limit`: load only so many rows, the first by key.
+    """
 
     relation: str
     moments: tuple[Moment | None, ...]
@@ -40,7 +44,8 @@ class Wanted(NamedTuple):
     limit: int | None = None
 
     def is_served_by(self, other: Wanted) -> bool:
-        """Whether what another one loaded has all that this one needs, and nothing less narrow."""
+        """Whether the rows loaded for another one have all that this one needs, under the same
+        bounds."""
         return (
             self.relation == other.relation
             and self.moments == other.moments
@@ -57,13 +62,14 @@ def want_of(
     shown: Set[str] | None = None,
     limit: int | None = None,
 ) -> Wanted:
-    """What to load for a query that may read the columns `shown`, None for all."""
+    """Return what to load for a query that may read the columns `shown`, or all columns if that is
+    None."""
     if relation == "changes":
         return Wanted(relation, moments, bounds, loaded_for(relation, shown) or _CHANGE)
     if relation not in _ENTRIES:
         return Wanted(relation, moments, bounds, loaded_for(relation, None))
     if moments != (None,):
-        limit = None  # a catalog pages through the present only
+        limit = None  # only the present can be read in pages
     columns = loaded_for(relation, shown)
     if columns and moments == (None,):
         columns |= {"expires_at"} if limit is not None or bounds != Bounds() else _CARRIED
@@ -71,8 +77,8 @@ def want_of(
 
 
 def is_renewable(want: Wanted) -> bool:
-    """Whether rows that are no longer current can be used on while no object moves: what snapshots
-    hold stays as it is, and all entries of the present can be brought up to date."""
+    """Whether outdated rows can still be used while no object moves: rows of snapshots do not
+    change, and rows of the present can be updated if all of them are loaded."""
     if want.moments == (None,):
         whole = want.bounds == Bounds() and want.limit is None
         return want.relation in _ENTRIES and whole and want.columns >= _CARRIED
@@ -80,7 +86,7 @@ def is_renewable(want: Wanted) -> bool:
 
 
 def question_of(call: Call) -> tuple[str, int]:
-    """What a call of `search` asks, and how many hits it wants."""
+    """Return the question of a call of `search`, and the number of hits that it asks for."""
     question, wanted = (*call.arguments, HITS)[:2] if call.arguments else (None, HITS)
     if not isinstance(question, str) or len(call.arguments) > 2:
         raise QueryError("search: expected a question, and how many hits (10 if left out)")
@@ -115,8 +121,8 @@ def moments_of(call: Call, resolve: Resolve) -> tuple[Moment | None, ...]:
             moments.append(resolve(argument))
         else:
             raise QueryError(
-                f"{call.name}: {argument!r} is no moment: expected the name or id of a snapshot, "
-                "or a version"
+                f"{call.name}: expected the name or id of a snapshot, or a version, got "
+                f"{argument!r}"
             )
     if call.name == "changes" and len(moments) == 1:
         moments.append(None)
@@ -124,7 +130,7 @@ def moments_of(call: Call, resolve: Resolve) -> tuple[Moment | None, ...]:
 
 
 def scan_of(want: Wanted) -> Scan:
-    """What to ask of the catalog."""
+    """Return the scan of the catalog for what is needed."""
     relation: Any = "entries" if want.relation == "documents" else want.relation
     fields = dict(want.bounds.fields)
     contradictory = len(fields) < len(set(want.bounds.fields))
@@ -143,6 +149,6 @@ def scan_of(want: Wanted) -> Scan:
 
 
 def scanned(columns: Set[str]) -> frozenset[str]:
-    """The columns of a scan that the loaded ones of entries are made of."""
+    """Return the columns of a scan from which the loaded columns of entries are made."""
     found = {"inline_value" if name == "value" else name for name in columns}
     return frozenset(found | {"pack_id"} if "uri" in found else found)

@@ -1,4 +1,5 @@
-"""The files of a JSON folder: one an entry, written all or none, under a lock of all processes."""
+"""The files of a JSON folder. Each entry is a file. Writes are all or none, under a lock for all
+processes."""
 
 from __future__ import annotations
 
@@ -17,12 +18,12 @@ from lakebed.errors import ConfigurationError, CorruptionError, StorageError
 
 _MARK = ".lakebed-json"
 _JOURNAL = ".journal.json"
-_PLAIN = " ,;@=+()'&!~#$[]{}^`"  # and letters, digits, _ . -
+_PLAIN = " ,;@=+()'&!~#$[]{}^`"  # characters allowed in names, besides letters, digits, _ . -
 _LONGEST = 150  # characters of a part in a file's name; the file itself has the whole key
 
 
 class Stamp(NamedTuple):
-    """What tells whether a file was changed."""
+    """The size and times by which a changed file is recognised."""
 
     mtime: int
     size: int
@@ -30,7 +31,7 @@ class Stamp(NamedTuple):
 
 
 class Files:
-    """The files under a folder. Every call is made inside `locked`."""
+    """The files under a folder. Make every call inside `locked`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,8 +41,8 @@ class Files:
             names = {path.name for path in folder.iterdir()} if folder.exists() else set()
             if names and _MARK not in names:
                 raise ConfigurationError(
-                    f"{folder} is a folder that holds something else ({min(names)!r}, …) and no "
-                    "sessions: name an empty or a new folder"
+                    f"{folder} holds other files ({min(names)!r}, …) and no sessions: name an "
+                    "empty or a new folder"
                 )
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder / _MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -49,7 +50,7 @@ class Files:
             raise StorageError(f"cannot open the folder {folder}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let go of the lock's file."""
+        """Close the lock's file."""
         with self._threads:
             if self._lock >= 0:
                 os.close(self._lock)
@@ -57,7 +58,8 @@ class Files:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone among all threads and processes; what a killed one left half done is finished."""
+        """Exclude all other threads and processes. First finishes what a killed process left
+        unfinished."""
         with self._threads:
             if self._lock < 0:
                 raise StorageError(f"the folder {self.folder} is closed")
@@ -73,15 +75,15 @@ class Files:
                     fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def generation(self) -> int:
-        """A number that each write raises."""
+        """Return a number that each write increases."""
         return int(os.pread(self._lock, 32, 0) or b"0")
 
     def path_of(self, key: str) -> str:
-        """The name of an entry's file, relative to the folder. Nothing in a key leads outside."""
+        """Return the name of an entry's file, relative to the folder. No key can lead outside."""
         return "/".join(map(_part, key.split("/"))) + ".json"
 
     def scan(self) -> dict[str, Stamp]:
-        """All files, with what tells whether they were changed."""
+        """Return all files with their stamps."""
         found = dict[str, Stamp]()
         waiting = [""]
         while waiting:
@@ -99,7 +101,7 @@ class Files:
         return found
 
     def stamp(self, path: str) -> Stamp | None:
-        """What tells whether a file was changed; None if it is not there."""
+        """Return the stamp of a file, or None if it does not exist."""
         try:
             stat = os.lstat(self.folder / path)
         except FileNotFoundError:
@@ -107,7 +109,7 @@ class Files:
         return Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def read(self, path: str) -> Any:
-        """The JSON of a file; CorruptionError if it is none."""
+        """Return the JSON in a file. Raises CorruptionError if it is not JSON."""
         data = (self.folder / path).read_bytes()
         try:
             return json.loads(data, parse_constant=_refuse)
@@ -128,7 +130,7 @@ class Files:
             raise StorageError(f"{error.filename}: {error.strerror}") from error
 
     def _finish(self) -> None:
-        """Do what a process that was killed meant to do."""
+        """Finish the write of a process that was killed."""
         journal = self.folder / _JOURNAL
         if journal.exists():
             self._apply(json.loads(journal.read_text(encoding="utf-8")))
@@ -144,11 +146,11 @@ class Files:
                 self._replace(path, text)
 
     def _tidy(self, path: str) -> None:
-        """Remove the folders that a deleted file leaves empty."""
+        """Remove the folders that become empty when a file is deleted."""
         for folder in list(Path(path).parents)[:-1]:
             try:
                 (self.folder / folder).rmdir()
-            except OSError:  # it holds something
+            except OSError:  # it is not empty
                 return
 
     def _replace(self, path: str, text: str) -> None:
@@ -164,7 +166,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _part(part: str) -> str:
-    """A part of a key as the name of a file or folder."""
+    """Return a part of a key as the name of a file or folder."""
     safe = quote(part, safe=_PLAIN)
     if safe.startswith("."):
         safe = f"%2E{safe[1:]}"

@@ -1,11 +1,11 @@
-"""A lake that is a folder of JSON files: what people edit there is seen, what is stored is there.
+"""A lake that is a folder of JSON files, which people can read and edit.
 
-Every process has a copy of the entries in memory, in a SQLite catalog, which answers all reads,
-search and SQL included. A call takes the folder's lock, brings the copy up to date by the files
-that have changed, and, if it writes, writes the files of the entries that it has changed.
+Every process keeps a copy of the entries in memory, in a SQLite catalog, which answers all reads,
+search and SQL included. A call takes the folder's lock and updates the copy from the files that
+have changed. If it writes, it then writes the files of the changed entries.
 
-There is no history, no snapshot, no purge and no upkeep, times of creation begin anew in each
-process, and each call takes milliseconds and more the more files there are.
+There is no history, no snapshot, no purge and no upkeep. Times of creation start again in each
+process. Each call takes milliseconds, and longer the more files there are.
 """
 
 from __future__ import annotations
@@ -24,14 +24,25 @@ from lakebed.model import Change
 from lakebed.sessions.folder.files import Files, Stamp
 from lakebed.sessions.portable import as_json, from_json
 
-_LOOK = 0.5  # seconds between two looks for what people have edited
+_LOOK = 0.5  # seconds between two checks for edited files
 _READS = frozenset(
-    {"get", "get_many", "page", "count", "search", "scan", "stats", "expired", "history"}
+    {
+        "get",
+        "get_many",
+        "page",
+        "keys",
+        "count",
+        "search",
+        "scan",
+        "stats",
+        "expired",
+        "history",
+    }
 )
 _PASSED = frozenset(
     {
-        # What concerns the copy alone: its search index, its time, the places of its contents.
-        "now", "locate", "known", "places", "settings", "count_waiting", "segments",
+        # Calls that concern only the copy: its search index, its time, the places of its contents.
+        "now", "locate", "parts", "known", "places", "settings", "count_waiting", "segments",
         "segment_bytes", "segment_ends", "segments_now", "ended", "next_waiting", "get_versions",
         "add_segment", "replace_segments", "kept_versions", "unheld_versions", "remember",
         "tidy_metadata", "signal", "listen", "snapshots",
@@ -40,7 +51,7 @@ _PASSED = frozenset(
 
 
 class FolderCatalog:
-    """The catalog of the copy, kept in step with the files."""
+    """The catalog of the copy, kept equal to the files."""
 
     def __init__(self, lake: Lake, files: Files) -> None:
         self._lake = lake
@@ -90,6 +101,14 @@ class FolderCatalog:
             self._push(keys)
         return counts
 
+    def touch(self, key: str, ttl: int | None, expires_at: int | None) -> Any:
+        """Change when an entry expires, and write its file."""
+        with self._files.locked():
+            self._pull()
+            row = self._catalog.touch(key, ttl, expires_at)
+            self._push([key])
+        return row
+
     def take(self, low: str, high: str, cut: int, into: str) -> Any:
         """Rename the first entry of a range, and its file."""
         with self._files.locked():
@@ -100,12 +119,12 @@ class FolderCatalog:
         return row
 
     def close(self) -> None:
-        """Forget the copy, and let go of the folder."""
+        """Close the copy and the folder."""
         self._files.close()
         self._lake.close()
 
     def _pull(self) -> None:
-        """Bring the copy up to date by the files that were changed."""
+        """Update the copy from the files that have changed."""
         generation, now = self._files.generation(), time.monotonic()
         if generation == self._generation and now - self._looked < _LOOK:
             return
@@ -132,7 +151,7 @@ class FolderCatalog:
         self._generation, self._looked = generation, now
 
     def _push(self, keys: Iterable[str]) -> None:
-        """Write the files of these entries, or delete those of entries that are gone."""
+        """Write the files of these entries, or delete those of entries that no longer exist."""
         texts = dict[str, Any]()
         named = dict[str, str]()
         for key in dict.fromkeys(keys):
@@ -143,7 +162,7 @@ class FolderCatalog:
         try:
             self._files.write(texts)
         except StorageError:
-            for path, key in named.items():  # the copy is as the files are, whatever they are
+            for path, key in named.items():  # whatever the files are, the copy now agrees with them
                 self._known[path] = (key, Stamp(-1, -1, -1))
             self._generation = -1
             raise
@@ -157,7 +176,7 @@ class FolderCatalog:
 
 
 class FolderLake(Lake):
-    """A lake of JSON files; made by `open_folder`."""
+    """A lake of JSON files, made by `open_folder`."""
 
     def __init__(self, folder: Path) -> None:
         files = Files(folder)
@@ -170,16 +189,18 @@ class FolderLake(Lake):
             history="snapshots",
             history_retention=None,
             lake_id=copy._lake_id,
-            search=copy._search_options,
+            search=copy._search.options,
         )
 
 
 def open_folder(folder: str | os.PathLike[str]) -> Lake:
-    """Open a folder of JSON files as a lake, and make it if it is not there: a file an entry, which
-    people can read and edit.
+    """Open a folder of JSON files as a lake. Creates it if it does not exist.
 
-    It gives no history, snapshots, purge and upkeep, and is meant for thousands of entries. Any
-    number of processes of one machine may use it at once. Raises ConfigurationError for a folder
-    that holds something else; CorruptionError, naming the file, for one that is not well formed.
+    Each entry is a file that people can read and edit. There is no history, no snapshots, no purge
+    and no upkeep. The folder is meant for thousands of entries. Any number of processes on one
+    machine may use it at once.
+
+    Raises ConfigurationError if the folder holds other files, and CorruptionError, naming the file,
+    if a file is malformed.
     """
     return FolderLake(Path(folder).expanduser().absolute())

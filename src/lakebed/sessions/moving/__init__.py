@@ -1,1 +1,1 @@
-"""Sessions that move: between lakes, into files and out of them, and onto a page."""
+"""Moves sessions between lakes, to and from files, and onto a page."""

@@ -1,4 +1,4 @@
-"""A session in a file: JSON that another lake takes in."""
+"""A session in a file: JSON that another lake can import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VERSION = 1
 
 
 def export_session(lake: Lake, session_id: str) -> dict[str, Any]:
-    """A session whole as JSON, for `import_session`."""
+    """Return a whole session as JSON, for `import_session`."""
     entries = []
     for moving in entries_of(lake, session_id):
         found = lake.read_entry(moving.key)
@@ -26,15 +26,15 @@ def export_session(lake: Lake, session_id: str) -> dict[str, Any]:
 
 
 def import_session(lake: Lake, told: object) -> MoveReport:
-    """Take in a session that was exported; what is there already is not doubled.
+    """Import a session that was exported. What exists already is not stored twice.
 
-    Raises ValidationError, and stores nothing, for what is no such export: keys of other sessions
-    are refused.
+    Raises ValidationError, and stores nothing, if the data are not such an export. Keys of other
+    sessions are refused.
     """
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise ValidationError(f"expected a JSON object with the format {FORMAT!r}")
     if told.get("version") != _VERSION:
-        raise ValidationError(f"version is {told.get('version')!r}: expected {_VERSION}")
+        raise ValidationError(f"version must be {_VERSION}, got {told.get('version')!r}")
     entries = told.get("entries")
     if not isinstance(entries, list):
         raise ValidationError("entries must be a list")
@@ -51,7 +51,7 @@ def _checked(told: object, number: int, session_id: str) -> Moving:
         or (key.startswith(layout.QUEUE) and _owner(key) == session_id)
     )
     if not mine:
-        raise ValidationError(f"entries[{number}]: the key {key!r} is not of this session")
+        raise ValidationError(f"entries[{number}]: the key {key!r} does not belong to this session")
     return Moving(key, entry["value"], entry["metadata"])
 
 

@@ -1,4 +1,4 @@
-"""Moving sessions from one lake to another, again and again without doubles."""
+"""Moves sessions from one lake to another. It can be repeated, and stores nothing twice."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _TIMES = ("updated", "finished", "at", "last_seen", "created")
 
 
 class Moving(NamedTuple):
-    """An entry on its way."""
+    """An entry that is being moved."""
 
     key: str
     value: Any
     metadata: dict[str, Any]
 
     def latest(self) -> str:
-        """The latest time that it tells, as text, which sorts by time; empty if it tells none."""
+        """The latest time in the entry, as text, which sorts by time. Empty if it has none."""
         told = self.value if isinstance(self.value, dict) else self.metadata
         return max((told[name] for name in _TIMES if isinstance(told.get(name), str)), default="")
 
 
 def entries_of(lake: Lake, session_id: str | None = None) -> Iterator[Moving]:
-    """All entries of a session, or of all sessions and agents: tasks before their place in the
-    queue. NotFoundError if there is no such session."""
+    """Give all entries of a session, or of all sessions and agents. A task comes before its place
+    in the queue. Raises NotFoundError if the session does not exist."""
     if session_id is None:
         prefixes = [layout.HEADS, layout.ACTIVITY, layout.PARTS, layout.AGENTS]
     else:
@@ -54,9 +54,9 @@ def entries_of(lake: Lake, session_id: str | None = None) -> Iterator[Moving]:
 def bring(target: Lake, entries: Iterable[Moving], progress: Progress | None = None) -> MoveReport:
     """Store entries in a lake of sessions.
 
-    What is there as it is, is unchanged; of what differs, the one that tells a later time stays. An
-    open task comes with its place in the queue if the target does not know it; one that has ended
-    there stays so, and one that has ended in the source ends in the target.
+    An equal entry stays unchanged. If two entries differ, the one with the later time stays. An
+    open task brings its place in the queue if the target does not know the task. A task that has
+    ended in the target stays ended, and a task that has ended in the source ends in the target.
     """
     counts = dict.fromkeys(("stored", "unchanged", "left"), 0)
     new_tasks = set[str]()
@@ -98,8 +98,8 @@ def _verdict(entry: Moving, known: Any, new_tasks: set[str]) -> str:
 
 
 def _same(row: Any, value: Any) -> bool:
-    if is_table(value):  # a table is written anew, and not byte for byte
-        return bool(row.format == "parquet")
+    if is_table(value):  # a table is written again, with other bytes
+        return row.format in ("parquet", "table")
     encoded = encode_value(value)
     return (encoded.content_hash, encoded.format) == (row.content_hash, row.format)
 
@@ -114,7 +114,7 @@ def _task_id(key: str) -> str:
 
 
 def _drop_ticket(target: Lake, task_id: str) -> None:
-    """Take a task that has ended out of the queue."""
+    """Remove a task that has ended from the queue."""
     agent = target.retrieve(layout.task_key(task_id))["agent_name"]
     for prefix in (layout.due(agent), layout.ready(agent)):
         for entry in target.list(prefix):

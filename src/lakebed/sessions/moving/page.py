@@ -1,4 +1,4 @@
-"""A session as a readable page, in Markdown."""
+"""A session as a readable page in Markdown."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LONG = 2000  # characters of a memory or an output that are shown
 
 
 def markdown(manager: SessionManager, session_id: str) -> Iterator[str]:
-    """The whole session, part by part: what was said, learnt, done, and what came out.
+    """Give the whole session, part by part: conversation, memories, tasks and artifacts.
 
-    Stored text is shown as it is, fenced where it has more than a line, without control characters.
+    Stored text is shown as it is, without control characters, and fenced if it has several lines.
     """
     session = manager.load(session_id)
     yield f"# {_line(session.title)}\n\n"
@@ -58,13 +58,13 @@ def _text(value: Any) -> str:
 
 
 def _line(text: str) -> str:
-    """Text on one line, without what a terminal would obey."""
+    """Return text on one line, without characters that a terminal would obey."""
     shown = " ".join(_CONTROL.sub("�", text[: _LONG + 1]).split())
     return shown if len(shown) <= _LONG else f"{shown[: _LONG - 1]}…"
 
 
 def _block(text: str, *, always: bool = False) -> str:
-    """Text as a block; fenced if it could be taken for the page's own parts."""
+    """Return text as a block. It is fenced if it could be mistaken for parts of the page."""
     shown = _CONTROL.sub("�", text.replace("\r\n", "\n"))
     if not always and "\n" not in shown.strip() and not shown.lstrip().startswith(("#", "`", "-")):
         return shown.strip()

@@ -1,1 +1,1 @@
-"""Tasks: the queue, and what its holders do."""
+"""Tasks: the queue, and the calls of their holders."""

@@ -1,4 +1,4 @@
-"""What is to be done: tasks of agents, each claimed by one at a time."""
+"""Tasks of agents. Only one agent at a time can claim a task."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from lakebed.sessions.records import TASK_STATUSES, TaskStatus
 from lakebed.sessions.tasks.queue import Queue, entry_value
 from lakebed.sessions.tasks.task import LEASE, Task
 
-_POLL = 0.25  # seconds between two tries of one who waits
+_POLL = 0.25  # seconds between two tries while waiting
 _FIRST_POLL = 0.02
-_LISTENS = 2.0  # seconds after which who is woken by signals looks nevertheless
+_LISTENS = 2.0  # seconds after which a waiter tries even without a signal
 _MAX_ATTEMPTS = 3
 
 
@@ -44,11 +44,11 @@ class Tasks(Queue):
         run_after: datetime | None = None,
         max_attempts: int = _MAX_ATTEMPTS,
     ) -> Task:
-        """Give an agent something to do.
+        """Create a task for an agent.
 
-        `task_type`: a word of yours. `input`: JSON. `priority`: the highest is claimed first, among
-        equal ones the oldest. `run_after`: an aware datetime before which nobody claims it.
-        `max_attempts`: how many claims may end without a result until it has failed.
+        `task_type`: a word of your choice. `input`: JSON. `priority`: the highest is claimed first;
+        of equal ones, the oldest. `run_after`: an aware datetime before which nobody can claim it.
+        `max_attempts`: the task has failed after this many claims without a result.
         """
         agent = check_name("agent_name", agent_name)
         later = None if run_after is None else check_moment("run_after", run_after)
@@ -81,12 +81,12 @@ class Tasks(Queue):
         control_agent: str | None = None,
         lease: float | timedelta = LEASE,
     ) -> Task | None:
-        """Claim the most urgent task of an agent that is due, the oldest among equal ones; None if
-        there is none.
+        """Claim the most urgent task of an agent that is due; of equally urgent ones, the oldest.
+        Returns None if there is none.
 
-        Of all who claim at once each gets another task. `control_agent`: who claims it for the
-        agent, if somebody else does. `lease`: the seconds until the task is pending again unless
-        `heartbeat` is called: so a task whose agent has died returns.
+        If several agents claim at once, each gets another task. `control_agent`: who claims the
+        task, if not the agent itself. `lease`: how many seconds the claim lasts. `heartbeat`
+        extends it. If the agent dies, the lease ends and the task becomes pending again.
         """
         agent = check_name("agent_name", agent_name)
         who = agent if control_agent is None else check_name("control_agent", control_agent)
@@ -99,9 +99,12 @@ class Tasks(Queue):
         control_agent: str | None = None,
         lease: float | timedelta = LEASE,
     ) -> Task | None:
-        """Claim a task as `claim_task` does, and wait up to `timeout` seconds for one; None if none
-        came. A task that is created wakes who waits on Postgres at once; elsewhere they look four
-        times a second."""
+        """Claim a task as `claim_task` does. If none is due, wait up to `timeout` seconds for one;
+        returns None if none comes.
+
+        On Postgres, a new task wakes the waiting agents at once. Elsewhere they try four times a
+        second.
+        """
         deadline = time.monotonic() + check_seconds("timeout", timeout, least=0)
         agent, pause = check_name("agent_name", agent_name), _FIRST_POLL
         with self.lake.listen(_topic(agent)) as signals:
@@ -120,10 +123,11 @@ class Tasks(Queue):
         self.lake.signal(_topic(agent))
 
     def task(self, task_id: str, *, claim: str | None = None) -> Task:
-        """A task as it is now; NotFoundError if it is not there.
+        """Return a task as it is now. Raises NotFoundError if it does not exist.
 
-        Its calls act for whoever holds it. `claim`: only if that is this claim, else ConflictError:
-        for who passes ids around.
+        The calls of the task act for its present holder. `claim`: the token of a claim; raises
+        ConflictError if the task is not held by that claim. Use it if ids of tasks are passed
+        around.
         """
         place = layout.task_key(check_task_id(task_id))
         found = self._find(task_id)
@@ -144,8 +148,8 @@ class Tasks(Queue):
         agent_name: str | None = None,
         limit: int | None = None,
     ) -> list[Task]:
-        """The tasks of a session, or of all, in the order in which they were created; those of a
-        status, or of an agent."""
+        """Return the tasks of a session, or of all sessions, in the order in which they were
+        created. `status`, `agent_name`: only tasks with this status, or for this agent."""
         if status is not None:
             check_choice("status", status, TASK_STATUSES)
         most = None if limit is None else check_count("limit", limit)
@@ -176,7 +180,7 @@ class Tasks(Queue):
                     if agent not in tickets:
                         tickets[agent] = {t.task_id: (t, h) for t, h in self.tickets(agent)}
                     ticket, content_hash = tickets[agent].get(task_id, (None, ""))
-                    if ticket is None:  # it moved or ended while this was read
+                    if ticket is None:  # it moved or ended while tasks were read
                         yield self.task(task_id)
                         continue
                 yield Task(self, task_id, record, ticket, content_hash)
@@ -189,11 +193,11 @@ class Tasks(Queue):
             yield layout.parts(entry.key[len(layout.HEADS) :], "task")
 
     def count_tasks(self, session_id: str | None = None) -> dict[str, int]:
-        """How many tasks of a session, or of all, have each status."""
+        """Return the number of tasks by status, of a session or of all sessions."""
         return self._counted(session_id)[0]
 
     def _counted(self, session_id: str | None) -> tuple[dict[str, int], str]:
-        """The same, with the token of the latest claim of those that are held."""
+        """Return the same, with the token of the latest claim."""
         counts, latest = dict.fromkeys(TASK_STATUSES, 0), ""
         agents = set[str]()
         for prefix in self._task_prefixes(session_id):
@@ -210,7 +214,7 @@ class Tasks(Queue):
                 counts["running" if held.holder.running else "claimed"] += 1
                 counts["pending"] -= 1
                 latest = max(latest, held.holder.token)
-        counts["pending"] = max(0, counts["pending"])  # one may have ended in between
+        counts["pending"] = max(0, counts["pending"])  # a task may have ended in between
         return counts, latest
 
     def _held(self, agents: set[str]) -> Iterator[Ticket]:

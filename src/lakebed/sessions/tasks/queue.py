@@ -1,4 +1,4 @@
-"""The queue of open tasks: every change of one is the renaming or the end of its entry."""
+"""The queue of open tasks. A task changes by renaming or deleting its entry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from lakebed.errors import ConflictError, CorruptionError, NotFoundError
-from lakebed.model import Entry
+from lakebed.records import Entry
 from lakebed.sessions import layout
 from lakebed.sessions.base import Base, new_id, shown
 from lakebed.sessions.layout import Holder, Ticket
@@ -16,28 +16,29 @@ from lakebed.sessions.tasks.task import Task
 from lakebed.values.codec import encode_value
 from lakebed.values.json import decode_text
 
-_LOOK = 50_000  # microseconds between two looks for what has fallen due
+_LOOK = 50_000  # microseconds between two checks for tasks that have fallen due
 _PAGE = 100
 _FAR = 3_600_000_000  # microseconds
-_SMALL = 2048  # bytes of a task that its entry in the queue holds itself
+_SMALL = 2048  # bytes; a smaller task is held by its entry in the queue
 
 
 class _Look(NamedTuple):
-    """When to look again for what has fallen due: `due` is the earliest that was seen."""
+    """When to check again for tasks that have fallen due. `due` is the earliest time that was
+    seen."""
 
     next: int
     due: int
 
 
 class Queue(Base):
-    """What claims, moves and ends tasks."""
+    """Claims, moves and ends tasks."""
 
     def __init__(self, lake: Any) -> None:
         super().__init__(lake)
         self._looks: dict[str, _Look] = {}
 
     def now(self) -> int:
-        """The lake's time in microseconds."""
+        """Return the lake's time in microseconds."""
         return self._clock.now()
 
     def take(self, agent: str, who: str, lease: float) -> Task | None:
@@ -60,36 +61,37 @@ class Queue(Base):
         self._expect(agent, end)
         ticket = Ticket.of(entry.key)
         spec = self._spec(ticket.task_id, entry)
-        if spec is None:  # its session was deleted meanwhile
+        if spec is None:  # the session was deleted meanwhile
             self.lake.delete(entry.key)
             return self._take_ready(agent, who, lease)
         return Task(self, ticket.task_id, spec, ticket, entry.content_hash, lease)
 
     def _expect(self, agent: str, due: int) -> None:
-        """Something falls due at that time."""
+        """Note that a task falls due at that time."""
         look = self._looks.get(agent)
         if look is not None and due < look.due:
             self._looks[agent] = look._replace(due=due)
 
     def _spec(self, task_id: str, entry: Entry) -> dict[str, Any] | None:
-        """What is to be done: in the entry itself if it is small."""
+        """Return what a task is to do. A small task is in the entry itself."""
         if entry.byte_size:
             return cast("dict[str, Any]", decode_text(entry.value.decode()))
         return cast("dict[str, Any] | None", self.lake.get(layout.task_key(task_id)))
 
     def next_due(self, agent: str) -> int | None:
-        """When the earliest of those falls due that nobody may claim now, as was last seen."""
+        """Return when the next task falls due, as last seen, or None."""
         look = self._looks.get(agent)
         return None if look is None else look.due
 
     def _return_due(self, agent: str, *, at_once: bool = False) -> bool:
-        """Make those ready whose time has come: claims whose lease has ended, and what was to run
-        later; whether there were any. Not looked for each time, unless `at_once`."""
+        """Make the tasks ready whose time has come: those whose lease has ended, and those that
+        were to run later. Returns whether there were any. Unless `at_once`, this is not checked at
+        each call."""
         now = self.now()
         look = self._looks.get(agent)
         if look is not None and not at_once and now < min(look.next, look.due):
             return False
-        found, due, page = False, now + _FAR, 1  # one tells whether there are any
+        found, due, page = False, now + _FAR, 1  # one is enough to see whether there are any
         while entries := list(self.lake.list(layout.due(agent), limit=page)):
             for entry in entries:
                 ticket = Ticket.of(entry.key)
@@ -107,7 +109,7 @@ class Queue(Base):
         return found
 
     def _return(self, ticket: Ticket, entry: Entry) -> None:
-        """Make one ready, or end it as failed if it has been tried often enough."""
+        """Make a task ready, or end it as failed if it has had its last attempt."""
         try:
             if ticket.holder is None:
                 self.move(ticket, entry.content_hash, ticket.ready_again(ticket.attempts))
@@ -115,23 +117,23 @@ class Queue(Base):
             made = ticket.attempts + 1
             spec = self._spec(ticket.task_id, entry)
             if spec is None or made >= spec["max_attempts"]:
-                error = f"the lease of {ticket.holder.agent} ended, and it was attempt {made}"
+                error = f"the lease of {ticket.holder.agent} ended during attempt {made}"
                 end = {"status": "failed", "output": None, "error": error, "attempts": made}
                 holder = ticket.holder
                 end |= {"claimed_by": holder.agent, "process_id": holder.process_id}
                 self.finish(ticket, entry.content_hash, end)
             else:
                 self.move(ticket, entry.content_hash, ticket.ready_again(made))
-        except (ConflictError, NotFoundError):  # somebody else was first, or the session is gone
-            return
+        except (ConflictError, NotFoundError):
+            return  # another process was first, or the session was deleted
 
     def move(self, old: Ticket, content_hash: str, new: Ticket) -> None:
-        """Rename an entry of the queue; ConflictError if it is not there any more."""
+        """Rename an entry of the queue. Raises ConflictError if the entry no longer exists."""
         if new == old:
             return
         value = self.lake.get(old.key())
         if value is None:
-            raise ConflictError(f"the task {old.task_id!r} has changed meanwhile")
+            raise ConflictError(f"the task {old.task_id!r} was changed meanwhile")
         with self.lake.transaction() as tx:
             tx.delete(old.key(), if_match=content_hash)
             tx.store(new.key(), value, if_absent=True)
@@ -143,8 +145,8 @@ class Queue(Base):
             self._expect(new.agent, new.due)
 
     def finish(self, ticket: Ticket, content_hash: str, end: Mapping[str, Any]) -> dict[str, Any]:
-        """End a task; its record as it is then. ConflictError if its entry is not there any more,
-        NotFoundError if its session was deleted."""
+        """End a task. Returns its final record. Raises ConflictError if its entry no longer exists,
+        and NotFoundError if its session was deleted."""
         place = layout.task_key(ticket.task_id)
         record = self.lake.entry(place)
         if record is None:
@@ -160,12 +162,12 @@ class Queue(Base):
         return value
 
     def find(self, task_id: str) -> Ticket | None:
-        """The ticket of an open task; None if it has ended or is not there."""
+        """Return the ticket of an open task, or None if it has ended or does not exist."""
         found = self._find(task_id)
         return None if found is None else found[0]
 
     def _find(self, task_id: str) -> tuple[Ticket, str] | None:
-        """The ticket of an open task, and the hash of its entry."""
+        """Return the ticket of an open task, and the hash of its entry."""
         for _ in range(20):
             record = self.lake.get(layout.task_key(task_id))
             if record is None or "finished" in record:
@@ -177,22 +179,23 @@ class Queue(Base):
         raise CorruptionError(f"the open task {task_id!r} has no entry in the queue")
 
     def tickets(self, agent: str) -> Iterator[tuple[Ticket, str]]:
-        """The open tasks of an agent with the hashes of their entries: those with a time first."""
+        """Give the open tasks of an agent with the hashes of their entries, those with a time
+        first."""
         for prefix in (layout.due(agent), layout.ready(agent)):
             for entry in self.lake.list(prefix):
                 yield Ticket.of(entry.key), entry.content_hash
 
     def _signal(self, agent: str) -> None:
-        """Wake those who wait for a task of this agent."""
+        """Wake the processes that wait for a task of this agent."""
 
 
 def entry_value(spec: Mapping[str, Any]) -> bytes:
-    """What the entry of a task in the queue holds: the task, if it is small. As bytes, so that no
-    search finds it a second time."""
+    """Return the value of a task's entry in the queue: the task itself, if it is small. It is
+    bytes, so that no search finds the task twice."""
     text = encode_value(dict(spec)).data
     return text if len(text) <= _SMALL else b""
 
 
 def process_id() -> str:
-    """This process among those of all machines."""
+    """Return an id of this process that is unique among all machines."""
     return f"{socket.gethostname()[:60]}.{os.getpid()}"

@@ -1,4 +1,4 @@
-"""A task, as one who holds it sees and changes it."""
+"""A task, as its holder sees and changes it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, ClassVar, Protocol, cast
 
 from lakebed.clock import from_micros
 from lakebed.errors import ConflictError
-from lakebed.model import Record
+from lakebed.records import Record
 from lakebed.sessions.base import moment
 from lakebed.sessions.checks import check_seconds, check_text
 from lakebed.sessions.layout import Holder, Ticket, session_of
 from lakebed.sessions.records import TaskStatus
 
 LEASE = 300.0
-"""Seconds for which a task is claimed, unless the claim says otherwise."""
+"""The default length of a claim, in seconds."""
 
 
 class Changes(Protocol):
-    """What a task needs of its queue."""
+    """The calls of the queue that a task needs."""
 
     def now(self) -> int: ...
 
@@ -34,26 +34,25 @@ class Changes(Protocol):
 
 
 class Task(Record):
-    """A task. Reads as a mapping of its fields, too.
+    """A task. It can also be read as a mapping of its fields.
 
     | field | |
     | --- | --- |
     | `id`, `session_id` | |
     | `agent_name` | the agent that it is for |
-    | `task_type`, `input` | what is to be done: a word of the caller's, and JSON |
+    | `task_type`, `input` | what to do: a word of the caller's choice, and JSON |
     | `priority` | the highest is the most urgent |
     | `run_after`, `created` | UTC; `run_after` is None for one that is due at once |
     | `status` | pending, claimed, running, completed, failed |
-    | `attempts`, `max_attempts` | claims that ended without an end of the task, the present one \
-included |
+    | `attempts`, `max_attempts` | claims without a result, the present one included |
     | `claimed_by`, `process_id` | who has claimed it last, None if nobody has |
     | `claim` | what tells this claim from others, None if nobody holds it |
     | `lease_until` | when the claim ends, None if nobody holds it |
-    | `output`, `error`, `finished` | what came of it, and when |
+    | `output`, `error`, `finished` | the result, and when the task ended |
 
-    Who holds it calls `start`, `heartbeat`, and one of `complete`, `fail` and `release`. These
-    raise ConflictError if the claim has ended meanwhile: the lease ran out, and the task went to
-    somebody else. They change this record.
+    The holder calls `start`, `heartbeat`, and one of `complete`, `fail` and `release`. These calls
+    update this record. They raise ConflictError if the claim has ended meanwhile, for example
+    because the lease ran out and another agent claimed the task.
     """
 
     __slots__ = ("_end", "_hash", "_lease", "_lock", "_queue", "_spec", "_ticket", "id")
@@ -79,7 +78,7 @@ included |
         self._ticket = ticket
         self._hash = content_hash
         self._lease = lease
-        self._lock = threading.Lock()  # a thread may send heartbeats while another one works
+        self._lock = threading.Lock()  # one thread may send heartbeats while another one works
 
     @property
     def session_id(self) -> str:
@@ -171,13 +170,13 @@ included |
         return f"<Task {self.id} for {self.agent_name}: {self.task_type}, {self.status}>"
 
     def start(self) -> Task:
-        """Say that work on it has begun: its status is running."""
+        """Set the status to running: work has begun."""
         return self._while_held(
             lambda ticket, holder: self._move(ticket._replace(holder=holder._replace(running=True)))
         )
 
     def heartbeat(self, lease: float | timedelta | None = None) -> Task:
-        """Keep the claim for `lease` seconds from now, as many as it was made for if left out."""
+        """Extend the claim to `lease` seconds from now. Default: the length of the claim."""
         seconds = self._lease if lease is None else check_seconds("lease", lease, least=0.05)
         return self._while_held(
             lambda ticket, _: self._move(
@@ -186,14 +185,14 @@ included |
         )
 
     def complete(self, output: Any = None) -> Task:
-        """End it well. `output`: JSON."""
+        """Complete the task. `output`: its result, as JSON."""
         return self._while_held(
             lambda ticket, holder: self._finish(ticket, holder, "completed", output, None)
         )
 
     def fail(self, error: str, retry: bool = True) -> Task:
-        """Say that it could not be done: with `retry` it is pending again, unless this was the last
-        of `max_attempts`; else it has failed."""
+        """Report that the task failed. With `retry` it becomes pending again, unless this was the
+        last of `max_attempts`."""
         check_text("error", error)
 
         def change(ticket: Ticket, holder: Holder) -> None:
@@ -205,7 +204,7 @@ included |
         return self._while_held(change)
 
     def release(self) -> Task:
-        """Give it back undone, as if it had not been claimed."""
+        """Return the task to the queue, as if it had not been claimed."""
         return self._while_held(lambda ticket, _: self._move(ticket.ready_again(ticket.attempts)))
 
     def _move(self, ticket: Ticket) -> None:
@@ -227,11 +226,11 @@ included |
             while True:
                 ticket, holder = self._ticket, self._holder
                 if ticket is None or holder is None:
-                    raise ConflictError(f"the task {self.id!r} is {self.status}: nobody holds it")
+                    raise ConflictError(f"nobody holds the task {self.id!r}: it is {self.status}")
                 try:
                     change(ticket, holder)
                 except ConflictError:
-                    # Its entry has another key: by this claim, through another record of it?
+                    # The entry has another key. Another record of this claim may have renamed it.
                     found = self._queue.find(self.id)
                     now = found.holder if found is not None else None
                     if found is None or now is None or now.token != holder.token:

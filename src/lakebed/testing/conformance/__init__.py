@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from lakebed.testing.conformance.appending import Appending
 from lakebed.testing.conformance.batches import RetrievingBatches, StoringBatches
-from lakebed.testing.conformance.contents import Contents, Reopening
+from lakebed.testing.conformance.capabilities import Capabilities
+from lakebed.testing.conformance.changes import Changes
+from lakebed.testing.conformance.contents import Contents, Reopening, Together
 from lakebed.testing.conformance.diffs import Diffs
-from lakebed.testing.conformance.expiry import Expiry
+from lakebed.testing.conformance.expiry import Expiry, Touching
 from lakebed.testing.conformance.filters import Filters
 from lakebed.testing.conformance.history import History, Moments
 from lakebed.testing.conformance.listing import Listing
+from lakebed.testing.conformance.querying import Querying
 from lakebed.testing.conformance.refusals import Refusals
 from lakebed.testing.conformance.restores import Restores
 from lakebed.testing.conformance.search import Search
@@ -16,6 +20,7 @@ from lakebed.testing.conformance.snapshots import LookingBack, Snapshots
 from lakebed.testing.conformance.storing import Conditions, Storing
 from lakebed.testing.conformance.taking import Taking
 from lakebed.testing.conformance.transactions import Transactions
+from lakebed.testing.conformance.upkeep import Collecting, Compacting, Purging, Verifying
 from lakebed.testing.conformance.values import Values
 
 __all__ = ["CatalogConformance"]
@@ -26,8 +31,10 @@ class CatalogConformance(
     Conditions,
     Listing,
     Expiry,
+    Touching,
     Transactions,
     Taking,
+    Appending,
     Values,
     Contents,
     Filters,
@@ -37,11 +44,19 @@ class CatalogConformance(
     Snapshots,
     LookingBack,
     Diffs,
+    Changes,
     Restores,
     Moments,
     History,
     Search,
+    Querying,
+    Collecting,
+    Compacting,
+    Purging,
+    Verifying,
+    Together,
     Reopening,
+    Capabilities,
 ):
     """The tests of a catalog. Subclass it, and define how a lake over your catalog is opened.
 
@@ -50,6 +65,7 @@ class CatalogConformance(
                 catalog = OpenedCatalog(MyCatalog(folder / "names", clock), "mine", True)
                 return lakebed.testing.open_lake(folder, catalog=catalog, **settings)
 
-    List what the catalog cannot do in `gaps`, by feature and with the reason. A gap that has closed
-    fails.
+    `lacks` has the capabilities that the catalog declares to lack; the tests that need them are
+    skipped. List what else it cannot do in `gaps`, by feature and with the reason. A gap that has
+    closed fails.
     """

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
+from lakebed.catalog.capabilities import Capability
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
+from lakebed.testing.gaps import GapSuite
 
 OpenLake = Callable[..., Lake]
 """Opens the test's lake, with the settings of `Conformance.open_lake`."""
 
 
-class Conformance(ABC):
+T = TypeVar("T")
+_NEEDS = "_needed_capabilities"
+
+
+def needs(*capabilities: Capability) -> Callable[[T], T]:
+    """Mark a test, or all tests of a part of the suite, that needs capabilities of a catalog."""
+
+    def mark(marked: T) -> T:
+        setattr(marked, _NEEDS, frozenset(capabilities))
+        return marked
+
+    return mark
+
+
+class Conformance(GapSuite):
     """The hook that a catalog's test implements, and the fixtures of the suite."""
 
-    FEATURE: ClassVar[str]
-    """The feature that a part of the suite tests. Each part names its own."""
-
-    gaps: ClassVar[Mapping[str, str]] = {}
-    """Features that the catalog lacks, each with the reason. `Conformance.features` lists all
-    features.
-
-    Their tests are expected to fail. If one passes, the suite fails until the gap is removed.
-    """
+    lacks: ClassVar[Set[Capability]] = frozenset()
+    """What the catalog says that it cannot do. Tests that need it are skipped."""
 
     @abstractmethod
     def open_lake(self, folder: Path, clock: FakeClock, **settings: Any) -> Lake:
@@ -39,18 +48,13 @@ class Conformance(ABC):
         unless `reopening` is a gap.
         """
 
-    @classmethod
-    def features(cls) -> set[str]:
-        """Return the names of all features that the suite tests."""
-        return {vars(part)["FEATURE"] for part in cls.__mro__ if "FEATURE" in vars(part)}
-
     @pytest.fixture(autouse=True)
-    def _expect_gaps(self, request: pytest.FixtureRequest) -> None:
+    def _skip_what_it_lacks(self, request: pytest.FixtureRequest) -> None:
         name = request.function.__name__
         part = next(part for part in type(self).__mro__ if name in vars(part))
-        feature = vars(part).get("FEATURE", "")
-        if feature in self.gaps:
-            request.applymarker(pytest.mark.xfail(reason=self.gaps[feature], strict=True))
+        needed = {*getattr(request.function, _NEEDS, ()), *vars(part).get(_NEEDS, ())}
+        if lacked := sorted(needed & self.lacks):
+            pytest.skip(f"the catalog declares that it lacks: {', '.join(lacked)}")
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -75,9 +79,6 @@ class Conformance(ABC):
     def lake(self, opening: OpenLake) -> Lake:
         """A new lake with the default settings."""
         return opening()
-
-    def test_gaps_are_features(self) -> None:
-        assert set(self.gaps) <= self.features()
 
 
 def contents(lake: Lake) -> dict[str, tuple[Any, dict[str, Any], Any]]:

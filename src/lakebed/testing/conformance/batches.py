@@ -12,7 +12,7 @@ from lakebed.errors import NotFoundError, SerializationError, ValidationError
 from lakebed.lake.entries.batch_run import CHUNK
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance, OpenLake, contents
+from lakebed.testing.conformance.base import Conformance, OpenLake, contents, needs
 
 LARGE = "large " * 2000
 
@@ -80,6 +80,7 @@ class StoringBatches(Conformance):
         assert times["expired"] == times["new"] == (clock.now, clock.now)
         assert len({e.version for e in lake.list()}) == 5
 
+    @needs("versions")
     def test_the_last_of_a_key_wins(self, lake: Lake) -> None:
         batch = [{"key": "k", "value": n, "metadata": {"n": n}} for n in range(10)]
         report = lake.store_batch([*batch, {"key": "j", "value": 1}])
@@ -134,6 +135,7 @@ class StoringBatches(Conformance):
         expiries = {e.expires_at for e in lake.list()}
         assert expiries == {clock.now + timedelta(seconds=10)}
 
+    @needs("versions")
     def test_snapshots_see_none_or_all(self, lake: Lake) -> None:
         lake.store_batch(numbered(100))
         lake.create_snapshot("s")
@@ -234,6 +236,7 @@ class StoringBatches(Conformance):
                 lake.store_batch(broken(), atomic=atomic)
             assert list(lake) == stored
 
+    @needs("versions")
     @pytest.mark.parametrize("atomic", [True, False])
     def test_a_generator_that_uses_the_lake(self, opening: OpenLake, atomic: bool) -> None:
         lake = opening(inline_threshold=100)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import pytest
 
+from lakebed.errors import ConflictError, LakebedError
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance, OpenLake, same
+from lakebed.testing.conformance.base import Conformance, OpenLake, needs, same
 from lakebed.testing.conformance.values import VALUES
 
 
@@ -78,6 +82,45 @@ class Contents(Conformance):
         assert [entry.value for entry in before if entry] == ["a large value", "b"]
 
 
+def count_together(lakes: Sequence[Lake], each: int) -> None:
+    """Let a thread for each of the lakes add to one number under `if_match`, and store entries of
+    its own."""
+    lakes[0].store("count", 0)
+    start = threading.Barrier(len(lakes))
+
+    def work(number: int) -> None:
+        lake = lakes[number]
+        start.wait()
+        for turn in range(each):
+            while True:
+                entry = lake.entry("count")
+                assert entry is not None
+                try:
+                    lake.store("count", entry.value + 1, if_match=entry.content_hash)
+                    break
+                except ConflictError:
+                    continue
+            lake.store_batch({"key": f"{number}/{turn}/{n}", "value": n} for n in range(3))
+
+    with ThreadPoolExecutor(len(lakes)) as pool:
+        list(pool.map(work, range(len(lakes))))
+    for lake in lakes:
+        assert lake["count"] == len(lakes) * each
+        assert len(lake) == 1 + len(lakes) * each * 3
+    versions = [entry.version for entry in lakes[0].list()]
+    assert len(set(versions)) == len(versions)
+
+
+class Together(Conformance):
+    """Threads that use one lake at the same time."""
+
+    FEATURE: ClassVar[str] = "threads"
+
+    def test_threads_lose_nothing(self, lake: Lake) -> None:
+        count_together([lake] * 4, 5)
+        assert not lake.verify().problems
+
+
 class Reopening(Conformance):
     """A lake outlives the object that opened it."""
 
@@ -110,3 +153,27 @@ class Reopening(Conformance):
             tx.store("b", 1, if_absent=True)
         assert two.delete("b") is True
         assert list(one) == ["a"]
+
+    def test_two_clients_lose_nothing(self, opening: OpenLake) -> None:
+        count_together([opening(), opening()], 8)
+
+    @needs("versions", "purge")
+    def test_one_client_cleans_while_another_reads(
+        self, opening: OpenLake, clock: FakeClock
+    ) -> None:
+        one, two = opening(inline_threshold=100), opening(inline_threshold=100)
+        one.store("a", "a large value" * 20)
+        one.store("b", "b large value" * 20)
+        held = two.entry("a")
+        two.create_snapshot("s")
+        one.delete("b")
+        one.purge("a")
+        clock.advance(100_000)
+        one.maintain()
+        assert two.entry("a") is None
+        assert list(two.at("s")) == ["b"]
+        assert two.at("s")["b"] == "b large value" * 20
+        assert held is not None
+        with pytest.raises(LakebedError, match="'a'"):
+            held.value  # noqa: B018
+        assert not two.verify().problems

@@ -13,11 +13,12 @@ from lakebed.lake.history.change import EntryChange
 from lakebed.lake.history.diff import Diff
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance
+from lakebed.testing.conformance.base import Conformance, needs
 
 LARGE = "large " * 2000
 
 
+@needs("versions")
 class Diffs(Conformance):
     """What differs between two states."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 from typing import ClassVar
 
 import pytest
 
-from lakebed.errors import NotFoundError
+from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.lake.checks import TTL
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance
+from lakebed.testing.conformance.base import Conformance, OpenLake, needs
 
+_LARGE = "a large value " * 50
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -147,3 +149,99 @@ class Expiry(Conformance):
         assert lake["a"] == 1
         clock.advance(1)
         assert "a" not in lake
+
+
+class Touching(Conformance):
+    """`touch`, and `store` with `keep_expiry`."""
+
+    FEATURE: ClassVar[str] = "touching"
+
+    @needs("versions")
+    def test_touch_changes_the_expiry_alone(self, opening: OpenLake, clock: FakeClock) -> None:
+        lake = opening(inline_threshold=100)
+        for key, value in (("small", 1), ("large", _LARGE)):
+            stored = lake.store(key, value, {"x": 1}, ttl=10)
+            lake.create_snapshot(key)
+            touched = lake.touch(key, ttl="1m")
+            assert touched.expires_at == clock.now + timedelta(minutes=1)
+            assert touched.version > stored.version
+            assert (touched.value, touched.metadata) == (value, {"x": 1})
+            assert touched.created_at == stored.created_at
+            before = lake.at(key).entry(key)
+            assert before is not None
+            assert before.expires_at == stored.expires_at
+        clock.advance(30)
+        assert lake["large"] == _LARGE
+        moment = clock.now + timedelta(hours=1)
+        assert lake.touch("small", expires_at=moment).expires_at == moment
+        assert lake.touch("small").expires_at is None
+        clock.advance(30)
+        assert dict(lake) == {"small": 1}
+        assert [hit.key for hit in lake.search(metadata_filter={"x": 1})] == ["small"]
+
+    def test_touch_needs_an_entry(self, lake: Lake, clock: FakeClock) -> None:
+        with pytest.raises(NotFoundError, match="'a'"):
+            lake.touch("a", ttl=10)
+        lake.store("a", 1, ttl=10)
+        clock.advance(10)
+        with pytest.raises(NotFoundError, match="'a'"):
+            lake.touch("a", ttl=10)
+        with pytest.raises(ValidationError, match="ttl"):
+            lake.touch("a", ttl=0)
+        assert len(lake) == 0
+
+    def test_touching_to_the_same_expiry_changes_nothing(self, lake: Lake) -> None:
+        stored = lake.store("a", 1, ttl=10)
+        assert lake.touch("a", ttl=10).version == stored.version
+
+    def test_keep_expiry(self, opening: OpenLake, clock: FakeClock) -> None:
+        lake = opening(inline_threshold=100)
+        until = lake.store("a", 1, ttl=10).expires_at
+        clock.advance(5)
+        assert lake.store("a", 2, keep_expiry=True).expires_at == until
+        assert lake.store("a", _LARGE, {"x": 1}, keep_expiry=True).expires_at == until
+        assert lake.store("b", 1, keep_expiry=True).expires_at is None
+        with lake.transaction() as tx:
+            tx.store("a", 3, keep_expiry=True)
+            tx.store("c", 3, keep_expiry=True)
+        assert lake["a"] == 3
+        clock.advance(5)
+        assert sorted(lake) == ["b", "c"]
+        assert lake.store("a", 4, keep_expiry=True).expires_at is None
+        with pytest.raises(ConflictError, match="if_absent"):
+            lake.store("a", 5, keep_expiry=True, if_absent=True)
+        with pytest.raises(ValidationError, match="keep_expiry cannot be combined"):
+            lake.store("a", 5, keep_expiry=True, ttl=10)
+        assert lake["a"] == 4
+
+    def test_no_store_in_between_is_lost(self, lake: Lake) -> None:
+        """A touch never brings back a value that somebody has replaced, and a store that keeps the
+        expiry never one that somebody has changed."""
+        lake.store("counter", 0, ttl=1000)
+        last = lake.store("a", 0, ttl=1000).expires_at
+
+        def touch() -> None:
+            for n in range(20):
+                lake.touch("counter", ttl=1000 + n)
+
+        def keep() -> None:
+            for n in range(20):
+                lake.store("a", n, keep_expiry=True)
+
+        threads = [threading.Thread(target=work) for work in (touch, keep)]
+        for thread in threads:
+            thread.start()
+        for n in range(1, 21):
+            assert lake.store("counter", n, keep_expiry=True).value == n
+            assert lake["counter"] == n
+            assert (last := lake.touch("a", ttl=2000 + n).expires_at) is not None
+            entry = lake.entry("a")
+            assert entry is not None
+            assert entry.expires_at == last
+        for thread in threads:
+            thread.join()
+        entry = lake.entry("a")
+        assert entry is not None
+        assert (entry.value, entry.expires_at) == (19, last)
+        assert lake["counter"] == 20
+        assert lake.entry("counter").expires_at is not None  # type: ignore[union-attr]

@@ -10,11 +10,12 @@ import pytest
 from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance, OpenLake
+from lakebed.testing.conformance.base import Conformance, OpenLake, needs
 
 LARGE = "large " * 2000
 
 
+@needs("versions")
 class Moments(Conformance):
     """Any time and version, where every version is kept."""
 
@@ -144,6 +145,7 @@ class Moments(Conformance):
                 call(view)
 
 
+@needs("versions")
 class History(Conformance):
     """The versions of one key."""
 

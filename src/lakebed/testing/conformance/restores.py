@@ -11,12 +11,13 @@ from lakebed.errors import ValidationError
 from lakebed.lake.history.diff import Diff
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance, contents
+from lakebed.testing.conformance.base import Conformance, contents, needs
 from lakebed.testing.conformance.diffs import keys
 
 LARGE = "large " * 2000
 
 
+@needs("versions")
 class Restores(Conformance):
     """Going back."""
 

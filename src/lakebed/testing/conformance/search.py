@@ -11,8 +11,8 @@ from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
 from lakebed.lake.search.searching import Hits
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance, OpenLake
-from lakebed.values.text import analyse, query_words, text_of
+from lakebed.testing.conformance.base import Conformance, OpenLake, needs
+from lakebed.values.text import analyse, name_words, query_words, text_and_names, text_of
 
 LONE_SURROGATE = "\ud83d"  # no text that a lake stores, but a query may hold it
 ODD = [
@@ -71,7 +71,10 @@ def expected(lake: Lake, query: str) -> set[str]:
     return {
         entry.key
         for entry in lake.list()
-        if not words.isdisjoint(analyse(text_of(entry.value, entry.metadata)))
+        if not words.isdisjoint(
+            analyse(text_of(entry.value, entry.metadata))
+            + list(name_words(text_and_names([entry.value, entry.metadata])[1]))
+        )
     }
 
 
@@ -120,8 +123,9 @@ class Search(Conformance):
             ("京都", ["東京"]),
             ("京", ["東京"]),
             ("都東", []),
-            ("package", []),  # the keys of objects are no text
-            ("note", []),  # nor are the keys of entries
+            ("package", ["note/1", "note/2", "note/3"]),  # field names are searched too
+            ("titles", ["note/2"]),
+            ("note", []),  # the keys of entries are not
             ("csv", ["note/2", "note/3"]),
             ("is the", ["note/1"]),  # stop words, but nothing else
             ("", []),
@@ -132,6 +136,36 @@ class Search(Conformance):
         hits = indexed.search(query)
         assert sorted(keys(hits)) == found
         assert hits.total == len(found)
+
+    @needs("versions")
+    @pytest.mark.parametrize("indexes", [False, True], ids=["tail", "index"])
+    def test_field_names_count_less_than_text(
+        self, lake: Lake, indexes: bool, clock: FakeClock
+    ) -> None:
+        lake.store("a/name", {"tea": "oolong"})
+        lake.store("a/nested", [{"drinks": {"best_tea": 1}}], {"n": 1})
+        lake.store("b/metadata", b"raw", {"order": {"Tea": True}})
+        lake.store("c/long", "A word among many: tea. " + "padding " * 500)
+        lake.store("c/text", "tea", ttl=5)
+        if indexes:
+            lake.maintain()
+        hits = lake.search("teas")
+        assert keys(hits) == ["c/text", "c/long", "a/name", "a/nested", "b/metadata"]
+        assert hits.total == 5
+        assert hits[1].score > hits[2].score == hits[4].score > 0
+        assert set(hits[0].explanation) == {"tea"}
+        assert hits[2].explanation == {"tea (field name)": hits[2].score}
+        assert keys(lake.search("drink")) == ["a/nested"]
+        page = lake.search("tea", prefix="a/", metadata_filter={"n": 1}, limit=0)
+        assert page.total == 1
+        lake.create_snapshot("s")
+        before = [(hit.key, hit.score) for hit in hits]
+        clock.advance(5)
+        lake.store("a/name", {"coffee": "oolong"})
+        assert keys(lake.search("tea")) == ["c/long", "a/nested", "b/metadata"]
+        assert [(hit.key, hit.score) for hit in lake.at("s").search("teas")] == before
+        lake.maintain()
+        assert [(hit.key, hit.score) for hit in lake.at("s").search("teas")] == before
 
     def test_none_lists_by_key(self, indexed: Lake) -> None:
         everything = [entry.key for entry in indexed.list()]
@@ -233,6 +267,7 @@ class Search(Conformance):
             assert keys(lake.search(words[0][:4], limit=1)) == [name]
             assert lake.search(None).total == len(lake)
 
+    @needs("versions")
     def test_a_snapshot_is_searched_as_it_was(self, indexed: Lake, clock: FakeClock) -> None:
         indexed.store("short", "a date", ttl=1)
         indexed.create_snapshot("s")

@@ -12,7 +12,7 @@ from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.history.snapshots import LakeView
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance, contents
+from lakebed.testing.conformance.base import Conformance, contents, needs
 
 LARGE = "large " * 2000
 
@@ -37,6 +37,7 @@ READS: dict[str, Callable[[LakeView], object]] = {
 }
 
 
+@needs("versions")
 class Snapshots(Conformance):
     """States that are kept under a name."""
 
@@ -204,6 +205,7 @@ class Snapshots(Conformance):
                 call(name)
 
 
+@needs("versions")
 class LookingBack(Conformance):
     """A lake as it was."""
 

@@ -12,7 +12,7 @@ import pytest
 from lakebed.errors import ConflictError, ValidationError
 from lakebed.lake.lake import Lake
 from lakebed.testing.clock import FakeClock
-from lakebed.testing.conformance.base import Conformance, contents
+from lakebed.testing.conformance.base import Conformance, contents, needs
 
 LARGE = "x" * 10_000
 
@@ -67,6 +67,7 @@ class Taking(Conformance):
             lake.take("q/", "longer/")
         assert len(lake) == 1
 
+    @needs("versions")
     def test_snapshots_see_it_where_it_was(self, lake: Lake) -> None:
         lake.store("queue/1", "pelican", {"n": 1})
         lake.create_snapshot("before")

@@ -12,7 +12,7 @@ from hypothesis.stateful import rule
 from lakebed import filters as grammar
 from lakebed.lake.entries.transaction import Transaction
 from lakebed.lake.entries.writing import Writing
-from lakebed.model import StoredEntry
+from lakebed.records import StoredEntry
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.base import MachineBase
 from lakebed.testing.model import Stored, identity

@@ -16,7 +16,7 @@ from lakebed.search.speakers import without_speakers
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import SnapshotRules
 from lakebed.testing.model import Kept
-from lakebed.values.text import analyse, query_words, text_of
+from lakebed.values.text import analyse, name_words, query_words, text_and_names, text_of
 
 PHRASES = [
     "x",
@@ -28,7 +28,7 @@ PHRASES = [
     "_%*",
     "large " * 20,
 ]
-QUERIES = ["x", "parse the CAFÉ", "京", 'large OR "near"', "the"]
+QUERIES = ["x", "parse the NOTE: CAFÉ", "京", 'large OR "near"', "the"]
 FILTERS: list[dict[str, Any] | None] = [None, None, {"n": 1}, {"n": {"$ne": 1}}]
 
 keys = st.sampled_from(["a", "a/b", "b", "é"])
@@ -56,7 +56,9 @@ class SearchMachine(SnapshotRules):
 
     @rule(
         key=keys,
-        value=texts | st.lists(texts, max_size=3) | st.builds(str.encode, texts),
+        value=texts
+        | st.lists(texts | st.dictionaries(texts, texts, max_size=2), max_size=3)
+        | st.builds(str.encode, texts),
         metadata=st.fixed_dictionaries(
             {"n": st.integers(1, 2)}, optional={"note": st.sampled_from(PHRASES)}
         ),
@@ -111,18 +113,55 @@ def matching(
         for key, kept in entries.items()
         if key.startswith(prefix)
         and matches(kept.metadata)
-        and (words is None or not words.isdisjoint(analyse(text_of(*kept[:2]))))
+        and (words is None or not words.isdisjoint([*_tokens(kept), *_names(kept)]))
     ]
 
 
 def bm25(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
-    """The score of each matching key, word by word, by the formula of `lakebed.search.ranking`."""
-    documents = {key: analyse(text_of(*kept[:2])) for key, kept in entries.items()}
+    """The score of each matching key, by the formulas of `lakebed.search.ranking`."""
+    scores = _by_text(entries, query)
+    for key, score in _by_names(entries, query).items():
+        scores[key] = scores.get(key, 0.0) + score
+    return scores
+
+
+def _tokens(kept: Kept) -> list[str]:
+    return analyse(text_of(kept.value, kept.metadata))
+
+
+def _names(kept: Kept) -> set[str]:
+    return name_words(text_and_names([kept.value, kept.metadata])[1])
+
+
+def _weight(documents: int, having: int) -> float:
+    return math.log(1 + (documents - having + 0.5) / (having + 0.5))
+
+
+def _by_names(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
+    """What field names add: half of what the longest entry would have of the word as text."""
+    documents = {key: _tokens(kept) for key, kept in entries.items()}
+    names = {key: _names(kept) for key, kept in entries.items()}
+    lengths = [*map(len, documents.values()), 0]
+    average = max(sum(lengths) / max(len(documents), 1), 1.0)
+    scores: dict[str, float] = {}
+    for word in query_words(query):
+        having = [key for key in names if word in names[key]]
+        most = max(len(having), sum(word in tokens for tokens in documents.values()))
+        brevity = 1.2 * (0.25 + 0.75 * max(lengths) / average)
+        for key in having:
+            part = 0.5 * _weight(len(documents), most) * 2.2 / (1 + brevity)
+            scores[key] = scores.get(key, 0.0) + part
+    return scores
+
+
+def _by_text(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
+    """The score of each key whose text matches, word by word."""
+    documents = {key: _tokens(kept) for key, kept in entries.items()}
     average = max(sum(map(len, documents.values())) / max(len(documents), 1), 1.0)
     scores: dict[str, float] = {}
     for word in query_words(query):
         having = [key for key, tokens in documents.items() if word in tokens]
-        weight = math.log(1 + (len(documents) - len(having) + 0.5) / (len(having) + 0.5))
+        weight = _weight(len(documents), len(having))
         for key in having:
             count, length = documents[key].count(word), len(documents[key])
             brevity = 1.2 * (0.25 + 0.75 * length / average)
@@ -134,7 +173,8 @@ def conversations(entries: Mapping[str, Kept], question: str, prefix: str = "") 
     """The scores with the parts of neighbours and speakers, as `lakebed.search.threads` says."""
     within = [key for key in entries if key.startswith(prefix)]
     speakers = {_speaker(entries[key]) for key in within} - {""}
-    own = bm25(entries, without_speakers(question, speakers))
+    reduced = without_speakers(question, speakers)
+    own = _by_text(entries, reduced)
     words = set(query_words(question))
     best = max((own.get(key, 0.0) for key in within), default=0.0)
     lines: dict[str, list[str]] = {}
@@ -153,6 +193,8 @@ def conversations(entries: Mapping[str, Kept], question: str, prefix: str = "") 
                 name = query_words(_speaker(entries[key]))
                 spoken = bool(name) and words.issuperset(name)
                 scores[key] = score + (0.5 * best if spoken else 0.0)
+    for key, score in _by_names(entries, reduced).items():
+        scores[key] = scores.get(key, 0.0) + score
     return scores
 
 

@@ -13,7 +13,7 @@ from lakebed import filters as grammar
 from lakebed.clock import to_micros
 from lakebed.errors import ConflictError, NotFoundError
 from lakebed.lake.history.diff import Diff
-from lakebed.model import Entry
+from lakebed.records import Entry
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.base import MachineBase
 from lakebed.testing.model import Kept, LakeModel, identity

@@ -1,0 +1,54 @@
+"""A memory for hosts that have a registry of memory backends of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lakebed.config.opening import default_place, open_settings
+from lakebed.lake.opening import DEFAULT_FOLDER
+from lakebed.ltm.adapter import LTMBackend
+
+if TYPE_CHECKING:
+    from lakebed.config.loading import Section
+
+
+class LakebedMemory(LTMBackend):
+    """The memory of a configuration, as hosts construct their backends.
+
+        host.register_backend("lakebed", LakebedMemory)
+
+    `config`: a configuration as a mapping, or the path of its file. `options`: settings as
+    keywords, which replace those of `config`; `path` alone is the folder of a lake. Without any, it
+    is what `lakebed.open()` opens.
+
+    `store`, `retrieve`, `delete`, `search` and `close` are those of `LTMBackend`: their results are
+    dictionaries, errors too. The settings are checked at once; it connects with its first call.
+
+    Raises ConfigurationError, with the path of every invalid setting.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, object] | str | os.PathLike[str] | None = None,
+        **options: object,
+    ) -> None:
+        from lakebed.config.loading import validate
+
+        settings = validate(_section(config, options)).settings
+        super().__init__(lambda: open_settings(settings))
+
+
+def _section(
+    config: Mapping[str, object] | str | os.PathLike[str] | None, options: dict[str, object]
+) -> Section:
+    from lakebed.config.loading import read
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if config is None:
+        if not given and (place := default_place()) != DEFAULT_FOLDER:
+            return read(place)
+        return read({"backend": "ducklake", **given} if given.keys() <= {"path"} else given)
+    section = read(config)
+    return section._replace(raw={**section.raw, **given})
