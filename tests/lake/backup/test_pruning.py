@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from unittest.mock import patch
@@ -24,7 +23,9 @@ from lakebed.lake.copying.entries import EntryCopy
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
 from lakebed.objects.store import StoredFile
+from tests.forked import Forked
 from tests.lake.backup.test_backup import contents
+from tests.lake.copying import doomed
 
 Filled = Callable[..., Lake]
 Wanted = dict[str, dict[str, Any]]
@@ -311,18 +312,6 @@ def _acts(
     }[case]
 
 
-KILLED = """
-import sys
-import lakebed
-from lakebed.lake.copying import batch, past
-batch.CHUNK = past._TOGETHER = 20
-with lakebed.open(sys.argv[1]) as lake:
-    print("begins", flush=True)
-    lakebed.backup(lake, sys.argv[2], history=sys.argv[3] == "history")
-    print("done", flush=True)
-"""
-
-
 @pytest.mark.parametrize("mode", ["entries", "history"])
 def test_killed_backups(
     tmp_path: Path, mode: str, soak: bool, record_property: Callable[[str, object], None]
@@ -330,25 +319,28 @@ def test_killed_backups(
     """Earlier points stay whole, and the next backup uses what was written."""
     rng = random.Random()
     folder, destination, wanted = tmp_path / "lake", tmp_path / "b", Wanted()
-    kills = resumed = 0
+    kills, resumed, took = 0, 0, 0.5
     for round_ in range(500 if soak else 2):
         with lakebed.open(folder) as lake:
             lake.store_batch(
                 {"key": f"n{n:03}", "value": f"{rng.random()} " * 900} for n in range(99)
             )
             lake.create_snapshot(f"s{round_}")
-        with subprocess.Popen(
-            [sys.executable, "-c", KILLED, folder, destination, mode],
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begins\n"
-            time.sleep(rng.uniform(0, 1.5))
-            process.kill()
-            kills += "done" not in process.stdout.read()
+        process = Forked(
+            partial(doomed.backup, history=mode == "history"),
+            folder,
+            destination,
+            folder=tmp_path,
+            name=f"said-{round_}",
+        )
+        process.wait_for(1)
+        time.sleep(rng.uniform(0, took))
+        process.kill()
+        kills += "done" not in process.said()
         with lakebed.open(folder) as lake:
+            begun = time.monotonic()
             report = lakebed.backup(lake, destination, history=mode == "history")
+            took = time.monotonic() - begun
             wanted[report.point] = dict(lake.items())
             resumed += report.resumed > 0
             if not round_ % 10:
