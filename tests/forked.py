@@ -13,7 +13,11 @@ from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["lakebed.lake.lake", "lakebed.lake.copying", "psycopg", "pyarrow.parquet", "duckdb", "s3fs"]
+    [
+        *("lakebed.lake.lake", "lakebed.lake.backup.running", "lakebed.catalog.sqlite.batch"),
+        *("lakebed.moving.keeping", "lakebed.moving.lakes", "lakebed.config.loading"),
+        *("orjson", "pandas", "psycopg", "pyarrow.dataset", "pyarrow.parquet", "s3fs"),
+    ]
 )
 
 

@@ -30,6 +30,7 @@ from tests.lake.copying import doomed
 Filled = Callable[..., Lake]
 Wanted = dict[str, dict[str, Any]]
 DAY = 86_400
+SNAPSHOTS = 5
 FOREIGN = (
     "photo.jpg",
     "objects/readme.txt",
@@ -312,6 +313,11 @@ def _acts(
     }[case]
 
 
+def files(folder: Path) -> list[Path]:
+    """All files in a folder that a process may be changing."""
+    return [*folder.rglob("*")] if folder.exists() else []
+
+
 @pytest.mark.parametrize("mode", ["entries", "history"])
 def test_killed_backups(
     tmp_path: Path, mode: str, soak: bool, record_property: Callable[[str, object], None]
@@ -319,13 +325,15 @@ def test_killed_backups(
     """Earlier points stay whole, and the next backup uses what was written."""
     rng = random.Random()
     folder, destination, wanted = tmp_path / "lake", tmp_path / "b", Wanted()
-    kills, resumed, took = 0, 0, 0.5
+    kills = resumed = 0
     for round_ in range(500 if soak else 2):
         with lakebed.open(folder) as lake:
             lake.store_batch(
                 {"key": f"n{n:03}", "value": f"{rng.random()} " * 900} for n in range(99)
             )
             lake.create_snapshot(f"s{round_}")
+            if round_ >= SNAPSHOTS:
+                lake.drop_snapshot(f"s{round_ - SNAPSHOTS}")
         process = Forked(
             partial(doomed.backup, history=mode == "history"),
             folder,
@@ -334,13 +342,14 @@ def test_killed_backups(
             name=f"said-{round_}",
         )
         process.wait_for(1)
-        time.sleep(rng.uniform(0, took))
+        more = len(files(destination)) + rng.randint(0, 6)
+        while process.is_alive() and len(files(destination)) < more:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.05))
         process.kill()
         kills += "done" not in process.said()
         with lakebed.open(folder) as lake:
-            begun = time.monotonic()
             report = lakebed.backup(lake, destination, history=mode == "history")
-            took = time.monotonic() - begun
             wanted[report.point] = dict(lake.items())
             resumed += report.resumed > 0
             if not round_ % 10:
