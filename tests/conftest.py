@@ -37,7 +37,11 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 # `make test` runs the whole suites on SQLite, in memory and in folders, and one test of so many on
 # the classes below. Each class takes others. `make soak` runs all of them.
-_SERVERS = ("TestPostgres18", "TestSQLite", "TestLogInFolder")  # SQLite through SQLAlchemy
+_SERVERS = (
+    "TestPostgres18", "TestLogInFolder",
+    "TestSQLite",  # through SQLAlchemy
+    "TestJournal",  # without SQL
+)  # fmt: skip
 _VARIANTS = (
     "TestMemory", "TestFileWithSmallObjects", "TestApsw",
     "TestPostgres15", "TestPgBouncer",

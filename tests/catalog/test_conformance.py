@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -84,7 +85,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "test_it.py").write_text(SUITE)
     tests = [f"test_it.py::{name}" for name in EXPECTED]
     command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, cwd=folder, text=True, capture_output=True, check=False).stdout
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # loading all takes longer
+    ran = subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, check=False
+    )
+    return ran.stdout
 
 
 @pytest.mark.parametrize("name", EXPECTED)
