@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import lakebed
 from lakebed.cli.app import app
 from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
-from lakebed.lake.upkeep.freeing import free
+from lakebed.lake.freeing import free
 from tests.disks import mount
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
@@ -197,7 +197,7 @@ def test_free_interrupted_while_it_writes_back(
         raise OSError("the disk went away")
 
     with monkeypatch.context() as patched:
-        patched.setattr("lakebed.lake.upkeep.freeing.os.pwrite", fail)
+        patched.setattr("lakebed.lake.freeing.os.pwrite", fail)
         with pytest.raises(StorageError, match="is whole") as caught:
             free(disk / "lake", delete="a/", scratch=tmp_path)
     (copy,) = tmp_path.glob("lakebed-free-*/*-small")

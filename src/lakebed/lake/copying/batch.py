@@ -8,13 +8,13 @@ from itertools import islice
 
 from lakebed.catalog.protocol import StagedRow
 from lakebed.errors import LakebedError
-from lakebed.lake.base import LakeBase
+from lakebed.lake.contents.reading import ContentReading
+from lakebed.lake.contents.windows import contents_in_order
 from lakebed.lake.copying.tables import store_table
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.batch_run import CHUNK, Batch
 from lakebed.lake.entries.batches import Batches
 from lakebed.lake.entries.staging import in_memory
-from lakebed.lake.entries.windows import contents_in_order
 from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow
 from lakebed.values.encoded import Encoded, EncodedFile
@@ -61,7 +61,7 @@ def store_contents(lake: Batches, contents: Iterable[tuple[EntryRow, bytes]]) ->
 
 
 def store_rows(
-    source: LakeBase,
+    source: ContentReading,
     target: Lake,
     rows: Iterable[EntryRow],
     *,

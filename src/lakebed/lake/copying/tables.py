@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lakebed.catalog.protocol import MissingContentError
 from lakebed.errors import LakebedError
-from lakebed.lake.base import LakeBase
+from lakebed.lake.contents.parts import part_rows
+from lakebed.lake.contents.reading import ContentReading
 from lakebed.lake.entries.staging import ATTEMPTS
-from lakebed.lake.growing.reading import part_rows
 from lakebed.lake.growing.writing import PartsWriting, Staged
 from lakebed.model import Content, EntryRow, Put
 from lakebed.values.encoded import Encoded
@@ -14,7 +14,7 @@ from lakebed.values.parts import TABLE, Part, decode_parts
 
 
 def store_table(
-    source: LakeBase, target: PartsWriting, row: EntryRow, data: bytes, *, timed: bool = False
+    source: ContentReading, target: PartsWriting, row: EntryRow, data: bytes, *, timed: bool = False
 ) -> int:
     """Store a table of parts of another lake, with its metadata, expiry and times. Return the bytes
     of the parts that were read.
@@ -33,7 +33,7 @@ def store_table(
 
 
 def _store(
-    source: LakeBase,
+    source: ContentReading,
     target: PartsWriting,
     row: EntryRow,
     data: bytes,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lakebed.errors import ValidationError
+from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.lake.entries.staging import Staging, in_memory
-from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.model import Content, EntryRow, Outcome, Put, Upload
 from lakebed.objects.names import object_path
 from lakebed.values.encoded import Encoded, EncodedFile
@@ -55,7 +55,7 @@ class PartsWriting(Staging):
         self, row: EntryRow, table: Parts, more: Iterable[pa.RecordBatch] = ()
     ) -> Encoded | EncodedFile:
         """Encode parts of an entry, and more rows in their schema, as one."""
-        from lakebed.lake.growing.reading import join_parts  # loads pyarrow
+        from lakebed.lake.contents.parts import join_parts  # loads pyarrow
 
         if row.format == TABLE:
             contents = self._catalog.parts((row.content_hash, TABLE))

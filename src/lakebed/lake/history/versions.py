@@ -60,7 +60,7 @@ class History(Sequence[Version], Tabular):
         """
         import pyarrow as pa
 
-        from lakebed.lake.entries.arrow import ENTRY_SCHEMA
+        from lakebed.lake.arrow.entries import ENTRY_SCHEMA
         from lakebed.values.codec import encode_metadata
 
         schema = ENTRY_SCHEMA.append(pa.field("ended_at", pa.timestamp("us", "UTC")))

@@ -5,30 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from lakebed.errors import LakebedError, NotFoundError, ValidationError
+from lakebed.lake.calls import Calls
 from lakebed.lake.checks import check_key
-from lakebed.lake.entries.batch_reading import BatchReading, Retrieved
+from lakebed.lake.entries.batch_reading import Retrieved
 from lakebed.lake.entries.batch_report import BatchReport
-from lakebed.lake.entries.batches import Batches
 from lakebed.lake.entries.reading import MISSING, Reading
-from lakebed.lake.growing.appending import Appending
 from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.history.snapshots import LakeView
+from lakebed.lake.scopes.catalog import ScopedCatalog
 from lakebed.lake.scopes.span import Span
-from lakebed.lake.search.searching import Hit, Hits, Mode, Searching
-from lakebed.lake.share.publishing import Publishing
-from lakebed.lake.sql.ibis_tables import IbisTables
-from lakebed.lake.upkeep.adopting import Adopting
-from lakebed.lake.upkeep.maintenance import Maintenance
+from lakebed.lake.searching import Hit, Hits, Mode, Searching
 from lakebed.lake.upkeep.purging import PurgeReport
-from lakebed.lake.upkeep.verifying import Verifying
 from lakebed.model import EntryRow, Moment, Progress
 from lakebed.records import Entry, StoredEntry
 from lakebed.values.tables import TableLibrary
 
 if TYPE_CHECKING:
+    from lakebed.catalog.protocol import Catalog
     from lakebed.duckdb.result import QueryResult
 
 _MAX_BYTES = 900  # of a scope's path: a key has 1,024
@@ -140,22 +136,29 @@ class ScopeView(_ScopedSearch, LakeView):
         self._confine(LakeView(scope._root, moment, shown), scope._span)
 
 
-class ScopedCalls(
-    _ScopedSearch,
-    Batches,
-    Appending,
-    BatchReading,
-    Searching,
-    Publishing,
-    IbisTables,
-    Maintenance,
-    Adopting,
-    Verifying,
-):
-    """The calls that differ between a scope and a lake."""
+class ScopedCalls(_ScopedSearch, Calls):
+    """The calls that differ between a scope and the lake that it is a part of."""
 
-    _root: ScopedCalls  # or the lake, which has the same calls
     _above: Sequence[Above] = ()
+
+    def __init__(self, root: Calls, span: Span) -> None:
+        self._root = root
+        self._confine(root, span)
+        super().__init__(
+            # It lacks the calls for upkeep, which a scope refuses.
+            cast("Catalog", ScopedCatalog(root._catalog, span)),
+            root._objects,
+            name=f"{root.name}, scope {span.prefix}",
+            inline_threshold=root._inline_threshold,
+            history=root._history,
+            history_retention=root._history_retention,
+            lake_id=root._lake_id,
+            search=root._search.options,
+            read_only=root.read_only,
+            owner=root._owner,
+            auto_maintain=root._auto_maintain,
+        )
+        self._search = root._search  # one index serves the lake and its scopes
 
     @property
     def prefix(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
-from lakebed.lake.search.searching import Hits
+from lakebed.lake.searching import Hits
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.conformance.base import Conformance, OpenLake, needs
 from lakebed.values.text import analyse, name_words, query_words, text_and_names, text_of

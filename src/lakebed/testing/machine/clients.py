@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from lakebed.lake.lake import Lake
-from lakebed.lake.search.searching import Searching
+from lakebed.lake.searching import Searching
 from lakebed.testing.machine.base import MachineBase
 from lakebed.testing.machine.search import (
     FILTERS,

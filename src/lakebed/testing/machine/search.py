@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from lakebed import filters as grammar
-from lakebed.lake.search.searching import Hits, Searching
+from lakebed.lake.searching import Hits, Searching
 from lakebed.search.speakers import without_speakers
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import SnapshotRules
