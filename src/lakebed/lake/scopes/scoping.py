@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from lakebed.errors import LakebedError, NotFoundError, ValidationError
 from lakebed.lake.calls import Calls
-from lakebed.lake.checks import check_key
+from lakebed.lake.checks import TTL, check_key
 from lakebed.lake.entries.batch_reading import Retrieved
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.reading import MISSING, Reading
@@ -19,7 +19,7 @@ from lakebed.lake.scopes.catalog import ScopedCatalog
 from lakebed.lake.scopes.span import Span
 from lakebed.lake.searching import Hit, Hits, Mode, Searching
 from lakebed.lake.upkeep.purging import PurgeReport
-from lakebed.model import EntryRow, Moment, Progress
+from lakebed.model import EntryRow, Moment, Outcome, Progress
 from lakebed.records import Entry, StoredEntry
 from lakebed.values.tables import TableLibrary
 
@@ -209,13 +209,33 @@ class ScopedCalls(_ScopedSearch, Calls):
 
     # Calls that would reveal other scopes, or change them
 
-    def store(self, key: str, value: Any, *args: Any, **kwargs: Any) -> StoredEntry:
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: TTL | None = None,
+        expires_at: datetime | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        keep_expiry: bool = False,
+    ) -> StoredEntry:
         """Store a value under a key, as `Lake.store` does.
 
         `deduplicated` does not reveal what other scopes have stored: it is True only if nothing
         changed.
         """
-        stored = super().store(key, value, *args, **kwargs)
+        stored = super().store(
+            key,
+            value,
+            metadata,
+            ttl=ttl,
+            expires_at=expires_at,
+            if_absent=if_absent,
+            if_match=if_match,
+            keep_expiry=keep_expiry,
+        )
         return StoredEntry(_unshared(stored), self)
 
     def append(
@@ -230,9 +250,16 @@ class ScopedCalls(_ScopedSearch, Calls):
         stored = super().append(key, rows, widen=widen, partition_by=partition_by)
         return StoredEntry(_unshared(stored), self)
 
-    def store_batch(self, *args: Any, **kwargs: Any) -> BatchReport:
+    def store_batch(
+        self,
+        entries: Iterable[Mapping[str, Any]],
+        *,
+        atomic: bool = True,
+        progress: Progress | None = None,
+    ) -> BatchReport:
         """Store many entries, as `Lake.store_batch` does. `deduplicated` is always 0."""
-        return BatchReport(**(dict(super().store_batch(*args, **kwargs)) | {"deduplicated": 0}))
+        report = super().store_batch(entries, atomic=atomic, progress=progress)
+        return BatchReport(**(dict(report) | {"deduplicated": 0}))
 
     def at(self, moment: str | Snapshot | datetime | int) -> ScopeView:
         """Return the scope as it was, as `Lake.at` does. It knows the snapshots that were made in
@@ -277,23 +304,23 @@ class ScopedCalls(_ScopedSearch, Calls):
             raise ValidationError("external_access must be False in a scope")
         return super().sql(query, params)
 
-    def publish(self, *_: Any, **__: Any) -> NoReturn:
+    def publish(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("publish")
 
-    def maintain(self, *_: Any, **__: Any) -> NoReturn:
+    def maintain(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("maintain")
 
-    def cleanup_expired(self, *_: Any, **__: Any) -> NoReturn:
+    def cleanup_expired(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("cleanup_expired")
 
-    def compact(self, *_: Any, **__: Any) -> NoReturn:
+    def compact(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("compact")
 
-    def collect(self, *_: Any, **__: Any) -> NoReturn:
+    def collect(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("collect")
 
@@ -301,7 +328,7 @@ class ScopedCalls(_ScopedSearch, Calls):
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("adopt")
 
-    def verify(self, *_: Any, **__: Any) -> NoReturn:
+    def verify(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("verify")
 
@@ -313,7 +340,7 @@ def _of_the_lake(call: str) -> ValidationError:
     return ValidationError(f"{call} concerns the whole lake: call it on the lake, not on a scope")
 
 
-def _unshared(stored: StoredEntry) -> Any:
+def _unshared(stored: StoredEntry) -> Outcome:
     outcome = stored._outcome
     return outcome._replace(deduplicated=not outcome.changed)
 
