@@ -15,7 +15,7 @@ from lakebed.testing.clock import FakeClock
 from lakebed.testing.gaps import GapSuite
 
 OpenLake = Callable[..., Lake]
-"""Opens the test's lake, with the settings of `Conformance.open_lake`."""
+"""Opens the test's lake. Takes the settings of `Conformance.open_lake`."""
 
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ _NEEDS = "_needed_capabilities"
 
 
 def needs(*capabilities: Capability) -> Callable[[T], T]:
-    """Mark a test, or all tests of a part of the suite, that needs capabilities of a catalog."""
+    """Mark a test, or a part of the suite, as one that needs capabilities of a catalog."""
 
     def mark(marked: T) -> T:
         setattr(marked, _NEEDS, frozenset(capabilities))
@@ -36,11 +36,11 @@ class Conformance(GapSuite):
     """The hook that a catalog's test implements, and the fixtures of the suite."""
 
     lacks: ClassVar[Set[Capability]] = frozenset()
-    """What the catalog says that it cannot do. Tests that need it are skipped."""
+    """The capabilities that the catalog declares it lacks. Tests that need them are skipped."""
 
     @abstractmethod
     def open_lake(self, folder: Path, clock: FakeClock, **settings: Any) -> Lake:
-        """Open the lake in this folder, with this clock as the catalog's time.
+        """Open the lake in this folder. The catalog must take its time from this clock.
 
         `folder` exists. `settings` are the settings of `lakebed.testing.open_lake` that a test
         needs: `inline_threshold` (bytes), `lock_timeout` (seconds), `history` and
@@ -58,12 +58,12 @@ class Conformance(GapSuite):
 
     @pytest.fixture
     def clock(self) -> FakeClock:
-        """The time of the lake."""
+        """The clock of the lake."""
         return FakeClock()
 
     @pytest.fixture
     def opening(self, tmp_path: Path, clock: FakeClock) -> Iterator[OpenLake]:
-        """A function that opens the test's lake. All lakes that it opened are closed at the end."""
+        """A function that opens the test's lake. Every lake is closed at the end."""
         lakes = []
 
         def open_lake(**settings: Any) -> Lake:
@@ -87,8 +87,10 @@ def contents(lake: Lake) -> dict[str, tuple[Any, dict[str, Any], Any]]:
 
 
 def same(a: object, b: object) -> bool:
-    """Whether two values are equal and have the same types at every level: 1 differs from 1.0 and
-    from True, and 0.0 from -0.0."""
+    """Return whether two values are equal and have the same types at every level.
+
+    1 differs from 1.0 and True, and 0.0 from -0.0.
+    """
     if type(a) is not type(b):
         return False
     if isinstance(a, dict) and isinstance(b, dict):
