@@ -248,7 +248,7 @@ def test_killed_copies_go_on(
         source.store_batch({"key": f"n{n:04}", "value": f"{n} " * 1500} for n in range(300))
         source.store_batch({"key": f"m{n:04}", "value": n} for n in range(300))
         kills = 0
-        for attempt in range(100 if soak else 2):
+        for attempt in range(200 if soak else 2):
             target, wanted = tmp_path / f"b{attempt}", 3
             while wanted:
                 with subprocess.Popen(
