@@ -27,7 +27,7 @@ from lakebed.errors import (
 from lakebed.lake.contents.windows import ContentReader
 from lakebed.lake.sql.engine import QueryEngine
 from lakebed.lake.sql.rows import LoadedRows
-from lakebed.lake.sql.schemas import FileSchemas
+from lakebed.lake.sql.schemas import FileSchemas, is_wider_than_duckdb
 from lakebed.lake.sql.stored import FORMATS, Stored, parts_of
 from lakebed.lake.sql.wanted import want_of
 from lakebed.model import EntryRow, Moment
@@ -39,7 +39,6 @@ _RELATIONS = ("entries", "documents", "history", "snapshots", "objects")
 _AT_A_MOMENT = ("entries", "documents")
 _SCHEMA = "lakebed_tables"
 _RETIRED = 64  # addresses of files that views named, before they are no more
-_DIGITS = 38  # of DuckDB's decimals
 
 Column = tuple[str, str]
 """A name, and its type as DuckDB sees it."""
@@ -301,7 +300,7 @@ class StoredTables:
             if not known.names:
                 return False
             for field in known:
-                if _is_wider_than_duckdb(field.type):
+                if is_wider_than_duckdb(field.type):
                     raise QueryError(
                         f"the table {stored.key!r} has a column {field.name!r} of {field.type}: "
                         "DuckDB has decimals of 38 digits, and would read other numbers"
@@ -394,12 +393,3 @@ def _replace_views(connection: duckdb.DuckDBPyConnection, views: Mapping[str, st
     except BaseException:
         connection.rollback()
         raise
-
-
-def _is_wider_than_duckdb(kind: pa.DataType) -> bool:
-    """Whether a type holds decimals of more digits than DuckDB has, which it reads as floats of
-    another value."""
-    kind = getattr(kind, "storage_type", kind)
-    if pa.types.is_decimal256(kind):
-        return bool(kind.precision > _DIGITS)
-    return any(_is_wider_than_duckdb(kind.field(n).type) for n in range(kind.num_fields))
