@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import pytest
 
@@ -16,7 +16,11 @@ from lakebed.errors import LockLostError, LockTimeoutError, ValidationError
 from lakebed.locks import Lock
 from lakebed.testing.clock import FakeClock
 
-Make = Callable[..., Lock]
+
+class Make(Protocol):
+    """Makes a lock in the place of the test."""
+
+    def __call__(self, name: str = "a", ttl: float | timedelta = 60) -> Lock: ...
 
 
 class LockConformance(ABC):

@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Protocol
 
 import pytest
 
 from lakebed.catalog.log.store import LogStore
 
-OpenStore = Callable[..., LogStore]
 _LARGE = 4 << 20  # bytes of the largest item that the suite puts
 _RACERS = 6
 _RACES = 12
+
+
+class OpenStore(Protocol):
+    """Opens a store of the test's own items. Another prefix means other items."""
+
+    def __call__(self, prefix: str = "a") -> LogStore: ...
 
 
 class LogStoreConformance(ABC):

@@ -5,17 +5,33 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack
 
 import pytest
 
 from lakebed.catalog.capabilities import Capability
 from lakebed.lake.lake import Lake
+from lakebed.lake.opening import History
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.gaps import GapSuite
 
-OpenLake = Callable[..., Lake]
-"""Opens the test's lake. Takes the settings of `Conformance.open_lake`."""
+
+class LakeSettings(TypedDict, total=False):
+    """The settings of `lakebed.testing.open_lake` that a test may need.
+
+    `inline_threshold` is in bytes, `lock_timeout` in seconds, `history_retention` in microseconds.
+    """
+
+    inline_threshold: int
+    lock_timeout: float
+    history: History
+    history_retention: int
+
+
+class OpenLake(Protocol):
+    """Opens the test's lake."""
+
+    def __call__(self, **settings: Unpack[LakeSettings]) -> Lake: ...
 
 
 T = TypeVar("T")
@@ -39,13 +55,11 @@ class Conformance(GapSuite):
     """The capabilities that the catalog declares it lacks. Tests that need them are skipped."""
 
     @abstractmethod
-    def open_lake(self, folder: Path, clock: FakeClock, **settings: Any) -> Lake:
+    def open_lake(self, folder: Path, clock: FakeClock, **settings: Unpack[LakeSettings]) -> Lake:
         """Open the lake in this folder. The catalog must take its time from this clock.
 
-        `folder` exists. `settings` are the settings of `lakebed.testing.open_lake` that a test
-        needs: `inline_threshold` (bytes), `lock_timeout` (seconds), `history` and
-        `history_retention` (microseconds). Opening the same folder twice must give the same lake,
-        unless `reopening` is a gap.
+        `folder` exists. `settings`: what the test needs of `lakebed.testing.open_lake`.
+        Opening the same folder twice must give the same lake, unless `reopening` is a gap.
         """
 
     @pytest.fixture(autouse=True)
@@ -66,7 +80,7 @@ class Conformance(GapSuite):
         """A function that opens the test's lake. Every lake is closed at the end."""
         lakes = []
 
-        def open_lake(**settings: Any) -> Lake:
+        def open_lake(**settings: Unpack[LakeSettings]) -> Lake:
             lake = self.open_lake(tmp_path, clock, **settings)
             lakes.append(lake)
             return lake
