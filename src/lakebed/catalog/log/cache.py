@@ -1,9 +1,9 @@
 """The file that holds a client's copy of the catalog. Each process has its own.
 
-Each log has a folder with numbered files. A process locks the first free one, so that nobody else
-reads or writes it, and no other process sees a commit before its put is settled. When a process
-closes its lake, it notes what its file holds, and the next process continues from there. A process
-that is killed leaves no note, and its file is filled again from the start.
+Each log has a folder with numbered files. A process locks the first free one. So nobody else reads
+or writes it, and no other process sees a commit whose put is not settled. A process that closes its
+lake notes what its file holds, and the next process continues from there. A file without a note,
+from a process that was killed, is filled again from the start.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from lakebed.catalog.log.image import Image
 from lakebed.errors import StorageError
 
-if sys.platform != "win32":  # on such systems, every process has a file that it deletes
+if sys.platform != "win32":  # there, every process has a file that it deletes
     import fcntl
 
 
@@ -67,8 +67,8 @@ class CacheFile:
 
     @contextmanager
     def filling(self, page_bytes: int) -> Iterator[Image]:
-        """Open a new database to write. If the block ends without an error, it replaces the file.
-        No connection may be open.
+        """Open a database to write. It replaces the file's if the block ends without an error. No
+        connection may be open.
 
         Raises StorageError if there is no space for it.
         """
@@ -83,9 +83,8 @@ class CacheFile:
             ) from error
 
     def release(self, position: Position | None) -> None:
-        """Leave the file to the next process, with a note of what it holds.
-
-        Without a note, the next process fills the file again. No connection to it may be open."""
+        """Leave the file to the next process, with a note of what it holds. Without a note, the
+        file will be filled again. No connection to it may be open."""
         try:
             if position is None or not position.n or self._lock is None or self._has_log():
                 self.begin_anew()

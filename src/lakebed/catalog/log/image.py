@@ -10,7 +10,7 @@ from lakebed.catalog.log.wal import Pages
 
 
 class Image:
-    """A file into which a whole database is written, and then the pages of later commits."""
+    """A file that gets a whole database, and then the pages that commits have changed."""
 
     def __init__(self, file: BinaryIO, page_bytes: int) -> None:
         self._file = file

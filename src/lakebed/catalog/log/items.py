@@ -19,10 +19,10 @@ else:
 
 BEGIN = b"lakebed-log/1 "
 NEWEST = "base/newest"
-"""The name of the item that names the newest base. It is a hint, and may name an older one."""
+"""The name of the item that names the newest base: a hint, which may lag."""
 
 _LEVEL = 3
-_SLICE_BYTES = 1 << 18  # unpacked at once: as much as fits into the processor's cache
+_SLICE_BYTES = 1 << 18  # unpacked at once: so much stays in the processor's cache
 
 
 class Item(NamedTuple):
@@ -83,10 +83,8 @@ def whole(kind: str, token: str, body: bytes) -> Item:
 
 
 def checked(name: str, item: Item, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the pieces of the item's body.
-
-    Raises CorruptionError after the last one if the checksum is wrong.
-    """
+    """Give the pieces of the item's body. Raises CorruptionError after the last one if the checksum
+    is wrong."""
     size = crc = 0
     for piece in pieces:
         size, crc = size + len(piece), zlib.crc32(piece, crc)
@@ -96,8 +94,7 @@ def checked(name: str, item: Item, pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def pack_pages(changed: Pages, before: Callable[[int], bytes]) -> bytes:
-    """Return pages as a body: their differences from the pages `before`, which all clients
-    have."""
+    """Return pages as a body: their differences from the pages `before`, which all clients have."""
     numbers = sorted(changed.pages)
     crc = _checksum(changed.pages[number] for number in numbers)
     head = struct.pack(f"<{len(numbers) + 3}I", changed.size, crc, len(numbers), *numbers)
@@ -130,7 +127,7 @@ def _checksum(pages: Iterable[bytes | memoryview]) -> int:
 def _differ(a: bytes | memoryview, b: bytes) -> bytes:
     """Return the bits in which two pages differ. Applied to one of the pages, they give the
     other."""
-    if b == bytes(len(b)):  # a new page, as most pages of a large commit are
+    if b == bytes(len(b)):  # the page is a new one, as most are in a large commit
         return bytes(a)
     return (int.from_bytes(a, "little") ^ int.from_bytes(b, "little")).to_bytes(len(a), "little")
 
@@ -141,7 +138,7 @@ def pack_database(image: bytes) -> bytes:
 
 
 def unpack_image(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield a whole database in pieces. One piece is unpacked while the next ones are being
+    """Give a whole database in pieces. One piece is unpacked while the next ones are being
     fetched."""
     unpacker = zstd.ZstdDecompressor()
     try:
