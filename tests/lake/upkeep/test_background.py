@@ -19,9 +19,10 @@ import pytest
 import lakebed
 from lakebed.config.problems import InvalidConfiguration
 from lakebed.errors import ConfigurationError, StorageError, ValidationError
+from lakebed.lake.entries.stats import Upkeep
 from lakebed.lake.lake import Lake
 from lakebed.lake.upkeep import background
-from lakebed.lake.upkeep.turns import Upkeep, in_words
+from lakebed.lake.upkeep.turns import in_words
 from lakebed.testing import open_lake
 from tests.lake.processes import run_alone, run_together
 

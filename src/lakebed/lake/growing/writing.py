@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
+from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.lake.entries.staging import Staging, in_memory
-from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.model import Content, EntryRow, Outcome, Put, Upload
 from lakebed.objects.names import object_path
 from lakebed.values.encoded import Encoded, EncodedFile
@@ -76,7 +76,7 @@ class PartsWriting(Staging):
 
         Raises ConflictError if somebody has replaced the entry since `row` was read.
         """
-        from lakebed.lake.growing.reading import join_parts  # loads pyarrow
+        from lakebed.lake.contents.parts import join_parts  # loads pyarrow
 
         if row.format == TABLE:
             contents = self._catalog.parts((row.content_hash, TABLE))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lakebed.catalog.protocol import CatalogReads
 from lakebed.errors import NotFoundError
-from lakebed.lake.base import LakeBase
-from lakebed.lake.growing.reading import part_rows
+from lakebed.lake.contents.parts import part_rows
 from lakebed.model import EntryRow
 from lakebed.values.parts import TABLE, Partition, decode_parts
 
@@ -35,17 +35,22 @@ class Stored(NamedTuple):
 
 
 def parts_of(
-    lake: LakeBase, key: str, content_hash: bytes, format: str, byte_size: int, uri: str | None
+    catalog: CatalogReads,
+    key: str,
+    content_hash: bytes,
+    format: str,
+    byte_size: int,
+    uri: str | None,
 ) -> list[Stored]:
     """A stored table as the files that it consists of, in the order of their rows."""
     whole = Stored(key, content_hash, byte_size, uri)
     if format != TABLE:
         return [whole]
-    listed = lake._catalog.locate((content_hash, TABLE))
+    listed = catalog.locate((content_hash, TABLE))
     if listed is None or listed.inline_value is None:
         raise NotFoundError(f"the content of {key!r} has been collected")
     table = decode_parts(listed.inline_value)
-    rows = part_rows(whole.row(), table.parts, lake._catalog.parts((content_hash, TABLE)))
+    rows = part_rows(whole.row(), table.parts, catalog.parts((content_hash, TABLE)))
     return [
         Stored(
             key, part.content_hash, part.byte_size, place.uri, table.schema_bytes,

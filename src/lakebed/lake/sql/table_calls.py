@@ -10,14 +10,14 @@ from lakebed.lake.checks import check_key, check_prefix
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from lakebed.lake.base import LakeBase
+    from lakebed.catalog.protocol import CatalogReads
     from lakebed.lake.sql.stored_tables import StoredTables
     from lakebed.model import Moment
 
 
-def table(lake: LakeBase, stored: StoredTables, key: str, moment: Moment | None) -> ir.Table:
-    """Return the stored table of a key, in a lake or its view."""
-    row = lake._catalog.get(check_key(key))
+def table(catalog: CatalogReads, stored: StoredTables, key: str, moment: Moment | None) -> ir.Table:
+    """Return the stored table of a key, as the catalog of a lake or a view has it."""
+    row = catalog.get(check_key(key))
     if row is None:
         raise NotFoundError(f"no entry with the key {key!r}")
     return stored.table(row, moment)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from lakebed.errors import LakebedError, NotFoundError
-from lakebed.lake.entries.windows import ReadContents, contents_in_order
+from lakebed.lake.contents.windows import ReadContents, contents_in_order
 from lakebed.model import Content, EntryRow
 from lakebed.values.encoded import Encoded, EncodedFile
 from lakebed.values.parquet import read_table, write_table
