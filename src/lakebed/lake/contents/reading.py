@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.protocol import CatalogReads
-from lakebed.errors import CorruptionError, LakebedError, NotFoundError
+from lakebed.errors import CorruptionError, LakebedError
+from lakebed.lake.contents.collected import CollectedError
 from lakebed.lake.contents.windows import contents_in_order
 from lakebed.lake.contents.witness import Witness
 from lakebed.model import EntryRow
@@ -97,7 +98,7 @@ class ContentReading:
             # Since the row was read, a compaction may have moved the bytes, or a collection
             # removed them.
             if place is None:
-                raise NotFoundError(
+                raise CollectedError(
                     f"the content of {row.key!r} at version {row.version} was collected in the "
                     "meantime"
                 )

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from lakebed.errors import ConflictError, NotFoundError, ValidationError
+from lakebed.errors import ConflictError, ValidationError
+from lakebed.lake.contents.collected import CollectedError
 from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.lake.entries.staging import Staging, in_memory
 from lakebed.model import Content, EntryRow, Outcome, Put, Upload
@@ -43,7 +44,7 @@ class PartsWriting(Staging):
         `row` was read."""
         try:
             yield
-        except NotFoundError:
+        except CollectedError:
             now = self._catalog.get(row.key)
             if now is not None and now.version == row.version:
                 raise

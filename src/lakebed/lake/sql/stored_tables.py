@@ -24,11 +24,12 @@ from lakebed.errors import (
     QueryError,
     ValidationError,
 )
+from lakebed.lake.contents.collected import CollectedError
 from lakebed.lake.contents.windows import ContentReader
 from lakebed.lake.sql.engine import QueryEngine
 from lakebed.lake.sql.rows import LoadedRows
 from lakebed.lake.sql.schemas import FileSchemas, is_wider_than_duckdb
-from lakebed.lake.sql.stored import FORMATS, Stored, parts_of
+from lakebed.lake.sql.stored import FORMATS, Row, Stored, newest_parts, parts_of, row_of
 from lakebed.lake.sql.wanted import want_of
 from lakebed.model import EntryRow, Moment
 from lakebed.objects.store import ObjectStore
@@ -131,8 +132,7 @@ class StoredTables:
         if row.format not in FORMATS:
             raise ValidationError(f"{row.key!r} is of the format {row.format!r}: expected a table")
         with self._engine.loading():
-            place = (row.content_hash, row.format, row.byte_size, row.uri)
-            stored = parts_of(self._catalog, row.key, *place)
+            stored = parts_of(self._catalog, *row_of(row))
             name = f"t_{row.content_hash.hex()}"
             with self._naming_damage(stored):
                 return self._made(name, moment, lambda: self._joined(stored))
@@ -153,7 +153,8 @@ class StoredTables:
                 if not parts:
                     raise NotFoundError(f"no stored table under {prefix!r} has a column")
                 self._check_columns(parts, widen=widen, key_column=key_column)
-                digest = sha256(repr((key_column, stored)).encode()).hexdigest()
+                names = [table._replace(data=None) for table in stored]
+                digest = sha256(repr((key_column, names)).encode()).hexdigest()
                 return self._made(
                     f"u_{digest}", moment, lambda: self._united(parts, f"k_{digest}", key_column)
                 )
@@ -183,13 +184,13 @@ class StoredTables:
         rows.hold()
         try:
             sql = f"{query.format(rows.table)} ORDER BY encode(key)"
-            found = connection.execute(sql).fetchall()
+            found: list[Row] = connection.execute(sql).fetchall()
         finally:
             rows.release()
         if not found:
             others = f": its {rows.count} entries are no tables" if rows.count else ""
             raise NotFoundError(f"no stored table has a key that begins with {prefix!r}{others}")
-        return [part for row in found for part in parts_of(self._catalog, *row)]
+        return [part for row in found for part in newest_parts(self._catalog, moment, row)]
 
     def _joined(self, stored: Sequence[Stored]) -> str:
         """The SELECT of all rows of a table, in their order."""
@@ -284,9 +285,11 @@ class StoredTables:
 
     def _inline(self, stored: Stored) -> pa.Table:
         """A table that lies in the catalog."""
+        if stored.data is not None:
+            return read_table(stored.data)
         place = self._catalog.locate((stored.content_hash, "parquet"))
         if place is None or place.inline_value is None:
-            raise NotFoundError(f"the content of {stored.key!r} has been collected")
+            raise CollectedError(f"the content of {stored.key!r} has been collected")
         return read_table(place.inline_value)
 
     def _has_columns(self, schema: bytes, stored: Stored) -> bool:
