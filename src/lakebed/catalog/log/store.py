@@ -8,9 +8,9 @@ from typing import Protocol
 class LogStore(Protocol):
     """Named items of bytes. Any thread may call, and several at once.
 
-    Lakebed chooses the names: `log/17`, `base/17-5f0c…`, `part/5f0c…-2`. They consist of lower-case
-    letters, digits, `/` and `-`, and have at most 100 characters. A store keeps them under a prefix
-    of its own, so that several lakes can share one table or bucket.
+    Lakebed chooses the names: `log/17`, `bundle/0`, `base/17-5f0c…`, `part/5f0c…-2`. They consist
+    of lower-case letters, digits, `/` and `-`, and have at most 100 characters. A store keeps them
+    under a prefix of its own, so that several lakes can share one table or bucket.
 
     The whole log relies on two rules:
 
