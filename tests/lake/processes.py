@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,10 +29,16 @@ def run_together(code: str, folder: Path, processes: int, before: str = "") -> S
         )
         for number in range(processes)
     ]
-    while len(list(folder.glob("ready-*"))) < processes:
-        assert all(process.poll() is None for process in running), running[0].communicate()
-    (folder / "go").touch()
-    said = [process.communicate(timeout=300) for process in running]
+    try:
+        while len(list(folder.glob("ready-*"))) < processes:
+            for process in running:
+                assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        (folder / "go").touch()
+        said = [process.communicate(timeout=300) for process in running]
+    finally:
+        for process in running:
+            process.kill()  # does nothing to one that has ended
     errors = [f"{process.args}: {err}" for process, (_, err) in zip(running, said, strict=True)]
     assert [process.returncode for process in running] == [0] * processes, "\n".join(errors)
     return [out for out, _ in said]
