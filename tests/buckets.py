@@ -24,13 +24,12 @@ from tests.servers import (
     _die_with_parent,
     free_port,
     running_s3,
-    s3,
     server_folder,
 )
 
 __all__ = [
     "SCHEMES", "AzureServer", "BucketServer", "GCSServer", "GuardedS3", "S3Server", "Service",
-    "azure", "gcs", "guarded_s3", "s3", "through",
+    "azure", "gcs", "guarded_s3", "through",
 ]  # fmt: skip
 
 SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "az"}

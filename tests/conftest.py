@@ -32,12 +32,25 @@ from lakebed.testing import (
 
 PROJECT = Path(__file__).parents[1]
 
+# The fixtures of servers are known to all tests from here. Where a module imports a fixture, pytest
+# takes it for another one, and starts its server again. A module stands after those it imports.
+pytest_plugins = (
+    "tests.sharing", "tests.servers", "tests.buckets", "tests.packages", "tests.services.process",
+    "tests.services.ministack", "tests.services.d1", "tests.services.dynamodb",
+    "tests.services.firestore", "tests.services.mongodb", "tests.services.redis",
+    "tests.services.sqld", "tests.services.environments",
+)  # fmt: skip
+
 # Its handlers fail in a child between fork and exec, which is how servers are started.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 # `make test` runs the whole suites on SQLite, in memory and in folders, and one test of so many on
 # the classes below. Each class takes others. `make soak` runs all of them.
-_SERVERS = ("TestPostgres18", "TestSQLite", "TestLogInFolder")  # SQLite through SQLAlchemy
+_SERVERS = (
+    "TestPostgres18", "TestLogInFolder",
+    "TestSQLite",  # through SQLAlchemy
+    "TestJournal",  # without SQL
+)  # fmt: skip
 _VARIANTS = (
     "TestMemory", "TestFileWithSmallObjects", "TestApsw",
     "TestPostgres15", "TestPgBouncer",

@@ -22,9 +22,7 @@ from hypothesis import strategies as st
 
 import lakebed
 from lakebed.errors import ConfigurationError, ConflictError, CorruptionError, NotFoundError
-from tests.servers import S3Server, s3
-
-__all__ = ["s3"]
+from tests.servers import S3Server
 
 TABLE = pa.table({"n": [1, 2, 3]})
 JSON = st.recursive(
