@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from hashlib import sha256
 
 from lakebed.errors import ValidationError
@@ -13,6 +14,11 @@ _FORM = r"sha256:([0-9a-f]{64})\Z"
 def digest(data: bytes) -> bytes:
     """Return the 32 bytes of the SHA-256 of `data`."""
     return sha256(data).digest()
+
+
+def digests(contents: Iterable[bytes]) -> list[bytes]:
+    """Return the same of many contents, without a call of ours for each."""
+    return [sha256(data).digest() for data in contents]
 
 
 def parse_content_hash(text: str, field: str) -> bytes:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from unittest.mock import patch
@@ -24,11 +23,14 @@ from lakebed.lake.copying.entries import EntryCopy
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
 from lakebed.objects.store import StoredFile
+from tests.forked import Forked
 from tests.lake.backup.test_backup import contents
+from tests.lake.copying import doomed
 
 Filled = Callable[..., Lake]
 Wanted = dict[str, dict[str, Any]]
 DAY = 86_400
+SNAPSHOTS = 5
 FOREIGN = (
     "photo.jpg",
     "objects/readme.txt",
@@ -311,16 +313,9 @@ def _acts(
     }[case]
 
 
-KILLED = """
-import sys
-import lakebed
-from lakebed.lake.copying import batch, past
-batch.CHUNK = past._TOGETHER = 20
-with lakebed.open(sys.argv[1]) as lake:
-    print("begins", flush=True)
-    lakebed.backup(lake, sys.argv[2], history=sys.argv[3] == "history")
-    print("done", flush=True)
-"""
+def files(folder: Path) -> list[Path]:
+    """All files in a folder that a process may be changing."""
+    return [*folder.rglob("*")] if folder.exists() else []
 
 
 @pytest.mark.parametrize("mode", ["entries", "history"])
@@ -337,16 +332,22 @@ def test_killed_backups(
                 {"key": f"n{n:03}", "value": f"{rng.random()} " * 900} for n in range(99)
             )
             lake.create_snapshot(f"s{round_}")
-        with subprocess.Popen(
-            [sys.executable, "-c", KILLED, folder, destination, mode],
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begins\n"
-            time.sleep(rng.uniform(0, 1.5))
-            process.kill()
-            kills += "done" not in process.stdout.read()
+            if round_ >= SNAPSHOTS:
+                lake.drop_snapshot(f"s{round_ - SNAPSHOTS}")
+        process = Forked(
+            partial(doomed.backup, history=mode == "history"),
+            folder,
+            destination,
+            folder=tmp_path,
+            name=f"said-{round_}",
+        )
+        process.wait_for(1)
+        more = len(files(destination)) + rng.randint(0, 6)
+        while process.is_alive() and len(files(destination)) < more:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        kills += "done" not in process.said()
         with lakebed.open(folder) as lake:
             report = lakebed.backup(lake, destination, history=mode == "history")
             wanted[report.point] = dict(lake.items())

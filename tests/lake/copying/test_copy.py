@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ import pytest
 import lakebed
 from lakebed.errors import ConflictError, NotFoundError, ReadOnlyError, ValidationError
 from lakebed.lake.lake import Lake
+from tests.forked import Forked
+from tests.lake.copying import doomed
 
 CATALOGS = ("sqlite", "postgres", "mariadb", "bucket")
 STORAGES = ("none", "folder", "s3")
@@ -222,17 +223,6 @@ def test_following(tmp_path: Path) -> None:
             lakebed.follow(source, target, first.cursor)
 
 
-KILLED = """
-import sys
-import lakebed
-from lakebed.lake.copying import batch, past
-batch.CHUNK = past._TOGETHER = 20
-print("begins", flush=True)
-lakebed.copy(sys.argv[1], sys.argv[2], history=sys.argv[3] == "history")
-print("done", flush=True)
-"""
-
-
 @pytest.mark.parametrize("mode", ["entries", "history"])
 def test_killed_copies_go_on(
     tmp_path: Path,
@@ -242,30 +232,33 @@ def test_killed_copies_go_on(
     record_property: Callable[[str, object], None],
 ) -> None:
     folder = tmp_path / "a"
-    history: Any = "all" if mode == "history" else "snapshots"
-    with lakebed.open(folder, history=history) as source:
+    whole = mode == "history"
+    with lakebed.open(folder, history="all" if whole else "snapshots") as source:
         live(source, rng, 200)
         source.store_batch({"key": f"n{n:04}", "value": f"{n} " * 1500} for n in range(300))
         source.store_batch({"key": f"m{n:04}", "value": n} for n in range(300))
+        begun = time.monotonic()
+        lakebed.copy(source, tmp_path / "whole", history=whole)
+        took = time.monotonic() - begun
         kills = 0
-        for attempt in range(100 if soak else 2):
-            target, wanted = tmp_path / f"b{attempt}", 3
-            while wanted:
-                with subprocess.Popen(
-                    [sys.executable, "-c", KILLED, folder, target, mode],
-                    stdout=subprocess.PIPE,
-                    text=True,
-                ) as process:
-                    assert process.stdout is not None
-                    assert process.stdout.readline() == "begins\n"
-                    time.sleep(rng.uniform(0, 0.4))
-                    process.kill()
-                    wanted -= 1
-                    kills += "done" not in process.stdout.read()
-            report = lakebed.copy(source, target, history=mode == "history")
+        for attempt in range(200 if soak else 2):
+            target = tmp_path / f"b{attempt}"
+            for turn in range(3):
+                process = Forked(
+                    partial(doomed.copy, history=whole),
+                    folder,
+                    target,
+                    folder=tmp_path,
+                    name=f"said-{attempt}-{turn}",
+                )
+                process.wait_for(1)
+                time.sleep(rng.uniform(0, took))
+                process.kill()
+                kills += "done" not in process.said()
+            report = lakebed.copy(source, target, history=whole)
             assert report.differing == []
             with lakebed.open(target) as copy:
-                check_alike(source, copy, whole=mode == "history")
+                check_alike(source, copy, whole=whole)
                 stats = copy.stats()
-                assert stats.history == (source.stats().history if mode == "history" else 0)
+                assert stats.history == (source.stats().history if whole else 0)
     record_property(f"copies killed ({mode})", f"{kills}, none of which lost or doubled anything")

@@ -1,15 +1,17 @@
 """A process that writes until it is killed, and says what was acknowledged to it.
 
-Run as a script with the lake's folder, a prefix for its keys and a seed: prints the number of each
-operation once the lake has acknowledged it. `operation` tells the checker what each one does.
+`write` tells the number of each operation on its standard output once the lake has acknowledged it.
+`operations` tells the checker what each one does.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+import lakebed
 
 Change = tuple[str, str | None]
 KEYS = 12
@@ -44,12 +46,11 @@ def operations(prefix: str, seed: int) -> Iterator[tuple[str, list[Change]]]:
             yield kind, [(keys[0], value(number)), (keys[1], value(number)), (keys[2], None)]
 
 
-def main(folder: str, prefix: str, seed: str) -> None:
-    import lakebed
-
+def write(folder: Path, prefix: str, seed: int) -> None:
+    """Do all operations on the lake in a folder, one after the other."""
     with lakebed.open(folder, lock_timeout=120) as lake:
         os.write(1, b"0\n")
-        for number, (kind, changes) in enumerate(operations(prefix, int(seed)), 1):
+        for number, (kind, changes) in enumerate(operations(prefix, seed), 1):
             if kind == "batch":
                 lake.store_batch([{"key": key, "value": value} for key, value in changes])
             elif kind == "transaction":
@@ -66,7 +67,3 @@ def main(folder: str, prefix: str, seed: str) -> None:
                 else:
                     lake.store(key, value)
             os.write(1, f"{number}\n".encode())
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lakebed
+from tests.forked import Forked
 from tests.lake.entries import killed_writer
 
 WRITERS = 3
@@ -21,35 +20,23 @@ KILLS, SOAK_KILLS = 50, 1000
 State = dict[str, str]
 
 
-class Writer:
+class Writer(Forked):
     """A running writer, and the state of its keys that it must keep or go on from."""
 
     def __init__(self, folder: Path, prefix: str, seed: int, state: State) -> None:
         self.prefix = prefix
         self.seed = seed
         self.state = state
-        self._said = folder.parent / f"{prefix}-{seed}"
-        self._errors = folder.parent / f"{prefix}-{seed}.errors"
-        with self._said.open("wb") as said, self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, killed_writer.__file__, str(folder), prefix, str(seed)],
-                stdout=said,
-                stderr=errors,
-            )
+        arguments = (folder, prefix, seed)
+        super().__init__(
+            killed_writer.write, *arguments, folder=folder.parent, name=f"{prefix}-{seed}"
+        )
 
-    def wait_until_it_writes(self) -> None:
-        while not self._said.stat().st_size:
-            assert self.process.poll() is None, self._errors.read_text()
-            time.sleep(0.002)
-
-    def kill(self) -> int:
+    def kill_at_work(self) -> int:
         """Kill it at whatever it is doing; how many operations were acknowledged to it."""
-        assert self.process.poll() is None, self._errors.read_text()
-        self.process.kill()
-        self.process.wait()
-        assert not self._errors.read_text()
-        *numbers, cut = self._said.read_text().split("\n")
-        assert not cut
+        assert self.is_alive()
+        self.kill()
+        numbers = self.said()
         assert numbers == [str(number) for number in range(len(numbers))]
         return len(numbers) - 1
 
@@ -82,8 +69,7 @@ def writers() -> Iterator[list[Writer]]:
     running: list[Writer] = []
     yield running
     for writer in running:
-        writer.process.kill()
-        writer.process.wait()
+        writer.kill()
 
 
 def read_all(folder: Path) -> dict[str, str]:
@@ -105,10 +91,10 @@ def test_no_acknowledged_write_is_lost(
     while kills < (SOAK_KILLS if soak else KILLS):
         for prefix in states.keys() - {writer.prefix for writer in writers}:
             writers.append(Writer(folder, prefix, rng.randrange(2**32), states[prefix]))
-            writers[-1].wait_until_it_writes()
+            writers[-1].wait_for(1)
         time.sleep(rng.uniform(0.0, 0.15))
         doomed = rng.sample(writers, rng.randint(1, WRITERS))
-        counts = [writer.kill() for writer in doomed]
+        counts = [writer.kill_at_work() for writer in doomed]
         found = read_all(folder)
         for writer, count in zip(doomed, counts, strict=True):
             writers.remove(writer)
@@ -137,9 +123,7 @@ def test_killed_while_the_lake_is_made(
         time.sleep(0.0005)
     time.sleep(rng.uniform(0, 0.02))
     for writer in writers:
-        writer.process.kill()
-    for writer in writers:
-        writer.process.wait()
+        writer.kill()
     read_all(folder)
     with lakebed.open(folder) as lake:
         lake.store("a", 1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,7 +24,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lakebed
-from lakebed.errors import ConfigurationError, ConflictError, CorruptionError, NotFoundError
+from lakebed.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptionError,
+    NotFoundError,
+    SerializationError,
+)
 from tests.servers import S3Server
 
 TABLE = pa.table({"n": [1, 2, 3]})
@@ -118,6 +127,57 @@ def test_any_values(values: dict[str, Any], tmp_path_factory: pytest.TempPathFac
     assert {key: value_of(row) for key, row in read(folder / "p").items()} == values
 
 
+def test_pages_of_all_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some pages lie in the catalog, others in the storage, and all in the order of keys."""
+    monkeypatch.setattr("lakebed.lake.entries.listing.PAGE", 3)
+    monkeypatch.setattr("lakebed.lake.share.publication._CHUNK_ROWS", 7)
+    kinds: list[Any] = ["é", "l" * 2000, b"", b"\xff", {"n": None}, b"l" * 2000, "", TABLE]
+    values = {f"{n:03}": kinds[n // 5 % len(kinds)] for n in range(90)}
+    with lakebed.open(tmp_path / "lake", inline_threshold=1000) as lake:
+        for key, value in values.items():
+            lake[key] = value
+        lake.publish(tmp_path / "p")
+    rows = read(tmp_path / "p")
+    assert list(rows) == list(values)
+    assert {key: value_of(row) for key, row in rows.items()} == values
+
+
+def test_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are of one size, however the entries come, and say what is least only where that helps
+    a reader."""
+    monkeypatch.setattr("lakebed.lake.entries.listing.PAGE", 50)
+    monkeypatch.setattr("lakebed.lake.share.publication._GROUP_BYTES", 40_000)
+    with lakebed.open(tmp_path / "lake") as lake:
+        lake.update({f"{n:04}": f"{n}" * 100 for n in range(1000)})
+        lake.publish(tmp_path / "p")
+    found = pq.read_metadata(tmp_path / "p" / "entries.parquet")
+    sizes = [found.row_group(place).num_rows for place in range(found.num_row_groups)]
+    assert sum(sizes) == 1000
+    assert all(50 <= size <= 150 for size in sizes)
+    columns = [found.row_group(0).column(place) for place in range(found.num_columns)]
+    kept = {column.path_in_schema for column in columns if column.statistics is not None}
+    assert {"key", "version", "created_at"} <= kept
+    assert not {"value", "metadata", "content_hash"} & kept
+
+
+def test_text_that_is_not_utf8(tmp_path: Path) -> None:
+    """What another program wrote is told, and leaves what was published before."""
+    data = b'"\xff"'
+    with lakebed.open(tmp_path / "lake") as lake:
+        lake["a"] = 1
+        lake.publish(tmp_path / "p")
+        lake["b"] = "b"
+    with closing(sqlite3.connect(tmp_path / "lake" / "catalog.db")) as other, other:
+        other.execute(
+            "UPDATE object SET inline_value = ?, content_hash = ? WHERE inline_value = ?",
+            (data, sha256(data).digest(), b'"b"'),
+        )
+    told = pytest.raises(SerializationError, match="from 'a' to 'b' to Parquet")
+    with lakebed.open(tmp_path / "lake") as lake, told:
+        lake.publish(tmp_path / "p")
+    assert list(read(tmp_path / "p")) == ["a"]
+
+
 def test_empty_lake_and_no_storage(tmp_path: Path) -> None:
     with lakebed.open(":memory:") as lake:
         report = lake.publish(tmp_path / "p")
@@ -150,6 +210,7 @@ def test_one_moment(lake: lakebed.Lake, tmp_path: Path, monkeypatch: pytest.Monk
     """What is written while it runs is not in it."""
     lake.update({f"k{n}": n for n in range(20)})
     monkeypatch.setattr("lakebed.lake.share.publication._CHUNK_ROWS", 5)
+    monkeypatch.setattr("lakebed.lake.entries.listing.PAGE", 5)
 
     def meddle(done: int, _total: int | None) -> None:
         lake.update({f"k{n}": -1 for n in range(20)})

@@ -24,7 +24,16 @@ from lakebed.catalog.statements.migration import migrate
 from lakebed.catalog.statements.queries import in_lists
 from lakebed.clock import Clock
 from lakebed.errors import CorruptionError, ValidationError
-from lakebed.model import LAST_KEY, Change, Content, ContentId, EntryRow, Outcome, Upload
+from lakebed.model import (
+    LAST_KEY,
+    Change,
+    Content,
+    ContentId,
+    EntryRow,
+    Outcome,
+    Upload,
+    entry_rows,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -123,9 +132,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
 
     def _rows(self, low: str, high: str, limit: int) -> Sequence[EntryRow]:
         bounds = {"low": low, "high": high, "page": limit}
-        return [
-            EntryRow._make(row) for row in self._fetch_now(self._queries["list_entries"], bounds)
-        ]
+        return entry_rows(self._fetch_now(self._queries["list_entries"], bounds))
 
     def _fetch_now(self, sql: str, params: Params) -> Sequence[Row]:
         return self._executor.fetch(sql, {"now": self._executor.stamp(), **params})
@@ -191,7 +198,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
         for names, params in in_lists(self._queries, keys):
             sql = self._queries["get_entries"].replace("{keys}", names)
             rows = self._executor.fetch(sql, params | {"now": self._executor.stamp()})
-            found.extend(map(EntryRow._make, rows))
+            found += entry_rows(rows)
         return found
 
     def lease(self, paths: Iterable[str], seconds: float) -> None:

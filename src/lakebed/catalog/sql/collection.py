@@ -20,6 +20,7 @@ from lakebed.model import (
     ObjectRow,
     PackRow,
     Upload,
+    entry_rows,
 )
 
 _MARK_BITS = 62
@@ -196,7 +197,7 @@ class Collection:
     def tables_of_parts(self, after: str, limit: int) -> Sequence[EntryRow]:
         params = {"after": after, "page": limit, "now": self._executor.stamp()}
         rows = self._executor.fetch(self._queries["tables_of_parts"], params)
-        return list(map(EntryRow._make, rows))
+        return entry_rows(rows)
 
     def worn_packs(self, small: int) -> Sequence[PackRow]:
         rows = self._executor.fetch(self._queries["worn_packs"], {"small": small})

@@ -13,7 +13,7 @@ from lakebed.catalog.sql.segments import PINNED, MovedError, QuickReading, Trans
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
 from lakebed.catalog.statements.queries import in_lists
 from lakebed.errors import NotFoundError
-from lakebed.model import LAST_KEY, Content, ContentId, EntryRow, Moment
+from lakebed.model import LAST_KEY, Content, ContentId, EntryRow, Moment, entry_rows
 
 if TYPE_CHECKING:
     from lakebed.filters import Filter
@@ -55,7 +55,7 @@ class CatalogAt:
         found: list[EntryRow] = []
         for names, params in in_lists(self._queries, keys):
             rows = self._read(self._sql("get_entries_at", "{keys}", names), params)
-            found.extend(map(EntryRow._make, rows))
+            found += entry_rows(rows)
         return found
 
     def page(
@@ -71,7 +71,7 @@ class CatalogAt:
 
     def _rows(self, low: str, high: str, limit: int) -> Sequence[EntryRow]:
         params = {"low": low, "high": high, "page": limit}
-        return list(map(EntryRow._make, self._read(self._sql("list_entries_at"), params)))
+        return entry_rows(self._read(self._sql("list_entries_at"), params))
 
     def keys(self, low: str, high: str, limit: int) -> Sequence[str]:
         params = {"low": low, "high": high, "page": limit}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,6 +29,7 @@ _GROUP_BYTES = 4 << 20
 """The bytes of a row group in memory. A search of the publication reads one for each hit."""
 _COPIED = ("key", "version", "content_hash", "format", "byte_size", "metadata", "expires_at",
            "created_at", "updated_at")  # fmt: skip
+_UNSORTED = ("content_hash", "metadata", "value")
 SCHEMA = pa.schema(
     [
         *(ENTRY_SCHEMA.field(name) for name in _COPIED),
@@ -39,11 +42,16 @@ SCHEMA = pa.schema(
 
 
 def chunks(pages: Iterable[Sequence[EntryRow]]) -> Iterator[Sequence[EntryRow]]:
-    """Put pages of entries together, or part them, so that the contents of each list fit into
+    """Give pages of entries whose contents lie in the catalog as they are. Put the others together,
+    whose contents are better read in bulk, or part them, so that the contents of each list fit into
     memory."""
     chunk: list[EntryRow] = []
     size = 0
     for page in pages:
+        inline = [row.inline_value for row in page if row.inline_value is not None]
+        if not chunk and len(inline) == len(page) and sum(map(len, inline)) <= CHUNK_BYTES:
+            yield page
+            continue
         taken = _memory(page)
         if chunk and (size + taken > CHUNK_BYTES or len(chunk) + len(page) > _CHUNK_ROWS):
             yield chunk
@@ -67,7 +75,10 @@ def _memory(rows: Iterable[EntryRow]) -> int:
 
 
 class EntriesFile:
-    """The Parquet file of the entries. It is complete when its block has ended."""
+    """The Parquet file of the entries. It is complete when its block has ended without an error.
+
+    A thread writes while the next entries are read.
+    """
 
     def __init__(self, sink: Hashing, publication: str) -> None:
         self._writer = pq.ParquetWriter(
@@ -77,44 +88,96 @@ class EntriesFile:
             use_dictionary=["format", "expires_at", "created_at", "updated_at"],
             store_schema=False,  # it would say "large"
             write_page_checksum=True,
+            # The least and the greatest of the others tell a reader nothing.
+            write_statistics=[name for name in SCHEMA.names if name not in _UNSORTED],
         )
         self._writer.add_key_value_metadata({ID: publication})
+        self._held: list[pa.RecordBatch] = []  # not yet a row group
+        self._thread = ThreadPoolExecutor(1, "lakebed-publish")
+        self._writing: Future[None] | None = None
 
     def add(
-        self, rows: Sequence[EntryRow], contents: dict[str, bytes], tables: dict[str, str]
+        self,
+        rows: Sequence[EntryRow],
+        contents: Sequence[bytes],
+        tables: Mapping[str, str],
     ) -> None:
-        """Write entries, with their contents or the URIs of their tables by key."""
-        # Column by column: a record for each entry would take most of the time.
-        key, version, metadata, expires_at, created_at, updated_at, *others = zip(
-            *rows, strict=True
-        )
-        hashes, format, byte_size, *_ = others
-        texts: list[bytes | None] = list(map(contents.get, key))
-        raw: list[bytes | None] = [None] * len(rows)
-        if not all(one == "json" for one in format):
-            raw = [v if f == "bytes" else None for v, f in zip(texts, format, strict=True)]
-            texts = [v if f == "json" else None for v, f in zip(texts, format, strict=True)]
-        columns: list[Sequence[object]] = [
-            key, version, (), format, byte_size, metadata, expires_at, created_at, updated_at,
-            texts, raw, list(map(tables.get, key)),
-        ]  # fmt: skip
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-        arrays[SCHEMA.get_field_index("content_hash")] = hash_texts(hashes)
+        """Write entries, with their contents in the same order, or the URIs of their tables by
+        key."""
         try:
-            table = pa.Table.from_arrays(arrays, schema=SCHEMA)
-            group = len(rows) * _GROUP_BYTES // max(table.nbytes, 1)
-            self._writer.write_table(table, row_group_size=max(group, 1))
+            batch = _batch(rows, contents, tables)
         except pa.ArrowException as error:
-            raise SerializationError(
-                f"cannot write the entries from {rows[0].key!r} to {rows[-1].key!r} to Parquet: "
-                f"{error}"
-            ) from None
+            raise _refused(rows[0].key, rows[-1].key, error) from None
+        self._held.append(batch)
+        if sum(held.nbytes for held in self._held) >= _GROUP_BYTES:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        table, self._held = pa.Table.from_batches(self._held, SCHEMA), []
+        self._wait()
+        self._writing = self._thread.submit(self._write, table)
+
+    def _write(self, table: pa.Table) -> None:
+        groups = max(1, round(table.nbytes / _GROUP_BYTES))
+        try:
+            self._writer.write_table(table, row_group_size=-(-len(table) // groups))
+        except pa.ArrowException as error:
+            raise _refused(table["key"][0].as_py(), table["key"][-1].as_py(), error) from None
+
+    def _wait(self) -> None:
+        """Wait for what is being written, and raise its error."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def __enter__(self) -> EntriesFile:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._writer.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._thread:
+                if kind is None:
+                    if self._held:
+                        self._write_held()
+                    self._wait()
+        finally:
+            self._writer.close()
+
+
+def _batch(
+    rows: Sequence[EntryRow], contents: Sequence[bytes], tables: Mapping[str, str]
+) -> pa.RecordBatch:
+    # Column by column: a record for each entry would take most of the time.
+    key, version, metadata, expires_at, created_at, updated_at, *others = zip(*rows, strict=True)
+    hashes, format, byte_size, *_ = others
+    if all(one == "json" for one in format):
+        texts, raw = _texts(contents), pa.nulls(len(rows), pa.large_binary())
+    else:
+        each = list(zip(contents, format, strict=True))
+        texts = pa.array([v if f == "json" else None for v, f in each], pa.large_string())
+        raw = pa.array([v if f == "bytes" else None for v, f in each], pa.large_binary())
+    copied = (key, version, (), format, byte_size, metadata, expires_at, created_at, updated_at)
+    fields = map(SCHEMA.field, _COPIED)
+    arrays = [pa.array(c, field.type) for c, field in zip(copied, fields, strict=True)]
+    arrays[_COPIED.index("content_hash")] = hash_texts(hashes)
+    uris = pa.array(map(tables.get, key), pa.string(), size=len(rows))
+    return pa.RecordBatch.from_arrays([*arrays, texts, raw, uris], schema=SCHEMA)
+
+
+def _texts(contents: Sequence[bytes]) -> pa.LargeStringArray:
+    """Contents as one column, put together by their lengths: Arrow takes five times as long."""
+    ends = np.zeros(len(contents) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, contents), np.int64, len(contents)), out=ends[1:])
+    buffers = pa.py_buffer(ends), pa.py_buffer(b"".join(contents))
+    texts = pa.LargeStringArray.from_buffers(len(contents), *buffers)
+    texts.validate(full=True)  # that they are UTF-8
+    return texts
+
+
+def _refused(first: str, last: str, error: pa.ArrowException) -> SerializationError:
+    return SerializationError(
+        f"cannot write the entries from {first!r} to {last!r} to Parquet: {error}"
+    )
 
 
 class Tables:

@@ -54,8 +54,8 @@ class PublicationSegments:
         """The number of segments that were written."""
         return len(self._names)
 
-    def add(self, rows: Sequence[EntryRow], contents: Mapping[str, bytes]) -> None:
-        """Add entries. `contents` holds their contents by key."""
+    def add(self, rows: Sequence[EntryRow], contents: Sequence[bytes]) -> None:
+        """Add entries, with their contents in the same order."""
         versions = np.array([row.version for row in rows], np.int64)
         left = np.arange(len(rows))
         for segment, kept in zip(self._known, self._kept, strict=True):
@@ -63,13 +63,15 @@ class PublicationSegments:
             kept[found] = True
             left = np.delete(left, places)
         for start in range(0, len(left), _PAGE):
-            self._analyse([rows[place] for place in left[start : start + _PAGE]], contents)
+            some = left[start : start + _PAGE]
+            self._analyse({rows[place].key: (rows[place], contents[place]) for place in some})
 
-    def _analyse(self, rows: Sequence[EntryRow], contents: Mapping[str, bytes]) -> None:
+    def _analyse(self, contents: Mapping[str, tuple[EntryRow, bytes]]) -> None:
+        rows = [row for row, _ in contents.values()]
         if self._new.is_full or len(self._new) + len(rows) > _MOST:
             self._write(self._new.data())
             self._new = self._builder()
-        reader = TextReader(lambda some: ((row, contents[row.key]) for row in some))
+        reader = TextReader(lambda some: (contents[row.key] for row in some))
         texts = zip((VersionRow(row, None, None) for row in rows), reader.texts(rows), strict=True)
         self._new.add(documents(list(texts), self._embedder))
 

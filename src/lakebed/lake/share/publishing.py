@@ -16,7 +16,7 @@ from lakebed.model import EntryRow, Progress
 from lakebed.objects.opening import parse_place
 from lakebed.objects.store import ObjectStore
 from lakebed.records import Report
-from lakebed.values.hash import digest
+from lakebed.values.hash import digests
 from lakebed.values.parts import TABLE, decode_parts
 
 if TYPE_CHECKING:
@@ -194,35 +194,29 @@ def _write(
     progress: Progress | None,
 ) -> int:
     """Write the entries of a view, their tables, and what is searched of them; how many."""
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from lakebed.lake.share.publication import chunks
 
     done, total = 0, len(view)
-    with ThreadPoolExecutor(1, "lakebed-publish") as writer:
-        writing: Future[None] | None = None
-        for rows in chunks(view.list().pages()):
-            rows, uris = _copy_tables(view, rows, copies)
-            contents = _contents(view, rows)
-            if writing is not None:  # one part is written while the next one is read
-                writing.result()
-            writing = writer.submit(file.add, rows, contents, uris)
-            if segments is not None:
-                segments.add(rows, contents)
-            done += len(rows)
-            if progress:
-                progress(done, total)
-        if writing is not None:
-            writing.result()
+    for rows in chunks(view.list().pages()):
+        rows, uris = _copy_tables(view, rows, copies)
+        contents = _contents(view, rows)
+        file.add(rows, contents, uris)
+        if segments is not None:
+            segments.add(rows, contents)
+        done += len(rows)
+        if progress:
+            progress(done, total)
     return done
 
 
 def _copy_tables(
     view: LakeView, rows: Sequence[EntryRow], copies: Tables
-) -> tuple[list[EntryRow], dict[str, str]]:
+) -> tuple[Sequence[EntryRow], dict[str, str]]:
     """Copy the tables of entries. Return the rows, in which a table of parts is one of a single
     file, and the URIs of the copies by key."""
     shown, uris = list[EntryRow](), dict[str, str]()
+    if all(row.format in ("json", "bytes") for row in rows):
+        return rows, uris
     for row in rows:
         at = row
         if row.format == TABLE:
@@ -247,19 +241,17 @@ def _copy_tables(
     return shown, uris
 
 
-def _contents(view: LakeView, rows: Sequence[EntryRow]) -> dict[str, bytes]:
-    """The contents by key, apart from those of tables. Raises what reading one of them gave."""
-    contents = {
-        row.key: row.inline_value
-        for row in rows
-        if row.inline_value is not None
-        and row.format != "parquet"
-        and digest(row.inline_value) == row.content_hash
-    }
-    if len(contents) < len(rows):
-        others = (row for row in rows if row.format != "parquet" and row.key not in contents)
-        for row, data in view.read_contents(others):
-            if isinstance(data, LakebedError):
-                raise data
-            contents[row.key] = data
-    return contents
+def _contents(view: LakeView, rows: Sequence[EntryRow]) -> list[bytes]:
+    """The contents in the order of the rows, empty for tables. Raises what reading one of them
+    gave."""
+    inline = [row.inline_value for row in rows if row.inline_value is not None]
+    if len(inline) == len(rows) and all(row.format != "parquet" for row in rows):
+        whole = digests(inline) == [row.content_hash for row in rows]
+        if whole:  # which for most lakes is all there is to do
+            return inline
+    found = dict[str, bytes]()
+    for row, data in view.read_contents(row for row in rows if row.format != "parquet"):
+        if isinstance(data, LakebedError):
+            raise data
+        found[row.key] = data
+    return [found.get(row.key, b"") for row in rows]
