@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.servers import (
+    PATIENCE,
     Missing,
     S3Server,
     _await_port,
@@ -198,7 +199,7 @@ def _running(folder: Path, port: int, *command: str | Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,8 @@ import pytest
 from tests.sharing import made_once
 
 PASSWORD = "s3cret-of-tests"  # noqa: S105 - of servers that live for one run
+PATIENCE = 150
+"""Seconds that a server may take to start or to end, on a machine that has much else to do."""
 _USER = "nobody"
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _SETTINGS = {
@@ -127,7 +129,7 @@ class PostgresServer:
             )  # fmt: skip
         self._wait(lambda: self.answers())
 
-    def _wait(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+    def _wait(self, ready: Callable[[], bool], seconds: float = PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             assert self._process is None or self._process.poll() is None, self.log()
@@ -164,7 +166,7 @@ class PostgresServer:
         """End it: SIGINT cuts off its clients, SIGTERM waits for them, SIGQUIT writes nothing."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(60)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def url(self, database: str = "postgres", *, user: str = "postgres", tcp: bool = False) -> str:
@@ -307,7 +309,7 @@ def running_pgbouncer(settings: str, require_server: Missing) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -327,7 +329,7 @@ max_client_conn = 200
 
 
 def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         assert process.poll() is None, "the server ended"
         try:
@@ -372,7 +374,7 @@ class MariaDBServer:
                 stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent,
                 **_as_user(),
             )  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not self.answers():
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
@@ -513,7 +515,7 @@ def running_s3(require_server: Missing) -> Iterator[S3Server]:
             yield server
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")
