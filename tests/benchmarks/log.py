@@ -5,6 +5,7 @@ The place is a folder behind a wrapper that sleeps as long as the network would 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -118,6 +119,7 @@ def log(room: Room) -> Iterator[Contest]:
     yield from _retrieve(room)
     yield from _batch(room)
     yield from _cold(room)
+    yield from _cold_beside_commits(room)
 
 
 def _store(room: Room) -> Iterator[Contest]:
@@ -204,14 +206,8 @@ def _cold(room: Room) -> Iterator[Contest]:
             assert lake.retrieve("since/19") is not None
             return time.perf_counter() - begin
 
-    def base(store: FarStore) -> int:
-        there = Log(store, 1.0)
-        newest = there.newest()
-        assert newest is not None
-        return there.base(newest, lambda pieces: sum(map(len, pieces)))[1]
-
     def download(_: int) -> None:
-        base(far())
+        _read_base(far())
 
     def multiple(number: int) -> float:
         begin = time.perf_counter()
@@ -230,7 +226,7 @@ def _cold(room: Room) -> Iterator[Contest]:
         {OURS: cold, "download of its base": download},
         unit="ms", rounds=3,
     )  # fmt: skip
-    base_bytes = base(FarStore(inner, 0))
+    base_bytes = _read_base(FarStore(inner, 0))
     yield Contest(
         "what a cold open reads, MB",
         {OURS: read, "twice the base": lambda _: 2 * base_bytes / MEGABYTE},
@@ -244,4 +240,61 @@ def _cold(room: Room) -> Iterator[Contest]:
     yield Contest(
         "a cold open soon after a base, as a multiple of the download of that",
         {OURS: multiple, "at most": lambda _: 1.5}, {"at most": 1}, unit="times", rounds=5,
+    )  # fmt: skip
+
+
+def _read_base(store: LogStore) -> int:
+    there = Log(store, 1.0)
+    newest = there.newest()
+    assert newest is not None
+    return there.base(newest, lambda pieces: sum(map(len, pieces)))[1]
+
+
+class WithoutBundles(FarStore):
+    """The store of a log in which nobody has made bundles."""
+
+    def get(self, name: str) -> bytes | None:
+        return None if name.startswith("bundle/") else super().get(name)
+
+
+def _cold_beside_commits(room: Room) -> Iterator[Contest]:
+    folder, docs, last = room.folder / "beside", _documents(room.count(50_000)), ""
+    inner = BucketLogStore(LocalStore(folder / "log"))
+    sent = FarStore(inner, 0)
+    with _opened(sent, folder, "writer") as lake:
+        executor: Any = lake._catalog._executor  # type: ignore[attr-defined]
+        lake.store_batch({"key": f"k/{n}", "value": doc} for n, doc in enumerate(docs))
+        executor._maker.join()
+        executor.make_base(forced=True)
+        before, commits = sent.sent, count()
+        executor._look_at = math.inf  # for the next base
+        while not executor._is_due():  # as many as a log may gather
+            last = f"since/{next(commits)}"
+            lake.store(last, docs[0])
+    many = next(commits)
+    each = (sent.sent - before) / many
+    numbers = count()
+
+    def multiple(kind: type[FarStore]) -> float:
+        begin = time.perf_counter()
+        _read_base(kind(inner, WAY, 50 * MEGABYTE))
+        took, begin = time.perf_counter() - begin, time.perf_counter()
+        store = kind(inner, WAY, 50 * MEGABYTE)
+        with _opened(store, folder, f"cold-{next(numbers)}") as lake:
+            assert last in lake
+            return (time.perf_counter() - begin) / took
+
+    yield Contest(
+        f"a cold open beside {many:,} commits, as a multiple of the download of its base",
+        {
+            OURS: lambda _: multiple(FarStore),
+            "without bundles": lambda _: multiple(WithoutBundles),
+            "at most": lambda _: 1.5,
+        },
+        {"at most": 1}, unit="times", rounds=5,
+    )  # fmt: skip
+    yield Contest(
+        "bytes that a small store sends, with its part of bundles",
+        {OURS: lambda _: each, "at most": lambda _: 4096.0}, {"at most": 1},
+        unit="bytes", rounds=1,
     )  # fmt: skip

@@ -14,21 +14,25 @@ from typing import Any, NamedTuple
 
 import fsspec
 
-from lakebed.catalog.log import bases
+from lakebed.catalog.log import bases, bundles
+from lakebed.catalog.log import log as logs
 from lakebed.catalog.log.opening import open_log
 from lakebed.catalog.log.store import LogStore
 from lakebed.catalog.opened import CatalogOptions
 from lakebed.lake.lake import Lake
 from lakebed.testing import open_lake
+from tests.catalog.log.blocks import SIZE
 from tests.catalog.log.places import Place, connect
 
 GROUP = 4
 TURNS = 40  # after which a process dies in any case
 POINTS = (
-    ("put_new", "log"), ("put_new", "log"), ("put_new", "part"), ("put_new", "base"),
-    ("put", "base"), ("put", "log"), ("put", "log"), ("delete", "part"), ("get", "log"),
+    ("put_new", "log"), ("put_new", "bundle"), ("put_new", "part"), ("put_new", "base"),
+    ("put", "base"), ("put", "log"), ("put", "bundle"), ("delete", "part"), ("get", "log"),
+    ("get", "bundle"),
 )  # fmt: skip
-"""Calls at which processes die: commits, parts, bases, hints, tombstones, garbage, reading on."""
+"""Calls at which processes die: commits, bundles, parts, bases, hints, tombstones, garbage, reading
+on."""
 
 
 class Death(NamedTuple):
@@ -109,8 +113,9 @@ def opened(
 def write(folder: Path, place: Place, number: int) -> None:
     """What a process does until it is killed."""
     notes, chosen = folder / "notes", random.Random(number)
-    bases._LEAST_BYTES, bases._SHARE, bases._PAUSE = 3000, 0.1, 0.0
+    bases._LEAST_BYTES, bases._SHARE, bases._PAUSE = 20_000, 0.1, 0.0
     bases._LEASE = 0  # who announced a base may be dead by now
+    bundles.SIZE, logs._AHEAD, logs._BLOCKS = SIZE, 1, 2
     seconds = chosen.choice((0.0, 10 ** chosen.uniform(-5, -2), 1.0))
     death = Death(*POINTS[number % len(POINTS)], chosen.randint(1, 5), seconds)
     lake = opened(folder, death, place=place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from unittest.mock import patch
 
 import pytest
 
-from lakebed.catalog.log import bases
-from lakebed.catalog.log.items import from_bytes
+from lakebed.catalog.log import bases, bundles
+from lakebed.catalog.log.items import entry, from_bytes, to_bytes
 from lakebed.catalog.log.opening import open_log
 from lakebed.catalog.log.store import LogStore
 from lakebed.catalog.opened import CatalogOptions
@@ -29,9 +30,16 @@ from lakebed.errors import (
 from lakebed.lake.lake import Lake
 from lakebed.testing import open_lake
 from lakebed.testing.log_faults import LOG_FAULTS, FaultyLogStore, LogFault, MemoryLogStore
+from tests.catalog.log.blocks import check_bundles, small_blocks
 
 CLIENTS = 3
 PASSING = (ConnectError, RateLimitedError, CatalogError, LockTimeoutError)
+
+
+@pytest.fixture(autouse=True)
+def _small() -> Iterator[None]:
+    with small_blocks():
+        yield
 
 
 def lake_on(store: LogStore, folder: Path, **settings: Any) -> Lake:
@@ -50,6 +58,7 @@ def check_log(store: MemoryLogStore) -> int:
         items = [from_bytes(f"log/{n}", data) for data in store.history[f"log/{n}"]]
         assert len({item.token for item in items}) == 1, f"log/{n} has had two commits"
         assert [item.kind for item in items[1:]] == ["tombstone"] * (len(items) - 1)
+    check_bundles(store.history)
     others = [name for name in store.items if name.startswith("log/")]
     assert len(others) == n, f"beyond log/{n} there are {sorted(others)[-3:]}"
     return n
@@ -104,12 +113,12 @@ class Client(threading.Thread):
 
 @pytest.mark.parametrize("fault", [*LOG_FAULTS, "all"])
 def test_clients_on_a_store_that_fails(tmp_path: Path, fault: LogFault, soak: bool) -> None:
-    inner = MemoryLogStore(item_bytes=4096)  # so that large commits and bases come in parts
+    inner = MemoryLogStore(item_bytes=8192)  # so that large commits and bases come in parts
     rate = 0.04 if fault == "all" else 0.15
     rates: dict[LogFault, float] = dict.fromkeys(LOG_FAULTS if fault == "all" else (fault,), rate)
     lake_on(inner, tmp_path / "first").store("counter", 0)
     stores = [FaultyLogStore(inner, rates, seed) for seed in range(CLIENTS)]
-    with patch.object(bases, "_LEAST_BYTES", 6000), patch.object(bases, "_PAUSE", 0.0):
+    with patch.object(bases, "_LEAST_BYTES", 40_000), patch.object(bases, "_PAUSE", 0.0):
         lakes = []
         for number, store in enumerate(stores):
             while len(lakes) == number:
@@ -127,6 +136,7 @@ def test_clients_on_a_store_that_fails(tmp_path: Path, fault: LogFault, soak: bo
         store.arrive()
     assert all(any(store.counts[one] for store in stores) for one in rates)
     check_log(inner)
+    assert check_bundles(inner.history)
     # Two clients, one of which has come through all of it, have the same.
     for cache in (tmp_path, tmp_path / "new"):
         with lake_on(inner, cache) as lake:
@@ -322,5 +332,8 @@ def plain(name: str, data: bytes) -> str:
     """What an item holds, unpacked."""
     from lakebed.catalog.log.items import zstd
 
-    body = from_bytes(name, data).body
-    return (zstd.decompress(body) if body else b"").decode("latin-1")
+    item = from_bytes(name, data)
+    if item.kind == "bundle":
+        commits = bundles.unpack(int(name.partition("/")[2]), item)
+        return "".join(plain(entry(n), to_bytes(commit)) for n, commit in commits.items())
+    return (zstd.decompress(item.body) if item.body else b"").decode("latin-1")

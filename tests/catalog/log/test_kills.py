@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -15,13 +15,21 @@ from typing import Any
 
 import pytest
 
-from lakebed.catalog.log.items import entry, from_bytes
+from lakebed.catalog.log import bundles
+from lakebed.catalog.log.items import Item, entry, from_bytes
+from tests.catalog.log.blocks import small_blocks
 from tests.catalog.log.kills import GROUP, opened
 from tests.catalog.log.places import Place, connect
 
 STEP = 10
 KILLS = {"folder": (20, 1000), "redis": (10, 200), "s3": (10, 200)}
 """How many on each kind of place, and in soak."""
+
+
+@pytest.fixture(autouse=True)
+def _small() -> Iterator[None]:
+    with small_blocks():
+        yield
 
 
 @pytest.mark.parametrize("kind", KILLS)
@@ -44,19 +52,38 @@ def test_killed_writers(
     places = Counter(" ".join(words[1:]) for words in notes if words[0] == "died")
     record_property(f"killed writers of a log, {kind}", f"{kills}: {dict(places)}")
     assert sum(words[0] == "surely" for words in notes) > kills
-    assert "tombstone" in kinds(place)
+    commits = items(place)
+    assert "tombstone" in {item.kind for item in commits.values()}
+    assert check_bundles(place, commits)
 
 
-def kinds(place: Place) -> list[str]:
-    """The kinds of all items of the log, from the first."""
+def items(place: Place) -> dict[int, Item]:
+    """All items of the log."""
     with closing(connect(place)) as store:
-        found = []
-        for name in map(entry, count(1)):
-            data = store.get(name)
+        found = {}
+        for n in count(1):
+            data = store.get(entry(n))
             if data is None:
-                return found
-            found.append(from_bytes(name, data).kind)
+                break
+            found[n] = from_bytes(entry(n), data)
     return found
+
+
+def check_bundles(place: Place, commits: dict[int, Item]) -> int:
+    """Bundles hold what the log holds, or are tombstones. Returns how many are the latter."""
+    stones = 0
+    with closing(connect(place)) as store:
+        for block in range(bundles.block_of(len(commits)) + 1):
+            data = store.get(bundles.name(block))
+            if data is None:
+                continue
+            bundle = from_bytes("", data)
+            stones += bundle.kind == "tombstone"
+            if bundle.kind == "bundle":
+                for n, item in bundles.unpack(block, bundle).items():
+                    assert item.token == commits[n].token
+                    assert item == commits[n] or commits[n].kind == "tombstone"
+    return stones
 
 
 def read(folder: Path) -> list[list[Any]]:

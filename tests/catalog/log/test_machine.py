@@ -4,7 +4,7 @@ their own."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,11 +21,18 @@ from lakebed.catalog.opened import CatalogOptions
 from lakebed.lake.lake import Lake
 from lakebed.testing import FakeClock, LakeMachine, open_lake
 from lakebed.testing.log_faults import MemoryLogStore
+from tests.catalog.log.blocks import small_blocks
 from tests.catalog.log.places import Place, connect
 from tests.catalog.log.test_faults import check_log
 
 EXAMPLES = {"memory": (4, 300), "redis": (2, 100), "s3": (1, 100)}
 """How many on each kind of place, and in soak."""
+
+
+@pytest.fixture(autouse=True)
+def _small() -> Iterator[None]:
+    with small_blocks():
+        yield
 
 
 def run_machine(connected: Callable[[Path], LogStore], cache: Path, examples: int) -> None:
@@ -39,7 +46,7 @@ def run_machine(connected: Callable[[Path], LogStore], cache: Path, examples: in
             catalog = open_log(lambda: connected(folder), f"test://{folder}", {}, options)
             return open_lake(folder, clock=clock, catalog=catalog, inline_threshold=8)
 
-    with patch.object(bases, "_LEAST_BYTES", 6000), patch.object(bases, "_PAUSE", 0.0):
+    with patch.object(bases, "_LEAST_BYTES", 40_000), patch.object(bases, "_PAUSE", 0.0):
         run_state_machine_as_test(OnLog, settings=settings(max_examples=examples))
 
 
@@ -47,7 +54,7 @@ def test_machine(tmp_path: Path, soak: bool) -> None:
     stores: dict[Path, MemoryLogStore] = {}
 
     def connected(folder: Path) -> LogStore:
-        return stores.setdefault(folder, MemoryLogStore(item_bytes=4096))  # so with parts
+        return stores.setdefault(folder, MemoryLogStore(item_bytes=8192))  # so with parts
 
     run_machine(connected, tmp_path, EXAMPLES["memory"][soak])
     for store in stores.values():

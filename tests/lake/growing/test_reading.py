@@ -157,6 +157,47 @@ def test_a_compaction_leaves_what_somebody_appends_to(
     assert lake.verify().problems == []
 
 
+@pytest.mark.parametrize("call", ["append", "compact"])
+def test_parts_that_somebody_else_has_joined_and_collected_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with lakebed.open(tmp_path / "lake") as lake, lakebed.open(tmp_path / "lake") as other:
+        grow(lake, appends=7)  # the eighth joins them
+        join = Lake._join
+
+        def overtaken(self: Lake, *args: Any, **kwargs: Any) -> Any:
+            monkeypatch.undo()
+            other.append("t", numbers(99))
+            other.collect(grace=0)
+            return join(self, *args, **kwargs)
+
+        monkeypatch.setattr(Lake, "_join", overtaken)
+        if call == "append":
+            assert lake.append("t", numbers(7)).rows == 9
+        else:
+            assert lake.compact().parts_joined == 0
+        assert lake["t"]["n"].to_pylist() == [*range(7), 99, 7][: 9 if call == "append" else 8]
+        assert lake.verify().problems == []
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_a_reader_looks_the_name_up_as_often_as_somebody_replaces_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    with lakebed.open(tmp_path / "lake") as lake, lakebed.open(tmp_path / "lake") as other:
+        grow(lake, appends=2)
+        read, left = Lake.read_value, [*range(times)]
+
+        def overtaken(self: Lake, *args: Any) -> Any:
+            if left:
+                other.append("t", numbers(left.pop()))
+                other.collect(grace=0)
+            return read(self, *args)
+
+        monkeypatch.setattr(Lake, "read_value", overtaken)
+        assert lake["t"]["n"].to_pylist() == [0, 1, *reversed(range(times))]
+
+
 def test_an_older_table_is_joined_only_by_older_than(lake: Lake) -> None:
     grow(lake, appends=3)
     assert lake.compact(older_than=3600).parts_joined == 0

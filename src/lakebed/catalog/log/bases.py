@@ -1,17 +1,19 @@
 """Bases: copies of the whole database in the log. With a base, a new client need not read the log
-from its beginning, and old commits can be removed."""
+from its beginning, and old commits can be removed. And bundles of the commits since."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lakebed.catalog.log import bundles
 from lakebed.catalog.log.executor import LogExecutor
 from lakebed.catalog.log.guard import log
-from lakebed.catalog.log.items import pack_database
+from lakebed.catalog.log.items import Item, pack_database
 from lakebed.catalog.sqlite.scrubbing import VACUUM_BYTES
 from lakebed.catalog.sqlite.transaction import SQLiteTransaction
 from lakebed.catalog.statements.queries import load_log_queries
@@ -26,8 +28,8 @@ _PAUSE = 1.0  # seconds before it is looked again whether a base is due
 
 
 class BasedLogExecutor(LogExecutor):
-    """A log that is kept short. If a commit makes a base due, a thread of its client writes the
-    base.
+    """A log that is kept short. If a commit makes a base due or completes a block, a thread of its
+    client puts the base or the bundle.
 
     The base is first announced in the catalog. When it is complete, the commits that it holds are
     overwritten by tombstones that name it, and bases that were replaced an hour ago are deleted.
@@ -38,26 +40,44 @@ class BasedLogExecutor(LogExecutor):
         self._queries = load_log_queries()
         self._maker: threading.Thread | None = None
         self._look_at = 0.0
+        self._complete: deque[tuple[int, Mapping[int, Item]]] = deque()  # blocks, and what is known
 
     def _settled(self) -> None:
         """After each commit, under the gate."""
-        if not self._is_due() or time.monotonic() < self._look_at:
+        position, known = self.copy.position, self.copy.block
+        if position.n % bundles.SIZE == 0:
+            self._complete.append((bundles.block_of(position.n), known))
+        if not self._complete and not self._wants_base():
             return
         if self._maker is None or not self._maker.is_alive():
             self._maker = threading.Thread(target=self._keep, name="lakebed-base")
             self._maker.start()
 
+    def _wants_base(self) -> bool:
+        return self._is_due() and time.monotonic() >= self._look_at
+
     def _is_due(self) -> bool:
         copy = self.copy
-        read = sum(_COMMIT_BYTES + item.byte_size for item in copy.commits.values())
+        # A list at once: the thread looks while others commit.
+        read = sum(_COMMIT_BYTES + item.byte_size for item in list(copy.commits.values()))
         return read > max(_LEAST_BYTES, copy.base_bytes * _SHARE)
 
     def _keep(self) -> None:
-        try:
-            self.make_base(forced=False)
-        except LakebedError as error:  # of no commit, and the next one tries again
-            log.warning("the log %s was not shortened: %s", self._shown, error)
-        self._look_at = time.monotonic() + _PAUSE
+        if self._wants_base():
+            try:
+                self.make_base(forced=False)
+            except LakebedError as error:  # of no commit, and the next one tries again
+                log.warning("the log %s was not shortened: %s", self._shown, error)
+            self._look_at = time.monotonic() + _PAUSE
+        self._put_bundles()
+
+    def _put_bundles(self) -> None:
+        while self._complete:
+            block, known = self._complete.popleft()
+            try:
+                self.copy.log.put_bundle(block, known)
+            except LakebedError as error:  # of no commit: they are read one by one then
+                log.info("commits of the log %s were not bundled: %s", self._shown, error)
 
     def make_base(self, *, forced: bool) -> bool:
         """Put a base of the present state, and tombstones in place of all commits that it holds.
@@ -76,9 +96,9 @@ class BasedLogExecutor(LogExecutor):
         numbers = range(buried + 1, position.n + 1)
         known = self.copy.commits
         self.copy.log.bury({n: known.get(n) for n in numbers}, name, position.n)
-        self.copy.follows(position.n, len(body))
+        self._follows(position.n, len(body))
         self._drop_due(name)
-        self.transact(lambda tx: self._complete(tx, name, position.n, len(body)))
+        self.transact(lambda tx: self._finish(tx, name, position.n, len(body)))
         return True
 
     def _last_buried(self) -> int:
@@ -89,8 +109,15 @@ class BasedLogExecutor(LogExecutor):
         if not rows:
             return 0
         ((n, byte_size),) = rows
-        self.copy.follows(int(n), int(byte_size))
+        self._follows(int(n), int(byte_size))
         return int(n)
+
+    def _follows(self, n: int, byte_size: int) -> None:
+        self.lock(self._gate, self._lock_timeout)
+        try:
+            self.copy.follows(n, byte_size)
+        finally:
+            self._gate.release()
 
     def _announce(self, tx: SQLiteTransaction, forced: bool) -> str | None:
         queries, now = self._queries, self.now()
@@ -102,7 +129,7 @@ class BasedLogExecutor(LogExecutor):
         tx.run(queries["announce"], {"name": name, "n": n, "now": now})
         return name
 
-    def _complete(self, tx: SQLiteTransaction, name: str, n: int, byte_size: int) -> None:
+    def _finish(self, tx: SQLiteTransaction, name: str, n: int, byte_size: int) -> None:
         queries, now = self._queries, self.now()
         tx.run(queries["replace"], {"n": n, "now": now})
         params = {"name": name, "n": n, "byte_size": byte_size, "now": now}
@@ -151,4 +178,5 @@ class BasedLogExecutor(LogExecutor):
         maker = self._maker
         if maker is not None and maker is not threading.current_thread():
             maker.join()
+            self._put_bundles()  # what came as the thread was about to end
         super().close()

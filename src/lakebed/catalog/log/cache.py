@@ -75,7 +75,9 @@ class CacheFile:
         new = Path(self.path + _NEW)
         try:
             with new.open("wb+") as file:
-                yield Image(file, page_bytes)
+                image = Image(file, page_bytes)
+                yield image
+                image.write()
             new.replace(self._path)
         except OSError as error:
             raise StorageError(

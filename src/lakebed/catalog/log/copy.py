@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
+from lakebed.catalog.log import bundles
 from lakebed.catalog.log.cache import CacheFile, Position
 from lakebed.catalog.log.items import (
     Item,
@@ -41,7 +42,8 @@ class LocalCopy:
     """The copy in `cache` of `log`. `connect` opens a connection to it.
 
     To change it, hold the executor's gate. `commits`: the commits since the newest known base,
-    without their bodies. `base_bytes`: the size of that base.
+    without their bodies. `base_bytes`: the size of that base. `block`: the commits of the present
+    block, as a bundle needs them.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class LocalCopy:
         self.path = cache.path
         self._cache = cache
         self.commits: dict[int, Item] = {}
+        self.block: dict[int, Item] = {}
         self.base_bytes = 0
         self.position = Position()
         self.as_of = time.monotonic()
@@ -144,11 +147,15 @@ class LocalCopy:
     def follows(self, n: int, byte_size: int) -> None:
         """Note that a base holds the commits up to `n`."""
         self.commits = {number: item for number, item in self.commits.items() if number > n}
+        self.block = {number: item for number, item in self.block.items() if number > n}
         self.base_bytes = byte_size
 
     def _note(self, number: int, item: Item) -> None:
         self.position = Position(number, item.token)
         self.commits[number] = item._replace(body=b"")
+        if number == bundles.numbers(bundles.block_of(number))[0]:
+            self.block = {}
+        self.block[number] = bundles.slim(item)
 
     def _arrive(self, number: int, item: Item) -> None:
         self._note(number, item)

@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 from lakebed.catalog.log.wal import Pages
 
+_MOST_PAGES = 2000  # that are kept until they are written: many commits change the same
+
 
 class Image:
     """A file that gets a whole database, and then the pages that commits have changed."""
@@ -16,6 +18,7 @@ class Image:
         self._file = file
         self._page_bytes = page_bytes
         self._size = 0  # in pages
+        self._changed: dict[int, bytes | memoryview] = {}
 
     def fill(self, pieces: Iterable[bytes]) -> None:
         """Write a database, replacing what is there."""
@@ -25,16 +28,29 @@ class Image:
         self._file.flush()
         self._size = self._file.tell() // self._page_bytes
 
-    def page(self, number: int) -> bytes:
+    def page(self, number: int) -> bytes | memoryview:
         """Return a page, or zeros if it does not exist."""
-        if number > self._size:
-            return bytes(self._page_bytes)
-        return os.pread(self._file.fileno(), self._page_bytes, (number - 1) * self._page_bytes)
+        changed = self._changed.get(number)
+        if changed is not None and number <= self._size:
+            return changed
+        found = b""
+        if number <= self._size:
+            place = (number - 1) * self._page_bytes
+            found = os.pread(self._file.fileno(), self._page_bytes, place)
+        return found or bytes(self._page_bytes)
 
     def apply(self, changed: Pages) -> None:
-        """Write changed pages."""
-        handle = self._file.fileno()
-        for number, page in changed.pages.items():
-            os.pwrite(handle, page, (number - 1) * self._page_bytes)
-        os.ftruncate(handle, changed.size * self._page_bytes)
+        """Change pages. They are in the file after `write`."""
+        shrinks = changed.size < self._size
+        self._changed.update(changed.pages)
         self._size = changed.size
+        if shrinks or len(self._changed) > _MOST_PAGES:
+            self.write()
+
+    def write(self) -> None:
+        """Write the changed pages."""
+        handle = self._file.fileno()
+        for number, page in self._changed.items():
+            os.pwrite(handle, page, (number - 1) * self._page_bytes)
+        os.ftruncate(handle, self._size * self._page_bytes)
+        self._changed.clear()

@@ -21,6 +21,9 @@ BEGIN = b"lakebed-log/1 "
 NEWEST = "base/newest"
 """The name of the item that names the newest base: a hint, which may lag."""
 
+HEAD_BYTES = 512
+"""Of an item, at most, that are no body."""
+
 _LEVEL = 3
 _SLICE_BYTES = 1 << 18  # unpacked at once: so much stays in the processor's cache
 
@@ -28,10 +31,11 @@ _SLICE_BYTES = 1 << 18  # unpacked at once: so much stays in the processor's cac
 class Item(NamedTuple):
     """An item.
 
-    `kind`: `pages` (a commit), `base` (the whole database), `tombstone` (in place of a commit that
-    a base holds) or `newest`. `token`: distinguishes commits. `parts`: how many other items hold
-    the body, if this one does not. `base` and `n`: the named base, and the last commit in it. In a
-    base itself, `n` and `last` are the number and the token of its last commit.
+    `kind`: `pages` (a commit), `base` (the whole database), `bundle` (many commits), `tombstone`
+    (in place of a commit that a base holds, or of its bundle), `newest` or `swept`. `token`:
+    distinguishes commits. `parts`: how many other items hold the body, if this one does not. `base`
+    and `n`: the named base, and the last commit in it. In a base or a bundle itself, `n` and `last`
+    are the number and the token of its last commit. In `swept`, `n` is a block.
     """
 
     kind: str
@@ -102,7 +106,9 @@ def pack_pages(changed: Pages, before: Callable[[int], bytes]) -> bytes:
     return _compress(b"".join((head, *pages)))
 
 
-def unpack_pages(body: bytes, page_bytes: int, before: Callable[[int], bytes]) -> Pages:
+def unpack_pages(
+    body: bytes, page_bytes: int, before: Callable[[int], bytes | memoryview]
+) -> Pages:
     """Return the pages in a body."""
     data = memoryview(_decompress(body))
     size, crc, count = struct.unpack_from("<III", data)
@@ -124,7 +130,7 @@ def _checksum(pages: Iterable[bytes | memoryview]) -> int:
     return crc
 
 
-def _differ(a: bytes | memoryview, b: bytes) -> bytes:
+def _differ(a: bytes | memoryview, b: bytes | memoryview) -> bytes:
     """Return the bits in which two pages differ. Applied to one of the pages, they give the
     other."""
     if b == bytes(len(b)):  # the page is a new one, as most are in a large commit

@@ -7,13 +7,15 @@ import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+from lakebed.catalog.log import bundles
 from lakebed.catalog.log.items import (
+    HEAD_BYTES,
     NEWEST,
     Item,
     checked,
@@ -35,11 +37,11 @@ from lakebed.leaving import has_left
 
 T = TypeVar("T")
 
-_HEAD_BYTES = 512  # of an item, at most, that are no body
 _PIECE_BYTES = 1 << 20  # of a base: one is unpacked while the next ones are on their way
 _AT_ONCE = 4  # parts
 _READ_PATIENCE = 5.0  # seconds for which a reading call is repeated
 _AHEAD, _FAR_AHEAD = 16, 32  # commits asked for at once by who is behind, and far behind
+_BLOCKS = 8  # bundles asked for at once, each beside a commit
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0  # seconds between two tries
 
 
@@ -64,24 +66,59 @@ class Log:
 
     def entries(self, n: int, *, behind: bool = False) -> Iterator[tuple[int, Item]]:
         """Give the commits from number `n` to the present end of the log. A client that is
-        `behind`, or turns out to be, asks for many at once."""
+        `behind`, or turns out to be, asks for many at once, and then for bundles as well."""
         width = _AHEAD if behind else 1
+        blocks, goes_on = range(bundles.block_of(n)), True  # bundles of these are not asked for
+        bundled: dict[int, Item] = {}
         while True:
-            numbers = range(n, n + width)
-            for number, item in zip(numbers, self._get_all(numbers), strict=True):
-                if item is None:
-                    return
-                yield number, item
-            n, width = n + width, min(_FAR_AHEAD, 2 * width)
+            wanted, asked = range(n, n + width), range(0)
+            if width > _AHEAD and (goes_on or bundles.block_of(n) >= blocks.stop):
+                start = max(blocks.stop, bundles.block_of(n))
+                blocks = asked = range(start, start + _BLOCKS)
+                wanted = wanted[:_AHEAD]
+            found, more = self._ask([one for one in wanted if one not in bundled], asked)
+            bundled.update(more)
+            if asked:
+                goes_on = found[bundles.numbers(asked[-1])[-1]] is not None
+            while (item := found.get(n) or bundled.get(n)) is not None:
+                yield n, item
+                bundled.pop(n, None)
+                n += 1
+            if n in found:
+                return
+            width = min(_FAR_AHEAD, 2 * width)
 
     def ahead(self, n: int) -> Future[list[tuple[int, Item]]]:
         """Start to read the commits from number `n` on, while something else is done."""
         return self._threads().submit(lambda: list(self.entries(n, behind=True)))
 
-    def _get_all(self, numbers: range) -> list[Item | None]:
-        if len(numbers) == 1:
-            return [self.get(entry(numbers[0]))]
-        return list(self._threads().map(lambda number: self.get(entry(number)), numbers))
+    def _ask(
+        self, numbers: Sequence[int], blocks: range
+    ) -> tuple[dict[int, Item | None], dict[int, Item]]:
+        """Return the commits with these numbers, and those in the bundles of these blocks. Beside a
+        bundle, its last commit is asked for: it must be the one that the bundle ends with."""
+        if len(numbers) == 1 and not blocks:
+            return {numbers[0]: self.get(entry(numbers[0]))}, {}
+        wanted = dict.fromkeys([*numbers, *(bundles.numbers(block)[-1] for block in blocks)])
+        held = self._threads().map(self._bundle, blocks)
+        items = self._threads().map(lambda number: self.get(entry(number)), wanted)
+        found, bundled = dict(zip(wanted, items, strict=True)), dict[int, Item]()
+        for block, (token, commits) in zip(blocks, held, strict=True):
+            last = found[bundles.numbers(block)[-1]]
+            if last is not None and (last.kind, last.token) == ("pages", token):
+                bundled.update(commits)
+        return found, bundled
+
+    def _bundle(self, block: int) -> tuple[str, dict[int, Item]]:
+        """Return the token that the bundle of a block ends with, and the commits in it. None of
+        them if it cannot be used: the commits themselves will tell what is wrong."""
+        try:
+            bundle = self.get(bundles.name(block))
+            if bundle is None or bundle.kind == "tombstone":
+                return "", {}
+            return bundle.last, bundles.unpack(block, bundle)
+        except LakebedError:
+            return "", {}
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -211,6 +248,22 @@ class Log:
         hint = to_bytes(Item("newest", base=name, n=n))
         self._patiently(partial(self.store.put, NEWEST, hint), self._patience)
 
+    def put_bundle(self, block: int, known: Mapping[int, Item]) -> None:
+        """Put the bundle of a block that is complete, unless a base holds some of it. `known`: the
+        commits that need not be read for it."""
+        numbers = bundles.numbers(block)
+        read, _ = self._ask([number for number in numbers if number not in known], range(0))
+        commits = {}
+        for number in numbers:
+            item = known.get(number) or read[number]
+            if item is None or item.kind != "pages":
+                return
+            commits[number] = item
+        bundle = bundles.pack(commits, self.store.item_bytes)
+        if bundle is not None:
+            put = partial(self.store.put_new, bundles.name(block), to_bytes(bundle))
+            self._patiently(put, min(self._patience, _READ_PATIENCE))
+
     def bury(self, commits: Mapping[int, Item | None], base: str, n: int) -> None:
         """Overwrite commits by tombstones that name the base which holds them. `commits` are
         without their bodies, as far as they are known."""
@@ -219,6 +272,22 @@ class Log:
                 partial(self._bury, base=base, n=n), *zip(*commits.items(), strict=True)
             )
         )
+        self._sweep(base, n)
+
+    def _sweep(self, base: str, n: int) -> None:
+        """Put tombstones in place of all bundles with commits up to `n`. Also where there is none:
+        somebody may be about to put it, and it is refused then."""
+        swept = self.get(bundles.SWEPT)
+        blocks = range(0 if swept is None else swept.n, bundles.block_of(n) + 1)
+        if not blocks:
+            return
+        stone = to_bytes(Item("tombstone", base=base, n=n))
+
+        def put(name: str, data: bytes) -> None:
+            self._patiently(partial(self.store.put, name, data), self._patience)
+
+        list(self._threads().map(lambda block: put(bundles.name(block), stone), blocks))
+        put(bundles.SWEPT, to_bytes(Item("swept", n=blocks.stop)))
 
     def _bury(self, number: int, known: Item | None, *, base: str, n: int) -> None:
         name = entry(number)
@@ -254,7 +323,7 @@ class Log:
         """Return the item to put. If it is larger than the store allows, or than `most`, its body
         has been put in parts."""
         size = min(self.store.item_bytes, most)
-        if len(item.body) <= size - _HEAD_BYTES:
+        if len(item.body) <= size - HEAD_BYTES:
             return item
         pieces = range(0, len(item.body), size)
         for number, start in enumerate(pieces):

@@ -8,9 +8,9 @@ from typing import Protocol
 class LogStore(Protocol):
     """Named items of bytes. Any thread may call, and several at once.
 
-    Names are of Lakebed's making: `log/17`, `base/17-5f0c…`, `part/5f0c…-2`. They consist of
-    lower-case letters, digits, `/` and `-`, and have at most 100 characters. A store keeps them
-    under a prefix of its own, so that several lakes in one table or bucket do not meet.
+    Names are of Lakebed's making: `log/17`, `bundle/0`, `base/17-5f0c…`, `part/5f0c…-2`. They
+    consist of lower-case letters, digits, `/` and `-`, and have at most 100 characters. A store
+    keeps them under a prefix of its own, so that several lakes in one table or bucket do not meet.
 
     Two rules carry the whole log:
 

@@ -52,15 +52,17 @@ class Reading(LakeBase):
 
         For faces over a lake. Raises what `retrieve` raises.
         """
-        row = self._catalog.get(check_key(key))
-        if row is None:
-            return None
-        try:
-            return row, self.read_value(row)
-        except NotFoundError:
-            # Replaced or deleted, and collected, between the two reads: what is there now?
-            row = self._catalog.get(key)
-            return None if row is None else (row, self.read_value(row))
+        check_key(key)
+        gone = None
+        while (row := self._catalog.get(key)) is not None:
+            try:
+                return row, self.read_value(row)
+            except NotFoundError:
+                # Replaced or deleted, and collected, between the two reads: what is there now?
+                if row.version == gone:
+                    raise
+                gone = row.version
+        return None
 
     def _ipython_key_completions_(self) -> list[str]:
         return [entry.key for entry in self.list(limit=_COMPLETED)]

@@ -10,7 +10,7 @@ from lakebed.errors import ConflictError
 from lakebed.lake.growing.joining import LARGE, groups
 from lakebed.lake.growing.writing import PartsWriting, Staged
 from lakebed.model import EntryRow, Put
-from lakebed.values.parts import TABLE, Part, Parts, decode_parts
+from lakebed.values.parts import TABLE, Part, Parts
 
 _PAGE = 500
 
@@ -52,7 +52,10 @@ class JoiningTables(PartsWriting):
             for row in rows:
                 if row.format != TABLE or row.updated_at > horizon:
                     continue
-                table = decode_parts(self._read_checked(row))
+                try:
+                    table = self._parts_of(row)
+                except ConflictError:  # somebody changes it just now
+                    continue
                 found = Joinable(row, table, [*groups(table.parts)])
                 whole = found.is_whole and sum(p.byte_size for p in table.parts) <= LARGE
                 if whole or len(found.groups) < len(table.parts):

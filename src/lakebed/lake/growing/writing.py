@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from lakebed.errors import ValidationError
+from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.lake.entries.staging import Staging, in_memory
 from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.model import Content, EntryRow, Outcome, Put, Upload
@@ -36,10 +37,26 @@ class Staged(NamedTuple):
 class PartsWriting(Staging):
     """Reads and replaces the list of a table's parts."""
 
+    @contextmanager
+    def _replaced_is_a_conflict(self, row: EntryRow) -> Iterator[None]:
+        """Raise ConflictError where a content is gone because somebody has replaced the entry since
+        `row` was read."""
+        try:
+            yield
+        except NotFoundError:
+            now = self._catalog.get(row.key)
+            if now is not None and now.version == row.version:
+                raise
+            raise ConflictError(f"the entry {row.key!r} has been replaced meanwhile") from None
+
     def _parts_of(self, row: EntryRow) -> Parts:
-        """Return the parts of a stored table. One that was never appended to has one."""
+        """Return the parts of a stored table. One that was never appended to has one.
+
+        Raises ConflictError if somebody has replaced the entry since `row` was read.
+        """
         if row.format == TABLE:
-            return decode_parts(self._read_checked(row))
+            with self._replaced_is_a_conflict(row):
+                return decode_parts(self._read_checked(row))
         if row.format != "parquet":
             raise ValidationError(
                 f"{row.key!r} holds a value of the format {row.format!r}: rows can only be "
@@ -47,14 +64,18 @@ class PartsWriting(Staging):
             )
         from lakebed.values.footers import schema_of  # loads pyarrow
 
-        footer = self._footer(row)
+        with self._replaced_is_a_conflict(row):
+            footer = self._footer(row)
         part = Part(row.content_hash, row.byte_size, footer.num_rows)
         return list_parts(schema_of(footer), [part])
 
     def _join(
         self, row: EntryRow, table: Parts, more: Iterable[pa.RecordBatch] = ()
     ) -> Encoded | EncodedFile:
-        """Encode parts of an entry, and more rows in their schema, as one."""
+        """Encode parts of an entry, and more rows in their schema, as one.
+
+        Raises ConflictError if somebody has replaced the entry since `row` was read.
+        """
         from lakebed.lake.growing.reading import join_parts  # loads pyarrow
 
         if row.format == TABLE:
@@ -62,7 +83,8 @@ class PartsWriting(Staging):
         else:
             place = (row.inline_value, row.uri, row.position)
             contents = [Content(row.content_hash, row.format, row.byte_size, *place)]
-        return join_parts(row, table, contents, self.read_contents, more)
+        with self._replaced_is_a_conflict(row):
+            return join_parts(row, table, contents, self.read_contents, more)
 
     def _stage_part(
         self,
