@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 
 
 def mount(*arguments: str | Path) -> None:

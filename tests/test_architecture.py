@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from lakebed.lake.history.snapshots import LakeView
+from lakebed.lake.lake import Scope
 
 PROJECT = Path(__file__).parents[1]
 HEAVY = {
@@ -42,7 +47,32 @@ def test_imports_point_down_only() -> None:
         cwd=PROJECT,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "2 kept, 0 broken" in ran.stdout
+    assert "3 kept, 0 broken" in ran.stdout
+
+
+def test_the_design_names_the_rooms_of_a_lake_in_their_order() -> None:
+    """The table of docs/design and the layers of pyproject.toml are one list."""
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
+    (layers,) = (
+        contract["layers"]
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["name"] == "The rooms of the lake"
+    )
+    page = (PROJECT / "docs" / "design" / "index.md").read_text("utf-8")
+    table = page.partition("the top first |")[2].partition("\n\n")[0].splitlines()[2:]
+    named = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table]
+    assert named == [layer.split(" | ") for layer in layers]
+
+
+def test_no_part_of_a_lake_declares_what_another_part_must_supply() -> None:
+    declared = [
+        f"{part.__name__}.{name}"
+        for part in {*Scope.__mro__, *LakeView.__mro__}
+        if part.__module__.startswith("lakebed.")
+        for name, member in vars(part).items()
+        if getattr(member, "__isabstractmethod__", False)
+    ]
+    assert declared == []
 
 
 def modules(folder: Path) -> dict[str, Path]:

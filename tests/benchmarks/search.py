@@ -13,7 +13,7 @@ from typing import Any
 
 import lakebed
 from lakebed.lake.entries import batches
-from lakebed.lake.search.searching import Hits
+from lakebed.lake.searching import Hits
 from lakebed.values.text import analyse, query_words, text_of
 from tests.benchmarks.documents import document, documents
 from tests.benchmarks.runner import OURS, Contest, Room, Round, benchmark

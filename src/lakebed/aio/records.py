@@ -8,7 +8,7 @@ from lakebed.aio.calls import perform
 from lakebed.aio.crew import Crew
 from lakebed.errors import UnreadError
 from lakebed.lake.history.versions import History, Version
-from lakebed.lake.search.searching import Hit, Hits
+from lakebed.lake.searching import Hit, Hits
 from lakebed.model import EntryRow, VersionRow
 from lakebed.records import UNREAD, Entry, StoredEntry, ValueReader
 from lakebed.values.parts import TABLE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from lakebed.aio.calls import perform, perform_reporting
@@ -158,7 +158,7 @@ class AsyncDiff:
         )
         self.removed = self._entries(diff.removed)
 
-    def _entries(self, found: Any) -> AsyncDifferences[AsyncEntry]:
+    def _entries(self, found: Sequence[Entry]) -> AsyncDifferences[AsyncEntry]:
         crew = self._crew
         return AsyncDifferences(crew, lambda: (entry(each, crew) for each in found), len(found))
 

@@ -9,7 +9,8 @@ import typer
 
 from lakebed.cli.opening import Settings, open_lake
 from lakebed.cli.output import Json, print_json, print_report
-from lakebed.lake.upkeep.turns import Upkeep, in_words
+from lakebed.lake.entries.stats import Upkeep
+from lakebed.lake.upkeep.turns import in_words
 
 _APART = ("estimated", "upkeep")
 

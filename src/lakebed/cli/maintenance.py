@@ -299,7 +299,7 @@ def free(
     question = "Remove garbage, expired entries and the named entries for good?"
     if refused(question, dry_run=False, yes=yes, as_json=as_json):
         return
-    from lakebed.lake.upkeep.freeing import free as make_room
+    from lakebed.lake.freeing import free as make_room
 
     done = make_room(folder_name(ctx), delete=delete, purge=purge, scratch=scratch)
     print_json(done) if as_json else print_report(done)

@@ -15,7 +15,7 @@ from lakebed.cli.opening import open_lake
 from lakebed.cli.output import Json, print_json, printable
 from lakebed.cli.values import json_object
 from lakebed.lake.lake import Lake
-from lakebed.lake.search.searching import Hit, Hits
+from lakebed.lake.searching import Hit, Hits
 from lakebed.lake.share.published import Publication, open_publication
 
 

@@ -14,9 +14,9 @@ from lakebed.cli.errors import report
 from lakebed.cli.opening import open_lake
 from lakebed.cli.output import moment, printable, to_json
 from lakebed.errors import LakebedError
+from lakebed.lake.entries.stats import Upkeep
 from lakebed.lake.lake import Lake
 from lakebed.lake.upkeep.maintenance import MaintenanceReport
-from lakebed.lake.upkeep.turns import Upkeep
 
 
 def maintain_every(

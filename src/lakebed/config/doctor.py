@@ -221,7 +221,7 @@ def _to_be_made(check: str, path: Path) -> Finding:
     return Finding(check, "wrong", f"{path} does not exist, and {parent} is not writable")
 
 
-def _storage(storage: Any) -> Iterator[Finding]:
+def _storage(storage: object) -> Iterator[Finding]:
     uri, options = parse_place("storage", storage)
     shown = mask_address(uri) if "://" in uri else uri
     if "://" not in uri and not Path(uri).exists():

@@ -137,7 +137,12 @@ def open(
     return open_settings(load(where).settings, read_only=read_only, relocate=relocate)
 
 
-def create_catalog_backend(type: str, *, storage: Any = None, **options: Any) -> CatalogBackend:  # noqa: A002
+def create_catalog_backend(
+    type: str,  # noqa: A002
+    *,
+    storage: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    **options: object,
+) -> CatalogBackend:
     """Open a catalog by its type: `sqlite`, `postgres`, or a registered one.
 
     `options`: the options of the catalog. `url`, `connection_string` and `path` mean the same. For
@@ -152,7 +157,9 @@ def create_catalog_backend(type: str, *, storage: Any = None, **options: Any) ->
     return CatalogBackend(open(catalog={"type": type, **options}, storage=storage))
 
 
-def _full_catalog(catalog: str | Mapping[str, object] | None) -> Any:
+def _full_catalog(
+    catalog: str | Mapping[str, object] | None,
+) -> str | Mapping[str, object] | None:
     """Return a catalog. The settings of a server become an address and a login."""
     if not isinstance(catalog, Mapping) or catalog.get("type") != "postgres":
         return catalog

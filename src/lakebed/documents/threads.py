@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
 
 from lakebed.aio.calls import perform
 from lakebed.aio.workers import Workers
@@ -16,6 +16,7 @@ from lakebed.documents.query.query import Query, Stored
 from lakebed.documents.query.ranking import Found
 from lakebed.errors import LakebedError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _THREADS = 8
 
@@ -67,7 +68,7 @@ class ThreadedBackend(Backend):
     async def collections(self) -> list[str]:
         return await self._read(self._inner.collections)
 
-    async def now(self) -> Any:
+    async def now(self) -> datetime:
         return await self._read(self._inner.now)
 
     async def sleep(self, seconds: float) -> None:
@@ -87,12 +88,12 @@ class ThreadedBackend(Backend):
     def is_repeatable(self, error: LakebedError) -> bool:
         return self._inner.is_repeatable(error)
 
-    async def _do(self, call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        return await perform(self._workers, partial(_run, call, args))
+    async def _do(
+        self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
+    ) -> T:
+        return await perform(self._workers, lambda: run(call(*args, **options)))
 
-    async def _read(self, call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        return await perform(self._workers, partial(_run, call, args), reads=True)
-
-
-def _run(call: Callable[..., Coroutine[Any, Any, T]], args: Sequence[Any]) -> T:
-    return run(call(*args))
+    async def _read(
+        self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
+    ) -> T:
+        return await perform(self._workers, lambda: run(call(*args, **options)), reads=True)

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 from fsspec import AbstractFileSystem
 
@@ -205,5 +205,5 @@ class _File:
     def __enter__(self) -> _File:
         return self
 
-    def __exit__(self, *details: Any) -> None:
+    def __exit__(self, *details: object) -> None:
         self.close()

@@ -193,7 +193,7 @@ class YAMLEngine:
         part = self._plan.blob
         if part is None:
             part = self._chosen("blob", choose_files(FILES.known()), FILES)
-        storage: BlobStorage = self._made("blob", create_blob_storage, part, part.options())
+        storage = self._made("blob", create_blob_storage, part, part.options())
         self._ending.callback(storage.close)
         return storage
 
@@ -211,9 +211,7 @@ class YAMLEngine:
         self._secrets.update(secrets_in(part))
         return part
 
-    def _made(
-        self, name: str, maker: Callable[..., Any], part: Part, options: dict[str, Any]
-    ) -> Any:
+    def _made(self, name: str, maker: Callable[..., T], part: Part, options: dict[str, Any]) -> T:
         try:
             return maker(part.kind, **options)
         except ConfigurationError as error:

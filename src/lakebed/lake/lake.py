@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
+from lakebed.lake.calls import Calls
 from lakebed.lake.checks import check_flag
-from lakebed.lake.entries.batch_reading import BatchReading
-from lakebed.lake.entries.batches import Batches
-from lakebed.lake.entries.taking import Taking
-from lakebed.lake.growing.appending import Appending
-from lakebed.lake.scopes.catalog import ScopedCatalog
 from lakebed.lake.scopes.scoping import Above, ScopedCalls, check_path, levels_of
 from lakebed.lake.scopes.span import Span
-from lakebed.lake.search.searching import Searching
-from lakebed.lake.share.presigning import Presigning
-from lakebed.lake.share.publishing import Publishing
-from lakebed.lake.sql.ibis_tables import IbisTables
-from lakebed.lake.upkeep.adopting import Adopting
-from lakebed.lake.upkeep.maintenance import Maintenance
-from lakebed.lake.upkeep.stats import Statistics
-from lakebed.lake.upkeep.verifying import Verifying
 
 if TYPE_CHECKING:
+    from lakebed.lake.entries.stats import Upkeep
     from lakebed.lake.upkeep.background import Background
-    from lakebed.lake.upkeep.turns import Upkeep
 
 
-class Lake(
-    Batches,
-    Taking,
-    Appending,
-    BatchReading,
-    Searching,
-    Publishing,
-    IbisTables,
-    Presigning,
-    Maintenance,
-    Adopting,
-    Verifying,
-    Statistics,
-    MutableMapping[str, Any],
-):
+class Lake(Calls):
     """Long-term memory: values under keys, in a data lake. Open one with `lakebed.open`.
 
     A lake is also a mutable mapping of keys to values: `lake[key]`, `lake[key] = value`, `del
@@ -94,8 +67,7 @@ class Lake(
         """
         if self._background is not None:
             self._background.close()
-        self._ended = True
-        self._close_engines()
+        self._queries.close()
         self._catalog.close()
         if self._objects is not None:
             self._objects.close()
@@ -112,10 +84,6 @@ class Lake(
     def __repr__(self) -> str:
         return f"<Lake {self.name}>"
 
-    # Mappings compare entry by entry. Nobody means that for two lakes.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
 
 class Scope(ScopedCalls, Lake):
     """A lake confined to a prefix, made by `Lake.scope`. `prefix` is the prefix in the lake."""
@@ -123,22 +91,7 @@ class Scope(ScopedCalls, Lake):
     def __init__(self, lake: Lake, path: str, *, inherit: bool = False) -> None:
         outer = lake if isinstance(lake, Scope) else None
         root = lake if outer is None else outer._root
-        self._root = cast("ScopedCalls", root)
-        self._confine(self._root, Span.of(f"{'' if outer is None else outer.prefix}{path}/"))
-        super().__init__(
-            cast("Any", ScopedCatalog(root._catalog, self._span)),
-            root._objects,
-            name=f"{root.name}, scope {self.prefix}",
-            inline_threshold=root._inline_threshold,
-            history=root._history,
-            history_retention=root._history_retention,
-            lake_id=root._lake_id,
-            search=root._search.options,
-            read_only=root.read_only,
-            owner=root._owner,
-            auto_maintain=root._auto_maintain,
-        )
-        self._search = root._search
+        super().__init__(root, Span.of(f"{'' if outer is None else outer.prefix}{path}/"))
         self._above = self._find_above(lake, outer, path) if inherit else ()
 
     def _find_above(self, lake: Lake, outer: Scope | None, path: str) -> list[Above]:
@@ -158,8 +111,7 @@ class Scope(ScopedCalls, Lake):
 
     def close(self) -> None:
         """End the queries of the scope. The lake stays open."""
-        self._ended = True
-        self._close_engines()
+        self._queries.close()
 
     def __repr__(self) -> str:
         return f"<Scope {self.prefix!r} of {self._root.name}>"

@@ -1,13 +1,35 @@
 """A lake that connects when it is first used."""
 
-from __future__ import annotations
+# No `annotations` from __future__ here: a TypedDict compiles each that is text, at each start.
 
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypedDict
 
+from lakebed.catalog.protocol import Catalog
+from lakebed.lake.base import AutoMaintain
 from lakebed.lake.lake import Lake
+from lakebed.lake.ownership import Ownership
+from lakebed.lake.search.options import SearchOptions
+from lakebed.objects.store import ObjectStore
+
+
+class LakeParts(TypedDict):
+    """What a lake is made of: the arguments of `Lake`."""
+
+    catalog: Catalog
+    objects: ObjectStore | None
+    name: str
+    inline_threshold: int
+    history: str
+    history_retention: int | None
+    lake_id: str
+    search: SearchOptions
+    read_only: bool
+    owner: Ownership | None
+    auto_maintain: AutoMaintain
+    created: bool
 
 
 class LazyLake(Lake):
@@ -15,7 +37,7 @@ class LazyLake(Lake):
 
     def __init__(
         self,
-        settle: Callable[[], dict[str, Any]],
+        settle: Callable[[], LakeParts],
         close: Callable[[], None],
         *,
         read_only: bool = False,

@@ -5,7 +5,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from lakebed.catalog.identity import Owned
 from lakebed.catalog.opened import MEMORY, CatalogOptions, Durability, OpenedCatalog
@@ -23,7 +23,7 @@ from lakebed.errors import (
 from lakebed.lake.base import AutoMaintain
 from lakebed.lake.checks import TTL, check_count, check_expiry, check_flag
 from lakebed.lake.lake import Lake
-from lakebed.lake.lazy import LazyLake
+from lakebed.lake.lazy import LakeParts, LazyLake
 from lakebed.lake.ownership import BESIDE, SETTING, OwnedCatalog, Ownership
 from lakebed.lake.search.options import SearchOptions
 from lakebed.model import Progress
@@ -162,9 +162,8 @@ def assemble(
     if auto_maintain == "off" and isinstance(opened.catalog, RemovesGarbage):
         opened.catalog.leave_garbage()
 
-    def settle() -> dict[str, Any]:
-        parts = _settle(opened, store, wanted, given, search, read_only, relocate)
-        return {**parts, "auto_maintain": auto_maintain}
+    def settle() -> LakeParts:
+        return _settle(opened, store, wanted, given, search, read_only, relocate, auto_maintain)
 
     if opened.lazy:
         return LazyLake(settle, opened.catalog.close, read_only=read_only)
@@ -185,7 +184,8 @@ def _settle(
     search: SearchOptions,
     read_only: bool,
     relocate: Relocate,
-) -> dict[str, Any]:
+    auto_maintain: AutoMaintain,
+) -> LakeParts:
     """Return the parts of a lake. Raises ConfigurationError if a given setting differs from the
     lake's."""
     found = opened.catalog.settings(wanted)
@@ -236,6 +236,7 @@ def _settle(
         "search": search,
         "read_only": read_only or (owner is not None and owner.refusal is not None),
         "owner": owner,
+        "auto_maintain": auto_maintain,
         "created": new,
     }
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from lakebed.errors import CatalogError, LakebedError, NotFoundError
 from lakebed.lake.checks import TTL, check_iterable
 from lakebed.lake.lake import Lake
-from lakebed.lake.search.searching import Mode
+from lakebed.lake.searching import Mode
 from lakebed.ltm.expiry import Expiring, expiry_of
 from lakebed.ltm.results import found, listed, not_found, stored
 from lakebed.ltm.transactions import LTMTransaction

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from lakebed.errors import LakebedError
 from lakebed.lake.base import MAX_INLINE_BYTES
+from lakebed.lake.contents.windows import contents_in_order
 from lakebed.lake.copying.batch import store_contents
-from lakebed.lake.entries.windows import contents_in_order
 from lakebed.lake.history.snapshots import LakeView
 from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from lakebed.errors import ConflictError, NotFoundError, ValidationError
-from lakebed.lake.search.searching import Hits
+from lakebed.lake.searching import Hits
 from lakebed.sessions import layout
 from lakebed.sessions.base import Base, moment, new_id, shown
 from lakebed.sessions.checks import (

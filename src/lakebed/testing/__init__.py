@@ -1,16 +1,19 @@
 """Tests and helpers for Lakebed and for catalogs outside it. Needs pytest and hypothesis.
 
-`CatalogConformance` is the suite that every catalog passes, `LogStoreConformance` that of every
-store of a shared log, `LockConformance` that of every kind of lock, `BlobStorageConformance` that
-of every storage of files. `LTMContract` is the suite for every backend of the LTM interface.
-`LakeMachine` is a state machine that compares a lake with a dictionary. `FaultyStore` is a storage,
-and `FaultyExecutor` a database, that fails as planned. `FakeClock` is a clock that stands still.
-`open_lake` opens a lake with these parts.
+Conformance suites, one for each interface that an outside package can implement:
+`CatalogConformance` for catalogs, `LogStoreConformance` for stores of a shared log,
+`LockConformance` for locks, `BlobStorageConformance` for storages of files,
+`MetadataStoreConformance` for stores of documents, and `LTMContract` for backends of the LTM
+interface.
+
+`LakeMachine` is a state machine that compares a lake with a dictionary. `FaultyStore` is a storage
+that fails as planned, and `FaultyExecutor` a database that does. `FakeClock` is a clock that stands
+still. `open_lake` opens a lake with these parts.
 """
 
 import pytest
 
-# Must come before the modules are imported, so that their assertions show what they compared.
+# Before the modules are imported, so that a failed assertion shows what it compared.
 pytest.register_assert_rewrite(
     "lakebed.testing.conformance",
     "lakebed.testing.files",

@@ -10,7 +10,7 @@ _START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class FakeClock:
-    """A `Clock` for tests: call it for microseconds since the epoch, `advance` it by hand."""
+    """A `Clock` for tests. Calling it gives microseconds since the epoch; `advance` moves it."""
 
     def __init__(self, start: datetime = _START) -> None:
         self._micros = to_micros(start)

@@ -1,4 +1,4 @@
-"""A database that fails where a test wants it to."""
+"""A database that fails when a test plans it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ T = TypeVar("T")
 class FaultyExecutor:
     """An `Executor` around another one. One of its calls fails as planned.
 
-    Calls are statements, and the begin and commit of transactions. A call fails in one of three
-    ways. `fail`: it raises CatalogError and does nothing. `lose`: it does its work, then raises
-    CatalogError, as if the answer was lost. `crash`: it raises `Crash` before it does anything, as
-    if the process had died; no clean-up code catches it. `calls` names the calls since `plan`.
+    A call is a statement, or the begin or commit of a transaction.
+
+    | fault | the call |
+    | --- | --- |
+    | `fail` | raises CatalogError and does nothing |
+    | `lose` | does its work, then raises CatalogError, as if the answer was lost |
+    | `crash` | raises `Crash`, which no clean-up code catches, before it does anything |
+
+    `calls`: the names of the calls since `plan`.
     """
 
     def __init__(self, inner: Executor) -> None:
@@ -31,14 +36,14 @@ class FaultyExecutor:
         self.calls: list[str] = []
 
     def plan(self, number: int | None = None, fault: DatabaseFault = "fail") -> None:
-        """Choose the call that fails, counted from 0 for the next one; None for none."""
+        """Choose the call that fails: 0 is the next one. None lets all succeed."""
         self._number = number
         self._fault = fault
         self.calls = []
 
     @contextmanager
     def call(self, name: str) -> Iterator[None]:
-        """Count one call, which the block makes."""
+        """Count the call that the block makes, and fail if it was chosen."""
         chosen = len(self.calls) == self._number
         self.calls.append(name)
         if chosen:

@@ -1,4 +1,4 @@
-"""A store that fails where a test wants it to."""
+"""A store that fails when a test plans it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lakebed.objects.places import Site
 from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile, read_each
 
 Fault = Literal["fail", "lose", "truncate", "delay", "crash", "late", "stale"]
-FAULTS: tuple[Fault, ...] = ("fail", "lose", "truncate", "delay")  # those of every call
+FAULTS: tuple[Fault, ...] = ("fail", "lose", "truncate", "delay")  # possible for every call
 DELAY_SECONDS = 0.01
 
 
 _Items = TypeVar("_Items", bytes, list[str], list[StoredFile])
 
 
-class Crash(BaseException):  # so that no error handler catches it
+class Crash(BaseException):  # not an Exception, so that no error handler catches it
     """The simulated death of a process, at the call that it names."""
 
 
@@ -41,10 +41,10 @@ class FaultyStore:
     | `truncate` | writes, reads or lists half and reports success; `size` halves, `delete` skips |
     | `delay` | takes 10 ms longer |
     | `crash` | raises `Crash` before it does anything, as if the process had died |
-    | `late` | a write or a delete raises StorageError, and happens when `arrive` is called |
-    | `stale` | a list returns what the last list of this prefix found; the first returns nothing |
+    | `late` | a write or a delete raises StorageError, but happens when `arrive` is called |
+    | `stale` | a list returns what the previous list of this prefix found; the first one nothing |
 
-    `plan` says which calls fail. `calls` has the calls since then.
+    `plan` chooses the calls that fail. `calls`: the calls since then.
     """
 
     def __init__(self, inner: ObjectStore) -> None:
@@ -55,7 +55,7 @@ class FaultyStore:
         self.calls: list[Call] = []
 
     def plan(self, faults: Mapping[int, Fault] | None = None) -> None:
-        """Choose the faults, by the number of the call, counted from 0 for the next one."""
+        """Choose the faults by the number of the call: 0 is the next one."""
         self._plan = faults or {}
         self.calls = []
 

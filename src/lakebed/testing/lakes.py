@@ -1,4 +1,4 @@
-"""Opening a lake with a test's own clock, store or catalog."""
+"""Opens a lake with a test's own clock, store or catalog."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def open_lake(
 
     `folder`: the folder of the lake, created if it is missing; None for a lake in memory.
     `catalog`: a catalog to use instead of SQLite. It has its own clock and lock timeout.
-    `objects`: a store to use instead of the folder's own, such as a `FaultyStore` around it.
-    Without a folder and a store, all values stay in the catalog.
+    `objects`: a store to use instead of the folder's own, such as a `FaultyStore` around it. With
+    neither a folder nor a store, all values stay in the catalog.
     `history_retention`: in microseconds, for `history="all"`.
     """
     if catalog is None:

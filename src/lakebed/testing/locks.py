@@ -1,4 +1,4 @@
-"""The suite that every kind of lock passes. Subclass it, and say how a lock is made."""
+"""The suite that every kind of lock passes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import pytest
 
@@ -16,15 +16,21 @@ from lakebed.errors import LockLostError, LockTimeoutError, ValidationError
 from lakebed.locks import Lock
 from lakebed.testing.clock import FakeClock
 
-Make = Callable[..., Lock]
+
+class Make(Protocol):
+    """Makes a lock in the place of the test."""
+
+    def __call__(self, name: str = "a", ttl: float | timedelta = 60) -> Lock: ...
 
 
 class LockConformance(ABC):
-    """Owners of one lock. A subclass implements `create`, and defines the fixture `place`: where
-    the locks of one test are kept, in whatever form `create` takes it.
+    """The tests of a kind of lock.
 
-    `takes_clock`: whether `create` gets a `clock`, which then alone decides when a time to live has
-    passed. Without, a server's own clock does, and the tests wait for `ttl` seconds.
+    A subclass implements `create`, and defines the fixture `place`: where the locks of one test are
+    kept, in the form that `create` takes.
+
+    `takes_clock`: whether `create` takes a `clock` that decides when a time to live has passed.
+    Otherwise a server's own clock decides, and the tests wait for `ttl` seconds.
     """
 
     takes_clock: ClassVar[bool] = True
@@ -38,7 +44,8 @@ class LockConformance(ABC):
 
     @abstractmethod
     def create(self, place: Any, name: str, ttl: float | timedelta, **options: Any) -> Lock:
-        """Make a lock of that name. `place` is the fixture's; `options` has `clock`, or nothing."""
+        """Return a lock of this name. `place` is the value of the fixture. `options` has `clock` if
+        `takes_clock` is True."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -198,8 +205,8 @@ class LockConformance(ABC):
         assert second.is_held
 
     def test_threads_take_turns(self, make: Make) -> None:
-        """Nobody is within while another is, tokens grow in the order of the turns, and each turn
-        has its own."""
+        """No two threads hold the lock at once. Each turn has its own token, and tokens grow in the
+        order of the turns."""
         inside: list[int] = []
         tokens: list[int] = []
         met: list[int] = []

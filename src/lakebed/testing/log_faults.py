@@ -1,4 +1,4 @@
-"""A log store in memory, and one that fails as the services of real ones do."""
+"""A log store in memory, and one that fails as real services do."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ T = TypeVar("T")
 
 
 class MemoryLogStore:
-    """A `LogStore` in a dictionary, for any number of clients in one process. `history` has every
-    item that each name has had, in their order."""
+    """A `LogStore` in a dictionary, for any number of clients in one process.
+
+    `history`: all items that were put under each name, in order.
+    """
 
     def __init__(self, item_bytes: int = 1 << 20) -> None:
         self.item_bytes = item_bytes
@@ -53,18 +55,18 @@ class MemoryLogStore:
 
 
 class FaultyLogStore:
-    """A `LogStore` around another one, of whose calls some fail.
+    """A `LogStore` around another one. Some of its calls fail, at random.
 
     | fault | the call |
     | --- | --- |
     | `fail` | raises ConnectError or CatalogError and does nothing |
     | `lose` | does its work, then raises ConnectError, as if the answer was lost |
-    | `late` | a put raises ConnectError, and happens at one of the next calls |
-    | `repeat` | a put happens again at one of the next calls |
+    | `late` | a put raises ConnectError, but happens during one of the next calls |
+    | `repeat` | a put happens now, and again during one of the next calls |
     | `throttle` | raises RateLimitedError and does nothing |
     | `stale` | a get returns None |
 
-    `rates`: how often each fault happens, from 0 to 1. `counts`: how often each has happened.
+    `rates`: the probability of each fault, from 0 to 1. `counts`: how often each has happened.
     """
 
     def __init__(self, inner: LogStore, rates: Mapping[LogFault, float], seed: int = 0) -> None:
@@ -80,7 +82,7 @@ class FaultyLogStore:
         return self._inner.item_bytes
 
     def arrive(self) -> None:
-        """Let all puts happen that are still under way."""
+        """Perform all puts that are still under way."""
         with self._lock:
             coming, self._under_way = self._under_way, []
         for call in coming:
@@ -120,7 +122,7 @@ class FaultyLogStore:
             raise ConnectError("injected: no answer", "connection_timeout")
 
     def _next(self, *possible: LogFault) -> LogFault | None:
-        """The fault of the next call, if it is one that lets nothing happen."""
+        """Return the fault of the next call, or raise its error if the call is to do nothing."""
         with self._lock:
             if self._under_way and self._random.random() < 0.3:
                 arriving = self._under_way.pop(self._random.randrange(len(self._under_way)))

@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Protocol
 
 import pytest
 
 from lakebed.catalog.log.store import LogStore
 
-OpenStore = Callable[..., LogStore]
-_LARGE = 4 << 20  # the most bytes of an item that the suite puts
+_LARGE = 4 << 20  # bytes of the largest item that the suite puts
 _RACERS = 6
 _RACES = 12
+
+
+class OpenStore(Protocol):
+    """Opens a store of the test's own items. Another prefix means other items."""
+
+    def __call__(self, prefix: str = "a") -> LogStore: ...
 
 
 class LogStoreConformance(ABC):
@@ -27,20 +33,20 @@ class LogStoreConformance(ABC):
             def open_store(self, folder, prefix):
                 return MyStore(folder / "items", prefix=prefix)
 
-    A catalog over it has a suite of its own, `CatalogConformance`.
+    Test a catalog over the store with `CatalogConformance`.
     """
 
     @abstractmethod
     def open_store(self, folder: Path, prefix: str) -> LogStore:
-        """Open the store that keeps items under `prefix` (letters and digits, new for each test).
+        """Open a store that keeps its items under `prefix`: letters and digits, new for each test.
 
-        `folder` exists and is the test's own. Opening the same prefix twice gives two clients of
-        the same items.
+        `folder` exists and belongs to the test. Opening the same prefix twice must give two clients
+        of the same items.
         """
 
     @pytest.fixture
     def opening(self, tmp_path: Path) -> Iterator[OpenStore]:
-        """A function that opens the test's store. All that it opened are closed at the end."""
+        """A function that opens the test's store. Every store is closed at the end."""
         own = f"t{secrets.token_hex(8)}"
         opened: list[LogStore] = []
 
@@ -55,7 +61,7 @@ class LogStoreConformance(ABC):
 
     @pytest.fixture
     def store(self, opening: OpenStore) -> LogStore:
-        """A store that is empty."""
+        """An empty store."""
         return opening()
 
     def test_a_missing_item_is_none(self, store: LogStore) -> None:

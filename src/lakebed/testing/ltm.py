@@ -1,4 +1,4 @@
-"""The contract of the LTM interface: what every registered backend must do."""
+"""The suite that every backend of the LTM interface passes."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class LTMContract(LTMArguments, LTMBatches, ABC):
             def make_backend(self, folder):
                 return create_ltm_backend("mine", path=folder / "memory")
 
-    Each test has its own folder and its own memory, which must be empty.
+    Each test has a folder and an empty memory of its own.
     """
 
     @abstractmethod
     def make_backend(self, folder: Path) -> LTMBackend:
-        """Return a backend over an empty memory. `folder` exists, is empty, and belongs to the
+        """Return a backend over an empty memory. `folder` exists, is empty and belongs to the
         test."""
 
     @pytest.fixture
@@ -159,7 +159,7 @@ class LTMContract(LTMArguments, LTMBatches, ABC):
         ends: dict[str, dict[str, Any]] = {
             "ttl": {"ttl": 0.02},
             "moment": {"expires_at": past},
-            "both": {"ttl": 3600, "expires_at": past},  # expires_at wins, whichever comes first
+            "both": {"ttl": 3600, "expires_at": past},  # expires_at wins, even if it is later
         }
         stays: dict[str, dict[str, Any]] = {
             "hour": {"ttl": 3600.5},

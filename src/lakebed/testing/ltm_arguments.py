@@ -1,4 +1,4 @@
-"""The part of the LTM contract that is about arguments: conditions, expiry, pages, wrong names."""
+"""The part of the LTM suite for arguments: conditions, expiry, pages, wrong names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lakebed.ltm import LTMBackend
 
 
 class LTMArguments:
-    """What a lake takes, the dictionary interface takes. See `LTMContract`."""
+    """The dictionary interface takes what a lake takes. See `LTMContract`."""
 
     def test_conditions(self, memory: LTMBackend) -> None:
         first = memory.store("k", 1, if_absent=True)
@@ -89,6 +89,6 @@ class LTMArguments:
         assert "did you mean 'ttl'?" in calls["store"]()["error"]
         filtered = memory.search("tea", filter={"a": 1})  # type: ignore[call-arg]
         assert "did you mean 'metadata_filter' or 'value_filter'?" in filtered["error"]
-        with pytest.raises(TypeError):  # no agent's mistake: the call itself is wrong
+        with pytest.raises(TypeError):  # a mistake of the program, not of an agent
             memory.store("k")  # type: ignore[call-arg]
         assert memory.list()["count"] == 0

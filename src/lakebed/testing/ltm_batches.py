@@ -1,4 +1,4 @@
-"""The part of the LTM contract that is about several entries at once: batches and transactions."""
+"""The part of the LTM suite for several entries at once: batches and transactions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lakebed.errors import ValidationError
 from lakebed.ltm import LTMBackend
 
 LARGE = "forget me not " * 10_000
-"""A value that no default keeps inline where there is a storage."""
+"""A value too large to stay inline by default, if there is a storage."""
 
 
 def some_wrong() -> list[dict[str, Any]]:
-    """Return the entries of a batch, of which three cannot be stored."""
+    """Return the entries of a batch. Three of them cannot be stored."""
     return [
         {"key": "good", "value": 1},
         {"key": "nan", "value": float("nan")},

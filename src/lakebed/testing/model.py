@@ -13,8 +13,10 @@ Json = Mapping[str, Any]
 
 
 def identity(value: Any) -> tuple[str, bytes]:
-    """Return what identifies a content: its format and bytes. 1, 1.0 and True are three contents;
-    -0.0 and 0.0 are two."""
+    """Return what identifies a content: its format and bytes.
+
+    1, 1.0 and True are three contents, -0.0 and 0.0 are two.
+    """
     if isinstance(value, bytes):
         return "bytes", value
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -30,7 +32,7 @@ class Kept(NamedTuple):
     created_at: int
 
     def state(self) -> tuple[object, ...]:
-        """Return the state of the entry. A store that does not change it is not a change."""
+        """Return what a store must change to count as a change."""
         return identity(self.value), identity(self.metadata), self.expires_at
 
 
@@ -42,7 +44,7 @@ class Stored(NamedTuple):
 
 
 class LakeModel:
-    """The entries of a lake, following the documented rules in the simplest way."""
+    """The entries of a lake, by the documented rules, written in the simplest way."""
 
     def __init__(self, clock: Clock, entries: Mapping[str, Kept] | None = None) -> None:
         self.clock = clock
@@ -53,8 +55,8 @@ class LakeModel:
         return LakeModel(self.clock, self.entries)
 
     def visible(self, at: int | None = None) -> dict[str, Kept]:
-        """Return the entries that have not expired now, or at a time, in the order of their keys'
-        bytes."""
+        """Return the entries that have not expired by now, or by the time `at`, in the order of
+        their keys' bytes."""
         now = self.clock() if at is None else at
         return {
             key: self.entries[key]
@@ -76,7 +78,7 @@ class LakeModel:
         if_absent: bool = False,
         if_match: bytes | None = None,
     ) -> Stored:
-        """Store; `ttl` in microseconds, `if_match` bytes: a hash has no format."""
+        """Store a value. `ttl` is in microseconds. `if_match` is the expected content itself."""
         old = self.get(key)
         if if_absent and old:
             raise ConflictError("model: the key is there")
@@ -85,19 +87,19 @@ class LakeModel:
         expires_at = None if ttl is None else now + ttl
         new = Kept(value, metadata, expires_at, old.created_at if old else now)
         changed = old is None or old.state() != new.state()
-        if changed:  # else it stays the version that it is
+        if changed:  # otherwise no new version is made
             self.entries[key] = new
         return Stored(old is None, changed)
 
     def delete(self, key: str, if_match: bytes | None = None) -> bool:
-        """Delete a key. Returns whether it existed."""
+        """Delete a key. Return whether it existed."""
         old = self.get(key)
         self._check(old, if_match)
         self.entries.pop(key, None)
         return old is not None
 
     def cleanup(self) -> int:
-        """Remove expired entries. Returns their number."""
+        """Remove expired entries. Return their number."""
         before, self.entries = len(self.entries), self.visible()
         return before - len(self.entries)
 

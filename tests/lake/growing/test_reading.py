@@ -180,22 +180,67 @@ def test_parts_that_somebody_else_has_joined_and_collected_are_no_error(
         assert lake.verify().problems == []
 
 
+@pytest.mark.parametrize("call", ["retrieve", "retrieve_batch"])
 @pytest.mark.parametrize("times", [1, 2, 5])
 def test_a_reader_looks_the_name_up_as_often_as_somebody_replaces_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, call: str
 ) -> None:
     with lakebed.open(tmp_path / "lake") as lake, lakebed.open(tmp_path / "lake") as other:
         grow(lake, appends=2)
-        read, left = Lake.read_value, [*range(times)]
+        decode, left = Lake._decode, [*range(times)]
 
         def overtaken(self: Lake, *args: Any) -> Any:
-            if left:
+            if left and self is lake:
                 other.append("t", numbers(left.pop()))
-                other.collect(grace=0)
-            return read(self, *args)
+                other.collect(grace=3600)
+            return decode(self, *args)
 
-        monkeypatch.setattr(Lake, "read_value", overtaken)
-        assert lake["t"]["n"].to_pylist() == [0, 1, *reversed(range(times))]
+        monkeypatch.setattr(Lake, "_decode", overtaken)
+        table = lake["t"] if call == "retrieve" else lake.retrieve_batch(["t"])["t"]
+        assert table["n"].to_pylist() == [0, 1, *reversed(range(times))]
+
+
+def test_a_batch_of_what_is_deleted_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lakebed.open(tmp_path / "lake") as lake, lakebed.open(tmp_path / "lake") as other:
+        grow(lake, appends=2)
+        decode = Lake._decode
+
+        def overtaken(self: Lake, *args: Any) -> Any:
+            other.delete("t")
+            other.collect(grace=3600)
+            return decode(self, *args)
+
+        monkeypatch.setattr(Lake, "_decode", overtaken)
+        found = lake.retrieve_batch(["t"])
+        assert (dict(found), found.missing, found.errors) == ({}, ["t"], {})
+
+
+@pytest.mark.parametrize("storage", ["folder", "catalog"])
+@pytest.mark.parametrize("call", ["table", "tables"])
+def test_ibis_shows_what_somebody_has_appended_and_collected_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str, call: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/inline.db"
+    where: Any = {"where": tmp_path / "lake"} if storage == "folder" else {"catalog": url}
+    with lakebed.open(**where) as lake, lakebed.open(**where) as other:
+        grow(lake, "a", appends=2)
+        grow(lake, "b", appends=2)
+        catalog: Any = lake._catalog
+        locate = catalog.locate
+
+        def overtaken(identity: Any) -> Any:
+            monkeypatch.undo()
+            for key in ("a", "b"):
+                other.append(key, numbers(9))
+            other.collect(grace=3600)
+            return locate(identity)
+
+        monkeypatch.setattr(catalog, "locate", overtaken)
+        shown = lake.table("a") if call == "table" else lake.tables("")
+        rows = [0, 1, 9] if call == "table" else [0, 0, 1, 1, 9, 9]
+        assert sorted(shown.to_pyarrow()["n"].to_pylist()) == rows
 
 
 def test_an_older_table_is_joined_only_by_older_than(lake: Lake) -> None:

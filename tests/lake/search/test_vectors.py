@@ -10,7 +10,7 @@ import pytest
 import lakebed
 from lakebed.errors import ConfigurationError, ValidationError
 from lakebed.lake.lake import Lake
-from lakebed.lake.search.searching import Hits
+from lakebed.lake.searching import Hits
 
 LETTERS = "abcdefghijklmnop"
 

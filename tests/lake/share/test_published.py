@@ -30,7 +30,7 @@ from lakebed.errors import (
 )
 from lakebed.lake.lake import Lake
 from lakebed.lake.search import index as search_index
-from lakebed.lake.search.searching import Hits, Searching
+from lakebed.lake.searching import Hits, Searching
 from lakebed.lake.share import publication, publication_segments
 from lakebed.lake.share.published import Publication
 from lakebed.search.words import word_hash

@@ -118,6 +118,9 @@ class DeltaMachine(RuleBasedStateMachine):
             self.writer.compact()
         self.held: list[Any] = []
         self.snapshots: list[str] = []
+        self.query()
+        self.writer.store("first", 1)
+        self.query()  # in each example, whatever rules it is made of
 
     @rule(key=KEYS, value=VALUE, metadata=st.integers(0, 1), ttl=st.sampled_from([None, 5, 50]))
     def store(self, key: str, value: int, metadata: int, ttl: float | None) -> None:

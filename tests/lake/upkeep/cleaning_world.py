@@ -14,7 +14,7 @@ from lakebed.catalog.opened import OpenedCatalog
 from lakebed.catalog.sql.catalog import SQLCatalog
 from lakebed.catalog.sqlite.executor import SQLiteExecutor
 from lakebed.catalog.statements.executor import Executor
-from lakebed.lake.entries.uploading import LEASE_SECONDS
+from lakebed.lake.contents.uploading import LEASE_SECONDS
 from lakebed.objects.remote import FsspecStore
 from lakebed.objects.store import ObjectStore
 from lakebed.testing import FakeClock, open_lake

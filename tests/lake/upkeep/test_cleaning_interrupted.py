@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lakebed
-from lakebed.lake.entries.uploading import LEASE_SECONDS
+from lakebed.lake.contents.uploading import LEASE_SECONDS
 from lakebed.testing import FakeClock, open_lake
 from tests.lake.processes import start
 

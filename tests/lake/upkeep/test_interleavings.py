@@ -15,7 +15,7 @@ import pytest
 
 from lakebed.catalog.statements.executor import Transaction
 from lakebed.errors import NotFoundError, StorageError
-from lakebed.lake.entries.uploading import LEASE_SECONDS
+from lakebed.lake.contents.uploading import LEASE_SECONDS
 from lakebed.model import Collected
 from tests.lake.interleaving import (
     OwnPool,

@@ -16,7 +16,7 @@ class LogCatalog(SQLiteCatalog):
 
     @property
     def log(self) -> Log:
-        """The log. Its store is opened at the first use."""
+        """The log. The first use opens its store."""
         return self._executor.copy.log
 
     def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:

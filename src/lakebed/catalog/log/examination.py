@@ -1,4 +1,4 @@
-"""What `lakebed doctor` looks at in the place that keeps a log."""
+"""What `lakebed doctor` checks in the place that keeps a log."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Clocked(Protocol):
     """A store whose service has a clock."""
 
     def now(self) -> float | None:
-        """Seconds since 1970; None if the place for the log has yet to be made."""
+        """Return the seconds since 1970, or None if the place for the log does not exist yet."""
         ...
 
 
 def examine(log: Log, shown: str) -> Iterator[Look]:
-    """Check latency, clock, rights and length of the log that people know as `shown`.
+    """Check the latency, the clock, the rights and the length of a log. `shown`: its name.
 
-    Writes, reads and deletes one item of 5 bytes, unless the place for the log has yet to be made.
+    Writes, reads and deletes one item of 5 bytes, unless the place for the log does not exist yet.
     Raises what the store raises if it cannot be read at all.
     """
     store = log.store
-    log.newest()  # connects
+    log.newest()  # connects to the service
     begin = time.perf_counter()
     newest = log.newest()
     yield Look("catalog", "ok", f"{shown} answers in {_ms(begin):.1f} ms")
@@ -44,7 +44,7 @@ def examine(log: Log, shown: str) -> Iterator[Look]:
             yield Look("rights", "note", f"{shown} does not exist yet: the first store makes it")
             return
         away = told - (start + took / 2)
-        if abs(away) > 2 + took:  # some services give whole seconds
+        if abs(away) > 2 + took:  # some services round to whole seconds
             yield Look("clock", "note", f"its clock is {away:+.1f} seconds from this machine's")
     yield from _rights(store)
     base = 0 if newest is None else newest.n

@@ -12,8 +12,10 @@ log = logging.getLogger("lakebed.log")
 
 
 class Guard:
-    """A process's lock, made by `make`; None means no lock. If the lock cannot be had, commits go
-    on without it. `shown`: the log's name for people."""
+    """The lock of a process. Commits go on without it if it cannot be acquired.
+
+    `make`: makes the lock; None means that there is no lock. `shown`: the log's name for people.
+    """
 
     def __init__(self, make: Callable[[], Lock] | None, shown: str) -> None:
         self._make = make
@@ -21,7 +23,7 @@ class Guard:
         self._lock: Lock | None = None
 
     def acquire(self, seconds: float) -> None:
-        """Make clients wait that would lose a race."""
+        """Acquire the lock, so that other clients wait instead of losing a race."""
         if self._make is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""Opening a catalog that is a shared log."""
+"""Opens a catalog that is a shared log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lakebed.paths import cache_folder
 
 _STALENESS = "max_staleness"
 COMMON = (_STALENESS, "auto_migrate", "lazy")
-"""The options of every shared log, besides its own."""
+"""The options that every kind of shared log takes."""
 
 
 def open_log(
@@ -27,12 +27,13 @@ def open_log(
     place: str | None = None,
     lock: Callable[[], Lock] | None = None,
 ) -> OpenedCatalog:
-    """The catalog whose log lies in the store that `connect` opens, once in each process.
+    """Open a catalog over a shared log.
 
-    `name`: its URL for people, without secrets. `place`: a text that no other log has, if the name
-    does not say everything (an endpoint); the copies in the cache folder are told apart by it.
-    `given`: the options of the mapping, of which those of `COMMON` are used. `lock` makes a lock
-    that is held during commits, to spare lost races.
+    `connect`: opens the store of the log, once in each process. `name`: the log's URL for people,
+    without secrets. `place`: a text that no other log has, by which the cache folder tells copies
+    apart; needed if the name does not say everything, such as an endpoint. `given`: the options of
+    the mapping; those of `COMMON` are used. `lock`: makes a lock that is held during commits, so
+    that fewer races are lost.
     """
     lazy = flag(given, "lazy", False)
     executor = BasedLogExecutor(

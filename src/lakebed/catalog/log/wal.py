@@ -1,8 +1,8 @@
-"""The write-ahead log of a SQLite file, as SQLite's documentation describes it: which pages a
-commit has written, hiding the commit from readers, showing it, and appending pages of others.
+"""Reads and changes the write-ahead log of a SQLite file, whose format SQLite documents.
 
-Only for a file that one process uses and that nobody needs after a crash: the checksums of appended
-frames, which SQLite reads after a crash alone, are left out.
+It tells which pages a commit has written, hides the commit from readers, shows it, and appends the
+pages of other clients. Use it only for a file that one process uses and that nobody needs after a
+crash: appended frames have no checksums, which SQLite checks only after a crash.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _VERSION = 3007000
 
 
 class Header(NamedTuple):
-    """What the index says of the log. `frames`: how many frames readers see. `size`: of the
-    database, in pages."""
+    """What the index says about the log. `frames`: how many frames readers see. `size`: the size of
+    the database in pages."""
 
     version: int
     unused: int
@@ -55,15 +55,15 @@ class Pages(NamedTuple):
 class WriteAheadLog:
     """The log beside the database at `path`, whose pages have `page_bytes`.
 
-    A connection to the database must be open as long as this is. Who changes something holds
-    SQLite's write lock: a reader that finds half a header waits for it.
+    A connection to the database must be open as long as this is. To change anything, hold SQLite's
+    write lock: a reader that finds half a header waits for it.
     """
 
     def __init__(self, path: str, page_bytes: int) -> None:
         self._page_bytes = page_bytes
         self._frame_bytes = _FRAME.size + page_bytes
         self._log = os.open(f"{path}-wal", os.O_RDWR)
-        # Not closed before SQLite's own: closing them drops this process's locks on the files.
+        # Closing these drops this process's locks on the files: SQLite's own must be closed first.
         self._shm = os.open(f"{path}-shm", os.O_RDWR)
         self._file = os.open(path, os.O_RDONLY)
         self._map()
@@ -87,7 +87,7 @@ class WriteAheadLog:
         return Header._make(_HEADER.unpack_from(self._bytes, 0))
 
     def show(self, header: Header) -> None:
-        """Show readers that begin from now on what `header` says."""
+        """Let readers that begin from now on see what `header` says."""
         whole = _HEADER.pack(*header)
         first = second = 0
         words = _WORDS.unpack(whole)
@@ -95,11 +95,11 @@ class WriteAheadLog:
             first = (first + even + second) & 0xFFFFFFFF
             second = (second + odd + first) & 0xFFFFFFFF
         whole += _SUM.pack(first, second)
-        self._bytes[_HEADER_BYTES : 2 * _HEADER_BYTES] = whole  # readers begin with the first copy
+        self._bytes[_HEADER_BYTES : 2 * _HEADER_BYTES] = whole  # readers read the first copy first
         self._bytes[:_HEADER_BYTES] = whole
 
     def written(self, before: Header, after: Header) -> Pages:
-        """Return the pages of a commit, between the headers before and after it."""
+        """Return the pages of a commit, given the headers before and after it."""
         start = _start(before, after)
         count = after.frames - start
         place = _BEFORE_FRAMES + start * self._frame_bytes
@@ -111,10 +111,10 @@ class WriteAheadLog:
         return Pages(after.size, pages)
 
     def hidden(self, before: Header, after: Header) -> Header:
-        """Return the header that hides a commit: readers then see what was there before."""
+        """Return the header with which readers see what was there before a commit."""
         if _start(before, after):
             return before
-        # SQLite has begun the log anew, all of which was in the database by then.
+        # SQLite has started the log again: everything in it was in the database by then.
         return after._replace(frames=0, size=before.size, change=after.change + 1 & 0xFFFFFFFF)
 
     def page(self, number: int) -> bytes:
@@ -132,7 +132,7 @@ class WriteAheadLog:
         return found or bytes(self._page_bytes)
 
     def _frame_of(self, number: int, frames: int) -> int:
-        """Return the last of so many frames that holds a page, or 0 if none does."""
+        """Return the last of the first `frames` frames that holds a page, or 0 if none does."""
         for block in range((frames + _RESERVED - 1) // _NUMBERS, -1, -1):
             before = block * _NUMBERS - _RESERVED if block else 0
             numbers, table = block * (_BLOCK // 4) + (0 if block else _RESERVED), _table(block)
@@ -146,7 +146,7 @@ class WriteAheadLog:
         return 0
 
     def append(self, changed: Pages) -> None:
-        """Append pages, and show them."""
+        """Append pages, and let readers see them."""
         before = self.header()
         salts = struct.pack("=II", before.salt1, before.salt2)
         salt1, salt2 = struct.unpack(">II", salts)
@@ -192,7 +192,7 @@ class WriteAheadLog:
         slots[table + slot] = entry
 
     def _forget(self, block: int, at: int, entry: int) -> None:
-        """Remove what a lost commit has left in the index, from an entry on."""
+        """Remove from the index, from an entry on, what a lost commit has left."""
         begin, middle, end = (
             block * _BLOCK + 4 * at,
             block * _BLOCK + _BLOCK // 2,
@@ -207,7 +207,7 @@ class WriteAheadLog:
                 self._slots[slot] = 0
 
     def _reach(self, frames: int) -> None:
-        """Map as much of the index as so many frames need, which SQLite may have made longer."""
+        """Map as much of the index as `frames` frames need. SQLite may have made it longer."""
         size = ((frames + _RESERVED - 1) // _NUMBERS + 1) * _BLOCK
         if size <= len(self._bytes):
             return
@@ -219,7 +219,7 @@ class WriteAheadLog:
 
 
 def _table(block: int) -> int:
-    """Where the slots of a block begin, counted in slots."""
+    """Return where the slots of a block begin, counted in slots."""
     return block * (_BLOCK // 2) + _SLOTS
 
 

@@ -10,11 +10,11 @@ import lakebed
 from lakebed import Entry, Lake
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.listing import Listing
+from lakebed.lake.entries.stats import Stats
 from lakebed.lake.history.diff import Diff, Restored
 from lakebed.lake.history.snapshot import Snapshot
-from lakebed.lake.search.searching import Hits
+from lakebed.lake.searching import Hits
 from lakebed.lake.upkeep.maintenance import CleanupReport
-from lakebed.lake.upkeep.stats import Stats
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lakebed.catalog.protocol import TakesContents
 from lakebed.errors import ValidationError
-from lakebed.lake.entries.uploading import LEASE_SECONDS
+from lakebed.lake.contents.uploading import LEASE_SECONDS
 from lakebed.lake.lake import Lake
 from lakebed.model import Content, EntryRow, ObjectRow, Upload
 from lakebed.values.parts import TABLE

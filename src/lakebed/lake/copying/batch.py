@@ -1,4 +1,4 @@
-"""A batch of entries whose contents are given as they are stored."""
+"""Stores entries of another lake. Their contents are copied as bytes and never decoded."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import islice
 
 from lakebed.catalog.protocol import StagedRow
 from lakebed.errors import LakebedError
-from lakebed.lake.base import LakeBase
+from lakebed.lake.contents.reading import ContentReading
+from lakebed.lake.contents.windows import contents_in_order
 from lakebed.lake.copying.tables import store_table
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.batch_run import CHUNK, Batch
 from lakebed.lake.entries.batches import Batches
 from lakebed.lake.entries.staging import in_memory
-from lakebed.lake.entries.windows import contents_in_order
 from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow
 from lakebed.values.encoded import Encoded, EncodedFile
@@ -25,15 +25,18 @@ _PAGE = 1000
 
 class _CopyingBatch(Batch):
     def take(self, row: EntryRow, data: bytes | None, *, timed: bool) -> None:
-        """Stage an entry of another lake, with its times. `data`: None for a content that this lake
-        holds."""
+        """Stage an entry of another lake, with its times.
+
+        `data`: the content, or None if this lake holds it already.
+        """
         lake = self._lake
         encoded: Encoded | EncodedFile | None = None
         if data is not None:
             encoded = Encoded(row.format, data, row.content_hash)
             if lake._objects is None:
                 encoded = in_memory(encoded)
-        # Where all history is kept, a time tells which version stood: that of the copy, here.
+        # A lake that keeps all history finds versions by their times. The version of this copy
+        # began to stand now, not when the source's did.
         updated_at = row.updated_at if timed or lake._history != "all" else None
         self._stage(
             StagedRow(
@@ -50,8 +53,8 @@ class _CopyingBatch(Batch):
 def store_contents(lake: Batches, contents: Iterable[tuple[EntryRow, bytes]]) -> None:
     """Store entries of another store with their contents, 5,000 in a transaction.
 
-    The contents must have the hashes that the rows tell. Keys, metadata, times and expiry are the
-    rows'; `updated_at` is the time of the copy in a lake that keeps all history.
+    The contents must have the hashes in the rows. Keys, metadata, times and expiry are taken from
+    the rows. But in a lake that keeps all history, `updated_at` is the time of the copy.
     """
     with closing(_CopyingBatch(lake, atomic=False, progress=None)) as batch:
         for row, data in contents:
@@ -61,20 +64,22 @@ def store_contents(lake: Batches, contents: Iterable[tuple[EntryRow, bytes]]) ->
 
 
 def store_rows(
-    source: LakeBase,
+    source: ContentReading,
     target: Lake,
     rows: Iterable[EntryRow],
     *,
     timed: bool = False,
     private: bool = False,
 ) -> int:
-    """Store entries of a lake in another one, as `store_contents` does, and tables of parts each by
-    itself. Return the bytes of the contents that were read.
+    """Store entries of one lake in another, as `store_contents` does. Tables of parts are stored
+    one by one. Return the size in bytes of the contents that were read.
 
-    The first error of a content is raised. `timed`: `updated_at` is always the rows', as the
-    target's clock goes with them.
-    `private`: nobody else uses the target. So a content that it holds stays there, and is not read;
-    and nobody searches it, so nothing is indexed.
+    Raises the first error from reading a content.
+
+    `timed`: always take `updated_at` from the rows, because the caller sets the target's clock by
+    them.
+    `private`: nobody else uses the target. Then nobody can delete the contents that it holds, so
+    they are not read again. And nobody searches it, so nothing is indexed.
     """
     size = 0
     with closing(_CopyingBatch(target, atomic=False, progress=None)) as batch:
@@ -104,7 +109,7 @@ def store_rows(
 
 
 def _finished(batch: Batch) -> BatchReport:
-    """Commit the rest of a batch. Raises the first error of an entry."""
+    """Commit the rest of a batch. Raises the first error that an entry had."""
     report = batch.finish()
     if report.errors:
         raise next(iter(report.errors.values()))

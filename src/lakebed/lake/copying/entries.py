@@ -1,4 +1,4 @@
-"""Copying entries: contents by their hash and never decoded, times and expiry kept."""
+"""Copies entries with their times and expiry. Contents are told apart by hash, never decoded."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ _SHOWN = 3
 
 
 class EntryCopy:
-    """One copy of entries into a lake. What the target has already is neither read nor written, so
-    a copy that was interrupted goes on where it was."""
+    """One copy of entries into a lake.
+
+    What the target already has is neither read nor written. So a copy that was interrupted goes on
+    where it stopped.
+    """
 
     def __init__(
         self,
@@ -40,11 +43,13 @@ class EntryCopy:
         self._progress = progress
         self._copied = self._replaced = self._unchanged = self._skipped = self._bytes = 0
         self._removed = 0
-        self._kept = set[str]()  # keys that the target keeps otherwise
+        self._kept = set[str]()  # keys whose other entries the target keeps
 
     def check(self, rows: Iterable[EntryRow]) -> None:
-        """Raise ConflictError if the target has one of the keys otherwise, before anything is
-        written."""
+        """Raise ConflictError if the target has another entry under one of the keys.
+
+        To be called before anything is written.
+        """
         for page in _pages(rows):
             here = self._here(page)
             differing = [row.key for row in page if row.key in here and not _alike(row, here)]
@@ -65,7 +70,7 @@ class EntryCopy:
             self._removed += sum(outcome.changed for outcome in outcomes)
 
     def verify(self, rows: Iterable[EntryRow]) -> list[str]:
-        """Return keys that the target does not have as the source; the first hundred."""
+        """Return the first hundred keys whose entries differ between source and target."""
         differing = list[str]()
         for page in _pages(rows):
             here = self._here(page)
@@ -106,7 +111,7 @@ class EntryCopy:
         )
 
     def _wanted(self, rows: Iterable[EntryRow], total: int | None) -> Iterator[EntryRow]:
-        """The rows that are to be stored."""
+        """Yield the rows that must be stored."""
         done = 0
         for page in _pages(rows):
             here = self._here(page)
@@ -119,7 +124,7 @@ class EntryCopy:
                 elif self._on_conflict == "replace":
                     self._replaced += 1
                     yield row
-                else:  # "fail" has looked before; what came since is somebody's, and stays
+                else:  # with "fail", `check` found none: somebody has stored this one since
                     self._skipped += 1
                     self._kept.add(row.key)
             done += len(page)
@@ -127,13 +132,13 @@ class EntryCopy:
                 self._progress(done, total)
 
     def _here(self, page: Sequence[EntryRow]) -> dict[str, EntryRow]:
-        """The target's entries of the same keys."""
+        """Return the target's entries of the same keys, by key."""
         found = self._target._catalog.get_many([row.key for row in page])
         return {row.key: row for row in found}
 
 
 def conflict_of(keys: Sequence[str]) -> ConflictError:
-    """Make the error for entries that the target has otherwise."""
+    """Return the error for keys under which the target has other entries."""
     more = "" if len(keys) <= _SHOWN else ", …"
     shown = ", ".join(map(repr, keys[:_SHOWN]))
     return ConflictError(
@@ -148,7 +153,7 @@ def _alike(row: EntryRow, here: dict[str, EntryRow]) -> bool:
 
 
 def state_of(row: EntryRow) -> tuple[object, ...]:
-    """What makes two entries of a key differ."""
+    """Return what must be equal in two entries of a key for them to count as the same."""
     return row.content_hash, row.format, row.metadata, row.expires_at
 
 

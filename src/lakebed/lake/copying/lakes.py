@@ -1,4 +1,4 @@
-"""Copying from one open lake to another."""
+"""Copies from one open lake to another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def copy_entries(
     on_conflict: OnConflict,
     progress: Progress | None,
 ) -> CopyReport:
-    """Copy the entries under a prefix as they are at one moment; see `lakebed.copy`."""
+    """Copy the entries under a prefix as they are at one moment. See `lakebed.copy`."""
     check_pair(source, target)
     low, high = check_prefix(prefix)
     copy = EntryCopy(source, target, on_conflict, progress)
@@ -40,18 +40,21 @@ def copy_entries(
 
 
 def copy_name(to: str) -> str:
-    """Return the name of the snapshot that keeps a source while it is copied to what has this
-    id."""
+    """Return the name of the snapshot that keeps a source while it is copied to the lake with the
+    id `to`."""
     return f"copy-to-{to[:16]}"
 
 
 def backup_name(run_id: str) -> str:
-    """Return the name of the snapshot that keeps a source for this run of a backup."""
+    """Return the name of the snapshot that keeps a source while a backup runs."""
     return f"backup-{run_id}"
 
 
 def keeps_moment(snapshot: SnapshotRow) -> bool:
-    """Whether a snapshot is of a copy or backup that runs, or was killed: no part of the past."""
+    """Return whether a snapshot was made by a copy or a backup that is running or was killed.
+
+    Such a snapshot is not part of the lake's past.
+    """
     return snapshot.message in (_COPYING, BACKING_UP) and bool(_KEEPS.fullmatch(snapshot.name))
 
 
@@ -59,8 +62,11 @@ def keeps_moment(snapshot: SnapshotRow) -> bool:
 def kept_moment(
     source: Lake, name: str, message: str = _COPYING
 ) -> Iterator[tuple[Lake | LakeView, SnapshotRow | None]]:
-    """Keep the source as it is by a snapshot of this name, for the time of a copy. A source that
-    was opened read-only is read as it is at the time of each read."""
+    """Keep the source as it is, by a snapshot of this name, until the block ends.
+
+    Yields a view of the source, and its snapshot. In a source that was opened read-only no snapshot
+    can be made: it is yielded itself, with None, and each read sees it as it is then.
+    """
     if source.read_only:
         yield source, None
         return
@@ -76,7 +82,7 @@ def kept_moment(
 def follow_lake(
     source: Lake, target: Lake, cursor: str | None, prefix: str, progress: Progress | None
 ) -> CopyReport:
-    """Bring a copy up to date with what changed since a cursor; see `lakebed.follow`."""
+    """Bring a copy up to date with what changed since a cursor. See `lakebed.follow`."""
     check_pair(source, target)
     copy = EntryCopy(source, target, "replace", progress)
     changes = source.changes(cursor, prefix)
@@ -95,12 +101,12 @@ def follow_lake(
 
 
 def check_pair(source: Lake, target: Lake) -> None:
-    """Refuse a lake that would be copied onto itself, and a target that cannot be written."""
+    """Raise an error if a lake would be copied onto itself, or the target cannot be written."""
     target._must_write("copy")
     if source._lake_id == target._lake_id:
         raise ValidationError(
             f"source and target must be two lakes, got {source.name} twice"
             if source.name == target.name
-            else f"source and target must be two lakes, got {source.name} and {target.name}, "
-            "which are one"
+            else f"source and target must be two lakes, but {source.name} and {target.name} are "
+            "one and the same"
         )

@@ -1,7 +1,7 @@
-"""Copying a lake with its past: every kept version is stored anew, in its order and at its time.
+"""Copies a lake with its past: stores every kept version again, in its order and at its time.
 
-No table of the target is filled past the catalog's own rules. So the copy works between any two
-catalogs, and the target's history and snapshots come about as the source's did.
+The copy uses only the calls of the target's catalog, which keep its rules. So it works between any
+two catalogs, and the target's history and snapshots arise as the source's did.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ _TOGETHER = 5000
 
 
 class _Step(NamedTuple):
-    """What happened at a number of the source's counter: a version was stored, or, with `removed`,
-    a key was deleted. `replaces`: the store ended another version that is kept."""
+    """What happened at one number of the source's counter.
+
+    A version was stored, or with `removed`, a key was deleted. `replaces`: this ended another
+    version, which is kept.
+    """
 
     number: int
     time: int
@@ -48,12 +51,12 @@ class _Step(NamedTuple):
 def copy_whole(
     source: Lake, target: Lake, prefix: str, *, history: bool, progress: Progress | None
 ) -> CopyReport:
-    """Copy entries, the versions that are kept, and snapshots; see `lakebed.copy`."""
+    """Copy entries, the versions that are kept, and snapshots. See `lakebed.copy`."""
     check_pair(source, target)
     if history and source._history == "all" and target._history != "all":
         raise ValidationError(
-            "history needs a target with history='all', as the source has: "
-            f"{target.name} keeps versions for its snapshots only"
+            "history=True needs a target with history='all', like the source: "
+            f"{target.name} keeps versions only for its snapshots"
         )
     with kept_moment(source, copy_name(target._lake_id)) as (view, kept):
         return tell_past(source, view, kept, target, prefix, progress)
@@ -69,8 +72,10 @@ def tell_past(
     *,
     private: bool = False,
 ) -> CopyReport:
-    """Copy what is seen at a moment of the source, and what was before it. `view`, `kept`: as
-    `kept_moment` gives them. `private`: see `store_rows`."""
+    """Copy the source as it is at a moment, and what was before it.
+
+    `view`, `kept`: what `kept_moment` yields. `private`: see `store_rows`.
+    """
     past = _Past(source, target, prefix, kept, private=private)
     past.run(progress)
     copy = EntryCopy(source, target, "fail", private=private)
@@ -87,7 +92,7 @@ def tell_past(
 
 
 class _Past:
-    """The steps of a source, told again to a target."""
+    """Repeats the steps of a source in a target."""
 
     def __init__(
         self,
@@ -99,7 +104,7 @@ class _Past:
         private: bool,
     ) -> None:
         if not isinstance(target._catalog, TakesHistory):
-            raise ValidationError(f"the catalog {target.name} cannot take over the past of another")
+            raise ValidationError(f"the catalog {target.name} cannot store versions of the past")
         self._source = source
         self._target = target
         self._private = private
@@ -120,7 +125,7 @@ class _Past:
         ]
 
     def run(self, progress: Progress | None) -> None:
-        """Tell all steps that the target does not have yet."""
+        """Repeat all steps that the target does not have yet."""
         done = self._begin()
         steps = [step for step in self._steps() if step.number > done]
         waiting: Sequence[SnapshotRow] = [
@@ -142,15 +147,17 @@ class _Past:
             self._catalog.lack_history(self._lacking())
 
     def _lacking(self) -> int:
-        """The time before which the source lacks versions: the target lacks them too."""
+        """Return the time before which the source lacks versions, so that the target lacks them
+        too."""
         if self._source._history != "all" or not isinstance(self._source._catalog, TakesHistory):
             return self._now
         return self._source._catalog.history_since()
 
     def verify(self) -> None:
-        """Compare each snapshot: the first whole, the others by what changed since the one before.
+        """Compare each snapshot of the source with that of the target.
 
-        Raises CorruptionError if one reads otherwise in the target.
+        The first is compared whole, each other one by what changed since the one before it. Raises
+        CorruptionError if one differs.
         """
         self._drop_gone()
         lakes = (self._source, self._target)
@@ -174,11 +181,11 @@ class _Past:
                 ]
                 alike = all(a == b for a, b in zip_longest(*diffs))
             if not alike:
-                raise CorruptionError(f"the snapshot {row.name!r} reads otherwise in the target")
+                raise CorruptionError(f"the snapshot {row.name!r} differs in the target")
             before = row
 
     def _drop_gone(self) -> None:
-        """Drop the snapshots that somebody has dropped in the source since."""
+        """Drop the snapshots that somebody has dropped in the source meanwhile."""
         there = {row.id for row in self._source._catalog.snapshots()}
         for row in self._snapshots:
             if row.id not in there:
@@ -187,7 +194,7 @@ class _Past:
         self._snapshots = [row for row in self._snapshots if row.id in there]
 
     def _begin(self) -> int:
-        """How far an earlier run of the same copy came; 0 for an empty target."""
+        """Return the last step that an earlier run of this copy has repeated, or 0 for none."""
         mine = {"source": self._source._lake_id, "prefix": self._prefix}
 
         def begin(found: str | None) -> str:
@@ -195,14 +202,15 @@ class _Past:
                 known = json.loads(found)
                 if {name: known[name] for name in mine} != mine:
                     raise ConflictError(
-                        f"{self._target.name} holds the history of another lake, or another prefix"
+                        f"{self._target.name} holds the history of another lake or prefix"
                     )
                 return found
             stats = self._target.stats()
             if stats.entries or stats.expired or stats.history or stats.snapshots:
                 raise ConflictError(
-                    "history and snapshots are copied to an empty lake only, and "
-                    f"{self._target.name} is not: copy the entries alone, or name a new target"
+                    "history and snapshots can be copied to an empty lake only, and "
+                    f"{self._target.name} is not empty: copy the entries alone, or name a new "
+                    "target"
                 )
             return json.dumps(mine | {"number": 0})
 
@@ -216,7 +224,7 @@ class _Past:
         self._catalog.change_setting(_SETTING, note)
 
     def _steps(self) -> list[_Step]:
-        """What happened up to the moment of the copy, in its order."""
+        """Return what happened up to the moment of the copy, in its order."""
         wanted = Scan("history", *self._bounds)
         rows = list[tuple[str, int, int, int | None, int | None]]()
         names = ("key", "version", "updated_at", "end_version", "ended_at")
@@ -239,8 +247,11 @@ class _Past:
         return sorted(steps)
 
     def _groups(self, steps: Sequence[_Step], cuts: Sequence[int]) -> Iterator[list[_Step]]:
-        """Part the steps into lists that one transaction may tell: no key twice, no snapshot in
-        between, and all that ends a version at the same time."""
+        """Divide the steps into lists that one transaction may repeat.
+
+        A list has no key twice and no snapshot between its steps, and those of its steps that end a
+        version happened at the same time.
+        """
         borders = iter(sorted(cuts))
         border = next(borders, None)
         group, keys, time = list[_Step](), set[str](), None
@@ -271,7 +282,7 @@ class _Past:
             self._target._catalog.commit([Delete(step.key) for step in group])
             return
         found = self._source._catalog.get_versions([step.number for step in group])
-        # Others may have been pruned since. If a snapshot saw one, `verify` tells.
+        # The rest have been pruned meanwhile. If a snapshot saw one of them, `verify` finds out.
         rows = sorted((version.row for version in found), key=lambda row: row.key.encode())
         self.bytes += store_rows(
             self._source, self._target, rows, timed=True, private=self._private
@@ -286,7 +297,7 @@ class _Past:
     def _make_snapshots(
         self, waiting: Sequence[SnapshotRow], before: int | None
     ) -> Sequence[SnapshotRow]:
-        """Make the snapshots that see nothing from step `before` on; the others, which wait on."""
+        """Make the snapshots that see nothing from the step `before` on. Return the others."""
         left = list[SnapshotRow]()
         for row in waiting:
             if before is not None and row.version >= before:
@@ -299,7 +310,7 @@ class _Past:
 
 
 def _numbers(column: pa.Array) -> list[Any]:
-    """A column as Python has it, times in microseconds."""
+    """Return a column as a list, with times in microseconds."""
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     found: list[Any] = column.to_pylist()

@@ -14,13 +14,13 @@ class CopyReport(Report):
     | `copied` | those that the target did not have |
     | `replaced` | those that differed in the target, and were overwritten (`on_conflict`) |
     | `unchanged` | those that the target had already |
-    | `skipped` | those that differ in the target, and were left (`on_conflict`) |
-    | `removed` | entries deleted from the target, as they were in the source (`follow`) |
-    | `bytes` | of the contents that were read, as stored |
+    | `skipped` | those that differ in the target, and were left as they are (`on_conflict`) |
+    | `removed` | entries deleted from the target because the source had deleted them (`follow`) |
+    | `bytes` | the size of the contents that were read, as stored |
     | `versions`, `snapshots` | earlier versions, and snapshots, that were copied |
-    | `differing` | up to 100 keys that differ after all, since somebody wrote them meanwhile |
-    | `notes` | what the target could not take over, in words; empty between lakes |
-    | `cursor` | what `follow` continues from, else None |
+    | `differing` | up to 100 keys that differ because somebody wrote them meanwhile |
+    | `notes` | what the target cannot hold, in words; empty between lakes |
+    | `cursor` | where the next `follow` continues; None for a copy |
     """
 
     entries: int

@@ -1,12 +1,12 @@
-"""Copying tables of parts: those parts that the target lacks, by their hash."""
+"""Copies tables of parts. Only the parts that the target lacks are read."""
 
 from __future__ import annotations
 
 from lakebed.catalog.protocol import MissingContentError
 from lakebed.errors import LakebedError
-from lakebed.lake.base import LakeBase
+from lakebed.lake.contents.parts import part_rows
+from lakebed.lake.contents.reading import ContentReading
 from lakebed.lake.entries.staging import ATTEMPTS
-from lakebed.lake.growing.reading import part_rows
 from lakebed.lake.growing.writing import PartsWriting, Staged
 from lakebed.model import Content, EntryRow, Put
 from lakebed.values.encoded import Encoded
@@ -14,14 +14,15 @@ from lakebed.values.parts import TABLE, Part, decode_parts
 
 
 def store_table(
-    source: LakeBase, target: PartsWriting, row: EntryRow, data: bytes, *, timed: bool = False
+    source: ContentReading, target: PartsWriting, row: EntryRow, data: bytes, *, timed: bool = False
 ) -> int:
-    """Store a table of parts of another lake, with its metadata, expiry and times. Return the bytes
-    of the parts that were read.
+    """Store a table of parts of another lake, with its metadata, expiry and times. Return the size
+    in bytes of the parts that were read.
 
     `data`: the list of its parts. `timed`: see `store_contents`.
     """
-    # Where all history is kept, a time tells which version stood: that of the copy, here.
+    # A lake that keeps all history finds versions by their times. The version of this copy began
+    # to stand now, not when the source's did.
     updated_at = row.updated_at if timed or target._history != "all" else None
     parts = {part.content_hash: part for part in decode_parts(data).parts}
     for _ in range(ATTEMPTS - 1):
@@ -33,7 +34,7 @@ def store_table(
 
 
 def _store(
-    source: LakeBase,
+    source: ContentReading,
     target: PartsWriting,
     row: EntryRow,
     data: bytes,

@@ -1,1 +1,1 @@
-"""Storing, reading and listing entries."""
+"""Storing, reading, listing and counting entries."""

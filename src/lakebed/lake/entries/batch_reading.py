@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lakebed.errors import LakebedError, NotFoundError
+from lakebed.errors import LakebedError
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_iterable, check_key
+from lakebed.lake.contents.collected import CollectedError
 from lakebed.model import EntryRow
 
 
@@ -25,13 +26,17 @@ class BatchReading(LakeBase):
         wanted = list(dict.fromkeys(map(check_key, keys)))
         rows = {row.key: row for row in self._catalog.get_many(wanted)}
         found = dict(self._read_values(rows.values()))
-        gone = [key for key, value in found.items() if isinstance(value, NotFoundError)]
-        if gone:  # replaced or deleted, and collected, between the two reads: what is there now?
-            for key in gone:
-                del found[key]
+        gone = _collected(found)
+        while gone:  # replaced or deleted, and collected, between two reads: what is there now?
             again = {row.key: row for row in self._catalog.get_many(gone)}
+            for key in gone:
+                if key not in again:
+                    del found[key]
+            newer = [row for key, row in again.items() if row.version != rows[key].version]
             rows |= again
-            found |= self._read_values(again.values())
+            read = dict(self._read_values(newer))
+            found |= read
+            gone = _collected(read)
         values, missing, errors = dict[str, Any](), list[str](), dict[str, LakebedError]()
         for key in wanted:
             value = found.get(key, _MISSING)
@@ -45,6 +50,10 @@ class BatchReading(LakeBase):
 
 
 _MISSING = object()
+
+
+def _collected(values: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in values.items() if isinstance(value, CollectedError)]
 
 
 class Retrieved(Mapping[str, Any]):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lakebed.catalog.protocol import CatalogReads
 from lakebed.lake.checks import check_count, check_filter, check_key, check_prefix
-from lakebed.lake.entries.windows import Contents, Page, ReadAhead
+from lakebed.lake.contents.windows import Contents, Page, ReadAhead
 from lakebed.model import LAST_KEY, EntryRow, Progress
 from lakebed.records import Entry, ValueReader
 from lakebed.values.tabular import Tabular
@@ -114,7 +114,7 @@ class Listing(Tabular):
         """
         from lakebed.catalog.capabilities import is_scannable
         from lakebed.catalog.scan import Scan
-        from lakebed.lake.entries.arrow import rows_to_arrow, scan_to_arrow
+        from lakebed.lake.arrow.entries import rows_to_arrow, scan_to_arrow
 
         uri, pages, total = self._lake.full_uri, self.pages(), None
         if progress and self._filter is None:

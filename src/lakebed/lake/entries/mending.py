@@ -9,7 +9,7 @@ from itertools import islice
 from lakebed.catalog.protocol import Place
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.base import PresentLake
-from lakebed.lake.entries.uploading import LEASE_SECONDS, Content, give_up, upload
+from lakebed.lake.contents.uploading import LEASE_SECONDS, Content, give_up, upload
 from lakebed.model import ContentId
 from lakebed.objects.names import object_path
 from lakebed.objects.packs import Position, read_values

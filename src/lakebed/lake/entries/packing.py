@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 
 from lakebed.catalog.protocol import Catalog, Place
 from lakebed.errors import LakebedError
+from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.lake.entries.spool import Spool
-from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.model import ContentId, Upload
 from lakebed.objects.names import object_path, pack_path
 from lakebed.objects.packs import MAX_VALUE_BYTES, PACK_BYTES, PACK_OBJECTS, Position, write_pack

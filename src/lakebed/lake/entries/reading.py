@@ -8,6 +8,7 @@ from typing import Any, Final
 from lakebed.errors import LakebedError, NotFoundError, ValidationError
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_key
+from lakebed.lake.contents.collected import CollectedError, of_newest
 from lakebed.lake.entries.listing import Listing, keys_in_order
 from lakebed.model import LAST_KEY, EntryRow
 from lakebed.records import Entry
@@ -52,17 +53,7 @@ class Reading(LakeBase):
 
         For faces over a lake. Raises what `retrieve` raises.
         """
-        check_key(key)
-        gone = None
-        while (row := self._catalog.get(key)) is not None:
-            try:
-                return row, self.read_value(row)
-            except NotFoundError:
-                # Replaced or deleted, and collected, between the two reads: what is there now?
-                if row.version == gone:
-                    raise
-                gone = row.version
-        return None
+        return of_newest(self._catalog, check_key(key), lambda row: (row, self.read_value(row)))
 
     def _ipython_key_completions_(self) -> list[str]:
         return [entry.key for entry in self.list(limit=_COMPLETED)]
@@ -109,8 +100,7 @@ class Reading(LakeBase):
         For faces over a lake. Raises what `retrieve` raises, at the entry that it concerns.
         """
         for row, value in self.read_in_order(listing.rows()):
-            if isinstance(value, NotFoundError):
-                # Replaced or deleted, and collected, since the row was read: what is there now?
+            if isinstance(value, CollectedError):
                 found = self.read_entry(row.key)
                 if found is not None:
                     yield found

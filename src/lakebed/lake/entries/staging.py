@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from lakebed.catalog.protocol import MissingContentError
 from lakebed.errors import LakebedError, SerializationError
 from lakebed.lake.base import MAX_INLINE_BYTES
+from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.lake.entries.mending import Mending
-from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.model import Change, Content, ContentId, Delete, Outcome, Put
 from lakebed.objects.names import object_path
 from lakebed.values.encoded import Encoded, EncodedFile

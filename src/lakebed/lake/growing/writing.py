@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from lakebed.errors import ConflictError, NotFoundError, ValidationError
+from lakebed.errors import ConflictError, ValidationError
+from lakebed.lake.contents.collected import CollectedError
+from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.lake.entries.staging import Staging, in_memory
-from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up, upload
 from lakebed.model import Content, EntryRow, Outcome, Put, Upload
 from lakebed.objects.names import object_path
 from lakebed.values.encoded import Encoded, EncodedFile
@@ -43,7 +44,7 @@ class PartsWriting(Staging):
         `row` was read."""
         try:
             yield
-        except NotFoundError:
+        except CollectedError:
             now = self._catalog.get(row.key)
             if now is not None and now.version == row.version:
                 raise
@@ -76,7 +77,7 @@ class PartsWriting(Staging):
 
         Raises ConflictError if somebody has replaced the entry since `row` was read.
         """
-        from lakebed.lake.growing.reading import join_parts  # loads pyarrow
+        from lakebed.lake.contents.parts import join_parts  # loads pyarrow
 
         if row.format == TABLE:
             contents = self._catalog.parts((row.content_hash, TABLE))

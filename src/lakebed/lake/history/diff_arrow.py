@@ -1,32 +1,16 @@
-"""Differences as an Arrow table."""
+"""A diff as an Arrow table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import pyarrow as pa
 
+from lakebed.lake.arrow.changes import DIFF_SCHEMA, changes_to_arrow
 from lakebed.lake.history.diff_spool import KINDS, DiffSpool
-from lakebed.model import DiffRow, EntryRow, Progress
+from lakebed.model import Progress
 
 _CHUNK = 10_000
-_TEXT = pa.string()
-_TIME = pa.timestamp("us", "UTC")
-_SIDE = [
-    ("content_hash", pa.string()),
-    ("byte_size", pa.int64()),
-    ("metadata", pa.string()),
-    ("expires_at", _TIME),
-    ("updated_at", _TIME),
-]
-DIFF_SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("change", pa.string(), nullable=False),
-        *(pa.field(f"{side}_{name}", kind) for side in ("before", "after") for name, kind in _SIDE),
-    ]
-)
 
 
 def diff_to_arrow(spool: DiffSpool, progress: Progress | None) -> pa.Table:
@@ -40,28 +24,3 @@ def diff_to_arrow(spool: DiffSpool, progress: Progress | None) -> pa.Table:
             if progress:
                 progress(done, total)
     return pa.Table.from_batches(batches, schema=DIFF_SCHEMA)
-
-
-def changes_to_arrow(rows: Sequence[DiffRow]) -> pa.RecordBatch:
-    """Differences of any kind with the columns of `DIFF_SCHEMA`, in their order."""
-    before, after = zip(*rows, strict=True)
-    some = [one or other or _nothing() for one, other in zip(after, before, strict=True)]
-    change = [
-        "changed" if one and other else "added" if other else "removed" for one, other in rows
-    ]
-    columns = [pa.array([row.key for row in some], _TEXT), pa.array(change, _TEXT)]
-    arrays = [*columns, *_side(before), *_side(after)]
-    return pa.RecordBatch.from_arrays(arrays, schema=DIFF_SCHEMA)
-
-
-def _side(rows: Sequence[EntryRow | None]) -> Iterator[pa.Array]:
-    """The columns of one side of differences."""
-    yield pa.array([row and row.hash_text() for row in rows], _TEXT)
-    yield pa.array([row and row.byte_size for row in rows], pa.int64())
-    yield pa.array([row and row.metadata for row in rows], _TEXT)
-    yield pa.array([row and row.expires_at for row in rows], _TIME)
-    yield pa.array([row and row.updated_at for row in rows], _TIME)
-
-
-def _nothing() -> EntryRow:
-    raise AssertionError("a difference has a row on one side at least")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -17,10 +16,11 @@ from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_count, check_flag, check_key, check_prefix
 from lakebed.lake.entries.batch_reading import BatchReading
+from lakebed.lake.entries.stats import Statistics
 from lakebed.lake.history.snapshot import Snapshot, SnapshotList
 from lakebed.lake.history.versions import History, Version
-from lakebed.lake.search.searching import Searching
-from lakebed.lake.upkeep.stats import Statistics
+from lakebed.lake.searching import Searching
+from lakebed.lake.sql.table_calls import table, tables
 from lakebed.model import DiffRow, Moment, Progress, SnapshotRow
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from lakebed.lake.history.diff_spool import DiffSpool
     from lakebed.lake.history.feed import Changes
     from lakebed.lake.history.watch import Watch
-    from lakebed.lake.sql.stored_tables import StoredTables
 
 MAX_NAME_BYTES = 255
 _CONTROL = r"[\x00-\x1f\x7f]"
@@ -65,24 +64,21 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
     ) -> QueryResult:
         """Return the result of a SELECT over the tables `entries` and `documents` as of the moment.
         As `Lake.sql`."""
-        return self._lake._query(query, params, self._moment, view=self)
+        engine = self._lake._queries.engine()
+        return engine.run(query, params, self._lake._resolve, self._scores, self._moment)
 
     def ibis(self) -> Backend:
         """Return an Ibis backend with the tables `entries` and `documents` as of the moment. As
         `Lake.ibis`, with whose tables they join."""
-        return self._lake._stored_tables().ibis(self._moment)
+        return self._lake._queries.stored_tables().ibis(self._moment)
 
     def table(self, key: str) -> ir.Table:
         """Return a table that was stored at the moment. As `Lake.table`."""
-        from lakebed.lake.sql.table_calls import table
-
-        return table(self, self._lake._stored_tables(), key, self._moment)
+        return table(self._catalog, self._lake._queries.stored_tables(), key, self._moment)
 
     def tables(self, prefix: str = "", *, widen: bool = False, key_column: str = "key") -> ir.Table:
         """Return the tables that were stored under a prefix at the moment. As `Lake.tables`."""
-        from lakebed.lake.sql.table_calls import tables
-
-        stored = self._lake._stored_tables()
+        stored = self._lake._queries.stored_tables()
         return tables(stored, prefix, self._moment, widen=widen, key_column=key_column)
 
     def __repr__(self) -> str:
@@ -94,19 +90,6 @@ class LakeView(BatchReading, Searching, Statistics, Mapping[str, Any]):
 
 class Snapshots(PresentLake):
     """The calls on snapshots."""
-
-    @abstractmethod
-    def _query(
-        self,
-        query: str,
-        params: Sequence[object] | Mapping[str, object] | None = None,
-        moment: Moment | None = None,
-        *,
-        view: Searching | None = None,
-    ) -> QueryResult: ...
-
-    @abstractmethod
-    def _stored_tables(self) -> StoredTables: ...
 
     def create_snapshot(
         self,
@@ -312,6 +295,9 @@ class Snapshots(PresentLake):
             return self._catalog.moment(time=to_micros(moment)), moment.isoformat()
         version = check_count("version", moment)
         return self._catalog.moment(version=version), f"version {version}"
+
+    def _resolve(self, moment: object) -> Moment:
+        return self._moment(moment)[0]
 
     def _find(self, snapshot: object) -> SnapshotRow:
         name = snapshot.id if isinstance(snapshot, Snapshot) else snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, overload
 
 from lakebed.clock import from_micros
 from lakebed.model import VersionRow
@@ -49,7 +49,11 @@ class History(Sequence[Version], Tabular):
     def __len__(self) -> int:
         return len(self._versions)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Version: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Version]: ...
+    def __getitem__(self, index: int | slice) -> Version | Sequence[Version]:
         return self._versions[index]
 
     def to_arrow(self) -> pa.Table:
@@ -60,7 +64,7 @@ class History(Sequence[Version], Tabular):
         """
         import pyarrow as pa
 
-        from lakebed.lake.entries.arrow import ENTRY_SCHEMA
+        from lakebed.lake.arrow.entries import ENTRY_SCHEMA
         from lakebed.values.codec import encode_metadata
 
         schema = ENTRY_SCHEMA.append(pa.field("ended_at", pa.timestamp("us", "UTC")))

@@ -5,30 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from lakebed.errors import LakebedError, NotFoundError, ValidationError
-from lakebed.lake.checks import check_key
-from lakebed.lake.entries.batch_reading import BatchReading, Retrieved
+from lakebed.lake.calls import Calls
+from lakebed.lake.checks import TTL, check_key
+from lakebed.lake.entries.batch_reading import Retrieved
 from lakebed.lake.entries.batch_report import BatchReport
-from lakebed.lake.entries.batches import Batches
 from lakebed.lake.entries.reading import MISSING, Reading
-from lakebed.lake.growing.appending import Appending
 from lakebed.lake.history.snapshot import Snapshot
 from lakebed.lake.history.snapshots import LakeView
+from lakebed.lake.scopes.catalog import ScopedCatalog
 from lakebed.lake.scopes.span import Span
-from lakebed.lake.search.searching import Hit, Hits, Mode, Searching
-from lakebed.lake.share.publishing import Publishing
-from lakebed.lake.sql.ibis_tables import IbisTables
-from lakebed.lake.upkeep.adopting import Adopting
-from lakebed.lake.upkeep.maintenance import Maintenance
+from lakebed.lake.searching import Hit, Hits, Mode, Searching
 from lakebed.lake.upkeep.purging import PurgeReport
-from lakebed.lake.upkeep.verifying import Verifying
-from lakebed.model import EntryRow, Moment, Progress
+from lakebed.model import EntryRow, Moment, Outcome, Progress
 from lakebed.records import Entry, StoredEntry
 from lakebed.values.tables import TableLibrary
 
 if TYPE_CHECKING:
+    from lakebed.catalog.protocol import Catalog
     from lakebed.duckdb.result import QueryResult
 
 _MAX_BYTES = 900  # of a scope's path: a key has 1,024
@@ -140,22 +136,29 @@ class ScopeView(_ScopedSearch, LakeView):
         self._confine(LakeView(scope._root, moment, shown), scope._span)
 
 
-class ScopedCalls(
-    _ScopedSearch,
-    Batches,
-    Appending,
-    BatchReading,
-    Searching,
-    Publishing,
-    IbisTables,
-    Maintenance,
-    Adopting,
-    Verifying,
-):
-    """The calls that differ between a scope and a lake."""
+class ScopedCalls(_ScopedSearch, Calls):
+    """The calls that differ between a scope and the lake that it is a part of."""
 
-    _root: ScopedCalls  # or the lake, which has the same calls
     _above: Sequence[Above] = ()
+
+    def __init__(self, root: Calls, span: Span) -> None:
+        self._root = root
+        self._confine(root, span)
+        super().__init__(
+            # It lacks the calls for upkeep, which a scope refuses.
+            cast("Catalog", ScopedCatalog(root._catalog, span)),
+            root._objects,
+            name=f"{root.name}, scope {span.prefix}",
+            inline_threshold=root._inline_threshold,
+            history=root._history,
+            history_retention=root._history_retention,
+            lake_id=root._lake_id,
+            search=root._search.options,
+            read_only=root.read_only,
+            owner=root._owner,
+            auto_maintain=root._auto_maintain,
+        )
+        self._search = root._search  # one index serves the lake and its scopes
 
     @property
     def prefix(self) -> str:
@@ -206,13 +209,33 @@ class ScopedCalls(
 
     # Calls that would reveal other scopes, or change them
 
-    def store(self, key: str, value: Any, *args: Any, **kwargs: Any) -> StoredEntry:
+    def store(
+        self,
+        key: str,
+        value: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        ttl: TTL | None = None,
+        expires_at: datetime | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        keep_expiry: bool = False,
+    ) -> StoredEntry:
         """Store a value under a key, as `Lake.store` does.
 
         `deduplicated` does not reveal what other scopes have stored: it is True only if nothing
         changed.
         """
-        stored = super().store(key, value, *args, **kwargs)
+        stored = super().store(
+            key,
+            value,
+            metadata,
+            ttl=ttl,
+            expires_at=expires_at,
+            if_absent=if_absent,
+            if_match=if_match,
+            keep_expiry=keep_expiry,
+        )
         return StoredEntry(_unshared(stored), self)
 
     def append(
@@ -227,9 +250,16 @@ class ScopedCalls(
         stored = super().append(key, rows, widen=widen, partition_by=partition_by)
         return StoredEntry(_unshared(stored), self)
 
-    def store_batch(self, *args: Any, **kwargs: Any) -> BatchReport:
+    def store_batch(
+        self,
+        entries: Iterable[Mapping[str, Any]],
+        *,
+        atomic: bool = True,
+        progress: Progress | None = None,
+    ) -> BatchReport:
         """Store many entries, as `Lake.store_batch` does. `deduplicated` is always 0."""
-        return BatchReport(**(dict(super().store_batch(*args, **kwargs)) | {"deduplicated": 0}))
+        report = super().store_batch(entries, atomic=atomic, progress=progress)
+        return BatchReport(**(dict(report) | {"deduplicated": 0}))
 
     def at(self, moment: str | Snapshot | datetime | int) -> ScopeView:
         """Return the scope as it was, as `Lake.at` does. It knows the snapshots that were made in
@@ -274,23 +304,23 @@ class ScopedCalls(
             raise ValidationError("external_access must be False in a scope")
         return super().sql(query, params)
 
-    def publish(self, *_: Any, **__: Any) -> NoReturn:
+    def publish(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("publish")
 
-    def maintain(self, *_: Any, **__: Any) -> NoReturn:
+    def maintain(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("maintain")
 
-    def cleanup_expired(self, *_: Any, **__: Any) -> NoReturn:
+    def cleanup_expired(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("cleanup_expired")
 
-    def compact(self, *_: Any, **__: Any) -> NoReturn:
+    def compact(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("compact")
 
-    def collect(self, *_: Any, **__: Any) -> NoReturn:
+    def collect(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("collect")
 
@@ -298,7 +328,7 @@ class ScopedCalls(
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("adopt")
 
-    def verify(self, *_: Any, **__: Any) -> NoReturn:
+    def verify(self, *_: object, **__: object) -> NoReturn:
         """Raise ValidationError: this call concerns the whole lake."""
         raise _of_the_lake("verify")
 
@@ -310,7 +340,7 @@ def _of_the_lake(call: str) -> ValidationError:
     return ValidationError(f"{call} concerns the whole lake: call it on the lake, not on a scope")
 
 
-def _unshared(stored: StoredEntry) -> Any:
+def _unshared(stored: StoredEntry) -> Outcome:
     outcome = stored._outcome
     return outcome._replace(deduplicated=not outcome.changed)
 

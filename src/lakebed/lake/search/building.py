@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lakebed.catalog.protocol import Catalog, MissingContentError
 from lakebed.catalog.search_rows import GONE, PURGED, NewSegment, SegmentRow, Waiting
 from lakebed.errors import LakebedError, LockTimeoutError
-from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up
+from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up
 from lakebed.lake.search.indexed_text import IndexedText, TextReader
 from lakebed.lake.search.view import Ends, Loaded, apply_ends, as_ends
 from lakebed.model import Upload, VersionRow

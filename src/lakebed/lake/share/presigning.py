@@ -8,7 +8,7 @@ from lakebed.catalog.protocol import Place
 from lakebed.errors import ConfigurationError, CorruptionError, NotFoundError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_key
-from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up
+from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up
 from lakebed.model import EntryRow, Upload
 from lakebed.objects.names import object_path
 from lakebed.objects.store import Signer

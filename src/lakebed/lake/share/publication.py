@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from lakebed.clock import from_micros
 from lakebed.errors import CorruptionError, SerializationError
-from lakebed.lake.entries.arrow import ENTRY_SCHEMA, hash_texts
+from lakebed.lake.arrow.entries import ENTRY_SCHEMA, hash_texts
 from lakebed.lake.share.publication_place import ID, Hashing, pieces
 from lakebed.model import EntryRow
 from lakebed.objects.store import ObjectStore

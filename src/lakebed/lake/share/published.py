@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.lake.checks import check_prefix
-from lakebed.lake.search.searching import (
+from lakebed.lake.searching import (
     Hit,
     Hits,
     Mode,

@@ -220,8 +220,8 @@ def _copy_tables(
     for row in rows:
         at = row
         if row.format == TABLE:
+            from lakebed.lake.contents.parts import join_parts  # loads pyarrow
             from lakebed.lake.growing.joining import by_partition
-            from lakebed.lake.growing.reading import join_parts  # loads pyarrow
 
             (_, data), *_ = view.read_contents([row])
             if isinstance(data, LakebedError):

@@ -36,7 +36,7 @@ from lakebed.lake.sql.wanted import (
 from lakebed.model import Moment
 
 if TYPE_CHECKING:
-    from lakebed.lake.entries.windows import ContentReader
+    from lakebed.lake.contents.windows import ContentReader
     from lakebed.objects.store import ObjectStore
 
 Search = Callable[[str, int], Iterable[tuple[str, float]]]

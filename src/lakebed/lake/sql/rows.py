@@ -225,7 +225,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: Load
 
 def load_changes(session: Session, changed: Iterator[DiffRow], columns: Set[str]) -> LoadedRows:
     """Load the rows of a difference."""
-    from lakebed.lake.history.diff_arrow import changes_to_arrow
+    from lakebed.lake.arrow.changes import changes_to_arrow
 
     rows = LoadedRows(session, "changes", columns)
     names = ", ".join(name for name in LOADED["changes"] if name in columns)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+import pyarrow as pa
+
 from lakebed.duckdb.filesystem import ReadOnlyFiles
 from lakebed.errors import CorruptionError
 from lakebed.lake.sql.stored import Stored
 from lakebed.objects.store import ObjectStore, Range
 from lakebed.values.footers import TAIL_BYTES, read_footer, schema_of
+
+_DIGITS = 38  # of DuckDB's decimals
 
 
 class FileSchemas:
@@ -61,3 +65,12 @@ class FileSchemas:
 
 def _name(table: Stored) -> str:
     return table.schema_key or table.uri or ""
+
+
+def is_wider_than_duckdb(kind: pa.DataType) -> bool:
+    """Return whether a type holds decimals of more digits than DuckDB has. It would read them as
+    floats of another value."""
+    kind = getattr(kind, "storage_type", kind)
+    if pa.types.is_decimal256(kind):
+        return bool(kind.precision > _DIGITS)
+    return any(is_wider_than_duckdb(kind.field(n).type) for n in range(kind.num_fields))

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from lakebed.errors import NotFoundError
-from lakebed.lake.base import LakeBase
-from lakebed.lake.growing.reading import part_rows
-from lakebed.model import EntryRow
+from lakebed.catalog.protocol import CatalogReads
+from lakebed.lake.contents.collected import CollectedError, of_newest
+from lakebed.lake.contents.parts import part_rows
+from lakebed.model import EntryRow, Moment
 from lakebed.values.parts import TABLE, Partition, decode_parts
 
 FORMATS = ("parquet", TABLE)
 """The formats of stored tables."""
 
 
+Row = tuple[str, bytes, str, int, str | None]
+"""Of an entry: key, content hash, format, size, and place."""
+
+
 class Stored(NamedTuple):
     """A stored table, or a part of one: the key, and where the content lies; `uri` None for the
     catalog. `table_schema`: that of the table, if this is a part. `partition_by`, `partition`,
-    `schema_key`: as in `lakebed.values.parts`."""
+    `schema_key`: as in `lakebed.values.parts`. `data`: the content of a part in the catalog."""
 
     key: str
     content_hash: bytes
@@ -27,6 +32,7 @@ class Stored(NamedTuple):
     partition_by: tuple[str, ...] = ()
     partition: Partition = ()
     schema_key: str = ""
+    data: bytes | None = None
 
     def row(self) -> EntryRow:
         """The entry, as far as reading its content goes."""
@@ -35,21 +41,49 @@ class Stored(NamedTuple):
 
 
 def parts_of(
-    lake: LakeBase, key: str, content_hash: bytes, format: str, byte_size: int, uri: str | None
+    catalog: CatalogReads,
+    key: str,
+    content_hash: bytes,
+    format: str,
+    byte_size: int,
+    uri: str | None,
 ) -> list[Stored]:
-    """A stored table as the files that it consists of, in the order of their rows."""
+    """A stored table as the files that it consists of, in the order of their rows.
+
+    Raises CollectedError if nothing names it any more.
+    """
     whole = Stored(key, content_hash, byte_size, uri)
     if format != TABLE:
         return [whole]
-    listed = lake._catalog.locate((content_hash, TABLE))
+    listed = catalog.locate((content_hash, TABLE))
     if listed is None or listed.inline_value is None:
-        raise NotFoundError(f"the content of {key!r} has been collected")
+        raise CollectedError(f"the content of {key!r} has been collected")
     table = decode_parts(listed.inline_value)
-    rows = part_rows(whole.row(), table.parts, lake._catalog.parts((content_hash, TABLE)))
+    rows = part_rows(whole.row(), table.parts, catalog.parts((content_hash, TABLE)))
     return [
         Stored(
             key, part.content_hash, part.byte_size, place.uri, table.schema_bytes,
-            table.partition_by, part.partition, part.schema_key,
+            table.partition_by, part.partition, part.schema_key, place.inline_value,
         )
         for part, place in zip(table.parts, rows, strict=True)
     ]  # fmt: skip
+
+
+def newest_parts(catalog: CatalogReads, moment: Moment | None, found: Row) -> Sequence[Stored]:
+    """A stored table as the row that was loaded tells, or as it is now if it has been replaced and
+    collected since: of many tables, somebody may append to one at any moment."""
+    try:
+        return parts_of(catalog, *found)
+    except CollectedError:
+        if moment is not None:
+            raise
+
+    def parts(row: EntryRow) -> Sequence[Stored]:
+        return parts_of(catalog, *row_of(row)) if row.format in FORMATS else ()
+
+    return of_newest(catalog, found[0], parts) or ()
+
+
+def row_of(row: EntryRow) -> Row:
+    """What tells the files of a stored table."""
+    return row.key, row.content_hash, row.format, row.byte_size, row.uri

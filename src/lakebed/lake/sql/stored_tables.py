@@ -12,6 +12,7 @@ import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from lakebed.catalog.protocol import CatalogReads
 from lakebed.duckdb.conditions import Bounds
 from lakebed.duckdb.filesystem import Grant
 from lakebed.duckdb.ibis_backend import LakeBackend
@@ -23,13 +24,15 @@ from lakebed.errors import (
     QueryError,
     ValidationError,
 )
-from lakebed.lake.base import LakeBase
+from lakebed.lake.contents.collected import CollectedError
+from lakebed.lake.contents.windows import ContentReader
 from lakebed.lake.sql.engine import QueryEngine
 from lakebed.lake.sql.rows import LoadedRows
-from lakebed.lake.sql.schemas import FileSchemas
-from lakebed.lake.sql.stored import FORMATS, Stored, parts_of
+from lakebed.lake.sql.schemas import FileSchemas, is_wider_than_duckdb
+from lakebed.lake.sql.stored import FORMATS, Row, Stored, newest_parts, parts_of, row_of
 from lakebed.lake.sql.wanted import want_of
 from lakebed.model import EntryRow, Moment
+from lakebed.objects.store import ObjectStore
 from lakebed.values.parquet import read_table
 from lakebed.values.partitions import sql_types
 
@@ -37,7 +40,6 @@ _RELATIONS = ("entries", "documents", "history", "snapshots", "objects")
 _AT_A_MOMENT = ("entries", "documents")
 _SCHEMA = "lakebed_tables"
 _RETIRED = 64  # addresses of files that views named, before they are no more
-_DIGITS = 38  # of DuckDB's decimals
 
 Column = tuple[str, str]
 """A name, and its type as DuckDB sees it."""
@@ -68,16 +70,23 @@ class _Shown:
 class StoredTables:
     """What Ibis sees of a lake through one query session. Safe from any thread."""
 
-    def __init__(self, engine: QueryEngine, lake: LakeBase) -> None:
+    def __init__(
+        self,
+        engine: QueryEngine,
+        lake: ContentReader,
+        catalog: CatalogReads,
+        objects: ObjectStore | None,
+    ) -> None:
         self._engine = engine
         self._session = engine.session
         self._lake = lake
+        self._catalog = catalog
         self._backends: dict[Moment | None, LakeBackend] = {}
         self._shown: dict[Moment | None, _Shown] = {}
         self._grants: dict[str, Grant] = {}
         self._retired: deque[Grant] = deque()
         self._views: dict[tuple[str, LakeBackend], ir.Table] = {}
-        self._schemas = FileSchemas(engine.session.files, lake._objects)
+        self._schemas = FileSchemas(engine.session.files, objects)
         self._columns: dict[bytes, list[Column]] = {}
 
     def is_for(self, engine: QueryEngine) -> bool:
@@ -123,8 +132,7 @@ class StoredTables:
         if row.format not in FORMATS:
             raise ValidationError(f"{row.key!r} is of the format {row.format!r}: expected a table")
         with self._engine.loading():
-            place = (row.content_hash, row.format, row.byte_size, row.uri)
-            stored = parts_of(self._lake, row.key, *place)
+            stored = parts_of(self._catalog, *row_of(row))
             name = f"t_{row.content_hash.hex()}"
             with self._naming_damage(stored):
                 return self._made(name, moment, lambda: self._joined(stored))
@@ -145,7 +153,8 @@ class StoredTables:
                 if not parts:
                     raise NotFoundError(f"no stored table under {prefix!r} has a column")
                 self._check_columns(parts, widen=widen, key_column=key_column)
-                digest = sha256(repr((key_column, stored)).encode()).hexdigest()
+                names = [table._replace(data=None) for table in stored]
+                digest = sha256(repr((key_column, names)).encode()).hexdigest()
                 return self._made(
                     f"u_{digest}", moment, lambda: self._united(parts, f"k_{digest}", key_column)
                 )
@@ -175,13 +184,13 @@ class StoredTables:
         rows.hold()
         try:
             sql = f"{query.format(rows.table)} ORDER BY encode(key)"
-            found = connection.execute(sql).fetchall()
+            found: list[Row] = connection.execute(sql).fetchall()
         finally:
             rows.release()
         if not found:
             others = f": its {rows.count} entries are no tables" if rows.count else ""
             raise NotFoundError(f"no stored table has a key that begins with {prefix!r}{others}")
-        return [part for row in found for part in parts_of(self._lake, *row)]
+        return [part for row in found for part in newest_parts(self._catalog, moment, row)]
 
     def _joined(self, stored: Sequence[Stored]) -> str:
         """The SELECT of all rows of a table, in their order."""
@@ -276,9 +285,11 @@ class StoredTables:
 
     def _inline(self, stored: Stored) -> pa.Table:
         """A table that lies in the catalog."""
-        place = self._lake._catalog.locate((stored.content_hash, "parquet"))
+        if stored.data is not None:
+            return read_table(stored.data)
+        place = self._catalog.locate((stored.content_hash, "parquet"))
         if place is None or place.inline_value is None:
-            raise NotFoundError(f"the content of {stored.key!r} has been collected")
+            raise CollectedError(f"the content of {stored.key!r} has been collected")
         return read_table(place.inline_value)
 
     def _has_columns(self, schema: bytes, stored: Stored) -> bool:
@@ -292,7 +303,7 @@ class StoredTables:
             if not known.names:
                 return False
             for field in known:
-                if _is_wider_than_duckdb(field.type):
+                if is_wider_than_duckdb(field.type):
                     raise QueryError(
                         f"the table {stored.key!r} has a column {field.name!r} of {field.type}: "
                         "DuckDB has decimals of 38 digits, and would read other numbers"
@@ -385,12 +396,3 @@ def _replace_views(connection: duckdb.DuckDBPyConnection, views: Mapping[str, st
     except BaseException:
         connection.rollback()
         raise
-
-
-def _is_wider_than_duckdb(kind: pa.DataType) -> bool:
-    """Whether a type holds decimals of more digits than DuckDB has, which it reads as floats of
-    another value."""
-    kind = getattr(kind, "storage_type", kind)
-    if pa.types.is_decimal256(kind):
-        return bool(kind.precision > _DIGITS)
-    return any(_is_wider_than_duckdb(kind.field(n).type) for n in range(kind.num_fields))

@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING
 
 from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.checks import check_key, check_prefix
+from lakebed.lake.contents.collected import CollectedError, of_newest
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from lakebed.lake.base import LakeBase
+    from lakebed.catalog.protocol import CatalogReads
     from lakebed.lake.sql.stored_tables import StoredTables
     from lakebed.model import Moment
 
+_ATTEMPTS = 5
 
-def table(lake: LakeBase, stored: StoredTables, key: str, moment: Moment | None) -> ir.Table:
-    """Return the stored table of a key, in a lake or its view."""
-    row = lake._catalog.get(check_key(key))
-    if row is None:
+
+def table(catalog: CatalogReads, stored: StoredTables, key: str, moment: Moment | None) -> ir.Table:
+    """Return the stored table of a key, as the catalog of a lake or a view has it."""
+    found = of_newest(catalog, check_key(key), lambda row: stored.table(row, moment))
+    if found is None:
         raise NotFoundError(f"no entry with the key {key!r}")
-    return stored.table(row, moment)
+    return found
 
 
 def tables(
@@ -32,7 +35,14 @@ def tables(
     if not isinstance(key_column, str) or not key_column or not _is_text(key_column):
         raise ValidationError(f"key_column is {key_column!r}: expected the name of a column")
     bounds = Bounds(*check_prefix(prefix))
-    return stored.tables(prefix, bounds, moment, widen=widen, key_column=key_column)
+    attempts = _ATTEMPTS
+    while True:
+        try:
+            return stored.tables(prefix, bounds, moment, widen=widen, key_column=key_column)
+        except CollectedError:  # of a table that lay in the catalog, and was replaced
+            attempts -= 1
+            if not attempts:
+                raise
 
 
 def _is_text(name: str) -> bool:

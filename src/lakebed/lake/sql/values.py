@@ -20,7 +20,7 @@ from lakebed.model import EntryRow
 from lakebed.objects.packs import HASH_PREFIX_BYTES
 
 if TYPE_CHECKING:
-    from lakebed.lake.entries.windows import ContentReader
+    from lakebed.lake.contents.windows import ContentReader
 
 _FETCHED = 4
 """If a query needs fewer than one in so many objects of a pack, reading ranges is faster."""

@@ -1,1 +1,1 @@
-"""Collecting garbage, compacting, purging, verifying, and what a lake holds in numbers."""
+"""Collecting garbage, compacting, purging and verifying."""

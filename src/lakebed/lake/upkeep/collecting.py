@@ -10,7 +10,7 @@ from itertools import islice
 from lakebed.errors import ConfigurationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import Deadline, check_flag, check_grace
-from lakebed.lake.entries.uploading import LEASE_SECONDS
+from lakebed.lake.contents.uploading import LEASE_SECONDS
 from lakebed.model import Progress
 from lakebed.objects.names import is_ours, upload_of
 from lakebed.records import Report

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lakebed.catalog.protocol import GoneObjectsError, MissingContentError
 from lakebed.errors import CorruptionError, StorageError
 from lakebed.lake.checks import Deadline, check_count, check_flag, check_grace
-from lakebed.lake.entries.uploading import LEASE_SECONDS, give_up
+from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up
 from lakebed.lake.growing.compacting import Joinable, JoiningTables
 from lakebed.model import Move, ObjectRow, PackRow, Progress, Upload
 from lakebed.objects.names import pack_path

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
 from types import TracebackType
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from lakebed.catalog.protocol import Catalog, ChangesSettings
 from lakebed.clock import from_micros
 from lakebed.errors import ConfigurationError, LakebedError
 from lakebed.lake.checks import Deadline
-from lakebed.records import Report
+from lakebed.lake.entries.stats import Upkeep
 
 SETTING = "upkeep"
 """The setting of a catalog that holds the note."""
@@ -31,34 +30,6 @@ _RENEW = HOLD / 4 / 1_000_000  # seconds
 _EARLY = 1_000_000  # microseconds that a run may come early, or a tenth of the time between two
 _SLICE = 0.1  # seconds of work before a rest of the same length
 _ERROR_CHARACTERS = 500
-
-
-class Upkeep(Report):
-    """What is known of the upkeep of a lake.
-
-    | field | |
-    | --- | --- |
-    | `mode` | how this client takes part: `off`, `light` or `full` |
-    | `holder` | the process that maintains the lake now, None if none does |
-    | `until` | when its lease ends unless it is renewed, None if there is none |
-    | `ran` | when the last run in turn ended, None if there was none |
-    | `by` | the process that did it |
-    | `seconds` | how long it took |
-    | `did` | what it removed and moved, by name, as in the `MaintenanceReport` |
-    | `failed` | why the newest run failed, None if it did not |
-
-    A run in turn is one in the background (`auto_maintain="full"`) or of `lakebed maintain
-    --every`. Other calls of `maintain` are not told here.
-    """
-
-    mode: str
-    holder: str | None
-    until: datetime | None
-    ran: datetime | None
-    by: str | None
-    seconds: float | None
-    did: dict[str, int] | None
-    failed: str | None
 
 
 class Note(NamedTuple):

@@ -11,7 +11,7 @@ from lakebed.catalog.protocol import Place
 from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.base import PresentLake
 from lakebed.lake.checks import check_flag
-from lakebed.lake.entries.uploading import LEASE_SECONDS
+from lakebed.lake.contents.uploading import LEASE_SECONDS
 from lakebed.model import Naming, ObjectRow, Progress, Upload
 from lakebed.objects.names import object_path
 from lakebed.objects.packs import Position, read_values

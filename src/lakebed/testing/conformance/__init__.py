@@ -65,7 +65,7 @@ class CatalogConformance(
                 catalog = OpenedCatalog(MyCatalog(folder / "names", clock), "mine", True)
                 return lakebed.testing.open_lake(folder, catalog=catalog, **settings)
 
-    `lacks` has the capabilities that the catalog declares to lack; the tests that need them are
-    skipped. List what else it cannot do in `gaps`, by feature and with the reason. A gap that has
-    closed fails.
+    `lacks`: the capabilities that the catalog declares it lacks. Tests that need them are skipped.
+    `gaps`: what else it cannot do, by feature, with the reason. These tests must fail: the suite
+    fails if one passes.
     """

@@ -1,4 +1,4 @@
-"""Tables grow: rows are appended, and what they replace is kept as long as somebody sees it."""
+"""Appending rows to tables. What an append replaces is kept as long as a snapshot sees it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Appending(Conformance):
             lake.append("t", numbers(n))
         assert rows(lake) == list(range(30))
         assert lake.collect(grace=0).objects > 0
-        # 3 of 8, 6 of one; each a content, and the list of them.
+        # Nine parts: 3 of eight appends, 6 of one. Each is a content, and so is their list.
         assert lake.stats(exact=True).objects == 3 + 6 + 1
         assert rows(lake) == list(range(30))
         assert lake.verify().problems == []

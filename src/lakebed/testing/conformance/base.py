@@ -5,17 +5,33 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack
 
 import pytest
 
 from lakebed.catalog.capabilities import Capability
 from lakebed.lake.lake import Lake
+from lakebed.lake.opening import History
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.gaps import GapSuite
 
-OpenLake = Callable[..., Lake]
-"""Opens the test's lake, with the settings of `Conformance.open_lake`."""
+
+class LakeSettings(TypedDict, total=False):
+    """The settings of `lakebed.testing.open_lake` that a test may need.
+
+    `inline_threshold` is in bytes, `lock_timeout` in seconds, `history_retention` in microseconds.
+    """
+
+    inline_threshold: int
+    lock_timeout: float
+    history: History
+    history_retention: int
+
+
+class OpenLake(Protocol):
+    """Opens the test's lake."""
+
+    def __call__(self, **settings: Unpack[LakeSettings]) -> Lake: ...
 
 
 T = TypeVar("T")
@@ -23,7 +39,7 @@ _NEEDS = "_needed_capabilities"
 
 
 def needs(*capabilities: Capability) -> Callable[[T], T]:
-    """Mark a test, or all tests of a part of the suite, that needs capabilities of a catalog."""
+    """Mark a test, or a part of the suite, as one that needs capabilities of a catalog."""
 
     def mark(marked: T) -> T:
         setattr(marked, _NEEDS, frozenset(capabilities))
@@ -36,16 +52,14 @@ class Conformance(GapSuite):
     """The hook that a catalog's test implements, and the fixtures of the suite."""
 
     lacks: ClassVar[Set[Capability]] = frozenset()
-    """What the catalog says that it cannot do. Tests that need it are skipped."""
+    """The capabilities that the catalog declares it lacks. Tests that need them are skipped."""
 
     @abstractmethod
-    def open_lake(self, folder: Path, clock: FakeClock, **settings: Any) -> Lake:
-        """Open the lake in this folder, with this clock as the catalog's time.
+    def open_lake(self, folder: Path, clock: FakeClock, **settings: Unpack[LakeSettings]) -> Lake:
+        """Open the lake in this folder. The catalog must take its time from this clock.
 
-        `folder` exists. `settings` are the settings of `lakebed.testing.open_lake` that a test
-        needs: `inline_threshold` (bytes), `lock_timeout` (seconds), `history` and
-        `history_retention` (microseconds). Opening the same folder twice must give the same lake,
-        unless `reopening` is a gap.
+        `folder` exists. `settings`: what the test needs of `lakebed.testing.open_lake`.
+        Opening the same folder twice must give the same lake, unless `reopening` is a gap.
         """
 
     @pytest.fixture(autouse=True)
@@ -58,15 +72,15 @@ class Conformance(GapSuite):
 
     @pytest.fixture
     def clock(self) -> FakeClock:
-        """The time of the lake."""
+        """The clock of the lake."""
         return FakeClock()
 
     @pytest.fixture
     def opening(self, tmp_path: Path, clock: FakeClock) -> Iterator[OpenLake]:
-        """A function that opens the test's lake. All lakes that it opened are closed at the end."""
+        """A function that opens the test's lake. Every lake is closed at the end."""
         lakes = []
 
-        def open_lake(**settings: Any) -> Lake:
+        def open_lake(**settings: Unpack[LakeSettings]) -> Lake:
             lake = self.open_lake(tmp_path, clock, **settings)
             lakes.append(lake)
             return lake
@@ -87,8 +101,10 @@ def contents(lake: Lake) -> dict[str, tuple[Any, dict[str, Any], Any]]:
 
 
 def same(a: object, b: object) -> bool:
-    """Whether two values are equal and have the same types at every level: 1 differs from 1.0 and
-    from True, and 0.0 from -0.0."""
+    """Return whether two values are equal and have the same types at every level.
+
+    1 differs from 1.0 and True, and 0.0 from -0.0.
+    """
     if type(a) is not type(b):
         return False
     if isinstance(a, dict) and isinstance(b, dict):

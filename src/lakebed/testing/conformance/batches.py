@@ -18,13 +18,13 @@ LARGE = "large " * 2000
 
 
 def numbered(count: int, value: Any = None) -> Iterator[dict[str, Any]]:
-    """Entries `k00000` and so on; the value of each is its number, or `value`."""
+    """Return entries `k00000` and so on. The value of each is its number, or `value`."""
     for number in range(count):
         yield {"key": f"k{number:05}", "value": number if value is None else value}
 
 
 class StoringBatches(Conformance):
-    """`store_batch`, all or none."""
+    """`store_batch`, atomic and not."""
 
     FEATURE: ClassVar[str] = "batches"
 

@@ -1,4 +1,4 @@
-"""What a catalog lacks, it says."""
+"""A catalog says what it lacks."""
 
 from __future__ import annotations
 

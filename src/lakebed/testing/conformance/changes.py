@@ -16,7 +16,7 @@ DAY = 86_400
 
 
 def told(lake: Lake, since: str | None = None, prefix: str = "") -> tuple[list[Any], str]:
-    """What the feed tells, and the new cursor."""
+    """Return what the feed says, and the new cursor."""
     changes = lake.changes(since, prefix)
     return [(each.change, each.key) for each in changes], changes.cursor
 
@@ -72,14 +72,14 @@ class Changes(Conformance):
         lake.store("d", 1)
         _, fourth = told(lake, third)
         told(lake, fourth)
-        assert [made.name for made in lake.snapshots()] == [fourth]  # what has been passed is gone
+        assert [made.name for made in lake.snapshots()] == [fourth]  # earlier ones are gone
 
     def test_nothing_new_keeps_the_cursor(self, lake: Lake, clock: FakeClock) -> None:
         lake.store("a", 1)
         _, cursor = told(lake)
         assert told(lake, cursor) == ([], cursor)
         clock.advance(2 * DAY)
-        changes, later = told(lake, cursor)  # one in use never grows old
+        changes, later = told(lake, cursor)  # a cursor in use is renewed before it is too old
         assert changes == []
         assert later != cursor
         clock.advance(29 * DAY)

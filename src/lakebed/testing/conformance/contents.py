@@ -1,4 +1,4 @@
-"""The same bytes exist once, inline or in the lake, and outlive what wrote them."""
+"""Equal contents are kept once, inline or in the storage, and outlive the lake that wrote them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Contents(Conformance):
 
 
 def count_together(lakes: Sequence[Lake], each: int) -> None:
-    """Let a thread for each of the lakes add to one number under `if_match`, and store entries of
+    """Run a thread for each lake. Each adds to one number under `if_match`, and stores entries of
     its own."""
     lakes[0].store("count", 0)
     start = threading.Barrier(len(lakes))

@@ -259,12 +259,12 @@ class Diffs(Conformance):
 
 
 def keys(found: Diff) -> tuple[list[str], list[str], list[str]]:
-    """The keys of the differences: added, changed, removed."""
+    """Return the keys of the differences: added, changed, removed."""
     parts: Sequence[Sequence[Any]] = (found.added, found.changed, found.removed)
     added, changed, removed = ([item.key for item in part] for part in parts)
     return added, changed, removed
 
 
 def flags(change: EntryChange) -> tuple[bool, bool, bool]:
-    """In what an entry changed."""
+    """Return which parts of an entry changed."""
     return change.content_changed, change.metadata_changed, change.expiry_changed

@@ -19,7 +19,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Expiry(Conformance):
-    """Expired means invisible at once, everywhere."""
+    """An expired entry is invisible at once, to every call."""
 
     FEATURE: ClassVar[str] = "expiry"
 
@@ -215,8 +215,8 @@ class Touching(Conformance):
         assert lake["a"] == 4
 
     def test_no_store_in_between_is_lost(self, lake: Lake) -> None:
-        """A touch never brings back a value that somebody has replaced, and a store that keeps the
-        expiry never one that somebody has changed."""
+        """A touch never brings back a value that somebody has replaced. A store with `keep_expiry`
+        never brings back an expiry that somebody has changed."""
         lake.store("counter", 0, ttl=1000)
         last = lake.store("a", 0, ttl=1000).expires_at
 

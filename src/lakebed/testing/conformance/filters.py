@@ -1,4 +1,4 @@
-"""Metadata filters on listings: the catalog narrows, the evaluator decides."""
+"""Metadata filters on listings. The catalog narrows, and the evaluator decides."""
 
 from __future__ import annotations
 
@@ -107,18 +107,18 @@ BAD: list[Any] = [
 
 
 def expected(lake: Lake, metadata_filter: dict[str, Any], prefix: str = "") -> list[str]:
-    """What the evaluator says, entry by entry."""
+    """Return the keys that the evaluator finds, entry by entry."""
     matches = filters.Filter(metadata_filter).matches
     return [entry.key for entry in lake.list(prefix) if matches(entry.metadata)]
 
 
 def listed(lake: Lake, metadata_filter: dict[str, Any], **options: Any) -> list[str]:
-    """What the catalog and the evaluator together find."""
+    """Return the keys that catalog and evaluator find together."""
     return [entry.key for entry in lake.list(metadata_filter=metadata_filter, **options)]
 
 
 class Filters(Conformance):
-    """Pushed down or not, the answer is the evaluator's."""
+    """Whether the catalog narrows or not, the evaluator's answer is given."""
 
     FEATURE: ClassVar[str] = "filters"
 
@@ -132,7 +132,7 @@ class Filters(Conformance):
         return lake
 
     def crowd(self, lake: Lake, number: int) -> None:
-        """Add entries that share their metadata, past what a catalog reads without an index."""
+        """Add entries with equal metadata: more than a catalog reads without an index."""
         with lake.transaction() as tx:
             for n in range(number):
                 tx.store(f"crowd/{n:05}", n % 9, {"n": n % 7, "k": "crowd"})

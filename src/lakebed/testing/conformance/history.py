@@ -1,4 +1,4 @@
-"""History: any time and version of a lake, the versions of a key."""
+"""History: the lake at any time and version, and the versions of a key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGE = "large " * 2000
 
 @needs("versions")
 class Moments(Conformance):
-    """Any time and version, where every version is kept."""
+    """Reading any time and version of a lake that keeps every version."""
 
     FEATURE: ClassVar[str] = "history of every version"
 

@@ -81,7 +81,7 @@ PREFIXES = [
 
 
 def by_bytes(keys: list[str]) -> list[str]:
-    """Keys as every catalog orders them."""
+    """Return keys in the order that every catalog must give them."""
     return sorted(keys, key=str.encode)
 
 
@@ -92,7 +92,7 @@ class Listing(Conformance):
 
     @pytest.fixture
     def odd(self, lake: Lake) -> Lake:
-        """A lake with all the odd keys, each of which is its value."""
+        """A lake with all the odd keys. The value of each is the key itself."""
         for key in reversed(ODD_KEYS):
             lake.store(key, key)
         return lake
@@ -185,7 +185,7 @@ class Listing(Conformance):
         assert lake.list("none").to_arrow().num_rows == 0
 
     def test_many_to_arrow(self, lake: Lake) -> None:
-        # Longer than a page, which a catalog may hand out in its own way.
+        # Longer than a page: a catalog may read several pages in its own way.
         large = "large" * 1000
         lake.store_batch(
             {

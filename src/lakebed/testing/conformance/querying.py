@@ -1,4 +1,4 @@
-"""SQL and tables over a catalog: what it gives as whole relations."""
+"""SQL and Arrow over a catalog, which gives whole relations for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lakebed.testing.conformance.base import Conformance, needs
 
 @needs("scan")
 class Querying(Conformance):
-    """`sql()` and `to_arrow()`: the same entries as a listing has."""
+    """`sql()` and `to_arrow()` give the same entries as a listing."""
 
     FEATURE: ClassVar[str] = "scanning"
 

@@ -1,4 +1,4 @@
-"""Restores: going back."""
+"""Restoring a snapshot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGE = "large " * 2000
 
 @needs("versions")
 class Restores(Conformance):
-    """Going back."""
+    """`restore()`: makes a lake what it was."""
 
     FEATURE: ClassVar[str] = "restore"
 
@@ -170,12 +170,12 @@ class Restores(Conformance):
 
 
 def states(found: Diff) -> list[dict[str, Any]]:
-    """The differences as rows, without what every store draws anew."""
+    """Return the differences as rows, without the fields that change with every store."""
     rows = found.to_arrow().drop_columns(["before_updated_at", "after_updated_at"]).to_pylist()
     return list(rows)
 
 
 def everything(lake: Any) -> dict[str, Any]:
-    """All that a lake, or a view of one, shows, creation times included."""
+    """Return all that a lake or a view shows, including creation times."""
     created = {entry.key: entry.created_at for entry in lake.list()}
     return {key: (*state, created[key]) for key, state in contents(lake).items()}

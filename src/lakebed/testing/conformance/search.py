@@ -9,12 +9,12 @@ import pytest
 
 from lakebed.errors import NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
-from lakebed.lake.search.searching import Hits
+from lakebed.lake.searching import Hits
 from lakebed.testing.clock import FakeClock
 from lakebed.testing.conformance.base import Conformance, OpenLake, needs
 from lakebed.values.text import analyse, name_words, query_words, text_and_names, text_of
 
-LONE_SURROGATE = "\ud83d"  # no text that a lake stores, but a query may hold it
+LONE_SURROGATE = "\ud83d"  # a lake cannot store it, but a query may have it
 ODD = [
     '"',
     '""',
@@ -57,16 +57,16 @@ ODD = [
     "word " * 2000,
     " ".join(f"w{n}" for n in range(3000)),
 ]
-"""Queries, and texts, that are plain text all the same."""
+"""Queries and texts with special characters, which have no special meaning."""
 
 
 def keys(hits: Hits) -> list[str]:
-    """What was found, in its order."""
+    """Return the keys that were found, in their order."""
     return [hit.key for hit in hits]
 
 
 def expected(lake: Lake, query: str) -> set[str]:
-    """What the analyser says, entry by entry."""
+    """Return the keys that the analyser finds, entry by entry."""
     words = set(query_words(query))
     return {
         entry.key

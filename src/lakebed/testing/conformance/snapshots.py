@@ -39,7 +39,7 @@ READS: dict[str, Callable[[LakeView], object]] = {
 
 @needs("versions")
 class Snapshots(Conformance):
-    """States that are kept under a name."""
+    """Making, listing and dropping snapshots."""
 
     FEATURE: ClassVar[str] = "snapshots"
 
@@ -207,7 +207,7 @@ class Snapshots(Conformance):
 
 @needs("versions")
 class LookingBack(Conformance):
-    """A lake as it was."""
+    """Reading a lake as it was."""
 
     FEATURE: ClassVar[str] = "looking back"
 
@@ -263,7 +263,7 @@ class LookingBack(Conformance):
 
     @pytest.mark.parametrize("indexed", [False, True])
     def test_filters(self, lake: Lake, indexed: bool) -> None:
-        """Whether what matches stands still, was replaced or was deleted."""
+        """A filter matches entries whether they still stand, were replaced or were deleted."""
         kinds = {n: "rare" if n % 100 == 90 else "common" for n in range(1_200)}
         lake.store_batch(
             {"key": f"k/{n:04}", "value": n, "metadata": {"kind": kind, "n": n}}
@@ -357,7 +357,7 @@ class LookingBack(Conformance):
         rest: list[str] = []
         with pytest.raises(NotFoundError, match="dropped"):
             rest.extend(listed)
-        # What came before the error is right; it does not end as if that were all.
+        # The entries before the error are right. The listing must raise it, not just end.
         assert first + rest == expected[: len(first + rest)]
 
     def test_a_value_of_a_dropped_snapshot(self, lake: Lake) -> None:

@@ -1,4 +1,4 @@
-"""Storing, retrieving, deleting, and the habits of a mapping."""
+"""Storing, retrieving, deleting, and the calls of a mapping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lakebed.testing.conformance.base import Conformance
 
 
 class Storing(Conformance):
-    """A value under a key, replaced whole, and gone when deleted."""
+    """A store replaces a value whole, and a delete removes it."""
 
     FEATURE: ClassVar[str] = "storing"
 

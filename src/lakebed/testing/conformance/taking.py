@@ -1,4 +1,4 @@
-"""Entries that are taken from a queue."""
+"""Taking entries from a queue."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LARGE = "x" * 10_000
 
 
 class Transactions(Conformance):
-    """`transaction()`: queued on the client, judged and applied at commit."""
+    """`transaction()`: changes are queued on the client, then checked and applied at commit."""
 
     FEATURE: ClassVar[str] = "transactions"
 

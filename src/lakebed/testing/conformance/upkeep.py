@@ -1,4 +1,4 @@
-"""What keeps a lake clean, and finds what is wrong with it."""
+"""The calls that keep a lake clean, and that find damage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 @needs("collection")
 class Collecting(Conformance):
-    """`collect()` and `maintain()`: what nothing refers to goes, and nothing else."""
+    """`collect()` and `maintain()` remove what nothing refers to, and nothing else."""
 
     FEATURE: ClassVar[str] = "collection"
 
@@ -27,7 +27,7 @@ class Collecting(Conformance):
         lake.delete("one")
         lake.delete("3")
         assert (lake.collect(dry_run=True).objects, lake.collect().objects) == (1, 1)
-        assert lake.collect(0).files == 0  # the pack holds others
+        assert lake.collect(0).files == 0  # the pack has other values
         clock.advance(DAY)
         for key in "012":
             lake.store(key, "small")
@@ -68,7 +68,7 @@ class Collecting(Conformance):
 
 @needs("compaction", "collection")
 class Compacting(Conformance):
-    """`compact()`: inline values go to packs, worn packs are written anew."""
+    """`compact()` moves inline values to packs, and rewrites worn packs."""
 
     FEATURE: ClassVar[str] = "compaction"
 
@@ -93,7 +93,7 @@ class Compacting(Conformance):
 
 @needs("purge")
 class Purging(Conformance):
-    """`purge()`: a key leaves the present, the history and every snapshot."""
+    """`purge()` removes a key from the present, the history and every snapshot."""
 
     FEATURE: ClassVar[str] = "purging"
 
@@ -141,7 +141,7 @@ class Purging(Conformance):
 
 
 class Verifying(Conformance):
-    """`verify()`: damage is found, and named by its key."""
+    """`verify()` finds damage, and names the keys that have it."""
 
     FEATURE: ClassVar[str] = "verification"
 

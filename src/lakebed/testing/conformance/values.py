@@ -1,4 +1,4 @@
-"""Values come back as they went in; the same bytes exist once."""
+"""Values come back as they were stored. Equal bytes are kept once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 def nested(depth: int) -> list[Any]:
-    """Lists in lists."""
+    """Return lists in lists, `depth` levels deep."""
     value: list[Any] = []
     for _ in range(depth - 1):
         value = [value]
@@ -77,7 +77,7 @@ def nested(depth: int) -> list[Any]:
 
 
 class Values(Conformance):
-    """JSON to the last bit, and bytes."""
+    """JSON values come back exactly, and so do bytes."""
 
     FEATURE: ClassVar[str] = "values"
 

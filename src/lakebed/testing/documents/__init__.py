@@ -1,4 +1,4 @@
-"""The suite that every store of documents passes; see `MetadataStoreConformance`."""
+"""The suite that every store of documents passes: `MetadataStoreConformance`."""
 
 from lakebed.testing.documents.base import Connect, blocking
 from lakebed.testing.documents.fields import FieldTests
@@ -21,18 +21,19 @@ class MetadataStoreConformance(
     TransactionTests,
     TogetherTests,
 ):
-    """Every promise of a `MetadataStore`, for one of them.
+    """The tests of a `MetadataStore`. Subclass it, and define the fixture `connect`.
 
         class TestMyStore(MetadataStoreConformance):
             @pytest.fixture
             def connect(self):
                 return create_metadata_store, "mine", {"url": "…"}
 
-    `connect`: a function at the top of a module, and its arguments, with which each process makes a
-    store over the same documents. Names of collections are the suite's own, and differ each time,
-    so that a server may be shared. An asynchronous store is tested by the same calls.
+    `connect`: a function, its type and its options. Each process calls the function to make a store
+    over the same documents, so it must be at the top of a module. The suite uses new names of
+    collections each time, so that a server may be shared. An asynchronous store passes the same
+    tests.
 
     `slow`: the store does about one transaction a second where many want the same document, so
-    fewer are run. `nested_lists`: it holds lists that are directly in lists. `refuses` declares
-    names that the store cannot hold.
+    fewer are run. `nested_lists`: whether it holds lists directly in lists. `refuses`: declares the
+    names that it cannot hold.
     """

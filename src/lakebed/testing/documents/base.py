@@ -1,4 +1,4 @@
-"""What the tests of documents share."""
+"""The base of all parts of the suite for stores of documents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Connect = tuple[Callable[..., MetadataStore | AsyncMetadataStore], str, Mapping[
 
 
 class Base:
-    """A store, and a name of a collection that nobody else has.
+    """The fixtures of the suite: a store, and a collection of the test's own.
 
     A subclass defines the fixture `connect`, which says how to make a store.
     """
@@ -26,27 +26,30 @@ class Base:
     nested_lists: ClassVar[bool] = True
 
     def refuses(self, kind: str, name: str) -> bool:
-        """Whether the store declares that it cannot hold a name of a `collection`, a `doc_id` or a
-        `field`. The declaration fails when the gap closes."""
+        """Return whether the store declares that it cannot hold a name.
+
+        `kind`: `collection`, `doc_id` or `field`. If the store holds the name after all, the suite
+        fails.
+        """
         del kind, name
         return False
 
     @pytest.fixture
     def store(self, connect: Connect) -> Iterator[Any]:
-        """A store over the documents of `connect`."""
+        """A store made by `connect`."""
         make, kind, options = connect
         with blocking(make(kind, **options)) as store:
             yield store
 
     @pytest.fixture
     def collection(self) -> str:
-        """A name of a collection that no other test has."""
+        """The name of a collection that no other test uses."""
         return f"test-{secrets.token_hex(6)}"
 
 
 @contextmanager
 def blocking(store: MetadataStore | AsyncMetadataStore) -> Iterator[Any]:
-    """A block with a store whose calls are not awaited, whichever kind it is."""
+    """A block with a store whose calls block, even if the store is asynchronous."""
     if isinstance(store, MetadataStore):
         with store:
             yield store
@@ -67,7 +70,7 @@ def blocking(store: MetadataStore | AsyncMetadataStore) -> Iterator[Any]:
 
 
 class _Blocking:
-    """A store, its raising face or a transaction, whose calls wait for the loop of a thread."""
+    """Makes the calls of something asynchronous block. A thread runs its loop."""
 
     def __init__(self, inner: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
@@ -89,7 +92,7 @@ class _Blocking:
         return call
 
     def run_transaction(self, fn: Callable[[Any], Any]) -> Any:
-        """Run it; the function blocks a thread of its own."""
+        """Run a transaction. The function may block: it has a thread of its own."""
 
         async def run(tx: Any) -> Any:
             return await asyncio.to_thread(fn, _Blocking(tx, self._loop))
@@ -103,7 +106,7 @@ class _Blocking:
 
 
 def failed(result: Mapping[str, Any], error_type: str) -> str:
-    """The message of a result that has failed in this way."""
+    """Check that a result has failed with this type. Return its message."""
     assert result["success"] is False, result
     assert result["error_type"] == error_type, result
     message: str = result["error"]

@@ -1,4 +1,4 @@
-"""Values of fields that say what to do with what is there."""
+"""Field values that change what is there: increments, unions, times."""
 
 from __future__ import annotations
 

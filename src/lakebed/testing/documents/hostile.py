@@ -1,4 +1,4 @@
-"""Names, operators and values that would be something else if they were text of a query."""
+"""Names, operators and values that would do harm if they became text of a query."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPERATORS: list[Any] = [
 
 
 class HostileTests(Base):
-    """Names and values are data, whatever they say."""
+    """Names and values are data, whatever characters they have."""
 
     def test_ids_and_values(self, store: Any, collection: str) -> None:
         kept = self._keep(
@@ -33,7 +33,7 @@ class HostileTests(Base):
             lambda text: store.set_document(collection, text, {"value": text, "in": [text]}),
         )
         for number, text in enumerate(kept):
-            # Each in one of these ways, as a server may take its time.
+            # Each name in only one of these ways, because servers are slow.
             if number % 4 == 0:
                 assert store.get_document(collection, text)["data"]["value"] == text
                 assert store.document_exists(collection, text)["exists"] is True
@@ -48,7 +48,7 @@ class HostileTests(Base):
                 assert [one["doc_id"] for one in later["results"]] == sorted(
                     other for other in kept if other > text
                 )
-            if number % 10 == 0:  # where the database has no search, it reads all
+            if number % 10 == 0:  # a database without search reads all
                 assert store.search(collection, text)["success"] is True
         found = store.query(collection, limit=None)["results"]
         assert [one["doc_id"] for one in found] == sorted(kept)
@@ -111,7 +111,7 @@ class HostileTests(Base):
             failed(store.search(name, "a"), "validation_error")
 
     def _keep(self, kind: str, keep: Any, names: list[str] = TEXTS) -> list[str]:
-        """Those names that the store holds; it refuses those that it has declared, and no other."""
+        """Return the names that the store holds. It must refuse exactly those that it declares."""
         kept = []
         for name in names:
             result = keep(name)

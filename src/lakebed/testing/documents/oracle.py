@@ -1,4 +1,4 @@
-"""The same answers as the oracle, for documents and queries that Hypothesis makes up."""
+"""The store must answer like the oracle, for documents and queries made up by Hypothesis."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _QUERIES = st.fixed_dictionaries(
 
 
 class OracleTests(Base):
-    """What Python decides over all documents, every store answers."""
+    """A store answers a query as plain Python does over all documents."""
 
     examples = 15
 
@@ -76,7 +76,7 @@ class OracleTests(Base):
                 [{"collection": collection, "doc_id": one.doc_id, "data": one.data} for one in held]
             )
             assert result["success"], result
-            # Filters for values that are there match more often than any.
+            # Filters for values of the documents match more often than random ones.
             queries.append({"filters": [_for_one(data, documents)]})
             for query in queries:
                 self._compare(asked, collection, held, query, data)
@@ -109,20 +109,20 @@ class OracleTests(Base):
 
 
 def _nests(value: Any) -> bool:
-    """Whether a list is directly in a list."""
+    """Return whether a list is directly in a list."""
     if isinstance(value, dict):
         return any(map(_nests, value.values()))
     return isinstance(value, list) and any(isinstance(i, list) or _nests(i) for i in value)
 
 
 def _examples(usual: int) -> int:
-    """As many as the profile asks for, if it asks for many."""
+    """Return how many examples to run: those of the profile, if it asks for many."""
     profile = settings.default
     return profile.max_examples if profile and profile.max_examples > 1000 else usual
 
 
 def _for_one(data: st.DataObject, documents: list[Any]) -> tuple[str, str, Any]:
-    """A filter that finds one of the documents, as like as not."""
+    """Draw a filter that is likely to find one of the documents."""
     document = data.draw(st.sampled_from(documents))
     if not document:
         return "a", "==", 1

@@ -78,7 +78,7 @@ class QueryTests(Base):
 
     @pytest.fixture
     def full(self, store: Any, collection: str) -> str:
-        """A collection with a document of each kind."""
+        """A collection with a document of each kind of value."""
         documents = dict(DOCUMENTS)
         if not self.nested_lists:
             documents["list"] = {"f": [1, "a", None, {"k": 1, "l": 2}]}
@@ -230,12 +230,12 @@ class QueryTests(Base):
 
 
 def listed(result: Any) -> list[str]:
-    """The ids of a result, in its order."""
+    """Return the ids of a result, in its order."""
     assert result["success"], result
     assert result["count"] == len(result["results"])
     return [one["doc_id"] for one in result["results"]]
 
 
 def ids(result: Any) -> list[str]:
-    """The ids of a result, sorted."""
+    """Return the ids of a result, sorted."""
     return sorted(listed(result))

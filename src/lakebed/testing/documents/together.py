@@ -1,4 +1,4 @@
-"""Threads and processes at once: nothing is lost."""
+"""Threads and processes that write at once lose nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from lakebed.testing.documents.base import Base, Connect
 
-# Without the suite, which takes long to load.
+# Not the suite, which takes long to load.
 _CHILD = """
 import asyncio, pickle, sys
 (make, kind, options), collection, times = pickle.loads(bytes.fromhex(sys.argv[1]))
@@ -39,7 +39,7 @@ else:
 
 
 class TogetherTests(Base):
-    """Many who change the same documents."""
+    """Many writers change the same documents."""
 
     def test_threads_that_increment(self, store: Any, collection: str) -> None:
         threads, times = (3, 1) if self.slow else (4, 8)
@@ -80,7 +80,7 @@ class TogetherTests(Base):
         assert store.get_document(collection, "n")["data"]["n"] == processes * times
 
     def test_no_skew(self, store: Any, collection: str) -> None:
-        """Of two that may go if the other stays, one goes."""
+        """Two transactions each turn a document off if the other one is on. One stays on."""
         rounds = 1 if self.slow else 5
         for turn in range(rounds):
             for name in ("a", "b"):

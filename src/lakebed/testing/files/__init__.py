@@ -32,4 +32,7 @@ class BlobStorageConformance(
     Nesting,
     Reopening,
 ):
-    """Subclass it, implement `open_storage`, and declare in `gaps` what the storage cannot do."""
+    """The tests of a `BlobStorage`. Subclass it, and implement `open_storage`.
+
+    `gaps`: what the storage cannot do, with the reason.
+    """

@@ -18,8 +18,11 @@ class FilesSuite(GapSuite):
 
     @abstractmethod
     def open_storage(self, folder: Path) -> BlobStorage:
-        """Open the storage of this folder, which exists. Opening the same folder twice must give
-        the same files, unless `reopening` is a gap; a new folder means an empty storage."""
+        """Open the storage of this folder, which exists.
+
+        The storage of a new folder must be empty. Opening the same folder twice must give the same
+        files, unless `reopening` is a gap.
+        """
 
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[BlobStorage]:

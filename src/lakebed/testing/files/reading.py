@@ -1,4 +1,4 @@
-"""Listing, presigned URLs, rules, cleaning up, and what need not be so everywhere."""
+"""Listing, presigned URLs, rules, cleaning up, and optional features."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Listing(FilesSuite):
     def test_as_a_model_lists(
         self, filled: BlobStorage, prefix: str, delimiter: str | None
     ) -> None:
-        """All of it, and in pages of each size."""
+        """Whole listings and pages of each size agree with a model."""
         expected = _model(prefix, delimiter)
         for limit in (1, 2, 1000):
             found: list[str] = []
@@ -196,7 +196,7 @@ class RuleRefusals(FilesSuite):
 class Transitions(FilesSuite):
     FEATURE = "transitions"
     storage_class = "GLACIER"
-    """A class that the service knows."""
+    """A storage class that the service knows."""
 
     def test_transitions(self, storage: BlobStorage) -> None:
         rule = {

@@ -176,7 +176,7 @@ class Transfers(FilesSuite):
 
 
 class _Stream(io.RawIOBase):
-    """A stream that gives little at a time, and fails if it is told to."""
+    """A stream that returns few bytes at a time, and can be told to fail."""
 
     def __init__(self, data: bytes, fail_at: int | None = None) -> None:
         self._data, self._fail_at, self._position = data, fail_at, 0

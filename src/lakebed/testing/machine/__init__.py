@@ -1,4 +1,4 @@
-"""A Hypothesis state machine: any sequence of calls must change a lake as it changes a
+"""A Hypothesis state machine. Any sequence of calls must change a lake as it changes a
 dictionary."""
 
 from __future__ import annotations

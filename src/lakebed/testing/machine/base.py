@@ -65,7 +65,7 @@ class MachineBase(RuleBasedStateMachine):
         self.lake = self.open_lake(Path(self._folder.name), self.clock)
 
     def check(self, lake: Reading, model: LakeModel, at: int | None = None) -> None:
-        """Check that a lake, or a view of one, shows what a model shows, now or at a time."""
+        """Check that a lake or a view shows what a model shows now, or at the time `at`."""
         visible = model.visible(at)
         found = {entry.key: entry for entry in lake.list()}
         assert list(found) == list(lake) == list(visible)
@@ -78,8 +78,10 @@ class MachineBase(RuleBasedStateMachine):
             assert to_micros(entry.created_at) == kept.created_at, key
 
     def both(self, on_model: Callable[[], T], on_lake: Callable[[], U]) -> tuple[T, U] | None:
-        """Do the same to both, and return both answers. If both find a conflict, return None; the
-        conflict must not have changed anything."""
+        """Do the same to the lake and the model, and return both answers.
+
+        If both raise ConflictError, return None. Then neither may have changed.
+        """
         before = self.model.copy()
         try:
             expected = on_model()

@@ -18,7 +18,7 @@ from lakebed.testing.model import identity
 
 
 class Item(NamedTuple):
-    """An entry of a batch; `ttl` in microseconds."""
+    """An entry of a batch. `ttl` is in microseconds."""
 
     key: str
     value: Any
@@ -26,7 +26,7 @@ class Item(NamedTuple):
     ttl: int | None
 
     def fields(self) -> dict[str, Any]:
-        """As `store_batch` takes it."""
+        """Return the entry as `store_batch` takes it."""
         ttl = None if self.ttl is None else timedelta(microseconds=self.ttl)
         return {"key": self.key, "value": self.value, "metadata": self.metadata, "ttl": ttl}
 
@@ -36,7 +36,7 @@ REFUSED = {"key": "refused", "value": {1, 2}}
 
 
 class BatchRules(MachineBase):
-    """What batches do."""
+    """Rules for batches."""
 
     @rule(batch=items, atomic=st.booleans())
     def store_batch(self, batch: list[Item], atomic: bool) -> None:
@@ -83,7 +83,7 @@ class BatchRules(MachineBase):
             assert identity(value) == identity(visible[key].value)
 
     def _store_in_model(self, batch: Sequence[Item]) -> tuple[int, int, int]:
-        """Store the last item of each key; how many were created, changed and unchanged."""
+        """Store the last item of each key. Return how many were created, changed and unchanged."""
         last = {item.key: item for item in batch}
         outcomes = Counter(self.model.store(*item) for item in last.values())
         created = sum(count for outcome, count in outcomes.items() if outcome.created)

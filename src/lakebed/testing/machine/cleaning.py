@@ -1,4 +1,4 @@
-"""Rules for what keeps a lake clean: nothing that can be read changes by it."""
+"""Rules for upkeep, which must not change anything that can be read."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lakebed.testing.model import LakeModel, identity
 
 
 class CleaningRules(SnapshotRules):
-    """Compaction, collection, purges, verification."""
+    """Rules for compaction, collection, purges and verification."""
 
     KEEPS_ALL: ClassVar[bool] = False
     """Whether the lake also keeps versions that no snapshot sees."""
 
     def models(self) -> Iterable[LakeModel]:
-        """What the lake shows, now and at every moment that can be looked at."""
+        """Return what the lake must show now, and at every moment that can be looked at."""
         return [self.model, *(copy.model for copy in self.copies.values())]
 
     @rule(max_bytes=st.none() | st.integers(0, 200))
@@ -52,7 +52,7 @@ class CleaningRules(SnapshotRules):
 
     @rule()
     def dry_runs(self) -> None:
-        """They change nothing, and what collect counts it then does."""
+        """Dry runs change nothing, and `collect` then does what its dry run counted."""
         stats = self.lake.stats()
         planned = self.lake.maintain(dry_run=True)
         assert planned.expired == self.lake.cleanup_expired(dry_run=True).remaining

@@ -1,4 +1,4 @@
-"""Rules for search by two clients of one lake, who build, merge and purge under each other."""
+"""Rules for search by two clients of one lake. Each builds, merges and purges beside the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from lakebed.lake.lake import Lake
-from lakebed.lake.search.searching import Searching
+from lakebed.lake.searching import Searching
 from lakebed.testing.machine.base import MachineBase
 from lakebed.testing.machine.search import (
     FILTERS,
@@ -40,17 +40,17 @@ ttls = st.none() | st.sampled_from([1, 2_000_000])
 
 
 class Taken(NamedTuple):
-    """What a snapshot must show, and what its searches gave when it was taken."""
+    """What a snapshot must show, and what searches found when it was made."""
 
     model: LakeModel
     time: int
 
 
 class ClientsMachine(MachineBase):
-    """Two lakes opened on one place; either does anything, both must find the same.
+    """One lake opened twice. Either client may do anything, and both must find the same.
 
-    A subclass says how a client opens, and makes the thresholds of the search small, so that
-    segments are built and merged all the time.
+    A subclass defines how a client opens the lake. It makes the thresholds of the search small, so
+    that segments are built and merged all the time.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class ClientsMachine(MachineBase):
         super().teardown()
 
     def client(self, number: int) -> Lake:
-        """One of the two."""
+        """Return one of the two clients."""
         return (self.lake, self.other)[number]
 
     @invariant()

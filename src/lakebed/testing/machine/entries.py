@@ -22,7 +22,7 @@ conditions: st.SearchStrategy[Condition] = st.sampled_from(["none", "absent", "m
 
 
 class Change(NamedTuple):
-    """A store or a delete, for a transaction."""
+    """A store or a delete in a transaction."""
 
     delete: bool
     key: str
@@ -38,7 +38,7 @@ changes = st.builds(
 
 
 class EntryRules(MachineBase):
-    """What happens to entries one by one and in transactions."""
+    """Rules for entries, one by one and in transactions."""
 
     @rule(key=some.keys, value=some.values, metadata=some.metadata, ttl=some.ttls)
     def store(self, key: str, value: Any, metadata: dict[str, Any], ttl: int | None) -> None:
@@ -72,7 +72,7 @@ class EntryRules(MachineBase):
 
     @rule(done=st.lists(changes, max_size=6))
     def transaction(self, done: list[Change]) -> None:
-        # A hash is taken before the transaction begins, as callers do.
+        # Callers read the hash before the transaction begins.
         hashes = [self._hash(change.key, change.condition) for change in done]
         matches = [self._match(change.key, change.condition) for change in done]
 

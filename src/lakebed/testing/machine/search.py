@@ -1,4 +1,4 @@
-"""Rules for search: what it finds is what the analyser finds in a dictionary."""
+"""Rules for search. It must find what the analyser finds in a dictionary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from lakebed import filters as grammar
-from lakebed.lake.search.searching import Hits, Searching
+from lakebed.lake.searching import Hits, Searching
 from lakebed.search.speakers import without_speakers
 from lakebed.testing.machine import strategies as some
 from lakebed.testing.machine.snapshots import SnapshotRules
@@ -37,9 +37,9 @@ queries = st.none() | texts
 
 
 class SearchMachine(SnapshotRules):
-    """Searches among stores, deletes, expiry, snapshots and maintenance.
+    """Searches between stores, deletes, expiry, snapshots and maintenance.
 
-    Subclass it as `LakeMachine`, of which it is the counterpart for search.
+    Subclass it like `LakeMachine`.
     """
 
     @invariant()
@@ -105,7 +105,7 @@ def matching(
     prefix: str = "",
     metadata_filter: dict[str, Any] | None = None,
 ) -> list[str]:
-    """The keys that a search must find, in their order, by plain evaluation."""
+    """Return the keys that a search must find, in their order, by plain evaluation."""
     matches = grammar.Filter(metadata_filter or {}).matches
     words = None if query is None else set(query_words(query))
     return [
@@ -118,7 +118,7 @@ def matching(
 
 
 def bm25(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
-    """The score of each matching key, by the formulas of `lakebed.search.ranking`."""
+    """Return the score of each matching key, by the formulas of `lakebed.search.ranking`."""
     scores = _by_text(entries, query)
     for key, score in _by_names(entries, query).items():
         scores[key] = scores.get(key, 0.0) + score
@@ -138,7 +138,8 @@ def _weight(documents: int, having: int) -> float:
 
 
 def _by_names(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
-    """What field names add: half of what the longest entry would have of the word as text."""
+    """Return what field names add to scores: half of what the word would give the longest entry
+    as text."""
     documents = {key: _tokens(kept) for key, kept in entries.items()}
     names = {key: _names(kept) for key, kept in entries.items()}
     lengths = [*map(len, documents.values()), 0]
@@ -155,7 +156,7 @@ def _by_names(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
 
 
 def _by_text(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
-    """The score of each key whose text matches, word by word."""
+    """Return the score of each key whose text matches, word by word."""
     documents = {key: _tokens(kept) for key, kept in entries.items()}
     average = max(sum(map(len, documents.values())) / max(len(documents), 1), 1.0)
     scores: dict[str, float] = {}
@@ -170,7 +171,7 @@ def _by_text(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
 
 
 def conversations(entries: Mapping[str, Kept], question: str, prefix: str = "") -> dict[str, float]:
-    """The scores with the parts of neighbours and speakers, as `lakebed.search.threads` says."""
+    """Return the scores with the parts of neighbours and speakers; see `lakebed.search.threads`."""
     within = [key for key in entries if key.startswith(prefix)]
     speakers = {_speaker(entries[key]) for key in within} - {""}
     reduced = without_speakers(question, speakers)
@@ -214,7 +215,7 @@ def check_threads(
     prefix: str = "",
     metadata_filter: dict[str, Any] | None = None,
 ) -> None:
-    """That a search by conversations finds what it must."""
+    """Check that a search by conversations finds what it must."""
     matches = grammar.Filter(metadata_filter or {}).matches
     expected = {
         key: score
@@ -238,7 +239,7 @@ def check_search(
     limit: int,
     offset: int,
 ) -> None:
-    """That a search finds what it must, well ordered, page by page."""
+    """Check that a search finds what it must, in order, page by page."""
 
     def search(limit: int, offset: int) -> Hits:
         return lake.search(

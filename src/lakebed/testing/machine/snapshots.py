@@ -1,4 +1,4 @@
-"""Rules for snapshots: keeping states, comparing them, looking back, going back."""
+"""Rules for snapshots: making, comparing, reading and restoring them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from lakebed.testing.machine.base import MachineBase
 from lakebed.testing.model import Kept, LakeModel, identity
 
 NAMES = ["one", "two", "drei", "四"]
-MOST = 6  # looked at after every rule
+MOST = 6  # snapshots that exist at a time: each is read after every rule
 names = st.sampled_from(NAMES)
 numbers = st.integers(0, MOST - 1)
 
 
 class Copy(NamedTuple):
-    """What a snapshot must show: the entries, and the time at which expiry is judged."""
+    """What a snapshot must show. `time`: when expiry is judged."""
 
     model: LakeModel
     time: int
 
     def visible(self) -> dict[str, Kept]:
-        """The entries that it shows."""
+        """Return the entries that the snapshot shows."""
         return self.model.visible(self.time)
 
 
 class SnapshotRules(MachineBase):
-    """What snapshots do."""
+    """Rules for snapshots."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,13 +147,13 @@ class SnapshotRules(MachineBase):
         self.check_history()
 
     def check_history(self) -> None:
-        """After maintenance only what a snapshot sees is kept beside the present."""
+        """Check that after maintenance, only the present and what a snapshot sees are kept."""
         seen = {id(kept) for copy in self.copies.values() for kept in copy.model.entries.values()}
         present = {id(kept) for kept in self.model.entries.values()}
         assert self.lake.stats().history == len(seen - present)
 
     def _restore_model(self, copy: Copy, prefix: str) -> int:
-        """Go back; how many entries have expired since."""
+        """Restore the model. Return how many entries have expired since."""
         now, shown = self.clock(), _under(copy.visible(), prefix)
         wanted = {
             key: kept
@@ -165,7 +165,7 @@ class SnapshotRules(MachineBase):
             del self.model.entries[key]
         for key, kept in wanted.items():
             if key not in present or present[key].state() != kept.state():
-                self.model.entries[key] = Kept(*kept)  # a version of its own
+                self.model.entries[key] = Kept(*kept)  # a new object: restoring makes a version
         return len(shown) - len(wanted)
 
     def _check_diff(
@@ -207,6 +207,6 @@ def _under(entries: Mapping[str, Kept], prefix: str) -> dict[str, Kept]:
 
 
 def _state(entry: Entry) -> tuple[object, ...]:
-    """The state of an entry, as `Kept.state` gives it."""
+    """Return the state of an entry, as `Kept.state` does."""
     expires_at = None if entry.expires_at is None else to_micros(entry.expires_at)
     return identity(entry.value), identity(entry.metadata), expires_at

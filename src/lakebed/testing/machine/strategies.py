@@ -1,4 +1,4 @@
-"""What the state machine stores: few keys, so that they meet; values that repeat."""
+"""What the state machine stores: few keys, so that calls meet, and values that repeat."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Services that can keep a log, a file each."""
+"""The services that can keep a log, one in each file."""

@@ -1,4 +1,4 @@
-"""The options of a log store from its address, such as `dynamodb://table/prefix`."""
+"""Reads the options of a log store from its address, such as `dynamodb://table/prefix`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def in_url(given: Mapping[str, object], *names: str) -> dict[str, object]:
     """Return the options, including those in the address, such as
     `dynamodb://table/prefix?region=…`.
 
-    `names`: what the host and the parts of the path mean, in this order.
+    `names`: the options that the host and the parts of the path stand for, in this order.
     """
     rest = {name: value for name, value in given.items() if name != "url"}
     url = given.get("url")
@@ -26,13 +26,13 @@ def in_url(given: Mapping[str, object], *names: str) -> dict[str, object]:
     if not isinstance(url, str) or "://" not in url:
         raise ConfigurationError(f"catalog.url: expected a URL, <type>://{expected}")
     parts = urlsplit(url)
-    # As it is written: `hostname` would make it lower-case.
+    # Not `hostname`, which would make it lower-case.
     values = [parts.netloc, *parts.path.strip("/").split("/", len(names) - 2)]
     named = {name: unquote(value) for name, value in zip(names, values, strict=False) if value}
     options = dict(parse_qsl(parts.query))
     for name in named.keys() | options.keys():
         if (name in named) + (name in options) + (rest.get(name) is not None) > 1:
-            raise ConfigurationError(f"catalog.{name} is given twice, once of them in the URL")
+            raise ConfigurationError(f"catalog.{name} is given twice: in the URL and beside it")
     return rest | named | options
 
 

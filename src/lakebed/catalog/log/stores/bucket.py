@@ -1,5 +1,7 @@
-"""A log in a folder or a bucket: an item is a file. Also under the words of those who know it as
-SQLite on a bucket, with a lock that spares lost races."""
+"""A log in a folder or a bucket. Each item is a file.
+
+The type `blob-sqlite` is the same log, with the options of those who know it as SQLite on a bucket.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ LOCK_BACKENDS = ("none", "redis", "dynamodb", "firestore")
 
 
 class BucketLogStore:
-    """The items of a log as files in `store`. `owned`: it is closed with this one."""
+    """The items of a log as files in `store`. `owned`: whether closing this closes `store`."""
 
     item_bytes = ITEM_BYTES
 

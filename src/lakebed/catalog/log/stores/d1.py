@@ -1,4 +1,4 @@
-"""A log in a database of Cloudflare D1: an item is a row."""
+"""A log in a database of Cloudflare D1. Each item is a row."""
 
 from __future__ import annotations
 
@@ -36,21 +36,22 @@ _INSERT = "INSERT INTO lakebed_log (name, data) VALUES (?, ?) ON CONFLICT (name)
 
 
 def rest_address(account_id: str, database_id: str, endpoint_url: str = CLOUDFLARE) -> str:
-    """Where Cloudflare's REST interface takes statements for a database."""
+    """Return the address at which Cloudflare's REST interface takes statements for a database."""
     base = endpoint_url.rstrip("/").removesuffix(_API)
     account, database = quote(account_id, safe=""), quote(database_id, safe="")
     return f"{base}{_API}/accounts/{account}/d1/database/{database}/query"
 
 
 class D1LogStore:
-    """The items of a log in the table `lakebed_log`, which is made with the first put.
+    """The items of a log in the table `lakebed_log`, which the first put creates.
 
-    `address`: what takes a statement as JSON (`sql`, `params`): Cloudflare's REST interface (see
-    `rest_address`), which allows about four calls a second, or a Worker of the user's own.
-    `timeout`: seconds for the answer to a request.
+    `address`: takes a statement as JSON (`sql`, `params`). It belongs to Cloudflare's REST
+    interface (see `rest_address`), which allows about four calls a second, or to the user's own
+    Worker.
+    `timeout`: how many seconds to wait for the answer to a request.
     """
 
-    # As text in base64 it is a third more, of the 2 MB that a row may have.
+    # Base64 makes it a third longer, and a row may have 2 MB.
     item_bytes = 1_000_000
 
     def __init__(
@@ -95,7 +96,7 @@ class D1LogStore:
             return
 
     def now(self) -> float:
-        """The service's time."""
+        """Return the service's time."""
         return float(self._run("SELECT unixepoch('subsec') AS now")[0]["now"])
 
     def close(self) -> None:
@@ -123,16 +124,16 @@ class D1LogStore:
             if answer.status == 200 and body["success"]:
                 rows: list[dict[str, str]] = body["result"][0]["results"]
                 return rows
-        except (ValueError, LookupError, TypeError):  # a page of someone on the way
+        except (ValueError, LookupError, TypeError):  # a page of a proxy
             told = f"HTTP status {answer.status}"
         raise _refusal(answer.status, told, answer.headers.get("Retry-After"))
 
 
 def open_d1(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "d1", "account_id": …, "database_id": …, "api_token": …}`, or
-    `d1://account/database`; with `worker_url` that of a Worker.
+    """Open the catalog of `{"type": "d1", "account_id": …, "database_id": …, "api_token": …}`, of
+    `d1://account/database`, or with `worker_url`, that of a Worker.
 
-    `api_token` comes from CLOUDFLARE_API_TOKEN if left out.
+    `api_token` is taken from CLOUDFLARE_API_TOKEN if it is left out.
     """
     given = in_url(given, "account_id", "database_id")
     refuse_unknown(given, (*_OPTIONS, "prefix", "timeout", *COMMON))
@@ -147,7 +148,7 @@ def open_d1(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatal
     else:
         for option in ("account_id", "database_id", "endpoint_url"):
             if given.get(option) is not None:
-                raise ConfigurationError(f"catalog: {option} and worker_url are both given")
+                raise ConfigurationError(f"catalog.{option} cannot be combined with worker_url")
         name = address
     prefix = text(given, "prefix", "lakebed")
     connect = partial(
@@ -162,7 +163,7 @@ def open_d1(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatal
 
 
 class _NoTableError(CatalogError):
-    """The table is not there yet."""
+    """The table does not exist yet."""
 
 
 def _refusal(status: int, told: str, after: str | None) -> LakebedError:
@@ -183,5 +184,5 @@ def _explained(error: Exception) -> LakebedError:
     from urllib3 import exceptions as urllib3
 
     late = isinstance(error, urllib3.TimeoutError)
-    unheard = isinstance(error, urllib3.NewConnectionError)  # which urllib3 counts among the late
+    unheard = isinstance(error, urllib3.NewConnectionError)  # a TimeoutError too
     return unreachable(_SERVICE, error, timeout=late and not unheard)

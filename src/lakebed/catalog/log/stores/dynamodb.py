@@ -1,4 +1,4 @@
-"""A log in a table of Amazon DynamoDB: an item is an item."""
+"""A log in a table of Amazon DynamoDB. Each item is an item of the table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SERVICE = "DynamoDB"
 _DATA = "data"
-_SORT = "lakebed"  # what stands in the sort key of a table that has one
+_SORT = "lakebed"  # the value of the sort key, if the table has one
 THROTTLED = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
@@ -51,14 +51,15 @@ _REFUSED = {
 
 
 class DynamoDBLogStore:
-    """The items of a log in one table, which is made with the first put if there is none.
+    """The items of a log in one table. The first put creates the table if it does not exist.
 
-    The table may be shared with other lakes and other programs: only its key's name matters, and
-    every item of this log begins with `prefix/`. `region` and the credentials come from the
-    environment if left out, as everywhere in AWS. `timeout`: seconds for the answer to a request.
+    Other lakes and programs may use the same table. Its keys are strings of any name, and those of
+    this log begin with `prefix/`. `region` and the credentials are taken from the environment if
+    they are left out, as everywhere in AWS. `timeout`: how many seconds to wait for the answer to a
+    request.
     """
 
-    item_bytes = 390_000  # of the 400 kB, which the names of the attributes are part of
+    item_bytes = 390_000  # an item may have 400 kB, including the names of its attributes
 
     def __init__(
         self,
@@ -83,11 +84,11 @@ class DynamoDBLogStore:
         self._table = table
         self._prefix = prefix
         self._lock = Lock()
-        self._keys: dict[str, bool] = {}  # of the table, and whether it is the sort key
+        self._keys: dict[str, bool] = {}  # the table's keys, and whether each is the sort key
         with self._failures.ours():
             self._client: Any = boto3.session.Session().client(
                 "dynamodb",
-                region_name=region or os.environ.get("AWS_REGION"),  # which botocore does not read
+                region_name=region or os.environ.get("AWS_REGION"),  # botocore does not read it
                 endpoint_url=endpoint_url,
                 # The log itself repeats what failed.
                 config=Config(
@@ -132,7 +133,7 @@ class DynamoDBLogStore:
                 self._client.delete_item(TableName=self._table, Key=self._key(name))
 
     def now(self) -> float | None:
-        """The service's time; None if there is no table yet."""
+        """Return the service's time, or None if the table does not exist yet."""
         with self._failures.ours():
             if not self._find():
                 return None
@@ -154,7 +155,7 @@ class DynamoDBLogStore:
         return {key: {"S": _SORT} if sort else own for key, sort in self._keys.items()}
 
     def _find(self) -> bool:
-        """Whether there is a table; if so, the names of its keys are known from now on."""
+        """Return whether the table exists. If it does, remember the names of its keys."""
         with self._lock:
             if self._keys:
                 return True
@@ -177,7 +178,7 @@ class DynamoDBLogStore:
             return True
 
     def _create(self) -> None:
-        """Make the table; another client may be about it too."""
+        """Create the table. Another client may be doing the same."""
         try:
             self._client.create_table(
                 TableName=self._table,
@@ -194,7 +195,7 @@ class DynamoDBLogStore:
 
 
 def open_dynamodb(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "dynamodb", "table": …}`, or `dynamodb://table/prefix`."""
+    """Open the catalog of `{"type": "dynamodb", "table": …}` or `dynamodb://table/prefix`."""
     known = ("table", "prefix", "region", "endpoint_url", "timeout", *COMMON)
     given = in_url(given, "table", "prefix")
     refuse_unknown(given, known)

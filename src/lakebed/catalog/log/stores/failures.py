@@ -1,4 +1,4 @@
-"""What the services of log stores say when they refuse or do not answer, as errors of ours."""
+"""Turns the errors of services that keep logs into those of `lakebed.errors`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from lakebed.catalog.statements.hiding import Hiding, Mask
 from lakebed.errors import ConnectError, LakebedError, RateLimitedError
 
 PAUSE = 1.0
-"""Seconds to wait before another try where a service that asks to slow down names no time."""
+"""Seconds to wait before another try if a service asks to slow down but names no time."""
 
 Explain = Callable[[Exception], LakebedError]
 
 
 class Failures:
-    """Turns the errors of one driver into ours. `kinds`: the driver's; `mask`: of what is shown."""
+    """Turns the errors of one driver into ours.
+
+    `kinds`: the driver's classes of errors. `mask`: hides secrets in messages.
+    """
 
     def __init__(self, kinds: tuple[type[Exception], ...], explain: Explain, mask: Mask) -> None:
         self._kinds = kinds
@@ -24,7 +27,7 @@ class Failures:
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """A block whose errors of the driver leave it as ours."""
+        """A block that turns the driver's errors into ours."""
         try:
             yield
         except self._kinds as error:
@@ -32,21 +35,22 @@ class Failures:
 
 
 def unreachable(service: str, told: object, *, timeout: bool) -> ConnectError:
-    """The service did not answer, or not in time."""
+    """Return the error for a service that did not answer in time."""
     if timeout:
         return ConnectError(f"{service} did not answer in time: {told}", "connection_timeout")
     return ConnectError(f"{service} cannot be reached: {told}")
 
 
 def refused(service: str, told: object) -> ConnectError:
-    """The service does not take the credentials, or they lack a right."""
+    """Return the error for credentials that are refused, or that lack a right."""
     return ConnectError(f"{service} refuses access: {told}", "auth_failed")
 
 
 def throttled(service: str, told: object, after: object = None) -> RateLimitedError:
-    """The service asks to slow down. `after`: the seconds that it named, as text or a number."""
+    """Return the error for a service that asks to slow down. `after`: the seconds that it named,
+    as text or a number."""
     try:
         seconds = max(0.0, float(str(after)))
-    except ValueError:  # none, or the date that HTTP allows too
+    except ValueError:  # missing, or a date, which HTTP allows too
         seconds = PAUSE
     return RateLimitedError(f"{service} asks to slow down: {told}", seconds)

@@ -1,4 +1,4 @@
-"""A log in a collection of Google's Firestore: an item is a document."""
+"""A log in a collection of Google's Firestore. Each item is a document."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _DATA = "data"
 class FirestoreLogStore:
     """The items of a log in one collection.
 
-    `project` and the credentials come from the environment if left out, as everywhere in Google
-    Cloud; FIRESTORE_EMULATOR_HOST leads to an emulator. `timeout`: seconds for the answer to a
-    request.
+    `project` and the credentials are taken from the environment if they are left out, as everywhere
+    in Google Cloud. FIRESTORE_EMULATOR_HOST names an emulator. `timeout`: how many seconds to wait
+    for the answer to a request.
     """
 
-    item_bytes = 1_000_000  # of 1 MiB, which the names are part of
+    item_bytes = 1_000_000  # a document may have 1 MiB, including the names of its fields
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class FirestoreLogStore:
                 "this catalog needs the google-cloud-firestore package: "
                 "pip install 'lakebed[firestore]'"
             ) from error
-        # Without a project anywhere the client raises OSError.
+        # The client raises OSError if it finds no project.
         self._failures = Failures((GoogleAPIError, GoogleAuthError, OSError), explained, mask)
         self._exists: type[Any] = AlreadyExists
         # The log itself repeats what failed.
@@ -86,7 +86,7 @@ class FirestoreLogStore:
             self._document(name).delete(**self._call)
 
     def now(self) -> float:
-        """The service's time."""
+        """Return the service's time."""
         with self._failures.ours():
             found = self._document("base/newest").get(**self._call)
         return float(found.read_time.timestamp())
@@ -95,12 +95,12 @@ class FirestoreLogStore:
         self._client.close()
 
     def _document(self, name: str) -> Any:
-        # A slash would part the name of a collection from that of a document.
+        # A slash would separate the name of a collection from that of a document.
         return self._items.document(name.replace("/", "."))
 
 
 def open_firestore(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "firestore", "collection": …}`, or
+    """Open the catalog of `{"type": "firestore", "collection": …}` or
     `firestore://project/collection`."""
     given = in_url(given, "project", "collection")
     refuse_unknown(given, ("project", "collection", "database", "timeout", *COMMON))
@@ -134,14 +134,14 @@ def explained(error: Exception) -> LakebedError:
     if isinstance(error, google.ServerError):
         return unreachable(_SERVICE, error, timeout=False)
     if isinstance(error, google.Aborted):
-        return throttled(_SERVICE, error)  # too many at one document
+        return throttled(_SERVICE, error)  # too many writers at one document
     if isinstance(error, (google.NotFound, google.FailedPrecondition, OSError)):
-        return ConfigurationError(f"{_SERVICE}: {error}")  # no such database, or no project
+        return ConfigurationError(f"{_SERVICE}: {error}")  # no such database or project
     return CatalogError(f"{_SERVICE}: {error}")
 
 
 def _named_pause(error: Any) -> float | None:
-    """The seconds in the answer's RetryInfo, if it has one."""
+    """Return the seconds in the answer's RetryInfo, if it has one."""
     for detail in error.details:
         if hasattr(detail, "retry_delay"):
             return float(detail.retry_delay.ToTimedelta().total_seconds())

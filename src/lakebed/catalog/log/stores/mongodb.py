@@ -1,4 +1,4 @@
-"""A log in a collection of MongoDB: an item is a document."""
+"""A log in a collection of MongoDB. Each item is a document."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SERVICE = "MongoDB"
 DATABASE = "lakebed"
-"""The database where a URL names none."""
+"""The database to use if the URL does not name one."""
 _REFUSED = {13, 18, 8000}  # Unauthorized, AuthenticationFailed, Atlas's for both
 _THROTTLED = {462, 16500}  # IngressRequestRateLimitExceeded, Cosmos DB's
 _DETAILS = re.compile(r", full error: | \(configured timeouts: |, Timeout: ")
@@ -36,12 +36,12 @@ _PAUSE = re.compile(r"RetryAfterMs=(\d+)")
 class MongoDBLogStore:
     """The items of a log in one collection.
 
-    A put is known when a majority of the servers has it, and a read asks the primary, which makes
-    sure that it is still one (`linearizable`). `timeout`: seconds for a request, finding a server
-    included.
+    A put returns once a majority of the servers has the item. A read asks the primary, which makes
+    sure that it still is the primary (`linearizable`). `timeout`: how many seconds a request may
+    take, including the search for a server.
     """
 
-    item_bytes = 12_000_000  # of 16 MiB
+    item_bytes = 12_000_000  # a document may have 16 MiB
 
     def __init__(
         self, url: str, *, collection: str = "lakebed", timeout: float = 10.0, mask: Mask = str
@@ -67,7 +67,7 @@ class MongoDBLogStore:
             )
             database = self._client.get_default_database(DATABASE)
         except (DriversConfigurationError, InvalidURI, ValueError, TypeError) as error:
-            # Its text may quote a password.
+            # The error's text may contain the password.
             raise ConfigurationError(
                 f"catalog.url: {type(error).__name__}: expected mongodb://host/database"
             ) from None
@@ -100,7 +100,7 @@ class MongoDBLogStore:
             self._items.delete_one({"_id": name})
 
     def now(self) -> float:
-        """The server's time."""
+        """Return the server's time."""
         with self._failures.ours():
             told = self._client.admin.command("hello")["localTime"]
         return float(told.replace(tzinfo=UTC).timestamp())
@@ -110,7 +110,7 @@ class MongoDBLogStore:
 
 
 def open_mongodb(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "mongodb", "url": "mongodb://host/database"}`."""
+    """Open the catalog of `{"type": "mongodb", "url": "mongodb://host/database"}`."""
     refuse_unknown(given, ("url", "collection", "timeout", *COMMON))
     url, collection = text(given, "url"), text(given, "collection", "lakebed")
     connect = partial(
@@ -121,7 +121,7 @@ def open_mongodb(given: Mapping[str, object], options: CatalogOptions) -> Opened
         mask=options.mask,
     )
     scheme, _, rest = url.partition("://")
-    address = rest.rpartition("@")[2].partition("?")[0]  # neither password nor options
+    address = rest.rpartition("@")[2].partition("?")[0]  # without password and options
     name = f"{scheme}://{address.rstrip('/')}"
     return open_log(connect, name, given, options, place=f"{name} {collection}")
 
@@ -137,7 +137,7 @@ def explained(error: Exception) -> LakebedError:
     if code in _REFUSED:
         return refused(_SERVICE, told)
     if isinstance(error, mongo.PyMongoError) and error.timeout:
-        # Finding a server ends with the time too, whatever kept each from answering.
+        # The search for a server fails after the same time, whatever the reason.
         late = "refused" not in told or "timed out" in told
         return unreachable(_SERVICE, told, timeout=late)
     if isinstance(error, mongo.ConnectionFailure):
@@ -146,7 +146,7 @@ def explained(error: Exception) -> LakebedError:
 
 
 def _quoted_code(error: Exception) -> int | None:
-    """The code in the text of an error: who refused a password once is not asked again, and then
-    no server is found in time."""
+    """Return the code that the text of an error quotes. A server that has refused a password is not
+    asked again, so the error says only that no server was found in time."""
     quoted = _CODE.search(str(error))
     return int(quoted[1]) if quoted else None

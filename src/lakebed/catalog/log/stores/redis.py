@@ -1,4 +1,4 @@
-"""A log in Redis: an item is a string."""
+"""A log in Redis. Each item is a string."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _SCHEMES = ("redis", "rediss", "unix")
 class RedisLogStore:
     """The items of a log as keys that begin with `prefix/`.
 
-    A commit is as durable as the server makes it: with `appendfsync always` it survives a loss of
-    power, without an append-only file not even a restart. `timeout`: seconds for the answer to a
-    request.
+    A commit is as durable as the server's settings make it. With `appendfsync always` it survives a
+    loss of power; without an append-only file it does not even survive a restart. `timeout`: how
+    many seconds to wait for the answer to a request.
     """
 
-    item_bytes = 64 << 20  # of 512 MiB, which would keep all other clients waiting
+    item_bytes = 64 << 20  # 512 MiB would be allowed, but keep all other clients waiting
 
     def __init__(
         self, url: str, *, prefix: str = "lakebed", timeout: float = 10.0, mask: Mask = str
@@ -84,7 +84,7 @@ class RedisLogStore:
 
 
 def open_redis(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "redis", "url": …, "prefix": …}`, or `redis://host/0?prefix=…`."""
+    """Open the catalog of `{"type": "redis", "url": …, "prefix": …}` or `redis://host/0?prefix=…`."""
     refuse_unknown(given, ("url", "prefix", "timeout", *COMMON))
     url, more = _without_prefix(text(given, "url", ""))
     prefix = text({**more, **given}, "prefix", "lakebed")
@@ -98,7 +98,7 @@ def open_redis(given: Mapping[str, object], options: CatalogOptions) -> OpenedCa
 
 
 def _without_prefix(url: str) -> tuple[str, dict[str, object]]:
-    """The URL as the driver takes it, and the prefix that it names."""
+    """Return the URL as the driver takes it, and the prefix that it names."""
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
         raise ConfigurationError(
@@ -111,7 +111,7 @@ def _without_prefix(url: str) -> tuple[str, dict[str, object]]:
 
 
 def _shown(url: str) -> str:
-    """The URL without who connects."""
+    """Return the URL without user and password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

@@ -18,11 +18,11 @@ class Witness:
         self.lost: set[ContentId] = set()
 
     def has_seen(self, content: ContentId) -> bool:
-        """Whether the content was there."""
+        """Return whether the content was there, whole."""
         return content in self._seen
 
     def saw(self, contents: Iterable[ContentId]) -> None:
-        """Return whether the content was there."""
+        """Note contents that are there, whole."""
         if len(self._seen) > _MOST:
             self._seen.clear()  # so that memory stays bounded: they are looked at once more
         contents = set(contents)
@@ -30,7 +30,7 @@ class Witness:
         self.lost -= contents
 
     def missed(self, content: ContentId) -> None:
-        """It is missing or damaged."""
+        """Note a content that is missing or damaged."""
         if len(self.lost) > _MOST:
             self.lost.clear()
         self._seen.discard(content)

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from lakebed.lake.base import LakeBase
 from lakebed.lake.checks import check_flag
 from lakebed.records import Report
 
-if TYPE_CHECKING:
-    from lakebed.lake.upkeep.turns import Upkeep
+
+class Upkeep(Report):
+    """What is known of the upkeep of a lake.
+
+    | field | |
+    | --- | --- |
+    | `mode` | how this client takes part: `off`, `light` or `full` |
+    | `holder` | the process that maintains the lake now, None if none does |
+    | `until` | when its lease ends unless it is renewed, None if there is none |
+    | `ran` | when the last run in turn ended, None if there was none |
+    | `by` | the process that did it |
+    | `seconds` | how long it took |
+    | `did` | what it removed and moved, by name, as in the `MaintenanceReport` |
+    | `failed` | why the newest run failed, None if it did not |
+
+    A run in turn is one in the background (`auto_maintain="full"`) or of `lakebed maintain
+    --every`. Other calls of `maintain` are not told here.
+    """
+
+    mode: str
+    holder: str | None
+    until: datetime | None
+    ran: datetime | None
+    by: str | None
+    seconds: float | None
+    did: dict[str, int] | None
+    failed: str | None
 
 
 class Stats(Report):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
@@ -256,6 +256,10 @@ class Searching(Reading):
         answer = index.search(self._catalog, moment, query, asked, offset, progress)
         hits = [Hit(self._entry(row), found.score, found.parts) for row, found in answer.rows]
         return Hits(hits, answer.total, answer.unread)
+
+    def _scores(self, question: str, wanted: int) -> Iterator[tuple[str, float]]:
+        """Yield the keys and scores of the best hits of a search, for queries."""
+        return ((hit.key, hit.score) for hit in self.search(question, limit=wanted))
 
     def _check_mode(self, mode: Mode | None) -> Mode:
         return check_mode(

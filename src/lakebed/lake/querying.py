@@ -1,25 +1,27 @@
-"""SQL queries over a lake."""
+"""Queries over a lake, in SQL and in Ibis."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from lakebed.errors import CatalogError, ValidationError
+from lakebed.errors import ValidationError
 from lakebed.lake.checks import check_count
 from lakebed.lake.history.snapshots import Snapshots
+from lakebed.lake.searching import Searching
+from lakebed.lake.sql.table_calls import table, tables
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    from ibis.backends.duckdb import Backend
+
     from lakebed.duckdb.result import QueryResult
-    from lakebed.lake.search.searching import Searching
     from lakebed.lake.sql.engine import QueryEngine
-    from lakebed.model import Moment
 
 
-class Querying(Snapshots):
-    """The calls that query in SQL."""
+class Querying(Snapshots, Searching):
+    """The calls that query in SQL and Ibis."""
 
     def sql(
         self,
@@ -58,7 +60,8 @@ the two states |
         time, memory or disk than `query_settings` allows; NotFoundError if a snapshot does not
         exist. Ctrl-C, or an exception raised in the calling thread, ends the query within a second.
         """
-        return self._query(query, params, external=external_access)
+        engine = self._queries.engine(external=external_access)
+        return engine.run(query, params, self._resolve, self._scores)
 
     def query_settings(
         self,
@@ -92,61 +95,49 @@ the two states |
             isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0
         ):
             raise ValidationError(f"timeout is {timeout!r}: expected seconds above zero")
-        with _starting:
-            self._query_settings = (threads, memory_limit, temp_directory, timeout, spill_limit)
-            self._close_engines()
+        from lakebed.duckdb.session import QuerySettings  # loads DuckDB
 
-    def _query(
-        self,
-        query: str,
-        params: Sequence[object] | Mapping[str, object] | None = None,
-        moment: Moment | None = None,
-        *,
-        view: Searching | None = None,
-        external: bool = False,
-    ) -> QueryResult:
-        searched = view or cast("Searching", self)  # a scope uses the settings of its lake
-
-        def searching(question: str, wanted: int) -> Iterator[tuple[str, float]]:
-            return ((hit.key, hit.score) for hit in searched.search(question, limit=wanted))
-
-        engine = self.query_engine(external=external)
-        return engine.run(query, params, lambda name: self._moment(name)[0], searching, moment)
+        self._queries.set(
+            QuerySettings(threads, memory_limit, temp_directory, timeout, spill_limit)
+        )
 
     def query_engine(self, *, external: bool = False) -> QueryEngine:
         """Return the DuckDB session over this lake. The first call starts it."""
-        from lakebed.duckdb.session import QuerySettings
-        from lakebed.lake.sql.engine import QueryEngine
+        return self._queries.engine(external=external)
 
-        with _starting:
-            engine = self._engines.get(external)
-            if engine is not None and engine.pid != os.getpid():
-                # A forked child does not have DuckDB's threads, so it cannot even close the
-                # session.
-                _inherited.append(engine)
-                engine = None
-            if engine is None:
-                if self._ended:
-                    raise CatalogError("the lake is closed")
-                settings = QuerySettings(*self._query_settings)
-                engine = QueryEngine(
-                    self, self._catalog, self._objects, settings, external=external
-                )
-                self._engines[external] = engine
-        return engine
+    def ibis(self) -> Backend:
+        """Return an Ibis backend on the lake. Its tables are `entries`, `documents`, `history`,
+        `snapshots` and `objects`, with the columns that `sql` documents.
 
-    def _close_engines(self) -> None:
-        for engine in self._engines.values():
-            if engine.pid == os.getpid():
-                engine.close()
-        self._engines = {}
+        The tables show the lake at one moment, that of this call. The next call updates them. Loads
+        the catalog's rows, and the values of documents that are not in packs. Its tables, and those
+        of `table`, `tables` and all views `at(…)`, can be joined with each other. Like `sql`, it
+        reads nothing but the lake.
 
+        Raises DependencyMissingError if Ibis (extra `ibis`) is not installed, as `table` and
+        `tables` do.
+        """
+        return self._queries.stored_tables().ibis(None)
 
-_starting = threading.RLock()
-_inherited: list[QueryEngine] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_starting.acquire,
-        after_in_parent=_starting.release,
-        after_in_child=_starting.release,
-    )
+    def table(self, key: str) -> ir.Table:
+        """Return a stored table as an Ibis table. Its file is read when an expression is executed.
+
+        Raises NotFoundError if the key does not exist, and ValidationError if its value is not a
+        table.
+        """
+        return table(self._catalog, self._queries.stored_tables(), key, None)
+
+    def tables(self, prefix: str = "", *, widen: bool = False, key_column: str = "key") -> ir.Table:
+        """Return all stored tables whose keys begin with `prefix`, as one Ibis table.
+
+        The first column is `key_column` (string): the key of the table from which a row comes. The
+        others are the columns of all tables, united by name without regard to case; a column that a
+        table lacks is null in its rows. Types are DuckDB's. `widen`: give columns of different
+        types one type, if DuckDB has one that holds both. Entries that are not tables are left out.
+
+        Raises NotFoundError if there is no stored table; QueryError, naming two keys, if a column
+        has different types, or if a table has a column named `key_column`.
+        """
+        return tables(
+            self._queries.stored_tables(), prefix, None, widen=widen, key_column=key_column
+        )

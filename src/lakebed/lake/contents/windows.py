@@ -18,7 +18,7 @@ _AHEAD_BYTES = 16 << 20
 
 Contents = Iterable[tuple[EntryRow, bytes | LakebedError]]
 ReadContents = Callable[[Iterable[EntryRow]], Contents]
-"""Reads the contents of rows, in any order; see `LakeBase.read_contents`."""
+"""Reads the contents of rows, in any order; see `ContentReading.read_contents`."""
 
 
 class ContentReader(Protocol):

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
-from lakebed.errors import LakebedError, NotFoundError
-from lakebed.lake.entries.windows import ReadContents, contents_in_order
+from lakebed.errors import LakebedError
+from lakebed.lake.contents.collected import CollectedError
+from lakebed.lake.contents.windows import ReadContents, contents_in_order
 from lakebed.model import Content, EntryRow
 from lakebed.values.encoded import Encoded, EncodedFile
 from lakebed.values.parquet import read_table, write_table
@@ -20,13 +21,13 @@ def part_rows(
 ) -> Iterator[EntryRow]:
     """Yield the parts of a table as rows, in their order, with the places that the catalog tells.
 
-    Raises NotFoundError if a part is gone: then nothing names the table any more.
+    Raises CollectedError if a part is gone: then nothing names the table any more.
     """
     places = {content.content_hash: content for content in contents}
     for part in parts:
         place = places.get(part.content_hash)
         if place is None:
-            raise NotFoundError(
+            raise CollectedError(
                 f"the content of {row.key!r} as of version {row.version} has been collected since"
             )
         yield row._replace(

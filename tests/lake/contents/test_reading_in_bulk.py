@@ -12,7 +12,7 @@ import pytest
 
 import lakebed
 from lakebed.errors import CorruptionError
-from lakebed.lake.entries.windows import WINDOW_BYTES, in_windows
+from lakebed.lake.contents.windows import WINDOW_BYTES, in_windows
 from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow
 from tests.buckets import S3Server

@@ -1,0 +1,1 @@
+"""How contents are read from the catalog and the storage, and uploaded."""
