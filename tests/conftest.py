@@ -32,6 +32,15 @@ from lakebed.testing import (
 
 PROJECT = Path(__file__).parents[1]
 
+# The fixtures of servers are known to all tests from here. Where a module imports a fixture, pytest
+# takes it for another one, and starts its server again. A module stands after those it imports.
+pytest_plugins = (
+    "tests.sharing", "tests.servers", "tests.buckets", "tests.packages", "tests.services.process",
+    "tests.services.ministack", "tests.services.d1", "tests.services.dynamodb",
+    "tests.services.firestore", "tests.services.mongodb", "tests.services.redis",
+    "tests.services.sqld", "tests.services.environments",
+)  # fmt: skip
+
 # Its handlers fail in a child between fork and exec, which is how servers are started.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 

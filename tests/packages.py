@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.sharing import made_once
+
 PROJECT = Path(__file__).parents[1]
 
 
@@ -26,25 +28,29 @@ def run(*command: str | Path, cwd: Path) -> str:
     return ran.stdout
 
 
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project's own files, so that building leaves nothing in the tree."""
-    copy = tmp_path_factory.mktemp("checkout")
+def _copy_checkout(copy: Path) -> None:
     listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=PROJECT)
     for name in filter(None, listed.split("\0")):
         source, target = PROJECT / name, copy / name
         if source.is_file():  # a file removed but not yet committed is still listed
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    return copy
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project's own files, so that building leaves nothing in the tree."""
+    return made_once(tmp_path_factory, "checkout", _copy_checkout)
 
 
 @pytest.fixture(scope="session")
 def built(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with one wheel, built from the source distribution beside it."""
-    out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, checkout, cwd=out)
-    return out
+
+    def build(out: Path) -> None:
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, checkout, cwd=out)
+
+    return made_once(tmp_path_factory, "dist", build)
 
 
 def package(built: Path, kind: str) -> Path:

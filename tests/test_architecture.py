@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,26 @@ def test_import_and_first_store_load_nothing_heavy(tmp_path: Path) -> None:
     loaded = set(ran.stdout.split())
     assert "sqlite3" in loaded
     assert not loaded & HEAVY
+
+
+def test_fixtures_of_servers_are_not_imported(request: pytest.FixtureRequest) -> None:
+    """`tests/conftest.py` makes them known to all. One that a module imports is another one for
+    pytest, which starts its server again."""
+    fixture = type(pytest.fixture(lambda: None))
+    tests = PROJECT / "tests"
+    (conftest,) = (
+        module
+        for module in request.config.pluginmanager.get_plugins()
+        if getattr(module, "__file__", None) == str(tests / "conftest.py")
+    )
+    assert isinstance(vars(import_module("tests.servers"))["postgres_18"], fixture)
+    again = [
+        f"{path.relative_to(tests)}: {name.name}"
+        for path in tests.rglob("*.py")
+        if "from tests." in (text := path.read_text("utf-8"))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.module in conftest.pytest_plugins
+        for name in node.names
+        if isinstance(getattr(import_module(node.module), name.name), fixture)
+    ]
+    assert not again

@@ -22,18 +22,12 @@ from sybil.example import SybilFailure
 import lakebed
 from tests.disks import mount
 from tests.pages import DATABASE, EVALUATORS, PAGES, PROJECT, SHOWN, STORAGE, evaluate, parse
-from tests.servers import PostgresServer, S3Server, postgres_18, s3
-from tests.services.d1 import D1Server, d1
-from tests.services.dynamodb import DynamoDBServer, dynamodb
-from tests.services.environments import in_aws, in_firestore
-from tests.services.firestore import FirestoreServer, firestore
-from tests.services.mongodb import MongoDBServer, mongodb
-from tests.services.redis import RedisServer, redis_server
-
-__all__ = [
-    "d1", "dynamodb", "firestore", "in_aws", "in_firestore", "mongodb", "postgres_18",
-    "redis_server", "s3",
-]  # fmt: skip
+from tests.servers import PostgresServer, S3Server
+from tests.services.d1 import D1Server
+from tests.services.dynamodb import DynamoDBServer
+from tests.services.firestore import FirestoreServer
+from tests.services.mongodb import MongoDBServer
+from tests.services.redis import RedisServer
 
 
 @pytest.fixture

@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.packages import PROJECT, built, checkout, package, user_venv
+from tests.packages import PROJECT, package, user_venv
 from tests.pages import DATABASE, STORAGE, parse
-from tests.servers import PostgresServer, postgres_18
+from tests.servers import PostgresServer
+from tests.sharing import made_once
 from tests.terminal import run_at_terminal
-
-__all__ = ["built", "checkout", "postgres_18"]
 
 WALKER = Path(__file__).with_name("walker.py")
 
@@ -55,14 +54,15 @@ ONCE = {
 @pytest.fixture(scope="session")
 def environment(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Walk], Path]:
     """The python of a fresh environment for a walk; walks that need the same share it."""
-    made: dict[tuple[str, str], Path] = {}
 
     def make(walk: Walk) -> Path:
-        wanted = (walk.archive, walk.extras)
-        if wanted not in made:
-            folder = tmp_path_factory.mktemp("venv")
-            made[wanted] = user_venv(folder, package(built, walk.archive), walk.extras.split())
-        return made[wanted]
+        archive, extras = package(built, walk.archive), walk.extras.split()
+        folder = made_once(
+            tmp_path_factory,
+            "-".join(["venv", walk.archive, *extras]),
+            lambda folder: user_venv(folder, archive, extras),
+        )
+        return folder / "bin" / "python"
 
     return make
 

@@ -13,19 +13,8 @@ from typing import NoReturn
 
 import pytest
 
-from tests.packages import (
-    PROJECT,
-    built,
-    checkout,
-    fresh_venv,
-    install,
-    package,
-    purelib,
-    run,
-    user_venv,
-)
-
-__all__ = ["built", "checkout"]
+from tests.packages import PROJECT, fresh_venv, install, package, purelib, run, user_venv
+from tests.sharing import made_once
 
 STORE_AND_RETRIEVE = """
 from pathlib import Path
@@ -126,19 +115,21 @@ def test_the_core_works_without_any_extra(built: Path, tmp_path: Path) -> None:
     run(python, "-c", "from lakebed.cli import main; main()", "--version", cwd=tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def duckdb_2(
     tmp_path_factory: pytest.TempPathFactory, require_server: Callable[[str, str], NoReturn]
 ) -> Path:
     """A folder with the newest DuckDB 2; the environment of the tests has 1.5, for Ibis."""
-    folder = tmp_path_factory.mktemp("duckdb-2")
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder)
-    got = subprocess.run(
-        (*pip, "duckdb>=2,<3"), text=True, capture_output=True, check=False, timeout=300
-    )
-    if got.returncode:
-        require_server("DuckDB 2", got.stderr)
-    return folder
+
+    def fetch(folder: Path) -> None:
+        pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder)
+        got = subprocess.run(
+            (*pip, "duckdb>=2,<3"), text=True, capture_output=True, check=False, timeout=300
+        )
+        if got.returncode:
+            require_server("DuckDB 2", got.stderr)
+
+    return made_once(tmp_path_factory, "duckdb-2", fetch)
 
 
 def test_the_core_works_with_duckdb_2(built: Path, tmp_path: Path, duckdb_2: Path) -> None:

@@ -10,17 +10,12 @@ import pytest
 import urllib3
 
 from tests.servers import Missing
-from tests.services.d1 import D1Server, d1
-from tests.services.dynamodb import DynamoDBServer, dynamodb
+from tests.services.d1 import D1Server
+from tests.services.dynamodb import DynamoDBServer
 from tests.services.firestore import Emulator, _from_npm, _googles, running_firestore
-from tests.services.mongodb import MongoDBServer, private_mongodb
-from tests.services.redis import RedisServer, private_redis
-from tests.services.sqld import SqldNamespaces, SqldServer, private_sqld, sqld
-
-__all__ = [
-    "d1", "dynamodb", "private_mongodb", "private_redis", "private_sqld",
-    "sqld",
-]  # fmt: skip
+from tests.services.mongodb import MongoDBServer
+from tests.services.redis import RedisServer
+from tests.services.sqld import SqldNamespaces, SqldServer
 
 
 def test_dynamodb_puts_only_if_absent(dynamodb: DynamoDBServer) -> None:

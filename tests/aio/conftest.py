@@ -18,9 +18,7 @@ from lakebed.catalog.postgres.pool import PostgresConnections
 from lakebed.catalog.sqlite.executor import SQLiteExecutor
 from lakebed.duckdb.session import Session
 from lakebed.objects.local import LocalStore
-from tests.servers import PostgresServer, postgres_18
-
-__all__ = ["postgres_18"]
+from tests.servers import PostgresServer
 
 _SYNCHRONOUS: list[tuple[type, str]] = [
     (SQLiteExecutor, "connection"),

@@ -6,8 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.sharing import made_once
 
 SUITE = """
 from lakebed.lake.lake import Lake
@@ -79,17 +82,17 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("suite")
-    (folder / "test_it.py").write_text(SUITE)
-    tests = [f"test_it.py::{name}" for name in EXPECTED]
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # loading all takes longer
-    ran = subprocess.run(
-        command, cwd=folder, env=environment, text=True, capture_output=True, check=False
-    )
-    return ran.stdout
+    def run(folder: Path) -> None:
+        (folder / "test_it.py").write_text(SUITE)
+        tests = [f"test_it.py::{name}" for name in EXPECTED]
+        command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *tests]
+        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # loading takes longer
+        with (folder / "said").open("wb") as said:
+            subprocess.run(command, cwd=folder, env=environment, stdout=said, check=False)
+
+    return (made_once(tmp_path_factory, "conformance", run) / "said").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", EXPECTED)

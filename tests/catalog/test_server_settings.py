@@ -157,9 +157,11 @@ def test_an_encoding_through_sqlalchemy(postgres_18: PostgresServer, encoding: s
 
 
 @pytest.fixture(scope="module")
-def own_mariadb(require_server: Missing) -> Iterator[MariaDBServer]:
+def own_mariadb(
+    require_server: Missing, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MariaDBServer]:
     """A server whose settings may be changed."""
-    with running_mariadb(require_server) as server:
+    with running_mariadb(require_server, tmp_path_factory) as server:
         yield server
 
 

@@ -13,9 +13,7 @@ from lakebed.catalog.sql import estimating
 from lakebed.cli.opening import is_absent
 from lakebed.lake.upkeep.maintenance import maintain_in_turn
 from tests.cli.conftest import Cli
-from tests.servers import PostgresServer, postgres_18
-
-__all__ = ["postgres_18"]
+from tests.servers import PostgresServer
 
 Data = Callable[..., Any]
 

@@ -15,11 +15,9 @@ from lakebed.config.problems import InvalidConfiguration
 from lakebed.errors import ConfigurationError
 from tests.config.clouds import clouds, google_key
 from tests.config.tls_postgres import tls_postgres
-from tests.servers import S3Server, mariadb, postgres_18, private_postgres, s3
+from tests.servers import S3Server
 
-__all__ = [
-    "clouds", "google_key", "mariadb", "postgres_18", "private_postgres", "s3", "tls_postgres",
-]  # fmt: skip
+__all__ = ["clouds", "google_key", "tls_postgres"]
 
 Write = Callable[..., Path]
 CONNECTING = ("DATABASE_URL", "POSTGRES_", "PG", "LAKEBED")

@@ -13,22 +13,10 @@ from typer.testing import CliRunner
 
 import lakebed
 from lakebed.cli.app import app
-from tests.buckets import (
-    AZURE_KEY,
-    AzureServer,
-    BucketServer,
-    GuardedS3,
-    S3Server,
-    azure,
-    gcs,
-    guarded_s3,
-    s3,
-)
+from tests.buckets import AZURE_KEY, AzureServer, BucketServer, GuardedS3, S3Server
 from tests.config.conftest import Write
 from tests.http_proxy import Answer, HttpProxy, http_proxy
 from tests.servers import PASSWORD
-
-__all__ = ["azure", "gcs", "guarded_s3", "s3"]
 
 SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "az"}
 

@@ -12,12 +12,6 @@ import pytest
 from lakebed.engine import YAMLEngine
 from lakebed.errors import ConfigurationError
 from tests.config.conftest import CONNECTING
-from tests.servers import postgres_18, s3
-from tests.services.mongodb import mongodb
-from tests.services.redis import redis_server
-from tests.services.sqld import sqld
-
-__all__ = ["mongodb", "postgres_18", "redis_server", "s3", "sqld"]
 
 NAMING = (
     *CONNECTING, "TURSO_", "LIBSQL_", "CLOUDFLARE_", "MONGO", "REDIS_", "DYNAMODB_", "FIRESTORE_",

@@ -1,7 +1,5 @@
-"""The servers of the buckets."""
+"""The places of these tests."""
 
-from tests.buckets import azure, gcs, s3
 from tests.files.places import place
-from tests.services.ministack import ministack_s3
 
-__all__ = ["azure", "gcs", "ministack_s3", "place", "s3"]
+__all__ = ["place"]

@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.disks import mount
-from tests.servers import mariadb, postgres_18
-
-__all__ = ["mariadb", "postgres_18"]
 
 
 @pytest.fixture

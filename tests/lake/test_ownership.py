@@ -25,19 +25,15 @@ from lakebed.lake.opening import assemble
 from lakebed.objects.names import temporary_path
 from lakebed.objects.opening import open_store
 from lakebed.testing import FakeClock
-from tests.buckets import S3Server, s3
+from tests.buckets import S3Server
 from tests.servers import (
     MariaDBServer,
     Missing,
     PostgresServer,
-    mariadb,
     packaged_binaries,
-    postgres_18,
     running,
     server_folder,
 )
-
-__all__ = ["mariadb", "postgres_18", "s3"]
 
 LARGE = "much to tell " * 1000
 HOUR = 3600.0  # seconds

@@ -13,9 +13,7 @@ import lakebed
 from lakebed.cli.app import app
 from lakebed.errors import ConfigurationError, ReadOnlyError, StorageError
 from lakebed.lake.lake import Lake
-from tests.buckets import S3Server, s3
-
-__all__ = ["s3"]
+from tests.buckets import S3Server
 
 LARGE = "much to tell " * 1000
 

@@ -12,19 +12,13 @@ import pytest
 
 from lakebed.ltm import LTMBackend, create_ltm_backend, get_registered_backends
 from lakebed.testing import LTMContract
-from tests.servers import MariaDBServer, PostgresServer, mariadb, postgres_18
-from tests.services.d1 import D1Server, d1
-from tests.services.dynamodb import DynamoDBServer, dynamodb
-from tests.services.environments import in_aws, in_firestore
-from tests.services.firestore import FirestoreServer, firestore
-from tests.services.mongodb import MongoDBServer, mongodb
-from tests.services.redis import RedisServer, redis_server
-from tests.services.sqld import SqldNamespaces, sqld
-
-__all__ = [
-    "d1", "dynamodb", "firestore", "in_aws", "in_firestore", "mariadb", "mongodb", "postgres_18",
-    "redis_server", "sqld",
-]  # fmt: skip
+from tests.servers import MariaDBServer, PostgresServer
+from tests.services.d1 import D1Server
+from tests.services.dynamodb import DynamoDBServer
+from tests.services.firestore import FirestoreServer
+from tests.services.mongodb import MongoDBServer
+from tests.services.redis import RedisServer
+from tests.services.sqld import SqldNamespaces
 
 
 class TestSQLite(LTMContract):

@@ -10,9 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lakebed.lake.lake import Lake
-from tests.servers import postgres_18
-
-__all__ = ["postgres_18"]
 
 FEW = settings(max_examples=300 if os.environ.get("LAKEBED_SOAK") == "1" else 6)
 SOON = datetime(2040, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The servers that speak the buckets' protocols, and a bad network before them."""
+"""The services of buckets, and a bad network before them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.buckets import SCHEMES, Service, azure, gcs, guarded_s3, s3
+from tests.buckets import SCHEMES, Service
 from tests.proxy import FaultyProxy, faulty_proxy
-
-__all__ = ["azure", "gcs", "guarded_s3", "s3"]
 
 
 @pytest.fixture(params=SCHEMES)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.servers import _await_port, _die_with_parent, free_port
+from tests.servers import PATIENCE, _await_port, _die_with_parent, free_port
 
 
 class ServerProcess:
@@ -44,7 +44,7 @@ class ServerProcess:
             )  # fmt: skip
         try:
             _await_port(self.port, self._process)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE
             while self._ready and not self._ready(self.port):
                 assert self._process.poll() is None, "the server ended"
                 assert time.monotonic() < deadline, "the server does not answer"

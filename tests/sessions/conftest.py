@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from lakebed.sessions import SessionManager
-from tests.servers import mariadb, postgres_18
 from tests.sessions.backends import BACKENDS, open_sessions, place
-
-__all__ = ["mariadb", "postgres_18"]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -31,9 +31,7 @@ from lakebed.errors import (
 from lakebed.lake.lake import Lake
 from lakebed.objects import connection
 from tests.http_proxy import Answer, Request, http_proxy
-from tests.servers import PASSWORD, S3Server, s3
-
-__all__ = ["s3"]
+from tests.servers import PASSWORD, S3Server
 
 WRITER = """
 import json, sys, lakebed

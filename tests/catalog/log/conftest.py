@@ -8,35 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.buckets import s3
 from tests.catalog.log.places import Place
 from tests.servers import Missing
-from tests.services.d1 import d1, private_d1, running_worker
-from tests.services.dynamodb import dynamodb, private_dynamodb
-from tests.services.environments import in_aws, in_firestore
-from tests.services.firestore import firestore, private_firestore
-from tests.services.ministack import ministack_s3
-from tests.services.mongodb import mongodb, mongodb_with_faults, private_mongodb
-from tests.services.redis import guarded_redis, private_redis, redis_server
-
-__all__ = [
-    "d1",
-    "dynamodb",
-    "firestore",
-    "guarded_redis",
-    "in_aws",
-    "in_firestore",
-    "ministack_s3",
-    "mongodb",
-    "mongodb_with_faults",
-    "private_d1",
-    "private_dynamodb",
-    "private_firestore",
-    "private_mongodb",
-    "private_redis",
-    "redis_server",
-    "s3",
-]  # fmt: skip
+from tests.services.d1 import running_worker
 
 
 @pytest.fixture(scope="session")

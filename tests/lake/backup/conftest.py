@@ -1,4 +1,4 @@
-"""The servers of these tests, beside those of all tests of lakes, and lakes to back up."""
+"""Lakes to back up."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import pytest
 
 import lakebed
 from lakebed.lake.lake import Lake
-from tests.servers import S3Server, s3
-
-__all__ = ["s3"]
+from tests.servers import S3Server
 
 CATALOGS = ("sqlite", "postgres", "bucket")
 

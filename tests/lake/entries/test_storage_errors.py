@@ -17,20 +17,9 @@ from lakebed.cli.app import app
 from lakebed.errors import ConfigurationError, ConnectError, LakebedError, StorageError
 from lakebed.ltm import create_ltm_backend, parse_backend_config
 from lakebed.objects.opening import open_store
-from tests.buckets import (
-    AZURE_KEY,
-    AzureServer,
-    BucketServer,
-    GCSServer,
-    S3Server,
-    azure,
-    gcs,
-    s3,
-)
+from tests.buckets import AZURE_KEY, AzureServer, BucketServer, GCSServer, S3Server
 from tests.http_proxy import Answer, HttpProxy, Request, http_proxy
 from tests.servers import PASSWORD, free_port
-
-__all__ = ["azure", "gcs", "s3"]
 
 SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "az"}
 Refuse = Callable[[Request], Answer | None]

@@ -27,20 +27,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import lakebed
 from lakebed.errors import ConfigurationError, NotFoundError, ValidationError
 from lakebed.lake.lake import Lake
-from tests.buckets import (
-    AZURE_ACCOUNT,
-    AzureServer,
-    BucketServer,
-    GCSServer,
-    S3Server,
-    azure,
-    gcs,
-    s3,
-)
+from tests.buckets import AZURE_ACCOUNT, AzureServer, BucketServer, GCSServer, S3Server
 from tests.http_proxy import Answer, http_proxy
 from tests.servers import PASSWORD, free_port
-
-__all__ = ["azure", "gcs", "s3"]
 
 SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "az"}
 SERVICE_ACCOUNT = "lake@project.iam.gserviceaccount.com"

@@ -36,9 +36,7 @@ from lakebed.lake.share.published import Publication
 from lakebed.search.words import word_hash
 from lakebed.testing import FakeClock, open_lake
 from lakebed.values.text import stem
-from tests.servers import PostgresServer, S3Server, s3
-
-__all__ = ["s3"]
+from tests.servers import PostgresServer, S3Server
 
 WORDS = ["apple", "pear", "café", "東京都", "what", "anna", "Apples", "x"]
 QUERIES = ["pear anna what", "café 東京", "nowhere", "?!", None]

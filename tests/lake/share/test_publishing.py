@@ -31,9 +31,7 @@ from lakebed.errors import (
     NotFoundError,
     SerializationError,
 )
-from tests.servers import S3Server, s3
-
-__all__ = ["s3"]
+from tests.servers import S3Server
 
 TABLE = pa.table({"n": [1, 2, 3]})
 JSON = st.recursive(

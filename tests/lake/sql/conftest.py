@@ -1,4 +1,4 @@
-"""The servers of these tests, and lakes on each kind of catalog and storage."""
+"""Lakes on each kind of catalog and storage."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from lakebed.clock import Clock
 from lakebed.lake.lake import Lake
 from lakebed.objects.opening import open_store
 from lakebed.testing import open_lake
-from tests.servers import postgres_18, s3
-
-__all__ = ["postgres_18", "s3"]
 
 _DURABILITY: Durability = "normal"
 

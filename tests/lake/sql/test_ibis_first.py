@@ -12,9 +12,7 @@ import pytest
 import lakebed
 from lakebed.errors import QueryError
 from lakebed.lake.sql.stored_tables import StoredTables
-from tests.servers import MariaDBServer, PostgresServer, S3Server, mariadb, postgres_18, s3
-
-__all__ = ["mariadb", "postgres_18", "s3"]
+from tests.servers import MariaDBServer, PostgresServer, S3Server
 
 COUNT = 20
 LONG = "x" * 5000

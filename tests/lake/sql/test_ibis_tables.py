@@ -21,9 +21,7 @@ from hypothesis import strategies as st
 
 import lakebed
 from lakebed.errors import NotFoundError, QueryError, ValidationError
-from tests.servers import PostgresServer, S3Server, postgres_18, s3
-
-__all__ = ["postgres_18", "s3"]
+from tests.servers import PostgresServer, S3Server
 
 Open = Callable[[], lakebed.Lake]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import lakebed
-from tests.servers import MariaDBServer, mariadb
-
-__all__ = ["mariadb"]
+from tests.servers import MariaDBServer
 
 
 def test_all_tables(mariadb: MariaDBServer, tmp_path: Path) -> None:

@@ -22,9 +22,7 @@ from lakebed.lake.sql import row_cache
 from lakebed.lake.sql.rows import LoadedRows
 from lakebed.objects.opening import open_store
 from lakebed.testing import FakeClock, open_lake
-from tests.servers import MariaDBServer, PostgresServer, mariadb, postgres_18
-
-__all__ = ["mariadb", "postgres_18"]
+from tests.servers import MariaDBServer, PostgresServer
 
 pytestmark = pytest.mark.sampled("catalog", 3)
 

@@ -21,9 +21,6 @@ from lakebed.lake.upkeep.maintenance import maintain_in_turn
 from lakebed.lake.upkeep.turns import HOLD, in_words, note_of, take_turn
 from lakebed.testing import FakeClock, open_lake
 from tests.lake.processes import start
-from tests.servers import mariadb, postgres_18
-
-__all__ = ["mariadb", "postgres_18"]
 
 EVERY = 600.0
 MICROS = round(EVERY * 1_000_000)
