@@ -177,7 +177,7 @@ def test_a_wrong_setting_is_named(settings: Options, wanted: str) -> None:
         ("dynamodb://t?table=t", "twice"),
         ({"type": "dynamodb", "url": "dynamodb://t", "table": "t"}, "twice"),
         ({"type": "d1", "account_id": "a", "database_id": "d"}, "CLOUDFLARE_API_TOKEN"),
-        ({"type": "d1", "worker_url": "http://w", "account_id": "a", "api_token": "t"}, "both"),
+        ({"type": "d1", "worker_url": "http://w", "account_id": "a", "api_token": "t"}, "combined"),
         ({"type": "mongodb"}, r"catalog\.url is missing"),
         ({"type": "firestore", "timeout": 0}, r"catalog\.timeout"),
         ({"type": "firestore", "max_staleness": -1}, r"catalog\.max_staleness"),
