@@ -288,8 +288,18 @@ def test_a_call_that_begins_after_it_was_given_up(
 
 
 @pytest.mark.parametrize("query", [ENDLESS, STREAM])
-def test_a_cancelled_thread(lake: lakebed.Lake, running: threading.Event, query: str) -> None:
+def test_a_cancelled_thread(
+    lake: lakebed.Lake, running: threading.Event, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
     raised: list[BaseException] = []
+    waiting, wait = threading.Event(), limits.wait
+
+    def noted(futures: Any, seconds: float) -> Any:
+        waiting.set()
+        return wait(futures, seconds)
+
+    # Before that, it may be in `Thread.start`, which turns an exception from outside into another.
+    monkeypatch.setattr(limits, "wait", noted)
 
     def ask() -> None:
         try:
@@ -300,6 +310,7 @@ def test_a_cancelled_thread(lake: lakebed.Lake, running: threading.Event, query:
     thread = threading.Thread(target=ask)
     thread.start()
     running.wait()
+    waiting.wait()
     cancel = ctypes.pythonapi.PyThreadState_SetAsyncExc
     assert cancel(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Cancelled)) == 1
     thread.join()
