@@ -323,7 +323,7 @@ def test_killed_backups(
     tmp_path: Path, mode: str, soak: bool, record_property: Callable[[str, object], None]
 ) -> None:
     """Earlier points stay whole, and the next backup uses what was written."""
-    rng = random.Random()
+    rng = random.Random(random.getrandbits(32))  # of the run's seed
     folder, destination, wanted = tmp_path / "lake", tmp_path / "b", Wanted()
     kills = resumed = 0
     for round_ in range(200 if soak else 2):

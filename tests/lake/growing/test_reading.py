@@ -243,6 +243,25 @@ def test_ibis_shows_what_somebody_has_appended_and_collected_meanwhile(
         assert sorted(shown.to_pyarrow()["n"].to_pylist()) == rows
 
 
+def test_tables_in_the_catalog_that_somebody_replaces_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/inline.db"
+    with lakebed.open(catalog=url) as lake, lakebed.open(catalog=url) as other:
+        lake.store("a", numbers(0))
+        catalog: Any = lake._catalog
+        locate, left = catalog.locate, [1, 2, 3]
+
+        def overtaken(identity: Any) -> Any:
+            if left:
+                other.store("a", numbers(left.pop(0)))
+                other.collect(grace=3600)
+            return locate(identity)
+
+        monkeypatch.setattr(catalog, "locate", overtaken)
+        assert lake.tables("").to_pyarrow()["n"].to_pylist() == [3]
+
+
 def test_an_older_table_is_joined_only_by_older_than(lake: Lake) -> None:
     grow(lake, appends=3)
     assert lake.compact(older_than=3600).parts_joined == 0
