@@ -160,6 +160,12 @@ class Entry(Record):
 
     @property
     def value(self) -> Any:
+        """The value of this version, read once.
+
+        Raises NotFoundError if the entry has been replaced or deleted since, and its content
+        collected; CorruptionError if the stored bytes are missing or damaged; and StorageError if
+        the storage fails.
+        """
         if self._value is UNREAD:
             self._value = self._lake.read_value(self._row)
         return self._value
