@@ -138,7 +138,7 @@ class HranaExecutor:
         return HranaTransaction(self._stream(), _READ, self.now, None)
 
     def read(self, work: Callable[[HranaTransaction], T], *, settled: bool = False) -> T:
-        del settled  # who draws a version holds the write lock until it is committed
+        del settled  # a writer holds the write lock from drawing a version to its commit
 
         def once() -> T:
             with self._read() as tx:
@@ -160,7 +160,7 @@ class HranaExecutor:
         patient: bool = True,
         brief: bool = False,
     ) -> T:
-        del exclusive  # SQLite knows no other writers
+        del exclusive  # SQLite has one writer at a time anyway
 
         def once() -> T:
             if brief and patient:
