@@ -123,8 +123,7 @@ class Litestream:
             silent = f"{failed}: nothing has come from it for {patience:g} seconds"
             raise ConnectError(silent, "connection_timeout")
         if process.returncode:
-            reason = _reason(told)
-            raise _refusal(failed, reason) or StorageError(f"{failed}: {reason}")
+            raise _refusal(failed, told) or StorageError(f"{failed}: {_reason(told)}")
         return os.path.exists(target)
 
     def start(self) -> None:

@@ -14,9 +14,16 @@ from lakebed.catalog.litestream.executor import Keeper, LitestreamExecutor
 from lakebed.catalog.opened import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.catalog.options import seconds
 from lakebed.catalog.sqlite.catalog import SQLiteCatalog
-from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
+from lakebed.errors import (
+    ConfigurationError,
+    ConnectError,
+    LockTimeoutError,
+    RateLimitedError,
+    StorageError,
+)
 from lakebed.locks.base import Lock
 from lakebed.locks.bucket import BucketLock
+from lakebed.objects.opening import open_store
 from lakebed.objects.places import local_path
 from lakebed.paths import absolute
 from lakebed.waiting import waiting
@@ -24,6 +31,8 @@ from lakebed.waiting import waiting
 _KNOWN = ("replica", "endpoint_url", "region", "fence_ttl", "fence_timeout")
 _Options = dict[str, object]
 _PATIENCE = (5.0, 20.0)  # the least and the most seconds for which a replica may be silent
+_LOOK = 1.0  # seconds for which our own request is repeated after Litestream's failed
+_FENCE = "/fence"  # the folder of the lock, in the replica
 _NOTE = "-fence"  # ends the name of a file with the token under which the catalog was last written
 
 
@@ -75,7 +84,11 @@ def open_litestream(given: Mapping[str, object], options: CatalogOptions) -> Ope
     with ExitStack() as undo:
         undo.callback(keeper.release)
         undo.callback(child.stop)  # runs before the release
-        _bring(where, child, fence, patience)
+        try:
+            _bring(where, child, fence, patience)
+        except ConnectError as error:
+            _explain(error, at, storage)
+            raise
         child.start()
         executor = LitestreamExecutor(
             where,
@@ -103,7 +116,7 @@ def _replica(
         if more:
             raise ConfigurationError("catalog.replica: a folder has no endpoint_url and no region")
         folder = absolute(os.path.expanduser(folder))
-        return {"type": "file", "path": folder}, (f"{folder}/fence", {})
+        return {"type": "file", "path": folder}, (folder + _FENCE, {})
     parts = urlsplit(place)
     if parts.scheme != "s3" or not parts.netloc:
         raise ConfigurationError("catalog.replica: expected a folder, or s3://bucket/prefix")
@@ -114,7 +127,7 @@ def _replica(
     if "region" in more:
         described["region"] = more["region"]
     return described, (
-        f"s3://{parts.netloc}/{prefix or 'lakebed'}/fence",
+        f"s3://{parts.netloc}/{prefix or 'lakebed'}{_FENCE}",
         {**more, "retry_timeout": patience},
     )
 
@@ -158,6 +171,20 @@ def _bring(path: str, child: Litestream, fence: Lock, patience: float) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(f"{note}.new", note)
+
+
+def _explain(error: ConnectError, fence: str, storage: _Options) -> None:
+    """Raise what the replica's service answers, if it answers. Litestream repeats its requests for
+    minutes, and says only then why they failed."""
+    store = open_store(fence.removesuffix(_FENCE), {**storage, "retry_timeout": _LOOK})
+    try:
+        next(iter(store.list("")), None)
+    except RateLimitedError as told:
+        raise RateLimitedError(f"{error}: {told}", told.retry_after) from told
+    except ConnectError as told:
+        raise ConnectError(f"{error}: {told}", told.error_type) from told
+    finally:
+        store.close()
 
 
 def _noted(note: str) -> int | None:
