@@ -159,7 +159,7 @@ class Fields:
         self._remembered: dict[str, _Decisions] = {}
 
     def may_pass(self, wanted: Filter) -> bool:
-        """Whether the filter can match any document."""
+        """Return whether the filter can match any document."""
         return all(self._decisions(wanted).narrowings)
 
     def passing(self, wanted: Filter, candidates: Mask) -> NDArray[np.int64]:

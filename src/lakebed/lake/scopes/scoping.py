@@ -43,8 +43,8 @@ class Above(NamedTuple):
     next: str
 
     def may_give(self, key: str) -> bool:
-        """Whether a key belongs to the upper scope itself, not to a scope below it: it has at most
-        `step` parts and does not begin with `next`."""
+        """Return whether a key belongs to the upper scope itself, not to a scope below it: it has
+        at most `step` parts and does not begin with `next`."""
         parts = key.split("/")
         return len(parts) <= self.step and parts[0] != self.next
 
