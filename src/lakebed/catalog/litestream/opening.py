@@ -1,4 +1,4 @@
-"""Opening a SQLite catalog that Litestream copies: fence, restore, copy, open."""
+"""Opens a SQLite catalog that Litestream copies: acquires the fence, restores, copies, opens."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from lakebed.waiting import waiting
 
 _KNOWN = ("replica", "endpoint_url", "region", "fence_ttl", "fence_timeout")
 _Options = dict[str, object]
-_PATIENCE = (5.0, 20.0)  # seconds for which a replica may be silent, at least and at most
-_LOOK = 1.0  # seconds for which our own request is repeated, after Litestream's have failed
+_PATIENCE = (5.0, 20.0)  # the least and the most seconds for which a replica may be silent
+_LOOK = 1.0  # seconds for which our own request is repeated after Litestream's failed
 _FENCE = "/fence"  # the folder of the lock, in the replica
-_NOTE = "-fence"  # beside the file: the token under which it was written last
+_NOTE = "-fence"  # ends the name of a file with the token under which the catalog was last written
 
 
 class LitestreamCatalog(SQLiteCatalog):
@@ -48,12 +48,15 @@ class LitestreamCatalog(SQLiteCatalog):
 
 
 def open_litestream(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """Open the catalog of `{"type": "litestream", "path": …, "replica": …}`. The other options are
-    optional:
+    """Open the catalog of `{"type": "litestream", "path": …, "replica": …}`.
 
     `path`: the file. `replica`: a folder, or `s3://bucket/prefix`, with `endpoint_url` and `region`
-    if needed; credentials come from the environment. `fence_ttl` (60): seconds after which another
-    node may take over the replica of a dead node. `fence_timeout` (90): seconds to wait for that.
+    if needed. Credentials come from the environment. All other options may be left out. `fence_ttl`
+    (60): seconds after which another node may take over the replica of a dead node. `fence_timeout`
+    (90): seconds to wait for that.
+
+    Raises ConfigurationError for wrong options, ConnectError if the replica cannot be reached, and
+    LockTimeoutError if another node writes to it.
     """
     refuse_unknown({"path" if name == "url" else name: None for name in given}, ("path", *_KNOWN))
     if options.read_only:
@@ -80,7 +83,7 @@ def open_litestream(given: Mapping[str, object], options: CatalogOptions) -> Ope
     keeper = Keeper(fence)
     with ExitStack() as undo:
         undo.callback(keeper.release)
-        undo.callback(child.stop)  # first
+        undo.callback(child.stop)  # runs before the release
         try:
             _bring(where, child, fence, patience)
         except ConnectError as error:
@@ -103,8 +106,10 @@ def open_litestream(given: Mapping[str, object], options: CatalogOptions) -> Ope
 def _replica(
     place: str, given: Mapping[str, object], patience: float
 ) -> tuple[_Options, tuple[str, _Options]]:
-    """Return the replica in the form of Litestream's configuration, and the place of the fence with
-    the options of its filesystem."""
+    """Return the replica in the form of Litestream's configuration, and the place of the fence.
+
+    The place comes with the options of its filesystem.
+    """
     more = {name: given[name] for name in ("endpoint_url", "region") if given.get(name)}
     folder = local_path(place)
     if folder is not None:
@@ -139,7 +144,10 @@ def _hold(fence: Lock, wait: float, shown: str) -> None:
 
 
 def _bring(path: str, child: Litestream, fence: Lock, patience: float) -> None:
-    """Make the local file the newest state: keep it if this node wrote last, else restore it."""
+    """Bring the local file to the newest state.
+
+    It is kept if this node wrote last, and otherwise restored from the replica.
+    """
     note, token = path + _NOTE, fence.token
     assert token is not None
     mine = os.path.exists(path) and _noted(note) == token - 1
