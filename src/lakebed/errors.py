@@ -81,6 +81,8 @@ class ConnectError(LakebedError):
     `error_type` is `connection_error`, `connection_timeout` or `auth_failed`.
     """
 
+    error_type: Literal["connection_error", "connection_timeout", "auth_failed"]
+
     def __init__(
         self,
         message: str,

@@ -68,7 +68,7 @@ current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
 def has_left() -> bool:
-    """Whether the caller of this thread's call has left."""
+    """Return whether the caller of this thread's call has left."""
     call = current.get()
     return call is not None and call.left
 

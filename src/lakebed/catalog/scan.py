@@ -122,7 +122,7 @@ class CatalogScan(Protocol):
         ...
 
     def holds(self, version: int, key: str, updated_at: int) -> bool:
-        """Whether an entry with this version, key and time of change exists."""
+        """Return whether an entry with this version, key and time of change exists."""
         ...
 
     def versions(self, first: int, last: int) -> Iterator[pa.RecordBatch]:

@@ -84,7 +84,7 @@ def options(
 
     To use another lake, give --lake, set the environment variable LAKEBED, or write a
     configuration file ./lakebed.yaml. Only init, put, append and import create a lake that
-    does not exist.
+    does not exist; in an empty database of a server, any command does.
 
     Exit codes: 0 success; 1 a key was not found; 2 wrong usage, or a failure; 130 interrupted.
 

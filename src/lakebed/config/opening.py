@@ -267,5 +267,5 @@ def default_place() -> str:
 
 
 def is_configuration_file(where: object) -> bool:
-    """Whether `lakebed.open` takes `where` for a configuration file. Its ending decides."""
+    """Return whether `lakebed.open` takes `where` for a configuration file. Its ending decides."""
     return isinstance(where, (str, os.PathLike)) and os.fspath(where).endswith(_SUFFIXES)

@@ -126,7 +126,7 @@ class Backend(ABC):
         del collection, doc_id, data
 
     def is_repeatable(self, error: LakebedError) -> bool:
-        """Whether nothing has been written and another try may succeed."""
+        """Return whether nothing has been written and another try may succeed."""
         return isinstance(error, OvertakenError)
 
     async def change(

@@ -124,7 +124,7 @@ def checked(value: object, path: str = "$", depth: int = MAX_DEPTH) -> Any:
 
 
 def identical(a: object, b: object) -> bool:
-    """Whether two values are equal, and equal numbers have the same type."""
+    """Return whether two values are equal, and equal numbers have the same type."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(identical(value, b[name]) for name, value in a.items())
     if isinstance(a, list) and isinstance(b, list):

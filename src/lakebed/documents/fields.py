@@ -100,7 +100,7 @@ class ArrayChange(FieldValue):
         return list(old)
 
     def has(self, value: object) -> bool:
-        """Whether the value is one of the elements."""
+        """Return whether the value is one of the elements."""
         return any(same(value, mine) for mine in self.values)
 
 
@@ -132,14 +132,14 @@ class ArrayRemove(ArrayChange):
 
 
 def has_field_values(value: object) -> bool:
-    """Whether any field is a `FieldValue`."""
+    """Return whether any field is a `FieldValue`."""
     if type(value) is dict:
         return any(type(item) not in _PLAIN and has_field_values(item) for item in value.values())
     return next(_field_values(value), None) is not None
 
 
 def needs_time(value: object) -> bool:
-    """Whether any field needs the time of the store."""
+    """Return whether any field needs the time of the store."""
     return any(found.needs_time for found in _field_values(value))
 
 

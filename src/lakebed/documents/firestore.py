@@ -240,7 +240,7 @@ def _changed(old: Data, new: Data) -> list[str]:
 
 
 def _changes(write: Write, seen: Seen) -> bool:
-    """Whether a write is one of Firestore's, on whose condition it can be made depend."""
+    """Return whether a write is one of Firestore's, on whose condition it can be made depend."""
     found = seen.get(write.key)
     if write.content is None:
         return found is not None
@@ -252,7 +252,7 @@ def _is_reserved(name: str) -> bool:
 
 
 def _can_be_named(field: str) -> bool:
-    """Whether Firestore accepts a field's name, and finds it again."""
+    """Return whether Firestore accepts a field's name, and finds it again."""
     return not _is_reserved(field) and "\r" not in field
 
 

@@ -122,7 +122,7 @@ def row_limit(statement: Statement, is_table: Callable[[Node], bool], params: ob
 
 
 def _is_of_one_row(item: Node) -> bool:
-    """Whether what is selected is a value of each row, and no aggregate or the like."""
+    """Return whether what is selected is a value of each row, and no aggregate or the like."""
     if item.get("class") == "STAR":
         return not (
             item["columns"] or item["expr"] or item["replace_list"] or item.get("rename_list")
@@ -156,7 +156,7 @@ def _limit(modifiers: list[Node], keys: list[list[str]], params: object) -> int 
 
 
 def _is_by(keys: list[list[str]], orders: list[Node]) -> bool:
-    """Whether rows are put in ascending order of one of these columns."""
+    """Return whether rows are put in ascending order of one of these columns."""
     if len(orders) != 1 or orders[0]["type"] not in ("ORDER_DEFAULT", "ASCENDING"):
         return False
     names = orders[0]["expression"].get("column_names", ())
@@ -175,8 +175,8 @@ def _tables_of(source: object) -> Iterator[Node]:
 
 
 def _is_plain_join(source: Node) -> bool:
-    """Whether leaving out a row only leaves out its own results. This is false for an ASOF join,
-    which takes the nearest row, and for a positional join, which counts rows."""
+    """Return whether leaving out a row only leaves out its own results. This is false for an ASOF
+    join, which takes the nearest row, and for a positional join, which counts rows."""
     return source["join_type"] == "INNER" and source["ref_type"] in ("REGULAR", "NATURAL", "CROSS")
 
 
@@ -292,7 +292,8 @@ class _Reader:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether only a string can have this text. The text of other JSON values looks like JSON."""
+    """Return whether only a string can have this text. The text of other JSON values looks like
+    JSON."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:

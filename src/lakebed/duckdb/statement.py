@@ -218,7 +218,7 @@ def _arguments(name: str, children: list[Node], params: object) -> tuple[object,
 
 
 def _is_catalog(node: Node) -> bool:
-    """Whether a table is one of DuckDB's tables that a query may read."""
+    """Return whether a table is one of DuckDB's tables that a query may read."""
     name = (str(node["schema_name"]).lower(), str(node["table_name"]).lower())
     return name in _CATALOG and str(node["catalog_name"]).lower() in ("", "system")
 

@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
 
 def is_engine_document(document: Document) -> bool:
-    """Whether a document has more than the settings of a lake."""
+    """Return whether a document has more than the settings of a lake."""
     settings = document.data.get("settings")
     nested = settings if isinstance(settings, Mapping) else {}
     return bool(

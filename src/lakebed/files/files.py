@@ -177,7 +177,7 @@ class Files:
         return Deletions(deleted=len(checked) - len(errors), errors=errors)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file at a path."""
+        """Return whether there is a file at a path."""
         path = checks.check_path(path)
         with self._using(path) as store:
             try:

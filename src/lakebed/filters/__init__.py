@@ -75,12 +75,12 @@ class Filter:
             self.text = repr(source)
 
     def matches(self, metadata: Mapping[str, object]) -> bool:
-        """Whether the filter matches this metadata, which must be valid JSON data."""
+        """Return whether the filter matches this metadata, which must be valid JSON data."""
         return self._test(metadata)
 
     def keeps(self, text: str) -> bool:
-        """Whether the filter matches metadata given as JSON text. Results are remembered, because
-        many entries of a lake often have the same metadata."""
+        """Return whether the filter matches metadata given as JSON text. Results are remembered,
+        because many entries of a lake often have the same metadata."""
         known = self._known.get(text)
         if known is None:
             known = self._test(decode_text(text))

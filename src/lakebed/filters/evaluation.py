@@ -78,7 +78,8 @@ def compares(name: str, operand: str | int | float) -> ValueTest:
 
 
 def contains(operand: Json) -> ValueTest:
-    """Whether a list has the element or, if the operand is a string, a string has the part."""
+    """Return whether a list has the element or, if the operand is a string, a string has the
+    part."""
     if isinstance(operand, str):
         return lambda value: isinstance(value, (str, list, tuple)) and operand in value
     element = equals(operand)

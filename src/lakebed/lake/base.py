@@ -66,7 +66,7 @@ class PresentLake(LakeBase):
         history: str,
         history_retention: int | None,
         lake_id: str,
-        search: SearchOptions,
+        search: SearchOptions | OpenedSearch,
         read_only: bool = False,
         owner: Ownership | None = None,
         auto_maintain: AutoMaintain = "light",
@@ -76,10 +76,11 @@ class PresentLake(LakeBase):
         self.read_only = read_only
         self._owner = owner
         self._created = created  # by this opening of it
-        opened = OpenedSearch(
-            catalog, objects, self.read_contents, search, lake_id, read_only=read_only
-        )
-        super().__init__(catalog, objects, name=name, search=opened)
+        if not isinstance(search, OpenedSearch):  # a scope shares the search of its lake
+            search = OpenedSearch(
+                catalog, objects, self.read_contents, search, lake_id, read_only=read_only
+            )
+        super().__init__(catalog, objects, name=name, search=search)
         self._lake_id = lake_id
         self._inline_threshold = inline_threshold
         self._history = history

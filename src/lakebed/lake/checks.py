@@ -158,5 +158,5 @@ class Deadline:
             self._end = time.monotonic() + check_grace("max_seconds", max_seconds) / 1_000_000
 
     def passed(self) -> bool:
-        """Whether the time is over."""
+        """Return whether the time is over."""
         return time.monotonic() >= self._end

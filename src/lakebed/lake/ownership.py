@@ -123,7 +123,7 @@ class Ownership:
             )
 
     def must_look(self) -> bool:
-        """Whether `require` has anything to do. For most stores it has not."""
+        """Return whether `require` has anything to do. For most stores it has not."""
         return self.refusal is not None or time.monotonic() >= self._look_at
 
     def require(self, call: str) -> None:
@@ -233,7 +233,8 @@ class Ownership:
                 self._put_mark(self._renew(keep=True))
 
     def _is_stale(self, note: Note) -> bool:
-        """Whether the token is so old that a clone could take this living catalog for dead."""
+        """Return whether the token is so old that a clone could take this living catalog for
+        dead."""
         old = self._catalog.now() - _age(note.tokens[-1]) >= _STALE
         return old and note.judge(self._catalog.identity()) == "same"
 

@@ -1,4 +1,4 @@
-"""What every lock does: waiting, the time to live, and who holds it. A kind adds three calls."""
+"""The base of all locks: waiting, the time to live, and the owner. Each kind adds three calls."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ _SOON, _LATER = 0.01, 0.5  # seconds between two tries; the pause doubles
 
 
 class _Holding(NamedTuple):
-    """What this object knows of the time for which it holds the lock. `until` is in microseconds of
-    its clock, counted from before the lock was asked for."""
+    """The time for which this object holds the lock.
+
+    `until` is in microseconds of the object's clock, counted from before the request for the lock.
+    """
 
     token: int
     until: int
@@ -32,15 +34,15 @@ class _Holding(NamedTuple):
 
 
 class Lock(ABC):
-    """A lock with a name, which one owner at a time holds, for at most `ttl` seconds.
+    """A named lock that one owner at a time holds, for at most `ttl` seconds.
 
     An owner that crashes or stalls loses the lock once `ttl` seconds have passed since it acquired
-    or refreshed it. It may not notice at once, so no lock by itself keeps two owners from working
-    at the same time. Pass `token` to what the lock protects, and refuse tokens lower than the
-    highest seen: that does.
+    or refreshed it. It may not notice at once, so a lock alone cannot keep two owners from working
+    at the same time. Pass `token` to the resource that the lock protects, and have the resource
+    refuse tokens lower than the highest that it has seen.
 
-    An object stands for one owner. Threads and processes that compete each make their own. A
-    process that was forked off holds nothing.
+    An object stands for one owner. Threads and processes that compete must each make their own. A
+    forked process holds nothing.
     """
 
     def __init__(
@@ -54,34 +56,38 @@ class Lock(ABC):
         self._holding: _Holding | None = None
         self._owner = ("", 0)
 
-    # What each kind does. `owner` is the same when a call is repeated whose answer was lost.
+    # The calls of each kind. A call is repeated with the same `owner` if its answer was lost.
 
     @abstractmethod
     def _take(self, owner: str) -> int | None:
-        """Make `owner` the owner for `ttl` seconds, if nobody is, or it is so already. Returns the
-        new token, or None if somebody else is."""
+        """Make `owner` the owner for `ttl` seconds, unless another one is.
+
+        Returns the new token, or None if another one is the owner.
+        """
 
     @abstractmethod
     def _extend(self, owner: str, token: int) -> bool:
-        """Let the time begin anew. Returns False if `owner` with this token is not the owner."""
+        """Restart the time. Return False if `owner` with this token is not the owner."""
 
     @abstractmethod
     def _free(self, owner: str, token: int) -> bool:
-        """End the ownership. Returns False if another has become the owner since, and True if it
-        was ended already."""
+        """End the ownership. Return False if another has become the owner since, otherwise True.
+
+        Ending it again also returns True.
+        """
 
     def close(self) -> None:  # noqa: B027 - most kinds keep nothing open
         """Close the connection, if there is one. The lock is not released."""
 
-    # What users call.
+    # The calls for users.
 
     def acquire(self, timeout: float | timedelta = 30) -> int:
-        """Wait until the lock is free, and take it. Returns the fencing token.
+        """Wait until the lock is free, and take it. Return the fencing token.
 
-        `timeout`: seconds to wait; with 0 it is tried once.
+        `timeout`: seconds to wait. With 0, the lock is tried once.
 
-        Raises LockTimeoutError if others hold it all the time, and ConnectError, StorageError or
-        RateLimitedError if the service that keeps it fails.
+        Raises LockTimeoutError if others hold the lock all the time, and ConnectError, StorageError
+        or RateLimitedError if the service that keeps it fails.
         """
         seconds = _check_seconds("timeout", timeout)
         end, pause = time.monotonic() + seconds, _SOON
@@ -107,7 +113,7 @@ class Lock(ABC):
     def refresh(self) -> None:
         """Hold the lock for another `ttl` seconds from now.
 
-        Raises LockLostError if the time had passed already, or somebody else is the owner.
+        Raises LockLostError if the time has already passed, or if another one is the owner.
         """
         with self._mutex:
             holding = self._holding
@@ -120,8 +126,11 @@ class Lock(ABC):
             self._holding = holding._replace(until=begin + self._micros)
 
     def release(self) -> bool:
-        """Give the lock back. Returns whether it was still held; False if its time had passed, or
-        it was never acquired. Another owner's lock is not touched."""
+        """Give the lock back. Return whether it was still held.
+
+        Returns False if its time had passed, or if it was never acquired. Another owner's lock is
+        not touched.
+        """
         with self._mutex:
             holding, held = self._holding, self.is_held
             self._holding = None
@@ -131,13 +140,15 @@ class Lock(ABC):
 
     @property
     def is_held(self) -> bool:
-        """Whether this object holds the lock, as far as it knows without asking: it acquired it,
-        and `ttl` seconds have not passed."""
+        """Whether this object holds the lock, as far as it knows without asking.
+
+        It does if it acquired the lock and `ttl` seconds have not passed since.
+        """
         return self.remaining_ttl > 0
 
     @property
     def remaining_ttl(self) -> float:
-        """The seconds for which this object still holds the lock; 0 if it does not."""
+        """The seconds for which this object still holds the lock, or 0."""
         holding = self._holding
         if holding is None or holding.pid != os.getpid():
             return 0.0
@@ -145,8 +156,11 @@ class Lock(ABC):
 
     @property
     def token(self) -> int | None:
-        """The number of this ownership, higher than that of every owner before. None if the lock
-        is not acquired. It stays when the time has passed, so that it can be told to be old."""
+        """The number of this ownership, higher than that of every earlier owner.
+
+        It is None if the lock was not acquired. It stays after the time has passed, so that a
+        resource can recognise it as old.
+        """
         holding = self._holding
         return None if holding is None or holding.pid != os.getpid() else holding.token
 
@@ -175,7 +189,7 @@ class Lock(ABC):
         return max(1, round(self.ttl * 1_000_000))
 
     def _own_name(self) -> str:
-        """The name of this owner, another one after a fork."""
+        """Return the name of this owner. It is another one after a fork."""
         name, pid = self._owner
         if pid != os.getpid():
             pid = os.getpid()

@@ -1,11 +1,12 @@
-"""A lock in a bucket or a folder, which needs no server: a sequence of owners.
+"""A lock in a bucket or a folder, without a server: a sequence of files, one for each owner.
 
-The owner with token n is the file `<n>`, which is written only if there is none. So of several that
-compete for the next token one wins. An owner changes its own file alone, to refresh or to release.
+The owner with token n has the file `<n>`, which is written only if it does not exist. So only one
+of several clients gets the next token. An owner changes only its own file, to refresh or to
+release.
 
-A file that says that its owner's time has passed may be refreshed just while somebody takes the
-next token. Each of the two first writes its own file and then reads the other's, so at least one
-sees the other, and withdraws.
+An owner whose time has passed may refresh its file just while another client takes the next token.
+Both first write their own file and then read the other's. So at least one of them sees the other,
+and withdraws.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ _FREED = b'{"owner": "", "until": 0}'
 
 
 class _Owner(NamedTuple):
-    """What a file says. `until`: microseconds since the epoch, 0 once released."""
+    """The content of a file. `until`: microseconds since the epoch, or 0 once released."""
 
     owner: str
     until: int
 
 
 class _Store(NamedTuple):
-    """One storage, by the two things that it can do."""
+    """A storage with the two calls that a lock needs."""
 
     files: ObjectStore
     writer: NewWriter
@@ -44,11 +45,10 @@ class _Store(NamedTuple):
 class BucketLock(Lock):
     """A lock in a bucket of S3, Google Cloud Storage or Azure, or in a folder.
 
-    `uri`: the bucket and a prefix, `s3://bucket/locks`, or a folder. All further options are the
-    filesystem's, as in `storage` (`endpoint_url` for S3). Each lock has a folder of its own there,
-    with one or two small files. The clocks of the machines that compete decide when a time to live
-    has passed, so they should agree within a fraction of it. Taking a lock takes about
-    six requests.
+    `uri`: the bucket and a prefix, `s3://bucket/locks`, or a folder. All other options are for the
+    filesystem, as in `storage` (`endpoint_url` for S3). Each lock has its own folder there, with
+    one or two small files. The clocks of the competing machines decide when a time to live has
+    passed, so they should agree within a fraction of it. Acquiring a lock takes about six requests.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class BucketLock(Lock):
             return None
         tokens = self._tokens()
         if max(tokens, default=0) != token or self._is_anothers(last, owner):
-            # What was in the way had been deleted, or was refreshed meanwhile.
+            # The file in the way was deleted, or has been refreshed meanwhile.
             self._files.write(self._path(token), _FREED)
             return None
         self._files.delete(self._path(old) for old in tokens if old < token)
@@ -119,7 +119,7 @@ class BucketLock(Lock):
         return True
 
     def _tokens(self) -> list[int]:
-        """The tokens of the files that are there."""
+        """Return the tokens of the existing files."""
         names = (file.path.rpartition("/")[2] for file in self._files.list(self._folder))
         return [int(name) for name in names if _TOKEN.fullmatch(name)]
 
@@ -131,7 +131,7 @@ class BucketLock(Lock):
         return json.dumps(said).encode()
 
     def _is_anothers(self, token: int, owner: str) -> bool:
-        """Whether somebody else holds the lock by the file of this token."""
+        """Return whether another owner holds the lock by the file of this token."""
         found = self._read(token)
         return found.owner != owner and found.until > self._clock()
 
@@ -140,7 +140,7 @@ class BucketLock(Lock):
         return found.owner == owner and found.until > self._clock()
 
     def _read(self, token: int) -> _Owner:
-        """Return what the file of a token says. If there is no file, nobody owns it."""
+        """Return the content of a token's file. Without a file, nobody owns the token."""
         try:
             said = json.loads(self._files.read(self._path(token)))
             return _Owner(str(said["owner"]), int(said["until"]))

@@ -35,10 +35,10 @@ _REFUSED = {
 class DynamoDBLock(Lock):
     """A lock as an item of a DynamoDB table, in a few conditional updates.
 
-    `table`: the table, whose key is the text `name`; it is made if it is not there, to be paid by
-    the request. `region`, `endpoint_url`: as boto3 has them; credentials are found as boto3 finds
-    them. The clocks of the machines that compete decide when a time to live has passed, so they
-    should agree within a fraction of it.
+    `table`: the table, whose key is the string `name`. It is created if it does not exist, and
+    billed by the request. `region`, `endpoint_url`: as in boto3, which also finds the credentials.
+    The clocks of the competing machines decide when a time to live has passed, so they should agree
+    within a fraction of it.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class DynamoDBLock(Lock):
         return self._update(change, _MINE, owner, token, now=True, end=True) is not None
 
     def _free(self, owner: str, token: int) -> bool:
-        # True also for one that was freed already: the answer may have been lost.
+        # Also true if the lock was freed before, because the answer may have been lost.
         free = "#token = :token AND (attribute_not_exists(#owner) OR #owner = :owner)"
         return self._update("REMOVE #owner", free, owner, token) is not None
 
@@ -102,7 +102,7 @@ class DynamoDBLock(Lock):
         self, change: str, condition: str, owner: str, token: int | None = None, *,
         now: bool = False, end: bool = False, one: int | None = None,
     ) -> dict[str, Any] | None:  # fmt: skip
-        """The changed item; None if the condition does not hold."""
+        """Return the changed item, or None if the condition does not hold."""
         time = self._clock()
         numbers = {
             ":token": token, ":now": time if now else None, ":one": one,
@@ -134,11 +134,11 @@ class DynamoDBLock(Lock):
         return found
 
     def _with_table(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The answer, once the table is there."""
+        """Return the answer of `ask`, and create the table first if it does not exist."""
         try:
             return ask()
         except self._client.exceptions.ResourceNotFoundException:
-            with suppress(self._client.exceptions.ResourceInUseException):  # another makes it
+            with suppress(self._client.exceptions.ResourceInUseException):  # another client did
                 self._client.create_table(
                     TableName=self._table,
                     KeySchema=[{"AttributeName": _KEY, "KeyType": "HASH"}],
@@ -157,7 +157,7 @@ def _code(error: Exception) -> str:
 
 
 def _explain(error: Exception, where: str) -> LakebedError:
-    """The error of ours that says what happened."""
+    """Return the error of `lakebed.errors` for an error of boto3."""
     from botocore import exceptions
 
     code = _code(error)

@@ -1,4 +1,4 @@
-"""A lock in Firestore, as one document, which the service's clock decides."""
+"""A lock in Firestore, as one document. The service's clock counts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from lakebed.errors import (
 )
 from lakebed.locks.base import Lock
 
-_SECONDS = 20.0  # for one request, its repetitions included
+_SECONDS = 20.0  # for one request and its repetitions
 
 
 class _Found(NamedTuple):
-    """A document as it was read. `until` and `now`, the service's time, are in microseconds;
-    `updated` is None if there is none."""
+    """A document as it was read.
+
+    `until`, and `now`, the service's time, are in microseconds. `updated` is None if the document
+    does not exist.
+    """
 
     token: int
     owner: str
@@ -37,8 +40,8 @@ class _Found(NamedTuple):
 class FirestoreLock(Lock):
     """A lock as a document in a collection of Firestore, written under preconditions.
 
-    `collection`: holds a document for each lock. `project`, `database`: as Google's library finds
-    them if left out. The service's clock decides when a time to live has passed.
+    `collection`: holds a document for each lock. `project`, `database`: without them, Google's
+    library finds them. The service's clock decides when a time to live has passed.
     """
 
     def __init__(
@@ -109,7 +112,8 @@ class FirestoreLock(Lock):
             )
 
     def _write(self, found: _Found, values: dict[str, object]) -> bool:
-        """Write the document, unless somebody has since it was read. Returns whether it was."""
+        """Write the document, unless it has changed since it was read. Return whether it was
+        written."""
         from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
 
         with self._explaining():
@@ -126,7 +130,7 @@ class FirestoreLock(Lock):
 
     def _document(self) -> Any:
         collection, project, database = self._place
-        if self._client is None or self._pid != os.getpid():  # gRPC does not outlive a fork
+        if self._client is None or self._pid != os.getpid():  # gRPC does not survive a fork
             self._client = self._make_client(project=project, database=database)
             self._pid = os.getpid()
         return self._client.collection(collection).document(self._id)
@@ -143,18 +147,18 @@ class FirestoreLock(Lock):
 
 
 def _patience() -> dict[str, Any]:
-    """How long a request may take, and how it is repeated."""
+    """Return how long a request may take, and how it is repeated."""
     from google.api_core.retry import Retry
 
     return {"timeout": _SECONDS, "retry": Retry(initial=0.1, maximum=2.0, timeout=_SECONDS)}
 
 
 def _explain(error: Exception, where: str) -> LakebedError:
-    """The error of ours that says what happened."""
+    """Return the error of `lakebed.errors` for an error of Google's library."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 
-    if isinstance(error, exceptions.TooManyRequests):  # ResourceExhausted is one
+    if isinstance(error, exceptions.TooManyRequests):  # includes ResourceExhausted
         return RateLimitedError(f"{where}: the service asks to slow down: {error}")
     if isinstance(error, (exceptions.Unauthorized, exceptions.Forbidden, GoogleAuthError)):
         return ConnectError(f"{where}: the credentials are refused: {error}", "auth_failed")
@@ -162,6 +166,6 @@ def _explain(error: Exception, where: str) -> LakebedError:
         return ConnectError(f"{where}: the service does not answer: {error}", "connection_timeout")
     if isinstance(error, exceptions.ServiceUnavailable):
         return ConnectError(f"{where}: no connection to the service: {error}")
-    if isinstance(error, OSError):  # such as a project that is nowhere named
+    if isinstance(error, OSError):  # for example if no project is named
         return ConfigurationError(f"{where}: {error}")
     return StorageError(f"{where}: the service refuses: {error}")

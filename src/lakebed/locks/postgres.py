@@ -1,4 +1,4 @@
-"""A lock in a Postgres table, which the server's clock decides."""
+"""A lock in a Postgres table. The server's clock counts."""
 
 from __future__ import annotations
 
@@ -104,8 +104,11 @@ class PostgresLock(Lock):
             self._closing()
 
     def _run(self, sql: Composed, owner: str, token: int = 0) -> int | None:
-        """Return the token that a statement returns. A lost connection is opened again once: every
-        statement may be repeated, because it names its owner."""
+        """Return the token that a statement returns, or None.
+
+        After a lost connection, the statement is repeated once on a new one. That is safe, because
+        every statement names its owner.
+        """
         values = {
             "name": self.name, "owner": owner, "token": token, "ttl": self._micros,
             "now": self._given_clock() if self._given_clock else None,
@@ -129,7 +132,7 @@ class PostgresLock(Lock):
             connection = self._connection = self._psycopg.connect(
                 self._address,
                 autocommit=True,
-                prepare_threshold=None,  # poolers
+                prepare_threshold=None,  # for poolers
                 connect_timeout=_CONNECT_SECONDS,
                 tcp_user_timeout=_STATEMENT_SECONDS * 1000,
             )
@@ -142,7 +145,8 @@ class PostgresLock(Lock):
         assert self._connection is not None
         try:
             with self._connection.transaction():
-                # Two that create at once would meet in the server's own tables.
+                # Two clients that create the table at once would conflict in the server's own
+                # tables.
                 self._connection.execute("SELECT pg_advisory_xact_lock(hashtext('lakebed_lock'))")
                 self._connection.execute(self._create_sql)
         except self._psycopg.Error as error:
@@ -171,8 +175,10 @@ def _close(connection: psycopg.Connection[Any], pid: int) -> None:
 
 
 def _address(connection_string: str | None, url: str | None) -> str:
-    """The address, if libpq reads it; it is not repeated in an error, since it may hold a
-    password."""
+    """Return the address, if libpq can read it.
+
+    An error does not quote it, because it may hold a password.
+    """
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 

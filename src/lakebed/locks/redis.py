@@ -1,4 +1,4 @@
-"""A lock in Redis, whose clock decides."""
+"""A lock in Redis. The server's clock counts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lakebed.locks.base import Lock
 if TYPE_CHECKING:
     from redis import RedisError
 
-_SECONDS = 10.0  # to connect, and for an answer
-# The first key is the owner with its token, and expires; the second counts tokens, and stays.
+_SECONDS = 10.0  # to connect, and to wait for an answer
+# The first key holds the owner and its token, and expires. The second counts tokens, and stays.
 _TAKE = """
 local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then return 0 end
@@ -36,12 +36,12 @@ if redis.call('GET', KEYS[2]) == ARGV[2] then return 1 else return 0 end"""
 
 
 class RedisLock(Lock):
-    """A lock in Redis, or a server that speaks its protocol.
+    """A lock in Redis, or in a server that speaks its protocol.
 
-    `url`: `redis://:password@host/0`, `rediss://` or `unix://`. `prefix`: begins its keys, of which
-    each lock has two. The server's clock decides when a time to live has passed. Redis may forget
-    its last writes when it fails (its `appendfsync`, and a replica that takes over): the lock is
-    then free too early, and tokens may come a second time.
+    `url`: `redis://:password@host/0`, `rediss://` or `unix://`. `prefix`: begins the keys, of which
+    each lock has two. The server's clock decides when a time to live has passed. A Redis that fails
+    may lose its last writes (see its `appendfsync`), and so may a replica that takes over. Then the
+    lock is free too early, and tokens may be given a second time.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class RedisLock(Lock):
             self._client = redis.Redis.from_url(
                 url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS
             )
-        except (ValueError, TypeError, AttributeError):  # its text may quote a password
+        except (ValueError, TypeError, AttributeError):  # the error may quote a password
             raise ConfigurationError("url: expected redis://:password@host/0") from None
         if not isinstance(prefix, str):
             raise ConfigurationError(f"prefix must be text, got {prefix!r}")
-        # In a cluster, what is in braces decides where a key lies.
+        # In a cluster, the text in braces decides on which node a key is.
         self._keys = [f"{{{prefix}{self.name}}}:owner", f"{{{prefix}{self.name}}}:token"]
         self._failed = redis.RedisError
 
@@ -96,7 +96,7 @@ class RedisLock(Lock):
 
 
 def _explain(error: RedisError, where: str) -> LakebedError:
-    """The error of ours that says what happened."""
+    """Return the error of `lakebed.errors` for an error of redis."""
     from redis import exceptions
 
     if isinstance(error, (exceptions.AuthenticationError, exceptions.NoPermissionError)):

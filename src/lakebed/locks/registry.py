@@ -30,10 +30,10 @@ _makers: dict[str, Maker | str] = {
 def create_lock(kind: str, name: str, ttl: float | timedelta = 300, **options: object) -> Lock:
     """Make a lock, without acquiring it.
 
-    `kind`: where it is kept, such as `"redis"`, `"postgres"`, `"sqlite"` or `"bucket"`; each kind
-    has its own options. `name`: what is locked; the same name in the same place is the same lock.
-    `ttl`: the seconds, or a timedelta, after which an owner loses the lock unless it refreshes it.
-    All owners of a lock must give the same.
+    `kind`: where the lock is kept, such as `"redis"`, `"postgres"`, `"sqlite"` or `"bucket"`. Each
+    kind has its own options. `name`: the same name in the same place is the same lock. `ttl`: the
+    time, in seconds or as a timedelta, after which an owner loses the lock unless it refreshes it.
+    All owners of a lock must give the same `ttl`.
 
     Raises ConfigurationError for an unknown kind or option, ValidationError for a malformed name or
     ttl, DependencyMissingError if the kind's package is not installed.
@@ -51,7 +51,7 @@ def create_lock(kind: str, name: str, ttl: float | timedelta = 300, **options: o
 
 
 def _check_options(kind: str, maker: Maker, options: Mapping[str, object]) -> None:
-    """Raise ConfigurationError for an option that a kind lacks or does not know."""
+    """Raise ConfigurationError for an unknown option, or if a required one is missing."""
     parameters = list(signature(maker).parameters.values())
     variadic = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
     named = [each for each in parameters if each.kind not in variadic]
@@ -69,9 +69,9 @@ def _check_options(kind: str, maker: Maker, options: Mapping[str, object]) -> No
 def register_lock(kind: str, maker: Maker) -> None:
     """Register a kind of lock. A registered kind is replaced.
 
-    `maker`: a subclass of `Lock`, or a function that makes one; it takes the name, the ttl, and the
-    options as keyword arguments. Installed packages use an entry point of the group
-    `lakebed.locks` instead.
+    `maker`: a subclass of `Lock`, or a function that makes one. It takes the name, the ttl, and the
+    options as keyword arguments. Installed packages use an entry point of the group `lakebed.locks`
+    instead.
     """
     _makers[kind] = maker
 

@@ -13,7 +13,7 @@ from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
 from lakebed.locks.base import Lock
 from lakebed.paths import absolute
 
-_BUSY_SECONDS = 10.0  # a transaction here takes milliseconds; this is for a slow disk
+_BUSY_SECONDS = 10.0  # a transaction takes milliseconds, but a disk may be slow
 _CREATE = """
 CREATE TABLE IF NOT EXISTS "lakebed_lock" (
     "name" TEXT NOT NULL PRIMARY KEY, "token" INTEGER NOT NULL,
@@ -64,7 +64,7 @@ class SQLiteLock(Lock):
             return bool(connection.execute(_FREE, self._values(owner, token)).rowcount)
 
     def _values(self, owner: str, token: int = 0) -> Mapping[str, object]:
-        now = self._clock()  # within the transaction, since waiting for it took time
+        now = self._clock()  # read inside the transaction, because waiting for it took time
         return {
             "name": self.name, "owner": owner, "token": token,
             "now": now, "end": now + self._micros,
@@ -72,12 +72,12 @@ class SQLiteLock(Lock):
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one transaction: nothing stays open for a fork to inherit."""
+        """Open a connection for one transaction, so that a fork inherits no open one."""
         try:
             with closing(
                 sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
             ) as connection:
-                connection.execute("PRAGMA synchronous = FULL")  # a token never comes twice
+                connection.execute("PRAGMA synchronous = FULL")  # a token must never be given twice
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(_CREATE)
                 yield connection

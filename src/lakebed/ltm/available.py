@@ -8,7 +8,7 @@ from sysconfig import get_path
 
 
 def _has(name: str) -> bool:
-    """Whether a package within others is installed."""
+    """Return whether a package within others is installed."""
     try:
         return find_spec(name) is not None
     except ModuleNotFoundError:  # one of the others

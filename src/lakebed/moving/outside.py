@@ -28,7 +28,7 @@ class Item(NamedTuple):
     lives: int | None = None
 
     def is_over(self, now: int) -> bool:
-        """Whether it has expired."""
+        """Return whether it has expired."""
         return self.expires_at is not None and self.expires_at <= now
 
 
@@ -95,7 +95,7 @@ class Outside(ABC):
         """Make the store ready to be written. Raises an error if it must not be."""
 
     def is_alike(self, item: Item, there: Item | None) -> bool:
-        """Whether an item is here already as `there`."""
+        """Return whether an item is here already as `there`."""
         if there is None:
             return False
         wanted = self.held(item)

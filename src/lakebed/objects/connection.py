@@ -119,7 +119,7 @@ class Connection(ABC):
 
     @classmethod
     def is_usual(cls, options: Iterable[str]) -> bool:
-        """Whether a look at the filesystem would find all of these options."""
+        """Return whether a look at the filesystem would find all of these options."""
         return {"max_connections", "retry_timeout", *cls.OPTIONS, *cls.USUAL}.issuperset(options)
 
     @classmethod
@@ -177,7 +177,7 @@ class Connection(ABC):
         """Return what an exception of the filesystem means; None if the service did not fail."""
 
     async def _is_there(self) -> bool:
-        """Whether the bucket exists, for services whose answer for a missing object does not
+        """Return whether the bucket exists, for services whose answer for a missing object does not
         say."""
         return True
 

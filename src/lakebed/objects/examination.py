@@ -91,7 +91,7 @@ def _clock(ahead: float, took: float) -> Look:
 
 
 def _rights(store: ObjectStore, found: StoredFile | None) -> list[Look]:
-    """Whether one may write, read and delete; `found` is a file that may be read."""
+    """Return whether one may write, read and delete; `found` is a file that may be read."""
     beside = isinstance(store, LocalStore) and found is None
     path = f"{'' if beside else 'objects/'}{os.urandom(8).hex()}.probe"
     delete = _try("delete", lambda: store.delete([path]))

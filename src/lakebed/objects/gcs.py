@@ -273,7 +273,7 @@ class GCSStore(CloudStore):
 
 
 def _is_forbidden(error: Exception) -> bool:
-    """Whether an error is what gcsfs raises for a 403."""
+    """Return whether an error is what gcsfs raises for a 403."""
     return isinstance(error, OSError) and str(error).startswith("Forbidden")
 
 

@@ -55,8 +55,8 @@ def upload_of(path: str) -> str:
 
 
 def is_ours(path: str) -> bool:
-    """Whether a path is that of a lake's object or pack, of the doctor's file, or of one of these
-    while it is being written. All other files belong to somebody else."""
+    """Return whether a path is that of a lake's object or pack, of the doctor's file, or of one of
+    these while it is being written. All other files belong to somebody else."""
     return _form().fullmatch(upload_of(path)) is not None
 
 

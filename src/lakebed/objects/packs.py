@@ -181,7 +181,7 @@ def _windows(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
 
 
 def pack_holds(store: SizedReader, path: str, hashes: Iterable[bytes]) -> bool:
-    """Whether a pack holds bytes with one of these hashes, live or dead.
+    """Return whether a pack holds bytes with one of these hashes, live or dead.
 
     Reads the footer, which has the range of hashes of each row group, and the column of hashes of
     the row groups that may hold one. Raises CorruptionError if the file is not a pack. Errors of
@@ -207,7 +207,7 @@ def pack_holds(store: SizedReader, path: str, hashes: Iterable[bytes]) -> bool:
 
 
 def _may_hold(file: "pq.ParquetFile", group: int, ordered: Sequence[bytes]) -> bool:
-    """Whether one of the prefixes is between the smallest and the largest of a row group."""
+    """Return whether one of the prefixes is between the smallest and the largest of a row group."""
     statistics = file.metadata.row_group(group).column(0).statistics
     if statistics is None or not statistics.has_min_max:
         return True

@@ -23,7 +23,7 @@ class Site(NamedTuple):
     path: str
 
     def overlaps(self, other: "Site") -> bool:
-        """Whether both are the same place, or one is inside the other.
+        """Return whether both are the same place, or one is inside the other.
 
         A bucket counts as the same at any address, because two addresses may mean one server.
         """
@@ -118,7 +118,7 @@ def unwrap(filesystem: Any, root: str) -> tuple[Any, str]:
 
 
 def is_local(filesystem: Any) -> bool:
-    """Whether a filesystem of fsspec is the local one."""
+    """Return whether a filesystem of fsspec is the local one."""
     from fsspec.implementations.local import LocalFileSystem
 
     return isinstance(filesystem, LocalFileSystem)
@@ -146,7 +146,7 @@ def _steps(path: str) -> list[str]:
 
 
 def _is_above(folder: str, path: str) -> bool:
-    """Whether a folder is the same as `path`, or a parent of it."""
+    """Return whether a folder is the same as `path`, or a parent of it."""
     try:
         wanted = os.stat(folder)
     except OSError:  # it does not exist, so nothing is inside it

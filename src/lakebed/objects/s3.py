@@ -335,8 +335,8 @@ def _with_md5(request: Any, **_: object) -> None:
 
 
 def _proven(data: bytes, md5: bytes, answer: Mapping[str, Any]) -> bool:
-    """Whether the answer to an upload proves that the bytes arrived. An ETag that is not the MD5
-    proves nothing: with KMS, and on some services, it is something else."""
+    """Return whether the answer to an upload proves that the bytes arrived. An ETag that is not the
+    MD5 proves nothing: with KMS, and on some services, it is something else."""
     if told := answer.get("ChecksumCRC32"):
         return bool(told == base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode())
     tag = str(answer.get("ETag", "")).strip('"')

@@ -145,7 +145,7 @@ def scope(query: Query, source: Source, wanted: NDArray[np.bool_]) -> NDArray[np
 
 
 def _may_match(query: Query, source: Source) -> bool:
-    """Whether the documents of a source can contain a match."""
+    """Return whether the documents of a source can contain a match."""
     first, end = source.segment.key_range(query.low, query.high)
     condition = query.metadata_filter
     return first < end and (condition is None or source.segment.fields.may_pass(condition))

@@ -42,7 +42,8 @@ class FieldsBuilder:
         self._terms = PostingsBuilder()
         # For a field with a string or an integer: the numbers of its value and its term.
         self._known: dict[tuple[str, type, object], tuple[int, int]] = {}
-        self._paths: dict[str, tuple[bytes, bytes]] = {}  # a field's name, and the path of its terms
+        # For each such field: its name, and the path of its terms.
+        self._paths: dict[str, tuple[bytes, bytes]] = {}
 
     def add(self, document: int, metadata: Mapping[str, object]) -> None:
         """Add the metadata of a document, which must be valid JSON data."""
@@ -163,7 +164,7 @@ class Fields:
         self._remembered: dict[str, _Decisions] = {}
 
     def may_pass(self, wanted: Filter) -> bool:
-        """Whether the filter can match any document."""
+        """Return whether the filter can match any document."""
         return all(self._decisions(wanted).narrowings)
 
     def passing(self, wanted: Filter, candidates: Mask) -> NDArray[np.int64]:

@@ -32,6 +32,6 @@ def without_speakers(question: str, speakers: Iterable[str]) -> str:
 
 
 def _is_of(part: str, names: set[str]) -> bool:
-    """Whether a part of a question consists only of words of names."""
+    """Return whether a part of a question consists only of words of names."""
     words = query_words(part)
     return bool(words) and names.issuperset(words)

@@ -131,8 +131,8 @@ class WordsBuilder:
         }
 
     def _is_sorted(self, order: NDArray[np.int64]) -> bool:
-        """Whether documents were added in key order. Then those of a word are sorted in each part
-        already."""
+        """Return whether documents were added in key order. Then those of a word are sorted in each
+        part already."""
         return bool((order[1:] > order[:-1]).all()) and all(
             _rises([part for part in self._parts if part.names in (None, names)])
             for names in (False, True)
@@ -140,7 +140,7 @@ class WordsBuilder:
 
 
 def _rises(parts: Iterable[_Part]) -> bool:
-    """Whether each part has later documents than the part before."""
+    """Return whether each part has later documents than the part before."""
     bounds = [(p.documents.min(), p.documents.max()) for p in parts if len(p.documents)]
     return all(last < first for (_, last), (first, _) in pairwise(bounds))
 

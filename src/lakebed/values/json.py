@@ -223,7 +223,8 @@ def _load_reader(size: int) -> Callable[[bytes], Any] | None:
 
 
 def _is_exact(value: object) -> bool:
-    """Whether no float in it may have been an integer beyond 64 bits, which orjson rounds."""
+    """Return whether no float in it may have been an integer beyond 64 bits, which orjson
+    rounds."""
     kind = type(value)
     if kind is float:
         return -_UNSURE < value < _UNSURE  # type: ignore[operator]

@@ -102,8 +102,8 @@ def _combined(field: pa.Field, given: pa.Field | None, widen: bool, key: str) ->
 
 
 def _adapts(rows: pa.DataType, table: pa.DataType) -> bool:
-    """Whether a column is stored with the type of the table's. Who reads JSON or CSV takes the
-    column of floats 1.0, 2.0 for whole numbers."""
+    """Return whether a column is stored with the type of the table's. Who reads JSON or CSV takes
+    the column of floats 1.0, 2.0 for whole numbers."""
     whole = pa.types.is_integer(rows) and pa.types.is_floating(table)
     return bool(whole or pa.types.is_null(rows))
 
@@ -127,7 +127,7 @@ def wider(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
 
 
 def holds(wide: pa.DataType, narrow: pa.DataType) -> bool:
-    """Whether a type holds every value of another exactly."""
+    """Return whether a type holds every value of another exactly."""
     types = pa.types
     if wide == narrow or types.is_null(narrow):
         return True

@@ -30,7 +30,7 @@ _BATCH_ROWS = 1 << 16
 
 
 def is_table(value: object) -> bool:
-    """Whether a value is a table. Imports no library to find out."""
+    """Return whether a value is a table. Imports no library to find out."""
     kind = type(value)
     return hasattr(kind, "__arrow_c_stream__") or _is(value, "polars", "LazyFrame")
 
@@ -80,7 +80,7 @@ def convert(value: Any, library: TableLibrary) -> Any:
 
 
 def _is(value: object, module: str, name: str) -> bool:
-    """Whether a value is an instance of a class. Does not import the module of the class."""
+    """Return whether a value is an instance of a class. Does not import the module of the class."""
     return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 

@@ -250,7 +250,7 @@ def test_what_a_bucket_refuses(
     ("what", "expected", "wanted", "said"),
     [
         ("fence", "rate_limited", "the service asks to slow down", "; trying for"),
-        ("lake", "connection_timeout", "not opened: nothing has come", "still restoring from"),
+        ("lake", "rate_limited", "not opened: nothing has come.*slow down", "still restoring from"),
     ],
 )
 def test_opening_does_not_wait_long_for_a_bucket_that_asks_to_slow_down(

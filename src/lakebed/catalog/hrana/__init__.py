@@ -1,1 +1,1 @@
-"""The catalog in libSQL (Turso) by wire: Hrana over HTTP, spoken here."""
+"""The catalog in libSQL (Turso), by its network protocol: Hrana over HTTP."""

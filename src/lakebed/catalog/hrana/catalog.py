@@ -16,20 +16,24 @@ from lakebed.errors import LakebedError
 from lakebed.model import Collected
 
 _WEEK = 7 * 86_400_000_000
-# Marks of processes that are long gone: a token is the time of its commit.
+# Removes the marks of processes that ended long ago. A token is the time of its commit.
 _DROP_MARKS = 'DELETE FROM writer WHERE "token" < :before'
 
 
 class HranaCatalog(SQLCatalog):
-    """`SQLCatalog` with one request per store, or two if the client must ask first. Threads that
-    commit at the same time share a transaction."""
+    """`SQLCatalog` with one or two requests per store.
+
+    A store takes two requests if the client must ask the server first. Threads that commit at the
+    same time share a transaction.
+    """
 
     _executor: HranaExecutor
 
     def __init__(self, executor: HranaExecutor, *, auto_migrate: bool = True) -> None:
         super().__init__(executor, auto_migrate=auto_migrate)
         self._memory = Memory()
-        # The server has no temporary tables. Under the write lock an ordinary one is nobody else's.
+        # The server has no temporary tables. Under the write lock, no one else uses an ordinary
+        # one.
         create = self._queries["create_staged"]
         create = create.replace("CREATE TEMP TABLE", "CREATE TABLE")
         self._queries = {**self._queries, "create_staged": create}

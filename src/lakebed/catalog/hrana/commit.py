@@ -1,4 +1,4 @@
-"""Changes in few requests: what can be told beforehand is not asked for."""
+"""Commits in few requests: the client guesses the server's answers where it can."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INSERT INTO entry ("key", "version", "object_id", "metadata", "expires_at", "cre
 
 
 def _rows(sql: str, rows: Sequence[Row]) -> str:
-    """A statement that inserts so many rows."""
+    """Return a statement that inserts these rows, with a `?` for each value."""
     mark = f"({', '.join('?' * len(rows[0]))})"
     return sql.format(", ".join([mark] * len(rows)))
 
@@ -37,9 +37,12 @@ def _flat(rows: Sequence[Row]) -> Row:
 
 
 class WiredCommit(Commit):
-    """The same changes in fewer requests. What they start from is guessed and compared by the
-    request that commits, or asked for by the one that names their contents; and what has no answer
-    to wait for goes with the commit."""
+    """A commit in fewer requests.
+
+    The client guesses the state that the changes start from. The request that commits also compares
+    the guess with the truth. Without a guess, the request that names the contents also asks for the
+    state. Statements whose answers nobody needs are sent with the commit.
+    """
 
     def __init__(
         self,
@@ -53,13 +56,13 @@ class WiredCommit(Commit):
         super().__init__(tx, queries, now, keep_all=keep_all)
         self._wire = cast(HranaTransaction, tx)
         self._memory = memory
-        self._coming: list[Change] = []  # the first of each key, the next one last
-        self._rows: dict[str, Row] = {}  # of keys whose changes come next
+        self._coming: list[Change] = []  # the first change of each key; the next one is last
+        self._rows: dict[str, Row] = {}  # of the keys whose changes come next
         self._objects: dict[ContentId, tuple[int, bool]] = {}
-        self._new: set[ContentId] = set()  # named by this commit, and not yet taken by an entry
-        self._state: Row | None = None  # of the catalog, once it has looked
+        self._new: set[ContentId] = set()  # named by this commit, not yet taken by an entry
+        self._state: Row | None = None  # of the catalog, once it is known
         self._last_object: int | None = None
-        self._object_ids: dict[str, int] = {}  # of the entries that it has written
+        self._object_ids: dict[str, int] = {}  # of the entries that this commit has written
         self._created: list[Row] = []
 
     def run(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
@@ -76,7 +79,7 @@ class WiredCommit(Commit):
         self._coming = [first[key] for key in sorted(first, reverse=True)]
         return super()._apply_all(changes)
 
-    # What changes start from
+    # The state that changes start from.
 
     def _lock(self, change: Change) -> Row:
         if change.key not in self._rows:
@@ -85,7 +88,7 @@ class WiredCommit(Commit):
         return self._rows.pop(change.key)
 
     def _take_some(self) -> list[Change]:
-        """The next changes, as many as one request may hold."""
+        """Return the next changes, as many as one request may hold."""
         some, size = list[Change](), 0
         while self._coming and len(some) < _TOGETHER and size < _BYTES:
             some.append(self._coming.pop())
@@ -93,9 +96,11 @@ class WiredCommit(Commit):
         return some
 
     def _look(self, changes: Sequence[Change]) -> None:
-        """Find the rows of their keys, and name their contents. If a change is refused, the
-        transaction is undone, and the names with it."""
-        self._create()  # a key may come a second time
+        """Find the rows of the keys of changes, and name their contents.
+
+        If a change is refused later, the transaction is undone, and so are these names.
+        """
+        self._create()  # a key may occur a second time
         keys = [change.key for change in changes]
         contents = {
             put.content.id: put.content
@@ -119,7 +124,7 @@ class WiredCommit(Commit):
         self._last_object = answer.last_object
 
     def _rely(self, answer: Answer, contents: Mapping[ContentId, Content]) -> None:
-        """Let the server compare a guess when it commits."""
+        """Have the server compare a guess when it commits."""
         keys, naming = self._of_keys(list(answer.rows)), self._naming(contents)
         self._wire.assume(*naming[:1], comparison(keys, *naming[1:], answer=answer))
 
@@ -140,7 +145,7 @@ class WiredCommit(Commit):
         return Statement(self._queries["lock_entries"], {"keys": orjson.dumps(keys).decode()})
 
     def _naming(self, contents: Mapping[ContentId, Content]) -> list[Statement]:
-        """What names contents, if there are any, and what finds their objects then."""
+        """Return the statement that names contents and the one that finds their objects, if any."""
         if not contents:
             return []
         rows = [(*content[:4], self._now) for content in contents.values()]
@@ -149,7 +154,7 @@ class WiredCommit(Commit):
         find = _FIND.format(", ".join(f":{name}" for name in names))
         return [Statement(_rows(_NAME, rows), _flat(rows)), Statement(find, names)]
 
-    # What is written
+    # Writing.
 
     def _do(self, name: str, params: Params) -> None:
         if name in ("create_entry", "put_entry"):
@@ -170,15 +175,15 @@ class WiredCommit(Commit):
 
     def _object(self, content: Content) -> tuple[int, Row, bool]:
         object_id, inline = self._objects.get(content.id, (0, False))
-        if content.inline_value is None or not inline:  # it lies in the lake
+        if content.inline_value is None or not inline:  # it is in the lake
             self._last_object = None
             return super()._object(content)
         new = content.id in self._new
-        self._new.discard(content.id)  # for others it is there already
+        self._new.discard(content.id)  # later changes find it there
         return object_id, (content.inline_value, None, content.position), not new
 
     def _remember(self, state: Row, changes: Sequence[Change], outcomes: Sequence[Outcome]) -> None:
-        """What the catalog will be like for the next commit."""
+        """Remember the state of the catalog for the next commit."""
         rows = {
             change.key: outcome.row and (*outcome.row, self._object_ids[change.key])
             for change, outcome in zip(changes, outcomes, strict=True)
@@ -190,5 +195,5 @@ class WiredCommit(Commit):
 
 
 def _inline(change: Change) -> bytes | None:
-    """The content that a change brings to the catalog."""
+    """Return the bytes that a change brings to the catalog, or None."""
     return change.content.inline_value if isinstance(change, Put) else None

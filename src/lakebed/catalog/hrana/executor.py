@@ -1,4 +1,4 @@
-"""Runs SQL on a libSQL server. Each statement whose answer is needed takes a request."""
+"""Runs SQL on a libSQL server. A statement whose answer is needed costs a request."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from lakebed.leaving import acquire, has_left
 
 _READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"
 _NOW = "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
-_RENEW = 600.0  # seconds for which the server's time is known from one look
+_RENEW = 600.0  # seconds until the server is asked for its time again
 _DEAD_ROWS = (
     "the server's files and its copies of them, where deleted rows keep their bytes until their "
     "place is used again"
 )
 _MAKE_MARKS = """
 CREATE TABLE IF NOT EXISTS writer ("id" TEXT NOT NULL PRIMARY KEY, "token" INTEGER NOT NULL)"""
-# A transaction's last statement before COMMIT. It fails unless the one before it of this process
-# was the last one, as far as it knows: so what comes late, after it was given up, is undone.
+# The last statement of a transaction before COMMIT. It fails unless the stored mark is that of this
+# process's last known commit. So a commit that was given up and arrives late is undone.
 _MARK = """
 INSERT INTO writer ("id", "token")
 VALUES (:id, CASE WHEN (SELECT "token" FROM writer WHERE "id" = :id) IS :before
@@ -44,21 +44,21 @@ ON CONFLICT ("id") DO UPDATE SET "token" = excluded."token\""""
 _SET_MARK = """
 INSERT INTO writer ("id", "token") VALUES (:id, :token)
 ON CONFLICT ("id") DO UPDATE SET "token" = excluded."token\""""
-_TOUCH = 'CREATE TABLE IF NOT EXISTS lakebed_probe ("id" INTEGER)'  # rolled back
+_TOUCH = 'CREATE TABLE IF NOT EXISTS lakebed_probe ("id" INTEGER)'  # is rolled back
 _GET_MARK = 'SELECT "token" FROM writer WHERE "id" = :id'
 
 
 class _UnsettledError(ConnectError):
-    """Whether a commit happened could not be found out."""
+    """It could not be found out whether a commit happened."""
 
 
 class HranaExecutor:
     """A database of a libSQL server.
 
-    `timeout`: how many seconds a call is repeated that fails for a temporary reason.
-    `lock_timeout`: how many seconds a write waits for others. `clock`: for tests. Without it, the
-    server's time counts: the server is asked now and then, and in between this machine's steady
-    clock is used.
+    `timeout`: seconds for which a call is repeated that fails for a temporary reason.
+    `lock_timeout`: seconds for which a write waits for other writers. `clock`: gives the time in
+    tests. Without it, the server's time counts. The server is asked now and then, and this
+    machine's steady clock is used in between.
     """
 
     dialect = SQLITE
@@ -81,7 +81,7 @@ class HranaExecutor:
         self._closed = False
         self._local = threading.local()
         self._gate = threading.Lock()
-        self._number = 0  # of the last transaction under the gate
+        self._number = 0  # of the last write transaction
         self._grouping = Grouping(
             self._guessing,
             self._locked,
@@ -103,7 +103,7 @@ class HranaExecutor:
         return looked[1] + int((time.monotonic() - looked[0]) * 1_000_000)
 
     def asked_now(self) -> int:
-        """Ask the server for its time."""
+        """Ask the server for its time. Return it in microseconds since the epoch."""
         if self._clock is not None:
             return self._clock()
         begin = time.monotonic()
@@ -138,7 +138,7 @@ class HranaExecutor:
         return HranaTransaction(self._stream(), _READ, self.now, None)
 
     def read(self, work: Callable[[HranaTransaction], T], *, settled: bool = False) -> T:
-        del settled  # who draws a version holds the write lock until it is committed
+        del settled  # a writer holds the write lock from drawing a version to its commit
 
         def once() -> T:
             with self._read() as tx:
@@ -160,7 +160,7 @@ class HranaExecutor:
         patient: bool = True,
         brief: bool = False,
     ) -> T:
-        del exclusive  # SQLite knows no other writers
+        del exclusive  # SQLite has one writer at a time anyway
 
         def once() -> T:
             if brief and patient:
@@ -177,7 +177,7 @@ class HranaExecutor:
     def _write(self, wait: float, *, guesses: bool = False) -> Iterator[HranaTransaction]:
         if self.read_only:
             raise refused(self.server.shown)
-        now = self.now()  # a request now and then, not to be made under the lock
+        now = self.now()  # may take a request, which must not be made under the lock
         if not acquire(self._gate, wait):
             raise self._locked()
         try:
@@ -196,12 +196,12 @@ class HranaExecutor:
             self._gate.release()
 
     def try_to_write(self) -> None:
-        """Take the write lock and release it. Raises what a write would raise."""
+        """Take the write lock and release it. Raises the errors that a write would raise."""
         if self.read_only:
             raise refused(self.server.shown)
         stream = self._stream()
         try:
-            # A statement that would change something if there was anything to change.
+            # The server treats the statement as a write, although nothing remains of it.
             stream.send([Statement(_WRITE), Statement(_TOUCH)])
         except Refusal as error:
             raise self.server.explain(error) from error
@@ -215,9 +215,12 @@ class HranaExecutor:
         )
 
     def _repeat(self, work: Callable[[], T], *, patient: bool = True) -> T:
-        """The result of `work`, repeated while it fails for a reason that passes, and nothing has
-        happened. Unless `patient`, another writer is no such reason."""
-        if getattr(self._local, "repeating", False):  # repeated as a whole
+        """Return the result of `work`. Repeat it while it fails temporarily and without any effect.
+
+        Unless `patient`, waiting for another writer is not repeated. Inside a call that is repeated
+        as a whole, nothing is repeated by itself.
+        """
+        if getattr(self._local, "repeating", False):  # the outer call repeats
             return work()
         self._local.repeating = True
         try:
@@ -226,12 +229,15 @@ class HranaExecutor:
             self._local.repeating = False
 
     def _insist(self, work: Callable[[], T], *, patient: bool = True) -> T:
-        """The same within what is repeated as a whole, too. The pauses grow."""
+        """Return the result of `work`, as `_repeat` does, even inside a call that is repeated.
+
+        The pauses between the tries grow.
+        """
         start, pause = time.monotonic(), 0.02
         while True:
             try:
                 return work()
-            except RepeatError:  # which waits for nothing
+            except RepeatError:  # no need to pause
                 if time.monotonic() - start > self._lock_timeout or has_left():
                     raise self._locked() from None
             except (LostError, UndoneError, BusyError, RateLimitedError) as error:
@@ -247,8 +253,10 @@ class HranaExecutor:
     # Commits
 
     def _commit(self, stream: Stream, waiting: Sequence[Statement]) -> None:
-        """Send the waiting statements, and commit, with a mark by which a lost answer is
-        settled."""
+        """Send the waiting statements and commit.
+
+        The commit leaves a mark. If its answer is lost, the mark tells whether it happened.
+        """
         token = max(time.time_ns() // 1000, (self._last or 0) + 1)
         mark = Statement(_MARK, {"id": self._id, "before": self._last, "token": token})
         make = [] if self._last else [Statement(_MAKE_MARKS)]
@@ -264,11 +272,11 @@ class HranaExecutor:
         self._last = token
 
     def _settle(self, token: int, error: LakebedError) -> None:
-        """Return if that commit happened. Otherwise raise the error; then the commit will never
-        happen.
+        """Return if the commit with this token happened. Otherwise raise, and it will never happen.
 
-        A transaction that holds the write lock knows that the one before is over, and the new mark
-        undoes one that is still on its way.
+        This takes the write lock, so an earlier transaction has ended. It writes a new mark, which
+        undoes a commit that is still on its way. Raises `_UnsettledError` if the server cannot be
+        asked.
         """
         try:
             found = self._insist(lambda: self._fence(token))
@@ -281,8 +289,8 @@ class HranaExecutor:
             raise UndoneError(f"a commit to {self.server.shown} did not happen: {error}") from error
 
     def _fence(self, token: int) -> object:
-        """Return the present mark, read under the write lock. If it is not `token`, write another
-        mark."""
+        """Return the present mark, read under the write lock. Unless it is `token`, write another
+        one."""
         stream = self._stream()
         mine = {"id": self._id}
         look = [Statement(_WRITE), Statement(_MAKE_MARKS), Statement(_GET_MARK, mine)]

@@ -1,4 +1,4 @@
-"""What a client remembers of the catalog, so that a commit may begin without asking."""
+"""Remembers the state of the catalog, so that a commit can begin without asking the server."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from lakebed.catalog.hrana.transaction import HranaTransaction
 from lakebed.catalog.statements.executor import Row
 from lakebed.model import Content, ContentId, EntryRow
 
-_STATE = 4  # columns of a row that tell of the catalog, before those that tell of the key
-_ABSENT = (None,) * (len(EntryRow._fields) + 1)  # the last one is the id of its object
-_KEYS = 1000  # whose rows are remembered, the last ones
-_VALUE = 4096  # bytes of text or content in a row that is remembered
-_MOST = 20  # keys in a commit that does not ask
-_MOST_BYTES = 1 << 16  # of contents, which are sent a second time after a wrong guess
+_STATE = 4  # the first columns of a row, which describe the catalog, not the key
+_ABSENT = (None,) * (len(EntryRow._fields) + 1)  # the last column is the id of the object
+_KEYS = 1000  # the number of keys whose rows are remembered, the latest
+_VALUE = 4096  # the most bytes of text and content in a remembered row
+_MOST = 20  # the most keys in a commit that guesses
+_MOST_BYTES = 1 << 16  # of contents in such a commit, which a wrong guess makes it send twice
 
 
 class Answer(NamedTuple):
-    """What a commit has to know.
+    """The state that a commit needs to know.
 
-    `rows`: for each key what `lock_entries` tells. `objects`: the id of each content that the
-    catalog holds or is given by the commit, and whether it is inline. `created`: those that are
-    new. `last_object`: the greatest id, None if that is not known.
+    `rows`: the row of `lock_entries` for each key. `objects`: the id of each content, and whether
+    it is inline. These are contents that the catalog holds, or that the commit adds. `created`: the
+    new contents. `last_object`: the greatest id, or None if it is not known.
     """
 
     rows: Mapping[str, Row]
@@ -33,30 +33,33 @@ class Answer(NamedTuple):
     last_object: int | None
 
     def state(self) -> Row:
-        """What the rows tell of the catalog."""
+        """Return the columns that describe the catalog, which all rows share."""
         return next(iter(self.rows.values()))[:_STATE]
 
 
 class Memory:
-    """The catalog as the last commit of this client has left it. Used under the client's gate.
+    """The catalog as this client's last commit left it. Used under the client's gate.
 
-    Whoever guesses from it lets the server compare the guess with the truth, in the transaction
-    that relies on it. It is trusted as long as it turns out right: after a wrong guess, once what
-    it would have said of a whole transaction was what the server said.
+    The server compares each guess with the truth, in the transaction that relies on the guess.
+    After a wrong guess the memory is not used. It is used again once it would have been right about
+    a whole transaction.
     """
 
     def __init__(self) -> None:
         self._trusted = True
-        self._tx: HranaTransaction | None = None  # the last one that used it
-        self._may_guess = False  # in that one
+        self._tx: HranaTransaction | None = None  # the last transaction that used the memory
+        self._may_guess = False  # whether that transaction may guess
         self._state: Row | None = None
-        self._rows: OrderedDict[str, Row | None] = OrderedDict()  # None: too large to remember
-        self._holders: dict[ContentId, set[str]] = {}  # the keys of those rows, by their content
+        self._rows: OrderedDict[str, Row | None] = OrderedDict()  # None: the row is too large
+        self._holders: dict[ContentId, set[str]] = {}  # the keys of these rows, by content
         self._last_object: int | None = None
 
     def begin(self, tx: HranaTransaction) -> None:
-        """Forget what the transaction before has left if it was undone; and, if another one came
-        between, what that may have changed."""
+        """Prepare for a transaction.
+
+        If the previous transaction was undone, everything is forgotten. If another transaction came
+        between, the state is forgotten, which that one may have changed.
+        """
         if self._tx is tx:
             return
         if self._tx is not None and not self._tx.committed:
@@ -70,7 +73,7 @@ class Memory:
     def guess(
         self, tx: HranaTransaction, keys: Sequence[str], contents: Mapping[ContentId, Content]
     ) -> Answer | None:
-        """What the server will say, if that can be told and may be relied on."""
+        """Return the answer that the server will give, or None if it must be asked."""
         size = sum(len(content.inline_value or b"") for content in contents.values())
         if not tx.guesses or not self._may_guess or len(keys) > _MOST or size > _MOST_BYTES:
             return None
@@ -96,7 +99,8 @@ class Memory:
         return Answer(rows, objects, frozenset(created), last)
 
     def _object(self, content: ContentId) -> tuple[int, bool] | None:
-        """The object of a content that a remembered entry has."""
+        """Return the id of a content's object and whether it is inline, if an entry of it is
+        known."""
         for key in self._holders.get(content, ()):
             row = self._rows[key]
             assert row is not None
@@ -104,9 +108,9 @@ class Memory:
         return None
 
     def learn(self, answer: Answer, contents: Mapping[ContentId, Content]) -> None:
-        """Compare what would have been guessed with the server's answer, and remember that."""
+        """Compare the server's answer with the guess that would have been made, and remember it."""
         expected = self._expect(list(answer.rows), contents)
-        if expected is None:  # nothing is to be learned of its worth
+        if expected is None:  # there would have been no guess
             self._trusted &= self._may_guess
         else:
             self._trusted &= expected[:3] == answer[:3]
@@ -117,8 +121,10 @@ class Memory:
         )
 
     def note(self, state: Row, rows: Mapping[str, Row | None], last_object: int | None) -> None:
-        """Remember the catalog's state, rows of keys (None for one that is gone), and the greatest
-        id of an object."""
+        """Remember the catalog's state, the rows of keys, and the greatest id of an object.
+
+        A row is None if the key is gone.
+        """
         self._state, self._last_object = state, last_object
         for key, row in rows.items():
             self._forget(key)
@@ -146,12 +152,14 @@ def _content(row: Row) -> ContentId:
 
 
 def comparison(rows: Statement, objects: Statement | None = None, *, answer: Answer) -> Statement:
-    """A statement that fails unless these two would be answered so. It follows the one that names
-    the contents."""
+    """Return a statement that fails unless `rows` and `objects` would give this answer.
+
+    It must directly follow the statement that names the contents.
+    """
     params: dict[str, object] = {"guess": GUESS, "created": len(answer.created)}
 
     def differs(asked: Statement, expected: Sequence[Row]) -> str:
-        """Whether the server has a row that was not expected. It has one for each."""
+        """Return SQL for: the server gives a row that was not expected."""
         assert isinstance(asked.params, Mapping)
         params.update(asked.params)
         values = []
@@ -159,7 +167,7 @@ def comparison(rows: Statement, objects: Statement | None = None, *, answer: Ans
             names = [f"g{len(params) + n}" for n in range(len(row))]
             params.update(zip(names, row, strict=True))
             values.append(f"({', '.join(f':{name}' for name in names)})")
-        # The texts are the catalog's own.
+        # The SQL texts are the catalog's own.
         return f"EXISTS (SELECT * FROM ({asked.sql}) EXCEPT VALUES {', '.join(values)})"  # noqa: S608
 
     wrong = differs(rows, [(key, *row) for key, row in answer.rows.items()])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from lakebed.catalog.statements.executor import Row
 from lakebed.errors import CatalogError
 
-GUESS = "guess"  # no path in JSON: what a statement fails with that has found a guess wrong
+GUESS = "guess"  # not a JSON path, so a statement that finds a wrong guess fails with it
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|:([A-Za-z_]\w*)")
 
@@ -27,8 +27,10 @@ class Statement(NamedTuple):
     params: Mapping[str, object] | Sequence[object] = ()
 
     def encoded(self) -> dict[str, Any]:
-        """Return the statement in the form of the protocol. Parameters that the text does not name
-        are left out, because the server would refuse them."""
+        """Return the statement in the form of the protocol.
+
+        Parameters that the text does not name are left out, because the server would refuse them.
+        """
         if isinstance(self.params, Mapping):
             named = [
                 {"name": name, "value": encode(self.params[name])} for name in names_of(self.sql)
@@ -82,7 +84,7 @@ def decode(value: Mapping[str, Any]) -> object:
     if kind == "integer":
         return int(value["value"])
     if kind == "blob":
-        text: str = value["base64"]  # without the signs that fill it up
+        text: str = value["base64"]  # the server leaves out the padding
         return base64.b64decode(text + "=" * (-len(text) % 4))
     return value["value"]
 
@@ -100,7 +102,7 @@ def refusal_of(said: Mapping[str, Any]) -> Refusal:
 
 
 def batch_of(statements: Sequence[Statement]) -> dict[str, Any]:
-    """Return a request for statements that each run only if the one before succeeded."""
+    """Return a request for statements, each of which runs only if the one before succeeded."""
     steps = [
         {"stmt": statement.encoded()}
         | ({"condition": {"type": "ok", "step": number - 1}} if number else {})

@@ -1,4 +1,4 @@
-"""The server: its address, its pool of connections, and requests whose errors become Lakebed's."""
+"""A libSQL server: its address, its connections, and requests with errors of `lakebed.errors`."""
 
 from __future__ import annotations
 
@@ -35,25 +35,26 @@ _REFUSED = ("AUTH_", "SQLITE_AUTH", "BLOCKED_", "SQL_NO_", "UNAUTHORIZED")
 
 
 class LostError(ConnectError):
-    """A connection or a transaction was lost. The request may have been done."""
+    """A connection or a transaction was lost. The request may have taken effect."""
 
 
 class BusyError(LockTimeoutError):
-    """Another client had the write lock. Nothing has happened."""
+    """Another client held the write lock. Nothing has happened."""
 
 
 class UndoneError(CatalogError):
-    """The server ended a transaction and undid it. It may be repeated."""
+    """The server ended a transaction and undid it. The work may be repeated."""
 
 
 class GuessError(RepeatError):
-    """A transaction was undone because it relied on a guess that was wrong."""
+    """A transaction was undone because it relied on a wrong guess."""
 
 
 def address_of(url: str, token: str | None) -> tuple[str, str | None]:
     """Return the base of the HTTP address, and the token.
 
-    `libsql://` means HTTPS, or with `?tls=0` HTTP. The token may be in the URL as `authToken`.
+    `libsql://` means HTTPS, or HTTP with `?tls=0`. The token may be in the URL, as `authToken`.
+    Raises ConfigurationError for any other URL.
     """
     try:
         parts = urlsplit(url)
@@ -78,9 +79,9 @@ def address_of(url: str, token: str | None) -> tuple[str, str | None]:
 
 
 class Server:
-    """Sends requests, from any thread and after a fork. `shown` names it in errors.
+    """Sends requests, from any thread and after a fork.
 
-    `timeout`: seconds to wait for the answer to one request.
+    `shown`: the server's name in errors. `timeout`: seconds to wait for the answer to one request.
     """
 
     def __init__(self, base: str, token: str | None, timeout: float, mask: Mask) -> None:
@@ -167,7 +168,7 @@ class Server:
         return CatalogError(f"{self.shown} answers {status}: {told}")
 
     def explain(self, error: Refusal) -> LakebedError:
-        """Return Lakebed's error for the refusal of a statement."""
+        """Return the error of `lakebed.errors` for the refusal of a statement."""
         code, told = error.code, str(error)
         if "JSON path" in told and GUESS in told:
             return GuessError(f"{self.shown} has found a guess wrong")
@@ -178,7 +179,7 @@ class Server:
             )
         if code == "SQLITE_BUSY":
             return BusyError(f"the write lock of {self.shown} was not free: {told}")
-        if code == "BLOCKED":  # as when the account's quota is used up
+        if code == "BLOCKED":  # for example if the account's quota is used up
             return RateLimitedError(f"{self.shown} has blocked the database: {told}")
         if code.startswith(_REFUSED) or "permission" in told.lower():
             return ConnectError(

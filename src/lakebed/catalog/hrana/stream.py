@@ -1,4 +1,4 @@
-"""A stream: what SQLite calls a connection. The server keeps it between requests."""
+"""A stream: a connection to SQLite that the server keeps between requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Stream:
         return results_of(answer["response"]["result"])
 
     def _ask(self, requests: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        baton, self._baton = self._baton, None  # one that was sent is not good a second time
+        baton, self._baton = self._baton, None  # a baton is valid once
         said = self.server.ask({"baton": baton, "requests": requests}, self._base)
         self._baton = said.get("baton")
         self._base = said.get("base_url") or self._base
@@ -54,4 +54,4 @@ class Stream:
         try:
             self._ask([_CLOSE])
         except LakebedError:
-            self._baton = None  # the server ends a stream that is left idle
+            self._baton = None  # the server ends an idle stream by itself

@@ -1,4 +1,4 @@
-"""A transaction on a stream. A statement whose answer nobody needs is sent with the next one."""
+"""A transaction on a stream. A statement whose answer is not needed is sent with the next one."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from lakebed.errors import CatalogError, LakebedError, StorageError
 if TYPE_CHECKING:
     from lakebed.catalog.hrana.stream import Stream
 
-LONGEST = 4.0  # seconds: after five, the server gives the write lock to somebody else
-_ROWS = 200  # in one INSERT
-_BYTES = 1 << 20  # of what waits to be sent
-_WAITING = 500  # statements
-_PAGE = 20_000  # rows of a result that is too large for one answer
+LONGEST = 4.0  # seconds; after five, the server gives the write lock to another client
+_ROWS = 200  # rows in one INSERT
+_BYTES = 1 << 20  # of statements that wait to be sent
+_WAITING = 500  # statements that wait to be sent
+_PAGE = 20_000  # rows asked for at once if a result is too large for one answer
 _TOO_LARGE = "RESPONSE_TOO_LARGE"
 _CONTROL = ("SAVEPOINT", "RELEASE", "ROLLBACK TO")
 
 
 class HranaTransaction:
-    """A transaction; see `Transaction`. Nothing is sent before the first statement whose answer is
-    needed: BEGIN is sent with that statement, and COMMIT with the last one."""
+    """A transaction. See `Transaction` for its calls.
+
+    Nothing is sent before the first statement whose answer is needed. BEGIN is sent with that
+    statement, and COMMIT with the last one.
+    """
 
     def __init__(
         self,
@@ -40,16 +43,16 @@ class HranaTransaction:
         number: int = 0,
         guesses: bool = False,
     ) -> None:
-        """`commit`: sends what waits and commits; None for a transaction that only reads. `number`:
-        of the transactions of its client that write. `guesses`: whether it is done again if it
-        raises GuessError."""
+        """`commit`: sends the waiting statements and commits. It is None for a transaction that
+        only reads. `number`: counts the write transactions of a client. `guesses`: whether the
+        caller repeats the work after GuessError."""
         self._stream = stream
         self._commit = commit
         self._waiting = [Statement(begin)]
         self._bytes = 0
         self._began: float | None = None
-        self._failed: LakebedError | None = None  # after which nothing of it may be committed
-        self._guessed = False  # something that the server has not confirmed yet
+        self._failed: LakebedError | None = None  # after it, nothing may be committed
+        self._guessed = False  # whether the server has yet to confirm a guess
         self.number = number
         self.guesses = guesses
         self.committed = False
@@ -65,7 +68,7 @@ class HranaTransaction:
         trace: TracebackType | None,
     ) -> None:
         if error is not None or self._commit is None:
-            self._stream.close()  # which rolls back
+            self._stream.close()  # rolls back
             if self._guessed and isinstance(error, LakebedError):
                 raise GuessError(f"an error came of a guess: {error}") from error
         elif self._failed is not None:
@@ -76,7 +79,7 @@ class HranaTransaction:
             self._commit(self._stream, self._waiting)
             self.committed = True
 
-    # What is asked for at once
+    # Statements whose answers are needed now.
 
     def one(self, sql: str, params: Params) -> Row | None:
         rows = self.all(sql, params)
@@ -110,7 +113,7 @@ class HranaTransaction:
         except Refusal as error:
             raise self._stream.server.explain(error) from error
 
-    # What may wait
+    # Statements that may wait.
 
     def later(self, sql: str, params: Params | Row) -> None:
         """Run a statement with the next one whose result is needed, or with the commit."""
@@ -121,8 +124,10 @@ class HranaTransaction:
             self.together()
 
     def assume(self, *statements: Statement) -> None:
-        """Run statements as `later` does, which fail with GUESS if a guess was wrong: GuessError
-        follows."""
+        """Run statements as `later` does. If one fails with GUESS, a guess was wrong.
+
+        The request that sends them then raises GuessError.
+        """
         self._waiting += statements
         self._guessed = True
 
@@ -144,7 +149,7 @@ class HranaTransaction:
         for statement in statements(sql):
             self.later(statement, {})
 
-    # Sending
+    # Sending.
 
     def _send(self, *statements: Statement) -> list[Result]:
         if self._failed is not None:
@@ -162,12 +167,14 @@ class HranaTransaction:
             raise
         self._guessed = False
         if self._began is None:
-            self._began = time.monotonic()  # it has the lock, for which it may have waited
+            self._began = time.monotonic()  # it has the lock now, for which it may have waited
         return results[len(waiting) :]
 
     def _check_time(self) -> None:
-        """Give up before the server does. The server would undo the transaction, and report it only
-        at the commit."""
+        """Raise an error if the server is about to end the transaction.
+
+        The server would undo it, and would report that only at the commit.
+        """
         if self._commit is None or self._began is None:
             return
         if time.monotonic() - self._began > LONGEST:

@@ -1,1 +1,1 @@
-"""The catalog in a SQLite file that Litestream copies, all the time, to a replica."""
+"""The catalog in a SQLite file that Litestream continuously copies to a replica."""

@@ -1,4 +1,4 @@
-"""Litestream as a child process: restores, copies, and waits until everything is copied."""
+"""Litestream as a child process: restores a file, copies it, and waits for the copy."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from lakebed.objects.failures import Failure
 from lakebed.waiting import waiting
 
 SYNC_SECONDS = 30.0
-_GRACE = 5.0  # seconds for Litestream to say that its own time is over
+_GRACE = 5.0  # seconds for Litestream to report its own time-out
 _STOP_SECONDS = 30.0
 _START_SECONDS = 15.0
-_TRY = 0.02  # seconds between two tries to reach it while it starts
-_LOOK = 0.2  # seconds between two looks whether the child lives, and between two tries to sync
+_TRY = 0.02  # seconds between two tries to reach Litestream while it starts
+_LOOK = 0.2  # seconds between two checks of the child, and between two tries to sync
 _PAUSE = 1.0
-"""Seconds to wait for a service that asks to slow down: Litestream does not say how long."""
+"""The seconds to wait for a service that asks to slow down. Litestream does not say how long."""
 _ANSWER = re.compile(r'StatusCode: (\d+),.*?api error (\w+): ([^"\\\n]*)')
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
@@ -46,7 +46,7 @@ log = logging.getLogger("lakebed.catalog.litestream")
 
 
 def program() -> str:
-    """Return the path of Litestream. Raises DependencyMissingError if it is not installed."""
+    """Return the path of Litestream's program. Raises DependencyMissingError without it."""
     scripts = Path(sysconfig.get_path("scripts"))
     found = shutil.which("litestream", path=str(scripts)) or shutil.which("litestream")
     if found is None:
@@ -70,13 +70,13 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Litestream:
-    """Copies the file `path` to `replica`, which is described as in Litestream's configuration."""
+    """Copies the file `path` to `replica`, which has the form of Litestream's configuration."""
 
     def __init__(self, path: str, replica: Mapping[str, object], shown: str) -> None:
         self._program = program()
         self._path = path
         self.shown = shown
-        # Short, as a socket's path must be, and private: the configuration may hold a secret.
+        # A socket's path must be short. The folder is private, because the file may hold a secret.
         self._folder = tempfile.TemporaryDirectory(prefix="lakebed-ls-", dir="/tmp")
         self._socket = f"{self._folder.name}/socket"
         self._config = f"{self._folder.name}/litestream.json"  # JSON is YAML
@@ -91,16 +91,16 @@ class Litestream:
         self._watch = threading.Thread(target=self._run, name="lakebed-litestream", daemon=True)
 
     def _environment(self) -> dict[str, str]:
-        # With it, Litestream's library for AWS fails on every address that is not Amazon's.
+        # With this variable, Litestream's AWS library fails on every address that is not Amazon's.
         return {name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"}
 
     def restore(self, target: str, patience: float) -> bool:
-        """Write the newest copy to `target`, where no file may exist. Returns whether there is a
+        """Write the newest copy to `target`, where no file may exist. Return whether there is a
         copy.
 
-        Raises StorageError if the replica cannot be read, and ConnectError if nothing comes from it
-        for `patience` seconds. The lake must not be opened then, because a new lake would be copied
-        over the old one.
+        Raises StorageError if the replica cannot be read, and ConnectError if nothing arrives from
+        it for `patience` seconds. After an error the lake must not be opened, because a new lake
+        would be copied over the old one.
         """
         command = [
             self._program, "restore", "-config", self._config, "-no-expand-env",
@@ -118,17 +118,16 @@ class Litestream:
             try:
                 told = _wait(process, f"{target}.tmp", patience)
             finally:
-                process.kill()  # nothing happens if it has ended
+                process.kill()  # does nothing if it has ended
         if told is None:
             silent = f"{failed}: nothing has come from it for {patience:g} seconds"
             raise ConnectError(silent, "connection_timeout")
         if process.returncode:
-            reason = _reason(told)
-            raise _refusal(failed, reason) or StorageError(f"{failed}: {reason}")
+            raise _refusal(failed, told) or StorageError(f"{failed}: {_reason(told)}")
         return os.path.exists(target)
 
     def start(self) -> None:
-        """Start to copy, until `stop`. If the child ends, it is started again."""
+        """Start to copy, until `stop`. A child that ends is started again."""
         self._watch.start()
         end = time.monotonic() + _START_SECONDS
         while True:
@@ -137,13 +136,13 @@ class Litestream:
                 return
             except OSError:
                 if time.monotonic() > end:
-                    reason = _reason(self.told())  # before its log is deleted
+                    reason = _reason(self.told())  # before the log is deleted
                     self.stop()
                     raise StorageError(f"Litestream does not start: {reason}") from None
                 time.sleep(_TRY)
 
     def _run(self) -> None:
-        """Run in a thread that lives as long as the child. The child dies with its parent."""
+        """Run the child in a thread that lives as long. The child dies with its parent."""
         while not self._stopping.is_set():
             with open(self._log, "ab") as said:
                 self._process = subprocess.Popen(
@@ -156,7 +155,7 @@ class Litestream:
             if not self._stopping.is_set():
                 log.warning("Litestream ended, and is started again: %s", _reason(self.told()))
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)  # it copies what is left
+            self._process.send_signal(signal.SIGTERM)  # it copies the rest
             try:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -164,9 +163,9 @@ class Litestream:
                 self._process.wait()
 
     def sync(self) -> None:
-        """Wait until everything that is committed is in the replica.
+        """Wait until every commit is in the replica.
 
-        Raises ConnectError if that is not confirmed within 30 seconds, or RateLimitedError if the
+        Raises ConnectError if that is not confirmed within 30 seconds, and RateLimitedError if the
         replica's service asks to slow down.
         """
         with waiting(f"the replica {self.shown} has yet to confirm a commit"):
@@ -179,7 +178,7 @@ class Litestream:
             asked = {"path": self._path, "wait": True, "timeout": math.ceil(rest)}
             try:
                 status, told = self._ask("POST", "/sync", asked, rest + _GRACE)
-            except OSError as error:  # it is being started again
+            except OSError as error:  # the child is being started again
                 told = str(error)
             else:
                 if status == 200:
@@ -189,7 +188,7 @@ class Litestream:
         raise refusal or ConnectError(f"{failed}: {_reason(told)}", "connection_timeout")
 
     def lag(self) -> str:
-        """Return what Litestream reports about its last copy."""
+        """Return Litestream's report on its last copy."""
         _, answer = self._ask("GET", "/list", None, 5.0)
         return str(json.loads(answer)["databases"][0].get("last_sync_at", "never"))
 
@@ -211,7 +210,7 @@ class Litestream:
             return said.read()[-2000:]
 
     def stop(self) -> None:
-        """Copy what is left, and end."""
+        """Copy the rest, and end the child."""
         self._stopping.set()
         if self._watch.is_alive():
             self._watch.join()
@@ -219,15 +218,17 @@ class Litestream:
 
 
 def _wait(process: subprocess.Popen[str], path: str, patience: float) -> str | None:
-    """Return all that a process says, or None if the file at `path`, which it writes, does not grow
-    for `patience` seconds."""
+    """Return the output of a process that writes the file `path`.
+
+    Returns None if the file does not grow for `patience` seconds.
+    """
     size, end = -1, 0.0
     while True:
         try:
             return process.communicate(timeout=_LOOK)[0]
         except subprocess.TimeoutExpired:
             found = os.path.getsize(path) if os.path.exists(path) else 0
-        if found != size:  # Litestream itself tries ten times, which takes minutes
+        if found != size:  # Litestream itself would try for minutes
             size, end = found, time.monotonic() + patience
         if time.monotonic() >= end:
             return None
@@ -239,7 +240,7 @@ def _die_with_parent() -> None:
 
 
 def _refusal(failed: str, told: str) -> LakebedError | None:
-    """The error for an answer of S3 in what Litestream says, if it is of a kind of its own."""
+    """Return the error for an answer of S3 in Litestream's output, if it has a class of its own."""
     answer = _ANSWER.search(told)
     if answer is None:
         return None

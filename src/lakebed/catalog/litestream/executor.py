@@ -17,7 +17,7 @@ from lakebed.locks.base import Lock
 
 
 class Keeper:
-    """Holds the fence, which was acquired before."""
+    """Keeps a fence that was acquired before."""
 
     def __init__(self, fence: Lock) -> None:
         self.fence = fence
@@ -31,7 +31,7 @@ class Keeper:
                 self.fence.refresh()
             except LockLostError:
                 return
-            except LakebedError:  # asked again; once its time has passed, writes are refused
+            except LakebedError:  # tried again; once the fence has expired, writes are refused
                 continue
 
     def stop(self) -> None:
@@ -47,9 +47,11 @@ class Keeper:
 
 
 class LitestreamExecutor(SQLiteExecutor):
-    """A SQLite file with its child process and its fence. With durability "full", a commit is
-    acknowledged when it is in the replica. With "normal", about a second's commits may be lost with
-    the disk."""
+    """A SQLite file with its child process and its fence.
+
+    With durability "full", a commit returns once it is in the replica. With "normal", the commits
+    of about the last second may be lost if the disk is.
+    """
 
     def __init__(
         self,
@@ -70,8 +72,7 @@ class LitestreamExecutor(SQLiteExecutor):
         )
 
     def identity(self) -> None:
-        """Return None: the file is restored where it is needed, and the fence lets one node
-        write."""
+        """Return None. The file is restored on any node, and the fence lets only one node write."""
         return
 
     def check_fence(self) -> None:
@@ -93,7 +94,7 @@ class LitestreamExecutor(SQLiteExecutor):
 
 
 class _Replicated(SQLiteTransaction):
-    """A transaction that ends when its commit is where the durability requires."""
+    """A transaction that ends once its commit is where the durability requires it."""
 
     __slots__ = ()
 

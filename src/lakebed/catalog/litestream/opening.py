@@ -1,4 +1,4 @@
-"""Opening a SQLite catalog that Litestream copies: fence, restore, copy, open."""
+"""Opens a SQLite catalog that Litestream copies: acquires the fence, restores, copies, opens."""
 
 from __future__ import annotations
 
@@ -14,17 +14,26 @@ from lakebed.catalog.litestream.executor import Keeper, LitestreamExecutor
 from lakebed.catalog.opened import CatalogOptions, OpenedCatalog, refuse_unknown
 from lakebed.catalog.options import seconds
 from lakebed.catalog.sqlite.catalog import SQLiteCatalog
-from lakebed.errors import ConfigurationError, LockTimeoutError, StorageError
+from lakebed.errors import (
+    ConfigurationError,
+    ConnectError,
+    LockTimeoutError,
+    RateLimitedError,
+    StorageError,
+)
 from lakebed.locks.base import Lock
 from lakebed.locks.bucket import BucketLock
+from lakebed.objects.opening import open_store
 from lakebed.objects.places import local_path
 from lakebed.paths import absolute
 from lakebed.waiting import waiting
 
 _KNOWN = ("replica", "endpoint_url", "region", "fence_ttl", "fence_timeout")
 _Options = dict[str, object]
-_PATIENCE = (5.0, 20.0)  # seconds for which a replica may be silent, at least and at most
-_NOTE = "-fence"  # beside the file: the token under which it was written last
+_PATIENCE = (5.0, 20.0)  # the least and the most seconds for which a replica may be silent
+_LOOK = 1.0  # seconds for which our own request is repeated after Litestream's failed
+_FENCE = "/fence"  # the folder of the lock, in the replica
+_NOTE = "-fence"  # ends the name of a file with the token under which the catalog was last written
 
 
 class LitestreamCatalog(SQLiteCatalog):
@@ -39,12 +48,15 @@ class LitestreamCatalog(SQLiteCatalog):
 
 
 def open_litestream(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """Open the catalog of `{"type": "litestream", "path": …, "replica": …}`. The other options are
-    optional:
+    """Open the catalog of `{"type": "litestream", "path": …, "replica": …}`.
 
     `path`: the file. `replica`: a folder, or `s3://bucket/prefix`, with `endpoint_url` and `region`
-    if needed; credentials come from the environment. `fence_ttl` (60): seconds after which another
-    node may take over the replica of a dead node. `fence_timeout` (90): seconds to wait for that.
+    if needed. Credentials come from the environment. All other options may be left out. `fence_ttl`
+    (60): seconds after which another node may take over the replica of a dead node. `fence_timeout`
+    (90): seconds to wait for that.
+
+    Raises ConfigurationError for wrong options, ConnectError if the replica cannot be reached, and
+    LockTimeoutError if another node writes to it.
     """
     refuse_unknown({"path" if name == "url" else name: None for name in given}, ("path", *_KNOWN))
     if options.read_only:
@@ -71,8 +83,12 @@ def open_litestream(given: Mapping[str, object], options: CatalogOptions) -> Ope
     keeper = Keeper(fence)
     with ExitStack() as undo:
         undo.callback(keeper.release)
-        undo.callback(child.stop)  # first
-        _bring(where, child, fence, patience)
+        undo.callback(child.stop)  # runs before the release
+        try:
+            _bring(where, child, fence, patience)
+        except ConnectError as error:
+            _explain(error, at, storage)
+            raise
         child.start()
         executor = LitestreamExecutor(
             where,
@@ -90,15 +106,17 @@ def open_litestream(given: Mapping[str, object], options: CatalogOptions) -> Ope
 def _replica(
     place: str, given: Mapping[str, object], patience: float
 ) -> tuple[_Options, tuple[str, _Options]]:
-    """Return the replica in the form of Litestream's configuration, and the place of the fence with
-    the options of its filesystem."""
+    """Return the replica in the form of Litestream's configuration, and the place of the fence.
+
+    The place comes with the options of its filesystem.
+    """
     more = {name: given[name] for name in ("endpoint_url", "region") if given.get(name)}
     folder = local_path(place)
     if folder is not None:
         if more:
             raise ConfigurationError("catalog.replica: a folder has no endpoint_url and no region")
         folder = absolute(os.path.expanduser(folder))
-        return {"type": "file", "path": folder}, (f"{folder}/fence", {})
+        return {"type": "file", "path": folder}, (folder + _FENCE, {})
     parts = urlsplit(place)
     if parts.scheme != "s3" or not parts.netloc:
         raise ConfigurationError("catalog.replica: expected a folder, or s3://bucket/prefix")
@@ -109,7 +127,7 @@ def _replica(
     if "region" in more:
         described["region"] = more["region"]
     return described, (
-        f"s3://{parts.netloc}/{prefix or 'lakebed'}/fence",
+        f"s3://{parts.netloc}/{prefix or 'lakebed'}{_FENCE}",
         {**more, "retry_timeout": patience},
     )
 
@@ -126,7 +144,10 @@ def _hold(fence: Lock, wait: float, shown: str) -> None:
 
 
 def _bring(path: str, child: Litestream, fence: Lock, patience: float) -> None:
-    """Make the local file the newest state: keep it if this node wrote last, else restore it."""
+    """Bring the local file to the newest state.
+
+    It is kept if this node wrote last, and otherwise restored from the replica.
+    """
     note, token = path + _NOTE, fence.token
     assert token is not None
     mine = os.path.exists(path) and _noted(note) == token - 1
@@ -150,6 +171,20 @@ def _bring(path: str, child: Litestream, fence: Lock, patience: float) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(f"{note}.new", note)
+
+
+def _explain(error: ConnectError, fence: str, storage: _Options) -> None:
+    """Raise what the replica's service answers, if it answers. Litestream repeats its requests for
+    minutes, and says only then why they failed."""
+    store = open_store(fence.removesuffix(_FENCE), {**storage, "retry_timeout": _LOOK})
+    try:
+        next(iter(store.list("")), None)
+    except RateLimitedError as told:
+        raise RateLimitedError(f"{error}: {told}", told.retry_after) from told
+    except ConnectError as told:
+        raise ConnectError(f"{error}: {told}", told.error_type) from told
+    finally:
+        store.close()
 
 
 def _noted(note: str) -> int | None:

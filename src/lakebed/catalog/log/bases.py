@@ -1,5 +1,8 @@
-"""Bases: copies of the whole database in the log. With a base, a new client need not read the log
-from its beginning, and old commits can be removed. And bundles of the commits since."""
+"""Keeps a log short: makes bases and bundles.
+
+A base is a copy of the whole database. With it, a new client need not read the log from its
+beginning, and old commits can be removed. A bundle holds many small commits that came after it.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,21 @@ from lakebed.catalog.sqlite.transaction import SQLiteTransaction
 from lakebed.catalog.statements.queries import load_log_queries
 from lakebed.errors import LakebedError
 
-_LEAST_BYTES = 1 << 18  # of commits, before a base is worth its requests
-_SHARE = 0.25  # of the bytes of the newest base, that commits after it may take
-_COMMIT_BYTES = 4096  # that a request for a commit counts as, beside its own
-_LEASE = 300 * 1_000_000  # microseconds within which nobody else makes a base as well
-_GRACE = 3600 * 1_000_000  # microseconds for which a base that was replaced can be read
-_PAUSE = 1.0  # seconds before it is looked again whether a base is due
+_LEAST_BYTES = 1 << 18  # a base is made only if it replaces more bytes of commits
+_SHARE = 0.25  # and only if those exceed this share of the newest base
+_COMMIT_BYTES = 4096  # bytes that each commit counts in addition to its own, for its request
+_LEASE = 300 * 1_000_000  # microseconds during which no other client begins a base
+_GRACE = 3600 * 1_000_000  # microseconds for which a replaced base can still be read
+_PAUSE = 1.0  # seconds until the next check whether a base is due
 
 
 class BasedLogExecutor(LogExecutor):
-    """A log that is kept short. If a commit makes a base due or completes a block, a thread of its
-    client puts the base or the bundle.
+    """A log that keeps itself short.
 
-    The base is first announced in the catalog. When it is complete, the commits that it holds are
-    overwritten by tombstones that name it, and bases that were replaced an hour ago are deleted.
+    If a commit makes a base due or completes a block, a thread of the committing client puts the
+    base or the bundle. The client first announces the base in the catalog. Once the base is
+    complete, the client overwrites the commits in it with tombstones that name the base, and
+    deletes the bases that were replaced more than an hour ago.
     """
 
     def _start(self) -> None:
@@ -40,10 +44,10 @@ class BasedLogExecutor(LogExecutor):
         self._queries = load_log_queries()
         self._maker: threading.Thread | None = None
         self._look_at = 0.0
-        self._complete: deque[tuple[int, Mapping[int, Item]]] = deque()  # blocks, and what is known
+        self._complete: deque[tuple[int, Mapping[int, Item]]] = deque()  # and their commits
 
     def _settled(self) -> None:
-        """After each commit, under the gate."""
+        """Start the thread if there is work for it. Called after each commit, under the gate."""
         position, known = self.copy.position, self.copy.block
         if position.n % bundles.SIZE == 0:
             self._complete.append((bundles.block_of(position.n), known))
@@ -58,7 +62,7 @@ class BasedLogExecutor(LogExecutor):
 
     def _is_due(self) -> bool:
         copy = self.copy
-        # A list at once: the thread looks while others commit.
+        # Copied first, because other threads commit while this one counts.
         read = sum(_COMMIT_BYTES + item.byte_size for item in list(copy.commits.values()))
         return read > max(_LEAST_BYTES, copy.base_bytes * _SHARE)
 
@@ -66,7 +70,7 @@ class BasedLogExecutor(LogExecutor):
         if self._wants_base():
             try:
                 self.make_base(forced=False)
-            except LakebedError as error:  # of no commit, and the next one tries again
+            except LakebedError as error:  # no commit is affected; a later one tries again
                 log.warning("the log %s was not shortened: %s", self._shown, error)
             self._look_at = time.monotonic() + _PAUSE
         self._put_bundles()
@@ -76,13 +80,14 @@ class BasedLogExecutor(LogExecutor):
             block, known = self._complete.popleft()
             try:
                 self.copy.log.put_bundle(block, known)
-            except LakebedError as error:  # of no commit: they are read one by one then
+            except LakebedError as error:  # clients then read the commits one by one
                 log.info("commits of the log %s were not bundled: %s", self._shown, error)
 
     def make_base(self, *, forced: bool) -> bool:
-        """Put a base of the present state, and tombstones in place of all commits that it holds.
+        """Put a base of the present state, and replace all commits in it with tombstones.
 
-        Unless `forced`, returns False if others have made a base, or are making one.
+        Return whether a base was made. Unless `forced`, no base is made if another client has made
+        one, or is making one.
         """
         buried = self._last_buried()
         if not forced and not self._is_due():
@@ -102,7 +107,7 @@ class BasedLogExecutor(LogExecutor):
         return True
 
     def _last_buried(self) -> int:
-        """Return the last commit that a complete base holds."""
+        """Return the number of the last commit that a complete base holds, or 0."""
         if not self.fetch(self._queries["has_table"], {}):
             return 0
         rows = self.fetch(self._queries["newest"], {})
@@ -136,7 +141,8 @@ class BasedLogExecutor(LogExecutor):
         tx.run(queries["complete"], params)
 
     def _drop_due(self, but: str = "") -> None:
-        """Delete the bases that were replaced an hour ago, or never completed."""
+        """Delete the bases that were replaced more than an hour ago or never completed, except
+        `but`."""
         queries = self._queries
         if not self.fetch(queries["has_table"], {}):
             return
@@ -148,7 +154,11 @@ class BasedLogExecutor(LogExecutor):
             self.transact(lambda tx: tx.many(queries["forget"], names))
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
-        """Replace everything that the log has held by a base of the present state."""
+        """Replace everything in the log with a base of the present state.
+
+        Returns, in words, the places where deleted rows may remain. Unless `thorough`, only old
+        bases are deleted.
+        """
         if self.read_only:
             return ()
         if not thorough:
@@ -178,5 +188,5 @@ class BasedLogExecutor(LogExecutor):
         maker = self._maker
         if maker is not None and maker is not threading.current_thread():
             maker.join()
-            self._put_bundles()  # what came as the thread was about to end
+            self._put_bundles()  # blocks that were completed while the thread was ending
         super().close()

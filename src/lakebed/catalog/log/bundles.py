@@ -1,8 +1,8 @@
 """Bundles: items that hold many small commits, so that a client far behind needs few requests.
 
-`bundle/<k>` holds the small commits of block `k`, each as the item that it is in the log. It is a
-short cut, never the truth: a client that finds none, or one that does not fit, reads the commits
-themselves. docs/design/log.md
+`bundle/<k>` holds the small commits of block `k`, each as the same bytes that it has in the log. A
+bundle is only a short cut. A client that finds no bundle, or a bundle that does not fit, reads the
+commits themselves. See docs/design/log.md.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from lakebed.catalog.log.items import HEAD_BYTES, Item, checked, entry, from_bytes, to_bytes, whole
 from lakebed.errors import CorruptionError
 
-SIZE = 64  # commits in a block: all clients must have the same
-MOST_BYTES = 4096  # of a commit, without its head, that a bundle holds
+SIZE = 64  # commits in a block; all clients must use the same number
+MOST_BYTES = 4096  # the longest body of a commit that goes into a bundle
 SWEPT = "bundle/swept"
 """The name of the item that says before which block all bundles are tombstones."""
 
@@ -37,13 +37,13 @@ def numbers(block: int) -> range:
 
 
 def slim(item: Item) -> Item:
-    """Return a commit as a bundle needs it: a large one without its body."""
+    """Return a commit as a bundle needs it. A large commit loses its body."""
     return item if item.byte_size <= MOST_BYTES else item._replace(body=b"")
 
 
 def pack(commits: Mapping[int, Item], item_bytes: int) -> Item | None:
-    """Return the bundle of a whole block, at most as large as the store allows. None if it would
-    save nobody a request."""
+    """Return the bundle of a whole block, or None if it would save no request. The bundle is at
+    most as large as the store allows, `item_bytes`."""
     most = min(MOST_BYTES, item_bytes // SIZE - HEAD_BYTES)
     held = {
         n: to_bytes(item) for n, item in commits.items() if item.parts or item.byte_size <= most
@@ -56,8 +56,10 @@ def pack(commits: Mapping[int, Item], item_bytes: int) -> Item | None:
 
 
 def unpack(block: int, bundle: Item) -> dict[int, Item]:
-    """Return the commits in the bundle of a block. Raises CorruptionError if it is no such bundle,
-    or damaged."""
+    """Return the commits in the bundle of a block.
+
+    Raises CorruptionError if the item is damaged, or is not the bundle of this block.
+    """
     mine, here = numbers(block), name(block)
     body = b"".join(checked(here, bundle, [bundle.body]))
     found, at = {}, 0

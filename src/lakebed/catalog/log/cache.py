@@ -1,9 +1,9 @@
 """The file that holds a client's copy of the catalog. Each process has its own.
 
-Each log has a folder with numbered files. A process locks the first free one. So nobody else reads
-or writes it, and no other process sees a commit whose put is not settled. A process that closes its
-lake notes what its file holds, and the next process continues from there. A file without a note,
-from a process that was killed, is filled again from the start.
+Each log has a folder with numbered files. A process locks the first free file, so no other process
+reads or writes it. That way, no other process sees a commit whose put is not settled. A process
+that closes its lake notes what its file holds, and the next process continues from there. If a
+process was killed, its file has no note and is filled again from the start.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from lakebed.catalog.log.image import Image
 from lakebed.errors import StorageError
 
-if sys.platform != "win32":  # there, every process has a file that it deletes
+if sys.platform != "win32":  # on Windows, each process makes a file and deletes it
     import fcntl
 
 
@@ -29,14 +29,14 @@ _NEW = "-new"  # the end of the name of a file that is being filled
 
 
 class Position(NamedTuple):
-    """The commit up to which a file has come, and the token of that commit."""
+    """The last commit that a file holds: its number and its token."""
 
     n: int = 0
     token: str = ""
 
 
 class CacheFile:
-    """This process's own file. `position`: what it holds from an earlier process."""
+    """This process's own file. `position`: the last commit that an earlier process left in it."""
 
     def __init__(self, path: Path, lock: int | None) -> None:
         self._path = path
@@ -49,7 +49,7 @@ class CacheFile:
         try:
             found = json.loads(note.read_text())
             position = Position(int(found["n"]), str(found["token"]))
-            note.unlink()  # before anything changes
+            note.unlink()  # before the file changes
         except (OSError, ValueError, KeyError, TypeError):
             position = Position()
         if not (position.n and self._path.exists()) or self._has_log():
@@ -67,10 +67,10 @@ class CacheFile:
 
     @contextmanager
     def filling(self, page_bytes: int) -> Iterator[Image]:
-        """Open a database to write. It replaces the file's if the block ends without an error. No
-        connection may be open.
+        """Open a new database to fill. It replaces the file if the block ends without an error.
 
-        Raises StorageError if there is no space for it.
+        No connection to the file may be open. Raises StorageError if the database cannot be
+        written, for example because the disk is full.
         """
         new = Path(self.path + _NEW)
         try:
@@ -85,8 +85,11 @@ class CacheFile:
             ) from error
 
     def release(self, position: Position | None) -> None:
-        """Leave the file to the next process, with a note of what it holds. Without a note, the
-        file will be filled again. No connection to it may be open."""
+        """Leave the file to the next process, with a note of its position.
+
+        Without a position there is no note, and the next process fills the file again. No
+        connection to the file may be open.
+        """
         try:
             if position is None or not position.n or self._lock is None or self._has_log():
                 self.begin_anew()
@@ -101,15 +104,19 @@ class CacheFile:
             self.leave()
 
     def leave(self) -> None:
-        """Give up the lock. In a forked child, it still belongs to the parent."""
+        """Close this process's handle of the lock. After a fork, the parent still holds the
+        lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
 
 def open_cache(folder: str, place: str) -> CacheFile:
-    """Open a file for the log at `place`, in a folder for caches, or if that cannot be written, in
-    the system's folder for temporary files."""
+    """Open a file for the log at `place`.
+
+    It is in `folder`, or in the system's folder for temporary files if `folder` cannot be written.
+    Raises StorageError if neither can be written.
+    """
     name = sha256(place.encode()).hexdigest()[:24]
     user = os.getuid() if hasattr(os, "getuid") else 0
     fallback = Path(tempfile.gettempdir()) / f"lakebed-{user}"

@@ -24,25 +24,25 @@ from lakebed.catalog.sqlite.connections import PAGE_BYTES
 from lakebed.catalog.sqlite.errors import is_busy
 from lakebed.errors import LockTimeoutError
 
-_CHECKPOINT = 2000  # frames in the log of the copy
-_COOKIE = slice(40, 44)  # the number of the schema, in page 1
+_CHECKPOINT = 2000  # frames in the copy's write-ahead log before a checkpoint
+_COOKIE = slice(40, 44)  # the place of the schema's number in page 1
 _PAUSE = 0.0002  # seconds between two tries to lock the copy
 _LOCK_SECONDS = 10.0
 _Numbered = list[tuple[int, Item]]  # commits with their numbers
 
 
 class Hidden(NamedTuple):
-    """A commit that readers do not see: its pages, and the header that would show it."""
+    """A commit that readers do not see yet: its pages, and the header that shows it."""
 
     pages: Pages
     header: Header
 
 
 class LocalCopy:
-    """The copy in `cache` of `log`. `connect` opens a connection to it.
+    """The copy of `log` in the file `cache`. `connect` opens a connection to the file.
 
-    To change it, hold the executor's gate. `commits`: the commits since the newest known base,
-    without their bodies. `base_bytes`: the size of that base. `block`: the commits of the present
+    Hold the executor's gate to change the copy. `commits`: the commits since the newest known base,
+    without their bodies. `base_bytes`: the size of that base. `block`: the commits of the current
     block, as a bundle needs them.
     """
 
@@ -57,11 +57,12 @@ class LocalCopy:
         self.base_bytes = 0
         self.position = Position()
         self.as_of = time.monotonic()
-        """What was in the log at this moment is in the copy as it is opened."""
+        """The copy holds everything that was in the log at this time, by the steady clock in
+        seconds."""
         later = self._go_on(cache)
         if later is None:
             later = self._begin(cache)
-        self._keeper = connect()  # as long as it is open, SQLite keeps its log and the index
+        self._keeper = connect()  # SQLite keeps its log and the index while this is open
         with ExitStack() as undo:
             undo.callback(self._keeper.close)
             self._keeper.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
@@ -73,8 +74,11 @@ class LocalCopy:
             undo.pop_all()
 
     def _go_on(self, cache: CacheFile) -> _Numbered | None:
-        """Go on from what an earlier process has left, if it still belongs to this log and no base
-        has replaced the commits after it. Returns those commits, or else None."""
+        """Continue from the file of an earlier process. Return the commits after it.
+
+        Returns None, and empties the file, if the file does not belong to this log, or if a base
+        has replaced the commits after it.
+        """
         there = cache.position
         if not there.n:
             return None
@@ -87,9 +91,11 @@ class LocalCopy:
         return None
 
     def _begin(self, cache: CacheFile) -> _Numbered:
-        """Fill the file, before it is opened, with the newest base, if there is one, and the
-        commits after it. Returns those that are left to take, from a tombstone on if others have
-        made another base meanwhile."""
+        """Fill the file with the newest base and the commits after it, before it is opened.
+
+        Returns the commits that are still to be applied. They begin with a tombstone if another
+        client has made a newer base meanwhile. Without a base, they are all commits.
+        """
         newest = self.log.hint()
         if newest is None:
             items = list(self.log.entries(1, behind=True))
@@ -108,13 +114,13 @@ class LocalCopy:
             return left
 
     def _body(self, number: int, item: Item) -> bytes | None:
-        """Return the body of a commit; None if a base holds it."""
+        """Return the body of a commit, or None if a base has replaced it."""
         return None if item.kind == "tombstone" else self.log.body(entry(number), item)
 
-    # Reading on.
+    # Following the log.
 
     def has_newer(self) -> bool:
-        """Whether the log has a commit that this copy lacks."""
+        """Return whether the log has a commit that this copy lacks."""
         return self.log.get(entry(self.position.n + 1)) is not None
 
     def pull(self) -> bool:
@@ -125,19 +131,20 @@ class LocalCopy:
         return self.position != before
 
     def _take(self, commits: Iterable[tuple[int, Item]]) -> bool:
-        """Apply the next commits, up to one that a base holds. Returns whether there was none."""
+        """Apply the next commits. Return False if a base has replaced one of them, which ends
+        this."""
         for number, item in commits:
             body = self._body(number, item)
             if body is None:
                 if item.kind == "tombstone":
                     self._load(item)
-                return False  # else it has become a tombstone meanwhile
+                return False  # otherwise it has just become a tombstone
             self._apply(unpack_pages(body, PAGE_BYTES, self._page))
             self._arrive(number, item)
         return True
 
     def _load(self, named: Item) -> None:
-        """Jump to the newest base."""
+        """Replace the copy's contents with the newest base. `named`: an item that names a base."""
         head, changed = self.log.base(named, lambda pieces: unpack_database(pieces, PAGE_BYTES))
         self._apply(changed)
         self.position = Position(head.n, head.last)
@@ -169,7 +176,7 @@ class LocalCopy:
     # Committing.
 
     def hide(self, commit: Callable[[], object]) -> Hidden | None:
-        """Let SQLite commit, and hide the commit at once. Returns None if it changed nothing."""
+        """Let SQLite commit, and hide the commit at once. Return None if it changed nothing."""
         before = self._wal.header()
         commit()
         after = self._wal.header()
@@ -179,8 +186,10 @@ class LocalCopy:
         return Hidden(self._wal.written(before, after), after)
 
     def put(self, hidden: Hidden) -> bool:
-        """Put a hidden commit as the next one in the log. If it is the first with its number, show
-        it. Returns whether it was."""
+        """Put a hidden commit as the next one in the log.
+
+        Returns True and shows the commit if no other commit has that number, otherwise False.
+        """
         number = self.position.n + 1
         item = self.log.commit(number, pack_pages(hidden.pages, self._page))
         if item is None:
@@ -193,26 +202,31 @@ class LocalCopy:
         try:
             with self._write_lock():
                 self._wal.show(header)
-        except LockTimeoutError:  # what is decided must be seen: a reader of half a header repeats
+        except LockTimeoutError:  # the commit must be shown; a reader of half a header repeats
             self._wal.show(header)
 
     def _page(self, number: int) -> bytes:
-        """Return a page as all clients at this position have it. Before the first commit, it is as
-        SQLite created it here."""
+        """Return a page as all clients at this position have it.
+
+        Before the first commit, pages differ between clients, so zeros stand for them.
+        """
         return self._wal.page(number) if self.position.n else bytes(PAGE_BYTES)
 
     def changes_schema(self, hidden: Hidden) -> bool:
-        """Whether a commit that lost created other tables. SQLite recognises this by a number in
-        page 1, which the winning commit may have raised to the same value."""
+        """Return whether a commit that lost the race changed the schema.
+
+        SQLite recognises such a change by a number in page 1. It may miss this one, because the
+        winning commit may have raised the number to the same value.
+        """
         page = hidden.pages.pages.get(1)
         return page is not None and page[_COOKIE] != self._wal.page(1)[_COOKIE]
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
-        """Hold SQLite's write lock: readers that find half a header wait for it.
+        """Hold SQLite's write lock. Readers that find half a header wait for it.
 
-        Raises LockTimeoutError if somebody else has it for longer than such a reader, who only
-        looks whether it is free: another program that has opened the file.
+        Such a reader takes the lock for a moment only. Raises LockTimeoutError if it is held for
+        longer: then another program has opened the file.
         """
         end = time.monotonic() + _LOCK_SECONDS
         while True:
@@ -231,12 +245,12 @@ class LocalCopy:
         try:
             yield
         finally:
-            self._keeper.execute("COMMIT")  # of nothing
+            self._keeper.execute("COMMIT")  # nothing was written
 
     # The file.
 
     def checkpoint(self) -> bool:
-        """Write the log of the copy back as far as readers allow. Returns whether it is then
+        """Write the copy's log back to its file, as far as readers allow. Return whether it is
         empty."""
         ((busy, _, _),) = self._keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return not busy

@@ -21,15 +21,16 @@ class Clocked(Protocol):
     """A store whose service has a clock."""
 
     def now(self) -> float | None:
-        """Return the seconds since 1970, or None if the place for the log does not exist yet."""
+        """Return the service's time in seconds since 1970, or None if the log does not exist
+        yet."""
         ...
 
 
 def examine(log: Log, shown: str) -> Iterator[Look]:
     """Check the latency, the clock, the rights and the length of a log. `shown`: its name.
 
-    Writes, reads and deletes one item of 5 bytes, unless the place for the log does not exist yet.
-    Raises what the store raises if it cannot be read at all.
+    Writes, reads and deletes one item of 5 bytes, unless the log does not exist yet. Raises the
+    store's error if it cannot be read at all.
     """
     store = log.store
     log.newest()  # connects to the service

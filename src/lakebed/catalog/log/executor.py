@@ -1,9 +1,10 @@
-"""SQLite over a shared log. A transaction runs in this process's copy; putting its pages as the
-next item of the log commits it.
+"""SQLite over a shared log.
 
-A commit first runs in SQLite, and is hidden from readers at once. Its pages are put as `log/<n+1>`.
-If no other item has that number, the commit is shown. If another client was faster, the commit is
-dropped, the other clients' commits are pulled, and the work is repeated. docs/design/log.md
+A transaction runs in this process's copy of the database. SQLite commits it first, and the commit
+is hidden from readers at once. Its pages are then put as the item `log/<n+1>`. If no other item has
+that number, the transaction is committed, and readers see it. If another client was faster, the
+transaction is dropped, the other client's commits are pulled, and the work is repeated. See
+docs/design/log.md.
 """
 
 from __future__ import annotations
@@ -32,17 +33,18 @@ from lakebed.errors import CatalogError, LakebedError
 from lakebed.leaving import has_left
 from lakebed.locks import Lock
 
-_LONGEST_PUT = 20.0  # seconds for which a put that fails is repeated, if lock_timeout allows
-_LONGEST_PAUSE = 0.05  # seconds before lost work is done again
+_LONGEST_PUT = 20.0  # seconds for which a failing put is repeated; lock_timeout may be less
+_LONGEST_PAUSE = 0.05  # seconds between two tries of work that lost a race
 
 
 class LogExecutor(SQLiteExecutor):
-    """A copy of the catalog in a local file, and the log that it is a copy of.
+    """A log, and this process's copy of it in a local file.
 
-    `connect` opens the log's store, once in each process. `shown` names it for people. `place`
-    tells it from all others; the copy lies in `folder`. `max_staleness`: seconds for which a read
-    does not ask whether there is something new. `lazy`: the store is opened when it is first used.
-    `lock` makes one that is held during commits; without it they are as right.
+    `connect` opens the log's store, once in each process. `shown`: the store's name in messages.
+    `place`: text that no other log has. `folder`: holds the copy. `max_staleness`: seconds for
+    which reads use the copy without asking for new commits. `lazy`: open the store at the first
+    use. `lock`: makes a lock that is held during commits. Commits are correct without it, but may
+    lose races more often.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class LogExecutor(SQLiteExecutor):
             self.copy  # noqa: B018 - a store that cannot be opened says so now
 
     def identity(self) -> None:
-        """Return None: the file is one of many copies, and the place of the log has many names."""
+        """Return None. The file is one of many copies, and the log's place may have many names."""
         return
 
     def _start(self) -> None:
@@ -79,15 +81,15 @@ class LogExecutor(SQLiteExecutor):
         self._cache: CacheFile | None = None
         self._copy: LocalCopy | None = None
         self._opening = threading.Lock()
-        self._window = threading.Lock()  # held while readers might see what is not settled
-        self._windows = 0  # how often it was opened or closed: odd while it is open
-        self._asked = float("-inf")  # when nothing was newer than the copy
+        self._window = threading.Lock()  # held while readers could see an unsettled commit
+        self._windows = 0  # counts when it opens and closes, so it is odd while open
+        self._asked = float("-inf")  # the last time at which the log had nothing newer
         self._contended = self._just_pulled = False
         self.is_fresh = False
-        """Whether the write transaction that has begun runs on what is surely the present state."""
+        """Whether the present write transaction is known to run on the newest state."""
         self.guard = Guard(self._make_lock, self._place)
         self.is_outdated = False
-        """Whether the connection that has committed knows tables that are not there."""
+        """Whether the committing connection knows tables that do not exist."""
         self._unsettled: LakebedError | None = None
 
     # The file.
@@ -116,9 +118,9 @@ class LogExecutor(SQLiteExecutor):
         return self._copy
 
     def _use_log(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA synchronous = OFF")  # the store keeps it: this is a copy
+        connection.execute("PRAGMA synchronous = OFF")  # a copy: the store is durable
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # nothing unsettled reaches the file
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # no unsettled page reaches the file
 
     def connection(self) -> SQLiteConnection:
         if self._copy is None:
@@ -148,8 +150,10 @@ class LogExecutor(SQLiteExecutor):
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """A block whose reads see what was in the log when the copy was opened, or later. So they
-        need not ask again one by one."""
+        """Open a block whose reads accept the state at which the copy was opened, or a later one.
+
+        So these reads need not ask the log again.
+        """
         self._local.since = self.copy.as_of
         try:
             yield
@@ -176,7 +180,7 @@ class LogExecutor(SQLiteExecutor):
             else:
                 if self._windows == windows:
                     return rows
-        # A commit was going on meanwhile: what was read may be of it, and it may lose.
+        # A commit was under way. The rows may come from it, and it may still lose.
         with self._read_copy() as tx:
             return tx.all(sql, params)  # type: ignore[arg-type]
 
@@ -186,12 +190,12 @@ class LogExecutor(SQLiteExecutor):
         return self._read_copy()
 
     def _read_copy(self) -> SQLiteTransaction:
-        """A transaction that reads without asking whether there is something new."""
+        """Return a transaction that reads the copy without asking for new commits."""
         return super()._read()
 
     def begin(self, connection: sqlite3.Connection, sql: str, wait: float) -> None:
         if sql == READ:
-            with self._window:  # no transaction begins to read what is not settled
+            with self._window:  # no transaction begins to read an unsettled commit
                 super().begin(connection, sql, wait)
         else:
             self.guard.acquire(wait)
@@ -221,8 +225,10 @@ class LogExecutor(SQLiteExecutor):
         return self._repeat(lambda: super(LogExecutor, self).transact(work, **how), wait)
 
     def _repeat(self, work: Callable[[], T], wait: float) -> T:
-        """Return the result of `work`. Repeat it for up to `wait` seconds as long as other clients
-        are faster."""
+        """Return the result of `work`. Repeat it, for up to `wait` seconds, while it loses races.
+
+        Raises LockTimeoutError after that time.
+        """
         end, pause = time.monotonic() + wait, 0.001
         while True:
             try:
@@ -234,8 +240,11 @@ class LogExecutor(SQLiteExecutor):
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _prepare(self) -> bool:
-        """Before a transaction, under the gate: return whether the copy is surely up to date. If
-        others write as well, asking first is cheaper than losing."""
+        """Pull new commits before a transaction, if others write as well: this is cheaper than
+        losing.
+
+        Returns whether the copy is known to be up to date. Called under the gate.
+        """
         copy = self.copy
         if self._just_pulled or not self._contended:
             self._just_pulled = False
@@ -246,8 +255,10 @@ class LogExecutor(SQLiteExecutor):
         return True
 
     def check(self) -> None:
-        """After a transaction that put nothing, under the gate: raise RepeatError if it ran on an
-        old state."""
+        """Raise RepeatError if a transaction that put nothing ran on an old state.
+
+        Called after the transaction, under the gate.
+        """
         start = time.monotonic()
         if self.copy.pull():
             self._contended = self._just_pulled = True
@@ -255,11 +266,11 @@ class LogExecutor(SQLiteExecutor):
         self._asked = start
 
     def publish(self, connection: sqlite3.Connection, sql: str) -> bool:
-        """Run a statement that commits, under the gate, and put its pages. Returns whether there
+        """Run a statement that commits, and put the pages that it changed. Return whether there
         were any.
 
-        Raises RepeatError if another client was faster. After any other error, it is unknown
-        whether the commit happened.
+        Called under the gate. Raises RepeatError if another client was faster. After any other
+        error, it is unknown whether the commit happened.
         """
         copy, start = self.copy, time.monotonic()
         with self._window:
@@ -287,12 +298,12 @@ class LogExecutor(SQLiteExecutor):
         return True
 
     def _settled(self) -> None:
-        """After each commit, under the gate."""
+        """Do what follows a commit. Called after each commit, under the gate."""
 
     # For bases.
 
     def vacuum(self) -> None:
-        """Rewrite the database, as a commit."""
+        """Rewrite the database without its free pages, as a commit."""
         connection = self.connection()
         self.lock(self._gate, self._lock_timeout)
         try:
@@ -303,10 +314,10 @@ class LogExecutor(SQLiteExecutor):
         finally:
             self.is_outdated = False
             self._gate.release()
-            self.reconnect()  # the tables have moved, or have not
+            self.reconnect()  # the tables may have moved
 
     def image(self) -> tuple[Position, bytes]:
-        """Return the whole present database, and its position in the log."""
+        """Return the position in the log, and the whole database at that position."""
         connection = self.connection()
         self.lock(self._gate, self._lock_timeout)
         try:
@@ -320,7 +331,7 @@ class LogExecutor(SQLiteExecutor):
             reading.__exit__(None, None, None)
 
     def empty_log(self) -> None:
-        """Remove all earlier states from the log of the copy."""
+        """Remove all earlier states from the copy's write-ahead log."""
         self.lock(self._gate, self._lock_timeout)
         try:
             self.copy.checkpoint()
@@ -336,14 +347,14 @@ class LogExecutor(SQLiteExecutor):
     def close(self) -> None:
         super().close()
         self.guard.close()
-        with self._opening:  # a thread may be at it
+        with self._opening:  # another thread may be opening it
             copy, self._copy = self._copy, None
         if copy is not None:
             copy.close()
 
 
 class _Commit(SQLiteTransaction):
-    """A transaction whose commit is a put."""
+    """A transaction that commits by putting an item in the log."""
 
     __slots__ = ("_is_fresh", "_is_outdated")
 
@@ -373,7 +384,7 @@ class _Commit(SQLiteTransaction):
         if error is not None:
             self._connections.guard.release()
         if isinstance(error, LakebedError) and not self._is_fresh:
-            # A condition that did not hold may hold in the present state.
+            # A condition that failed on an old state may hold in the newest one.
             try:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""A lock that is held during commits. It avoids lost races; only the put decides."""
+"""A lock that is held during commits. It avoids lost races, but only the put decides a race."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ log = logging.getLogger("lakebed.log")
 
 
 class Guard:
-    """The lock of a process. Commits go on without it if it cannot be acquired.
+    """The lock of a process. Commits continue without it if it cannot be acquired.
 
-    `make`: makes the lock; None means that there is no lock. `shown`: the log's name for people.
+    `make`: makes the lock. Without it, there is no lock. `shown`: the log's name in messages.
     """
 
     def __init__(self, make: Callable[[], Lock] | None, shown: str) -> None:
@@ -23,7 +23,10 @@ class Guard:
         self._lock: Lock | None = None
 
     def acquire(self, seconds: float) -> None:
-        """Acquire the lock, so that other clients wait instead of losing a race."""
+        """Acquire the lock, waiting up to `seconds`, so that other clients wait instead of losing.
+
+        A lock that cannot be acquired is logged, and is not an error.
+        """
         if self._make is None:
             return
         try:
@@ -39,7 +42,7 @@ class Guard:
             return
         try:
             self._lock.release()
-        except LakebedError as error:  # it ends by itself, after its ttl
+        except LakebedError as error:  # it expires after its ttl
             log.info("the lock of the log %s was not released: %s", self._shown, error)
 
     def close(self) -> None:

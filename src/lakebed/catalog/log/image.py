@@ -1,4 +1,4 @@
-"""A database as a plain file, before any connection to it is open."""
+"""Writes a database as a plain file, before any connection to it is open."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 from lakebed.catalog.log.wal import Pages
 
-_MOST_PAGES = 2000  # that are kept until they are written: many commits change the same
+_MOST_PAGES = 2000  # kept in memory, because many commits change the same pages
 
 
 class Image:
-    """A file that gets a whole database, and then the pages that commits have changed."""
+    """A file to which a whole database is written, and then the pages that commits changed."""
 
     def __init__(self, file: BinaryIO, page_bytes: int) -> None:
         self._file = file
@@ -40,7 +40,7 @@ class Image:
         return found or bytes(self._page_bytes)
 
     def apply(self, changed: Pages) -> None:
-        """Change pages. They are in the file after `write`."""
+        """Change pages. `write` brings them to the file."""
         shrinks = changed.size < self._size
         self._changed.update(changed.pages)
         self._size = changed.size
@@ -48,7 +48,7 @@ class Image:
             self.write()
 
     def write(self) -> None:
-        """Write the changed pages."""
+        """Write the changed pages to the file."""
         handle = self._file.fileno()
         for number, page in self._changed.items():
             os.pwrite(handle, page, (number - 1) * self._page_bytes)

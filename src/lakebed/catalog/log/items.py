@@ -1,4 +1,4 @@
-"""The items of a log as bytes: a line that describes the item, then its body."""
+"""The items of a log as bytes: one line that describes the item, then its body."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ else:
 
 BEGIN = b"lakebed-log/1 "
 NEWEST = "base/newest"
-"""The name of the item that names the newest base: a hint, which may lag."""
+"""The name of the item that names the newest base. It is a hint, and may name an older base."""
 
 HEAD_BYTES = 512
-"""Of an item, at most, that are no body."""
+"""The most bytes that an item has beside its body."""
 
 _LEVEL = 3
-_SLICE_BYTES = 1 << 18  # unpacked at once: so much stays in the processor's cache
+_SLICE_BYTES = 1 << 18  # bytes unpacked at once, which stay in the processor's cache
 
 
 class Item(NamedTuple):
-    """An item.
+    """An item of the log.
 
     `kind`: `pages` (a commit), `base` (the whole database), `bundle` (many commits), `tombstone`
-    (in place of a commit that a base holds, or of its bundle), `newest` or `swept`. `token`:
-    distinguishes commits. `parts`: how many other items hold the body, if this one does not. `base`
-    and `n`: the named base, and the last commit in it. In a base or a bundle itself, `n` and `last`
-    are the number and the token of its last commit. In `swept`, `n` is a block.
+    (in place of a commit that a base holds, or of its bundle), `newest` or `swept`. `token`: tells
+    commits apart. `parts`: the number of other items that hold the body, or 0 if this item holds
+    it. `base` and `n`: the name of a base, and the last commit in it. In a base or a bundle, `n`
+    and `last` are the number and the token of its last commit. In `swept`, `n` is a block.
     """
 
     kind: str
@@ -66,8 +66,10 @@ def to_bytes(item: Item) -> bytes:
 
 
 def from_bytes(name: str, data: bytes) -> Item:
-    """Return the item in these bytes. Raises CorruptionError if they are not an item, and
-    CatalogError if a newer release has written them."""
+    """Return the item in these bytes.
+
+    Raises CorruptionError if they are not an item, and CatalogError if a newer release wrote them.
+    """
     line, _, body = data.partition(b"\n")
     if not line.startswith(BEGIN):
         if line.startswith(BEGIN[:-2]):
@@ -87,8 +89,10 @@ def whole(kind: str, token: str, body: bytes) -> Item:
 
 
 def checked(name: str, item: Item, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the pieces of the item's body. Raises CorruptionError after the last one if the checksum
-    is wrong."""
+    """Yield the pieces of the item's body.
+
+    Raises CorruptionError after the last piece if the checksum is wrong.
+    """
     size = crc = 0
     for piece in pieces:
         size, crc = size + len(piece), zlib.crc32(piece, crc)
@@ -98,7 +102,10 @@ def checked(name: str, item: Item, pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def pack_pages(changed: Pages, before: Callable[[int], bytes]) -> bytes:
-    """Return pages as a body: their differences from the pages `before`, which all clients have."""
+    """Return pages as the body of a commit.
+
+    The body holds their differences from the pages `before`, which all clients have.
+    """
     numbers = sorted(changed.pages)
     crc = _checksum(changed.pages[number] for number in numbers)
     head = struct.pack(f"<{len(numbers) + 3}I", changed.size, crc, len(numbers), *numbers)
@@ -109,7 +116,10 @@ def pack_pages(changed: Pages, before: Callable[[int], bytes]) -> bytes:
 def unpack_pages(
     body: bytes, page_bytes: int, before: Callable[[int], bytes | memoryview]
 ) -> Pages:
-    """Return the pages in a body."""
+    """Return the pages in the body of a commit. `before` gives a page as it was before.
+
+    Raises CorruptionError if the body is damaged.
+    """
     data = memoryview(_decompress(body))
     size, crc, count = struct.unpack_from("<III", data)
     numbers = struct.unpack_from(f"<{count}I", data, 12)
@@ -131,21 +141,22 @@ def _checksum(pages: Iterable[bytes | memoryview]) -> int:
 
 
 def _differ(a: bytes | memoryview, b: bytes | memoryview) -> bytes:
-    """Return the bits in which two pages differ. Applied to one of the pages, they give the
-    other."""
-    if b == bytes(len(b)):  # the page is a new one, as most are in a large commit
+    """Return the bits in which two pages differ. Applied to one page, they give the other."""
+    if b == bytes(len(b)):  # a new page, like most pages of a large commit
         return bytes(a)
     return (int.from_bytes(a, "little") ^ int.from_bytes(b, "little")).to_bytes(len(a), "little")
 
 
 def pack_database(image: bytes) -> bytes:
-    """Return a whole database as a body."""
+    """Return a whole database as the body of a base."""
     return _compress(image)
 
 
 def unpack_image(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Give a whole database in pieces. One piece is unpacked while the next ones are being
-    fetched."""
+    """Yield a whole database in pieces. One piece is unpacked while the next ones are fetched.
+
+    Raises CorruptionError if the body of the base is damaged.
+    """
     unpacker = zstd.ZstdDecompressor()
     try:
         for piece in pieces:

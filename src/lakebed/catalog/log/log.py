@@ -1,4 +1,4 @@
-"""The log in a store: reading on, putting a commit, and finding out whether a put has happened."""
+"""Reads a log from its store, puts commits, and finds out whether a put has happened."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from lakebed.leaving import has_left
 
 T = TypeVar("T")
 
-_PIECE_BYTES = 1 << 20  # of a base: one is unpacked while the next ones are on their way
-_AT_ONCE = 4  # parts
-_READ_PATIENCE = 5.0  # seconds for which a reading call is repeated
-_AHEAD, _FAR_AHEAD = 16, 32  # commits asked for at once by who is behind, and far behind
-_BLOCKS = 8  # bundles asked for at once, each beside a commit
+_PIECE_BYTES = 1 << 20  # of a base; one piece is unpacked while the next ones arrive
+_AT_ONCE = 4  # parts that are fetched at once
+_READ_PATIENCE = 5.0  # seconds for which a failing read is repeated
+_AHEAD, _FAR_AHEAD = 16, 32  # commits that a client asks for at once if it is behind, or far behind
+_BLOCKS = 8  # bundles that are asked for at once, each with a commit
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0  # seconds between two tries
 
 
 class _GoneError(Exception):
-    """A part no longer exists, because a base holds its item."""
+    """A part no longer exists, because a base has replaced its item."""
 
 
 class Log:
-    """The log in `store`. Writing calls that fail are repeated for `patience` seconds."""
+    """The log in `store`. Failing writes are repeated for `patience` seconds."""
 
     def __init__(self, store: LogStore, patience: float) -> None:
         self.store = store
@@ -60,15 +60,18 @@ class Log:
     # Reading.
 
     def get(self, name: str) -> Item | None:
-        """Return the item with a name, without a body that is in parts."""
+        """Return the item with a name, or None. A body that is in parts is not read."""
         data = self._patiently(lambda: self.store.get(name), min(self._patience, _READ_PATIENCE))
         return None if data is None else from_bytes(name, data)
 
     def entries(self, n: int, *, behind: bool = False) -> Iterator[tuple[int, Item]]:
-        """Give the commits from number `n` to the present end of the log. A client that is
-        `behind`, or turns out to be, asks for many at once, and then for bundles as well."""
+        """Yield the commits from number `n` to the present end of the log, with their numbers.
+
+        A client that is `behind` asks for many commits at once, and later for bundles as well. So
+        does a client that turns out to be behind.
+        """
         width = _AHEAD if behind else 1
-        blocks, goes_on = range(bundles.block_of(n)), True  # bundles of these are not asked for
+        blocks, goes_on = range(bundles.block_of(n)), True  # blocks whose bundles are not asked for
         bundled: dict[int, Item] = {}
         while True:
             wanted, asked = range(n, n + width), range(0)
@@ -89,14 +92,17 @@ class Log:
             width = min(_FAR_AHEAD, 2 * width)
 
     def ahead(self, n: int) -> Future[list[tuple[int, Item]]]:
-        """Start to read the commits from number `n` on, while something else is done."""
+        """Start to read the commits from number `n` on in another thread."""
         return self._threads().submit(lambda: list(self.entries(n, behind=True)))
 
     def _ask(
         self, numbers: Sequence[int], blocks: range
     ) -> tuple[dict[int, Item | None], dict[int, Item]]:
-        """Return the commits with these numbers, and those in the bundles of these blocks. Beside a
-        bundle, its last commit is asked for: it must be the one that the bundle ends with."""
+        """Return the commits with these numbers, and the commits in the bundles of these blocks.
+
+        The last commit of each block is asked for as well. A bundle is used only if it ends with
+        this very commit.
+        """
         if len(numbers) == 1 and not blocks:
             return {numbers[0]: self.get(entry(numbers[0]))}, {}
         wanted = dict.fromkeys([*numbers, *(bundles.numbers(block)[-1] for block in blocks)])
@@ -110,8 +116,10 @@ class Log:
         return found, bundled
 
     def _bundle(self, block: int) -> tuple[str, dict[int, Item]]:
-        """Return the token that the bundle of a block ends with, and the commits in it. None of
-        them if it cannot be used: the commits themselves will tell what is wrong."""
+        """Return the token that the bundle of a block ends with, and the commits in it.
+
+        There are none if the bundle cannot be used. Reading the commits themselves will tell why.
+        """
         try:
             bundle = self.get(bundles.name(block))
             if bundle is None or bundle.kind == "tombstone":
@@ -122,21 +130,25 @@ class Log:
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            # One for who reads ahead, as many as are asked for at once, and the parts beside them.
+            # One thread reads ahead. The others fetch commits, and parts of bodies beside them.
             most = 1 + _FAR_AHEAD + _AT_ONCE
             self._pool = ThreadPoolExecutor(most, thread_name_prefix="lakebed-log")
         return self._pool
 
     def body(self, name: str, item: Item) -> bytes | None:
-        """Return the body of an item, or None if its parts are gone because a base holds it."""
+        """Return the body of an item, or None if a base has replaced the item and its parts are
+        gone."""
         try:
             return b"".join(checked(name, item, self._pieces(item)))
         except _GoneError:
             return None
 
     def _pieces(self, item: Item) -> Iterator[bytes]:
-        """Give the body of an item as it arrives. A few parts are fetched at once: if all were,
-        they would share the connection, and the first would arrive hardly before the last."""
+        """Yield the body of an item as it arrives.
+
+        Only a few parts are fetched at once. All parts together would share the connection, and the
+        first one would arrive little earlier than the last.
+        """
         if not item.parts:
             yield item.body
             return
@@ -158,21 +170,21 @@ class Log:
         return self._patiently(lambda: self.store.get(of), _READ_PATIENCE)
 
     def base(self, item: Item, take: Callable[[Iterable[bytes]], T]) -> tuple[Item, T]:
-        """Return the newest base that can be found, starting from an item that names one, and what
-        `take` makes of the pieces of its body. If the pieces end with an error, `take` starts
-        again.
+        """Return the newest base that can be found, and the result of `take` for its body.
 
-        Raises CorruptionError if the log no longer has a base.
+        The search starts from an item that names a base. `take` gets the pieces of the body. It is
+        called again if they end with an error. Raises CorruptionError if the log no longer has a
+        base.
         """
         end = time.monotonic() + min(self._patience, _READ_PATIENCE)
         while (found := self._find_base(item, take)) is None:
-            item = item._replace(kind="tombstone")  # a hint that leads nowhere is asked for anew
+            item = item._replace(kind="tombstone")  # asks for the hint again
             if time.monotonic() >= end:
                 raise CorruptionError(
                     f"the log is damaged: its base {item.base} is missing, and no newer one is "
                     "named"
                 )
-            time.sleep(_FIRST_WAIT)  # some stores answer from an old state
+            time.sleep(_FIRST_WAIT)  # some stores may answer from an old state
         return found
 
     def _find_base(self, item: Item, take: Callable[[Iterable[bytes]], T]) -> tuple[Item, T] | None:
@@ -183,18 +195,18 @@ class Log:
             if head is not None:
                 with suppress(_GoneError):
                     return head, take(checked(named.base, head, self._pieces(head)))
-            # It has been replaced by one that holds the commit after it.
+            # A newer base has replaced it, which also holds the next commit.
             following = self.get(entry(named.n + 1))
             if following is None or following.kind != "tombstone":
                 return None
             named = following
 
     def hint(self) -> Item | None:
-        """Return the item that names the newest base, if there is one; it may lag."""
+        """Return the item that names the newest base, or None. It may name an older base."""
         return self.get(NEWEST)
 
     def newest(self) -> Item | None:
-        """Return the item that names the newest base, or nearly the newest. None if the log has no
+        """Return an item that names the newest base, or nearly the newest, or None without a
         base."""
         hint = self.hint()
         if hint is not None:
@@ -205,14 +217,15 @@ class Log:
     # Writing.
 
     def commit(self, n: int, body: bytes) -> Item | None:
-        """Put a commit as number `n`. Returns None if another commit has that number.
+        """Put a commit as number `n`. Return None if another commit has that number.
 
-        If that cannot be found out, raises the error of the last try, which says so.
+        If it cannot be found out whether the commit was stored, raises the last try's error, which
+        says so.
         """
         item = self._upload(whole("pages", secrets.token_hex(8), body))
         if self._put_first(n, item):
             return item
-        with suppress(LakebedError):  # they are only in the way
+        with suppress(LakebedError):  # nothing refers to these parts; they only take space
             for number in range(item.parts):
                 self.store.delete(part(item.token, number))
         return None
@@ -234,14 +247,17 @@ class Log:
         try:
             return self._patiently(put, self._patience)
         except LakebedError as error:
-            # It may be there, or come there yet: only what takes its place settles it. Also after a
-            # False, which a store that repeats calls says of what its own first try has put.
+            # The item may exist, or may still arrive: only another item in its place settles that.
+            # This holds after a False as well. A store that repeats calls answers False if its own
+            # first try has put the item.
             error.message += "; it is unknown whether this was stored: read it before you try again"
             raise
 
     def put_base(self, name: str, n: int, last: str, body: bytes) -> None:
-        """Put a base under its unique name, and the hint that names it. It holds all commits up to
-        `n` with the token `last`."""
+        """Put a base under its unique name, and the hint that names it.
+
+        The base holds all commits up to `n`, whose token is `last`.
+        """
         base = self._upload(whole("base", name.rpartition("-")[2], body), _PIECE_BYTES)
         data = to_bytes(base._replace(n=n, last=last))
         self._patiently(partial(self.store.put_new, name, data), self._patience)
@@ -249,8 +265,10 @@ class Log:
         self._patiently(partial(self.store.put, NEWEST, hint), self._patience)
 
     def put_bundle(self, block: int, known: Mapping[int, Item]) -> None:
-        """Put the bundle of a block that is complete, unless a base holds some of it. `known`: the
-        commits that need not be read for it."""
+        """Put the bundle of a complete block, unless a base has replaced some of its commits.
+
+        `known`: commits that need not be read again.
+        """
         numbers = bundles.numbers(block)
         read, _ = self._ask([number for number in numbers if number not in known], range(0))
         commits = {}
@@ -265,8 +283,10 @@ class Log:
             self._patiently(put, min(self._patience, _READ_PATIENCE))
 
     def bury(self, commits: Mapping[int, Item | None], base: str, n: int) -> None:
-        """Overwrite commits by tombstones that name the base which holds them. `commits` are
-        without their bodies, as far as they are known."""
+        """Overwrite commits with tombstones. They name the `base` that holds all commits up to `n`.
+
+        `commits`: the commits without their bodies. None stands for a commit that has to be read.
+        """
         list(
             self._threads().map(
                 partial(self._bury, base=base, n=n), *zip(*commits.items(), strict=True)
@@ -275,8 +295,11 @@ class Log:
         self._sweep(base, n)
 
     def _sweep(self, base: str, n: int) -> None:
-        """Put tombstones in place of all bundles with commits up to `n`. Also where there is none:
-        somebody may be about to put it, and it is refused then."""
+        """Put tombstones in place of all bundles with commits up to `n`.
+
+        A tombstone is put even if a bundle does not exist. It stops a client that is about to put
+        it.
+        """
         swept = self.get(bundles.SWEPT)
         blocks = range(0 if swept is None else swept.n, bundles.block_of(n) + 1)
         if not blocks:
@@ -302,8 +325,8 @@ class Log:
     def drop_base(self, name: str) -> None:
         """Delete a base, complete or not.
 
-        The last part is deleted first: the parts of an incomplete base are counted from the first
-        on, also by a client that comes after one that was killed here.
+        The last part is deleted first. If this client is killed meanwhile, the next one counts the
+        remaining parts from the first one on.
         """
         head = self.get(name)
         if head is None:
@@ -320,8 +343,10 @@ class Log:
         self._patiently(lambda: self.store.delete(name), self._patience)
 
     def _upload(self, item: Item, most: int = sys.maxsize) -> Item:
-        """Return the item to put. If it is larger than the store allows, or than `most`, its body
-        has been put in parts."""
+        """Return the item to put.
+
+        If it is larger than the store allows, or than `most` bytes, its body is first put in parts.
+        """
         size = min(self.store.item_bytes, most)
         if len(item.body) <= size - HEAD_BYTES:
             return item
@@ -338,8 +363,8 @@ class Log:
         self.store.close()
 
     def _patiently(self, call: Callable[[], T], seconds: float) -> T:
-        """Return the result of a call. Repeat it for so many seconds while it fails for a reason
-        that may pass."""
+        """Return the result of a call. Repeat it, for so many seconds, while it fails
+        temporarily."""
         end, wait = time.monotonic() + seconds, _FIRST_WAIT
         while True:
             try:
@@ -354,7 +379,7 @@ class Log:
 
 
 def _may_pass(error: LakebedError) -> bool:
-    """Whether the same call may succeed a little later."""
+    """Return whether the same call may succeed a little later."""
     if isinstance(error, ConnectError):
         return error.error_type != "auth_failed"
     return (

@@ -29,11 +29,11 @@ def open_log(
 ) -> OpenedCatalog:
     """Open a catalog over a shared log.
 
-    `connect`: opens the store of the log, once in each process. `name`: the log's URL for people,
-    without secrets. `place`: a text that no other log has, by which the cache folder tells copies
-    apart; needed if the name does not say everything, such as an endpoint. `given`: the options of
-    the mapping; those of `COMMON` are used. `lock`: makes a lock that is held during commits, so
-    that fewer races are lost.
+    `connect`: opens the store of the log, once in each process. `name`: the log's URL in messages,
+    without secrets. `given`: the options of the catalog, of which this function uses those in
+    `COMMON`. `place`: text that no other log has, by which the cache folder tells copies apart.
+    Give it if two logs can have the same `name`, for example at two endpoints. `lock`: makes a lock
+    that is held during commits, so that fewer races are lost.
     """
     lazy = flag(given, "lazy", False)
     executor = BasedLogExecutor(

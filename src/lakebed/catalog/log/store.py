@@ -21,21 +21,21 @@ class LogStore(Protocol):
 
     Errors are those of `lakebed.errors`: `ConnectError` (also for refused credentials and
     time-outs), `RateLimitedError` with `retry_after`, and `StorageError` or `CatalogError` for the
-    rest. A call that raises may have done its work nevertheless, or may do it later: the log finds
-    out. So a store need not repeat calls. If it does, `put_new` may return False for bytes that its
-    own first try has put.
+    rest. A call that raises may still have done its work, or may do it later. The log finds out, so
+    a store need not repeat calls. If a store does repeat calls, its `put_new` may return False for
+    bytes that its own first try has put.
 
     A forked process opens a store of its own.
     """
 
     @property
     def item_bytes(self) -> int:
-        """The size in bytes of the largest item. The log divides what is larger into parts."""
+        """The size in bytes of the largest item. The log divides larger ones into parts."""
         ...
 
     def put_new(self, name: str, data: bytes) -> bool:
-        """Put an item unless one with this name exists, durably and in one step. Return whether it
-        was put."""
+        """Put an item unless the name exists, durably and in one step. Return whether it was
+        put."""
         ...
 
     def get(self, name: str) -> bytes | None:
@@ -43,14 +43,16 @@ class LogStore(Protocol):
         ...
 
     def put(self, name: str, data: bytes) -> None:
-        """Put an item, and replace one with this name. A reader sees either the old or the new one
-        whole."""
+        """Put an item, and replace any item with this name.
+
+        A reader sees either the whole old item or the whole new one.
+        """
         ...
 
     def delete(self, name: str) -> None:
-        """Delete an item. A missing one is not an error."""
+        """Delete an item. A missing item is not an error."""
         ...
 
     def close(self) -> None:
-        """Close connections."""
+        """Close the connections."""
         ...

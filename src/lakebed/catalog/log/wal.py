@@ -1,8 +1,8 @@
-"""Reads and changes the write-ahead log of a SQLite file, whose format SQLite documents.
+"""Reads and changes the write-ahead log of a SQLite file. SQLite documents its format.
 
-It tells which pages a commit has written, hides the commit from readers, shows it, and appends the
-pages of other clients. Use it only for a file that one process uses and that nobody needs after a
-crash: appended frames have no checksums, which SQLite checks only after a crash.
+This tells which pages a commit has written, hides the commit from readers, shows it, and appends
+the pages of other clients. Use it only for a file that one process uses and nobody needs after a
+crash. Appended frames have no checksums, which SQLite checks only after a crash.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_HEADER = struct.Struct("=IIIBBHIIIIII")  # the index's header without its checksum
+_HEADER = struct.Struct("=IIIBBHIIIIII")  # the header of the index, without its checksum
 _SUM = struct.Struct("=II")
 _FRAME = struct.Struct(">IIIIII")
 _HEADER_BYTES = _HEADER.size + _SUM.size
 _WORDS = struct.Struct("=10I")
 _BEFORE_FRAMES = 32  # bytes
-_BLOCK = 32768  # bytes of the index for as many frames as have their page numbers in its first half
+_BLOCK = 32768  # bytes of the index; the first half holds the page numbers of frames
 _NUMBERS = _BLOCK // 2 // 4
 _SLOTS = _BLOCK // 2 // 2
-_RESERVED = 34  # page numbers whose place the header of the index takes
+_RESERVED = 34  # page numbers that would fit where the header of the index is
 _PRIME = 383
 _VERSION = 3007000
 
 
 class Header(NamedTuple):
-    """What the index says about the log. `frames`: how many frames readers see. `size`: the size of
-    the database in pages."""
+    """The state of the log in the index.
+
+    `frames`: how many frames readers see. `size`: the size of the database in pages.
+    """
 
     version: int
     unused: int
@@ -53,17 +55,18 @@ class Pages(NamedTuple):
 
 
 class WriteAheadLog:
-    """The log beside the database at `path`, whose pages have `page_bytes`.
+    """The log beside the database at `path`, whose pages have `page_bytes` bytes.
 
-    A connection to the database must be open as long as this is. To change anything, hold SQLite's
-    write lock: a reader that finds half a header waits for it.
+    A connection to the database must be open as long as this is. Hold SQLite's write lock to change
+    anything, because a reader that finds half a header waits for that lock.
     """
 
     def __init__(self, path: str, page_bytes: int) -> None:
         self._page_bytes = page_bytes
         self._frame_bytes = _FRAME.size + page_bytes
         self._log = os.open(f"{path}-wal", os.O_RDWR)
-        # Closing these drops this process's locks on the files: SQLite's own must be closed first.
+        # Closing these drops all locks of this process on the files, so SQLite must close them
+        # first.
         self._shm = os.open(f"{path}-shm", os.O_RDWR)
         self._file = os.open(path, os.O_RDONLY)
         self._map()
@@ -87,7 +90,7 @@ class WriteAheadLog:
         return Header._make(_HEADER.unpack_from(self._bytes, 0))
 
     def show(self, header: Header) -> None:
-        """Let readers that begin from now on see what `header` says."""
+        """Show readers that begin from now on the state of `header`."""
         whole = _HEADER.pack(*header)
         first = second = 0
         words = _WORDS.unpack(whole)
@@ -111,17 +114,17 @@ class WriteAheadLog:
         return Pages(after.size, pages)
 
     def hidden(self, before: Header, after: Header) -> Header:
-        """Return the header with which readers see what was there before a commit."""
+        """Return the header with which readers see the state before a commit."""
         if _start(before, after):
             return before
-        # SQLite has started the log again: everything in it was in the database by then.
+        # SQLite has restarted the log. By then, the database held everything in it.
         return after._replace(frames=0, size=before.size, change=after.change + 1 & 0xFFFFFFFF)
 
     def page(self, number: int) -> bytes:
         """Return a page as readers see it now, or zeros if it does not exist."""
         header = self.header()
         self._reach(header.frames)
-        # Until something is written to it, the log does not know the size of the database.
+        # A log that nothing was written to does not know the size of the database.
         if header.size and number > header.size:
             return bytes(self._page_bytes)
         frame = self._frame_of(number, header.frames)
@@ -132,7 +135,7 @@ class WriteAheadLog:
         return found or bytes(self._page_bytes)
 
     def _frame_of(self, number: int, frames: int) -> int:
-        """Return the last of the first `frames` frames that holds a page, or 0 if none does."""
+        """Return the last frame that holds a page, among the first `frames` ones, or 0."""
         for block in range((frames + _RESERVED - 1) // _NUMBERS, -1, -1):
             before = block * _NUMBERS - _RESERVED if block else 0
             numbers, table = block * (_BLOCK // 4) + (0 if block else _RESERVED), _table(block)
@@ -146,7 +149,7 @@ class WriteAheadLog:
         return 0
 
     def append(self, changed: Pages) -> None:
-        """Append pages, and let readers see them."""
+        """Append pages, and show them to readers."""
         before = self.header()
         salts = struct.pack("=II", before.salt1, before.salt2)
         salt1, salt2 = struct.unpack(">II", salts)
@@ -177,7 +180,7 @@ class WriteAheadLog:
         )
 
     def _index(self, frame: int, number: int) -> None:
-        """Note in the index that a frame holds the page of this number."""
+        """Note in the index that a frame holds the page with this number."""
         block, at = divmod(frame + _RESERVED - 1, _NUMBERS)
         first = _RESERVED if block == 0 else 0
         numbers, slots = self._numbers, self._slots
@@ -192,7 +195,7 @@ class WriteAheadLog:
         slots[table + slot] = entry
 
     def _forget(self, block: int, at: int, entry: int) -> None:
-        """Remove from the index, from an entry on, what a lost commit has left."""
+        """Remove the entries that a lost commit left in the index, from `entry` on."""
         begin, middle, end = (
             block * _BLOCK + 4 * at,
             block * _BLOCK + _BLOCK // 2,
@@ -207,7 +210,7 @@ class WriteAheadLog:
                 self._slots[slot] = 0
 
     def _reach(self, frames: int) -> None:
-        """Map as much of the index as `frames` frames need. SQLite may have made it longer."""
+        """Map as much of the index as `frames` frames need, because SQLite may have extended it."""
         size = ((frames + _RESERVED - 1) // _NUMBERS + 1) * _BLOCK
         if size <= len(self._bytes):
             return
@@ -219,11 +222,11 @@ class WriteAheadLog:
 
 
 def _table(block: int) -> int:
-    """Return where the slots of a block begin, counted in slots."""
+    """Return the position of a block's first slot, counted in slots."""
     return block * (_BLOCK // 2) + _SLOTS
 
 
 def _start(before: Header, after: Header) -> int:
-    """Return how many frames there were before a commit; 0 if it started the log again."""
+    """Return how many frames there were before a commit, or 0 if the commit restarted the log."""
     begun_anew = (before.salt1, before.salt2) != (after.salt1, after.salt2)
     return 0 if begun_anew else before.frames

@@ -1,1 +1,1 @@
-"""The base of catalogs without SQL, which keep pairs of a name and a text."""
+"""The base of catalogs without SQL, which store texts under names."""

@@ -1,4 +1,4 @@
-"""The base of catalogs without SQL: all calls of a catalog over pairs of a name and a text."""
+"""The base of catalogs without SQL: all calls of a catalog, over a store of pairs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
 
 class PairCatalog(Unindexed, Examining, LacksAll):
-    """A catalog over anything that keeps pairs of a name and a text in order.
+    """A catalog over any ordered store of pairs of a name and a text.
 
-    A subclass defines what `PairStore` asks for, and gets the rest. It keeps no earlier versions.
-    It can collect, compact, purge and be queried if it also inherits from `Collects`, `Compacts`,
-    `Purges` and `Scans`, before this class. Calls that need what it lacks raise CatalogError.
-    Searches and totals read all entries, so it is meant for thousands of them.
+    A subclass defines the calls of `PairStore`, and inherits all others. It keeps no earlier
+    versions. To collect, compact, purge or answer queries, it also inherits from `Collects`,
+    `Compacts`, `Purges` or `Scans`, before this class. Calls that need what it lacks raise
+    CatalogError. Searches and totals read all entries, so use it for thousands of entries, not
+    millions.
     """
 
     # Settings
@@ -95,7 +96,7 @@ class PairCatalog(Unindexed, Examining, LacksAll):
     def page(
         self, low: str, high: str, limit: int, metadata_filter: Filter | None = None
     ) -> tuple[Sequence[EntryRow], bool]:
-        del metadata_filter  # the caller checks
+        del metadata_filter  # the caller filters
         rows = self._visible(low, high, limit)
         return rows, len(rows) == limit
 
@@ -137,7 +138,7 @@ class PairCatalog(Unindexed, Examining, LacksAll):
         return self._reading(find)
 
     def stats(self, *, exact: bool = False) -> CatalogStats:
-        del exact  # it always counts
+        del exact  # the totals are always exact
         return self._reading(lambda records: _count(records, self.now()))
 
     # Writing
@@ -191,17 +192,17 @@ class PairCatalog(Unindexed, Examining, LacksAll):
 
         self._writing(give_up)
 
-    # What it does without
+    # Calls that do nothing.
 
     def signal(self, topic: str) -> None:
-        """Nobody can be woken."""
+        """Do nothing: this catalog wakes nobody."""
 
     def listen(self, topic: str) -> AbstractContextManager[Signals]:
         del topic
         return nullcontext(Silence())
 
     def tidy_metadata(self, is_over: Callable[[], bool]) -> None:
-        """There is no metadata index."""
+        """Do nothing: there is no metadata index."""
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
         """Leave nothing of removed pairs in the catalog's own files, as `Catalog.scrub` does."""
@@ -217,7 +218,7 @@ class PairCatalog(Unindexed, Examining, LacksAll):
 
 
 def _put(row: StagedRow) -> Put:
-    """The change that an entry of a batch is."""
+    """Return the change for an entry of a batch."""
     content = Content(*row[1:7])
     times = None if row.created_at is None else (row.created_at, row.updated_at)
     return Put(row.key, content, row.metadata, row.ttl, row.expires_at, times=times)

@@ -1,4 +1,4 @@
-"""Collection: finds what nothing names, and keeps account of files that are to go."""
+"""Collection: finds contents that nothing names, and notes the files to delete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lakebed.model import Collected
 
 
 class Collects(PairStore):
-    """The calls for `collect`. See `Upkeep`."""
+    """The calls for `collect`. `Upkeep` describes them."""
 
     def lapse_leases(self, limit: int) -> int:
         def give_up(records: Records, _: Commit) -> int:

@@ -1,4 +1,4 @@
-"""Changes entries and contents inside one transaction."""
+"""Changes entries and contents in one transaction."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ _KEY_BYTES = 1024
 
 
 class Commit:
-    """One commit. Use it once, inside a transaction that the caller commits."""
+    """One commit. Use it once, in a transaction that the caller commits."""
 
     def __init__(self, records: Records, now: int) -> None:
         self._records = records
         self._now = now
-        self._left: set[ContentId] = set()  # contents that have lost a name
+        self._left: set[ContentId] = set()  # contents that lost a name
 
     def run(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
-        """Apply the changes in key order, those of one key in their own order. Return the outcomes
-        in the order given."""
+        """Apply the changes in key order, and those of one key in the given order.
+
+        Returns the outcomes in the order of `changes`.
+        """
         with self.claimed(uploads):
             order = sorted(range(len(changes)), key=lambda index: changes[index].key)
             applied = {index: self._apply(changes[index]) for index in order}
@@ -34,8 +36,11 @@ class Commit:
 
     @contextmanager
     def claimed(self, uploads: Sequence[Upload]) -> Iterator[None]:
-        """Claim uploads from their leases for the block. Those that nothing lies in by its end
-        become trash. Raises MissingContentError if a lease is gone, and with it the bytes."""
+        """Claim uploads from their leases for the block.
+
+        An upload that no content uses at the end becomes trash. Raises MissingContentError if a
+        lease, and with it the bytes, is gone.
+        """
         records = self._records
         for upload in uploads:
             if not records.claim(upload.uri):
@@ -89,8 +94,10 @@ class Commit:
         return outcome.row
 
     def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
-        """Rename the first entry of a range: `into` replaces the first `cut` characters of its
-        key."""
+        """Rename the first entry of a range: `into` replaces the first `cut` characters of its key.
+
+        Returns the entry under its new key, or None if the range is empty.
+        """
         records = self._records
         found = (row for row in records.entries(low, high) if is_visible(row, self._now))
         old = next(found, None)
@@ -109,7 +116,7 @@ class Commit:
     # Contents
 
     def _content(self, put: Put) -> tuple[Stored, bool]:
-        """Return the content of a change, and whether it was there before."""
+        """Return the content of a change, and whether it existed before."""
         found = self._records.stored(put.content.id)
         if found is not None:
             return found, True
@@ -125,7 +132,7 @@ class Commit:
         return stored, False
 
     def _store(self, content: Content) -> Stored:
-        """Store a new content, which comes with its bytes or with its place."""
+        """Store a new content. It comes with its bytes or with its place."""
         records, uri = self._records, content.uri
         if content.inline_value is None and uri is None:
             raise MissingContentError("content that a store meant to reuse is gone")
@@ -154,9 +161,11 @@ class Commit:
         self._left.add(content)
 
     def drop_inline(self) -> None:
-        """Drop the contents in the catalog that lost their last name. Nobody needs grace to read
-        them, because whoever has the entry has the bytes. What lies in the storage waits for a
-        collection, and so does a table of parts."""
+        """Drop the inline contents that lost their last name.
+
+        They need no grace period, because a reader who has the entry has the bytes as well.
+        Contents in the storage and tables of parts wait for a collection.
+        """
         for content in self._left:
             stored = self._records.stored(content)
             if stored is None or stored.names or stored.content.format == "table":
@@ -165,7 +174,7 @@ class Commit:
                 self.drop(stored)
 
     def drop(self, stored: Stored) -> list[Content]:
-        """Drop a content that nothing names, and parts that nothing else lists. Return them."""
+        """Drop a content that nothing names, and its parts that nothing else lists. Return them."""
         records, content = self._records, stored.content
         parts = records.parts(content.id)
         records.drop_stored(stored)
@@ -180,8 +189,10 @@ class Commit:
         return dropped
 
     def dropped_of(self, low: str, high: str, limit: int) -> tuple[int, list[Content]]:
-        """Remove up to `limit` entries with `low <= key < high`. Return how many, and the contents
-        that lost their last name with them."""
+        """Remove up to `limit` entries with `low <= key < high`.
+
+        Returns how many were removed, and the contents that lost their last name.
+        """
         rows = list(islice(self._records.entries(low, high), limit))
         for row in rows:
             self.remove(row)
@@ -190,7 +201,7 @@ class Commit:
         return len(rows), [content for stored in gone for content in self.drop(stored)]
 
     def replace(self, content: ContentId, place: Place, new: Content) -> bool:
-        """Point a content that is still at `place` to another one, and return whether it was."""
+        """Move a content from `place` to `new`. Return False if it is no longer at `place`."""
         stored = self._records.stored(content)
         if stored is None or stored.content[-2:] != place[1:]:
             return False

@@ -1,4 +1,4 @@
-"""Compaction: moves contents to packs, and counts what lives in each."""
+"""Compaction: moves contents to packs, and counts the live contents of each pack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lakebed.model import EntryRow, Move, ObjectRow, PackRow, Upload
 
 
 class Compacts(Collects):
-    """The calls for `compact`. See `Upkeep`."""
+    """The calls for `compact`. `Upkeep` describes them."""
 
     def tables_of_parts(self, after: str, limit: int) -> Sequence[EntryRow]:
         def find(records: Records) -> list[EntryRow]:
@@ -59,7 +59,7 @@ class Compacts(Collects):
     def move(self, moves: Sequence[Move], upload: Upload) -> int:
         def point(records: Records, commit: Commit) -> int:
             packs: dict[int | None, str | None] = {pack.id: pack.uri for pack in records.packs()}
-            packs[None] = None  # those in the catalog
+            packs[None] = None  # for contents in the catalog
             with commit.claimed([upload]):
                 moved, gone = 0, set[int]()
                 for move in moves:

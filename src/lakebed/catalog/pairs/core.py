@@ -1,4 +1,4 @@
-"""What a catalog over pairs asks of its store."""
+"""The store that a catalog over pairs needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class PairStore(ABC):
-    """A store of pairs of a name and a text in order, safe to use from any thread."""
+    """An ordered store of pairs of a name and a text, for use from any thread."""
 
     @abstractmethod
     def now(self) -> int:
@@ -21,14 +21,15 @@ class PairStore(ABC):
 
     @abstractmethod
     def read(self, work: Callable[[Pairs], T]) -> T:
-        """Return the result of `work`, which reads the pairs of one state."""
+        """Return the result of `work`, which reads the pairs at one moment."""
 
     @abstractmethod
     def transact(self, work: Callable[[Pairs], T]) -> T:
         """Return the result of `work` in a transaction that overlaps no other one, of any client.
 
-        When the call returns, all that `work` changed is kept. If `work` raises, nothing has
-        changed. It may be called again. Raises LockTimeoutError if others write for too long.
+        Once the call returns, all changes of `work` are durable. If `work` raises, nothing has
+        changed. `work` may be called more than once. Raises LockTimeoutError if others write for
+        too long.
         """
 
     @abstractmethod
@@ -48,7 +49,7 @@ class PairStore(ABC):
         return self.transact(run)
 
     def _rehearse(self, work: Callable[[Records, Commit], T]) -> T:
-        """Return what `work` would return in a transaction, without any change."""
+        """Return the result that `work` would have in a transaction, without changing anything."""
 
         def run(pairs: Pairs) -> T:
             records = Records(Overlay(pairs))

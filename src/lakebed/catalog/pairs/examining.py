@@ -1,4 +1,4 @@
-"""Looks for damage, and mends what the catalog alone can mend."""
+"""Finds damage, and repairs what the catalog can repair by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lakebed.model import BrokenReference, Content, ContentId, Naming, ObjectRow
 
 
 class Examining(PairStore):
-    """The calls for `verify`. See `Upkeep`."""
+    """The calls for `verify`. `Upkeep` describes them."""
 
     def objects(self, after: int, limit: int) -> Sequence[ObjectRow]:
         def find(records: Records) -> list[ObjectRow]:

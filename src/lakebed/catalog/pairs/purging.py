@@ -1,4 +1,4 @@
-"""Purge: removes keys, and has the bytes of what they named deleted at once."""
+"""Purge: removes keys, and has the bytes of their contents deleted at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALL = 2**62
 
 
 class Purges(Compacts):
-    """The calls for `purge`, which needs those for `collect` and `compact`. See `Upkeep`."""
+    """The calls for `purge`. `Upkeep` describes them. Also needs `Collects` and `Compacts`."""
 
     def purge(self, low: str, high: str, limit: int) -> Purged:
         return self._writing(lambda records, commit: _purge(records, commit, low, high, limit))

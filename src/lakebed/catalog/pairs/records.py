@@ -1,4 +1,4 @@
-"""What a catalog keeps, as pairs of a name and a text.
+"""The records of a catalog, as pairs of a name and a text.
 
 | name | text |
 | --- | --- |
@@ -26,30 +26,36 @@ _DIGITS = 16
 
 
 class Pairs(Protocol):
-    """A transaction of an ordered store: pairs of a name and a text. Names are ordered by their
-    code points, which is the order of their UTF-8 bytes."""
+    """The pairs of a name and a text in one transaction of an ordered store.
+
+    Names are ordered by their code points, which is the order of their UTF-8 bytes.
+    """
 
     def get(self, name: str) -> str | None:
         """Return the text of a name, or None."""
         ...
 
     def range(self, low: str, high: str) -> Iterable[tuple[str, str]]:
-        """Return the pairs with `low <= name < high`, in the order of names. They are read before
-        the next call that changes something, or not at all."""
+        """Return the pairs with `low <= name < high`, in the order of names.
+
+        The caller reads them before its next call that changes something, or not at all.
+        """
         ...
 
     def set(self, name: str, text: str) -> None:
-        """Store a pair, in place of one with the same name."""
+        """Store a pair, and replace one with the same name."""
         ...
 
     def remove(self, name: str) -> None:
-        """Remove a pair, if there is one."""
+        """Remove a pair, if it exists."""
         ...
 
 
 class Overlay:
-    """Pairs as they would be after changes that are not made. `changes` has them: the text of each
-    name, or None if it is removed."""
+    """Pairs as they would be after changes, without making them.
+
+    `changes` maps each changed name to its text, or to None if it is removed.
+    """
 
     def __init__(self, pairs: Pairs) -> None:
         self._pairs = pairs
@@ -71,7 +77,7 @@ class Overlay:
 
 
 class Stored(NamedTuple):
-    """A content in the catalog. `names`: how many entries name it and how many tables list it."""
+    """A content in the catalog. `names`: how many entries name it, plus how many tables list it."""
 
     number: int
     names: int
@@ -80,8 +86,11 @@ class Stored(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file in the storage. `pack`: the number of a pack; None if the file is a content by itself.
-    `live`: how many contents lie in it. `dead`: how many were left out or have gone."""
+    """A file in the storage.
+
+    `pack`: the number of a pack, or None if the file is a single content. `live`: how many contents
+    are in it. `dead`: how many were left out or have gone.
+    """
 
     pack: int | None
     byte_size: int
@@ -89,25 +98,27 @@ class File(NamedTuple):
     dead: int
 
     def row(self, path: str) -> PackRow:
-        """The pack as callers get it."""
+        """Return the pack in the form that callers get."""
         assert self.pack is not None
         return PackRow(self.pack, path, self.byte_size, self.live, self.dead)
 
 
 class Records:
-    """The pairs of one transaction, read and written as records."""
+    """Reads and writes the pairs of one transaction as records."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
 
     def entry(self, key: str) -> EntryRow | None:
-        """Return the entry of a key, expired or not."""
+        """Return the entry of a key, even if it has expired, or None."""
         text = self.pairs.get("e" + key)
         return None if text is None else self._entry(key, text)
 
     def entries(self, low: str = "", high: str = LAST_KEY) -> Iterator[EntryRow]:
-        """Give the entries with `low <= key < high` in order, expired or not. They are read one by
-        one: change nothing meanwhile."""
+        """Yield the entries with `low <= key < high` in order, even expired ones.
+
+        Change nothing while they are read.
+        """
         for name, text in self.pairs.range("e" + low, "e" + high):
             yield self._entry(name[1:], text)
 
@@ -117,7 +128,7 @@ class Records:
         return EntryRow._make((key, version, metadata, *times, *self._content(*content)))
 
     def put_entry(self, row: EntryRow) -> None:
-        """Write an entry. Its content is in the catalog."""
+        """Write an entry whose content the catalog already has."""
         times = (row.expires_at, row.created_at, row.updated_at)
         content = (row.content_hash.hex(), row.format, row.byte_size)
         self._set("e" + row.key, row.version, row.metadata, *times, *content)
@@ -129,7 +140,7 @@ class Records:
         return Content(bytes.fromhex(digits), format, size)
 
     def stored(self, content: ContentId) -> Stored | None:
-        """Return a content, or None."""
+        """Return a stored content, or None."""
         text = self.pairs.get(_named("o", content))
         if text is None:
             return None
@@ -154,22 +165,24 @@ class Records:
             self.pairs.remove(_numbered(kind, stored.number))
 
     def contents(self, after: int = 0, kind: str = "n") -> Iterator[Stored]:
-        """Give the contents with numbers above `after`, in their order. With `kind` "d" only those
-        that nothing names."""
+        """Yield the contents with numbers above `after`, in order.
+
+        With `kind` "d", only those that nothing names.
+        """
         for _, name in list(self.pairs.range(_numbered(kind, after + 1), chr(ord(kind) + 1))):
             stored = self.stored(_content_id(name))
             if stored is not None:
                 yield stored
 
     def note_unnamed(self, stored: Stored) -> None:
-        """Note whether something names a content."""
+        """Note whether anything names a content."""
         if stored.names:
             self.pairs.remove(_numbered("d", stored.number))
         else:
             self.pairs.set(_numbered("d", stored.number), _named("", stored.content.id))
 
     def parts(self, content: ContentId) -> list[ContentId]:
-        """Return the parts that a table of parts lists."""
+        """Return the parts of a table of parts."""
         text = self.pairs.get(_named("p", content))
         return [] if text is None else [_content_id(name) for name in json.loads(text)]
 
@@ -178,17 +191,17 @@ class Records:
         self._set(_named("p", content), *(_named("", part) for part in parts))
 
     def tables(self) -> Iterator[tuple[ContentId, list[ContentId]]]:
-        """Give each table of parts, with its parts."""
+        """Yield each table of parts, with its parts."""
         for name, text in self.pairs.range("p", "q"):
             yield _content_id(name[1:]), [_content_id(part) for part in json.loads(text)]
 
     def file(self, path: str) -> File | None:
-        """Return a file that contents lie in, or None."""
+        """Return a file that holds contents, or None."""
         text = self.pairs.get("f" + path)
         return None if text is None else File(*json.loads(text))
 
     def files(self) -> Iterator[tuple[str, File]]:
-        """Give the files that contents lie in, by path."""
+        """Yield the files that hold contents, by path."""
         for name, text in self.pairs.range("f", "g"):
             yield name[1:], File(*json.loads(text))
 
@@ -202,7 +215,7 @@ class Records:
         return sorted(found, key=lambda pack: pack.id)
 
     def leave_file(self, path: str, now: int) -> None:
-        """Count a content that has left a file. A file that holds nothing becomes trash."""
+        """Count that a content has left a file. An empty file becomes trash."""
         file = self.file(path)
         if file is not None and file.live > 1:
             self.put_file(path, file._replace(live=file.live - 1, dead=file.dead + 1))
@@ -211,28 +224,28 @@ class Records:
             self.add_trash(path, now)
 
     def leases(self) -> Iterator[tuple[str, int]]:
-        """Give the paths of uploads, with the ends of their leases."""
+        """Yield the paths of uploads, with the ends of their leases."""
         for name, text in self.pairs.range("l", "m"):
             yield name[1:], int(text)
 
     def claim(self, path: str) -> bool:
-        """End a lease, and return whether there was one."""
+        """End a lease. Return whether it existed."""
         leased = self.pairs.get("l" + path) is not None
         self.pairs.remove("l" + path)
         return leased
 
     def give_up(self, path: str, now: int) -> None:
-        """Make trash of an upload, unless a commit has claimed it."""
+        """Turn an upload into trash, unless a commit has claimed it."""
         if self.claim(path):
             self.add_trash(path, now)
 
     def add_trash(self, path: str, since: int) -> None:
-        """Note a file as trash, unless it is."""
+        """Note a file as trash, unless it is noted already."""
         if self.pairs.get("t" + path) is None:
             self.pairs.set("t" + path, str(since))
 
     def trash(self, after: str = "") -> Iterator[tuple[str, int]]:
-        """Give the files after a path that are trash, with the time since when."""
+        """Yield the files after a path that are trash, with the time at which they became it."""
         for name, text in self.pairs.range(f"t{after}\0", "u"):
             yield name[1:], int(text)
 

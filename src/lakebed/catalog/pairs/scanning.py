@@ -1,4 +1,4 @@
-"""Whole relations as Arrow, for SQL and tables."""
+"""Gives whole relations as Arrow, for SQL and tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH = 20_000  # rows
 
 
 class Scans(PairStore):
-    """The call for SQL and tables. See `Scannable`."""
+    """The call for SQL and tables. `Scannable` describes it."""
 
     def scan(self, wanted: Sequence[Scan]) -> AbstractContextManager[CatalogScan]:
         del wanted
@@ -29,12 +29,12 @@ class Scans(PairStore):
 
 
 class _PairScan:
-    """The rows of one state, which were read when the scan began."""
+    """The rows of one moment, read when the scan began."""
 
     def __init__(self, records: Records, now: int) -> None:
         self.now = now
         self.state: object = records.counter("changes")
-        self.moved: object = object()  # loaded rows are never updated, but loaded again
+        self.moved: object = object()  # loaded rows are never updated, only loaded again
         self._entries = [row for row in records.entries() if is_visible(row, now)]
         self._contents = list(records.contents())
         self._packs = records.packs()
@@ -107,6 +107,6 @@ class _PairScan:
 
 
 def _placed(uri: str | None, packs: dict[str, int]) -> dict[str, object]:
-    """The columns that tell where a content lies: in a file of its own, or in a pack."""
+    """Return the columns that say where a content is: in its own file, or in a pack."""
     pack = packs.get(uri) if uri is not None else None
     return {"uri": uri if pack is None else None, "pack_id": pack}

@@ -1,5 +1,4 @@
-"""Search without segments: each client reads the texts of all entries once, and then of new
-ones."""
+"""Search without segments. Each client reads the texts of all entries once, then new ones."""
 
 from __future__ import annotations
 
@@ -14,11 +13,11 @@ from lakebed.model import VersionRow
 
 T = TypeVar("T")
 _AGAIN = 50_000
-"""After so many changes, clients read all texts again, and forget those of ended versions."""
+"""The number of changes after which clients read all texts again, and forget ended versions."""
 
 
 class PairReading:
-    """What a search reads, all at one moment."""
+    """The rows that a search reads, all of one moment."""
 
     def __init__(self, records: Records, now: int) -> None:
         self.state = _state(records)
@@ -26,11 +25,11 @@ class PairReading:
         self._rows = {row.version: row for row in records.entries()}
 
     def waiting(self) -> Sequence[int]:
-        """Return all versions, because no segment holds any."""
+        """Return all versions: no segment holds any."""
         return list(self._rows)
 
     def ended(self) -> Sequence[tuple[int, int]]:
-        """Return nothing, because no segment holds what has ended."""
+        """Return nothing: no segment holds an ended version."""
         return ()
 
     def versions(self, versions: Sequence[int]) -> Sequence[VersionRow]:
@@ -40,7 +39,7 @@ class PairReading:
 
 
 class Unindexed(PairStore):
-    """The calls for search of a catalog that has no segments. See `Searchable`."""
+    """The calls for search in a catalog without segments. `Searchable` describes them."""
 
     def search(self, look: Callable[[SearchReading], T]) -> T:
         return self._reading(lambda records: look(PairReading(records, self.now())))
@@ -63,12 +62,12 @@ class Unindexed(PairStore):
         return ()
 
     def count_waiting(self, cap: int) -> int:
-        """Return 0: what waits is searched, but gets no segment."""
+        """Return 0: waiting versions are searched, but get no segment."""
         del cap
         return 0
 
     def next_waiting(self, limit: int) -> Waiting:
-        """Return no versions, so that nobody builds a segment."""
+        """Return no versions, so that no client builds a segment."""
         del limit
         state, counter = self._reading(lambda r: (_state(r), r.counter("version")))
         return Waiting(state, (), None, (), (), counter)

@@ -22,13 +22,15 @@ _ENTRY = ("text", "int8", "int8", "text", "int8", "int8", "int8")
 
 
 class PostgresBatch(BatchCommit):
-    """The same batch. If it is new altogether, and psycopg itself is at hand, it is copied straight
-    into the tables. Otherwise rows are locked before they are read, and versions are drawn after
-    that."""
+    """A batch in Postgres.
+
+    If all keys are new and psycopg is used directly, the batch is copied straight into the tables.
+    Otherwise, rows are locked before they are read, and versions are drawn after that.
+    """
 
     def store(self, rows: Iterable[StagedRow], uploads: Sequence[Upload]) -> BatchCounts:
         tx = self._tx
-        if uploads or not isinstance(tx, PostgresTransaction):  # SQLAlchemy's has no such COPY
+        if uploads or not isinstance(tx, PostgresTransaction):  # SQLAlchemy's has no binary COPY
             return super().store(rows, uploads)
         coming = iter(rows)
         first = take(coming, DIRECT)
@@ -39,10 +41,10 @@ class PostgresBatch(BatchCommit):
         return super().store(chain(first, rest), uploads)
 
     def _create(self, tx: PostgresTransaction, rows: Sequence[StagedRow]) -> BatchCounts | None:
-        """Store rows none of whose keys exists. If one does, return None, and nothing has happened.
+        """Store rows whose keys are all new. Return None, without any effect, if a key exists.
 
-        The unique indexes of the tables tell. Contents come before keys, both in their order, as
-        everywhere, so no two commits wait for each other.
+        The unique indexes of the tables find an existing key. Contents are written before keys,
+        both in order, as in every commit, so no two commits wait for each other.
         """
         contents = {row[1:3]: row for row in rows}
         places = self._known(contents)
@@ -55,7 +57,10 @@ class PostgresBatch(BatchCommit):
         return BatchCounts(len(rows), 0, 0, len(rows) - len(new))
 
     def _known(self, contents: Mapping[ContentId, StagedRow]) -> dict[ContentId, int]:
-        """Return the objects of contents that exist. They are looked for if one of a few exists."""
+        """Return the objects of contents that exist.
+
+        All contents are looked up only if one of a few of them exists.
+        """
         find, hashes = self._queries["find_ids"], [content_hash for content_hash, _ in contents]
         reuses = any(row.inline_value is None for row in contents.values())
         if not reuses and not self._tx.all(find, {"hashes": _sample(hashes)}):
@@ -70,8 +75,7 @@ class PostgresBatch(BatchCommit):
         new: Sequence[StagedRow],
         places: dict[ContentId, int],
     ) -> bool:
-        """Copy new contents and all entries into the tables. Return False if a key exists
-        already."""
+        """Copy new contents and all entries into the tables. Return False if a key exists."""
         queries, now = self._queries, self._now
         described = any(row.metadata != "{}" for row in rows)
         numbers = {
@@ -112,7 +116,7 @@ class PostgresBatch(BatchCommit):
         ((locked,),) = tx.all(queries["batch_lock_entries"], {})
         tx.script(queries["batch_match"].replace("{time}", str(self._now)))
         ((matched,),) = tx.all(queries["count_matched"], {})
-        if matched != locked:  # a row that came in between can be replaced by others meanwhile
+        if matched != locked:  # a row that was added in between may be replaced by others
             raise OvertakenError("somebody else stored a key of the batch first")
 
     def _write(self, newest_snapshot: int) -> None:

@@ -1,4 +1,4 @@
-"""The catalog in Postgres: the SQL catalog with several writers at once."""
+"""The catalog in Postgres: the SQL catalog for several writers at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lakebed.catalog.statements.executor import (
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
 _BULK = 1000
-"""After so many rows of batches the planner's knowledge of the tables is looked at."""
+"""The number of stored rows after which the planner's statistics are checked."""
 _GONE = (None, None, None)
 _NAMED = re.compile(r"%\(\w+\)s")
 _NOTE = ("clock", "keep_all", "writer", "token")
@@ -40,14 +40,16 @@ _PUT_PARAMETERS = (
 
 
 class PostgresCatalog(SQLCatalog):
-    """A catalog in a schema of a Postgres database, through any driver. See `Catalog` for what each
-    call does."""
+    """A catalog in a schema of a Postgres database, through any driver.
+
+    `Catalog` describes the calls.
+    """
 
     _executor: AutocommitExecutor
 
     def __init__(self, executor: AutocommitExecutor, *, auto_migrate: bool = True) -> None:
         super().__init__(executor, auto_migrate=auto_migrate)
-        self._loaded = 0  # rows of batches since that was last done
+        self._loaded = 0  # rows stored by batches since the last check
         self._tidying = Tidying(executor, self._queries, self._index)
 
     def leave_garbage(self) -> None:
@@ -60,7 +62,7 @@ class PostgresCatalog(SQLCatalog):
         return PostgresBatch(tx, self._queries, now, keep_all=self._keep_all)
 
     def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
-        """Have the planner count the rows once they have doubled, so that it costs little for each
+        """Update the planner's statistics once the tables have doubled, which costs little per
         row."""
         self._loaded += counts.created + counts.changed
         if self._loaded >= _BULK:
@@ -70,7 +72,7 @@ class PostgresCatalog(SQLCatalog):
 
     def settings(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
         found = super().settings(wanted)
-        # After a restore from a dump, say, the sequence may lie behind.
+        # The sequence may lag behind, for example after a restore from a dump.
         ((gap,),) = self._executor.fetch(self._queries["sequence_gap"], {})
         if gap > 0 and not is_read_only(self._executor):
             raise_sequence = self._queries["raise_sequence"]
@@ -127,14 +129,16 @@ class PostgresCatalog(SQLCatalog):
 
 
 class DirectPostgresCatalog(PostgresCatalog):
-    """The same through psycopg, whose sessions are its own: single changes are statements of one
-    round trip, and signals are heard."""
+    """A catalog in Postgres through psycopg, with sessions that nothing else shares.
+
+    A single change is one statement, and so one round trip. Signals are heard.
+    """
 
     _executor: PostgresExecutor
 
     def __init__(self, executor: PostgresExecutor, *, auto_migrate: bool = True) -> None:
         super().__init__(executor, auto_migrate=auto_migrate)
-        # Statements and parameters by position: a tenth of the client's part.
+        # Parameters by position save a tenth of the client's time.
         self._statements = {
             name: _NAMED.sub("%s", convert(self._queries[name]))
             for name in ("put_entry", "remove_entry", "get_entry", "take_entry")
@@ -175,14 +179,15 @@ class DirectPostgresCatalog(PostgresCatalog):
         return _stored(change, row, place)
 
     def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
-        """Take an entry by one statement."""
+        """Take an entry with one statement."""
         asked = tuple(self._taking(low, high, cut, into).values())
         row, noted = self._executor.call(
             self._statements["take_entry"], lambda writer: (*asked, writer.id, writer.token)
         )
         if noted is None:
             return self._taken(row)
-        # The answer was lost, and the entry may have been changed since: then it was taken in vain.
+        # The answer was lost, and the entry may have changed since: then nobody gets what was
+        # taken.
         self._tidying.note(1)
         found = self._executor.fetch(self._queries["entry_of_version"], {"version": noted[1]})
         return self.get(found[0][0]) if found else None
@@ -194,7 +199,7 @@ class DirectPostgresCatalog(PostgresCatalog):
 
 
 class PostgresCommit(Commit):
-    """The same commit, with each change applied by a function in the database."""
+    """A commit in which a function in the database applies each change."""
 
     def run(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
         self._new: set[tuple[bytes, str]] = set()
@@ -203,8 +208,7 @@ class PostgresCommit(Commit):
 
     def _apply_all(self, changes: Sequence[Change]) -> list[Outcome]:
         if len(changes) > 1 or (isinstance(changes[0], Put) and changes[0].parts):
-            # Contents are locked before keys, both in their order: so no two commits wait for each
-            # other.
+            # Contents are locked before keys, both in order, so no two commits wait for each other.
             puts = [change for change in changes if isinstance(change, Put)]
             brought = [part for put in puts for part in put.parts if is_brought(part)]
             contents = {c.id: c for c in (*brought, *(put.content for put in puts))}
@@ -226,7 +230,7 @@ class PostgresCommit(Commit):
             self._took(content)
 
     def _set_times(self, put: Put, row: Row) -> Row:
-        """Give a copied entry its times. `row`: its expiry and the times that it got."""
+        """Give a copied entry its own times. `row`: the expiry and the times that it got."""
         if put.times is None:
             return row
         created_at, updated_at = put.times[0], put.times[1] or row[2]
@@ -235,8 +239,7 @@ class PostgresCommit(Commit):
         return row[0], created_at, updated_at, *row[3:]
 
     def _took(self, content: Content) -> None:
-        """Remember that the content is a new object, whose bytes are in an upload if they are not
-        inline."""
+        """Remember that the content is a new object. Its bytes are inline or in an upload."""
         self._new.add(content.id)
         if content.uri is not None:
             self._used[content.uri] = self._used.get(content.uri, 0) + 1
@@ -264,13 +267,13 @@ class PostgresCommit(Commit):
         content = change.content
         try:
             row = self._tx.one(self._queries[name], {**params, **self._content(content)})
-        except Exception as error:  # of the driver
-            if appears and is_conflict(error):  # there was no row to lock
+        except Exception as error:  # an error of the driver
+            if appears and is_conflict(error):  # there was no row to lock before
                 raise OvertakenError(f"somebody else stored {change.key!r} first") from error
             raise
         assert row is not None
         deduplicated = row[3]
-        if content.id in self._new:  # named above, by this commit: the first store brought it
+        if content.id in self._new:  # this commit brought it, so its first store did
             self._new.discard(content.id)
             deduplicated = False
         elif not deduplicated:
@@ -290,7 +293,7 @@ class PostgresCommit(Commit):
 
 
 def _is_plain(changes: Sequence[Change]) -> bool:
-    """Return whether it is one change that a single statement applies."""
+    """Return whether this is one change that a single statement can apply."""
     (change, *others) = changes
     if others or isinstance(change, Delete):
         return not others
@@ -300,8 +303,7 @@ def _is_plain(changes: Sequence[Change]) -> bool:
 def _arguments(
     change: Change, clock: int | None, keep_all: bool, writer: Writer | None
 ) -> tuple[str, tuple[object, ...]]:
-    """Return the name of the statement that applies a change, and its parameters in their order
-    there."""
+    """Return the name of the statement that applies a change, and its parameters in order."""
     note = (clock, keep_all, writer and writer.id, writer and writer.token)
     if isinstance(change, Delete):
         return "remove_entry", (change.key, change.if_match, *note)
@@ -314,15 +316,18 @@ def _arguments(
 
 
 def _call(change: Change, now: int, keep_all: bool) -> tuple[str, dict[str, object]]:
-    """Return the same with named parameters, inside a transaction that is noted as a whole."""
+    """Return the statement with named parameters, for use inside a transaction.
+
+    The transaction notes its commit as a whole, so the statement does not.
+    """
     name, arguments = _arguments(change, now, keep_all, None)
     names = _DELETE_PARAMETERS if name == "remove_entry" else _PUT_PARAMETERS
     return name, dict(zip(names, arguments, strict=True))
 
 
 def _place(content: Content, row: Row) -> tuple[bytes | None, str | None, str | None]:
-    """Return where the content is, or nothing if that has yet to be found out."""
-    if row[3]:  # deduplicated: where it lay before
+    """Return the place of the content, or nothing if it is not known yet."""
+    if row[3]:  # deduplicated: the place that it had before
         uri, position = row[7:9]
         return (content.inline_value if uri is None else None), uri, position
     return content.inline_value, content.uri, content.position

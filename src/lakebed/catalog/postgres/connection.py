@@ -1,4 +1,4 @@
-"""Connections to Postgres on which no statement waits for ever."""
+"""Connections to Postgres on which no statement can wait for ever."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lakebed.leaving import current
 
 T = TypeVar("T")
 
-_CANCEL = 5.0  # seconds for telling the server to cancel
+_CANCEL = 5.0  # seconds to tell the server to cancel
 
 
 class WatchedConnection(psycopg.Connection[Any]):
-    """A connection that knows since when it has been waiting for its server."""
+    """A connection that knows how long it has been waiting for its server."""
 
     asked: float | None = None
 
@@ -40,32 +40,35 @@ class WatchedConnection(psycopg.Connection[Any]):
             self.asked = None
 
     def _cancel(self) -> None:
-        """Have the server end the statement that this connection waits for. Called from another
-        thread."""
-        with suppress(psycopg.Error):  # it is asked again while the statement goes on
+        """Have the server end the statement that this connection waits for.
+
+        Called from another thread.
+        """
+        with suppress(psycopg.Error):  # the next check cancels again
             self.cancel_safe(timeout=_CANCEL)
 
     def __repr__(self) -> str:
-        # The library's own names host, user and database, and its pool logs it.
+        # psycopg's text names host, user and database, and its pool logs that text.
         return f"<{type(self).__name__} at {id(self):#x}>"
 
     def cut(self) -> None:
-        """End the connection from another thread, which wakes the one that waits."""
+        """End the connection from another thread. This wakes the thread that waits on it."""
         with socket.socket(fileno=os.dup(self.fileno())) as copy:
             copy.shutdown(socket.SHUT_RDWR)
 
 
 class _NewestFirst(deque[Any]):
-    """Takes first what was given back last."""
+    """A queue that gives back the newest item first."""
 
     popleft = deque.pop
 
 
 class WarmPool(ConnectionPool[WatchedConnection]):
-    """A pool that prefers the connection used last, whose server process and statements are warm.
+    """A pool that prefers the connection that was used last.
 
-    The library's own pool goes round all connections, which made reads by one thread half as fast.
-    `hide` masks what must not be shown in an error, since the pool logs it.
+    The server process and the statements of that connection are warm. psycopg's own pool uses all
+    connections in turn, which made reads by one thread half as fast. `hide`: masks secrets in an
+    error, because the pool logs it.
     """
 
     def __init__(self, *args: Any, hide: Callable[[Exception], None], **options: Any) -> None:
@@ -84,8 +87,8 @@ class WarmPool(ConnectionPool[WatchedConnection]):
 class Watch:
     """Cuts connections that have waited longer than `limit` seconds for an answer.
 
-    The timeouts of the server and of TCP do not help against something that swallows data and
-    acknowledges it, as proxies can.
+    The timeouts of the server and of TCP do not help against a proxy that acknowledges data and
+    then drops it.
     """
 
     def __init__(self, limit: float) -> None:

@@ -1,6 +1,6 @@
-"""Rows of Postgres as Arrow, by binary COPY, in which NumPy finds the columns.
+"""Reads rows of Postgres as Arrow, by a binary COPY in which NumPy finds the columns.
 
-No Python object is made for a field, and no second connection is needed.
+This makes no Python object for a field, and needs no second connection.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from psycopg import Connection, Copy
 
 _BATCH_BYTES = 8 << 20
-_HEADER_BYTES = 19  # a signature, flags, and the length of an extension that is never there
-_TRAILER_BYTES = 2  # any row has more
-_COUNT_BYTES, _LENGTH_BYTES = 2, 4  # before the fields of a row, before each field
+_HEADER_BYTES = 19  # a signature, flags, and the length of an extension, which is always absent
+_TRAILER_BYTES = 2  # every row is longer
+_COUNT_BYTES, _LENGTH_BYTES = 2, 4  # before the fields of a row; before each field
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,8 +28,11 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 def copy_batches(
     connection: Connection[Any], sql: str, params: Params, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a query in batches of bounded size. `sql` has the driver's parameters. Its
-    columns are text, bytea and bigint, as the schema says; a timestamp is a bigint."""
+    """Yield the rows of a query in batches of bounded size.
+
+    `sql` has the driver's parameters. Its columns are text, bytea and bigint, as in `schema`. A
+    timestamp is a bigint.
+    """
     with (
         connection.cursor() as cursor,
         cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT binary)", params) as copy,
@@ -44,9 +47,11 @@ def copy_batches(
 
 
 def _read(copy: Copy) -> Generator[Any, Any, tuple[bytes, list[int]]]:
-    """Return the bytes of many rows, and the size of each. They are read in one wait, because a
-    wait for each takes most of the time. The server sends a message for each row, after or with a
-    header, and one that ends them."""
+    """Return the bytes of many rows, and the size of each row.
+
+    They are read in one wait, because a wait for each row would take most of the time. The server
+    sends a message for each row, one that ends them, and a header with or before the first row.
+    """
     data, sizes, size = io.BytesIO(), list[int](), 0
     while size < _BATCH_BYTES and (row := (yield from copy._read_gen())):
         length = len(row)
@@ -73,12 +78,13 @@ def _parse(data: bytes, sizes: Numbers, schema: pa.Schema) -> pa.RecordBatch:
 def _column(
     data: bytes, starts: Numbers, ends: Numbers, missing: Numbers, kind: pa.DataType
 ) -> pa.Array:
-    """Return the column that is at places in the data."""
+    """Return the column whose values are at these places in the data."""
     if missing.all():
         return pa.nulls(len(starts), kind)
     mask = missing if missing.any() else None
     if pa.types.is_binary(kind) or pa.types.is_string(kind):
-        # An array of that and, as every other element, of what lies between, to take from.
+        # An array of the values and the gaps between them, from which every second element is
+        # taken.
         offsets = np.empty(2 * len(starts), np.int32)
         offsets[0::2], offsets[1::2] = starts, ends
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
@@ -89,6 +95,6 @@ def _column(
 
 
 def _numbers(data: bytes, places: Numbers, form: str) -> Numbers:
-    """Return the numbers of a form at places in the data."""
+    """Return the numbers at these places in the data."""
     kind = np.dtype(form)
     return np.ndarray((len(data) - kind.itemsize + 1,), kind, data, strides=(1,))[places]

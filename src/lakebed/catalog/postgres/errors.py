@@ -1,4 +1,4 @@
-"""Turns what Postgres and the network answer into errors of Lakebed."""
+"""Turns errors of Postgres and of the network into those of `lakebed.errors`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _REFUSED = "LB001"
 _CONTENT_GONE = "LB002"
 _WRITER_CLOSED = "LB003"
 READ_ONLY = "25006"
-"""The state of a transaction that may not write."""
+"""The SQLSTATE of a transaction that may not write."""
 
-_GRANTS = {  # by a word in what the server says is lacking
+_GRANTS = {  # by a word in the server's message
     "row-level": "row_security is off, as nothing of a lake may be hidden: drop the policies",
     "temporary": "GRANT TEMPORARY ON DATABASE … (for batches)",
     "database": "GRANT CREATE ON DATABASE … (to make the schema)",
@@ -38,14 +38,14 @@ _GRANTS = {  # by a word in what the server says is lacking
     "function": "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA …",
 }
 SESSION = "SET search_path = pg_catalog; SET row_security = off"
-"""What a session of ours is told: nothing of a user's may stand in for what Postgres brings, and a
-lake whose rows are hidden in part is an error, not a smaller lake."""
+"""The settings of each session. No user's function can replace one of Postgres, and rows that a
+policy hides are an error instead of missing entries."""
 _REPEATABLE = frozenset(
     {
-        "40001",  # serialization failure
+        "40001",  # serialization_failure
         "40P01",  # deadlock
-        "23503",  # an object was collected between finding and using it
-        READ_ONLY,  # a standby, until it is promoted or the pool finds the new primary
+        "23503",  # an object was collected before it was used
+        READ_ONLY,  # a standby, until it is promoted or the pool finds the primary
         "53300",  # too many connections
         "57P01",  # shutdown
         "57P02",
@@ -56,11 +56,11 @@ _REPEATABLE = frozenset(
 
 
 class OvertakenError(CatalogError):
-    """Somebody else was faster. Nothing has happened, and it is safe to try again."""
+    """Another client was faster. Nothing has happened, and trying again is safe."""
 
 
 def explain(error: Exception, where: str) -> LakebedError:
-    """Return the error of Lakebed that says what happened. `error` is psycopg's."""
+    """Return the error of `lakebed.errors` for an error of psycopg. `where`: the server's name."""
     state: str = getattr(error, "sqlstate", None) or ""
     text = _text(error)
     if state == _REFUSED:
@@ -88,7 +88,7 @@ def explain(error: Exception, where: str) -> LakebedError:
         return CorruptionError(f"{where} is damaged: {text}")
     if state == "3D000":
         return ConfigurationError(f"{where}: {text}; create it first")
-    if state.startswith("23"):  # integrity constraint violation
+    if state.startswith("23"):  # integrity_constraint_violation
         return ValidationError(f"{where} refuses the entry: {text}")
     if state.startswith(("08", "57P")) or state == "53300" or (not state and _is_lost(error)):
         return _connect_error(where, text)
@@ -103,8 +103,10 @@ def explain(error: Exception, where: str) -> LakebedError:
 
 
 def _grant(text: str) -> str:
-    """Return the statement that grants the right which a server says is lacking, or all of them if
-    it speaks another language."""
+    """Return the statement that grants a missing right.
+
+    If the server's message is in another language, all statements are returned.
+    """
     for word, grant in _GRANTS.items():
         if f" {word} " in text:
             return grant
@@ -128,7 +130,7 @@ def _connect_error(where: str, text: str) -> LakebedError:
 
 
 def _text(error: Exception) -> str:
-    """Return the first line of the message. libpq names hosts, users and databases in it, but no
+    """Return the first line of the message. It may name hosts, users and databases, but no
     secrets."""
     diagnosis = getattr(error, "diag", None)
     primary = getattr(diagnosis, "message_primary", None)
@@ -143,8 +145,10 @@ def _is_lost(error: Exception) -> bool:
 
 
 def is_broken(error: BaseException) -> bool:
-    """Return whether the connection is lost, so that what was asked may or may not have
-    happened."""
+    """Return whether the connection is lost.
+
+    Then it is unknown whether the statement took effect.
+    """
     cause = error.__cause__ if isinstance(error, LakebedError) else error
     if cause is None or not isinstance(cause, Exception):
         return False
@@ -153,29 +157,33 @@ def is_broken(error: BaseException) -> bool:
 
 
 def is_conflict(error: Exception) -> bool:
-    """Return whether a condition of a change did not hold. `error` is psycopg's."""
+    """Return whether an error of psycopg says that a condition of a change did not hold."""
     return getattr(error, "sqlstate", None) == _REFUSED
 
 
 def is_retired(error: Exception) -> bool:
-    """Return whether the connection must not go back to the pool: it is lost, or its server was
-    demoted."""
+    """Return whether the connection must not be used again.
+
+    It is lost, or its server was demoted.
+    """
     return is_broken(error) or getattr(error, "sqlstate", None) == READ_ONLY
 
 
 def stays_read_only(error: BaseException, fetch: Callable[[str], Sequence[Row]]) -> bool:
-    """Return whether a write was refused by a server that is no standby, so that neither a
-    promotion nor another try will help. `fetch` gives the rows of a statement."""
+    """Return whether a server that is not a standby refused a write.
+
+    Then neither a promotion nor another try will help. `fetch`: gives the rows of a statement.
+    """
     if getattr(error.__cause__, "sqlstate", None) != READ_ONLY:
         return False
     try:
         return not fetch("SELECT pg_is_in_recovery()")[0][0]
-    except LakebedError:  # it may be changing just now
+    except LakebedError:  # the server may be changing its role
         return False
 
 
 def is_repeatable(error: BaseException) -> bool:
-    """Return whether nothing has happened, and asking again may succeed."""
+    """Return whether nothing has happened and another try may succeed."""
     if isinstance(error, OvertakenError):
         return True
     cause = error.__cause__

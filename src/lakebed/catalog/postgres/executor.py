@@ -1,4 +1,4 @@
-"""Postgres through psycopg: a pool of connections, and several writers at once."""
+"""Postgres through psycopg: a pool of connections, with several writers at once."""
 
 from __future__ import annotations
 
@@ -42,19 +42,18 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-_BRIEFLY = "50ms"  # how long a snapshot's request for the lock may hold up new writers
+_BRIEFLY = "50ms"  # how long a snapshot that waits for the lock may delay new writers
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class PostgresExecutor(PostgresConnections):
     """The tables in one schema of a Postgres database.
 
-    Times are in seconds. `timeout`: how long a call waits for a connection, and how long it repeats
-    what failed because a connection was lost or the server restarted. `lock_timeout`: how long it
-    waits for locks. `statement_timeout`: how long it waits for the answer to a statement. `login`
-    gives `user` and `password` of each new connection, which may change. `pooled`: PgBouncer in
-    transaction mode is in between, so nothing is left in a session. `read_only`: writing is
-    refused.
+    Times are in seconds. `timeout`: how long a call waits for a connection, and how long it is
+    repeated after a lost connection or a restart of the server. `lock_timeout`: how long it waits
+    for locks. `statement_timeout`: how long it waits for the answer to a statement. `login`: gives
+    the `user` and `password` of each new connection. `pooled`: the server is behind PgBouncer in
+    transaction mode, so nothing is left in a session. `read_only`: refuse all writes.
     """
 
     dialect = POSTGRES
@@ -110,18 +109,18 @@ class PostgresExecutor(PostgresConnections):
         return int(self.fetch(NOW, {})[0][0])
 
     def identity(self) -> Identity:
-        """Return which database this is, and where."""
+        """Return which database this is, and on which server."""
         return identity_in_postgres(self.fetch, self.schema)
 
-    # Repeating what failed for a reason that passes
+    # Repeating what failed temporarily.
 
     def _repeated(self, work: Callable[[], T]) -> T:
-        """Return the result of `work`. Repeat it, with growing pauses, while it fails for a reason
-        that passes."""
+        """Return the result of `work`. Repeat it, with growing pauses, while it fails
+        temporarily."""
         try:
             return work()
         except LakebedError as error:
-            # Within what is repeated as a whole, nothing is repeated by itself.
+            # Inside a call that is repeated as a whole, nothing is repeated by itself.
             if not is_repeatable(error) or self._is_inside or self._is_repeating:
                 raise
             if stays_read_only(error, lambda sql: self._fetch(sql, {})):
@@ -134,7 +133,7 @@ class PostgresExecutor(PostgresConnections):
 
     @property
     def _is_inside(self) -> bool:
-        """Whether this thread is in a transaction, which ends if anything in it fails."""
+        """Return whether this thread is in a transaction. It ends if anything in it fails."""
         return getattr(self._local, "connection", None) is not None
 
     @property
@@ -145,7 +144,7 @@ class PostgresExecutor(PostgresConnections):
         import tenacity
 
         if is_broken(error) and self._pool is not None:
-            # Others of the pool are likely to be as dead; finding out one by one takes long.
+            # The pool's other connections are probably dead too. Finding out one by one takes long.
             self._pool.check()
         over = tenacity.stop_after_delay(self.timeout)
         retrying = tenacity.Retrying(
@@ -157,13 +156,13 @@ class PostgresExecutor(PostgresConnections):
         with waiting(f"{error}; trying for {self.timeout:.0f} s"):
             return retrying(work)
 
-    # Statements
+    # Statements.
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
         return self.fetch_converted(convert(sql), params)
 
     def fetch_converted(self, text: str, params: Params | Sequence[object]) -> Sequence[Row]:
-        """Return the rows of a statement that has the driver's parameters already."""
+        """Return the rows of a statement that already has the driver's parameters."""
         try:
             return self._fetch(text, params)
         except LakebedError as error:
@@ -174,7 +173,7 @@ class PostgresExecutor(PostgresConnections):
     def _fetch(self, text: str, params: Params | Sequence[object]) -> Sequence[Row]:
         import psycopg
 
-        connection = self._take()  # without the context manager, which takes as long as the pool
+        connection = self._take()  # the context manager would cost as much as the pool
         try:
             return connection.execute(text, params, binary=True).fetchall()
         except psycopg.Error as error:
@@ -183,8 +182,7 @@ class PostgresExecutor(PostgresConnections):
             self._give_back(connection)
 
     def alone(self, sql: str, params: Params) -> Sequence[Row]:
-        """Return the rows, if any, of a statement that is a transaction of its own. It is tried
-        once."""
+        """Return the rows, if any, of a statement that is its own transaction. It is tried once."""
         self._must_write()
         with self.connection() as connection:
             cursor = connection.execute(convert(sql), params or None, prepare=bool(params))
@@ -193,9 +191,11 @@ class PostgresExecutor(PostgresConnections):
     def call(
         self, text: str, arguments: Callable[[Writer], Sequence[object]]
     ) -> tuple[Row, Row | None]:
-        """Return the row of a statement that is a transaction of its own, in one round trip, and
-        notes itself as the writer's. If its answer was lost, return what it noted. It is repeated
-        as `transact` does."""
+        """Return the row of a statement that is its own transaction, in one round trip.
+
+        The statement also notes its commit for the writer. If its answer is lost, the note is
+        returned. It is repeated as in `transact`.
+        """
         self._must_write()
         return self._repeated(lambda: self._call(text, arguments))
 
@@ -243,7 +243,7 @@ class PostgresExecutor(PostgresConnections):
         patient: bool = True,
         brief: bool = False,
     ) -> T:
-        del brief  # several write at once as it is
+        del brief  # several clients write at once anyway
 
         def once() -> T:
             with self._write(patient=patient, exclusive=exclusive) as tx:
@@ -256,7 +256,7 @@ class PostgresExecutor(PostgresConnections):
     def _read(self, *, settled: bool = False) -> Generator[PostgresTransaction]:
         with self.connection() as connection:
             try:
-                if settled:  # while no writer is at work: versions come from a sequence
+                if settled:  # while nobody writes, because versions come from a sequence
                     self._begin(connection, patient=True, exclusive=True)
                 else:
                     connection.execute(_READ)
@@ -267,7 +267,7 @@ class PostgresExecutor(PostgresConnections):
 
     @contextmanager
     def _inside(self, connection: Connection[Any]) -> Iterator[None]:
-        """Run whatever this thread runs meanwhile on this connection."""
+        """Open a block in which this thread's statements run on this connection."""
         self._local.connection = connection
         try:
             yield
@@ -297,10 +297,9 @@ class PostgresExecutor(PostgresConnections):
             self._settle(writer, lost)
 
     def _begin(self, connection: Connection[Any], patient: bool, exclusive: bool) -> None:
-        """Begin with the lake's lock: shared among writers, or exclusive.
+        """Begin a transaction with the lake's lock, shared with other writers or exclusive.
 
-        A request for the exclusive lock keeps new writers waiting, so it is asked for briefly, and
-        again.
+        Waiting for the exclusive lock blocks new writers. So each wait is brief, and repeated.
         """
         import psycopg
 
@@ -325,16 +324,15 @@ class PostgresExecutor(PostgresConnections):
         return f'SELECT {schema}."note_commit"({writer.id}, {writer.token}); COMMIT'.encode()
 
     def _settle(self, writer: Writer, error: Exception) -> Row:
-        """Return what the writer's last commit left, if it happened although its answer was lost.
-        Otherwise raise the error that repeating may cure.
+        """Return the note of the writer's last commit, if it happened although its answer was lost.
 
-        Waits for a server that is still working on it, and keeps a commit that arrives later from
-        happening.
+        Otherwise raises an error after which the work may be repeated. Waits while the server is
+        still working on the commit, and prevents a commit that arrives later.
         """
         failure = self.server.explain(error)
         close = self._queries["close_writer"]
         try:
-            with staying():  # else the commit might still come
+            with staying():  # otherwise the commit might still arrive
                 rows = self._repeat(lambda: self._fetch(convert(close), {"id": writer.id}), failure)
         except LakebedError as unknown:
             raise ConnectError(
@@ -346,6 +344,6 @@ class PostgresExecutor(PostgresConnections):
         raise failure from error
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
-        """Do nothing: VACUUM is the server's task, in its own time."""
+        """Do nothing: the server vacuums in its own time."""
         del thorough
         return (DEAD_ROWS,)

@@ -1,4 +1,4 @@
-"""Which Postgres database holds a catalog."""
+"""Identifies the Postgres database that holds a catalog."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SELECT system_identifier::text, timeline_id::text FROM pg_control_system(), pg_c
 def identity_in_postgres(
     fetch: Callable[[str, Params], Sequence[Row]], schema: str | None
 ) -> Identity:
-    """Return the identity of the tables in a schema: its database, its cluster, and its timeline.
+    """Return the identity of the tables in a schema: database, cluster and timeline.
 
-    A dump is restored into another database or cluster. A standby keeps both, and gets another
-    timeline when it is promoted, as a restored base backup does. Some services do not tell the
-    cluster; then only the database counts.
+    A restored dump is in another database or cluster. A standby keeps both, but gets another
+    timeline when it is promoted. So does a restored base backup. Some services do not tell the
+    cluster. Then only the database counts.
     """
     ((database,),) = fetch(_DATABASE, {})
     try:
         ((cluster, timeline),) = fetch(_CLUSTER, {})
-    except CatalogError:  # not for this user
+    except CatalogError:  # this user may not ask
         cluster = timeline = ""
     place = f"postgres:{cluster}/{database}/{schema}"
     return Identity(f"{place}#{timeline}", place)

@@ -26,20 +26,22 @@ KNOWN = (
     "pgbouncer",
 )
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
-_SCHEMA = re.compile(r"(?!.*\$\$)[A-Za-z_][A-Za-z0-9_$-]{0,62}")  # $$ ends a function's text
+_SCHEMA = re.compile(r"(?!.*\$\$)[A-Za-z_][A-Za-z0-9_$-]{0,62}")  # $$ would end a function's text
 
 
 def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
     """Open the catalog of `{"type": "postgres", "connection_string": …}`. All other options may be
     left out.
 
-    `login`: a function that gives `user` and `password` of each new connection, for those that
-    change; they win over the address. `schema` ("lakebed"): holds the tables of one lake.
-    `min_size` (1), `max_size` (10): connections of the pool. `timeout` (30): seconds to wait for a
-    connection, and to repeat what a lost one made fail. `statement_timeout` (300): seconds to wait
-    for the answer to one statement. `auto_migrate` (true): create and migrate the tables. `lazy`
-    (false): connect with the first call. `pgbouncer` (false): PgBouncer in transaction mode is in
-    between.
+    `login`: a function that gives the `user` and `password` of each new connection, if they change.
+    They win over the connection string. `schema` ("lakebed"): holds the tables of one lake.
+    `min_size` (1), `max_size` (10): the number of connections in the pool. `timeout` (30): seconds
+    to wait for a connection, and to repeat a call that lost one. `statement_timeout` (300): seconds
+    to wait for the answer to a statement. `auto_migrate` (true): create and migrate the tables.
+    `lazy` (false): connect at the first call. `pgbouncer` (false): the server is behind PgBouncer
+    in transaction mode.
+
+    Raises ConfigurationError for wrong options, and ConnectError if the server cannot be reached.
     """
     require_driver()
     refuse_unknown({name: None for name in given if name != "url"}, KNOWN)
@@ -76,15 +78,17 @@ def open_postgres(given: Mapping[str, object], options: CatalogOptions) -> Opene
         mask=options.mask,
         read_only=options.read_only,
     )
-    # Behind PgBouncer no session is its own: nothing is prepared or heard there.
+    # Behind PgBouncer, sessions are shared. Nothing is prepared, and no signal is heard.
     kind = PostgresCatalog if pooled else DirectPostgresCatalog
     catalog = kind(executor, auto_migrate=flag(given, "auto_migrate", True))
     return OpenedCatalog(catalog, executor.server.shown, True, flag(given, "lazy", False))
 
 
 def check_address(conninfo: str) -> str:
-    """Return the connection string, if libpq reads it as it is meant. Otherwise raise
-    ConfigurationError, which does not repeat it."""
+    """Return the connection string, if libpq reads it as it is meant.
+
+    Otherwise raises ConfigurationError, which does not quote the string.
+    """
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
@@ -104,8 +108,10 @@ def check_address(conninfo: str) -> str:
 
 
 def _is_unclear(conninfo: str) -> bool:
-    """Return whether a URL's password holds a raw `@`, `/`, `?` or `#`. libpq would take a part of
-    it for the host, and show it."""
+    """Return whether the password in a URL has a raw `@`, `/`, `?` or `#`.
+
+    libpq would take a part of such a password for the host, and show it in errors.
+    """
     _, separator, rest = conninfo.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     hosts = authority.rpartition("@")[2].split(",")

@@ -1,4 +1,4 @@
-"""The connections of a Postgres catalog: a pool that is opened when it is first needed."""
+"""The connections of a Postgres catalog: a pool that is opened at its first use."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from lakebed.catalog.postgres.connection import Watch, WatchedConnection
 
-_GRACE = 2.0  # seconds that a server may take to say that a timeout has passed
-_IDLE = "'60s'"  # how long a client that is gone without a word may keep its locks
+_GRACE = 2.0  # seconds that a server may take to report a timeout
+_IDLE = "'60s'"  # how long a client that vanished may keep its locks
 
 
 class PostgresConnections:
     """A pool of connections to one server, for any thread and after a fork.
 
-    A thread that is in a transaction gets its own connection whenever it asks. `sizes`: the
+    A thread that is in a transaction always gets the transaction's connection. `sizes`: the
     smallest and the largest number of connections. Times are in seconds.
     """
 
@@ -65,8 +65,11 @@ class PostgresConnections:
 
     @contextmanager
     def connection(self) -> Iterator[Connection[Any]]:
-        """Return a block with a connection of the pool. Errors of the driver are raised as errors
-        of Lakebed."""
+        """Open a block with a connection of the pool.
+
+        Errors of the driver become errors of `lakebed.errors`. Raises CatalogError once the pool is
+        closed.
+        """
         import psycopg
 
         connection = self._take()
@@ -79,7 +82,7 @@ class PostgresConnections:
 
     def _take(self) -> Connection[Any]:
         current: Connection[Any] | None = getattr(self._local, "connection", None)
-        if current is not None:  # this thread is in a transaction, whose state is what it reads
+        if current is not None:  # this thread is in a transaction, and reads its state
             return current
         if self._closed:
             raise CatalogError("the lake is closed")
@@ -127,7 +130,7 @@ class PostgresConnections:
             return self._pool
 
     def _configure(self, connection: WatchedConnection) -> None:
-        """Prepare a new connection. Nothing is kept in the session if sessions are shared."""
+        """Prepare a new connection. If sessions are shared, nothing is set in them."""
         from psycopg.types.numeric import Int8Dumper
 
         if self._watch:
@@ -142,8 +145,10 @@ class PostgresConnections:
             )
 
     def _no_connection(self) -> LakebedError:
-        """Return the error that says why the pool gave none: the server's own answer, or that all
-        are in use."""
+        """Return the error for a pool that gave no connection.
+
+        It is the server's own answer, or says that all connections are in use.
+        """
         where = self.server.shown
         return self.server.refusal() or ConnectError(
             EXHAUSTED.format(where=where, most=self._sizes[1], timeout=self.timeout),
@@ -151,7 +156,7 @@ class PostgresConnections:
         )
 
     def close(self) -> None:
-        """Close the pool, after the calls at work have given their connections back."""
+        """Close the pool, once running calls have returned their connections."""
         with self._opening:
             self._closed = True
             pool = self._pool
@@ -168,9 +173,9 @@ class PostgresConnections:
             self._watch.stop()
 
     def after_fork_in_child(self) -> None:
-        """Leave the parent's connections alone, and open own ones when asked."""
+        """Leave the parent's connections alone. New ones are opened when they are needed."""
         if self._pool is not None:
-            self._inherited.append(self._pool)  # closing them would end the parent's sessions
+            self._inherited.append(self._pool)  # closing the pool would end the parent's sessions
         self._start()
 
 

@@ -1,4 +1,4 @@
-"""Where a Postgres server is, and how it is connected to."""
+"""The address of a Postgres server, and how to connect to it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Server:
     """A database on a server. `conninfo` is a URL or libpq's `host=… dbname=…`.
 
-    `timeout`: the seconds that a call may wait for a connection. `login` gives `user` and
-    `password` of each new connection, which may change. `pooled`: PgBouncer in transaction mode is
-    in between. `mask` removes from a text what must not be shown.
+    `timeout`: seconds that a call may wait for a connection. `login`: gives the `user` and
+    `password` of each new connection. `pooled`: the server is behind PgBouncer in transaction mode.
+    `mask`: hides secrets in a text.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class Server:
 
     @cached_property
     def shown(self) -> str:
-        """The server and database, without credentials and without what is masked."""
+        """The server and the database, without credentials and other secrets."""
         host, port, database = map(self._mask, self._address)
         return f"postgresql://{host}:{port}/{database}"
 
     @cached_property
     def hiding(self) -> Hiding:
-        """Masks the errors of the server."""
+        """Hides secrets in the server's errors."""
         return Hiding(self._mask, self._address[0])
 
     def explain(self, error: Exception) -> LakebedError:
-        """Return the error of Lakebed that says what happened. `error` is psycopg's."""
+        """Return the error of `lakebed.errors` for an error of psycopg."""
         return self.hiding.explained(error, lambda error: explain(error, self.shown))
 
     def options(self) -> dict[str, Any]:
-        """Return what libpq is told in addition, so that no wait is without a limit."""
+        """Return additional options for libpq, so that no wait is without a limit."""
         from psycopg.conninfo import conninfo_to_dict
 
         wanted: dict[str, Any] = {
@@ -78,14 +78,15 @@ class Server:
         return {"client_encoding": "utf8", **options, **login}
 
     def arguments(self) -> dict[str, Any]:
-        """Return what psycopg is told in addition: libpq's options, and its own."""
+        """Return additional arguments for psycopg: libpq's options, and its own."""
         prepare = {"prepare_threshold": None} if self._pooled else {}
         return {"autocommit": True, **self.options(), **prepare}
 
     def probe(self) -> None:
-        """Connect once, without the pool, which would only tell that there is no connection.
+        """Connect once, without the pool, which would hide the reason of a failure.
 
-        Raises what the server answers, and ConfigurationError if the database is not in UTF8.
+        Raises the error for the server's answer, and ConfigurationError if the database is not in
+        UTF8.
         """
         import psycopg
 
@@ -93,18 +94,18 @@ class Server:
             with psycopg.connect(self.conninfo, **self.arguments()) as connection:
                 check_encoding(connection, self.shown)
         except psycopg.Error as error:
-            # Not repeated: at the beginning it is more likely to be a slip than an outage.
+            # Not repeated: at the first connection, a mistake is more likely than an outage.
             raise self.explain(error) from None
 
     def refusal(self) -> LakebedError | None:
-        """Return the error that connecting gives now, or None."""
+        """Connect once more. Return the error, or None if it succeeds."""
         import psycopg
 
         try:
             psycopg.connect(self.conninfo, **self.arguments()).close()
         except psycopg.Error as error:
             return self.explain(error)
-        except LakebedError as error:  # of the login
+        except LakebedError as error:  # raised by the login
             return error
         return None
 

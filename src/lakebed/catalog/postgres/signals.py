@@ -1,4 +1,4 @@
-"""Signals by NOTIFY, on a connection of their own: those of the pool are for statements."""
+"""Signals by NOTIFY, on a separate connection. Those of the pool are for statements."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def channel_of(schema: str | None, topic: str) -> str:
-    """The channel of a topic: names of channels have 63 bytes."""
+    """Return the channel of a topic. The name of a channel has at most 63 bytes."""
     return f"lakebed_{sha256(f'{schema}/{topic}'.encode()).hexdigest()[:40]}"
 
 
 @contextmanager
 def listening(server: Server, listen: str) -> Iterator[Signals]:
-    """Listen by a statement, until the block ends."""
+    """Run a statement that listens. The block gets the signals, and may wait for them."""
     import psycopg
 
     try:
@@ -46,6 +46,6 @@ class _Notifications:
                 for _ in self._connection.notifies(timeout=max(0.0, seconds), stop_after=1):
                     pass
                 return
-            except psycopg.OperationalError:  # the server restarts, say: those who wait look often
+            except psycopg.OperationalError:  # for example a restart: poll often from now on
                 self.wakes = False
         Silence().wait(min(seconds, 0.25))

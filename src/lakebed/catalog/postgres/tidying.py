@@ -1,5 +1,7 @@
-"""Tidies up as a client of Postgres writes, so that a lake which is only overwritten keeps its size
-without any upkeep."""
+"""Tidies up while a client of Postgres writes.
+
+So a lake whose entries are only overwritten keeps its size without any upkeep.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ from lakebed.errors import LakebedError, LockTimeoutError
 log = logging.getLogger("lakebed.catalog")
 
 EVERY = 1000
-"""How many entries a client replaces or deletes until it tidies up."""
-_PAGE = 2 * EVERY  # rows that it looks at: more than came, since some have to stay
-_STEPS = 3  # where others have left much, it takes that many pages
+"""The number of entries that a client replaces or deletes before it tidies up."""
+_PAGE = 2 * EVERY  # rows that it looks at; more than it replaced, because some must stay
+_STEPS = 3  # the most pages at a time, if other clients have left much
 _SPARSER = 0.8
 _PATIENCE = 16
 
@@ -26,10 +28,10 @@ _PATIENCE = 16
 class Tidying:
     """One client's part in keeping a lake small.
 
-    Other clients write meanwhile, so what a row leaves cannot go with it, as it does on SQLite.
-    Instead, a client that has replaced so many entries removes what is dead by then, in one short
-    statement that waits for nobody. If much of a small table is dead, it has the server give the
-    space back.
+    On SQLite, replacing a row also removes what it leaves behind. Here, other clients write at the
+    same time, so that is not possible. Instead, a client that has replaced `EVERY` entries removes
+    what is dead by then. It takes one short statement that waits for nobody. If much of a small
+    table is dead, the client also has the server free the space.
     """
 
     def __init__(
@@ -38,20 +40,20 @@ class Tidying:
         self._executor = executor
         self._index = index
         self._queries = queries
-        self._replaced = 0  # since tables were last vacuumed
-        self._wait = 0  # how many are to be replaced until the next time
-        self._density = 0.0  # rows in a page, as the last time left them
-        self.rests = False  # whether it leaves all of this to upkeep
+        self._replaced = 0  # entries, since the tables were last vacuumed
+        self._wait = 0  # entries to replace until the next time
+        self._density = 0.0  # rows in a page after the last time
+        self.rests = False  # whether all of this is left to the upkeep
         self._begin()
 
     def _begin(self) -> None:
-        # Not all of it: else many short lives in a row, of which each replaces a few, tidied never.
+        # Less than EVERY at first: otherwise, many short-lived clients in a row would never tidy
+        # up.
         self._left = first_turn()
         self._pid = os.getpid()
 
     def note(self, replaced: int) -> None:
-        """Note that so many entries were replaced or deleted, which is committed. This never
-        fails."""
+        """Note that a commit replaced or deleted so many entries. This never raises an error."""
         if self.rests:
             return
         if self._pid != os.getpid():
@@ -75,7 +77,7 @@ class Tidying:
             ((removed,),) = self._run(self._queries["tidy"], {"page": _PAGE})
             if int(removed) < _PAGE // 2:
                 break
-        with suppress(LockTimeoutError):  # a snapshot, a purge or a collection is at work
+        with suppress(LockTimeoutError):  # a snapshot, a purge or a collection is running
             most = 2 * max(EVERY, replaced)
             self._index.tidy(lambda: False, most=most, patient=False)
         if self._replaced >= self._wait:
@@ -90,8 +92,8 @@ class Tidying:
         self._run(self._queries["vacuum"].replace("{tables}", tables), {})
         self._replaced = 0
         ((density,),) = self._run(self._queries["row_density"], {})
-        # While somebody may still see dead rows they stay, and to look again each time costs more
-        # and more.
+        # Dead rows stay while somebody may see them. Looking again each time would cost more and
+        # more.
         sparser = density < _SPARSER * self._density
         self._wait = min(_PATIENCE * EVERY, 2 * max(EVERY, self._wait)) if sparser else 0
         self._density = density
@@ -101,5 +103,5 @@ class Tidying:
 
 
 def first_turn() -> int:
-    """How many entries a client replaces before it tidies up for the first time."""
+    """Return how many entries a client replaces before it tidies up for the first time."""
     return random.randint(1, EVERY)  # noqa: S311 - no secret

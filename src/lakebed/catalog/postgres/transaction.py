@@ -21,7 +21,7 @@ PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
 
 
 class PostgresTransaction:
-    """One transaction on a connection; see `Transaction`."""
+    """One transaction on a connection. `Transaction` describes its calls."""
 
     __slots__ = ("_clock", "_connection")
 
@@ -44,27 +44,27 @@ class PostgresTransaction:
     def each(self, sql: str, params: Params) -> Generator[Row]:
         import psycopg
 
-        # A cursor of the server, which may be left with rows unread.
+        # A cursor on the server, which may be closed before all rows are read.
         cursor = self._connection.cursor(f"each_{secrets.token_hex(4)}", binary=True)
         try:
             with cursor:
                 cursor.execute(convert(sql), params)
                 yield from cursor
         except psycopg.Error:
-            cursor.close()  # if its CLOSE has failed, psycopg takes it for open, and warns of it
+            cursor.close()  # if CLOSE failed, psycopg believes that it is open, and would warn
             raise
 
     def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows as Arrow."""
+        """Yield the rows as Arrow batches."""
         from lakebed.catalog.postgres.copy import copy_batches
 
         return copy_batches(self._connection, convert(sql), params, schema)
 
     def state(self) -> object:
-        """The same for two transactions only if they see the same rows."""
-        # What tells which transactions a row must come from to be seen: exact, where the sequence
-        # of versions is not (a number may be drawn long before its row is committed). Our own
-        # reading takes no number of a transaction.
+        """Return a value that is equal for two transactions only if they see the same rows."""
+        # The snapshot names the transactions whose rows are visible, so it is exact. The sequence
+        # of versions is not: a number may be drawn long before its row is committed. Reading draws
+        # no transaction number, so it does not change the snapshot.
         return self.all("SELECT pg_current_snapshot()::text", {})[0][0]
 
     def run(self, sql: str, params: Params) -> int:
@@ -81,14 +81,15 @@ class PostgresTransaction:
         self.copy_in(f"COPY {table} ({names}) FROM STDIN (FORMAT binary)", types, rows)
 
     def copy_in(self, sql: str, types: Sequence[int | str], rows: Iterable[Row]) -> None:
-        """Run a binary COPY from the client; `types` of its columns."""
+        """Run a binary COPY from the client. `types`: the types of its columns."""
         with self._connection.cursor().copy(sql.encode()) as copy:
             copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
 
     def attempt(self, work: Callable[[], bool]) -> bool:
-        """Whether the work was done; if it came upon a row that is there already, nothing of it."""
+        """Do some work, and return True. If a row exists already, undo the work and return
+        False."""
         import psycopg
 
         try:
@@ -107,12 +108,12 @@ class PostgresTransaction:
 
 @lru_cache(maxsize=512)
 def convert(sql: str) -> str:
-    """The text with the driver's parameters in place of `:name`."""
+    """Return the text with the driver's parameters in place of `:name`."""
     return PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 def leave(connection: Connection[Any]) -> None:
-    """End a transaction that has not been committed."""
+    """Roll back a transaction that has not been committed."""
     import psycopg
     from psycopg.pq import TransactionStatus
 
@@ -121,4 +122,4 @@ def leave(connection: Connection[Any]) -> None:
     try:
         connection.rollback()
     except psycopg.Error:
-        connection.close()  # which ends it just as well
+        connection.close()  # which also ends the transaction

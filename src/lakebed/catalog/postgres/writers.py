@@ -1,4 +1,4 @@
-"""What tells the commits of a connection apart, to settle one whose answer was lost."""
+"""Tells the commits of a connection apart, to settle a commit whose answer was lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """A connection's row in the table `writer`; `token` is the number of its latest commit."""
+    """A connection's row in the table `writer`. `token`: the number of its latest commit."""
 
     __slots__ = ("__weakref__", "id", "token")
 
@@ -28,7 +28,7 @@ class Writers:
         self._found = weakref.WeakKeyDictionary()
 
     def of(self, connection: Connection[Any]) -> Writer:
-        """The connection's own; commits are noted in its row."""
+        """Return the connection's own writer. The connection's commits are noted in its row."""
         found = self._found.get(connection)
         if found is None:
             found = self._found[connection] = Writer()

@@ -1,7 +1,7 @@
 """Commits a batch as sets: the rules of `commit`, in a few statements for any number of rows.
 
 One by one, each entry costs five statements and a row object. As sets, 10,000 entries hold the
-write lock for a third of that time.
+write lock for a third of the time.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _STAGED_AGAIN = (
 
 DIRECT = 20_000
 _DIRECT_BYTES = 16 << 20
-"""How many entries, with how many bytes, are put straight into the tables at once, where a catalog
-does that: they are all held in memory."""
+"""The most entries and bytes that are put straight into the tables at once, by catalogs that do so.
+All of them are held in memory."""
 
 
 def take(rows: Iterator[StagedRow], most: int) -> list[StagedRow]:
-    """Return the next rows, as many as may be held in memory."""
+    """Return the next rows, up to the limits `most`: a number of rows and a number of bytes."""
     taken, size = list[StagedRow](), 0
     for row in islice(rows, most):
         taken.append(row)
@@ -59,7 +59,7 @@ def take(rows: Iterator[StagedRow], most: int) -> list[StagedRow]:
 
 
 class BatchCommit:
-    """One batch inside a write transaction, which the caller commits."""
+    """One batch in a write transaction, which the caller commits."""
 
     def __init__(
         self, tx: Transaction, queries: Mapping[str, str], now: int, *, keep_all: bool
@@ -70,7 +70,7 @@ class BatchCommit:
         self._keep_all = keep_all
 
     def store(self, rows: Iterable[StagedRow], uploads: Sequence[Upload]) -> BatchCounts:
-        """Store the rows, which come in key order. See `Catalog.commit_batch`."""
+        """Store rows, which must be in key order. `Catalog.commit_batch` describes the rules."""
         tx, queries = self._tx, self._queries
         claims = Claims(tx, queries, uploads)
         self.begin()
@@ -85,19 +85,22 @@ class BatchCommit:
         return BatchCounts(created, changed - created, unchanged, total - named)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete entries. Their keys are given in order."""
+        """Delete entries. Their keys must be in order."""
         self.begin()
         self._tx.copy("staged", ("number", "key"), list(enumerate(keys, 1)))
         self.match()
         self.apply()
 
     def begin(self) -> None:
-        """Make room for rows to stage."""
+        """Prepare the table for staged rows."""
         self._tx.script(self._queries["create_staged"])
 
     def stage(self, number: int, wanted: Iterable[tuple[str, EntryRow | None]]) -> None:
-        """Stage keys with the entry that each is to have again, None for none. They come in key
-        order and are numbered from `number`. The lake holds their contents."""
+        """Stage keys with the entry that each gets back, or None if it gets none.
+
+        The keys must be in order, and are numbered from `number`. The lake already holds the
+        contents.
+        """
         rows = [
             (at, key, None, None, None, None, None)
             if row is None
@@ -109,8 +112,10 @@ class BatchCommit:
         self._tx.copy("staged", _STAGED_AGAIN, rows)
 
     def apply(self) -> tuple[int, int, int]:
-        """Turn the matched staged rows into entries. Return how many were left unchanged, how many
-        were changed, and how many of these are new."""
+        """Turn the matched staged rows into entries.
+
+        Returns how many were left unchanged, how many were changed, and how many of those are new.
+        """
         tx, queries = self._tx, self._queries
         ((_, newest),) = tx.all(queries["counters"], {})
         unchanged = tx.run(queries["batch_drop_unchanged"], {"now": self._now})
@@ -121,7 +126,7 @@ class BatchCommit:
         return unchanged, changed, changed - present
 
     def _name(self) -> int:
-        """Name the new contents, and return how many there are."""
+        """Create the objects of new contents. Return how many there are."""
         return self._tx.run(self._queries["batch_objects"], {"now": self._now})
 
     def match(self) -> None:

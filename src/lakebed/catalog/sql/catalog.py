@@ -54,7 +54,7 @@ _COUNTERS = (
 
 
 class SQLCatalog(Snapshots, Segments, Purging):
-    """A catalog in the database of an executor. See `Catalog` for what each call does."""
+    """A catalog in the database of an executor. `Catalog` describes the calls."""
 
     def __init__(self, executor: Executor, *, auto_migrate: bool = True) -> None:
         self._executor = executor
@@ -80,7 +80,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
         return {name: value for name, value in found.items() if isinstance(value, str)}
 
     def _begin_lake(self, tx: Transaction, wanted: Mapping[str, str]) -> None:
-        """Give a new lake its settings and counters, unless another client was first."""
+        """Give a new lake its settings and counters, unless another client has done so."""
         if tx.all(self._queries["get_setting"], {"name": "lake_id"}):
             return
         counters = dict.fromkeys(_COUNTERS, 0)
@@ -91,7 +91,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
         )
 
     def identity(self) -> Identity | None:
-        tell = getattr(self._executor, "identity", None)  # one from outside need not have it
+        tell = getattr(self._executor, "identity", None)  # other executors need not have it
         return None if tell is None else tell()
 
     def change_setting(self, name: str, change: Callable[[str | None], str]) -> str:
@@ -143,7 +143,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
 
     def count(self, low: str, high: str) -> int:
         params: dict[str, object] = {"now": self._executor.stamp()}
-        sql = self._queries["count_all"]  # does not compare keys, and so is the faster one
+        sql = self._queries["count_all"]  # faster, because it does not compare keys
         if (low, high) != ("", LAST_KEY):
             sql = self._queries["count_entries"]
             params |= {"low": low, "high": high}
@@ -169,7 +169,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
         )
 
     def signal(self, topic: str) -> None:
-        """Nobody can be woken."""
+        """Do nothing: this catalog wakes nobody."""
 
     def listen(self, topic: str) -> AbstractContextManager[Signals]:
         del topic
@@ -191,7 +191,7 @@ class SQLCatalog(Snapshots, Segments, Purging):
         return counts
 
     def _note_load(self, tx: Transaction, counts: BatchCounts) -> None:
-        """Called when many entries were written at once, for a database that has to be told."""
+        """Do what the database needs after many rows were written at once. Here, nothing."""
 
     def get_many(self, keys: Sequence[str]) -> Sequence[EntryRow]:
         found: list[EntryRow] = []
@@ -272,11 +272,11 @@ class SQLCatalog(Snapshots, Segments, Purging):
             if found is not None:
                 return found
         (row,) = self._executor.fetch(self._queries["stats"], {"now": self._executor.stamp()})
-        return CatalogStats._make((*map(int, row), ()))  # a sum may come as a decimal
+        return CatalogStats._make((*map(int, row), ()))  # a sum may be a Decimal
 
     @contextmanager
     def at_time(self, clock: Clock) -> Iterator[None]:
-        use = getattr(self._executor, "use_clock", None)  # one from outside need not have it
+        use = getattr(self._executor, "use_clock", None)  # other executors need not have it
         if use is None:
             raise ValidationError("this catalog cannot take over the history of another")
         before = use(clock)

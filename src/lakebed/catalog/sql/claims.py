@@ -1,4 +1,4 @@
-"""Uploads inside a commit: claimed from their leases, then taken by objects or made trash."""
+"""The uploads of a commit: claimed from their leases, then used by objects or made trash."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lakebed.model import Upload
 
 
 class Claims:
-    """The uploads of one commit. `packs` maps those that are packs to their ids in the catalog."""
+    """The uploads of one commit. `packs` maps the uploads that are packs to their ids."""
 
     def __init__(
         self, tx: Transaction, queries: Mapping[str, str], uploads: Sequence[Upload]
     ) -> None:
-        """Claim the uploads. Raises MissingContentError if a lease is gone, and with it the
-        bytes."""
+        """Claim the uploads. Raises MissingContentError if a lease, and with it the bytes, is
+        gone."""
         self._tx = tx
         self._queries = queries
         self._uploads = uploads
@@ -33,9 +33,9 @@ class Claims:
                 self.packs[upload.uri] = pack_id
 
     def settle(self, used: Mapping[str, int], now: int) -> None:
-        """Count what each pack holds, and make trash of the uploads that no object took.
+        """Count the objects in each pack, and turn unused uploads into trash.
 
-        `used` maps each upload to the number of objects that took it.
+        `used` maps each upload to the number of objects that use it.
         """
         for upload in self._uploads:
             live, pack_id = used.get(upload.uri, 0), self.packs.get(upload.uri)

@@ -1,4 +1,4 @@
-"""Finds and removes what nothing refers to, moves objects, and looks for damage."""
+"""Finds and removes unreferenced objects, moves objects, and finds damage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MARK_BITS = 62
 
 
 class Collection:
-    """The calls of a SQL catalog that keep it clean. See `Catalog`."""
+    """The calls of a SQL catalog for its upkeep. `Catalog` describes them."""
 
     _executor: Executor
     _queries: Mapping[str, str]
@@ -38,7 +38,7 @@ class Collection:
         if after <= 0 and "drop_writers" in self._queries:
             drop = self._queries["drop_writers"]
             self._executor.transact(lambda tx: tx.run(drop, {"now": self._executor.stamp()}))
-        # No writer may take a reference to what is judged here, nor note a candidate anew.
+        # No writer may refer to an object that is judged here, or note it as a candidate again.
         return self._executor.transact(lambda tx: self._collect(tx, after, limit), exclusive=True)
 
     def _collect(self, tx: Transaction, after: int, limit: int) -> Collected:
@@ -51,8 +51,7 @@ class Collection:
     def _judge(
         self, tx: Transaction, after: int, limit: int
     ) -> tuple[Collected, Sequence[Row], int | None]:
-        """Return what a collection finds, the objects that nothing refers to, and the last
-        candidate."""
+        """Return what a collection finds, the unreferenced objects, and the last candidate."""
         rows = tx.all(self._queries["candidates"], {"after": after, "page": limit})
         dead = [row[:4] for row in rows if row[1] is not None and not row[4]]
         dead += self._parts_left(tx, [row[0] for row in dead])
@@ -68,7 +67,7 @@ class Collection:
         return int(files)
 
     def _parts_left(self, tx: Transaction, dead: Sequence[int]) -> list[Row]:
-        """Return the parts of these tables that nothing else refers to: number, size, file and
+        """Return the parts of dead tables that nothing else refers to: number, size, file and
         pack."""
         parts = self._numbers(tx, "parts_of", dead)
         return [row[:4] for row in self._unreferenced(tx, [n for (n,) in parts], set(dead))]
@@ -76,13 +75,15 @@ class Collection:
     def _unreferenced(
         self, tx: Transaction, ids: Sequence[int], dead: Set[int] = frozenset()
     ) -> list[Row]:
-        """Return those of these objects that nothing refers to but, as their parts, the tables in
-        `dead`: number, size, file, pack and hash."""
+        """Return the unreferenced objects among `ids`: number, size, file, pack and hash.
+
+        References from the tables in `dead`, which list parts, do not count.
+        """
         held = {part for part, table in self._numbers(tx, "tables_with", ids) if table not in dead}
         return [row for row in self._numbers(tx, "places_unnamed", ids) if row[0] not in held]
 
     def _numbers(self, tx: Transaction, name: str, ids: Sequence[int]) -> list[Row]:
-        """Return what a query about these objects gives."""
+        """Return the rows of the query `name` about these objects."""
         return [
             row
             for names, params in in_lists(self._queries, ids)
@@ -92,8 +93,7 @@ class Collection:
     def _bury(
         self, tx: Transaction, ids: Sequence[int], places: Sequence[tuple[str | None, int | None]]
     ) -> None:
-        """Remove objects that nothing refers to. Their files, or packs that are empty then, become
-        trash."""
+        """Remove unreferenced objects. Their files, and packs that are then empty, become trash."""
         run_for(tx, self._queries, "delete_parts", ids)
         run_for(tx, self._queries, "delete_objects", ids)
         now = self._executor.now()
@@ -102,8 +102,7 @@ class Collection:
         self._leave_packs(tx, Counter(pack for _, pack in places if pack is not None))
 
     def _leave_packs(self, tx: Transaction, leaving: Mapping[int, int]) -> None:
-        """Count the objects that have left these packs. Packs that hold nothing now become
-        trash."""
+        """Count the objects that have left these packs. Packs that are now empty become trash."""
         if not leaving:
             return
         tx.many(self._queries["bury_in_pack"], [{"id": i, "count": n} for i, n in leaving.items()])
@@ -156,8 +155,10 @@ class Collection:
         return unknown
 
     def _known_in(self, tx: Transaction, folder: str) -> set[str]:
-        """Return the files of a folder that a row knows, all in one transaction: what an upload is
-        moves between these tables."""
+        """Return the files of a folder that the catalog knows.
+
+        All are read in one transaction, because an upload moves between these tables.
+        """
         inside = {"low": f"{folder}/", "high": f"{folder}0"}  # 0 follows / in ASCII
         leased = {uri for (uri,) in tx.all(self._queries["leased_files"], inside)}
         return leased.union(self._named(tx, folder))
@@ -168,7 +169,7 @@ class Collection:
             return
         try:
             first = bytes.fromhex(folder.rpartition("/")[2])
-        except ValueError:  # no folder of ours
+        except ValueError:  # not a folder of a lake
             return
         high = first + b"\xff" * 32
         yield from (
@@ -234,8 +235,10 @@ class Collection:
         return int(moved)
 
     def _refuse_gone(self, tx: Transaction, moves: Sequence[Move]) -> None:
-        """Raise GoneObjectsError if something is named nowhere any more: it may have been purged,
-        and no pack may hold such bytes from its beginning."""
+        """Raise GoneObjectsError if an object is gone.
+
+        It may have been purged, and no new pack may hold purged bytes.
+        """
         present = {
             (number, content_hash)
             for names, params in in_lists(self._queries, [move.id for move in moves])
@@ -314,10 +317,11 @@ class Collection:
         return replaced
 
     def _note_moved(self, tx: Transaction) -> None:
-        """Tell clients that keep rows that something changed which no version shows. Any number
-        that was not there before does. It comes last, because all such transactions write this
-        row."""
-        import secrets  # not for a first store
+        """Tell clients that remember rows about a change that no version shows.
+
+        Any new number does that. This comes last, because all such transactions write the same row.
+        """
+        import secrets  # not needed for a first store
 
         number = secrets.randbits(_MARK_BITS)
         tx.run(self._queries["set_meta"], {"name": "objects_moved", "value": number})

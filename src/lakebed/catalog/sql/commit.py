@@ -1,4 +1,4 @@
-"""Applies changes inside one write transaction: the only code that writes entries and objects."""
+"""Applies changes in one write transaction. No other code writes single entries and objects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY_BYTES = 1024
 class Commit:
     """One commit: its transaction, its time, and the counter from which it draws versions.
 
-    Use it once, inside a write transaction that the caller commits.
+    Use it once, in a write transaction that the caller commits.
     """
 
     def __init__(
@@ -29,18 +29,20 @@ class Commit:
         self._queries = queries
         self._now = now
         self._keep_all = keep_all
-        self._first_version: int | None = None  # the counter as this commit found it
+        self._first_version: int | None = None  # the counter at the beginning of this commit
         self._version = 0
         self._newest_snapshot = 0
-        self._indexed = 0  # the version that segments reach
-        self._described = 0  # and the metadata index
-        self._lost: list[int] = []  # objects in the catalog that have lost a name
-        self._used: dict[str, int] = {}  # how many objects took each upload
+        self._indexed = 0  # the version up to which segments exist
+        self._described = 0  # and up to which the metadata index exists
+        self._lost: list[int] = []  # inline objects that lost a name
+        self._used: dict[str, int] = {}  # how many objects use each upload
         self._packs: Mapping[str, int] = {}  # the ids of the packs among the uploads
 
     def run(self, changes: Sequence[Change], uploads: Sequence[Upload] = ()) -> list[Outcome]:
-        """Apply the changes in key order, those of one key in their own order. Return the outcomes
-        in the order given."""
+        """Apply the changes in key order, and those of one key in the given order.
+
+        Returns the outcomes in the order of `changes`.
+        """
         claims = Claims(self._tx, self._queries, uploads) if uploads else None
         if claims:
             self._packs = claims.packs
@@ -54,8 +56,10 @@ class Commit:
         return outcomes
 
     def name(self, contents: Sequence[Content], uploads: Sequence[Upload]) -> None:
-        """Take contents that lie in these files, without an entry. They are candidates for the next
-        collection."""
+        """Add contents that are in these files, without an entry.
+
+        They are candidates for the next collection.
+        """
         claims = Claims(self._tx, self._queries, uploads)
         self._packs = claims.packs
         for content in sorted(contents, key=lambda content: content.id):
@@ -86,13 +90,13 @@ class Commit:
         return self._put(change, old, object_id, decision)
 
     def _lock(self, change: Change) -> Row:
-        """The state that a change starts from."""
+        """Return the state that a change starts from, locked."""
         row = self._tx.one(self._queries["lock_entry"], {"key": change.key})
         assert row is not None
         return row
 
     def _do(self, name: str, params: Params) -> None:
-        """Run a statement of which nothing has to be known but that it succeeds."""
+        """Run a statement whose result is not needed."""
         self._tx.run(self._queries[name], params)
 
     def _delete(self, old: EntryRow | None, object_id: int | None, decision: Decision) -> Outcome:
@@ -142,7 +146,7 @@ class Commit:
         return Outcome(new, decision.created, True, deduplicated)
 
     def _list_parts(self, put: Put) -> None:
-        """Note what a new table of parts lists, so that it lives as long as the table."""
+        """Note the parts of a new table, so that they live as long as the table."""
         table = {"content_hash": put.content.content_hash, "format": put.content.format}
         rows = [
             table | {"part_hash": part.content_hash, "part_format": part.format}
@@ -163,7 +167,7 @@ class Commit:
         return outcome.row
 
     def _locked(self, key: str) -> EntryRow | None:
-        """Return the entry of a key as it stays until the end of the transaction."""
+        """Return the entry of a key, locked until the end of the transaction."""
         row = self._tx.one(self._queries["lock_entry"], {"key": key})
         if row is None or row[4] is None:
             return None
@@ -171,8 +175,10 @@ class Commit:
         return old if is_visible(old, self._now) else None
 
     def take(self, low: str, high: str, cut: int, into: str) -> EntryRow | None:
-        """Rename the first entry of a range: `into` replaces the first `cut` characters of its
-        key."""
+        """Rename the first entry of a range: `into` replaces the first `cut` characters of its key.
+
+        Returns the entry under its new key, or None if the range is empty.
+        """
         bounds = {"low": low, "high": high, "now": self._now}
         found = self._tx.one(self._queries["first_key"], bounds)
         if found is None:
@@ -206,17 +212,20 @@ class Commit:
         return new
 
     def _read_state(self, row: Row) -> None:
-        """Remember the counter, and what snapshots and segments see, as the first change finds
-        them."""
+        """Remember the counter, and what snapshots and segments see, from the row of the first
+        change."""
         if self._first_version is None:
             self._first_version = self._version = row[0]
-            # A version that no snapshot reaches is 0 at most.
+            # Versions begin with 1, so 0 stands for no snapshot.
             self._newest_snapshot = EVERY_VERSION if self._keep_all else row[1] or 0
             self._indexed, self._described = row[2:4]
 
     def _keep(self, old: EntryRow, old_object: int, new_object: int | None, *, kept: bool) -> None:
-        """Keep the row that is about to go if it is to be kept. If not, note its object, or, where
-        it can go at once, remember it until all names are as they will be."""
+        """Keep the replaced row in the history, if it must be kept.
+
+        Otherwise note its object as a candidate. An inline object that may go at once is removed at
+        the end of the commit.
+        """
         if old.version <= self._indexed:
             end = self._version if kept else GONE
             params = {"version": old.version, "end_version": end}
@@ -232,7 +241,7 @@ class Commit:
             pass
         elif (
             old.inline_value is not None
-            and old.format != "table"  # whose parts have to be judged with it
+            and old.format != "table"  # a table's parts must be judged with it
             and "batch_drop_objects" in self._queries
         ):
             self._lost.append(old_object)
@@ -240,7 +249,7 @@ class Commit:
             self._do("add_candidate", {"object_id": old_object})
 
     def _object(self, content: Content) -> tuple[int, Row, bool]:
-        """Return the id and place of an object with this content, and whether it was there
+        """Return the id and the place of the object with this content, and whether it existed
         before."""
         queries, uri = self._queries, content.uri
         if content.inline_value is not None or uri is not None:
@@ -272,6 +281,5 @@ class Commit:
 
 
 def is_brought(part: Content) -> bool:
-    """Return whether a part of a table comes with its bytes, in the commit or in an upload of
-    it."""
+    """Return whether this commit brings the bytes of a part, inline or in an upload."""
     return part.inline_value is not None or part.uri is not None

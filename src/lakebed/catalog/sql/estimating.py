@@ -1,4 +1,4 @@
-"""Estimates what a large catalog holds, from a bounded number of its rows."""
+"""Estimates the totals of a large catalog from a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from lakebed.catalog.statements.executor import Params, Row
 Fetch = Callable[[str, Params], Sequence[Row]]
 
 COUNTED = 5000
-"""So many objects, entries and versions of the history are counted, more are estimated."""
-_SAMPLE = 500  # objects that are looked at
-_REACH = 2000  # the place of the hash that tells how many objects there are: 2 % off, mostly
-_PAGES = 500  # of a table of Postgres that are counted, if the server knows nothing of it
+"""The number of objects, entries and old versions up to which they are counted, not estimated."""
+_SAMPLE = 500  # objects in the sample
+_REACH = 2000  # the number of objects is told from the 2,000th hash; mostly 2 % off
+_PAGES = 500  # pages of a Postgres table to count, if the server has no statistics
 
 
 class _Sample(NamedTuple):
-    """Sums over the objects that were looked at. `named`: the bytes of the entries that refer to
-    them, of which there are `references`. `used`: the bytes of the objects that have any."""
+    """Sums over the objects in the sample.
+
+    `references`: the number of entries that refer to them. `named`: the bytes of these entries.
+    `used`: the bytes of the objects that any entry refers to.
+    """
 
     objects: int
     bytes: int
@@ -31,11 +34,10 @@ class _Sample(NamedTuple):
 
 
 def estimate(fetch: Fetch, queries: Mapping[str, str], now: int | None) -> CatalogStats | None:
-    """Return the totals, some of them estimated, or None if there are so few rows that they can be
-    counted.
+    """Return the totals, some of them estimated, or None if there are few enough rows to count.
 
     A content's hash says nothing about the content. So the contents with the smallest hashes, which
-    an index gives, are a fair sample of all, and how small the nth smallest hash is tells how many
+    an index gives, are a fair sample. The value of the nth smallest hash tells how many objects
     there are.
     """
     cap = COUNTED + 1
@@ -96,13 +98,13 @@ def _look(fetch: Fetch, queries: Mapping[str, str], now: int | None) -> _Sample:
 
 
 def _count_rows(fetch: Fetch, queries: Mapping[str, str], references: int) -> tuple[int, int, bool]:
-    """Return the number of entries and of versions in the history, and whether it is exact."""
+    """Return the numbers of entries and of old versions, and whether they are exact."""
     if "count_rows" in queries:
         ((entries, history),) = fetch(queries["count_rows"], {})
         return entries, history, True
     if "table_sizes" not in queries:
         ((entries, history),) = fetch(queries["estimate_rows"], {})
-        # These statistics may lie some seconds and a bulk load behind.
+        # These statistics may be some seconds old, and may lack a bulk load.
         return max(int(entries or 0), references), int(history or 0), False
     sizes = fetch(queries["table_sizes"], {})
     if all(density or not pages for pages, density in sizes):

@@ -1,11 +1,11 @@
-"""Pages of the entries that a filter keeps, read in the cheaper of two ways.
+"""Reads pages of the entries that match a filter, in the cheaper of two ways.
 
-In key order, what passes often is found among the first entries that are read, whatever the size of
-the lake. By the metadata index, what is rare is found. Which way is cheaper shows while reading:
-what has been read so far tells how much more a page would take, and the index counts what would
-have to be looked at. So a page costs no more than a few times what the right way would have cost.
-No statement reads more than a bounded number of entries, apart from expired ones and those that a
-moment does not see.
+Reading in key order finds frequent matches among the first entries, whatever the size of the lake.
+The metadata index finds rare matches. Which way is cheaper shows while reading. The entries read so
+far tell how many more a page would take, and the index counts the candidates that it would have to
+look at. So a page costs at most a few times as much as the cheaper way would have cost. Each
+statement reads a bounded number of entries, apart from expired ones and those that a moment does
+not see.
 """
 
 from __future__ import annotations
@@ -22,27 +22,29 @@ if TYPE_CHECKING:
     from lakebed.model import EntryRow
 
 _FIRST = 40
-"""Entries that are read whole to begin with: mostly enough for ten of which one in three passes."""
+"""The number of whole entries to read first. If one in three matches, it mostly gives ten
+matches."""
 _WINDOW = 10_000
-"""Entries of which keys and metadata alone are read in one statement."""
+"""The number of entries whose keys and metadata one statement reads."""
 _MANY = 1_000
-"""Entries that are worth two statements, if the text of their metadata rules most of them out."""
+"""The number of entries from which on two statements pay, if the text of the metadata rules most of
+them out."""
 _STEP = 4
-"""How much more is read in each step if nothing has passed."""
+"""The factor by which each step reads more if nothing has matched."""
 _PRICE = 2
-"""What a candidate costs, in entries that are read in key order."""
+"""The cost of a candidate, in entries that are read in key order."""
 _OFTEN = 4
-"""No index is faster where one in so many passes."""
+"""If one entry in so many matches, no index is faster."""
 _WORTH_ASKING = 100
-"""Candidates below which it is cheaper to read on than to ask."""
+"""The number of candidates below which reading on is cheaper than asking the index."""
 _MOST = 100_000
-"""Candidates that are read in one statement."""
+"""The number of candidates that one statement reads."""
 _TEXT = 16_000_000
-"""Characters of metadata that one statement may bring, by those that were read before."""
+"""The characters of metadata that one statement may read, estimated from earlier ones."""
 
 
 class Source(NamedTuple):
-    """What is read: the present, or a moment, whose queries have names that end with `suffix`."""
+    """The state to read: the present, or a moment. The names of its queries end with `suffix`."""
 
     rows: Callable[[str, str, int], Sequence[EntryRow]]
     find: Callable[[Sequence[str]], Sequence[EntryRow]]
@@ -51,7 +53,7 @@ class Source(NamedTuple):
 
 
 class FilteredPage:
-    """One page of what a filter keeps of the keys below `high`."""
+    """One page of the matches of a filter among the keys below `high`."""
 
     def __init__(self, source: Source, index: MetadataIndex, wanted: Filter, high: str) -> None:
         self._source = source
@@ -59,16 +61,18 @@ class FilteredPage:
         self._keeps = wanted.keeps
         self._high = high
         self._ways = index.ways(wanted)
-        # At a moment two tables are read side by side, page by page: all of it is evaluated.
+        # At a moment, two tables are read together, page by page, and every row is evaluated.
         self._unmarked = None if source.suffix else index.unmarked(wanted)
-        self._seen = 0  # entries judged in key order
-        self._kept = 0  # and how many of them passed
-        self._text = 1  # characters of their metadata
-        self._asked = _WORTH_ASKING // _STEP  # how many candidates were too many
+        self._seen = 0  # entries read in key order
+        self._kept = 0  # and how many of them match
+        self._text = 1  # and the characters of their metadata
+        self._asked = _WORTH_ASKING // _STEP  # the number of candidates that was too large
 
     def take(self, low: str, limit: int) -> tuple[list[EntryRow], bool]:
-        """Return up to `limit` entries from `low` on in key order, and whether more may follow. If
-        there are none, none follow."""
+        """Return up to `limit` entries from `low` on in key order, and whether more may follow.
+
+        Without any entry, none follow.
+        """
         rows = self._source.rows(low, self._high, min(_FIRST, 4 * limit))
         more = len(rows) == min(_FIRST, 4 * limit) and limit > 0
         found = [row for row in rows if self._keeps(row.metadata)]
@@ -83,9 +87,9 @@ class FilteredPage:
         return found[:limit], more or len(found) > limit
 
     def _go_on(self, low: str, need: int) -> tuple[list[str], str, bool]:
-        """Return some more keys that pass, at most `need`, up to which key they were looked for,
-        and whether more may follow."""
-        ahead = need * self._seen // max(self._kept, 1)  # entries to read in key order, by the past
+        """Return up to `need` further keys that match, the last key read, and whether more may
+        follow."""
+        ahead = need * self._seen // max(self._kept, 1)  # to read in key order
         room = _TEXT * self._seen // self._text
         way = self._way(min(ahead // _PRICE, _MOST, room))
         keys = None if way is None else self._indexed(*way, low, need)
@@ -96,7 +100,7 @@ class FilteredPage:
         return self._ordered(low, need, max(_FIRST, min(size, _WINDOW, room)))
 
     def _ordered(self, low: str, need: int, size: int) -> tuple[list[str], str, bool]:
-        """Return the same from the next entries in key order."""
+        """Return the same as `_go_on`, from the next entries in key order."""
         if self._unmarked and size >= _MANY:
             rows, end, more = self._read_unmarked(*self._unmarked, low, size)
             self._text += (size - len(rows)) * self._text // self._seen
@@ -119,8 +123,8 @@ class FilteredPage:
     def _read_unmarked(
         self, sql: str, params: Params, low: str, size: int
     ) -> tuple[Sequence[Row], str, bool]:
-        """Return those of the next entries that their text does not rule out, where these end, and
-        whether more may follow."""
+        """Return the next entries that their text does not rule out, their end, and whether more
+        follow."""
         bounds = {"low": low, "high": self._high}
         behind = self._source.read(self._index.sql("key_behind"), {**bounds, "page": size})
         end = behind[0][0] if behind else self._high
@@ -128,8 +132,11 @@ class FilteredPage:
         return rows, end, bool(behind)
 
     def _way(self, cap: int) -> tuple[Ranges, int] | None:
-        """Return a way into the index with fewer than `cap` candidates, and their number with some
-        room, or None if there is no such way."""
+        """Return a way into the index with fewer than `cap` candidates, and their number with a
+        margin.
+
+        Returns None if there is no such way.
+        """
         if self._kept * _OFTEN >= self._seen or not self._ways or self._asked == _MOST:
             return None
         if cap < min(_STEP * self._asked, _MOST):
@@ -149,20 +156,21 @@ class FilteredPage:
         return None if best is None else (best, fewest + FEW)
 
     def _indexed(self, way: Ranges, cap: int, low: str, need: int) -> list[str] | None:
-        """Return the keys from `low` on that pass, in order, one more than needed if there are so
-        many. Return None if others have stored so much meanwhile that there are too many
-        candidates."""
+        """Return the keys from `low` on that match, in order, and if possible one more than needed.
+
+        Returns None if there are too many candidates, because others have stored many entries.
+        """
         sql = self._index.sql("indexed_metadata" + self._source.suffix, way)
         params = {**way.params, "low": low, "high": self._high, "cap": cap}
         rows = self._source.read(sql, params)
         if len(rows) >= cap:
             return None
-        # Not all are judged: that takes as long as reading them.
+        # Not all are evaluated, because that takes as long as reading them.
         candidates = dict(sorted((key, text) for _, key, text in rows if key is not None))
         passed = (key for key, text in candidates.items() if self._keeps(text))
         return list(islice(passed, need + 1))
 
 
 def _behind(key: str) -> str:
-    """Return the least key behind another. No key holds NUL, so that is it with `\x01`."""
+    """Return the least key after another one: U+0001 appended, because no key holds NUL."""
     return key + "\x01"

@@ -1,12 +1,15 @@
-"""The metadata index, with which filters read few entries that do not match.
+"""The metadata index. With it, filters read few entries that do not match.
 
-A store does not touch it: one term a field would make a small store a third slower. A large batch
-brings it up to date at its end, and so does `maintain`. A filter that finds many entries waiting
-for it takes in some. What waits always counts as a candidate, so answers are fresh in any case.
-Terms of versions that have ended find no entry. A store notes such a version, and whoever takes
-entries in drops the terms of twice as many, so the index does not outgrow its entries. All of this
-rests on versions becoming visible in their order, as with one writer at a time, or on a queue, as
-on Postgres.
+A store does not touch the index. One term for each field would make a small store a third slower.
+Instead, a large batch brings the index up to date at its end, and so does `maintain`. A filter that
+finds many entries waiting for the index adds some of them. Waiting entries are always candidates,
+so answers are never out of date.
+
+The terms of ended versions find no entry. A store notes such a version. Whoever adds entries to the
+index drops the terms of twice as many ended versions, so the index does not outgrow the entries.
+
+All of this needs versions that become visible in order, which one writer at a time ensures. On
+Postgres, a queue takes the place of that order.
 """
 
 from __future__ import annotations
@@ -23,21 +26,22 @@ if TYPE_CHECKING:
     from lakebed.filters import Alternative, Filter
 
 BATCH = 20_000
-"""Entries that may wait for the index before a batch takes them in: a filter reads them in some
-tens of milliseconds."""
+"""The number of waiting entries from which on a batch adds them to the index. A filter reads so
+many in some tens of milliseconds."""
 FEW = 1000
-"""Entries that may wait without a filter taking any in: it reads them in a millisecond or two."""
+"""The number of waiting entries up to which a filter adds none. It reads so many in a millisecond
+or two."""
 MAX_CANDIDATES = 5000
-"""Beyond it, a query that wants all matches would rather read all entries."""
+"""The number of candidates from which on a query for all matches reads all entries instead."""
 _CHUNK = 2000
-_ENDED = 500  # versions whose terms are dropped in one transaction
-_TERMS, _TERMS_IN_TEXT = 10_000, 300  # that are dropped in one statement
+_ENDED = 500  # ended versions whose terms one transaction drops
+_TERMS, _TERMS_IN_TEXT = 10_000, 300  # terms that one statement drops
 _ALL = 2**62
 _COLUMNS = ("path", "value", "version")
 
 
 class Narrowing:
-    """A condition for the WHERE of a scan, with its parameters."""
+    """A condition for the WHERE clause of a scan, with its parameters."""
 
     __slots__ = ("params", "sql")
 
@@ -47,23 +51,22 @@ class Narrowing:
 
 
 class Ranges(NamedTuple):
-    """One alternative of a filter: SQL for the versions that have its terms, and its parameters."""
+    """One alternative of a filter: SQL for the versions with its terms, and parameters."""
 
     sql: str
     params: Params
 
 
 class MetadataIndex:
-    """Finds candidates for filters in one catalog."""
+    """Finds the candidates of filters in one catalog."""
 
     def __init__(self, executor: Executor, queries: Mapping[str, str]) -> None:
         self._executor = executor
         self._queries = queries
-        self._stored = 0  # by batches, since they last looked at what waits
+        self._stored = 0  # entries stored by batches since the last check for waiting ones
 
     def ways(self, metadata_filter: Filter) -> list[Ranges]:
-        """Return the alternatives that together find every entry that matches, or none if the index
-        cannot help."""
+        """Return alternatives that together find every match, or none if the index cannot help."""
         return [self._way(alternative) for alternative in metadata_filter.narrow()]
 
     def _way(self, alternative: Alternative) -> Ranges:
@@ -77,8 +80,10 @@ class MetadataIndex:
         return Ranges(" UNION ALL ".join(parts), params)
 
     def unmarked(self, metadata_filter: Filter) -> tuple[str, Params] | None:
-        """Return the query that leaves out what the text of its metadata rules out, and its
-        parameters."""
+        """Return the query for entries that the text of their metadata does not rule out.
+
+        Its parameters come with it.
+        """
         marks = metadata_filter.fails
         if not marks:
             return None
@@ -89,13 +94,15 @@ class MetadataIndex:
         return sql, {**params, "brace": "{", "backslash": "\\"}
 
     def sql(self, name: str, way: Ranges | None = None) -> str:
-        """Return a query with what waits for the index, and a way into it, filled in."""
+        """Return a query with the waiting entries and a way into the index filled in."""
         sql = self._queries[name].replace("{waiting}", self._queries["waiting_metadata"])
         return sql.replace("{ranges}", way.sql) if way else sql
 
     def narrow(self, metadata_filter: Filter) -> Narrowing:
-        """Return a condition that leaves out entries which cannot match. It is empty if none is
-        worth it."""
+        """Return a condition that leaves out entries that cannot match.
+
+        It is empty if no condition would save time.
+        """
         best, fewest, waiting = None, MAX_CANDIDATES, 0
         for way in self.ways(metadata_filter):
             sql = self.sql("count_candidates", way)
@@ -106,21 +113,25 @@ class MetadataIndex:
             self.take_some()
         if best is None:
             return Narrowing()
-        # Nothing reaches the limit: what has come since it was counted is within it.
+        # The limit has a margin for entries that came after the count, so it cuts off nothing.
         return Narrowing(self.sql("narrowing", best), {**best.params, "cap": _ALL})
 
     def take_some(self) -> None:
-        """Take in a little of what waits, so that later filters need not read it. If another writer
-        is at work, or the catalog cannot be written, do nothing."""
+        """Add some waiting entries to the index, so that later filters need not read them.
+
+        Does nothing if another client writes, or if the catalog cannot be written.
+        """
         with suppress(LakebedError):
             if self._take_in(patient=False):
                 self.tidy(lambda: False, most=2 * _CHUNK, patient=False)
 
     def follow(self, stored: int) -> None:
-        """Take in what waits, if it is more than a filter should read. Called after a batch of that
-        many entries, which has happened whatever comes of this."""
+        """Add the waiting entries to the index, if they are more than a filter should read.
+
+        Called after a batch of `stored` entries. The batch is committed, so this raises no error.
+        """
         self._stored += stored
-        if self._stored < _CHUNK:  # small batches do not count what waits, each for itself
+        if self._stored < _CHUNK:  # not every small batch counts the waiting entries
             return
         self._stored = 0
         with suppress(LakebedError):
@@ -129,18 +140,18 @@ class MetadataIndex:
                 self.catch_up(lambda: False)
 
     def catch_up(self, is_over: Callable[[], bool]) -> None:
-        """Take in what waits, in short transactions, until `is_over`."""
+        """Add the waiting entries to the index, in short transactions, until `is_over`."""
         while not is_over() and self._take_in():
             self.tidy(is_over, most=2 * _CHUNK)
 
     def _take_in(self, *, patient: bool = True) -> bool:
-        """Index some of the entries that wait, in one transaction. Return False if there were
+        """Add some waiting entries to the index in one transaction. Return False if there were
         none."""
         try:
             return self._take(patient, surely_new=True)
         except (CatalogError, ValidationError):
-            # Rows of the index may be there: of versions that a database drew, forgot when it was
-            # restored from a backup, and drew again.
+            # The index may already have rows of these versions. A database that was restored from a
+            # backup draws the same versions again.
             return self._take(patient, surely_new=False)
 
     def _take(self, patient: bool, *, surely_new: bool) -> bool:
@@ -161,7 +172,7 @@ class MetadataIndex:
                 if metadata != "{}"
                 for path, value in index_terms(decode_text(metadata))
             ]
-            terms.sort()  # as they lie in the table, so that each of its pages is written once
+            terms.sort()  # in the order of the table, so that each page is written once
             if surely_new:
                 tx.copy(queries["metadata_table"], _COLUMNS, terms)
             else:
@@ -175,8 +186,10 @@ class MetadataIndex:
     def tidy(
         self, is_over: Callable[[], bool], *, most: int | None = None, patient: bool = True
     ) -> None:
-        """Drop the terms of versions that have ended, which would count as candidates for ever: a
-        few in each transaction, until `is_over`, or `most` of them."""
+        """Drop the terms of ended versions, which would remain candidates for ever.
+
+        Each transaction drops a few, until `is_over`, or until `most` are dropped.
+        """
         left = _ALL if most is None else most
         while left > 0 and not is_over():
             found = self._drop_some(min(left, _ENDED), patient)
@@ -185,7 +198,7 @@ class MetadataIndex:
                 return
 
     def _drop_some(self, limit: int, patient: bool) -> int:
-        """Drop the terms of some versions that have ended, and return of how many."""
+        """Drop the terms of some ended versions. Return the number of versions."""
         queries = self._queries
 
         def drop(tx: Transaction) -> int:
@@ -203,14 +216,17 @@ class MetadataIndex:
         return self._executor.transact(drop, patient=patient)
 
     def _lock(self, tx: Transaction, *, patient: bool) -> bool:
-        """Keep others from filling the index or dropping terms, where a write transaction does not
-        do that. Return False if others are at it and this call does not wait."""
+        """Keep other clients from changing the index, if a write transaction does not do that by
+        itself.
+
+        Returns False if another client is changing it and this call is not `patient`.
+        """
         sql = self._queries.get("lock_metadata_index")
         wait = "" if patient else "SKIP LOCKED"
         return sql is None or bool(tx.all(sql.replace("{wait}", wait), {}))
 
     def forget(self, tx: Transaction, rows: Sequence[Row]) -> None:
-        """Drop the terms of these versions, which are gone. Their metadata is given."""
+        """Drop the terms of versions that are gone. `rows` holds their metadata."""
         from lakebed.filters import index_terms
 
         queries = self._queries
@@ -235,8 +251,10 @@ class MetadataIndex:
                 tx.run(sql, dict(zip(("paths", "values", "versions"), columns, strict=True)))
 
     def _term_rows(self, terms: Sequence[tuple[str, bytes, int]]) -> tuple[str, Params]:
-        """Return rows of the index as the text of a query with hexadecimal digits, and its
-        parameters."""
+        """Return rows of the index as the text of a query, and its parameters.
+
+        The terms are in hexadecimal digits.
+        """
         params, part = dict[str, object](), self._queries["metadata_term"]
         for number, (path, value, version) in enumerate(terms):
             params[f"path{number}"] = path.encode().hex()

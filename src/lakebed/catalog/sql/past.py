@@ -24,8 +24,8 @@ T = TypeVar("T")
 class CatalogAt:
     """The reading calls of a catalog at a moment.
 
-    Every statement finds out by itself whether the moment can still be read. So no answer mixes
-    what was there before its snapshot was dropped with what is left after.
+    Every statement checks whether the moment can still be read. So no answer mixes rows from before
+    the snapshot was dropped with rows from after it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class CatalogAt:
 
     def get(self, key: str) -> EntryRow | None:
         ((names, params),) = in_lists(self._queries, [key])
-        if self._get is None:  # the text is as long as the reading
+        if self._get is None:  # making the text takes as long as the read
             self._get = self._sql("get_entries_at", "{keys}", names)
         rows = self._read(self._get, params)
         return EntryRow._make(rows[0]) if rows else None
@@ -79,7 +79,7 @@ class CatalogAt:
 
     def _read_candidates(self, sql: str, params: Params) -> Sequence[Row]:
         rows = self._executor.fetch(sql, {**self._params, **params})
-        self._check_pinned()  # then all that this read was there
+        self._check_pinned()  # if so, everything that was read was complete
         return rows
 
     def search(self, look: Callable[[SearchReading], T]) -> T:
@@ -118,9 +118,9 @@ class CatalogAt:
         return list(map(Content._make, rows))
 
     def stats(self, *, exact: bool = False) -> CatalogStats:
-        del exact  # it always is
+        del exact  # it is always exact
         entries, entry_bytes, *of_objects = self._totals()
-        # What belongs to the present alone counts as none: expired entries, snapshots, history.
+        # Only the present has expired entries, snapshots and a history. They count as 0.
         totals = (entries, 0, entry_bytes, *of_objects, 0, 0, of_objects[1])
         return CatalogStats._make((*map(int, totals), ()))
 
@@ -141,14 +141,16 @@ class CatalogAt:
         return rows
 
     def _check_pinned(self) -> None:
-        """Raise if the moment is gone: an empty answer is true only if the moment is there, and
-        then it was there before as well."""
+        """Raise NotFoundError if the moment is gone.
+
+        An empty answer is right only if the moment still exists. Then it also existed before.
+        """
         if not self._executor.fetch(self._sql("is_pinned"), self._params):
             raise gone(self._moment)
 
 
 def gone(moment: Moment) -> NotFoundError:
-    """Return the error for a moment that can no longer be read."""
+    """Return the NotFoundError for a moment that can no longer be read."""
     if moment.snapshot:
         return NotFoundError(f"the snapshot {moment.snapshot} has been dropped")
     return NotFoundError(f"the history of version {moment.version} is no longer kept")
@@ -157,8 +159,10 @@ def gone(moment: Moment) -> NotFoundError:
 def rows_at(
     tx: Transaction, queries: Mapping[str, str], moment: Moment, keys: Iterable[str]
 ) -> dict[str, EntryRow]:
-    """Return the entries of keys at a moment, by key. This transaction knows that the moment can be
-    read."""
+    """Return the entries of keys at a moment, by key.
+
+    The transaction must have checked that the moment can be read.
+    """
     found = dict[str, EntryRow]()
     sql = queries["get_entries_at"].replace("{pinned}", "1 = 1")
     for names, params in in_lists(queries, list(keys)):

@@ -12,7 +12,7 @@ from lakebed.model import PackRow, Purged, PurgePreview
 
 
 class Purging(Collection):
-    """The calls of a SQL catalog that purge. See `Catalog`."""
+    """The calls of a SQL catalog that purge. `Catalog` describes them."""
 
     _index: MetadataIndex
 
@@ -29,7 +29,7 @@ class Purging(Collection):
         low = page["low"]
         if keys:
             return self._purge_keys(tx, low, keys[-1][0])
-        # Terms of versions of keys that are gone altogether.
+        # The terms of all versions of keys that are entirely gone.
         while ended := tx.all(self._queries["keys_with_ended"], page):
             self._purge_terms(tx, {"low": low, "high": ended[-1][0] + "\x01"})
         return Purged(0, 0, (), 0, (), ())
@@ -57,9 +57,10 @@ class Purging(Collection):
     def _bury_unreferenced(
         self, tx: Transaction, objects: Sequence[int]
     ) -> tuple[Sequence[bytes], Sequence[PackRow], int]:
-        """Remove the objects that nothing refers to. Return their hashes, the packs that they were
-        in, and their stored bytes. The packs are marked as worn, so that a compaction rewrites them
-        if the purge does not come to it."""
+        """Remove unreferenced objects. Return their hashes, their packs, and their stored bytes.
+
+        The packs are marked as worn. If the purge does not come to rewrite them, a compaction does.
+        """
         places = self._unreferenced(tx, objects)
         dead = {row[0] for row in places}
         parts = [number for (number,) in self._numbers(tx, "parts_of", sorted(dead))]

@@ -1,4 +1,4 @@
-"""Whole relations of a catalog as Arrow, all from one transaction, for a query engine."""
+"""Gives whole relations of a catalog as Arrow, from one transaction, to a query engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 20_000
-"""Rows that are brought to Arrow at once."""
+"""The number of rows that are converted to Arrow at once."""
 _OF_CONTENTS = {name: f'o."{name}"' for name, _ in ENTRY_COLUMNS if name in OF_CONTENTS} | {
     "inline_value": 'CASE WHEN o."format" = \'json\' THEN o."inline_value" END AS "inline_value"'
 }
@@ -35,8 +35,7 @@ _ABOVE = 'AND e."version" > :above'
 
 @runtime_checkable
 class ArrowTransaction(Protocol):
-    """A transaction that knows a faster way to Arrow than row by row, and that can tell its
-    state."""
+    """A transaction that gives Arrow faster than row by row, and that can tell its state."""
 
     def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]: ...
 
@@ -44,13 +43,13 @@ class ArrowTransaction(Protocol):
 
 
 def row_batches(rows: Generator[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield rows as batches of bounded size."""
+    """Yield rows as Arrow batches of bounded size."""
     with closing(rows):
         yield from chunk_batches(iter(lambda: list(islice(rows, BATCH)), []), schema)
 
 
 def chunk_batches(chunks: Iterable[Sequence[Row]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield a batch for each list of rows."""
+    """Yield an Arrow batch for each list of rows."""
     import pyarrow as pa
 
     for chunk in chunks:
@@ -60,7 +59,7 @@ def chunk_batches(chunks: Iterable[Sequence[Row]], schema: pa.Schema) -> Iterato
 
 
 class Scanned(Protocol):
-    """What a scan asks of the catalog over SQL text."""
+    """The calls of the catalog over SQL text that a scan uses."""
 
     _executor: Executor
     _queries: Mapping[str, str]
@@ -75,8 +74,8 @@ class Scanned(Protocol):
 
 @contextmanager
 def open_scan(catalog: Scanned, wanted: Sequence[Scan]) -> Iterator[CatalogScan]:
-    """Open the scan of a SQL catalog. See `Catalog.scan`."""
-    # The index may have to catch up, which is a write of its own.
+    """Open the scan of a SQL catalog. `Catalog.scan` describes it."""
+    # The index may have to catch up, which takes a separate write transaction.
     narrowings = {
         scan: catalog._index.narrow(scan.metadata_filter) for scan in wanted if scan.metadata_filter
     }
@@ -96,16 +95,19 @@ class _SQLScan:
         self._tx = tx
         self._narrowings = narrowings
         self._begun: list[Generator[pa.RecordBatch]] = []
-        # The transaction sees one state from its first read.
+        # The transaction sees one state from its first read on.
         ((self.moved,),) = tx.all(self._queries["get_setting"], {"name": "objects_moved"})
         self.now = tx.now()
         self.state = tx.state() if isinstance(tx, ArrowTransaction) else None
 
     def close(self) -> None:
-        """Let go of rows that were left unread: psycopg waits for them at the rollback, and SQLite
-        complains about them once it is closed."""
+        """Release unread rows.
+
+        psycopg would wait for them at the rollback, and SQLite would warn about them when it is
+        closed.
+        """
         for rows in self._begun:
-            with suppress(ValueError):  # DuckDB still reads them, in a thread that was left
+            with suppress(ValueError):  # DuckDB still reads them, in an abandoned thread
                 rows.close()
 
     def rows(self, scan: Scan) -> Iterator[pa.RecordBatch]:
@@ -176,7 +178,7 @@ class _SQLScan:
 
 
 def _unpack(row: Row) -> pa.RecordBatch:
-    """Return versions that came packed: eight bytes each, the most significant first."""
+    """Return versions from their packed form: eight bytes each, the most significant byte first."""
     import numpy as np
     import pyarrow as pa
 
@@ -185,7 +187,7 @@ def _unpack(row: Row) -> pa.RecordBatch:
 
 
 def _query(scan: Scan) -> str:
-    """Return the name of the query that gives the rows."""
+    """Return the name of the query for the rows."""
     if scan.relation == "snapshots":
         return "list_snapshots"
     if scan.relation != "entries":
@@ -208,8 +210,11 @@ def _columns(scan: Scan) -> str:
 
 
 def _condition(scan: Scan) -> str:
-    """Return the condition on the keys, or nothing if every key is in the range: a server without
-    statistics would expect few rows to satisfy it, and would look up each object by itself."""
+    """Return the condition on the keys, or nothing if every key is in the range.
+
+    A server without statistics would expect few rows to meet a condition, and would look up each
+    object separately.
+    """
     if scan.above is not None:
         return _ABOVE
     return "" if scan.low == "" and scan.high >= LAST_KEY else _KEYS

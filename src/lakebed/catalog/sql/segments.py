@@ -1,5 +1,4 @@
-"""The rows of search: the segments, the entries that none of them holds, and what has ended
-since."""
+"""The rows of search: segments, entries that no segment holds, and versions that ended since."""
 
 from __future__ import annotations
 
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _ROW = len(EntryRow._fields)
-_BATCHES = 64  # of queued versions that one segment takes
-_STATE, _WAITS, _ENDED = 0, 1, 2  # what a row of `look` tells
+_BATCHES = 64  # batches of queued versions that one segment takes
+_STATE, _WAITS, _ENDED = 0, 1, 2  # the kinds of rows that `look` gives
 PINNED = 3
-"""What a row of `look_at` tells besides: the moment can still be read."""
+"""One more kind, of `look_at`: the moment can still be read."""
 
 
 class TransactionReading:
-    """What a search reads, all in one transaction."""
+    """The reads of a search, all in one transaction."""
 
     def __init__(
         self, tx: Transaction, queries: Mapping[str, str], moment: Moment | None, now: int
@@ -63,16 +62,16 @@ class TransactionReading:
 
 
 class MovedError(Exception):
-    """A reading without a transaction is not enough."""
+    """A search must read in a transaction, because rows have changed."""
 
 
 class QuickReading:
-    """What a search reads, usually by two statements without a transaction.
+    """The reads of a search, usually two statements without a transaction.
 
-    The first tells what has changed, what waits and what has ended, so it is of one moment. What a
-    search shows of a version never changes. If the rows of all hits are there a moment later, and
-    are still current or were past anyway, they are the rows of that moment. If not, MovedError is
-    raised, and the search takes a transaction.
+    The first statement tells what has changed, what waits and what has ended, all at one moment.
+    The second reads the rows of all hits. A search shows nothing of a version that can change. So
+    if all rows still exist, and are still current or had ended before, they are the rows of that
+    moment. Otherwise this raises MovedError, and the search reads in a transaction.
     """
 
     def __init__(
@@ -125,7 +124,7 @@ def get_versions(
 
 
 class Segments:
-    """The calls of a SQL catalog on segments. See `Catalog`."""
+    """The calls of a SQL catalog for segments. `Catalog` describes them."""
 
     _executor: Executor
     _queries: Mapping[str, str]
@@ -221,7 +220,7 @@ class Segments:
 
         def add(tx: Transaction) -> bool:
             state = TransactionReading(tx, queries, None, 0).state
-            # Of what is queued nothing but the state tells that others have built it meanwhile.
+            # Only the state tells whether another client has built a segment of queued versions.
             queued = any(version <= state.indexed for version in waiting.versions)
             known = state == waiting.state if queued else state[1:] == waiting.state[1:]
             if not known:
@@ -229,8 +228,8 @@ class Segments:
                 return False
             if new is not None:
                 ends = array("q", new.ends)
-                # Where all that wait are queued, a version that was drawn before the counter was
-                # read may have ended one of these since, and left no row that says so.
+                # With a queue, a version that was drawn before the counter was read may since have
+                # ended one of these, without a row that says so.
                 if "queued_batches" in queries or self._counter(tx) != waiting.counter:
                     self._add_late_ends(tx, standing, ends)
                 self._insert(tx, new._replace(ends=ends.tobytes()))
@@ -238,10 +237,10 @@ class Segments:
             if waiting.batches:
                 run_for(tx, queries, "delete_queued_batches", waiting.batches)
             tx.many(queries["add_queued"], [{"version": version} for version in queue])
-            # (What was purged stays noted until every segment is written anew that held it.)
+            # A purged version stays noted until every segment that held it is rewritten.
             settled = [version for version, end in waiting.ended if end != PURGED]
             run_for(tx, queries, "delete_ended", settled)
-            # Where all that wait are queued this counts the segments built of them.
+            # With a queue, this counts the segments that were built from it.
             reach = state.indexed + 1 if "queued_batches" in queries else waiting.upto
             if reach is not None:
                 self._set(tx, "segments_indexed", reach)
@@ -251,7 +250,8 @@ class Segments:
         return self._executor.transact(add, exclusive=True, patient=patient)
 
     def _add_late_ends(self, tx: Transaction, standing: Sequence[int], ends: array[int]) -> None:
-        """Note which of these versions, that were current when they were read, have ended since."""
+        """Note which of these versions, which were current when they were read, have ended
+        since."""
         there = set[int]()
         for names, params in in_lists(self._queries, standing):
             sql = self._queries["standing_versions"].replace("{versions}", names)
@@ -280,7 +280,7 @@ class Segments:
         def replace(tx: Transaction) -> bool:
             now = TransactionReading(tx, queries, None, 0).state
             there = {row[0] for row in tx.all(queries["list_segments"], {})}
-            reaches = not queue or now == state  # else another segment may hold what is queued
+            reaches = not queue or now == state  # else another segment may hold queued versions
             if now.purged != state.purged or not reaches or not there.issuperset(r.id for r in old):
                 self._give_back(tx, new)
                 return False
@@ -334,7 +334,7 @@ class Segments:
         claims.settle({new.upload.uri: 1} if new.upload else {}, tx.now())
 
     def _give_back(self, tx: Transaction, new: NewSegment | None) -> None:
-        """Make trash of an upload that came too late."""
+        """Turn an upload that came too late into trash."""
         if (
             new is not None
             and new.upload is not None
@@ -358,7 +358,7 @@ class Segments:
 
     def _remember(self, tx: Transaction, name: str, value: str) -> Sequence[Row]:
         find, params = self._queries["get_setting"], {"name": name}
-        if not tx.all(find, params):  # another client may have been first
+        if not tx.all(find, params):  # another client may have done it
             tx.run(self._queries["insert_meta"], {"name": name, "value": value})
         return tx.all(find, params)
 

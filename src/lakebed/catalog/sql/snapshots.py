@@ -1,4 +1,4 @@
-"""Snapshots, differences between moments, and going back."""
+"""Snapshots, differences between moments, and restoring."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lakebed.errors import ConflictError, NotFoundError, ValidationError
 from lakebed.model import DiffRow, EntryRow, Moment, SnapshotRow, VersionRow
 
 _CHUNK = 500
-_STAGED = 5_000  # rows of a restore that are in memory at a time
+_STAGED = 5_000  # rows of a restore that are in memory at once
 _EVERY = 2**62
 _ROW = len(EntryRow._fields)
 
 
 class Snapshots:
-    """The calls of a SQL catalog on snapshots and history. See `Catalog`."""
+    """The calls of a SQL catalog for snapshots and history. `Catalog` describes them."""
 
     _executor: Executor
     _queries: Mapping[str, str]
@@ -96,7 +96,7 @@ class Snapshots:
             if time is None or time > now:
                 raise NotFoundError("the time to look at has not come yet")
             ((last,),) = tx.all(self._queries["last_event"], {"time": time})
-            # Nothing may be left of the events before it, but then they were at the floor.
+            # Events before the floor may be gone, but then the moment is at the floor.
             version = max(last or 0, floor if time >= floor_time else 0)
         elif version > newest:
             raise NotFoundError(f"version {version} is not there yet: the newest is {newest}")
@@ -129,7 +129,7 @@ class Snapshots:
     def diff_in(
         self, tx: Transaction, a: Moment, b: Moment | None, low: str, high: str
     ) -> Iterator[DiffRow]:
-        """Yield the same inside a transaction."""
+        """Yield the same differences as `diff`, inside a transaction."""
         present = Moment(self._version(tx), tx.now())
         for moment in (a, b):
             if moment is not None:
@@ -212,8 +212,10 @@ class Snapshots:
     def _wanted(
         self, tx: Transaction, moment: Moment, now: int, low: str, high: str
     ) -> tuple[Moment, int]:
-        """Return the moment that a restore brings back, and how many of its entries have expired
-        since and stay away."""
+        """Return the moment that a restore brings back, and how many of its entries stay away.
+
+        Entries that have expired since stay away.
+        """
         bounds = {"time": moment.time, "now": now, "low": low, "high": high}
         ((expired,),) = tx.all(
             self._queries["count_expired_since"], {"version": moment.version, **bounds}
@@ -234,7 +236,7 @@ class Snapshots:
         self, horizon: int, after: int, limit: int, *, dry_run: bool = False
     ) -> tuple[int, int | None]:
         prunable = self._queries["prunable_history"]
-        # The search may pass many versions that snapshots see, so it holds no lock.
+        # The search may pass many versions that snapshots see, so it holds no lock meanwhile.
         found = self._executor.fetch(
             prunable.replace("{which}", 'h."version" > :after'),
             {"after": after, "horizon": horizon, "page": limit},
@@ -266,7 +268,7 @@ class Snapshots:
 
 
 def _state(row: EntryRow | None) -> tuple[object, ...] | None:
-    """Return what makes two rows of a key differ."""
+    """Return the values in which two rows of a key can differ."""
     return row and (row.content_hash, row.format, row.metadata, row.expires_at)
 
 

@@ -1,1 +1,1 @@
-"""The catalog in MySQL, MariaDB and any other database that SQLAlchemy knows."""
+"""The catalog in MySQL, MariaDB and any other database that SQLAlchemy supports."""

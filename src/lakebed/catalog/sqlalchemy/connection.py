@@ -1,7 +1,7 @@
-"""A pooled connection of SQLAlchemy's, over the driver's own cursors.
+"""A pooled connection of SQLAlchemy, used through the driver's own cursors.
 
-SQLAlchemy makes the connections and keeps the pool; statements go to the driver directly. Through
-its `Connection` a statement costs 25 µs more: docs/design/sqlalchemy.md.
+SQLAlchemy makes the connections and keeps the pool. Statements go directly to the driver, because
+SQLAlchemy's `Connection` adds 25 µs to each (docs/design/sqlalchemy.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor
 
 Style = Literal["named", "qmark", "pyformat", "mysql"]
-"""How a driver writes parameters; "mysql": names in backticks besides."""
+"""How a driver writes parameters. "mysql" also writes names in backticks."""
 
 _PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
 _NAME = re.compile(r'"(\w+)"')
@@ -30,7 +30,7 @@ _ROWS_TOGETHER = 300
 
 
 class Writer:
-    """Under which number a connection notes its commits, and the last one that it tried."""
+    """The number under which a connection notes its commits, and the last commit that it tried."""
 
     __slots__ = ("id", "token")
 
@@ -40,9 +40,10 @@ class Writer:
 
 
 class Lent:
-    """A connection of the pool while one call has it. `log`, if given, is told every statement.
+    """A connection of the pool while one call uses it.
 
-    `together`: the driver sends rows one by one, so INSERT gets many at once.
+    `log`, if given, gets every statement. `together`: the driver sends rows one by one, so an
+    INSERT gets many rows at once.
     """
 
     __slots__ = ("_log", "_style", "_together", "cursor", "proxied")
@@ -63,22 +64,24 @@ class Lent:
 
     @property
     def writer(self) -> Writer:
-        """The connection's own, for as long as it lives."""
+        """The writer of this connection, which it keeps as long as it lives."""
         found: Writer | None = self.proxied.info.get("writer")
         if found is None:
             found = self.proxied.info["writer"] = Writer()
         return found
 
     def drop(self) -> None:
-        """Close the connection, so that no other call gets it."""
+        """Close the connection, so that no other call uses it."""
         if self.proxied.is_valid:
             self.proxied.invalidate()
 
     def execute(self, sql: str, params: Params, cursor: DBAPICursor | None = None) -> DBAPICursor:
-        """Run a statement with `:name` parameters; its cursor is good until the next one, or for as
-        long as the one that is given."""
+        """Run a statement with `:name` parameters, and return its cursor.
+
+        The cursor is valid until the next statement, unless the caller gives one of its own.
+        """
         cursor = cursor or self.cursor
-        if not params:  # the driver then takes the text as it is
+        if not params:  # without parameters, the driver takes the text as it is
             self._run(quote(sql, self._style), cursor)
             return cursor
         text, names = convert(sql, self._style)
@@ -106,7 +109,7 @@ class Lent:
             self._run_many(text, ([row[name] for name in names] for row in rows))
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        """Insert rows, whose values are in the order of the columns."""
+        """Insert rows. Their values are in the order of `columns`."""
         mark = "?" if self._style in ("named", "qmark") else "%s"
         names = ", ".join(f'"{column}"' for column in columns)
         marks = ", ".join([mark] * len(columns))
@@ -127,14 +130,16 @@ class Lent:
 
 
 def quote(sql: str, style: Style) -> str:
-    """Return the text with names quoted as the database does it."""
+    """Return the text with names quoted as the database quotes them."""
     return _NAME.sub(r"`\1`", sql) if style == "mysql" else sql
 
 
 @lru_cache(maxsize=1024)
 def convert(sql: str, style: Style) -> tuple[str, tuple[str, ...] | None]:
-    """Return the text with the driver's parameters in place of `:name`, and their order if it
-    counts."""
+    """Return the text with the driver's parameters in place of `:name`.
+
+    Also returns the order of the names, if parameters go by position.
+    """
     if style == "named":
         return sql, None
     sql = quote(sql, style)

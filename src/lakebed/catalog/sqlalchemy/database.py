@@ -1,4 +1,4 @@
-"""What the executor over SQLAlchemy asks of a kind of database."""
+"""The base class for the kinds of databases behind SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 
 
 class Options(NamedTuple):
-    """What a catalog is opened with. Times are in seconds: `timeout` for a connection,
-    `lock_timeout` for locks, `statement_timeout` for a server's answer. `mask` removes from a text
-    what must not be shown. `read_only`: writing is refused."""
+    """The options of a catalog.
+
+    Times are in seconds. `timeout`: to wait for a connection. `lock_timeout`: to wait for locks.
+    `statement_timeout`: to wait for a server's answer. `mask`: hides secrets in a text.
+    `read_only`: refuse all writes.
+    """
 
     timeout: float = 30.0
     lock_timeout: float = 60.0
@@ -44,15 +47,16 @@ class Options(NamedTuple):
 
 
 class Database(ABC):
-    """What the executor asks of a kind of database.
+    """A kind of database, as the executor uses it.
 
-    `queues`: writers of one process queue before they ask for its lock. `notes`: a commit's answer
-    can be lost, so each commit notes itself. `returns`: INSERT has a RETURNING. `inside`: the
-    database works inside this process, so a fork waits for it. `begin_new`: where the lake's lock
-    is a row, the statements that begin a transaction while there is none. `lock_schema` and
-    `unlock_schema`: where changing a table commits, the statements around it that keep others from
-    doing so; the last one of `lock_schema` gives 1. `together`: see `Lent`. `streams`: a result can
-    be read on after another statement.
+    `queues`: the writers of one process queue before they ask for the lock. `notes`: the answer to
+    a commit can be lost, so each commit leaves a note. `returns`: INSERT supports RETURNING.
+    `inside`: the database runs inside this process, so a fork waits for it. `begin_new`: the
+    statements that begin a transaction in a new lake, if the lock is a row that does not exist yet.
+    `lock_schema` and `unlock_schema`: the statements around a change of tables that keep other
+    clients from changing them, for databases in which such a change commits. The last statement of
+    `lock_schema` returns 1. `together`: see `Lent`. `streams`: a result can be read further after
+    another statement has run.
     """
 
     dialect: Dialect
@@ -81,8 +85,10 @@ class Database(ABC):
         self.hiding = Hiding(options.mask, url.host or "")
 
     def engine(self, pool_size: int, echo: bool) -> Engine:
-        """Return the pool of connections. Each statement commits by itself outside a BEGIN of
-        Lakebed."""
+        """Return the pool of connections.
+
+        Outside a BEGIN of Lakebed, each statement commits by itself.
+        """
         from sqlalchemy import create_engine, event, exc
 
         level = {"isolation_level": self.isolation_level} if self.isolation_level else {}
@@ -93,7 +99,7 @@ class Database(ABC):
                 max_overflow=0,
                 pool_timeout=self.options.timeout,
                 pool_use_lifo=True,
-                pool_reset_on_return=None,  # a transaction of ours ends before
+                pool_reset_on_return=None,  # our transactions have ended by then
                 echo=echo,
                 hide_parameters=True,
                 connect_args=self.arguments(),
@@ -105,7 +111,7 @@ class Database(ABC):
                 "sqlite:///path, postgresql://host/database, mysql://host/database, or a dialect "
                 "of SQLAlchemy that is installed"
             ) from None
-        except (TypeError, ValueError) as error:  # of the URL's options
+        except (TypeError, ValueError) as error:  # about the URL's options
             raise ConfigurationError(f"catalog.url: {error}") from None
         except ImportError as error:
             raise DependencyMissingError(
@@ -122,8 +128,7 @@ class Database(ABC):
         args: Sequence[Any],
         options: Mapping[str, Any],
     ) -> Any:
-        """Connect as the engine would. Parts of an error may have to be hidden, since the pool logs
-        it."""
+        """Connect as the engine would. Secrets in an error are hidden, because the pool logs it."""
         try:
             return self.connect(dialect, args, options)
         except Exception as error:
@@ -137,7 +142,7 @@ class Database(ABC):
         return dialect.connect(*args, **options)
 
     def arguments(self) -> dict[str, object]:
-        """Return what the driver's connect takes besides the URL."""
+        """Return the arguments of the driver's connect that are not in the URL."""
         return {}
 
     def prepare(self, connection: Any) -> None:
@@ -145,47 +150,49 @@ class Database(ABC):
         del connection
 
     def identity(self, fetch: Callable[[str, Params], Sequence[Row]]) -> Identity | None:
-        """Return which database this is, and where, if it can tell. `fetch` gives the rows of a
-        query."""
+        """Return which database this is, and on which server, or None if that cannot be told.
+
+        `fetch`: gives the rows of a query.
+        """
         del fetch
         return None
 
     @abstractmethod
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
-        """Return the statements that begin a transaction which holds the lake's lock."""
+        """Return the statements that begin a transaction with the lake's lock."""
 
     @abstractmethod
     def explain(self, error: Exception) -> LakebedError:
-        """Return the error of Lakebed for one of the driver's."""
+        """Return the error of `lakebed.errors` for an error of the driver."""
 
     def asks_again(self, error: Exception, exclusive: bool) -> bool:
-        """Return whether the lock may be had by asking again, in spite of this error."""
+        """Return whether, despite this error, another request may get the lock."""
         del error, exclusive
         return False
 
     def roll_back(self, connection: Any) -> Sequence[str]:
-        """Return the statements that end a transaction of a driver's connection without effect."""
+        """Return the statements that roll back the transaction of a driver's connection."""
         del connection
         return ("ROLLBACK",)
 
     def is_retired(self, error: Exception) -> bool:
-        """Return whether a connection that still works must not be used again."""
+        """Return whether a working connection must not be used again."""
         del error
         return False
 
     def is_repeatable(self, error: BaseException) -> bool:
-        """Return whether nothing has happened, and asking again may succeed."""
+        """Return whether nothing has happened and another try may succeed."""
         del error
         return False
 
     def stays_read_only(self, error: BaseException, fetch: Callable[[str], Sequence[Row]]) -> bool:
-        """Return whether a write was refused for a reason that does not pass. `fetch` gives the
-        rows of a statement."""
+        """Return whether a write was refused for a lasting reason. `fetch`: gives the rows of a
+        query."""
         del error, fetch
         return False
 
     def locked(self) -> LockTimeoutError:
-        """Return the error for a lock that others hold."""
+        """Return the error for a lock that another client holds."""
         return locked(self.options.lock_timeout)
 
     def count(self, cursor: DBAPICursor) -> int:
@@ -204,12 +211,12 @@ class Database(ABC):
                 yield statement.strip()
 
     def scrub(self, *, thorough: bool) -> Sequence[str]:
-        """Leave nothing of deleted rows in the database's files. Return where something may be
-        left."""
+        """Remove deleted rows from the database's files. Return, in words, where some may
+        remain."""
         del thorough
         return (DEAD_ROWS,)
 
 
 def patience(options: Options) -> int:
-    """Return the whole seconds that a driver may take to connect."""
+    """Return the whole seconds that a driver may take to connect, from 2 to 10."""
     return max(2, int(min(options.timeout, 10)))

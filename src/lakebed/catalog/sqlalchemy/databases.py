@@ -1,4 +1,4 @@
-"""The databases behind SQLAlchemy: what is different about each in connecting, locks and errors."""
+"""The databases behind SQLAlchemy, with their own ways to connect, lock and report errors."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
     from lakebed.catalog.sqlalchemy.connection import Style
 
-_CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock
+_CONFLICTS = ("40001", "40P01")  # serialization_failure, deadlock_detected
 
 
 class SQLiteDatabase(Database):
-    """A SQLite file, prepared as the native catalog prepares it."""
+    """A SQLite file, with the settings of the native catalog."""
 
     dialect = SQLITE
     style: Style = "named"
@@ -109,7 +109,7 @@ class SQLiteDatabase(Database):
         path, wait_most = str(self.url.database), self.options.lock_timeout
 
         def run(sql: str) -> Sequence[Row]:
-            # A connection that is nobody else's: its waiting is set as the statement wants it.
+            # Nobody else uses this connection, so its time-out can be set for the statement.
             wait = wait_most if sql == "VACUUM" else 0
             try:
                 with closing(sqlite3.connect(path, wait, isolation_level=None)) as connection:
@@ -121,7 +121,7 @@ class SQLiteDatabase(Database):
 
 
 class PostgresDatabase(Database):
-    """A schema of a Postgres database, with the locks of the native catalog, through psycopg."""
+    """A schema of a Postgres database through psycopg, with the locks of the native catalog."""
 
     dialect = POSTGRES
     returns = True
@@ -185,10 +185,10 @@ class PostgresDatabase(Database):
 
 
 class PortableDatabase(Database):
-    """Any other database, by the SQL that most understand; proven with DuckDB.
+    """Any other database, with portable SQL. Tested with DuckDB.
 
-    Its dialect has ON CONFLICT, RETURNING, sequences and temporary tables, text compares by its
-    bytes, and a transaction reads one state. The time is this machine's.
+    The database must support ON CONFLICT, RETURNING, sequences and temporary tables. It must
+    compare text by its bytes, and a transaction must read one state. The time is this machine's.
     """
 
     dialect = PORTABLE
@@ -197,7 +197,7 @@ class PortableDatabase(Database):
     returns = True
     together = True
     streams = False
-    isolation_level = None  # `prepare` asks for what drivers mostly do by themselves
+    isolation_level = None  # `prepare` sets what most drivers do by default
     clock = staticmethod(system_clock)
     begin_read = ("BEGIN",)
     begin_new = ("BEGIN",)
@@ -232,7 +232,7 @@ class PortableDatabase(Database):
     def count(self, cursor: DBAPICursor) -> int:
         if cursor.rowcount >= 0:
             return cursor.rowcount
-        row = cursor.fetchone()  # DuckDB answers a change with its count
+        row = cursor.fetchone()  # DuckDB answers a change with a row that holds its count
         return int(row[0]) if row else 0
 
     def explain(self, error: Exception) -> LakebedError:
@@ -263,5 +263,5 @@ _KINDS: dict[str, type[Database]] = {
 
 
 def database_of(url: URL, options: Options) -> Database:
-    """The database that a URL names."""
+    """Return the database that a URL names."""
     return _KINDS.get(url.get_backend_name(), PortableDatabase)(url, options)

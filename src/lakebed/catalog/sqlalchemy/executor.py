@@ -1,4 +1,4 @@
-"""Any database that SQLAlchemy knows, over SQL text: its pool and drivers, no query builder."""
+"""Any database that SQLAlchemy supports, over SQL text: its pool and drivers, no query builder."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from lakebed.waiting import waiting
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-_BRIEF = 0.02  # seconds between two requests for a lock that others would queue behind
+_BRIEF = 0.02  # seconds between two tries to get a lock, if waiting would delay others
 
 
 class SQLAlchemyExecutor(SQLAlchemyConnections):
     """The tables of a lake in the database of a SQLAlchemy URL.
 
-    `pool_size`: the most connections. For the times that it waits and repeats see `Options`.
+    `pool_size`: the most connections. `Options` describes the times that it waits.
     """
 
     def __init__(
@@ -68,19 +68,19 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
         return int(self.fetch(self.database.now, {})[0][0])
 
     def identity(self) -> Identity | None:
-        """Return which database this is, and where."""
+        """Return which database this is, and on which server."""
         return self.database.identity(self.fetch)
 
-    # Repeating what failed for a reason that passes
+    # Repeating what failed temporarily.
 
     def _repeated(self, work: Callable[[], T]) -> T:
-        """Return the result of `work`. Repeat it, with growing pauses, while it fails for a reason
-        that passes."""
+        """Return the result of `work`. Repeat it, with growing pauses, while it fails
+        temporarily."""
         try:
             return work()
         except LakebedError as failed:
             error = failed
-            # Within what is repeated as a whole, nothing is repeated by itself.
+            # Inside a call that is repeated as a whole, nothing is repeated by itself.
             repeating = self._is_inside or getattr(self._local, "repeating", False)
             if repeating or not self.database.is_repeatable(error):
                 raise
@@ -104,13 +104,13 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
         with waiting(f"{error}; trying for {self._options.timeout:.0f} s"):
             return retrying(work)
 
-    # Statements
+    # Statements.
 
     def fetch(self, sql: str, params: Params) -> Sequence[Row]:
         return self._repeated(lambda: self._fetch(sql, params))
 
     def _fetch(self, sql: str, params: Params) -> Sequence[Row]:
-        lent = self._take()  # without the context manager, which takes as long as the statement
+        lent = self._take()  # the context manager would cost as much as the statement
         try:
             rows: Sequence[Row] = lent.execute(sql, params).fetchall()
         except self._error as error:
@@ -120,8 +120,7 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
         return rows
 
     def alone(self, sql: str, params: Params) -> Sequence[Row]:
-        """Return the rows, if any, of a statement that is a transaction of its own. It is tried
-        once."""
+        """Return the rows, if any, of a statement that is its own transaction. It is tried once."""
         if self.read_only:
             raise refused(self.shown)
         with self.connection() as lent:
@@ -149,7 +148,7 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
         patient: bool = True,
         brief: bool = False,
     ) -> T:
-        del brief  # threads share no transaction here
+        del brief  # threads do not share transactions here
 
         def once() -> T:
             with self._write(patient=patient, exclusive=exclusive) as tx:
@@ -171,7 +170,7 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
 
     @contextmanager
     def _settled(self) -> Generator[SQLAlchemyTransaction]:
-        """Open a transaction that reads while no writer is at work."""
+        """Open a transaction that reads while nobody writes."""
         with self._queue(True), self.connection() as lent:
             try:
                 self._begin(lent, patient=True, exclusive=True)
@@ -181,7 +180,7 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
                 self._roll_back(lent)
 
     def alter(self, work: Callable[[SQLAlchemyTransaction], T]) -> T:
-        """Return the result of `work`, which makes or changes the tables. See `Alters`."""
+        """Return the result of `work`, which creates or changes tables. See `Alters`."""
 
         def once() -> T:
             with self._write(patient=True, exclusive=True, alters=True) as tx:
@@ -212,7 +211,7 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
 
     @contextmanager
     def _schema_lock(self, lent: Lent, wanted: bool) -> Iterator[None]:
-        """Hold the lock of those who change tables, if it is wanted and the database needs one."""
+        """Hold the lock for changing tables, if it is wanted and the database needs one."""
         if not wanted or not self.database.lock_schema:
             yield
             return
@@ -222,12 +221,14 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
         try:
             yield
         finally:
-            if lent.proxied.is_valid:  # else it has ended with the connection
+            if lent.proxied.is_valid:  # otherwise the lock has ended with the connection
                 lent.run(self.database.unlock_schema)
 
     def _begin(self, lent: Lent, patient: bool, exclusive: bool) -> None:
-        """Begin with the lake's lock. Where waiting for it holds others up, it is asked for
-        briefly."""
+        """Begin a transaction with the lake's lock.
+
+        If waiting for the lock would delay others, each wait is brief, and repeated.
+        """
         database, deadline = self.database, time.monotonic() + self._options.lock_timeout
         while True:
             try:
@@ -242,13 +243,12 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
             time.sleep(_BRIEF)
 
     def _is_new(self, lent: Lent) -> bool:
-        """Return whether there is no lake yet, and so no row for a lock."""
+        """Return whether there is no lake yet, and so no row to lock."""
         return not lent.execute(self._queries["table_names"], {}).fetchall()
 
     @contextmanager
     def _queue(self, patient: bool) -> Iterator[None]:
-        """Queue the writers of this process, where waiting writers are not served in their
-        order."""
+        """Queue the writers of this process, if the database does not serve them in order."""
         if self._gate is None or self._is_inside:
             yield
             return
@@ -265,12 +265,12 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
         try:
             lent.run(self.database.roll_back(lent.proxied.driver_connection))
         except self._error:
-            lent.drop()  # which ends the transaction just as well
+            lent.drop()  # which also ends the transaction
 
-    # Commits whose answer was lost
+    # Commits whose answer was lost.
 
     def _commit(self, lent: Lent) -> Exception | None:
-        """Commit, with a note in the same transaction. Return the error if the answer was lost."""
+        """Commit, with a note in the same transaction. Return the error if the answer is lost."""
         if self.database.notes:
             writer = lent.writer
             writer.token += 1
@@ -286,9 +286,11 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
         return None
 
     def _settle(self, writer: Writer, error: Exception) -> None:
-        """Return if that commit happened. Otherwise raise the error that repeating may cure.
+        """Return if the writer's last commit happened. Otherwise raise an error that allows a
+        repetition.
 
-        The note tells: whoever gets the lake's lock knows that the writer which held it is done.
+        The note tells. It is read under the lake's lock, so the writer that held the lock has
+        ended.
         """
         failure = self._explain(error)
         try:
@@ -306,7 +308,7 @@ class SQLAlchemyExecutor(SQLAlchemyConnections):
             row = tx.one(self._queries["last_commit"], {"id": writer.id})
         return row[0] if row else None
 
-    # Ending and forking
+    # Ending and forking.
 
     def scrub(self, *, thorough: bool = True) -> Sequence[str]:
         return self.database.scrub(thorough=thorough)

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB behind SQLAlchemy: sessions, locks, and what PyMySQL lacks."""
+"""MySQL and MariaDB behind SQLAlchemy: sessions, locks, and gaps of PyMySQL."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from lakebed.catalog.sqlalchemy.connection import Style
 
-_SESSION = (  # settings of a server that would change what SQL means, or leave rows out
+_SESSION = (  # a server's settings could change what SQL means, or omit rows
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', "
     "SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, "
     "SESSION sql_big_selects = 1, SESSION completion_type = 0"
 )
 _SERVER = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_uid')"
-_GRACE = 2  # seconds that a server may take to say that a limit has passed
+_GRACE = 2  # seconds that a server may take to report a time-out
 
 forking = threading.Lock()
-"""Held while the process forks, and by what no fork may come into the middle of."""
+"""Held while the process forks, and by code that no fork may interrupt."""
 
 
 class MySQLDatabase(Database):
@@ -63,15 +63,15 @@ class MySQLDatabase(Database):
 
         seconds = max(1, math.ceil(self.options.lock_timeout))
         limit = patience(self.options)
-        # PyMySQL would send text in Latin-1.
+        # Otherwise, PyMySQL would send text in Latin-1.
         password = {"password": str(self.url.password).encode()} if self.url.password else {}
         return {
             **password,
             "charset": "utf8mb4",
             "connect_timeout": limit,
-            "read_timeout": limit,  # of the greeting; `prepare` gives statements more
+            "read_timeout": limit,  # for the greeting; `prepare` allows more for statements
             "write_timeout": limit,
-            # Keys and names are VARBINARY, so that they compare by their bytes.
+            # Keys and names are VARBINARY, so they compare by their bytes.
             "conv": {**conversions, FIELD_TYPE.VAR_STRING: _text},
             "cursorclass": _checking_cursor(),
             "init_command": f"{_SESSION}, SESSION innodb_lock_wait_timeout = {seconds}, "
@@ -79,8 +79,8 @@ class MySQLDatabase(Database):
         }
 
     def connect(self, dialect: Dialect, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        # PyMySQL makes a TLS context for each, with locks of OpenSSL that a child would find taken
-        # for ever.
+        # PyMySQL makes a TLS context for each connection. A forked child would find OpenSSL's locks
+        # taken for ever.
         try:
             with forking:
                 connection: Any = dialect.connect(*args, **options, defer_connect=True)
@@ -91,7 +91,7 @@ class MySQLDatabase(Database):
 
     def prepare(self, connection: Any) -> None:
         limit = self.options.statement_timeout
-        # The server's own limits come first; these are for one that says nothing more.
+        # The server's own limits come first. These are for a server that no longer answers.
         silence = math.ceil(max(limit, self.options.lock_timeout)) + _GRACE
         connection._read_timeout = connection._write_timeout = silence
         is_mariadb = "mariadb" in str(connection.get_server_info()).lower()
@@ -106,14 +106,15 @@ class MySQLDatabase(Database):
             ((connection.max_allowed_packet,),) = cursor.fetchall()
 
     def identity(self, fetch: Callable[[str, Params], Sequence[Row]]) -> Identity:
-        # The server's own number, which MySQL and MariaDB name differently; a replica has another.
+        # The server's unique number. MySQL and MariaDB name it differently, and a replica has its
+        # own.
         found = fetch(_SERVER, {})
         server = "/".join(f"{name}={value}" for name, value in sorted(found))
         place = f"mysql:{self.url.database}"
         return Identity(f"{place}#{server}", place)
 
     def begin_write(self, patient: bool, exclusive: bool) -> Sequence[str]:
-        del exclusive  # any writer is alone
+        del exclusive  # every writer is alone anyway
         return [
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
             "START TRANSACTION",
@@ -129,15 +130,17 @@ class MySQLDatabase(Database):
 
 @cache
 def _checking_cursor() -> type[Cursor]:
-    """A cursor that refuses a statement larger than the server takes: it would cut the connection
-    without an answer, which looks like one that was lost."""
+    """Return a class of cursors that refuse a statement larger than the server accepts.
+
+    The server would close the connection without an answer, which looks like a lost connection.
+    """
     from pymysql.cursors import Cursor
     from pymysql.err import OperationalError
 
     class CheckingCursor(Cursor):  # type: ignore[misc]  # PyMySQL has no types
-        def _query(self, q: str | bytes) -> int:  # the one way of all statements to the server
+        def _query(self, q: str | bytes) -> int:  # every statement goes through this method
             limit = getattr(self.connection, "max_allowed_packet", None)
-            if limit and _size(q, limit) >= limit - 1:  # a byte tells what is sent
+            if limit and _size(q, limit) >= limit - 1:  # one byte names the command
                 raise OperationalError(1153, "the statement is larger than max_allowed_packet")
             return int(super()._query(q))
 
@@ -145,7 +148,7 @@ def _checking_cursor() -> type[Cursor]:
 
 
 def _size(statement: str | bytes, limit: int) -> int:
-    """Its bytes, exact where they may reach the limit."""
+    """Return the statement's size in bytes. It is exact only near the limit."""
     if isinstance(statement, str) and len(statement) * 4 >= limit:
         statement = statement.encode("utf-8", "surrogateescape")
     return len(statement)

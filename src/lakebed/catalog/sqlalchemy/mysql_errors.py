@@ -1,4 +1,4 @@
-"""Turns what MySQL, MariaDB and the network answer into errors of Lakebed."""
+"""Turns errors of MySQL, MariaDB and the network into those of `lakebed.errors`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFUSED = frozenset({1045, 1698})
 _NO_RIGHT = frozenset({1142, 1143, 1227, 1370})
 _FULL = frozenset({1021, 1114, 1030, 1041, 1037, 3})
 _READ_ONLY = frozenset({1290, 1792, 1836})
-# Duplicate, null, foreign key, check (MySQL, MariaDB), signal of a trigger.
+# Duplicate key, null, foreign key, check (MySQL, MariaDB), and a trigger's signal.
 _CONSTRAINTS = frozenset({1022, 1048, 1062, 1451, 1452, 1644, 3819, 4025})
 _REPEATABLE = _LOST | {_DEADLOCK, 1040, 1203, 2002, 2003, 1452}
 _GRANT = (
@@ -36,7 +36,7 @@ def code_of(error: BaseException | None) -> int:
 
 
 def explain(error: BaseException, where: str, lock_timeout: float) -> LakebedError:
-    """Return the error of Lakebed that says what happened. `error` is PyMySQL's."""
+    """Return the error of `lakebed.errors` for an error of PyMySQL. `where`: the server's name."""
     code = code_of(error)
     text = str(error.args[1]) if len(error.args) > 1 else type(error).__name__
     if code in _LOCKED:
@@ -70,5 +70,5 @@ def explain(error: BaseException, where: str, lock_timeout: float) -> LakebedErr
 
 
 def is_repeatable(error: BaseException) -> bool:
-    """Return whether nothing has happened, and asking again may succeed."""
+    """Return whether nothing has happened and another try may succeed."""
     return isinstance(error, LakebedError) and code_of(error.__cause__) in _REPEATABLE

@@ -1,4 +1,4 @@
-"""Opens the catalog in a database that SQLAlchemy knows."""
+"""Opens a catalog in a database that SQLAlchemy supports."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ KNOWN = (
 
 
 def open_mysql(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """Open the catalog of `{"type": "mysql", "url": …}`, or "mariadb", as `open_sqlalchemy`
-    does."""
+    """Open the catalog of `{"type": "mysql", "url": …}`, or of type "mariadb".
+
+    `open_sqlalchemy` describes the options and errors.
+    """
     url = given.get("url")
     if not isinstance(url, str) or not url.startswith(("mysql", "mariadb")):
         raise ConfigurationError("catalog.url: expected mysql://user@host/database")
@@ -37,11 +39,14 @@ def open_mysql(given: Mapping[str, object], options: CatalogOptions) -> OpenedCa
 def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
     """Open the catalog of `{"type": "sqlalchemy", "url": …}`. All other options may be left out.
 
-    `pool_size` (5): connections. `echo` (false): log every statement. `timeout` (30): seconds to
-    wait for a connection, and to repeat what failed for a reason that passes. `statement_timeout`
-    (300): seconds to wait for a server's answer. `schema` ("lakebed"): for a Postgres database.
-    `auto_migrate` (true): create and migrate the tables. `lazy` (false): connect with the first
-    call.
+    `pool_size` (5): the most connections. `echo` (false): log every statement. `timeout` (30):
+    seconds to wait for a connection, and to repeat a call that fails temporarily.
+    `statement_timeout` (300): seconds to wait for a server's answer. `schema` ("lakebed"): the
+    schema of a Postgres database. `auto_migrate` (true): create and migrate the tables. `lazy`
+    (false): connect at the first call.
+
+    Raises ConfigurationError for wrong options, DependencyMissingError if a package is missing, and
+    ConnectError if the server cannot be reached.
     """
     try:
         from sqlalchemy import make_url
@@ -66,7 +71,7 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
             "catalog.url: expected SQLAlchemy's URL, such as mysql+pymysql://user@host/database"
         ) from None
     if url.get_backend_name() == "sqlite" and url.database in (None, "", MEMORY):
-        return open_sqlite(None, options)  # it is one connection, so there is no pool
+        return open_sqlite(None, options)  # one connection, without a pool
     if options.read_only and url.get_backend_name() == "sqlite":
         raise ConfigurationError(
             "read_only: SQLAlchemy's driver writes beside the file that it reads: open it by "

@@ -1,4 +1,4 @@
-"""The connections of a catalog over SQLAlchemy: its pool, for any thread and after a fork."""
+"""The connections of a catalog over SQLAlchemy, for any thread and after a fork."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _DRAIN = 0.005
 class SQLAlchemyConnections:
     """A pool of connections to one database.
 
-    A thread that is in a transaction gets its own connection whenever it asks. `pool_size`: the
-    most connections. `echo`: log every statement. For the times that it waits see `Options`.
+    A thread that is in a transaction always gets the transaction's connection. `pool_size`: the
+    most connections. `echo`: log every statement. `Options` describes the times that it waits.
     """
 
     def __init__(
@@ -49,8 +49,11 @@ class SQLAlchemyConnections:
 
     @contextmanager
     def connection(self) -> Iterator[Lent]:
-        """Return a block with a connection of the pool, or with this thread's if it is in a
-        transaction. Errors of the driver are raised as errors of Lakebed."""
+        """Open a block with a connection of the pool, or with that of this thread's transaction.
+
+        Errors of the driver become errors of `lakebed.errors`. Raises CatalogError once the pool is
+        closed.
+        """
         lent = self._take()
         try:
             yield lent
@@ -61,7 +64,7 @@ class SQLAlchemyConnections:
 
     @property
     def _is_inside(self) -> bool:
-        """Whether this thread is in a transaction, which ends if anything in it fails."""
+        """Return whether this thread is in a transaction. It ends if anything in it fails."""
         return getattr(self._local, "lent", None) is not None
 
     def _take(self) -> Lent:
@@ -88,10 +91,10 @@ class SQLAlchemyConnections:
         except (self._error, exc.DBAPIError) as error:
             cause = getattr(error, "orig", error)
             failure = self._explain(cause)
-            # Not repeated at the beginning: it is more likely to be a slip than an outage.
+            # Not repeated at the first connection: a mistake is more likely than an outage.
             raise failure from (cause if self._reached else None)
         except exc.SQLAlchemyError as error:
-            # Its text may hold parameters.
+            # The error's text may hold parameters.
             raise CatalogError(f"{self.shown} failed: {type(error).__name__}") from None
         self._reached = True
         return proxied
@@ -101,7 +104,7 @@ class SQLAlchemyConnections:
             lent.proxied.close()
 
     def _fail(self, lent: Lent, error: Exception) -> NoReturn:
-        """Raise the error of Lakebed. A lost connection does not go back to the pool."""
+        """Raise the error of `lakebed.errors`. A lost connection is not used again."""
         if self._is_lost(lent, error) or self.database.is_retired(error):
             lent.drop()
         raise self._explain(error) from error
@@ -119,7 +122,7 @@ class SQLAlchemyConnections:
 
     @contextmanager
     def _inside(self, lent: Lent) -> Iterator[None]:
-        """Run whatever this thread runs meanwhile on this connection."""
+        """Open a block in which this thread's statements run on this connection."""
         self._local.lent = lent
         try:
             yield
@@ -127,7 +130,7 @@ class SQLAlchemyConnections:
             self._local.lent = None
 
     def close(self) -> None:
-        """Let no call begin, wait for those at work, and close all connections."""
+        """Let no call begin, wait for running calls, and close all connections."""
         self._closed = True
         deadline = time.monotonic() + self._options.timeout
         mine = self._is_inside
@@ -136,30 +139,33 @@ class SQLAlchemyConnections:
         self._engine.dispose()
 
     def before_fork(self, held: ExitStack) -> list[PoolProxiedConnection]:
-        """Return all connections, once nobody uses them, if the database works inside this
-        process. The pool's own lock is held until `held` is closed."""
+        """Take all connections, once nobody uses them, if the database runs inside this process.
+
+        The pool's own lock is held until `held` is closed.
+        """
         taken = self._take_all() if self.database.inside and not self._closed else []
-        # A child would inherit the lock from a thread that it does not have.
+        # A child would inherit the lock, but not the thread that holds it.
         held.enter_context(self._engine.pool._pool.mutex)  # type: ignore[attr-defined]
         return taken
 
     def _take_all(self) -> list[PoolProxiedConnection]:
-        """Return all connections but this thread's own, once nobody uses them."""
+        """Take all connections except this thread's own, once nobody uses them."""
         mine: Lent | None = getattr(self._local, "lent", None)
         taken = [] if mine is None else [mine.proxied]
         while len(taken) < self._pool_size:
             try:
                 taken.append(self._check_out())
-            except ConnectError:  # somebody is at work for longer than `timeout`
+            except ConnectError:  # a call runs for longer than `timeout`
                 continue
-            except LakebedError:  # no file, so nobody is in it
+            except LakebedError:  # without a file, nobody uses it
                 break
         return taken if mine is None else taken[1:]
 
     def after_fork_in_child(self, taken: Sequence[PoolProxiedConnection]) -> None:
-        """Leave the parent's connections alone, and open own ones when asked.
+        """Leave the parent's connections alone. New ones are opened when they are needed.
 
-        SQLite's are closed first, because it remembers file locks that a child does not have.
+        Connections to SQLite are closed first. SQLite remembers file locks that a child does not
+        have.
         """
         mine: Lent | None = getattr(self._local, "lent", None)
         if self.database.inside and mine is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SQLAlchemyTransaction:
-    """One transaction on a connection; see `Transaction`."""
+    """One transaction on a connection. `Transaction` describes its calls."""
 
     __slots__ = ("_database", "_lent", "now")
 
@@ -34,7 +34,7 @@ class SQLAlchemyTransaction:
         if not self._database.streams:
             yield from self.all(sql, params)
             return
-        cursor = self._lent.proxied.cursor()  # its own: other statements may come meanwhile
+        cursor = self._lent.proxied.cursor()  # other statements may run meanwhile
         try:
             self._lent.execute(sql, params, cursor)
             while rows := cursor.fetchmany(100):

@@ -1,4 +1,4 @@
-"""Committing a batch in SQLite."""
+"""Commits a batch in SQLite."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ _SAMPLES = 16
 
 
 class SQLiteBatch(BatchCommit):
-    """A batch in SQLite. While its keys seem to be new, entries go straight into the tables, and
-    only keys that turn out to exist are staged: docs/design/sqlite.md."""
+    """A batch in SQLite.
+
+    While its keys seem to be new, entries go straight into the tables. Only keys that turn out to
+    exist are staged. See docs/design/sqlite.md.
+    """
 
     _tx: SQLiteTransaction
 
@@ -32,14 +35,17 @@ class SQLiteBatch(BatchCommit):
         return counts
 
     def _is_known(self, rows: Sequence[StagedRow]) -> bool:
-        """Whether one of a few keys exists."""
+        """Return whether one of a few of the keys exists."""
         keys = [row.key for row in rows[:: len(rows) // _SAMPLES + 1]]
         ((names, params),) = in_lists(self._queries, keys)
         return bool(self._tx.all(self._queries["has_keys"].replace("{keys}", names), params))
 
     def _create(self, rows: Sequence[StagedRow]) -> BatchCounts:
-        """Store rows whose keys seem to be new. Contents and entries are numbered in the order of
-        keys, in which they will be read, so that they lie together at the end of each table."""
+        """Store rows whose keys seem to be new.
+
+        Contents and entries are numbered in the order of keys, in which they are later read. So
+        they are stored together, at the end of each table.
+        """
         tx, queries, now = self._tx, self._queries, self._now
         columns = zip(*rows, strict=True)
         keys, hashes, formats, _, _, _, _, metadata, ttls, expiries, *given = columns
@@ -71,7 +77,7 @@ class SQLiteBatch(BatchCommit):
     def _name_all(
         self, rows: Sequence[StagedRow], hashes: Sequence[bytes], formats: Sequence[str]
     ) -> tuple[int, Iterable[int]]:
-        """Return the number of new contents, and the object of each row."""
+        """Create the objects of the rows. Return how many are new, and the object of each row."""
         tx, queries = self._tx, self._queries
         ((last,),) = tx.all(queries["last_object"], {})
         here = [row[1:5] for row in rows if row.inline_value is not None]

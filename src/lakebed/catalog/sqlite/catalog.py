@@ -10,13 +10,13 @@ from lakebed.model import EntryRow
 
 
 class SQLiteCatalog(SQLCatalog):
-    """`SQLCatalog` with quicker ways to read an entry and to store a batch."""
+    """`SQLCatalog` with faster ways to read an entry and to store a batch."""
 
     _executor: SQLiteExecutor
 
     def __init__(self, executor: SQLiteExecutor, *, auto_migrate: bool = True) -> None:
         super().__init__(executor, auto_migrate=auto_migrate)
-        # Reading by position saves a twentieth of the time.
+        # Parameters by position save 5 % of the time.
         self._get_entry = self._queries["get_entry"].replace(":key", "?").replace(":now", "?")
 
     def get(self, key: str) -> EntryRow | None:
@@ -24,6 +24,6 @@ class SQLiteCatalog(SQLCatalog):
         return EntryRow._make(rows[0]) if rows else None
 
     def _begin_batch(self, tx: Transaction, now: int) -> BatchCommit:
-        from lakebed.catalog.sqlite.batch import SQLiteBatch  # a first store must not load it
+        from lakebed.catalog.sqlite.batch import SQLiteBatch  # a first store must not import it
 
         return SQLiteBatch(tx, self._queries, now, keep_all=self._keep_all)

@@ -1,4 +1,4 @@
-"""The connections to a SQLite file: one a thread, and what a fork must not find in use."""
+"""The connections to a SQLite file: one for each thread, safe to fork."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lakebed.leaving import acquire, has_left
 from lakebed.observing import tell
 
 PAGE_BYTES = 2048  # smaller pages make smaller commits: docs/design/sqlite.md
-CACHE_KIB = 8192  # holds most of the pages that a search looks up: docs/design/search.md
-CHECKPOINT_PAGES = 8000  # a checkpoint costs two fsyncs; about 16 MB of log pay for them
+CACHE_KIB = 8192  # most of the pages that a search needs: docs/design/search.md
+CHECKPOINT_PAGES = 8000  # a checkpoint costs two fsyncs, so it waits for about 16 MB of log
 READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
-_SOON, _LATER = 0.001, 0.02  # seconds between two tries of a lock that others hold
+_SOON, _LATER = 0.001, 0.02  # seconds between two tries to take a lock that others hold
 
 _numbers = count()  # of the connections that this process has made
-_connecting = threading.Lock()  # held while a connection is made: a fork waits for it
+_connecting = threading.Lock()  # held while a connection is made, so that a fork waits
 
 
 class SQLiteConnection(sqlite3.Connection):
-    """A connection that the executor can hold weakly.
+    """A connection that the executor can refer to weakly.
 
-    `lock` is held while its thread reads: a fork waits for it.
+    Its thread holds `lock` while it reads, so that a fork waits.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -42,13 +42,16 @@ class SQLiteConnection(sqlite3.Connection):
         self.number = next(_numbers)
 
     def __del__(self) -> None:
-        if hasattr(self, "lock"):  # it was opened
+        if hasattr(self, "lock"):  # the connection was opened
             self.close()  # otherwise Python 3.13 warns
 
 
 class _Owner:
-    """Belongs to one thread, and closes its connection when the thread ends. (The connection is
-    part of a reference cycle: it would otherwise stay open until a garbage collection.)"""
+    """Belongs to one thread, and closes its connection when the thread ends.
+
+    The connection is part of a reference cycle. Without this class it would stay open until a
+    garbage collection.
+    """
 
     __slots__ = ("connection",)
 
@@ -60,11 +63,10 @@ class _Owner:
 
 
 class SQLiteConnections:
-    """The connections to a SQLite file, or the one to a private database in memory if `path` is
-    None.
+    """The connections to a SQLite file, or to a private database in memory if `path` is None.
 
-    `lock_timeout` is in seconds. With durability "normal" a commit survives the death of the
-    process, with "full" also a loss of power.
+    `lock_timeout` is in seconds. With durability "normal", a commit survives the death of the
+    process. With "full", it also survives a loss of power.
     """
 
     def __init__(
@@ -89,22 +91,22 @@ class SQLiteConnections:
         self._local = threading.local()
         self._open: weakref.WeakSet[SQLiteConnection] = weakref.WeakSet()
         self._gate = threading.Lock()
-        # A database in memory is one connection, and its every use takes the gate.
+        # A database in memory has one connection. Every use of it takes the gate.
         self._shared = self._connect() if self._path is None else None
 
     def identity(self) -> Identity | None:
-        """Return the place of the file."""
+        """Return the place of the file, or None for a database in memory."""
         return None if self._path is None else identity_of_file(self._path)
 
-    # A process that forks inside SQLite leaves its child SQLite's mutexes locked for ever. And
-    # SQLite remembers per process which file locks it holds, while a child inherits that memory but
-    # not the locks: it would work without them, and lose commits when the parent closes. So a fork
-    # waits until no thread is inside SQLite, and the child closes what it inherited before it opens
-    # connections of its own. (Between transactions, in WAL mode, such a close touches nothing that
-    # is shared: it finds the parent's locks in its way.)
+    # A process that forks inside SQLite leaves SQLite's mutexes locked for ever in the child. Also,
+    # SQLite remembers in the process which file locks it holds. A child inherits that memory but
+    # not the locks. It would work without locks, and lose commits when the parent closes. So a fork
+    # waits until no thread is inside SQLite. The child closes the inherited connections before it
+    # opens its own. Between transactions, in WAL mode, such a close touches nothing that is shared,
+    # because the parent's locks prevent it.
 
     def before_fork(self) -> list[SQLiteConnection]:
-        """Wait for the transactions and reads of all threads, and hold back new ones."""
+        """Wait for the transactions and reads of all threads, and let no new ones begin."""
         self._gate.acquire()
         connections = list(self._open)
         for connection in connections:
@@ -118,8 +120,10 @@ class SQLiteConnections:
         self._gate.release()
 
     def after_fork_in_child(self, connections: list[SQLiteConnection]) -> None:
-        """Close the inherited connections; new ones open when needed. A database in memory stays,
-        as a copy."""
+        """Close the inherited connections. New ones are opened when they are needed.
+
+        A database in memory stays, as a copy.
+        """
         if self._path is None:
             self.after_fork_in_parent(connections)
             return
@@ -146,23 +150,23 @@ class SQLiteConnections:
             if self._path is not None:
                 self._use_log(connection)
             connection.execute("PRAGMA foreign_keys = ON")
-            # Deleted values are overwritten, which costs nothing that could be measured.
+            # Deleted values are overwritten. No cost of this could be measured.
             connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA busy_timeout = 0")  # from here on, `_wait` waits
+            connection.execute("PRAGMA busy_timeout = 0")  # `_wait` does the waiting from here on
         except sqlite3.Error as error:
             if connection is not None:
-                connection.close()  # otherwise its locks would last as long as the error is kept
+                connection.close()  # otherwise its locks would last as long as the error
             raise self.translate(error) from error
         self._open.add(connection)
         return connection
 
     def _use_log(self, connection: sqlite3.Connection) -> None:
-        """Switch to WAL, unless the database belongs to another program: then nothing may be
+        """Switch to WAL, unless the database belongs to another program, which must not be
         changed."""
         tables = table_names(connection)
         level = "FULL" if self._durability == "full" else "NORMAL"
-        # An empty file has nothing to lose. What the switch writes to it at durability normal is
-        # synced by the first checkpoint, as all commits before that are.
+        # An empty file has nothing to lose. At durability "normal", the first checkpoint syncs what
+        # the switch writes, like all commits before it.
         early = level if tables or level == "FULL" else "OFF"
         connection.execute(f"PRAGMA synchronous = {early}")
         if not is_foreign(tables):
@@ -173,12 +177,12 @@ class SQLiteConnections:
     def _wait(
         self, connection: sqlite3.Connection, sql: str, params: Params | Row, wait: float
     ) -> list[Row]:
-        """Return the rows of a statement. While others hold a lock that it needs, repeat it for up
-        to `wait` seconds.
+        """Return the rows of a statement. Repeat it for up to `wait` seconds while others hold a
+        lock.
 
-        SQLite's own waiting would retry ever more seldom, at last ten times a second, although the
-        lock is free (docs/design/sqlite.md), and would not wait for the lock that a switch to WAL
-        needs.
+        SQLite's own waiting tries less and less often, in the end ten times a second, even if the
+        lock is free (docs/design/sqlite.md). It also does not wait for the lock that a switch to
+        WAL needs.
         """
         start, busy = time.monotonic(), False
         while True:
@@ -207,8 +211,10 @@ class SQLiteConnections:
         return owner.connection
 
     def lock(self, gate: threading.Lock | threading.RLock, wait: float) -> float:
-        """Queue with the other threads of this process. Returns how many seconds of `wait` are
-        left."""
+        """Queue with the other threads of this process. Return how many seconds of `wait` are left.
+
+        Raises LockTimeoutError if the gate is not free within `wait` seconds.
+        """
         if gate.acquire(blocking=False):
             return wait
         start = time.monotonic()
@@ -221,32 +227,31 @@ class SQLiteConnections:
     def begin(self, connection: sqlite3.Connection, sql: str, wait: float) -> None:
         """Start a transaction. Wait up to `wait` seconds for other processes."""
         self._wait(connection, sql, {}, wait)
-        if sql == READ:  # begin to read, so that no later statement has to wait
+        if sql == READ:  # read at once, so that no later statement has to wait
             self._wait(connection, "SELECT 1 FROM sqlite_master LIMIT 1", {}, wait)
 
     def close(self) -> None:
         self._closed = True
         with self._gate:
             for connection in list(self._open):
-                with connection.lock:  # a connection closed under a read crashes the interpreter
+                with connection.lock:  # closing a connection during a read crashes the interpreter
                     connection.close()
 
     def translate(self, error: sqlite3.Error) -> LakebedError:
-        """Return Lakebed's error for an error of sqlite3."""
+        """Return the error of `lakebed.errors` for an error of sqlite3."""
         if self._closed:
             return CatalogError("the lake is closed")
         return explain(error, self._shown, self._lock_timeout)
 
 
 def table_names(connection: sqlite3.Connection) -> set[str]:
-    """Return the tables of a database."""
+    """Return the names of the tables of a database."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return {name for (name,) in rows}
 
 
 def is_foreign(tables: set[str]) -> bool:
-    """Whether a database with these tables belongs to another program, so that nothing may be
-    changed."""
+    """Return whether a database with these tables belongs to another program."""
     return bool(tables) and "lakebed_meta" not in tables
 
 

@@ -1,4 +1,4 @@
-"""Translates SQLite's errors into Lakebed's."""
+"""Translates SQLite's errors into those of `lakebed.errors`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _READ_IT = "to read it all the same, open it with read_only=True"
 
 
 def explain(error: Exception, where: object, lock_timeout: float) -> LakebedError:
-    """Return Lakebed's error for an error of sqlite3."""
+    """Return the error of `lakebed.errors` for an error of sqlite3."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if is_busy(error):
@@ -48,7 +48,7 @@ def explain(error: Exception, where: object, lock_timeout: float) -> LakebedErro
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether another connection holds a lock that was needed."""
+    """Return whether another connection holds a lock that was needed."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 

@@ -1,4 +1,4 @@
-"""SQLite through the standard library: one connection a thread, one writer at a time."""
+"""SQLite through the standard library: one connection for each thread, one writer at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lakebed.clock import Clock, system_clock
 
 
 class SQLiteExecutor(SQLiteConnections):
-    """A SQLite file, or a private database in memory. See `SQLiteConnections` for the options."""
+    """A SQLite file, or a private database in memory. `SQLiteConnections` describes the options."""
 
     dialect = SQLITE
     schema = None
@@ -52,7 +52,7 @@ class SQLiteExecutor(SQLiteConnections):
             raise self.translate(error) from error
 
     def read(self, work: Callable[[SQLiteTransaction], T], *, settled: bool = False) -> T:
-        del settled  # who draws a version holds the write lock until it is committed
+        del settled  # a writer holds the write lock from drawing a version to its commit
         with self._read() as tx:
             return work(tx)
 
@@ -69,7 +69,7 @@ class SQLiteExecutor(SQLiteConnections):
         patient: bool = True,
         brief: bool = False,
     ) -> T:
-        del exclusive  # SQLite knows no other writers
+        del exclusive  # SQLite has one writer at a time anyway
         if brief and patient and (self._grouping.busy or self._gate.locked()):
             return self._grouping.run(work)
         with self._write(self._lock_timeout if patient else 0.0) as tx:

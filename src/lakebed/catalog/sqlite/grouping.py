@@ -2,8 +2,9 @@
 
 If each thread had its own transaction, every store would cost a commit, and a switch of threads
 during which nobody writes. So a thread that finds another one writing queues its job and sleeps.
-The first in the queue leads: it begins a transaction, runs all jobs that are queued by then, each
-behind a savepoint, and wakes the others, whose jobs are done. Measurements: docs/design/sqlite.md.
+The first thread in the queue leads. It begins a transaction, runs all queued jobs, each behind a
+savepoint, and wakes the other threads once their jobs are done. Measurements:
+docs/design/sqlite.md.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Tx = TypeVar("Tx", bound=Transaction)
 
 
 class RepeatError(LakebedError):
-    """A transaction had no effect and must be repeated. This error never reaches a caller."""
+    """A transaction had no effect and must be repeated. The executor catches this error."""
 
 
 class _Job(Generic[Tx, T]):
@@ -36,7 +37,7 @@ class _Job(Generic[Tx, T]):
         self.work = work
         self.result: T
         self.error: LakebedError | None = None
-        self.done = False  # with a result or an error
+        self.done = False  # has a result or an error
         self.leads = False
         self.wake = threading.Lock()
         self.wake.acquire()
@@ -47,7 +48,7 @@ class Grouping(Generic[Tx]):
 
     `begin`: starts a write transaction, waiting at most the given seconds. `locked`: makes the
     error of a job that has waited for `timeout` seconds. `may_have_happened`: tells whether the
-    transaction may have been committed in spite of an error.
+    transaction may have been committed despite an error.
     """
 
     def __init__(
@@ -64,10 +65,13 @@ class Grouping(Generic[Tx]):
         self._mutex = threading.Lock()
         self._jobs: list[_Job[Tx, Any]] = []
         self.busy = False
-        """Whether a thread leads, or is about to."""
+        """Whether a thread leads or is about to lead."""
 
     def run(self, work: Callable[[Tx], T]) -> T:
-        """Return the result of `work` in a committed transaction, which it may share."""
+        """Return the result of `work` in a committed transaction, which other jobs may share.
+
+        Raises the error of `work`, or that of `locked` if it cannot begin in time.
+        """
         job, start = _Job(work), time.monotonic()
         try:
             with self._mutex:
@@ -85,7 +89,7 @@ class Grouping(Generic[Tx]):
                         raise self._locked() from None
         finally:
             with self._mutex:
-                if job in self._jobs:  # no job outlives its call
+                if job in self._jobs:  # a job must not outlive its call
                     self._jobs.remove(job)
                 if job.leads:
                     self._choose()
@@ -101,7 +105,8 @@ class Grouping(Generic[Tx]):
             self._jobs[0].wake.release()
 
     def _withdraw(self, job: _Job[Tx, Any]) -> None:
-        """Give up, unless a transaction has taken the job; that transaction will end soon."""
+        """Withdraw a job that has waited too long, unless a transaction, which ends soon, has taken
+        it."""
         with self._mutex:
             if job in self._jobs and not job.leads:
                 raise self._locked()
@@ -130,8 +135,10 @@ class Grouping(Generic[Tx]):
                     job.wake.release()
 
     def _run_apart(self, jobs: Sequence[_Job[Tx, Any]], wait: float, error: LakebedError) -> None:
-        """After the shared transaction failed, let each job fail or succeed by itself, unless the
-        transaction may have been committed."""
+        """Run each job in its own transaction, after the shared one failed.
+
+        If the shared transaction may have been committed, every job gets its error instead.
+        """
         if self._may_have_happened(error):
             for job in jobs:
                 job.error, job.done = error, True
@@ -156,7 +163,7 @@ def _run(tx: Tx, jobs: Sequence[_Job[Tx, Any]]) -> None:
         try:
             job.result = job.work(tx)
         except LakebedError as error:
-            # If a condition of one job does not hold, the others are not affected.
+            # A job whose condition does not hold must not affect the others.
             job.error = error
             tx.run("ROLLBACK TO job", {})
         tx.run("RELEASE job", {})

@@ -1,4 +1,4 @@
-"""Opening a SQLite catalog from a path, a URL, or its options."""
+"""Opens a SQLite catalog from a path, a URL, or its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a SQLite file without touching it, its folder, or the files beside it."""
+"""Reads a SQLite file without changing it, its folder, or the files beside it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from lakebed.catalog.statements.executor import Params, Row, refused
 from lakebed.clock import Clock, system_clock
 from lakebed.errors import CatalogError, LakebedError, StorageError
 
-_CHANGES = 10  # how often a read is tried while others write
+_CHANGES = 10  # tries of a read while others write
 _INDEX_BYTES = 32768  # the least size of a log's index
 Stamp = tuple[object, ...]
-"""A value that changes when another program writes to the file."""
+"""A value that changes whenever another program writes to the file."""
 
 
 class UntouchedFile:
     """How a connection reads a catalog that it must not change. `shown` names it in errors.
 
-    - If the log has an index (`-shm`), because another process has the file open or was killed, the
-      file is read as it is. SQLite keeps readers and writers apart.
+    - If the log has an index (`-shm`), the file is read as it is. Another process has it open, or
+      was killed. SQLite keeps readers and writers apart.
     - If there is no log, the file is read as immutable. Writers do not notice such a reader, so the
-      file's state must be compared after each read.
-    - If the log has no index, as in a copy, SQLite would have to make one. So both are copied to
-      the system's folder for temporary files.
+      state of the file must be compared after each read.
+    - If the log has no index, as in a copy, SQLite would have to create one. So file and log are
+      copied to the system's folder for temporary files.
     """
 
     def __init__(self, path: str, shown: str) -> None:
@@ -49,12 +49,15 @@ class UntouchedFile:
         return _state(self._path)
 
     def _is_shared(self) -> bool:
-        # A shorter index was left by a process that had no space to write it.
+        # A shorter index is left by a process that had no disk space for it.
         return _state(f"{self._path}-shm")[1] >= _INDEX_BYTES
 
     def connect(self) -> tuple[str, Stamp | None, Stamp | None]:
-        """Return what to connect to, the stamp with which it was found, and the state of the file
-        on which every read relies. The state is None if SQLite itself protects reads."""
+        """Return the address to connect to, the file's stamp, and the state that reads rely on.
+
+        The state is None if SQLite itself protects reads. Raises StorageError if there is no file,
+        or if it cannot be copied.
+        """
         if not os.path.exists(self._path):
             raise StorageError(
                 f"there is no catalog {self._shown}, and read_only=True does not create one"
@@ -101,15 +104,15 @@ class UntouchedFile:
 
 
 class _Reader(SQLiteConnection):
-    """A connection, with the stamp at which it was made, and the state of the file on which its
-    reads rely."""
+    """A connection, the stamp of the file when it was made, and the state that its reads rely
+    on."""
 
     stamp: Stamp | None = None
     state: Stamp | None = None
 
 
 class SQLiteReader(SQLiteExecutor):
-    """A SQLite file that is read and never touched. Writing is refused."""
+    """A SQLite file that is read and never changed. Writes raise ReadOnlyError."""
 
     read_only = True
 
@@ -146,8 +149,10 @@ class SQLiteReader(SQLiteExecutor):
         return connection
 
     def connection(self) -> _Reader:
-        """Return the calling thread's connection. If the file was taken for one that does not
-        change, and others have written since, it is a new one."""
+        """Return the calling thread's connection.
+
+        It is a new one if the file was opened as immutable and others have written since.
+        """
         connection = super().connection()
         assert isinstance(connection, _Reader)
         if connection.stamp is not None and connection.stamp != self._untouched.stamp():
@@ -156,8 +161,10 @@ class SQLiteReader(SQLiteExecutor):
         return connection
 
     def is_torn(self, connection: _Reader) -> bool:
-        """Whether a file that was opened as unchanging has changed, so that a read may have mixed
-        two moments. A new log beside it does not matter."""
+        """Return whether a file that was opened as immutable has changed.
+
+        Then a read may have mixed two moments. A new log beside the file does not matter.
+        """
         return connection.state is not None and connection.state != self._untouched.state()
 
     def fetch(self, sql: str, params: Params | Row) -> Sequence[Row]:

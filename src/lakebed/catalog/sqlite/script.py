@@ -1,4 +1,4 @@
-"""Scripts of SQLite, which a driver takes one statement at a time."""
+"""Parts a script into statements, because SQLite's driver takes one at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def statements(script: str) -> Iterator[str]:
-    """Give the statements of a script, each of which ends a line."""
+    """Yield the statements of a script. Each must end at the end of a line."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

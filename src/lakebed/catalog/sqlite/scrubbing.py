@@ -1,4 +1,4 @@
-"""Removes what deleted rows leave in a database's own files, or says where it may remain."""
+"""Removes the bytes of deleted rows from a database's own files, or says where they may remain."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LOG_ON_FULL_DISK = (
     "once there is room"
 )
 VACUUM_BYTES = 64 << 20
-"""The largest file, in bytes, that a VACUUM rewrites in well under a second. Nobody can write
-meanwhile."""
+"""The largest file, in bytes, that VACUUM rewrites in well under a second. Nobody can write during
+a VACUUM."""
 
 _PAUSE = 0.02
 
@@ -36,10 +36,10 @@ def scrub_sqlite(
     *,
     thorough: bool,
 ) -> list[str]:
-    """Empty SQLite's log. Returns where something of deleted rows may remain.
+    """Empty SQLite's log. Return, in words, the places where deleted rows may remain.
 
-    `thorough`: try for `patience` seconds, and first rewrite a file of moderate size, because
-    moving rows between pages leaves copies that `secure_delete` does not reach. `run` runs a
+    `thorough`: first rewrite a file of moderate size, and try for `patience` seconds. SQLite moves
+    rows between pages, which leaves copies that `secure_delete` does not reach. `run`: runs a
     statement without waiting for readers, because that would keep writers waiting.
     """
     left = []
@@ -51,7 +51,7 @@ def scrub_sqlite(
             if not thorough or time.monotonic() >= end:
                 return [*left, _LOG]
             time.sleep(_PAUSE)
-    except StorageError:  # a full disk: the rows are removed all the same
+    except StorageError:  # a full disk; the rows are removed nevertheless
         return [*left, _LOG_ON_FULL_DISK]
     return left
 
@@ -59,6 +59,6 @@ def scrub_sqlite(
 def _vacuum(run: Callable[[str], Sequence[Row]]) -> bool:
     try:
         run("VACUUM")
-    except LakebedError:  # for example a full disk, or a lock that others hold: nothing has changed
+    except LakebedError:  # for example a full disk or a lock; nothing has changed
         return False
     return True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SQLiteTransaction:
-    """A transaction on the thread's connection; see `Transaction`."""
+    """A transaction on the thread's connection. `Transaction` describes its calls."""
 
     __slots__ = ("_begin", "_connection", "_connections", "_cursor", "_gate", "_wait")
 
@@ -37,7 +37,7 @@ class SQLiteTransaction:
     def __enter__(self) -> SQLiteTransaction:
         connections = self._connections
         self._connection = connections.connection()
-        self._cursor = self._connection.cursor()  # one for all statements, which come one by one
+        self._cursor = self._connection.cursor()  # for all statements, which run one by one
         wait = connections.lock(self._gate, self._wait)
         try:
             connections.begin(self._connection, self._begin, wait)
@@ -90,16 +90,16 @@ class SQLiteTransaction:
             cursor.close()
 
     def batches(self, sql: str, params: Params, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """Give the rows as Arrow batches."""
+        """Yield the rows as Arrow batches."""
         from lakebed.catalog.sql.scanning import BATCH, chunk_batches
 
-        # Not row by row: fetching in chunks takes two thirds of the time.
+        # Fetching in chunks takes two thirds of the time of fetching row by row.
         with closing(self._connection.execute(sql, params)) as cursor:
             yield from chunk_batches(iter(lambda: cursor.fetchmany(BATCH), []), schema)
 
     def state(self) -> object:
-        """Return a value that two transactions share only if they see the same rows."""
-        # The first number tells of other connections' commits, the second of this one's.
+        """Return a value that is equal for two transactions only if they see the same rows."""
+        # The first number changes with the commits of other connections, the second with our own.
         connection = self._connection
         ((version,),) = connection.execute("PRAGMA data_version").fetchall()
         return connection.number, version, connection.total_changes
@@ -118,8 +118,8 @@ class SQLiteTransaction:
         self._cursor.executemany(insert, rows)
 
     def fill(self, sql: str, rows: Iterable[Row]) -> int:
-        """Run a statement with a `?` for each column of a row. Returns how many rows it has
-        written."""
+        """Run a statement with a `?` for each column, once for each row. Return how many rows it
+        wrote."""
         return self._cursor.executemany(sql, rows).rowcount
 
     def insert(self, sql: str, params: Params) -> int | None:

@@ -66,7 +66,7 @@ _LISTS = ("in", "not-in", "array-contains-any")
 
 
 def _has_object(value: object) -> bool:
-    """Whether an equality would compare objects. MongoDB also compares the order of their
+    """Return whether an equality would compare objects. MongoDB also compares the order of their
     fields."""
     if isinstance(value, list):
         return any(map(_has_object, value))

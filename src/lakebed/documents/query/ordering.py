@@ -108,7 +108,7 @@ def value_at(data: Mapping[str, object], path: Sequence[str]) -> object:
 def is_after(
     start: Start, orders: Sequence[Order], doc_id: str, data: Mapping[str, object]
 ) -> bool:
-    """Whether a document comes after a place."""
+    """Return whether a document comes after a place."""
     for order, there in zip(orders, start.places, strict=False):
         here = order.place(data)
         if here != there:

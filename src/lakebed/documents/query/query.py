@@ -45,7 +45,7 @@ class Query:
         return replace(self, orders=(), limit=None, offset=0, start=None)
 
     def matches(self, data: Mapping[str, object]) -> bool:
-        """Whether a document matches."""
+        """Return whether a document matches."""
         return all(condition.matches(data) for condition in self.conditions)
 
     def answer(self, candidates: Iterable[Stored], *, sorted_by_id: bool = False) -> list[Stored]:
@@ -57,7 +57,7 @@ class Query:
         return list(islice(wanted, self.offset, self.last))
 
     def wants(self, found: Stored) -> bool:
-        """Whether a document matches and comes after the place to start after."""
+        """Return whether a document matches and comes after the place to start after."""
         return self.matches(found.data) and (
             self.start is None or is_after(self.start, self.orders, found.doc_id, found.data)
         )

@@ -80,7 +80,7 @@ def scan_to_arrow(
 
 
 def _is_ordered(keys: pa.ChunkedArray) -> bool:
-    """Whether keys come in the order of their bytes."""
+    """Return whether keys come in the order of their bytes."""
     chunks = [chunk for chunk in keys.chunks if len(chunk)]
     if any(a[-1].as_py() > b[0].as_py() for a, b in pairwise(chunks)):
         return False

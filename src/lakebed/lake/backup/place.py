@@ -127,7 +127,7 @@ class BackupPlace:
             ) from None
 
     def is_whole(self, file: StoredFile) -> bool:
-        """Whether an object has the hash in its name."""
+        """Return whether an object has the hash in its name."""
         found = sha256()
         for offset in range(0, file.byte_size, _PIECE):
             found.update(self.store.read(file.path, offset, _PIECE))
@@ -207,7 +207,7 @@ class Others(NamedTuple):
     left: set[str]
 
     def alive(self, kind: Kind) -> bool:
-        """Whether there are such runs that have given a sign of life."""
+        """Return whether there are such runs that have given a sign of life."""
         return bool((self.backups if kind == "backup" else self.prunes) - self.dead)
 
 
@@ -259,7 +259,7 @@ class Run:
         self._store.delete(f"runs/{kind}-{run}.json" for run in runs for kind in kinds)
 
     def is_alive(self) -> bool:
-        """Whether nobody has taken this run for dead."""
+        """Return whether nobody has taken this run for dead."""
         try:
             self._store.size(self._path)
         except FileNotFoundError:

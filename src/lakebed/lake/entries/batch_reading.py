@@ -16,10 +16,10 @@ class BatchReading(LakeBase):
     """The call that reads many values."""
 
     def retrieve_batch(self, keys: Iterable[str]) -> Retrieved:
-        """Return the values of many keys, by few queries and grouped reads.
+        """Return the values of many keys, with few queries and grouped reads.
 
-        The result maps the keys that exist to their values, in the order asked for. `missing` has
-        the keys that do not exist. `errors` has, by key, the error of each value that could not be
+        The result maps the existing keys to their values, in the order of `keys`. `missing` has the
+        keys that do not exist. `errors` has, by key, the error of each value that could not be
         read.
         """
         check_iterable("keys", keys)
@@ -27,7 +27,7 @@ class BatchReading(LakeBase):
         rows = {row.key: row for row in self._catalog.get_many(wanted)}
         found = dict(self._read_values(rows.values()))
         gone = _collected(found)
-        while gone:  # replaced or deleted, and collected, between two reads: what is there now?
+        while gone:  # replaced or deleted, and collected, between two reads: look again
             again = {row.key: row for row in self._catalog.get_many(gone)}
             for key in gone:
                 if key not in again:
@@ -90,7 +90,7 @@ class Retrieved(Mapping[str, Any]):
 
     def items(self) -> ItemsView[str, Any]:
         """Return keys with their values."""
-        return self._values.items()  # a third of the time that a mapping's own takes
+        return self._values.items()  # three times as fast as that of Mapping
 
     def __repr__(self) -> str:
         return (

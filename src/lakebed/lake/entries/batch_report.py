@@ -1,4 +1,4 @@
-"""What storing many entries did."""
+"""The report of a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lakebed.records import Report
 
 
 class BatchReport(Report):
-    """What `store_batch` did.
+    """The result of `store_batch`.
 
     | field | |
     | --- | --- |
@@ -20,8 +20,8 @@ class BatchReport(Report):
     | `failed` | entries that could not be stored (only if not atomic) |
     | `errors` | their errors by key, the first of each; without a usable key by `entry N`, from 1 |
 
-    A batch that is not atomic commits 5,000 entries at a time. A key that comes again after that
-    counts once more in `created`, `changed` and `unchanged`.
+    A batch that is not atomic commits 5,000 entries at a time. A key that occurs again in a later
+    part is counted again in `created`, `changed` and `unchanged`.
     """
 
     stored: int

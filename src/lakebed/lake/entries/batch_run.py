@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lakebed.lake.entries.writing import Writing
 
 CHUNK = 5_000
-"""Entries that a batch which is not atomic commits at once: the write lock is held for a fraction
-of a second."""
+"""The number of entries that a batch that is not atomic commits at once. Each commit holds the
+write lock for a fraction of a second."""
 _SMALL = 500
 _FIELDS = frozenset({"key", "value", "metadata", "ttl", "expires_at"})
 
@@ -42,7 +42,7 @@ class Batch:
         )
 
     def read(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        """Take in all entries. If the batch is not atomic, commit each full chunk."""
+        """Read all entries. If the batch is not atomic, commit each full chunk."""
         total = len(entries) if isinstance(entries, Sequence) else None
         number = 0
         for number, entry in enumerate(entries, 1):
@@ -60,7 +60,8 @@ class Batch:
             self._progress(number, total)
 
     def finish(self) -> BatchReport:
-        """Commit what is left. If the batch is atomic and an entry was refused, raise its error."""
+        """Commit the rest. If the batch is atomic and an entry was refused, raise that entry's
+        error."""
         if self._atomic and self._errors:
             first = next(iter(self._errors.values()))
             first.errors = self._errors
@@ -79,7 +80,7 @@ class Batch:
         )
 
     def close(self) -> None:
-        """Give up what no commit has taken."""
+        """Discard everything that no commit has taken."""
         try:
             self._packer.close()
         finally:
@@ -89,7 +90,7 @@ class Batch:
         large = None if row.inline_value is not None else encoded
         try:
             if self._atomic and self._errors:
-                return  # nothing will be stored; what follows is only checked
+                return  # nothing will be stored; the other entries are only checked
             self._spool.add(row)
             self._staged += 1
             if large is not None:
@@ -99,7 +100,7 @@ class Batch:
                 large.close()
 
     def _check(self, entry: Mapping[str, Any]) -> tuple[StagedRow, Encoded | EncodedFile | None]:
-        """Return the row of an entry and its value, or None if the lake has the value already."""
+        """Return the row of an entry, and its value, or None if the lake has the value already."""
         if type(entry) is not dict and not isinstance(entry, Mapping):
             raise ValidationError(
                 f"an entry must be a mapping with key and value, got {type(entry).__name__}"
@@ -120,7 +121,7 @@ class Batch:
         )
 
     def _commit(self) -> None:
-        """Upload what waits for a pack, and commit what is staged."""
+        """Upload the values that wait for a pack, and commit the staged entries."""
         try:
             counts = self._upload_and_commit()
         except LakebedError as error:
@@ -137,8 +138,11 @@ class Batch:
         self._staged = 0
 
     def _upload_and_commit(self) -> BatchCounts:
-        """Upload and commit. What the lake held already may be collected just before the commit:
-        then upload it too, and try again."""
+        """Upload and commit.
+
+        A content that the lake already had may be collected just before the commit. Then it is
+        uploaded as well, and the commit is tried again.
+        """
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._packer.add_kept()
@@ -155,9 +159,12 @@ class Batch:
         ) from missing
 
     def _mend_reused(self) -> None:
-        """Make sure that the small contents of the batch which are in the storage can be read
-        there: a compaction has moved them, and they came with their bytes. As after a single store,
-        what the storage refuses goes inline, because the batch has happened."""
+        """Make sure that small contents of the batch can be read if they are in the storage.
+
+        A compaction has moved such contents there. The batch has their bytes, so it can replace
+        lost ones. The batch has already happened, so a content that the storage refuses becomes
+        inline, as after a single store.
+        """
         lake = self._lake
         if lake._objects is None:
             return

@@ -1,4 +1,4 @@
-"""Storing many entries in one call."""
+"""Stores many entries in one call."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from lakebed.lake.entries.batch_run import Batch
 
 _WAITING = 5_000
-"""Entries without a segment at which a batch builds some: a process's first search, which loads
-NumPy too, would need half a second of processor time to build them."""
+"""The number of entries without a segment from which on a batch builds segments. The first search of
+a process, which loads NumPy too, would need half a second of processor time to build them."""
 
 
 class Batches(Writing):
@@ -30,23 +30,24 @@ class Batches(Writing):
         atomic: bool = True,
         progress: Progress | None = None,
     ) -> BatchReport:
-        """Store many entries, from a list or as a generator gives them.
+        """Store many entries, from a list or a generator.
 
-        Each entry is a mapping with `key`, `value`, and optionally `metadata`, `ttl`, `expires_at`,
-        which mean what they mean for `store`. The last entry of a key wins. `progress` is called
-        with the entries read so far and their number, None if it is not known.
+        Each entry is a mapping with `key`, `value`, and optionally `metadata`, `ttl` and
+        `expires_at`, which have the same meaning as for `store`. The last entry of a key wins.
+        `progress` is called with the number of entries read so far and their total, which is None
+        if it is not known.
 
-        `atomic`: all or none, visible at one moment. The first error is raised, with all errors by
-        key in `errors`, and nothing is stored. Otherwise entries are stored 5,000 at a time, what
-        cannot be stored is in the report's `errors`, and an error of the iterable leaves what came
-        before it.
+        `atomic`: store all entries or none, visible at one moment. The first error is raised, with
+        all errors by key in `errors`, and nothing is stored. If it is False, entries are stored
+        5,000 at a time. The report's `errors` has those that cannot be stored, and an error of the
+        iterable leaves earlier entries stored.
 
-        Values above the inline threshold go to packs, files of up to 64 MiB that hold many, and
-        tables to files of their own. Entries wait for their commit in a temporary file, so that
-        memory stays bounded whatever their number: some 50 MiB where all values stay in the
-        catalog, some 220 MiB where packs are written, and 100 MiB more while a large one builds
-        the search index. Nothing is locked while the iterable or the
-        storage is awaited; the commit holds the write lock for about ten seconds a million entries.
+        Values above the inline threshold go to packs, which are files of up to 64 MiB for many
+        values. Each table has its own file. Entries wait for their commit in a temporary file, so
+        memory stays bounded whatever their number: about 50 MiB if all values stay in the catalog,
+        about 220 MiB if packs are written, and 100 MiB more while a large batch builds the search
+        index. Nothing is locked while the call waits for the iterable or the storage. The commit
+        holds the write lock for about ten seconds per million entries.
         """
         from lakebed.lake.entries.batch_run import Batch  # not for a first store
 
@@ -69,10 +70,12 @@ class Batches(Writing):
         return report
 
     def _index_batch(self, report: BatchReport) -> None:
-        """Build the segments of a large batch with it, so that no search has to. One that fails
-        leaves that to the next search or maintenance."""
+        """Build the segments of a large batch, so that no search has to.
+
+        If that fails, the next search or maintenance builds them.
+        """
         if not report.created + report.changed:
             return
-        with suppress(LakebedError):  # the batch has happened
+        with suppress(LakebedError):  # the batch is committed
             if self._catalog.count_waiting(_WAITING) >= _WAITING:
                 self._searcher().build_waiting()

@@ -28,7 +28,7 @@ class BulkReader(ValueReader, Protocol):
 
 
 def keys_in_order(catalog: CatalogReads) -> Iterator[str]:
-    """Yield all keys in order, by pages, each page as the catalog is then."""
+    """Yield all keys in order. They are read in pages, each of the catalog's then present state."""
     low, size = "", PAGE
     while True:
         page = catalog.keys(low, LAST_KEY, size)
@@ -39,7 +39,7 @@ def keys_in_order(catalog: CatalogReads) -> Iterator[str]:
 
 
 class Listing(Tabular):
-    """Entries in key order. Iterate it as often as you like; each time it is read anew."""
+    """Entries in key order. You can iterate it several times. Each time reads it again."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Listing(Tabular):
         self._prefix = prefix
         self._low, self._high = check_prefix(prefix)
         if after is not None:
-            # The least key behind it, since no key holds NUL.
+            # The least key after it, because no key holds NUL.
             self._low = max(self._low, check_key(after, "after") + "\x01")
         self._filter = check_filter(metadata_filter)
         self._limit = None if limit is None else check_count("limit", limit)
@@ -66,8 +66,11 @@ class Listing(Tabular):
         return chain.from_iterable(self.pages())
 
     def pages(self, most: Callable[[], int] = lambda: PAGE) -> Iterator[Sequence[EntryRow]]:
-        """Yield the entries as rows of the catalog, page by page. Before each page but the first,
-        `most` tells how many rows it may have. With a filter, that is left to the catalog."""
+        """Yield the entries as rows of the catalog, page by page.
+
+        Before each page but the first, `most` tells how many rows it may have. With a filter, the
+        catalog decides.
+        """
         left = sys.maxsize if self._limit is None else self._limit
         keeps, low, size, more = None, self._low, min(PAGE, left), left > 0
         if self._filter:
@@ -79,7 +82,7 @@ class Listing(Tabular):
             low = page[-1].key + "\x01"
             if keeps is not None:
                 page = [row for row in page if keeps(row.metadata)]
-                size = min(PAGE, 4 * size)  # a catalog may leave much of the filter to us
+                size = min(PAGE, 4 * size)  # this loop may filter most of them
             yield page[:left]
             left -= len(page)
             size = min(most() if keeps is None else size, left)

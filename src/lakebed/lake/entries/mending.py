@@ -1,4 +1,5 @@
-"""Contents that the catalog names but the storage has lost: whoever brings the bytes mends them."""
+"""Repairs contents that the catalog names but the storage has lost, when a store brings the
+bytes."""
 
 from __future__ import annotations
 
@@ -17,24 +18,25 @@ from lakebed.objects.store import ObjectStore, Range, ReadResult
 from lakebed.values.encoded import Encoded
 
 READ_BYTES = 1 << 20
-"""Of an object in a bucket that is no larger, the bytes are read and compared; of others the size
-is asked for. In a folder all are read."""
+"""The largest object in a bucket, in bytes, whose bytes are read and compared. For larger ones only
+the size is checked. In a folder, all bytes are compared."""
 
 _ATTEMPTS = 5
 _AT_ONCE = 32
 
 
 class Mending(PresentLake):
-    """What a store does about contents that exist already."""
+    """The repair of contents that a store finds in the lake."""
 
     _far: bool | None = None
 
     def _mend(
         self, contents: Iterable[Content], places: Mapping[ContentId, Place] | None = None
     ) -> set[ContentId]:
-        """Upload again those contents that are in the storage, as the catalog says, and cannot be
-        read there. Return them. All that refers to them can be read again. `places`: what the
-        catalog has just said, if it was asked.
+        """Upload those contents again that the storage should have and cannot give. Return them.
+
+        All entries with these contents can then be read again. `places`: the places of the
+        contents, if the catalog was just asked.
 
         In a folder, all bytes are compared. In a bucket, each client compares the bytes of a
         content once (see `READ_BYTES`), and again once it was found missing or damaged.
@@ -57,14 +59,14 @@ class Mending(PresentLake):
             for content in set(self._unreadable(self._objects, wanted, stored, far)):
                 if self._upload_anew(self._objects, wanted[content], stored[content]):
                     mended.add(content)
-                else:  # a compaction was there first, or another writer
+                else:  # a compaction or another writer was faster
                     moved[content] = wanted[content]
             self._witness.saw(stored.keys() - moved.keys())
             wanted, places = moved, None
         raise StorageError("contents that were stored again move each time they are looked for")
 
     def _is_far(self) -> bool:
-        """Return whether a look at the storage is a request to a service."""
+        """Return whether reading from the storage takes a request to a service."""
         if self._far is None:
             assert self._objects is not None
             self._far = self._objects.site().service != "file"
@@ -107,8 +109,7 @@ class Mending(PresentLake):
                 yield content
 
     def _put_inline(self, contents: Sequence[Encoded]) -> set[ContentId]:
-        """Put small contents into the catalog, whatever the storage has of them, and return
-        them."""
+        """Put small contents into the catalog, in place of those in the storage. Return them."""
         wanted, done = {content.id: content for content in contents}, set[ContentId]()
         for _ in range(_ATTEMPTS):
             places = self._catalog.places(wanted)
@@ -124,8 +125,10 @@ class Mending(PresentLake):
         raise StorageError("contents that were stored again move each time they are looked for")
 
     def _upload_anew(self, objects: ObjectStore, content: Content, place: Place) -> bool:
-        """Upload a content and point the catalog to it, if it still lies at its place; whether it
-        did."""
+        """Upload a content and point the catalog to it.
+
+        Returns False if the content is no longer at `place`.
+        """
         path = object_path(content.content_hash, content.format)
         self._catalog.lease([path], LEASE_SECONDS)
         try:
@@ -142,7 +145,10 @@ def _is_stored(places: Mapping[ContentId, Place], content: ContentId) -> bool:
 
 
 def _is(data: ReadResult, content: Content) -> bool:
-    """Whether what was read is the content. Raises what says nothing of it, such as an outage."""
+    """Return whether the bytes that were read are the content.
+
+    Raises errors that say nothing about the content, such as an outage.
+    """
     if isinstance(data, bytes):
         return data == content.data
     if isinstance(data, (FileNotFoundError, CorruptionError)):
@@ -151,7 +157,7 @@ def _is(data: ReadResult, content: Content) -> bool:
 
 
 def _is_whole(objects: ObjectStore, path: str, content: Content, far: bool) -> bool:
-    """Whether a file is the content; in a bucket whether it has its size."""
+    """Return whether a file is the content, or for a large one in a bucket, has its size."""
     try:
         if isinstance(content, Encoded) and not far:
             return objects.read(path) == content.data

@@ -23,12 +23,11 @@ _Content = TypeVar("_Content", Encoded, Encoded | EncodedFile)
 
 
 class Packer:
-    """The uploads of one batch. Contents that the lake holds, or the batch has uploaded, are not
-    uploaded again.
+    """The uploads of one batch. Contents that the lake has, or the batch has uploaded, are skipped.
 
-    `strict`: what cannot be uploaded is raised; else it is in `failed`, with its error. `mend` is
-    called with those contents that the lake holds, and where they lie; it uploads anew what cannot
-    be read there.
+    `strict`: a failing upload raises its error. Otherwise `failed` has the content and the error.
+    `mend`: called with the contents that the lake has, and their places. It uploads those again
+    that cannot be read.
     """
 
     def __init__(
@@ -54,16 +53,18 @@ class Packer:
         self.failed: dict[ContentId, LakebedError] = {}
 
     def add(self, encoded: Encoded | EncodedFile) -> None:
-        """Take a value that is to lie in the lake; uploads when a pack is full, and a table or a
-        large value at once."""
+        """Take a value for the lake.
+
+        A full pack is uploaded. A table or a large value is uploaded at once.
+        """
         content_hash, size = encoded.content_hash, encoded.byte_size
         waiting = self._waiting.get(content_hash)
         while any(encoded.id in running.ids for running in self._running):
-            self._settle()  # it may fail, and is tried again then
+            self._settle()  # may fail, and is then tried again
         if (waiting and waiting.id == encoded.id) or self._spool.is_placed(encoded.id):
             return
-        # Others read tables where they lie. A pack holds a hash once; the same bytes in another
-        # format are an object of their own.
+        # Other programs read tables in place. A pack holds a hash once, so the same bytes in
+        # another format are a separate object.
         if (
             isinstance(encoded, EncodedFile)
             or encoded.format == "parquet"
@@ -78,7 +79,7 @@ class Packer:
         self._bytes += size
 
     def finish(self) -> list[Upload]:
-        """Upload what waits; all uploads since the last commit."""
+        """Upload the values that wait. Return all uploads since the last commit."""
         if self._waiting:
             self._upload_pack()
         while self._running:
@@ -86,20 +87,19 @@ class Packer:
         return self._uploads
 
     def add_kept(self) -> None:
-        """Take the contents that the lake held when they came: those that it has lost by now are
-        uploaded after all."""
+        """Upload contents that the lake had when they came, and has lost since."""
         for encoded in self._spool.kept():
             self.add(encoded)
             encoded.close()
 
     def committed(self) -> None:
-        """The uploads belong to the catalog now."""
+        """Note that the uploads now belong to the catalog."""
         self._uploads = []
         self._leased = set()
         self.failed = {}
 
     def discard(self) -> None:
-        """Give up what waits, and the uploads that no commit has claimed."""
+        """Discard the values that wait, and give up the uploads that no commit has claimed."""
         self._waiting = {}
         self._bytes = 0
         running, self._running = self._running, deque()
@@ -136,7 +136,7 @@ class Packer:
             self._start(
                 [encoded.id], encoded.byte_size, path, lambda: _alone(objects, path, encoded)
             )
-            if isinstance(encoded, EncodedFile):  # its file is closed when this returns
+            if isinstance(encoded, EncodedFile):  # the file is closed when this returns
                 while self._running:
                     self._settle()
 
@@ -147,7 +147,7 @@ class Packer:
         path: str,
         job: Callable[[], _Uploaded],
     ) -> None:
-        """Upload beside what the batch does next; one pack's worth of bytes at a time."""
+        """Start an upload in another thread. At most one pack's worth of bytes is under way."""
         while self._running and sum(r.size for r in self._running) + size > PACK_BYTES:
             self._settle()
         if self._pool is None:
@@ -155,7 +155,7 @@ class Packer:
         self._running.append(_Running(self._pool.submit(job), frozenset(ids), size, path))
 
     def _settle(self) -> None:
-        """Wait for the upload that began first, and note where its contents lie."""
+        """Wait for the oldest upload, and note the places of its contents."""
         running = self._running.popleft()
         with self._uploading(running.ids), self._giving_up(running.path):
             uploaded, positions = running.future.result()
@@ -165,7 +165,7 @@ class Packer:
                 self._spool.place(content, running.path, position and str(position))
 
     def _unknown(self, contents: Sequence[_Content]) -> list[_Content]:
-        """The contents that the lake lacks; of the others the bytes are kept."""
+        """Return the contents that the lake lacks. Keep the bytes of the others."""
         ids = _ids(contents)
         places: Mapping[ContentId, Place] | None = None
         with self._uploading(ids):
@@ -181,7 +181,8 @@ class Packer:
 
     @contextmanager
     def _uploading(self, contents: Collection[ContentId]) -> Iterator[None]:
-        """Notes whether the upload of these contents fails, unless the packer is strict."""
+        """Open a block that notes the contents as failed if it raises, unless the packer is
+        strict."""
         try:
             yield
         except LakebedError as error:
@@ -194,7 +195,7 @@ class Packer:
 
     @contextmanager
     def _leased_path(self, path: str) -> Iterator[str]:
-        """A path under a lease, which is given up if the block fails."""
+        """Open a block with a leased path, which is given up if the block fails."""
         self._leased.add(path)
         with self._giving_up(path):
             self._catalog.lease([path], LEASE_SECONDS)
@@ -202,7 +203,7 @@ class Packer:
 
     @contextmanager
     def _giving_up(self, path: str) -> Iterator[None]:
-        """Give up the path if the block fails."""
+        """Open a block, and give up the path if it fails."""
         try:
             yield
         except LakebedError:
@@ -215,7 +216,7 @@ _Uploaded = tuple[Upload, Mapping[bytes, Position]]
 
 
 class _Running(NamedTuple):
-    """An upload under way: of what, of how many bytes, and where to."""
+    """An upload under way: its contents, its size in bytes, and its path."""
 
     future: Future[_Uploaded]
     ids: Set[ContentId]
@@ -227,7 +228,7 @@ def _upload_pack(objects: ObjectStore, path: str, pack: list[Encoded]) -> _Uploa
     with objects.open_write(path) as sink:
         positions = write_pack(pack, sink)
         size = sink.tell()
-        pack.clear()  # its bytes are in the sink: give back the room before the upload
+        pack.clear()  # the sink has the bytes now, so free the memory before the upload
     return Upload(path, size, len(positions)), positions
 
 

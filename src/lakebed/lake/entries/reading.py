@@ -14,7 +14,7 @@ from lakebed.model import LAST_KEY, EntryRow
 from lakebed.records import Entry
 from lakebed.values.tables import TableLibrary, check_library, convert
 
-_COMPLETED = 1000  # keys that a notebook offers at most
+_COMPLETED = 1000  # the most keys that a notebook completes
 
 
 class _Missing:
@@ -48,8 +48,7 @@ class Reading(LakeBase):
         return default
 
     def read_entry(self, key: str) -> tuple[EntryRow, Any] | None:
-        """Return the row of a key and its value, which belong together, or None if the key does not
-        exist.
+        """Return the row of a key and its value, read together, or None if the key does not exist.
 
         For faces over a lake. Raises what `retrieve` raises.
         """
@@ -59,8 +58,10 @@ class Reading(LakeBase):
         return [entry.key for entry in self.list(limit=_COMPLETED)]
 
     def entry(self, key: str) -> Entry | None:
-        """Return the entry of a key, with its metadata, hash, place, times and value, or None if
-        the key does not exist."""
+        """Return the entry of a key, or None if the key does not exist.
+
+        The entry has the metadata, hash, place, times and value.
+        """
         row = self._catalog.get(check_key(key))
         return None if row is None else self._entry(row)
 
@@ -78,9 +79,9 @@ class Reading(LakeBase):
         """Return the entries whose key begins with `prefix`, in the order of the keys' UTF-8 bytes.
 
         `metadata_filter`: keep only entries whose metadata matches (see the guide on filters).
-        `limit`: the most entries to return. `after`: begin behind this key, such as the last one of
-        an earlier listing. The listing is read in pages while it is iterated, each page as the lake
-        is then.
+        `limit`: the most entries to return. `after`: begin after this key, such as the last one of
+        an earlier listing. The listing is read in pages while it is iterated. Each page shows the
+        lake as it then is.
 
         Raises ValidationError for a malformed filter and for a negative limit.
         """
@@ -94,8 +95,10 @@ class Reading(LakeBase):
         )
 
     def read_listing(self, listing: Listing) -> Iterator[tuple[EntryRow, Any]]:
-        """Yield the rows of a listing with their values, in its order, read in bulk and in bounded
-        memory. What others delete and collect meanwhile is left out.
+        """Yield the rows of a listing with their values, in order, read in bulk and in bounded
+        memory.
+
+        Entries that others delete and collect meanwhile are left out.
 
         For faces over a lake. Raises what `retrieve` raises, at the entry that it concerns.
         """
@@ -114,11 +117,12 @@ class Reading(LakeBase):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, or `default` if it does not exist."""
-        # Not the mapping's own, which would take a dropped snapshot for a missing key.
+        # Mapping's own `get` would take a dropped snapshot for a missing key.
         return self.retrieve(key, default)
 
     def __contains__(self, key: object) -> bool:
-        """Return whether the key exists. What cannot be a key, such as `""` or `5`, does not."""
+        """Return whether the key exists. A value that cannot be a key, such as `""` or `5`, does
+        not."""
         try:
             return self._catalog.get(check_key(key)) is not None
         except ValidationError:
@@ -131,8 +135,10 @@ class Reading(LakeBase):
         return keys_in_order(self._catalog)
 
     def items(self) -> ItemsView[str, Any]:
-        """Yield keys and values in key order, each read once. What others delete meanwhile is left
-        out, or seen as it was, and is not an error."""
+        """Yield keys and values in key order, each read once.
+
+        An entry that is deleted meanwhile is left out or appears as it was. It is not an error.
+        """
         return _Items(self)
 
     def values(self) -> ValuesView[Any]:

@@ -1,4 +1,4 @@
-"""Where a batch waits for its commit: bounded memory for any number of entries.
+"""Holds the entries of a batch until their commit, any number of them in bounded memory.
 
 A small batch waits in memory. A larger one goes to a private temporary SQLite database, which goes
 to an unnamed temporary file as it grows.
@@ -18,13 +18,13 @@ from lakebed.values.encoded import Encoded, EncodedFile
 
 _WAITING = 20_000
 _WAITING_BYTES = 8 << 20
-"""What waits in memory at most, as long as that is all there is."""
+"""The most bytes that wait in memory, before everything goes to the database."""
 _BUFFER = 500
 _LARGE = 4 << 20
 
 
 class Spool:
-    """Entries on their way into the lake, in key order. The last one of a key wins.
+    """The staged entries of a batch, in key order. The last one of a key wins.
 
     Raises StorageError if the temporary file cannot be written.
     """
@@ -33,13 +33,13 @@ class Spool:
         self._rows: list[StagedRow] = []
         self._room = _WAITING
         self._bytes = 0
-        self._in_memory = True  # all of this chunk
+        self._in_memory = True  # the whole present chunk
         self._added = 0
         self._chunks = 0
-        self._unseen: Iterable[str] = ()  # keys of the first chunk, while it is the only one
+        self._unseen: Iterable[str] = ()  # the keys of the first chunk, while there is no other
         self._reading: sqlite3.Cursor | None = None
         self.distinct = 0
-        """Distinct keys of the chunks that are committed."""
+        """The number of distinct keys in the committed chunks."""
 
     @cached_property
     def _queries(self) -> dict[str, str]:
@@ -73,14 +73,14 @@ class Spool:
         return not self._in_memory and bool(self._run("is_placed", content).fetchall())
 
     def keep(self, encoded: Encoded | EncodedFile) -> None:
-        """Keep the bytes of a content that the lake holds, in case it is collected before the
+        """Keep the bytes of a content that the lake has, in case it is collected before the
         commit."""
         if not self._run("kept_pieces", encoded.id).fetchone():
             for piece in encoded.pieces():
                 self._run("add_kept", (*encoded.id, encoded.byte_size, piece))
 
     def kept(self) -> Iterator[Encoded | EncodedFile]:
-        """Yield the contents that are kept. Close each of them."""
+        """Yield the kept contents. The caller closes each of them."""
         for content in self._run("kept_contents").fetchall():
             content_hash, format = content
             ((size,),) = self._run("kept_size", content).fetchall()
@@ -91,7 +91,7 @@ class Spool:
                 yield _to_file(content, size, pieces)
 
     def __iter__(self) -> Iterator[StagedRow]:
-        """Yield what is staged, in key order, as often as a commit has to be tried."""
+        """Yield the staged entries in key order. This may be repeated if a commit is repeated."""
         if self._in_memory:
             latest = {row.key: row for row in self._rows}
             return map(latest.__getitem__, sorted(latest))
@@ -101,7 +101,7 @@ class Spool:
         return map(StagedRow._make, self._reading)
 
     def drop(self, content: ContentId | None = None) -> list[str]:
-        """Take back the entries with a content, or all entries, and return their keys."""
+        """Remove the entries with a content, or all entries. Return their keys."""
         self._end_reading()
         self._write()
         dropped = self._run("drop_content", content) if content else self._run("drop_staged")
@@ -110,7 +110,7 @@ class Spool:
         return keys
 
     def clear(self) -> None:
-        """Begin the next chunk. The keys of this one count as seen."""
+        """Begin the next chunk. The keys of the present one count as seen."""
         self._end_reading()
         if self._in_memory:
             keys = {row.key for row in self._rows}
@@ -130,23 +130,22 @@ class Spool:
 
     @property
     def replaced(self) -> int:
-        """How many entries of the committed chunks gave way to a later one with the same key."""
+        """The number of entries in committed chunks that a later one with the same key replaced."""
         return self._added - self.distinct
 
     def close(self) -> None:
-        """Give back memory and disk."""
+        """Free the memory and the disk space."""
         if "_db" in self.__dict__:
             self._db.close()
 
     def _end_reading(self) -> None:
-        """Let go of rows that a failed commit has not read to their end: nothing may change under
-        them."""
+        """Release rows that a failed commit left unread, because they prevent changes."""
         if self._reading:
             self._reading.close()
             self._reading = None
 
     def _write(self) -> None:
-        """Move what waits in memory to the database."""
+        """Move the entries in memory to the database."""
         self._in_memory = False
         self._room, self._bytes = _BUFFER, 0
         self._fill("add_staged", ((*row[:5], *row[7:]) for row in self._rows))

@@ -1,4 +1,4 @@
-"""From values to committed entries: stage what belongs in the lake, then commit shortly."""
+"""Turns values into committed entries: uploads the large ones, then commits briefly."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from lakebed.objects.names import object_path
 from lakebed.values.encoded import Encoded, EncodedFile
 
 ATTEMPTS = 5
-"""How often a commit is tried whose reused content is collected just before it."""
+"""The tries of a commit whose reused contents are collected just before it."""
 
 
 class Staging(Mending):
     """Commits changes whose contents may have to be uploaded first."""
 
     def _content(self, encoded: Encoded | EncodedFile) -> Content:
-        """Return what the catalog is told about a value."""
+        """Return the catalog's description of a value."""
         inline = self._inline_data(encoded)
         return Content(encoded.content_hash, encoded.format, encoded.byte_size, inline)
 
     def _inline_data(self, encoded: Encoded | EncodedFile) -> bytes | None:
-        """Return the bytes of a value that belongs in the catalog, or None."""
-        # Tables are files of their own, which others read where they lie.
+        """Return the bytes of a value that is kept in the catalog, or None."""
+        # Each table is a separate file, which other programs read in place.
         fits = encoded.byte_size <= self._inline_threshold and encoded.format != "parquet"
         return encoded.data if fits or self._objects is None else None
 
     def _commit(
         self, changes: Sequence[Change], large: Iterable[Encoded | EncodedFile] = ()
     ) -> list[Outcome]:
-        """Commit changes. `large` has the bytes of those contents that are not inline.
+        """Commit changes. `large` has the bytes of the contents that are not inline.
 
-        What the lake holds already, and can be read, is not uploaded. If it is collected before the
-        commit, the commit fails, and all is tried again.
+        Contents that the lake has and that can be read are not uploaded. If they are collected
+        before the commit, the commit fails, and everything is tried again.
         """
         encoded = {item.id: item for item in large}
         if not encoded:
@@ -50,12 +50,11 @@ class Staging(Mending):
         return self._mend_reused(changes, self._upload_and_commit(changes, encoded))
 
     def _mend_reused(self, changes: Sequence[Change], outcomes: list[Outcome]) -> list[Outcome]:
-        """Return the outcomes, once the small contents that turned out to be in the storage can be
-        read.
+        """Return the outcomes, after making sure that small contents in the storage can be read.
 
-        Only the commit tells which these are: asking before it would cost each small store a query.
-        The entry has changed by then, so what the storage refuses must not fail the store. The
-        content goes inline instead.
+        Only the commit tells which contents these are. Asking earlier would cost each small store a
+        query. The entry has changed by then, so a refusal by the storage must not fail the store.
+        The content becomes inline instead.
         """
         reused = [
             Encoded(change.content.format, change.content.inline_value, change.content.content_hash)
@@ -77,7 +76,7 @@ class Staging(Mending):
         return [self._located(outcome) for outcome in outcomes]
 
     def _located(self, outcome: Outcome) -> Outcome:
-        """Return the outcome with the place where its content is now."""
+        """Return the outcome with the present place of its content."""
         row = outcome.row
         place = None if row is None else self._catalog.locate((row.content_hash, row.format))
         if row is None or place is None:

@@ -1,4 +1,4 @@
-"""What a lake holds, in numbers."""
+"""The totals of a lake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lakebed.records import Report
 
 
 class Upkeep(Report):
-    """What is known of the upkeep of a lake.
+    """The state of the upkeep of a lake.
 
     | field | |
     | --- | --- |
@@ -39,7 +39,7 @@ class Upkeep(Report):
 
 
 class Stats(Report):
-    """Totals over a lake; sizes in bytes as stored.
+    """Totals over a lake. Sizes are in bytes, as stored.
 
     | field | |
     | --- | --- |
@@ -89,13 +89,13 @@ class Statistics(LakeBase):
     """The call that counts."""
 
     def stats(self, *, exact: bool = False) -> Stats:
-        """Return what the lake holds, in numbers.
+        """Return the totals of the lake.
 
-        In a lake of up to 5,000 entries, contents and earlier versions, all figures are exact. In a
-        larger one counting would take seconds, so some are estimated from a sample of its contents.
-        They are a few per cent off, bytes more if few contents make up most of them; `estimated`
-        names them. `exact` counts, however long that takes. `len(lake)` is always exact, and so are
-        the figures of a snapshot.
+        All figures are exact in a lake with up to 5,000 entries, contents and earlier versions.
+        Counting would take seconds in a larger one, so some figures are estimated from a sample of
+        the contents. `estimated` names them. They are off by a few per cent, and sizes by more if a
+        few contents make up most of the bytes. With `exact`, everything is counted, however long
+        that takes. `len(lake)` and the figures of a snapshot are always exact.
         """
         found = self._catalog.stats(exact=check_flag("exact", exact))._asdict()
         estimated = list(found.pop("estimated"))

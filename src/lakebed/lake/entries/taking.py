@@ -1,4 +1,4 @@
-"""Takes entries from a queue: each goes to one of many who ask."""
+"""Takes entries from a queue: each goes to one of many callers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Taking(Writing):
         """Rename the first entry whose key begins with `prefix`, so that it begins with `into`, and
         return it under its new key. Return None if there is no such entry.
 
-        If many call this at once, each gets another entry, in about the order of keys: where
-        writers work side by side (Postgres), an entry that somebody else is taking is passed over.
-        Value, metadata, expiry and `created_at` stay; the version is new.
+        If many call this at once, each gets another entry, in about the order of keys. On Postgres,
+        an entry that another caller is taking is skipped. Value, metadata, expiry and `created_at`
+        stay the same. The version is new.
 
         Raises ConflictError if the new key exists already, and ValidationError if `into` begins
         with `prefix`, because entries would be taken again.
@@ -35,19 +35,21 @@ class Taking(Writing):
         return None if row is None else self._entry(row)
 
     def signal(self, topic: str) -> None:
-        """Wake those who listen to a topic, which is any text. On Postgres they are woken at once,
-        elsewhere nobody is."""
+        """Wake those who listen to a topic, which is any text.
+
+        On Postgres they wake at once. On other catalogs this does nothing.
+        """
         self._catalog.signal(check_key(topic, "topic"))
 
     def listen(self, topic: str) -> AbstractContextManager[Signals]:
-        """A block in which `wait(seconds)` ends when somebody signals the topic.
+        """Open a block in which `wait(seconds)` ends when somebody signals the topic.
 
             with lake.listen("news") as signals:
                 signals.wait(10)
 
-        `signals.wakes` tells whether that can be: without it, a wait takes its time. A wait may
-        also end early without a signal, so look for yourself what has changed. On Postgres it takes
-        a connection of its own.
+        `signals.wakes` tells whether signals can arrive. If it is False, a wait takes its full
+        time. A wait may also end early without a signal, so check for yourself what has changed. On
+        Postgres, the block takes a separate connection.
         """
         return self._catalog.listen(check_key(topic, "topic"))
 

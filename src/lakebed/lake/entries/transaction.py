@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Committer(Protocol):
-    """What a transaction asks of its lake."""
+    """The calls of a lake that a transaction uses."""
 
     def __contains__(self, key: object) -> bool: ...
 
@@ -54,7 +54,7 @@ class Transaction:
         self._lake = lake
         self._changes: list[Change] = []
         self._large: dict[ContentId, Encoded | EncodedFile] = {}
-        # What each key holds for reads in here: the encoded value, None once deleted.
+        # The encoded value of each changed key, for reads in the transaction, or None once deleted.
         self._queued: dict[str, Encoded | EncodedFile | None] = {}
         self._open = True
 
@@ -70,8 +70,10 @@ class Transaction:
         if_match: str | None = None,
         keep_expiry: bool = False,
     ) -> None:
-        """Queue a store. The arguments are those of `Lake.store`, and are checked at once. A `ttl`
-        counts from the commit, and conditions are judged then."""
+        """Queue a store. The arguments are those of `Lake.store`, and are checked at once.
+
+        A `ttl` counts from the commit. Conditions are checked at the commit.
+        """
         self._check_open()
         put, encoded = self._lake._put(
             key, value, metadata, ttl, expires_at, if_absent, if_match, keep_expiry
@@ -85,7 +87,7 @@ class Transaction:
         self._queued[key] = encoded
 
     def delete(self, key: str, *, if_match: str | None = None) -> bool:
-        """Queue a delete, and return whether the key exists as this transaction sees it now."""
+        """Queue a delete. Return whether the key now exists in the view of this transaction."""
         self._check_open()
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
         if check_key(key) in self._queued:
@@ -97,7 +99,7 @@ class Transaction:
         return present
 
     def retrieve(self, key: str, default: Any = MISSING, *, as_: TableLibrary | None = None) -> Any:
-        """Return the value of a key as it would be after the queued changes. As `Lake.retrieve`."""
+        """Return the value of a key after the queued changes, as `Lake.retrieve` does."""
         self._check_open()
         if check_key(key) not in self._queued:
             return self._lake.retrieve(key, default, as_=as_)
@@ -112,8 +114,7 @@ class Transaction:
         return default
 
     def commit(self) -> int:
-        """Apply all that is queued, in one short transaction, and return how many changes there
-        were.
+        """Apply all queued changes in one short transaction. Return their number.
 
         Raises ConflictError if a condition does not hold. Nothing has happened then.
         """
@@ -127,7 +128,7 @@ class Transaction:
         return len(self._changes)
 
     def rollback(self) -> int:
-        """Forget all that is queued, and return how many changes there were."""
+        """Discard all queued changes. Return their number."""
         self._check_open()
         self._open = False
         self._close()

@@ -34,27 +34,26 @@ class Writing(Staging, Reading):
         if_match: str | None = None,
         keep_expiry: bool = False,
     ) -> StoredEntry:
-        """Store a value under a key, replacing the entry whole.
+        """Store a value under a key. The whole entry is replaced.
 
         `value`: JSON types (str, int, float, bool, None, list, tuple, dict with str keys), bytes,
         or a table: a pyarrow Table, RecordBatch or RecordBatchReader, a pandas or polars DataFrame,
-        a polars LazyFrame (computed first), or what else streams Arrow data. Tables are stored as
-        Parquet; a reader of any length passes through bounded memory (see the guide on tables).
-        `metadata`: a dict of JSON types; left out it is `{}`.
-        `ttl`: how long until the entry expires, as seconds, a timedelta, or text such as `"90s"`,
-        `"1h30m"` or `"30d"`; `expires_at`: the moment itself, an
-        aware datetime. With neither, it does not expire.
-        `if_absent`: store only if the key is not there. `if_match`: only if its content has this
-        hash (`entry.content_hash`). `keep_expiry`: an entry that is there keeps its expiry; one
-        that is not does not expire.
+        a polars LazyFrame (computed first), or any other stream of Arrow data. Tables are stored as
+        Parquet. A reader of any length passes through bounded memory (see the guide on tables).
+        `metadata`: a dict of JSON types. Without it, it is `{}`. `ttl`: the time until the entry
+        expires, as seconds, a timedelta, or text such as `"90s"`, `"1h30m"` or `"30d"`.
+        `expires_at`: the moment itself, an aware datetime. With neither, the entry does not expire.
+        `if_absent`: store only if the key does not exist. `if_match`: store only if the present
+        content has this hash (`entry.content_hash`). `keep_expiry`: an existing entry keeps its
+        expiry. A new one does not expire.
 
-        Returns the entry, with `created`, `changed` and `deduplicated`. Storing what is there
-        already changes nothing and draws no version.
+        Returns the entry, with `created`, `changed` and `deduplicated`. Storing the same value and
+        metadata again changes nothing and draws no version.
 
-        Raises ValidationError for a key, metadata or expiry that is not well formed,
-        SerializationError for a value that would not come back as it is, ConflictError if a
-        condition does not hold, LockTimeoutError and StorageError if the lake cannot be written.
-        Nothing is stored then.
+        Raises ValidationError for a malformed key, metadata or expiry, SerializationError for a
+        value that would not come back unchanged, ConflictError if a condition does not hold, and
+        LockTimeoutError or StorageError if the lake cannot be written. After an error, nothing is
+        stored.
         """
         self._must_write("store")
         put, encoded = self._put(
@@ -78,8 +77,10 @@ class Writing(Staging, Reading):
         if_match: str | None,
         keep_expiry: bool,
     ) -> tuple[Put, Encoded | EncodedFile]:
-        """Check everything and encode. Return the change, and the encoded value, which must be
-        closed unless it is inline."""
+        """Check the arguments and encode the value. Return the change and the encoded value.
+
+        The caller closes the encoded value, unless it is inline.
+        """
         check_key(key)
         absent = check_flag("if_absent", if_absent)
         text = encode_metadata(metadata)
@@ -87,7 +88,8 @@ class Writing(Staging, Reading):
         if check_flag("keep_expiry", keep_expiry) and (relative or absolute) is not None:
             raise ValidationError("keep_expiry cannot be combined with ttl or expires_at")
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
-        # Last: nothing may fail once it holds a file. (AsyncTransaction has encoded its values.)
+        # Last, because nothing may fail once it holds a file. AsyncTransaction passes encoded
+        # values.
         encoded = value if isinstance(value, Encoded) else encode_value(value)
         if self._objects is None:
             encoded = in_memory(encoded)
@@ -103,7 +105,7 @@ class Writing(Staging, Reading):
         ttl: TTL | None,
         expires_at: datetime | None,
     ) -> tuple[StagedRow, Encoded | EncodedFile]:
-        """Return the same for an entry of a batch."""
+        """Return the row of an entry of a batch, and its encoded value, which the caller closes."""
         check_key(key)
         text = encode_metadata(metadata)
         relative, absolute = check_expiry(ttl, expires_at)
@@ -119,10 +121,10 @@ class Writing(Staging, Reading):
     def touch(
         self, key: str, *, ttl: TTL | None = None, expires_at: datetime | None = None
     ) -> Entry:
-        """Give an entry another expiry, and leave its value and metadata as they are.
+        """Give an entry another expiry, and keep its value and metadata.
 
-        `ttl` and `expires_at` are as for `store`. With neither, the entry does not expire any more.
-        It happens in one transaction, so nobody's store in between is lost.
+        `ttl` and `expires_at` are as for `store`. With neither, the entry no longer expires. This
+        happens in one transaction, so no other store is lost.
 
         Returns the entry. Raises NotFoundError if the key does not exist.
         """
@@ -135,8 +137,8 @@ class Writing(Staging, Reading):
     def delete(self, key: str, *, if_match: str | None = None) -> bool:
         """Delete an entry, and return whether it existed.
 
-        `if_match`: delete it only if its content has this hash, otherwise raise ConflictError. What
-        snapshots see stays.
+        `if_match`: delete it only if its content has this hash, otherwise raise ConflictError.
+        Snapshots keep what they see.
         """
         self._must_write("delete")
         match = None if if_match is None else parse_content_hash(if_match, "if_match")
@@ -144,14 +146,14 @@ class Writing(Staging, Reading):
         return outcome.changed
 
     def transaction(self) -> Transaction:
-        """A block whose stores and deletes happen all or not at all, when it ends without an error.
+        """Open a block whose stores and deletes happen together, or not at all if it raises.
 
             with lake.transaction() as tx:
                 tx.store("a", 1)
                 tx.delete("b")
 
-        They are queued on the client: nothing is locked while the block runs, its own reads see
-        them, and conditions are judged at the end.
+        They are queued on the client, so nothing is locked while the block runs. Reads in the block
+        see them. Conditions are checked at the end.
         """
         self._must_write("transaction")
         return Transaction(self)
@@ -172,17 +174,20 @@ class Writing(Staging, Reading):
                 pass
             try:
                 return self.store(key, default, if_absent=True).value
-            except ConflictError:  # somebody else was first: theirs is the value
+            except ConflictError:  # another client was faster: return its value
                 continue
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
-        """Delete an entry, and return its value. If the key does not exist, return `default`;
-        without a default, raise NotFoundError. If several pop a key at once, one gets its value."""
+        """Delete an entry, and return its value.
+
+        If the key does not exist, `default` is returned. Without a default, NotFoundError is
+        raised. If several callers pop a key at once, one of them gets its value.
+        """
         while (found := self.read_entry(key)) is not None:
             row, value = found
             try:
                 self.delete(key, if_match=row.hash_text())
-            except ConflictError:  # replaced or deleted since: what is there now?
+            except ConflictError:  # replaced or deleted since: look again
                 continue
             return value
         if default is MISSING:
@@ -194,12 +199,12 @@ class Writing(Staging, Reading):
         for entry in self.list():
             try:
                 return entry.key, self.pop(entry.key)
-            except NotFoundError:  # somebody else was first
+            except NotFoundError:  # another client was faster
                 continue
         raise NotFoundError("the lake is empty")
 
     def clear(self) -> NoReturn:
-        """Refused, so that a slip of the finger does not empty a lake."""
+        """Raise an error, so that a slip does not empty a lake."""
         raise ValidationError(
             "clear() is refused: delete(key) removes one entry, purge(prefix=…) all under a "
             "prefix, history included"

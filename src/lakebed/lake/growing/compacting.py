@@ -28,7 +28,7 @@ class Joinable(NamedTuple):
         return len(self.groups) == 1 and not self.table.partition_by
 
     def rewrites(self, group: Sequence[Part]) -> bool:
-        """Whether these parts are rewritten."""
+        """Return whether these parts are rewritten."""
         return len(group) > 1 or self.is_whole
 
     @property

@@ -43,8 +43,8 @@ class Above(NamedTuple):
     next: str
 
     def may_give(self, key: str) -> bool:
-        """Whether a key belongs to the upper scope itself, not to a scope below it: it has at most
-        `step` parts and does not begin with `next`."""
+        """Return whether a key belongs to the upper scope itself, not to a scope below it: it has
+        at most `step` parts and does not begin with `next`."""
         parts = key.split("/")
         return len(parts) <= self.step and parts[0] != self.next
 
@@ -153,12 +153,11 @@ class ScopedCalls(_ScopedSearch, Calls):
             history=root._history,
             history_retention=root._history_retention,
             lake_id=root._lake_id,
-            search=root._search.options,
+            search=root._search,  # one index serves the lake and its scopes
             read_only=root.read_only,
             owner=root._owner,
             auto_maintain=root._auto_maintain,
         )
-        self._search = root._search  # one index serves the lake and its scopes
 
     @property
     def prefix(self) -> str:

@@ -161,7 +161,7 @@ class SegmentBuilding:
         )
 
     def lacks_vectors(self, segment: Segment) -> bool:
-        """Whether a client without an embedder built the segment."""
+        """Return whether a client without an embedder built the segment."""
         return (
             self._embedder is not None
             and len(segment) > 0

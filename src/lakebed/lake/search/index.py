@@ -292,7 +292,8 @@ class SearchIndex:
             self.forget("", "", thorough=True)
 
     def has_purged(self) -> bool:
-        """Whether a purge is running, or was interrupted before it had cleaned the segments."""
+        """Return whether a purge is running, or was interrupted before it had cleaned the
+        segments."""
         ended = self._catalog.ended()
         return any(end == PURGED for _, end in ended)
 

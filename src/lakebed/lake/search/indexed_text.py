@@ -98,7 +98,7 @@ class TextReader:
 
 
 def is_stored(row: EntryRow) -> bool:
-    """Whether reading an entry's text needs the storage.
+    """Return whether reading an entry's text needs the storage.
 
     Tables and bytes do not: only their metadata are searched. A table's column names say little,
     its cells too much.

@@ -158,7 +158,7 @@ class PublicationPlace:
             self.tables.delete([f"{publication}/{MANIFEST}"])
 
     def _is_copy(self, file: StoredFile) -> bool:
-        """Whether a file's bytes have the hash in its name."""
+        """Return whether a file's bytes have the hash in its name."""
         try:
             named = _COPY.fullmatch(_name(file))
             return named is not None and _hash(self.tables, file) == named[1]
@@ -253,5 +253,5 @@ def _name(file: StoredFile) -> str:
 
 
 def _is_unfinished(path: str) -> bool:
-    """Whether a file is one that a killed writer left."""
+    """Return whether a file is one that a killed writer left."""
     return upload_of(path) != path

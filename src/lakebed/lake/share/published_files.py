@@ -229,7 +229,7 @@ class PublishedFiles:
 
 
 def _is_whole(row: EntryRow) -> bool:
-    """Whether nothing is missing, and an inline content has the right hash."""
+    """Return whether nothing is missing, and an inline content has the right hash."""
     if None in (row.metadata, row.byte_size, row.created_at, row.updated_at):
         return False
     if row.inline_value is None:

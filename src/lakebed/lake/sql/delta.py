@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MOST_CHANGED = 4
 """If more than one row in so many has changed, loading again is cheaper. DuckDB also keeps the
-memory of deleted rows until their table is dropped."""
+memory of deleted rows until it drops their table."""
 _LAST = 2**63 - 1  # the highest version possible
 _RANGES = 256
 """Versions are counted in ranges of this width, to find the ranges where entries have gone."""
@@ -80,7 +80,7 @@ class _Delta:
         return rows.changed * _MOST_CHANGED <= rows.count
 
     def _is_continued(self) -> bool:
-        """Whether the catalog is still the one from which the rows came.
+        """Return whether the catalog is still the one from which the rows came.
 
         A catalog that was restored from a backup, or a replica that lacks the last commits, gives
         version numbers a second time. Then the highest version that both have, apart from the new
@@ -93,8 +93,8 @@ class _Delta:
         return newest is None or self._scan.holds(*newest)
 
     def _is_pack_unused(self) -> bool:
-        """Whether no row has its value in some pack that is read whole: a collection may have
-        deleted that pack."""
+        """Return whether no row has its value in some pack that is read whole: a collection may
+        have deleted that pack."""
         values = self._rows.values
         if not self._gone or values is None or not values.packs:
             return False

@@ -1,5 +1,7 @@
-"""Queries over a lake. The relations that a query names are loaded from the catalog; DuckDB does
-the rest."""
+"""Runs queries over a lake.
+
+The relations that a query names are loaded from the catalog. DuckDB does the rest.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +59,7 @@ class _Used:
 
 
 class QueryEngine:
-    """A DuckDB session over a lake, and the rows that are loaded in it. Can be used from any
-    thread."""
+    """A DuckDB session over a lake, and the rows that are loaded in it. Safe from any thread."""
 
     def __init__(
         self,
@@ -90,8 +91,11 @@ class QueryEngine:
         search: Search,
         moment: Moment | None = None,
     ) -> QueryResult:
-        """Return the result of a query over the lake now, or at a moment. `search` finds the hits
-        of its searches."""
+        """Return the result of a query over the lake now, or at a moment.
+
+        `search` finds the hits of the query's searches. Raises QueryError if the query is refused,
+        fails or takes too long.
+        """
         connection = self.session.connect()
         used = _Used()
 
@@ -121,8 +125,11 @@ class QueryEngine:
             raise
 
     def _let_go(self, used: _Used) -> None:
-        """Release what a query used. Never waits, because garbage collection may call it in any
-        thread, while another thread loads and waits for that one."""
+        """Release what a query used.
+
+        This never waits. Garbage collection may call it in any thread, while another thread loads
+        and waits for that thread.
+        """
         for grant in used.grants:
             grant.release()
         self._leaving.extend(used.rows)
@@ -148,7 +155,7 @@ class QueryEngine:
             except QueryError:
                 if not self._external:
                     raise
-        # Only queries were searched for the relations that they need.
+        # Only queries tell the relations that they need.
         return unjudged(text, tables, calls)
 
     def _prepare(

@@ -55,8 +55,7 @@ class RowCache:
         return found
 
     def _find(self, scan: CatalogScan, want: Wanted) -> LoadedRows | None:
-        """Return kept rows that are right, or that an update makes right. None if there are
-        none."""
+        """Return kept rows that are current, or that an update makes current, or None."""
         same = [other for other in self._kept if want.is_served_by(other)]
         wider = list[Wanted]()
         if want.relation != "documents":  # its values would all be read
@@ -70,7 +69,7 @@ class RowCache:
         return next(filter(None, renewed), None)
 
     def _renew(self, scan: CatalogScan, want: Wanted) -> LoadedRows | None:
-        """Update kept rows. Returns None if that takes longer than loading them."""
+        """Update kept rows. Return None if that would take longer than loading them."""
         kept = self._kept[want]
         del self._kept[want]
         try:
@@ -120,8 +119,10 @@ class RowCache:
         self._kept[want] = kept
 
     def _make_room(self, found: Mapping[Wanted, LoadedRows]) -> None:
-        """Drop kept rows beyond the limit, and rows of which other kept rows have all columns. The
-        rows in `found` stay."""
+        """Drop kept rows beyond the limit, and rows whose columns other kept rows all have.
+
+        The rows in `found` stay.
+        """
         used = list(found.values())
         for want, kept in list(self._kept.items()):
             others = (other for other in self._kept if other != want)
@@ -145,12 +146,14 @@ class RowCache:
 
 
 def _is_current(scan: CatalogScan, want: Wanted, kept: _Kept) -> bool:
-    """Whether rows are still right: the catalog's state is the same, and if they are of the
-    present, none has expired."""
+    """Return whether rows are still current.
+
+    They are if the catalog's state is the same and, for rows of the present, none has expired.
+    """
     if scan.state is None or kept.state != scan.state:
         return False
     if None not in want.moments:
         return True
     expiry, read_at = kept.rows.next_expiry, kept.rows.read_at
-    # By a clock that was set back, what had expired is there again.
+    # If the clock was set back, expired rows are visible again.
     return read_at <= scan.now and (expiry is None or expiry > scan.now)

@@ -17,8 +17,10 @@ _DIGITS = 38  # of DuckDB's decimals
 
 
 class FileSchemas:
-    """Reads the end of each file once. Of the parts of a partitioned table with one schema, it
-    reads the end of one."""
+    """Reads the schemas of files, from the end of each file, once.
+
+    Parts of a partitioned table with the same schema share one read.
+    """
 
     def __init__(self, files: ReadOnlyFiles | None, objects: ObjectStore | None) -> None:
         self._files = files
@@ -26,7 +28,7 @@ class FileSchemas:
         self._known = dict[str, bytes]()  # by path, or by the key of a schema
 
     def of(self, stored: Sequence[Stored]) -> Iterator[bytes]:
-        """What tells the schema of each table from others."""
+        """Return, for each table, a value that identifies its schema."""
         unread = dict[str, Stored]()
         for table in stored:
             if table.uri is not None and _name(table) not in self._known:
@@ -42,7 +44,7 @@ class FileSchemas:
                 if not isinstance(result, bytes):
                     raise result
                 self._known[name] = self._schema(table, result)
-        # The size of a part that was not read is taken from the catalog, as its schema is.
+        # A part that was not read has the size and the schema that the catalog says.
         self._note_sizes(t for t in stored if t.schema_key or _name(t) in unread)
         for table in stored:
             yield table.content_hash if table.uri is None else self._known[_name(table)]
@@ -53,7 +55,7 @@ class FileSchemas:
                 self._files.note_size(table.uri, table.byte_size)
 
     def _schema(self, table: Stored, end: bytes) -> bytes:
-        """The Arrow schema in a file's footer, which settles the types, without its metadata."""
+        """Return the Arrow schema in a file's footer, without its metadata."""
         assert self._objects is not None
         read = partial(self._objects.read, table.uri or "")
         try:
@@ -68,8 +70,10 @@ def _name(table: Stored) -> str:
 
 
 def is_wider_than_duckdb(kind: pa.DataType) -> bool:
-    """Return whether a type holds decimals of more digits than DuckDB has. It would read them as
-    floats of another value."""
+    """Return whether a type holds decimals with more digits than DuckDB supports.
+
+    DuckDB would read them as floats of another value.
+    """
     kind = getattr(kind, "storage_type", kind)
     if pa.types.is_decimal256(kind):
         return bool(kind.precision > _DIGITS)

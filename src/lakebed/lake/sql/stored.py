@@ -16,13 +16,16 @@ FORMATS = ("parquet", TABLE)
 
 
 Row = tuple[str, bytes, str, int, str | None]
-"""Of an entry: key, content hash, format, size, and place."""
+"""An entry's key, content hash, format, size in bytes, and place."""
 
 
 class Stored(NamedTuple):
-    """A stored table, or a part of one: the key, and where the content lies; `uri` None for the
-    catalog. `table_schema`: that of the table, if this is a part. `partition_by`, `partition`,
-    `schema_key`: as in `lakebed.values.parts`. `data`: the content of a part in the catalog."""
+    """A stored table, or a part of one.
+
+    `uri`: where the content is, or None if it is in the catalog. `table_schema`: the schema of the
+    table, if this is a part. `partition_by`, `partition`, `schema_key`: as in
+    `lakebed.values.parts`. `data`: the content of a part in the catalog.
+    """
 
     key: str
     content_hash: bytes
@@ -35,7 +38,7 @@ class Stored(NamedTuple):
     data: bytes | None = None
 
     def row(self) -> EntryRow:
-        """The entry, as far as reading its content goes."""
+        """Return the entry, with the fields that reading its content needs."""
         place = (self.content_hash, "parquet", self.byte_size, None, self.uri, None)
         return EntryRow(self.key, 0, "{}", None, 0, 0, *place)
 
@@ -48,9 +51,9 @@ def parts_of(
     byte_size: int,
     uri: str | None,
 ) -> list[Stored]:
-    """A stored table as the files that it consists of, in the order of their rows.
+    """Return the files of a stored table, in the order of their rows.
 
-    Raises CollectedError if nothing names it any more.
+    Raises CollectedError if no entry names the table any more.
     """
     whole = Stored(key, content_hash, byte_size, uri)
     if format != TABLE:
@@ -70,8 +73,11 @@ def parts_of(
 
 
 def newest_parts(catalog: CatalogReads, moment: Moment | None, found: Row) -> Sequence[Stored]:
-    """A stored table as the row that was loaded tells, or as it is now if it has been replaced and
-    collected since: of many tables, somebody may append to one at any moment."""
+    """Return the files of the stored table in a loaded row.
+
+    If the table has since been replaced and collected, these are the files of the new one. Among
+    many tables, one may be appended to at any moment.
+    """
     try:
         return parts_of(catalog, *found)
     except CollectedError:
@@ -85,5 +91,5 @@ def newest_parts(catalog: CatalogReads, moment: Moment | None, found: Row) -> Se
 
 
 def row_of(row: EntryRow) -> Row:
-    """What tells the files of a stored table."""
+    """Return the fields that identify the files of a stored table."""
     return row.key, row.content_hash, row.format, row.byte_size, row.uri

@@ -1,4 +1,4 @@
-"""Stored tables, and the lake's own, as tables of Ibis on one query session."""
+"""Stored tables and the lake's own tables, as Ibis tables on one query session."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ from lakebed.values.partitions import sql_types
 _RELATIONS = ("entries", "documents", "history", "snapshots", "objects")
 _AT_A_MOMENT = ("entries", "documents")
 _SCHEMA = "lakebed_tables"
-_RETIRED = 64  # addresses of files that views named, before they are no more
+_RETIRED = 64  # old addresses of files that stay valid for views
 
 Column = tuple[str, str]
-"""A name, and its type as DuckDB sees it."""
+"""A column's name, and its type in DuckDB."""
 
 
 class _Alike(NamedTuple):
-    """What files have in common that are one read: their schema, and the columns of partitions."""
+    """What files that one read covers have in common: the schema, and the columns of partitions."""
 
     schema: bytes
     partitions: tuple[Column, ...]
 
 
 class _Shown:
-    """What the views of a moment read."""
+    """The rows and grants that the views of a moment read."""
 
     def __init__(self, rows: list[LoadedRows], grants: list[Grant]) -> None:
         self.rows = rows
@@ -62,13 +62,13 @@ class _Shown:
             one.hold()
 
     def release(self) -> None:
-        """The views are others by now. (Who is reading a table that is dropped reads on.)"""
+        """Release the rows, once the views show others. A query that is reading them can finish."""
         for one in self.rows:
             one.release()
 
 
 class StoredTables:
-    """What Ibis sees of a lake through one query session. Safe from any thread."""
+    """The tables that Ibis sees of a lake through one query session. Safe from any thread."""
 
     def __init__(
         self,
@@ -90,11 +90,11 @@ class StoredTables:
         self._columns: dict[bytes, list[Column]] = {}
 
     def is_for(self, engine: QueryEngine) -> bool:
-        """Whether they are on this session."""
+        """Return whether the tables are on this session."""
         return self._engine is engine
 
     def ibis(self, moment: Moment | None) -> LakeBackend:
-        """The backend whose tables show the lake as it is now, or was at a moment."""
+        """Return the Ibis backend whose tables show the lake now, or at a moment."""
         engine = self._engine
         names = _RELATIONS if moment is None else _AT_A_MOMENT
         wanted = {name: want_of(name, (moment,)) for name in names}
@@ -103,7 +103,7 @@ class StoredTables:
             backend = self._backend(moment)
             shown = _Shown(list(loaded.values()), [])
             try:
-                # Before the transaction, which would not see what is brought in after it began.
+                # Before the transaction, which would not see rows that are loaded after it began.
                 views = self.views({n: loaded[one] for n, one in wanted.items()}, shown.grants)
                 _replace_views(backend.con, views)
             except BaseException:
@@ -117,18 +117,18 @@ class StoredTables:
         return backend
 
     def _retire(self, shown: _Shown) -> None:
-        """End the oldest of the addresses that views had. Not at once: another thread may have
-        looked up a view, and be about to open what it named then."""
+        """End the oldest of the addresses that views had. The newer ones stay, because another
+        thread may be about to open the files of a view."""
         self._retired.extend(shown.grants)
         while len(self._retired) > _RETIRED:
             self._retired.popleft().release()
 
     def views(self, rows: Mapping[str, LoadedRows], grants: list[Grant]) -> dict[str, str]:
-        """The SELECTs of the lake's own tables, by name."""
+        """Return the SELECTs of the lake's own tables, by name."""
         return {name: self._engine.view(some, grants, values=True) for name, some in rows.items()}
 
     def table(self, row: EntryRow, moment: Moment | None) -> ir.Table:
-        """A stored table."""
+        """Return a stored table as a table of Ibis. Raise ValidationError for another format."""
         if row.format not in FORMATS:
             raise ValidationError(f"{row.key!r} is of the format {row.format!r}: expected a table")
         with self._engine.loading():
@@ -140,7 +140,7 @@ class StoredTables:
     def tables(
         self, prefix: str, bounds: Bounds, moment: Moment | None, *, widen: bool, key_column: str
     ) -> ir.Table:
-        """The stored tables of a range of keys as one."""
+        """Return the stored tables of a range of keys as one table."""
         with self._engine.loading():
             stored = self._stored(prefix, bounds, moment)
             parts = dict[_Alike, list[Stored]]()
@@ -149,7 +149,7 @@ class StoredTables:
                     alike = _Alike(schema, self._partitions(table))
                     parts.setdefault(alike, []).append(table)
                 for one in [a for a, some in parts.items() if not self._has_columns(a[0], some[0])]:
-                    del parts[one]  # they have no rows either
+                    del parts[one]  # without columns, they have no rows either
                 if not parts:
                     raise NotFoundError(f"no stored table under {prefix!r} has a column")
                 self._check_columns(parts, widen=widen, key_column=key_column)
@@ -167,10 +167,10 @@ class StoredTables:
         return self._backends[moment]
 
     def _made(self, name: str, moment: Moment | None, select: Callable[[], str]) -> ir.Table:
-        """A table of Ibis on a view, which stays: it shows contents, which never change."""
+        """Return a table of Ibis on a view. The view stays, because contents never change."""
         backend = self._backend(moment)
         if (name, backend) not in self._views:
-            # Once: that opens a file of each schema.
+            # Done once, because it opens a file of each schema.
             backend.con.execute(f"CREATE VIEW IF NOT EXISTS {_SCHEMA}.{name} AS {select()}")
             self._views[name, backend] = backend.table(name, database=_SCHEMA)
         return self._views[name, backend]
@@ -193,12 +193,12 @@ class StoredTables:
         return [part for row in found for part in newest_parts(self._catalog, moment, row)]
 
     def _joined(self, stored: Sequence[Stored]) -> str:
-        """The SELECT of all rows of a table, in their order."""
+        """Return the SELECT of all rows of a table, in order."""
         runs = list[tuple[_Alike | None, list[Stored]]]()
         for part, schema in zip(stored, self._schemas.of(stored), strict=True):
             self._check_whole(part, schema)
             run = None if part.uri is None else _Alike(schema, self._partitions(part))
-            # DuckDB reads a file once, though a table may have the same rows twice.
+            # DuckDB reads a file once, but a table may have the same rows twice.
             if run is None or not runs or runs[-1][0] != run or part in runs[-1][1]:
                 runs.append((run, []))
             runs[-1][1].append(part)
@@ -206,8 +206,7 @@ class StoredTables:
         return " UNION ALL BY NAME ".join([*self._no_rows(stored[0]), *selects])
 
     def _no_rows(self, part: Stored, key_column: str | None = None) -> Iterator[str]:
-        """The SELECT of no rows with the columns of a table. Its parts may lack some of them, or
-        have them further right."""
+        """Return a SELECT of no rows with the columns of a table, which its parts may lack."""
         if part.table_schema is not None:
             columns = self._columns_of(part.table_schema, part)
             if key_column is not None:
@@ -216,14 +215,15 @@ class StoredTables:
             yield f"SELECT {nulls} WHERE false"
 
     def _run(self, alike: _Alike | None, stored: Sequence[Stored]) -> str:
-        """What SQL reads like files from, or one table that lies in the catalog."""
+        """Return SQL that reads files with the same schema, or one table in the catalog."""
         if alike is None:
             return self._rows(stored[0])
         addresses = (self._granted([part]).address for part in stored)
         return files(*addresses, partitions=dict(alike.partitions))
 
     def _partitions(self, part: Stored) -> tuple[Column, ...]:
-        """The columns by which DuckDB can tell files of a table apart, with their types."""
+        """Return the columns by which DuckDB can tell the files of a table apart, with their
+        types."""
         if part.partition_by and part.table_schema is not None:
             table = pa.ipc.read_schema(pa.py_buffer(part.table_schema))
             return tuple((sql_types(table, part.partition_by) or {}).items())
@@ -231,8 +231,8 @@ class StoredTables:
 
     @contextmanager
     def _naming_damage(self, stored: Sequence[Stored]) -> Iterator[None]:
-        """If files cannot be read, look which are damaged: CorruptionError with key and hash. (What
-        a table's columns hold is not hashed here: that would read all of it.)"""
+        """If files cannot be read, raise CorruptionError with key and hash of a damaged one. Their
+        columns are not hashed, because that would read the whole table."""
         try:
             yield
         except (duckdb.Error, FileNotFoundError, CorruptionError):
@@ -243,7 +243,7 @@ class StoredTables:
             raise
 
     def _check_whole(self, stored: Stored, schema: bytes) -> None:
-        """Refuse a file that has not the size that was stored, or no column."""
+        """Raise an error for a file of another size than was stored, or without columns."""
         storage = self._session.files
         if stored.uri is not None and storage is not None:
             size = storage.size_of(stored.uri)
@@ -253,7 +253,7 @@ class StoredTables:
             raise QueryError(f"the table {stored.key!r} has no columns: DuckDB needs one")
 
     def _rows(self, stored: Stored) -> str:
-        """What SQL reads a table from."""
+        """Return SQL for the rows of a table."""
         if stored.uri is not None:
             partitions = dict(self._partitions(stored))
             return files(self._granted([stored]).address, partitions=partitions)
@@ -268,7 +268,7 @@ class StoredTables:
         return name
 
     def _granted(self, stored: Iterable[Stored]) -> Grant:
-        """The right to files, which views go on reading as long as the session lasts."""
+        """Grant access to files. Views may read them as long as the session lasts."""
         assert self._session.files is not None
         folders = {
             part.uri: partition_folder(part.partition_by, part.partition)
@@ -284,7 +284,7 @@ class StoredTables:
         return grant
 
     def _inline(self, stored: Stored) -> pa.Table:
-        """A table that lies in the catalog."""
+        """Return a table that is in the catalog."""
         if stored.data is not None:
             return read_table(stored.data)
         place = self._catalog.locate((stored.content_hash, "parquet"))
@@ -293,7 +293,7 @@ class StoredTables:
         return read_table(place.inline_value)
 
     def _has_columns(self, schema: bytes, stored: Stored) -> bool:
-        """Whether a table has any column; QueryError for one that DuckDB would read wrong."""
+        """Return whether a table has any column. Raise QueryError if DuckDB would misread it."""
         if schema not in self._columns:
             known = (
                 self._inline(stored).schema
@@ -318,7 +318,7 @@ class StoredTables:
         for schema, table in schemas.items():
             key = table.key
             for name, kind in self._columns_of(schema, table):
-                folded = name.lower()  # as DuckDB compares names
+                folded = name.lower()  # DuckDB ignores the case of names
                 if folded == key_column.lower():
                     raise QueryError(
                         f"the table {key!r} has a column {name!r}: name the column of the keys "
@@ -345,8 +345,8 @@ class StoredTables:
         return self._columns[schema]
 
     def _united(self, parts: dict[_Alike, list[Stored]], keys: str, key_column: str) -> str:
-        """The SELECT of all tables. Those of one schema are one read, which opens a single file
-        before it runs."""
+        """Return the SELECT of all tables. One read covers those with the same schema, and opens a
+        single file before it runs."""
         column = quoted(key_column)
         one_of_each = {t.table_schema: t for some in parts.values() for t in reversed(some)}
         selects = [sql for t in one_of_each.values() for sql in self._no_rows(t, key_column)]
@@ -354,7 +354,7 @@ class StoredTables:
         for number, (alike, tables) in enumerate(parts.items()):
             grant = self._granted(tables) if any(t.uri is not None for t in tables) else None
             columns = [name.lower() for name, _ in self._columns_of(alike.schema, tables[0])]
-            counts = "file_index" not in columns  # else that would be the table's own
+            counts = "file_index" not in columns  # otherwise it would be the table's own column
             order = {uri: index for index, uri in enumerate(grant.paths if grant else ())}
             for table in tables:
                 if table.uri is None or not counts:
@@ -373,7 +373,7 @@ class StoredTables:
         return " UNION ALL BY NAME ".join(selects)
 
     def _write_keys(self, name: str, mapping: Iterable[tuple[int, int, str]]) -> None:
-        """The keys of each file of each part, as a table."""
+        """Write a table of the key of each file in each part."""
         connection = self._backend(None).con
         part, file, key = zip(*mapping, strict=True) if mapping else ((), (), ())
         columns = [
@@ -387,7 +387,7 @@ class StoredTables:
 
 
 def _replace_views(connection: duckdb.DuckDBPyConnection, views: Mapping[str, str]) -> None:
-    """Let the views show other rows, all at once."""
+    """Replace the views in one transaction."""
     connection.begin()
     try:
         for name, select in views.items():

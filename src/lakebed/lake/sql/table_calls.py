@@ -19,7 +19,10 @@ _ATTEMPTS = 5
 
 
 def table(catalog: CatalogReads, stored: StoredTables, key: str, moment: Moment | None) -> ir.Table:
-    """Return the stored table of a key, as the catalog of a lake or a view has it."""
+    """Return the stored table of a key, from the catalog of a lake or a view.
+
+    Raises NotFoundError if the key does not exist, and ValidationError if its value is not a table.
+    """
     found = of_newest(catalog, check_key(key), lambda row: stored.table(row, moment))
     if found is None:
         raise NotFoundError(f"no entry with the key {key!r}")
@@ -39,12 +42,12 @@ def tables(
     while True:
         try:
             return stored.tables(prefix, bounds, moment, widen=widen, key_column=key_column)
-        except CollectedError:  # of a table that lay in the catalog, and was replaced
+        except CollectedError:  # a table in the catalog that was replaced
             attempts -= 1
             if not attempts:
                 raise
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name can stand in SQL: it has no NUL and no lone surrogates."""
+    """Return whether a name can be used in SQL: it has no NUL and no lone surrogates."""
     return "\0" not in name and name.encode(errors="replace").decode() == name

@@ -44,8 +44,8 @@ class Wanted(NamedTuple):
     limit: int | None = None
 
     def is_served_by(self, other: Wanted) -> bool:
-        """Whether the rows loaded for another one have all that this one needs, under the same
-        bounds."""
+        """Return whether the rows loaded for another one have all that this one needs, under the
+        same bounds."""
         return (
             self.relation == other.relation
             and self.moments == other.moments
@@ -77,8 +77,8 @@ def want_of(
 
 
 def is_renewable(want: Wanted) -> bool:
-    """Whether outdated rows can still be used while no object moves: rows of snapshots do not
-    change, and rows of the present can be updated if all of them are loaded."""
+    """Return whether outdated rows can still be used while no object moves: rows of snapshots do
+    not change, and rows of the present can be updated if all of them are loaded."""
     if want.moments == (None,):
         whole = want.bounds == Bounds() and want.limit is None
         return want.relation in _ENTRIES and whole and want.columns >= _CARRIED

@@ -1,1 +1,1 @@
-"""Collecting garbage, compacting, purging and verifying."""
+"""Collects garbage, compacts, purges and verifies."""

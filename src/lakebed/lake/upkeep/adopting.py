@@ -1,4 +1,4 @@
-"""Adoption: declaring which copy of a catalog goes on."""
+"""Adoption: declares which copy of a catalog continues."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from lakebed.records import Report
 
 
 class AdoptReport(Report):
-    """What `adopt` did: the storage that the lake owns now, and the name of the catalog that owned
-    it before, None if the storage had no mark yet."""
+    """The result of `adopt`: the storage that the lake now owns, and the catalog that owned it
+    before.
+
+    The catalog is None if the storage had no mark yet.
+    """
 
     storage: str
     before: str | None
@@ -19,16 +22,16 @@ class Adopting(PresentLake):
     """The call that adopts."""
 
     def adopt(self) -> AdoptReport:
-        """Declare that this copy of the catalog goes on with the storage.
+        """Declare that this copy of the catalog continues with the storage.
 
-        A storage belongs to one catalog. A copy of it, restored from a dump or made of its file,
-        opens read-only, because each would delete objects that the other one needs. After this
-        call the copy can be written, and the one that owned the storage before is read-only from
-        the next time it looks, at most 30 seconds later. Stop what writes to that one first: what
-        it has stored since the copy was made is unknown here, and `collect` deletes it in time.
+        A storage belongs to one catalog. A copy of that catalog, restored from a dump or copied as
+        a file, opens read-only, because each would delete objects that the other one needs. After
+        this call the copy can be written. The earlier owner becomes read-only when it next checks,
+        at most 30 seconds later. Stop the programs that write to it first. This copy does not know
+        the values that they have stored since it was made, and `collect` will delete them.
 
         Reads and writes one small file. Raises ConfigurationError for a lake whose storage cannot
-        be shared, ReadOnlyError if it was opened with read_only=True.
+        be shared, and ReadOnlyError for a lake that was opened with read_only=True.
         """
         if self._owner is None:
             if self.read_only:

@@ -1,4 +1,4 @@
-"""Upkeep in the background of a process that keeps a lake open."""
+"""Runs the upkeep in the background of a process that keeps a lake open."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lakebed.leaving import Call, current
 log = logging.getLogger("lakebed.upkeep")
 
 EVERY = 600.0
-"""Seconds between two runs for a lake, whoever does them."""
+"""The seconds between two runs for a lake, by any process."""
 FIRST = 60.0
-"""Seconds for which a process has the lake open before it takes part: short ones never do."""
+"""The seconds after opening the lake until a process takes part. Short processes never do."""
 LOOK = 60.0
-"""Seconds after which a process looks again whether it is its turn."""
-_PATIENCE = 30.0  # seconds that who stops waits for the step under way, such as an upload
+"""The seconds after which a process checks again whether it is its turn."""
+_PATIENCE = 30.0  # seconds to wait, when stopping, for the present step, such as an upload
 
 _running: weakref.WeakSet[Background] = weakref.WeakSet()
 
@@ -31,8 +31,8 @@ _running: weakref.WeakSet[Background] = weakref.WeakSet()
 class Background:
     """The thread that maintains one open lake when it is its turn.
 
-    It ends when it is stopped, and when the lake is gone. A failure is logged once, until a run
-    works again.
+    The thread ends when it is stopped, or when the lake is gone. A failure is logged once, until a
+    run succeeds again.
     """
 
     def __init__(self, lake: Maintenance) -> None:
@@ -43,8 +43,8 @@ class Background:
         _running.add(self)
 
     def resume(self, *, anew: bool = False) -> None:
-        """Go on after `pause`; `anew` in a process that was forked, as if it had opened the lake
-        now."""
+        """Continue after `pause`. With `anew`, in a forked process, as if it had just opened the
+        lake."""
         if anew:
             self._next = time.monotonic() + FIRST
         self._stop = threading.Event()
@@ -60,14 +60,14 @@ class Background:
             self._thread.start()
 
     def pause(self) -> None:
-        """End the thread, after the transaction or the upload that is under way."""
+        """End the thread, after its present transaction or upload."""
         self._stop.set()
         self._call.leave()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_PATIENCE)
 
     def close(self) -> None:
-        """End it for good."""
+        """End the thread for good."""
         self._closed = True
         self.pause()
 
@@ -89,7 +89,7 @@ class Background:
         try:
             done = maintain_in_turn(lake, EVERY, stop=stop)
         except LakebedError as error:
-            if stop.is_set():  # it was interrupted
+            if stop.is_set():  # the run was interrupted
                 return
             wait = EVERY
             if not self._failing:
@@ -102,7 +102,7 @@ class Background:
                     error,
                 )
         else:
-            if stop.is_set():  # a run that was ended by a fork goes on at once
+            if stop.is_set():  # a run that a fork ended continues at once
                 return
             if done is not None and self._failing:
                 self._failing = False
@@ -111,7 +111,7 @@ class Background:
 
 
 def _pause_all() -> None:
-    """A fork would leave the child the locks of a thread that it does not have."""
+    """Pause all threads. A forked child would keep their locks without having the threads."""
     for background in list(_running):
         background.pause()
 

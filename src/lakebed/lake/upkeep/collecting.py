@@ -1,4 +1,4 @@
-"""Collection: removes the contents that nothing refers to."""
+"""Collection: removes unreferenced contents."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lakebed.records import Report
 
 _STEP = 1000
 GRACE = 3600.0
-"""Seconds that readers have to finish with bytes that nothing refers to any more."""
+"""The seconds for which readers may still read unreferenced bytes."""
 ORPHAN_GRACE = 86_400.0
-"""Seconds after which a file that the catalog does not know is no upload in progress."""
+"""The seconds after which an unknown file cannot be an upload under way."""
 
 
 class CollectReport(Report):
-    """What `collect` did, or would do.
+    """The result of `collect`.
 
     | field | |
     | --- | --- |
@@ -43,7 +43,7 @@ class CollectReport(Report):
 
 
 class CollectRun:
-    """How one collection is done, and the objects and files that it has removed."""
+    """The options of one collection, and the objects and files that it has removed."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class CollectRun:
         self.objects = self.object_bytes = self.files = 0
 
     def report(self, orphans: int | None = None, waiting: int = 0) -> CollectReport:
-        """Return what was done."""
+        """Return the report."""
         return CollectReport(
             objects=self.objects,
             object_bytes=self.object_bytes,
@@ -82,21 +82,21 @@ class Collecting(PresentLake):
     ) -> CollectReport:
         """Remove contents that no entry, no snapshot and no kept version refers to.
 
-        Their names go at once. Their bytes go `grace` seconds later, in a later call (with 0, in
-        this one), so that anyone who is reading them can finish. Nothing that can still be named is
-        removed, and any number of collectors and writers may run at once. The cost grows with the
+        The catalog forgets them at once. Their bytes are deleted `grace` seconds later, by a later
+        call (with 0, by this one), so that readers can finish. Nothing that can still be read is
+        removed. Any number of collectors and writers may run at once. The cost grows with the
         garbage.
 
-        Files that the catalog does not know, which a crashed writer leaves, are found by listing
-        the storage. It is listed only if that was last done `orphan_grace` seconds ago, or if
-        `orphans` asks for it. Only files older than `orphan_grace` with the endings of a lake's
-        objects and packs are removed. The listing reads the names of all files. It also ends
-        uploads in parts that a killed writer left unfinished a day ago.
+        A crashed writer leaves files that the catalog does not know. They are found by listing the
+        storage, which reads the names of all files. The storage is listed if the last listing was
+        `orphan_grace` seconds ago, or if `orphans` is True. Only files older than `orphan_grace`
+        seconds, with the endings of a lake's objects and packs, are removed. The listing also ends
+        multipart uploads that a killed writer left unfinished a day ago.
 
         `dry_run` counts, and changes nothing. `progress` is called with the objects and files done.
 
-        Raises ValidationError for a grace below 0, and StorageError if the storage fails. What is
-        done by then is done, and calling again goes on.
+        Raises ValidationError for a grace below 0, and StorageError if the storage fails. The work
+        done by then is kept, and the next call continues.
         """
         waits = check_grace("grace", grace)
         orphan_waits = check_grace("orphan_grace", orphan_grace)
@@ -109,7 +109,7 @@ class Collecting(PresentLake):
         return self._collect_files(run, waits, orphan_waits, orphans=listed)
 
     def _collect_names(self, run: CollectRun) -> None:
-        """Make trash of uploads whose writer is gone, and of objects that nothing refers to."""
+        """Turn uploads whose writer is gone, and unreferenced objects, into trash."""
         if not run.dry_run:
             while not run.deadline.passed() and self._catalog.lapse_leases(_STEP):
                 pass
@@ -147,8 +147,11 @@ class Collecting(PresentLake):
         return objects, byte_size
 
     def _may_list(self, orphan_waits: int, *, asked: bool) -> bool:
-        """Whether to look for files that the catalog does not know: if it is `asked` or due, unless
-        they may be those of another lake under the same root."""
+        """Return whether to look for files that the catalog does not know.
+
+        This is so if it is `asked` or due. If other lakes share the root, such files may be theirs.
+        Then this returns False, or raises ConfigurationError if it was `asked`.
+        """
         if not asked and self._catalog.orphans_listed() > self._catalog.now() - orphan_waits:
             return False
         others = [] if self._owner is None else self._owner.strangers()
@@ -161,12 +164,13 @@ class Collecting(PresentLake):
         return not others
 
     def _collect_orphans(self, orphan_waits: int, run: CollectRun) -> int:
-        """Files that are old and unknown become trash."""
+        """Turn old unknown files into trash."""
         started = self._catalog.now()
         found = 0
         files = self._old_files(started - orphan_waits)
         while paths := list(islice(files, _STEP)):
-            # What is being written lies beside its name, which the catalog knows by its lease.
+            # A file that is being written is beside its final name, which the catalog knows by its
+            # lease.
             uploads = defaultdict[str, list[str]](list)
             for path in paths:
                 uploads[upload_of(path)].append(path)
@@ -190,7 +194,8 @@ class Collecting(PresentLake):
                     yield file.path
 
     def _empty_trash(self, horizon: int, run: CollectRun) -> int:
-        """Delete what became trash by then: bytes first, so that a crash forgets none."""
+        """Delete the trash from before `horizon`. The bytes go first, so that a crash forgets
+        none."""
         assert self._objects is not None
         files, after = 0, ""
         while not run.deadline.passed():

@@ -1,5 +1,4 @@
-"""Compaction: moves inline values into packs, worn packs into fresh ones, and joins the parts of
-tables."""
+"""Compaction: moves inline values into packs, rewrites worn packs, and joins parts of tables."""
 
 from __future__ import annotations
 
@@ -21,17 +20,19 @@ from lakebed.values.encoded import Encoded
 from lakebed.values.hash import digest
 
 SMALL_PACK = PACK_BYTES // 16
-"""Packs below this size, in bytes, are merged when there are several."""
+"""The size in bytes below which packs are merged, if there are several."""
 LEAST_INLINE = 64
-"""Inline values below this size, in bytes, stay: a pack would save nothing."""
+"""The size in bytes below which inline values stay, because a pack would save nothing."""
 _PAGE = 500
 
 
 class CompactReport(Report):
-    """What `compact` did: values moved out of the catalog, values moved out of worn packs, packs
-    written and given up, parts of tables joined, bytes of values moved (before compression), and
-    damaged values that were left where they are (`verify` names them). With `dry_run`, what it
-    would do."""
+    """The result of `compact`.
+
+    It counts values moved out of the catalog, values moved out of worn packs, packs written and
+    given up, joined parts of tables, bytes of moved values (before compression), and damaged values
+    that stay where they are (`verify` names them). With `dry_run`, it counts what would be done.
+    """
 
     flushed: int
     repacked: int
@@ -59,17 +60,17 @@ class Compacting(JoiningTables):
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> CompactReport:
-        """Move inline values into packs, what is in worn packs into fresh ones, and join the parts
-        of tables that rows were appended to.
+        """Move inline values into packs, rewrite worn packs, and join the parts of tables.
 
-        Inline values of 64 bytes and more go to packs if they are `older_than` so many seconds.
+        Inline values of 64 bytes and more go to packs if they are older than `older_than` seconds.
         Packs that are mostly dead are rewritten, and packs below 4 MiB are merged. Entries keep
-        their versions; only the places of contents change. The old files become trash, for
+        their versions, because only the places of contents change. The old files become trash, for
         `collect`.
 
-        Small parts of a table become parts of up to 32 MiB, one of which is a plain table. The
-        entry has the same rows and gets a new version. It is left as it is if it was changed
-        `older_than` seconds ago or later, or if somebody changes it meanwhile.
+        Appends leave tables with many parts. Small parts of a table become parts of up to 32 MiB,
+        and a table with a single part becomes a plain table. The entry keeps its rows and gets a
+        new version. A table is skipped if it was changed less than `older_than` seconds ago, or is
+        changed meanwhile.
 
         `max_bytes`: stop after so many bytes of values. `dry_run` counts, and changes nothing.
         Memory is bounded by one pack, 64 MiB. An interruption loses no finished pack. In a lake
@@ -114,7 +115,7 @@ class Compacting(JoiningTables):
                 run.given_up += 1
 
     def _living(self, pack: PackRow, run: CompactRun) -> Iterator[_Item]:
-        """What lives in a pack; what is damaged there stays, for verify to name."""
+        """Yield the live values of a pack. Damaged ones stay there, and verify names them."""
         assert self._objects is not None
         rows = self._catalog.pack_objects(pack.id, pack.uri)
         if run.dry_run:
@@ -128,7 +129,7 @@ class Compacting(JoiningTables):
                 run.damaged += 1
         for _, place, data in read_values(self._objects, {pack.uri: places}):
             if isinstance(data, FileNotFoundError):
-                # Another compaction was here, and a collection after it; or verify will name it.
+                # Another compaction and a collection were faster, or verify will name the damage.
                 return
             if not isinstance(data, (bytes, CorruptionError)):
                 raise data
@@ -139,10 +140,10 @@ class Compacting(JoiningTables):
                     run.damaged += 1
 
     def _repack(self, items: list[_Item], run: CompactRun) -> None:
-        """Write items as one pack and point their objects there, those that are not gone by then.
+        """Write items as one pack, and point those objects there that still exist.
 
-        A purge may have removed some meanwhile, or this upload since it holds them: then it is
-        written again without them, and leaves no bytes behind.
+        A purge may have removed some of them meanwhile, and with them this upload. Then the pack is
+        written again without them, so that no purged bytes remain.
         """
         while items:
             try:
@@ -166,7 +167,7 @@ class Compacting(JoiningTables):
                     sink,
                 )
                 size = sink.tell()
-            # What is about to be given up elsewhere must really be here.
+            # The pack must really be there before the old files are given up.
             if self._size(path) != size:
                 raise StorageError(f"the pack {path} was not written whole")
             moves = [
@@ -215,14 +216,14 @@ class CompactRun:
         self.damaged = 0
 
     def tables(self, found: Iterable[Joinable]) -> Iterator[Joinable]:
-        """The tables to join, until their bytes reach the limit, or the time is up."""
+        """Yield the tables to join, until their bytes reach the limit, or the time is up."""
         for one in found:
             if not self._takes(one.byte_size):
                 return
             yield one
 
     def take(self, items: Iterable[_Item]) -> Iterator[_Item]:
-        """The items, until their bytes reach the limit, or the time is up."""
+        """Yield the items, until their bytes reach the limit, or the time is up."""
         for item in items:
             if not self._takes(item.row.byte_size):
                 return
@@ -237,7 +238,7 @@ class CompactRun:
         return True
 
     def count(self, items: list[_Item]) -> None:
-        """A pack of these items is written and committed."""
+        """Count a pack of these items that was written and committed."""
         inline = sum(item.old_pack is None for item in items)
         self._flushed += inline
         self._repacked += len(items) - inline
@@ -259,7 +260,7 @@ class CompactRun:
 
 
 def packfuls(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """Cut items into lists that each make one pack; the same hash never twice in one."""
+    """Yield lists of items that each make one pack. No list has a hash twice."""
     pack: list[_Item] = []
     hashes: set[bytes] = set()
     size = 0

@@ -1,4 +1,4 @@
-"""Keeps a lake clean: removes what has expired, and runs all upkeep in the right order."""
+"""Keeps a lake clean: removes expired entries, and runs all upkeep in the right order."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from lakebed.records import Report
 
 
 class CleanupReport(Report):
-    """What `cleanup_expired` did: entries removed, and expired entries that remain (with `dry_run`,
-    all of them)."""
+    """The result of `cleanup_expired`: removed entries, and expired entries that remain.
+
+    With `dry_run`, all of them remain.
+    """
 
     deleted: int
     remaining: int
 
 
 class MaintenanceReport(Report):
-    """What `maintain` did.
+    """The result of `maintain`.
 
     | field | |
     | --- | --- |
@@ -46,7 +48,7 @@ _EXPIRE_CHUNK = 1000
 _GRACE = check_grace("grace", GRACE)
 _ORPHAN_GRACE = check_grace("orphan_grace", ORPHAN_GRACE)
 _FLUSH_AGE = 7 * 86_400_000_000
-"""Microseconds that an inline value stays where it is read fastest."""
+"""The microseconds for which an inline value stays in the catalog, where it is read fastest."""
 
 
 class Maintenance(Purging):
@@ -59,11 +61,11 @@ class Maintenance(Purging):
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> CleanupReport:
-        """Remove the entries that had expired when the call began, `batch_size` in a transaction.
+        """Remove the entries that had expired when the call began.
 
-        They are invisible from the moment of their expiry; this frees their space. Snapshots that
-        see them still do. `dry_run` only counts them. `progress` is called with the entries removed
-        and the entries to remove.
+        Entries are invisible from the moment of their expiry. This call frees their space.
+        Snapshots still see them. `batch_size`: the number of entries in a transaction. `dry_run`:
+        only count them. `progress` is called with the entries removed and the entries to remove.
         """
         check_count("batch_size", batch_size, least=1)
         dry = check_flag("dry_run", dry_run)
@@ -76,7 +78,7 @@ class Maintenance(Purging):
         total, deleted = self._catalog.expired(), 0
         while deleted < total and not deadline.passed():
             removed = self._catalog.expire(min(batch_size, total - deleted))
-            if not removed:  # others clean up as well
+            if not removed:  # other clients clean up as well
                 break
             deleted += removed
             if progress:
@@ -91,22 +93,22 @@ class Maintenance(Purging):
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> MaintenanceReport:
-        """Do all that keeps a lake clean, in the right order. Fit for a cron job.
+        """Do all upkeep in the right order, for example from a cron job.
 
-        It removes what has expired, cursors of `changes` that were not used for 30 days, history
-        that no snapshot sees and no retention keeps, and contents that nothing refers to by then.
-        It moves inline values that are a week old to packs, and rewrites worn packs. It deletes the
-        files whose grace is over, and brings the indexes of words and metadata up to date. What the
-        catalog cannot do is left out. Transactions are short, and it is safe to interrupt it and to
-        run it beside everything else.
+        This removes expired entries, cursors of `changes` that were not used for 30 days, history
+        that no snapshot sees and no retention keeps, and contents that are then unreferenced. It
+        moves inline values that are a week old to packs, and rewrites worn packs. It deletes the
+        files whose grace is over, and brings the indexes of words and metadata up to date. Steps
+        that the catalog does not support are left out. Transactions are short. The call may be
+        interrupted, and may run beside everything else.
 
-        `max_bytes` limits the values that compaction moves. `max_seconds` limits the whole: it ends
-        after the step that is under way then, at most a pack of 64 MiB, and the next run goes on.
-        `dry_run` changes nothing, and counts what there is to do now (what expires has to go before
-        its contents count as garbage).
+        `max_bytes` limits the bytes of values that compaction moves. `max_seconds` limits the whole
+        call. It then ends after the present step, at most a pack of 64 MiB, and the next run
+        continues. `dry_run` changes nothing, and counts what there is to do now. (Expired entries
+        must be removed before their contents count as garbage.)
 
-        Raises ValidationError for a limit below 0, and StorageError and LockTimeoutError if the
-        lake cannot be written. What is done by then is done.
+        Raises ValidationError for a limit below 0, and StorageError or LockTimeoutError if the lake
+        cannot be written. The work done by then is kept.
         """
         limit = None if max_bytes is None else check_count("max_bytes", max_bytes)
         deadline = Deadline(max_seconds)
@@ -130,7 +132,7 @@ class Maintenance(Purging):
             self._drop_cursors()
         pruned = self._prune(deadline, dry_run) if "versions" in able else 0
         collecting = CollectRun(dry_run, deadline, progress)
-        if "collection" in able:  # before the compaction, which need not move garbage then
+        if "collection" in able:  # first, so that the compaction need not move garbage
             self._collect_before(collecting)
         compacting = CompactRun(limit, progress, deadline=deadline, dry_run=dry_run)
         if "compaction" in able:
@@ -139,11 +141,11 @@ class Maintenance(Purging):
         if "collection" in able:
             collected = self._collect_files(collecting, _GRACE, _ORPHAN_GRACE, orphans=False)
         if not dry_run:
-            # After what nobody else does: a search catches up by itself.
+            # Last, because a search would also catch up by itself.
             if not deadline.passed():
                 self._searcher().tidy(deadline.passed, progress)
                 self._catalog.tidy_metadata(deadline.passed)
-            self._catalog.scrub(thorough=False)  # of what a purge had to leave
+            self._catalog.scrub(thorough=False)  # the rows that a purge had to leave
         return MaintenanceReport(
             expired=expired,
             history=pruned,
@@ -154,20 +156,22 @@ class Maintenance(Purging):
         )
 
     def _collect_before(self, run: CollectRun) -> None:
-        """Collect names, and the files of earlier runs: what follows may take all the time that
-        there is, run after run."""
+        """Collect names, and the files of earlier runs.
+
+        This comes early, because the later steps may take all the time of each run.
+        """
         self._collect_names(run)
         if self._objects is not None and not run.dry_run:
             run.files = self._empty_trash(self._catalog.now() - _GRACE, run)
 
     def _drop_cursors(self) -> None:
-        from lakebed.lake.history.feed import unused_cursors  # not for a first store
+        from lakebed.lake.history.feed import unused_cursors  # not needed for a first store
 
         for row in unused_cursors(self._catalog.snapshots(), self._catalog.now()):
             self._catalog.drop_snapshot(row.id)
 
     def _prune(self, deadline: Deadline, dry_run: bool) -> int:
-        """Forget the versions that no snapshot sees and no retention keeps."""
+        """Remove the versions that no snapshot sees and no retention keeps."""
         if self._history == "all" and self._history_retention is None:
             return 0
         horizon = self._catalog.now() - (self._history_retention or 0)
@@ -187,11 +191,11 @@ def maintain_in_turn(
     max_seconds: float | None = None,
     stop: threading.Event | None = None,
 ) -> MaintenanceReport | None:
-    """Maintain a lake as one of several processes that do so every `every` seconds. Return None if
-    another one is at it, or was not long ago.
+    """Maintain a lake as one of several processes that do so every `every` seconds.
 
-    `stop`: ends it between two transactions when it is set; it then also rests between slices of
-    work. The other arguments and errors are those of `Lake.maintain`.
+    Returns None if another process is maintaining it, or has done so recently. `stop`: ends the run
+    between two transactions when it is set. With it, the run also rests between slices of work. The
+    other arguments and errors are those of `Lake.maintain`.
     """
     from lakebed.lake.upkeep.turns import take_turn
 

@@ -1,4 +1,4 @@
-"""Purge: forgets for good."""
+"""Purge: removes keys for good."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PurgeReport(Report):
 
 
 class _Rewriting:
-    """How many packs a purge has written anew, and which it could not."""
+    """The number of packs that a purge has rewritten, and those that it could not rewrite."""
 
     def __init__(self) -> None:
         self.packs = 0
@@ -59,26 +59,26 @@ class Purging(Compacting, Collecting):
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> PurgeReport:
-        """Remove a key, or all keys under a prefix, from the present, from history and from every
-        snapshot.
+        """Remove a key, or all keys under a prefix, from the present, the history and all
+        snapshots.
 
-        The bytes go at once where nothing else holds them: files are deleted without grace, and
-        packs and segments of the search index that hold other things too are rewritten. A reader
-        that is caught in between looks again once, then gets a clear error. Snapshots that saw the
-        keys are marked (`purged_at`). A thousand keys are one transaction. After an interruption
-        call it again; `maintain` finishes with what had lost its key by then.
+        Bytes that nothing else refers to go at once. Files are deleted without grace. Packs and
+        segments of the search index that also hold other values are rewritten. A reader that is
+        affected looks once more, and then gets a clear error. Snapshots that saw the keys are
+        marked (`purged_at`). Each transaction removes a thousand keys. After an interruption, call
+        it again. `maintain` finishes the removal of contents that had already lost their key.
 
         `dry_run` counts, and changes nothing.
 
         Raises ValidationError unless exactly one of `key` and `prefix` is given, and for an empty
-        prefix. Raises StorageError if the storage fails: call it again then.
+        prefix. Raises StorageError if the storage fails. Then call it again.
         """
         low, high = _range(key, prefix)
         if check_flag("dry_run", dry_run):
             return self._preview(low, high)
         self._must_write("purge")
         self._must_own("purge")
-        unfinished = self._searcher().has_purged()  # another one
+        unfinished = self._searcher().has_purged()  # another purge
         entries = versions = byte_size = 0
         snapshots: dict[str, None] = {}
         hashes = set[bytes]()
@@ -95,7 +95,8 @@ class Purging(Compacting, Collecting):
             if progress:
                 progress(entries, None)
         forgotten = self._searcher().forget(low, high, thorough=unfinished)
-        # Values of these keys that were replaced earlier have no name any more: they are garbage.
+        # Values of these keys that were replaced earlier have no name any more, so they are
+        # garbage.
         self._collect_objects(CollectRun())
         files = 0
         if self._objects is not None:
@@ -126,7 +127,8 @@ class Purging(Compacting, Collecting):
         )
 
     def _rewrite(self, pack: PackRow, rewriting: _Rewriting) -> None:
-        """Move what lives in a pack elsewhere and make the pack trash that is due at once."""
+        """Move the live values of a pack elsewhere, and turn the pack into trash that is due at
+        once."""
         run = CompactRun()
         for items in packfuls(self._living(pack, run)):
             self._repack(items, run)
@@ -137,8 +139,10 @@ class Purging(Compacting, Collecting):
             rewriting.stuck.append(pack.uri)
 
     def _erase_copies(self, hashes: set[bytes], rewriting: _Rewriting) -> None:
-        """Rewrite or delete the files in which the same bytes lie once more: as the dead of a pack,
-        in trash that waits out its grace, in an upload that was broken off."""
+        """Rewrite or delete other files with the same bytes.
+
+        These are packs with dead copies, trash within its grace, and interrupted uploads.
+        """
         if not hashes:
             return
         for pack in self._packs_with_dead():
@@ -160,7 +164,7 @@ class Purging(Compacting, Collecting):
             after = packs[-1].id
 
     def _holds(self, path: str, hashes: set[bytes]) -> bool:
-        """Whether one of these contents lies in a file."""
+        """Return whether a file holds one of these contents."""
         assert self._objects is not None
         if not path.startswith("packs/"):
             return hash_of(upload_of(path)) in hashes
@@ -168,7 +172,7 @@ class Purging(Compacting, Collecting):
             return pack_holds(self._objects, path, hashes)
         except FileNotFoundError:
             return False
-        except CorruptionError:  # nobody can tell, so it goes
+        except CorruptionError:  # it cannot be read, so it is deleted
             return True
 
     def _remains(self, stuck: Sequence[str], forgotten: bool) -> list[str]:

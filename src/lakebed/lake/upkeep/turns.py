@@ -1,7 +1,7 @@
-"""Whose turn it is to maintain a lake: one process of many, by a lease that the catalog holds.
+"""Lets one process of many maintain a lake at a time, by a lease in the catalog.
 
-Upkeep is safe beside upkeep, so the lease only spares work: a holder that was paused past its end
-does no harm. It is a setting, changed in one transaction.
+Two runs of the upkeep do each other no harm, so the lease only saves work. A holder that was paused
+past the end of its lease does no damage. The lease is a setting, changed in one transaction.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from lakebed.lake.checks import Deadline
 from lakebed.lake.entries.stats import Upkeep
 
 SETTING = "upkeep"
-"""The setting of a catalog that holds the note."""
+"""The name of the setting that holds the note."""
 HOLD = 120_000_000
-"""Microseconds after which a holder that does not renew its lease has lost it."""
+"""The microseconds after which a holder loses a lease that it does not renew."""
 _RENEW = HOLD / 4 / 1_000_000  # seconds
-_EARLY = 1_000_000  # microseconds that a run may come early, or a tenth of the time between two
+_EARLY = 1_000_000  # the most microseconds that a run may be early; or a tenth of `every`
 _SLICE = 0.1  # seconds of work before a rest of the same length
 _ERROR_CHARACTERS = 500
 
 
 class Note(NamedTuple):
-    """What the setting holds: the lease (a token of its holder, empty if nobody holds it), and the
-    last run. Times are in microseconds, 0 for never."""
+    """The content of the setting: the lease and the last run.
+
+    The lease has the token of its holder, which is empty if nobody holds it. Times are in
+    microseconds. 0 means never.
+    """
 
     token: str = ""
     holder: str = ""
@@ -47,24 +50,24 @@ class Note(NamedTuple):
 
     @staticmethod
     def read(text: str | None) -> Note:
-        """The note in the text of the setting."""
+        """Return the note in the text of the setting."""
         found = json.loads(text) if text else {}
         return Note(**{name: found[name] for name in Note._fields if name in found})
 
     def text(self) -> str:
-        """The text of the setting."""
+        """Return the text of the setting."""
         return json.dumps(self._asdict())
 
     def free(self, now: int) -> bool:
-        """Whether anybody may take the lease."""
+        """Return whether anybody may take the lease."""
         return not self.token or self.until <= now
 
     def given_back(self) -> Note:
-        """The note when nobody holds the lease."""
+        """Return the note for a lease that nobody holds."""
         return self._replace(token="", holder="", until=0)
 
     def told(self, mode: str, now: int) -> Upkeep:
-        """The note as `stats` has it."""
+        """Return the note in the form of `stats`."""
         free = self.free(now)
         return Upkeep(
             mode=mode,
@@ -79,7 +82,7 @@ class Note(NamedTuple):
 
 
 def note_of(catalog: Catalog) -> Note:
-    """The note in a catalog."""
+    """Return the note in a catalog."""
     return Note.read(catalog.remember(SETTING, "", keep=False))
 
 
@@ -112,16 +115,18 @@ def take_turn(
             note = note._replace(token=token, holder=who, until=now + HOLD)
         return note.text()
 
-    if not is_due(note_of(catalog)):  # most often: a read is enough
+    if not is_due(note_of(catalog)):  # mostly, a read is enough
         return None
     taken = Note.read(catalog.change_setting(SETTING, take)).token == token
     return Turn(catalog, catalog, token, now, max_seconds, stop) if taken else None
 
 
 class Turn(Deadline):
-    """The time in which a process maintains the lake. It ends as a deadline does, when it is told
-    to stop, and when the lease is lost. A block that gives the lease back and notes what was
-    done."""
+    """The time in which a process maintains the lake, as a block.
+
+    It ends like a deadline, and also when it is told to stop, or when the lease is lost. The block
+    gives the lease back, and notes what was done.
+    """
 
     def __init__(
         self,
@@ -142,11 +147,13 @@ class Turn(Deadline):
         self._renew_at = self._slice + _RENEW
         self._lost = False
         self.did: dict[str, int] | None = None
-        """What was done, once it is."""
+        """The result of the run, once it has ended."""
 
     def passed(self) -> bool:
-        """Whether the turn is over. Between two slices of work this rests, so that those who wait
-        for a lock get it."""
+        """Return whether the turn is over.
+
+        Between two slices of work this call rests, so that others who wait for a lock get it.
+        """
         now = time.monotonic()
         if self._stop is not None and now - self._slice >= _SLICE:
             self._stop.wait(now - self._slice)
@@ -157,7 +164,7 @@ class Turn(Deadline):
         return self._lost or self.stopped() or super().passed()
 
     def stopped(self) -> bool:
-        """Whether it was told to stop."""
+        """Return whether the turn was told to stop."""
         return self._stop is not None and self._stop.is_set()
 
     def _renew(self) -> None:
@@ -165,7 +172,7 @@ class Turn(Deadline):
         self._change(lambda note: note._replace(until=until))
 
     def _change(self, change: Callable[[Note], Note]) -> None:
-        """Change the note, unless somebody else has taken the lease."""
+        """Change the note, unless another process has taken the lease."""
 
         def changed(text: str | None) -> str:
             note = Note.read(text)
@@ -191,8 +198,8 @@ class Turn(Deadline):
         failed = str(error)[:_ERROR_CHARACTERS] if isinstance(error, LakebedError) else ""
         if self.stopped():
             failed = ""
-        # What failed may well fail here too, and who closes a lake waits for no lock. The lease
-        # ends by itself.
+        # After a failure, this may fail as well, and closing a lake must not wait for a lock. The
+        # lease ends by itself.
         with suppress(LakebedError):
             self._change(lambda note: note.given_back()._replace(failed=failed or note.failed))
 
@@ -206,7 +213,7 @@ class Turn(Deadline):
 
 
 def in_words(upkeep: Upkeep) -> str:
-    """What `lakebed stats` and `lakebed doctor` say of the upkeep of a lake."""
+    """Return the text on the upkeep of a lake for `lakebed stats` and `lakebed doctor`."""
     parts = [upkeep.mode]
     if upkeep.ran is None:
         parts.append("no background run so far")

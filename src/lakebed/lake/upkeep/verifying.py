@@ -1,4 +1,4 @@
-"""Verification: reads everything again, and says precisely what is wrong."""
+"""Verification: reads everything again, and names each problem."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _READERS = 8
-_AT_ONCE = 32  # a task for each file would cost as much as reading and hashing a small one
+_AT_ONCE = 32  # files per task, because a task costs as much as hashing a small file
 
 Kind = Literal[
     "damaged", "missing", "no object", "trash in use", "lease in use", "miscounted pack", "unnoted"
@@ -46,8 +46,7 @@ class Problem(Report):
 
 
 class VerifyReport(Report):
-    """What `verify` looked at: objects and bytes read, and `problems`, which is empty if all is
-    well."""
+    """The result of `verify`: the objects and bytes read, and `problems`, empty if all is well."""
 
     objects: int
     byte_size: int
@@ -66,13 +65,14 @@ class Verifying(PresentLake):
     ) -> VerifyReport:
         """Read objects again, compare them with their hashes, and check every reference.
 
-        `sample`: the share of objects to read, above 0 and up to 1, chosen at random. References
-        are checked in any case. `repair`: write contents again that another file in the storage
-        proves, drop what nothing refers to, and correct counts. It never changes a name. A content
-        that no file proves is mended by storing the value again, under any key. `progress` is
-        called with the objects read.
+        `sample`: the share of objects to read, above 0 and up to 1, chosen at random. All
+        references are checked in any case. `repair`: restore damaged contents from another file in
+        the storage with the same hash, drop unreferenced rows, and correct counts. It never changes
+        an entry. If there is no such file, store the value again, under any key, to repair the
+        content. `progress` is called with the objects read.
 
-        Writers, compaction and collection may go on meanwhile: what they move is looked up again.
+        Writers, compaction and collection may run meanwhile. Contents that they move are looked up
+        again.
         """
         if isinstance(sample, bool) or not isinstance(sample, (int, float)) or not 0 < sample <= 1:
             raise ValidationError(f"sample must be above 0 and at most 1, got {sample!r}")
@@ -103,7 +103,7 @@ class Verifying(PresentLake):
     def _check_objects(
         self, rows: Sequence[ObjectRow], readers: ThreadPoolExecutor
     ) -> Iterator[tuple[ObjectRow, str | None]]:
-        """What is wrong with each object, None where nothing is; files are read side by side."""
+        """Return the error of each object, or None. Files are read concurrently."""
         packs = defaultdict[str, list[ObjectRow]](list)
         single: list[ObjectRow] = []
         for row in rows:
@@ -153,7 +153,7 @@ class Verifying(PresentLake):
                     raise data
 
     def _judge(self, row: ObjectRow, error: str, repair: bool) -> Iterator[Problem]:
-        """A problem, unless the object has moved or gone since it was read."""
+        """Return a problem, unless the object has moved or gone since it was read."""
         place = self._catalog.locate((row.content_hash, row.format))
         if place is None:
             return
@@ -185,8 +185,10 @@ class Verifying(PresentLake):
         )
 
     def _named(self, object_id: int) -> tuple[list[str], list[str], str]:
-        """The keys that an object stands under now, the snapshots that see it, and both in words,
-        with the keys that it stood under earlier."""
+        """Return the present keys of an object, the snapshots that see it, and a text on both.
+
+        The text also has the earlier keys.
+        """
         names = self._catalog.names(object_id)
         keys = [name.key for name in names if name.end_version is None]
         earlier = sorted({name.key for name in names} - set(keys))
@@ -207,7 +209,8 @@ class Verifying(PresentLake):
         ]
 
     def _repair(self, row: ObjectRow) -> bool:
-        """Write the content anew from another file of the same hash, such as one in the trash."""
+        """Write the content again from another file with the same hash, such as one in the
+        trash."""
         if self._objects is None:
             return False
         digits = row.content_hash.hex()

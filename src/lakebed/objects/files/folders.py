@@ -128,5 +128,5 @@ def _walk(
 
 
 def is_text(name: str) -> bool:
-    """Whether a name on the disk is valid UTF-8. No path can name any other."""
+    """Return whether a name on the disk is valid UTF-8. No path can name any other."""
     return not any("\ud800" <= char <= "\udfff" for char in name)

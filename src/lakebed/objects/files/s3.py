@@ -359,6 +359,6 @@ def _written(key: str, size: int, headers: Headers, answer: Mapping[str, Any]) -
 
 
 def _proven(data: bytes, answer: Mapping[str, Any]) -> bool:
-    """Whether the answer to an upload proves that the bytes arrived."""
+    """Return whether the answer to an upload proves that the bytes arrived."""
     told = answer.get("ChecksumCRC32")
     return bool(told == base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode())

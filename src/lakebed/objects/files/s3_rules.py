@@ -9,8 +9,8 @@ from lakebed.objects.files.store import Rule, Transition
 
 
 def is_ours(rule: Mapping[str, Any], root: str) -> bool:
-    """Whether a rule is about files under our root, by nothing but their prefix and age. All others
-    are left as they are."""
+    """Return whether a rule is about files under our root, by nothing but their prefix and age. All
+    others are left as they are."""
     filters = rule.get("Filter", {})
     known = {"ID", "Filter", "Prefix", "Status", "Expiration", "Transitions"} | {
         "AbortIncompleteMultipartUpload"

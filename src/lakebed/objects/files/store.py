@@ -180,7 +180,7 @@ def page_of(
 
 
 def is_after(path: str, after: str) -> bool:
-    """Whether a path comes after another, by the bytes of their UTF-8."""
+    """Return whether a path comes after another, by the bytes of their UTF-8."""
     return path.encode() > after.encode()
 
 

@@ -26,7 +26,7 @@ def in_url(given: Mapping[str, object], *names: str) -> dict[str, object]:
     if not isinstance(url, str) or "://" not in url:
         raise ConfigurationError(f"catalog.url: expected a URL, <type>://{expected}")
     parts = urlsplit(url)
-    # Not `hostname`, which would make it lower-case.
+    # `hostname` would turn it into lower case.
     values = [parts.netloc, *parts.path.strip("/").split("/", len(names) - 2)]
     named = {name: unquote(value) for name, value in zip(names, values, strict=False) if value}
     options = dict(parse_qsl(parts.query))
@@ -37,8 +37,10 @@ def in_url(given: Mapping[str, object], *names: str) -> dict[str, object]:
 
 
 def inner_uri(url: str) -> str | None:
-    """Return the place that a URL names after `bucket://`: `bucket://name/prefix` is on S3,
-    `bucket:///path` is a folder. None means the lake's own storage."""
+    """Return the place that a URL names after `bucket://`, or None for the lake's own storage.
+
+    `bucket://name/prefix` is on S3, and `bucket:///path` is a folder.
+    """
     rest = url.removeprefix(BUCKET)
     if not rest or "://" in rest or rest[0] in "/.~":
         return rest or None

@@ -1,6 +1,6 @@
 """A log in a folder or a bucket. Each item is a file.
 
-The type `blob-sqlite` is the same log, with the options of those who know it as SQLite on a bucket.
+The type `blob-sqlite` is the same log under other names for its options.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class BucketLogStore:
 
 
 def open_bucket(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "bucket"}`, in the lake's own storage, or with `uri` in another
-    folder or bucket. Other options are those of its filesystem.
+    """Open the catalog of `{"type": "bucket"}`, in the lake's own storage.
 
-    As a URL: `bucket://` for the lake's own storage, `bucket://name/prefix` on S3,
-    `bucket://gs://name/prefix` for any other, `bucket:///path` for a folder.
+    With `uri`, it is in another folder or bucket, and all other options are for its filesystem. As
+    a URL: `bucket://` for the lake's own storage, `bucket://name/prefix` on S3,
+    `bucket://gs://name/prefix` for any other service, `bucket:///path` for a folder.
     """
     rest = dict(given)
     uri = rest.pop("uri", None) or rest.pop("url", None)
@@ -72,12 +72,12 @@ def open_bucket(given: Mapping[str, object], options: CatalogOptions) -> OpenedC
 
 
 def open_blob_sqlite(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """The catalog of `{"type": "blob-sqlite", "blob_uri": …}`: the same log, in a folder or bucket.
+    """Open the catalog of `{"type": "blob-sqlite", "blob_uri": …}`, a log in a folder or bucket.
 
     `lock_backend`: `redis`, `dynamodb` or `firestore` for a lock that is held during each commit,
-    or `none`. `lock_ttl`: seconds after which a client that died has lost it. `lock_options`: what
-    `create_lock` takes for that kind, such as `url`. The lock spares commits that lose a race and
-    have to be done again; the log is right without it, and with one that fails.
+    or `none`. `lock_ttl`: seconds after which a dead client loses the lock. `lock_options`: the
+    options that `create_lock` takes for that kind, such as `url`. With the lock, fewer commits lose
+    a race and have to be repeated. The log is correct without the lock, and when the lock fails.
     """
     rest = dict(given)
     uri = rest.pop("blob_uri", None) or rest.pop("url", None)
@@ -98,7 +98,7 @@ def open_blob_sqlite(given: Mapping[str, object], options: CatalogOptions) -> Op
     if kind != "none":
         name = f"lakebed/{sha256(str(uri).encode()).hexdigest()[:24]}"
         lock = partial(create_lock, str(kind), name, ttl, **{str(k): v for k, v in more.items()})
-        lock().close()  # wrong options are told now
+        lock().close()  # reports wrong options now
     return _open(uri, "blob_uri", rest, options, lock)
 
 

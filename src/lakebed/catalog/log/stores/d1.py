@@ -1,4 +1,4 @@
-"""A log in a database of Cloudflare D1. Each item is a row."""
+"""A log in a database of Cloudflare D1. Each item is a row of a table."""
 
 from __future__ import annotations
 
@@ -45,10 +45,9 @@ def rest_address(account_id: str, database_id: str, endpoint_url: str = CLOUDFLA
 class D1LogStore:
     """The items of a log in the table `lakebed_log`, which the first put creates.
 
-    `address`: takes a statement as JSON (`sql`, `params`). It belongs to Cloudflare's REST
-    interface (see `rest_address`), which allows about four calls a second, or to the user's own
-    Worker.
-    `timeout`: how many seconds to wait for the answer to a request.
+    `address`: the URL to which statements are sent as JSON (`sql`, `params`). It belongs to
+    Cloudflare's REST interface (see `rest_address`), which allows about four calls a second, or to
+    a Worker of your own. `timeout`: seconds to wait for the answer to a request.
     """
 
     # Base64 makes it a third longer, and a row may have 2 MB.
@@ -124,16 +123,16 @@ class D1LogStore:
             if answer.status == 200 and body["success"]:
                 rows: list[dict[str, str]] = body["result"][0]["results"]
                 return rows
-        except (ValueError, LookupError, TypeError):  # a page of a proxy
+        except (ValueError, LookupError, TypeError):  # for example a proxy's error page
             told = f"HTTP status {answer.status}"
         raise _refusal(answer.status, told, answer.headers.get("Retry-After"))
 
 
 def open_d1(given: Mapping[str, object], options: CatalogOptions) -> OpenedCatalog:
-    """Open the catalog of `{"type": "d1", "account_id": …, "database_id": …, "api_token": …}`, of
-    `d1://account/database`, or with `worker_url`, that of a Worker.
+    """Open the catalog of `{"type": "d1", "account_id": …, "database_id": …, "api_token": …}`.
 
-    `api_token` is taken from CLOUDFLARE_API_TOKEN if it is left out.
+    The URL `d1://account/database` means the same. `worker_url` names a Worker instead. Without
+    `api_token`, the token is taken from CLOUDFLARE_API_TOKEN.
     """
     given = in_url(given, "account_id", "database_id")
     refuse_unknown(given, (*_OPTIONS, "prefix", "timeout", *COMMON))

@@ -53,10 +53,10 @@ _REFUSED = {
 class DynamoDBLogStore:
     """The items of a log in one table. The first put creates the table if it does not exist.
 
-    Other lakes and programs may use the same table. Its keys are strings of any name, and those of
-    this log begin with `prefix/`. `region` and the credentials are taken from the environment if
-    they are left out, as everywhere in AWS. `timeout`: how many seconds to wait for the answer to a
-    request.
+    Other lakes and programs may use the same table. Its key attributes must be strings and may have
+    any names. The keys of this log begin with `prefix/`. `region` and the credentials come from the
+    environment if they are left out, as everywhere in AWS. `timeout`: seconds to wait for the
+    answer to a request.
     """
 
     item_bytes = 390_000  # an item may have 400 kB, including the names of its attributes

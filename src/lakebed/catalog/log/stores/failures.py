@@ -1,4 +1,4 @@
-"""Turns the errors of services that keep logs into those of `lakebed.errors`."""
+"""Turns the errors of services that keep logs into errors of `lakebed.errors`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lakebed.catalog.statements.hiding import Hiding, Mask
 from lakebed.errors import ConnectError, LakebedError, RateLimitedError
 
 PAUSE = 1.0
-"""Seconds to wait before another try if a service asks to slow down but names no time."""
+"""The seconds before another try if a service asks to slow down without naming a time."""
 
 Explain = Callable[[Exception], LakebedError]
 
 
 class Failures:
-    """Turns the errors of one driver into ours.
+    """Turns the errors of one driver into errors of `lakebed.errors`.
 
     `kinds`: the driver's classes of errors. `mask`: hides secrets in messages.
     """
@@ -27,7 +27,7 @@ class Failures:
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """A block that turns the driver's errors into ours."""
+        """Open a block that turns the driver's errors into errors of `lakebed.errors`."""
         try:
             yield
         except self._kinds as error:
@@ -42,15 +42,14 @@ def unreachable(service: str, told: object, *, timeout: bool) -> ConnectError:
 
 
 def refused(service: str, told: object) -> ConnectError:
-    """Return the error for credentials that are refused, or that lack a right."""
+    """Return the error for credentials that are refused or lack a right."""
     return ConnectError(f"{service} refuses access: {told}", "auth_failed")
 
 
 def throttled(service: str, told: object, after: object = None) -> RateLimitedError:
-    """Return the error for a service that asks to slow down. `after`: the seconds that it named,
-    as text or a number."""
+    """Return the error for a service that asks to slow down. `after`: the seconds that it named."""
     try:
         seconds = max(0.0, float(str(after)))
-    except ValueError:  # missing, or a date, which HTTP allows too
+    except ValueError:  # missing, or a date, which HTTP also allows
         seconds = PAUSE
     return RateLimitedError(f"{service} asks to slow down: {told}", seconds)

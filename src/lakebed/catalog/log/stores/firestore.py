@@ -30,9 +30,9 @@ _DATA = "data"
 class FirestoreLogStore:
     """The items of a log in one collection.
 
-    `project` and the credentials are taken from the environment if they are left out, as everywhere
-    in Google Cloud. FIRESTORE_EMULATOR_HOST names an emulator. `timeout`: how many seconds to wait
-    for the answer to a request.
+    `project` and the credentials come from the environment if they are left out, as everywhere in
+    Google Cloud. FIRESTORE_EMULATOR_HOST names an emulator. `timeout`: seconds to wait for the
+    answer to a request.
     """
 
     item_bytes = 1_000_000  # a document may have 1 MiB, including the names of its fields

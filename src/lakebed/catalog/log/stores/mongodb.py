@@ -36,8 +36,8 @@ _PAUSE = re.compile(r"RetryAfterMs=(\d+)")
 class MongoDBLogStore:
     """The items of a log in one collection.
 
-    A put returns once a majority of the servers has the item. A read asks the primary, which makes
-    sure that it still is the primary (`linearizable`). `timeout`: how many seconds a request may
+    A put returns once a majority of the servers has the item. A read asks the primary, which first
+    confirms that it still is the primary (`linearizable`). `timeout`: seconds that a request may
     take, including the search for a server.
     """
 
@@ -146,7 +146,10 @@ def explained(error: Exception) -> LakebedError:
 
 
 def _quoted_code(error: Exception) -> int | None:
-    """Return the code that the text of an error quotes. A server that has refused a password is not
-    asked again, so the error says only that no server was found in time."""
+    """Return the code that the text of an error quotes, or None.
+
+    The driver does not ask a server again that has refused a password. Its error then only says
+    that no server was found in time.
+    """
     quoted = _CODE.search(str(error))
     return int(quoted[1]) if quoted else None

@@ -27,12 +27,12 @@ _SCHEMES = ("redis", "rediss", "unix")
 class RedisLogStore:
     """The items of a log as keys that begin with `prefix/`.
 
-    A commit is as durable as the server's settings make it. With `appendfsync always` it survives a
-    loss of power; without an append-only file it does not even survive a restart. `timeout`: how
-    many seconds to wait for the answer to a request.
+    The server's settings decide how durable a commit is. With `appendfsync always` it survives a
+    loss of power. Without an append-only file it does not survive a restart. `timeout`: seconds to
+    wait for the answer to a request.
     """
 
-    item_bytes = 64 << 20  # 512 MiB would be allowed, but keep all other clients waiting
+    item_bytes = 64 << 20  # Redis allows 512 MiB, but that would block all other clients
 
     def __init__(
         self, url: str, *, prefix: str = "lakebed", timeout: float = 10.0, mask: Mask = str
@@ -52,7 +52,7 @@ class RedisLogStore:
                 url,
                 socket_timeout=timeout,
                 socket_connect_timeout=timeout,
-                retry=Retry(NoBackoff(), 0),  # the log itself repeats what failed
+                retry=Retry(NoBackoff(), 0),  # the log repeats failed calls itself
             )
         except (ValueError, TypeError) as error:
             raise ConfigurationError(
