@@ -90,8 +90,8 @@ def ask(url: str, query: str) -> list[dict[str, Any]]:
 def test_the_queries_of_monitoring(database: str) -> None:
     asked = queries()
     assert list(asked) == [
-        "Connections", "Long transactions", "Who waits for whom", "Room and vacuum",
-        "What upkeep has left", "The largest prefixes",
+        "Connections", "Long transactions", "Who waits for whom", "Space and vacuum",
+        "Work for the upkeep", "The largest prefixes",
     ]  # fmt: skip
     with lakebed.open(catalog=database) as lake, psycopg.connect(database) as person:
         lake.store_batch([{"key": f"user/{n}", "value": "x" * 1000} for n in range(5)])
@@ -113,13 +113,13 @@ def test_the_queries_of_monitoring(database: str) -> None:
         person.rollback()
         writer.join()
         assert not ask(database, asked["Who waits for whom"])
-        tables = {row["table"] for row in ask(database, asked["Room and vacuum"])}
+        tables = {row["table"] for row in ask(database, asked["Space and vacuum"])}
         assert {"entry", "object", "entry_history"} <= tables
-        (left,) = ask(database, asked["What upkeep has left"])
+        (left,) = ask(database, asked["Work for the upkeep"])
         assert left["expired_entries"] == 1
         assert (left["waiting_files"], left["stale_uploads"]) == (0, 0)
         lake.maintain()
-        (left,) = ask(database, asked["What upkeep has left"])
+        (left,) = ask(database, asked["Work for the upkeep"])
         assert left["expired_entries"] == 0
         prefixes = ask(database, asked["The largest prefixes"])
         assert [(row["prefix"], row["entries"]) for row in prefixes] == [("user", 5), ("note", 1)]
