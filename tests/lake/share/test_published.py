@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import shutil
-import time
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -23,7 +18,6 @@ from lakebed.errors import (
     ConfigurationError,
     ConflictError,
     CorruptionError,
-    LakebedError,
     NotFoundError,
     ReadOnlyError,
     ValidationError,
@@ -36,12 +30,11 @@ from lakebed.lake.share.published import Publication
 from lakebed.search.words import word_hash
 from lakebed.testing import FakeClock, open_lake
 from lakebed.values.text import stem
+from tests.lake.share.publications import WORDS, fill
 from tests.servers import PostgresServer, S3Server
 
-WORDS = ["apple", "pear", "café", "東京都", "what", "anna", "Apples", "x"]
 QUERIES = ["pear anna what", "café 東京", "nowhere", "?!", None]
 FILTERS: list[dict[str, Any] | None] = [None, {"n": 1}, {"n": {"$gte": 2}}, {"s": "apple"}]
-TABLE = pa.table({"n": [1, 2, 3]})
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -55,28 +48,6 @@ def lake(
     url = postgres_18.url(postgres_18.create_database())
     with lakebed.open(catalog=url, storage=tmp_path / "storage", inline_threshold=40) as opened:
         yield opened
-
-
-def fill(lake: Lake, count: int = 300) -> None:
-    """Conversations, values of all formats, some in the index and some not."""
-    for start in range(0, count, 100):
-        lake.store_batch(
-            {
-                "key": f"talk/{n % 7}/{n:04}",
-                "value": {
-                    "speaker": ("Anna", "Bert")[n % 2],
-                    "text": " ".join(WORDS[: n % 9]) + f" apple number{n} " + "pad " * (n % 13),
-                },
-                "metadata": {"n": n % 4, "s": WORDS[n % 5]} if n % 3 else {},
-            }
-            for n in range(start, start + 100)
-        )
-        if start < 200:
-            lake._searcher().build_waiting()
-    lake.store("bytes", b"\0apple", {"s": "apple"})
-    lake.store("table", TABLE, {"s": "apple", "n": 2})
-    lake.store("talk/0/0007", "replaced by a pear")
-    del lake["talk/1/0001"]
 
 
 def shown(hits: Hits) -> list[object]:
@@ -406,145 +377,3 @@ def test_by_meaning(tmp_path: Path) -> None:
             lakebed.open_publication(place, embedder=other)
         words = lakebed.open_publication(place)
         assert shown(words.search("apple")) == shown(lake.search("apple", mode="text"))
-
-
-# Damage, by accident and on purpose
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    with lakebed.open(tmp_path / "lake") as lake:
-        fill(lake)
-        lake.publish(tmp_path / "p", search=True)
-    return tmp_path / "p"
-
-
-def files(place: Path) -> tuple[Path, Path, Path]:
-    (segment,) = place.parent.glob("p-tables/*/*.segment")
-    return place / "entries.parquet", segment.parent / "manifest.json", segment
-
-
-def test_damage_is_told(place: Path) -> None:
-    entries, manifest, segment = files(place)
-
-    def fails(path: Path, data: bytes | None, match: str) -> None:
-        good = path.read_bytes()
-        path.unlink()
-        if data is not None:
-            path.write_bytes(data)
-        with pytest.raises(CorruptionError, match=match):
-            lakebed.open_publication(place)
-        path.write_bytes(good)
-
-    good = segment.read_bytes()
-    fails(segment, good[:-1] + b"\x01", "its hash is wrong")
-    fails(segment, good[:100], "its hash is wrong")
-    fails(segment, b"", "its hash is wrong")
-    fails(segment, None, "is missing")
-    fails(manifest, None, "manifest is missing or damaged")
-    fails(manifest, b"{}", "manifest is missing or damaged")
-    fails(manifest, b"\xff", "manifest is missing or damaged")
-    fails(entries, b"PAR1", "is not part of a publication")
-    fails(entries, b"", "is not part of a publication")
-    told = json.loads(manifest.read_bytes())
-    del told["files"][segment.name]
-    manifest.write_text(json.dumps(told))
-    with pytest.raises(ConfigurationError, match="has no search index"):
-        lakebed.open_publication(place)
-
-
-def test_entries_that_were_changed_are_told(place: Path) -> None:
-    entries, _, _ = files(place)
-    metadata = pq.read_metadata(entries).metadata
-    table = pq.read_table(entries).replace_schema_metadata(metadata)
-    published = lakebed.open_publication(place)
-    assert published.search("apple").total
-
-    def write(changed: pa.Table) -> None:
-        writer = pq.ParquetWriter(entries, changed.schema, store_schema=False)
-        writer.add_key_value_metadata({publication.ID: metadata[publication.ID]})
-        writer.write_table(changed)
-        writer.close()
-
-    write(table.slice(0, 10))
-    with pytest.raises(CorruptionError, match="has 10"):
-        lakebed.open_publication(place)
-    for column, values in (
-        ("value", ["1"] * len(table)),
-        ("version", [1] * len(table)),
-        ("key", [f"k{n}" for n in range(len(table))]),
-        ("key", list(range(len(table)))),
-        ("content_hash", ["sha256:zz"] * len(table)),
-        ("created_at", ["x"] * len(table)),
-        ("updated_at", pa.nulls(len(table), pa.timestamp("us", "UTC"))),
-        ("value", pa.nulls(len(table), pa.string())),
-        ("metadata", None),
-    ):
-        number = table.schema.get_field_index(column)
-        write(
-            table.drop_columns(column)
-            if values is None
-            else table.set_column(
-                number, column, values if isinstance(values, pa.Array) else pa.array(values)
-            )
-        )
-        with pytest.raises(CorruptionError):
-            lakebed.open_publication(place).search("pear")
-        with pytest.raises(CorruptionError):
-            published.search("pear")
-
-
-def test_a_flipped_bit_of_the_metadata_is_told(place: Path) -> None:
-    entries, _, _ = files(place)
-    column = pq.read_metadata(entries).row_group(0).column(5)
-    assert column.path_in_schema == "metadata"
-    data = bytearray(entries.read_bytes())
-    start = column.dictionary_page_offset or column.data_page_offset
-    data[start + column.total_compressed_size - 5] ^= 1
-    entries.write_bytes(data)
-    with pytest.raises(CorruptionError, match="cannot be read"):
-        lakebed.open_publication(place).search("apple")
-
-
-def test_damaged_and_missing_tables(place: Path) -> None:
-    (table,) = place.parent.glob("p-tables/*/*.parquet")
-    published = lakebed.open_publication(place)
-    (hit,) = published.search("apple", prefix="table")
-    assert hit.entry.storage_uri == table.as_uri()
-    table.write_bytes(b"x")
-    with pytest.raises(CorruptionError, match="table of 'table' is damaged"):
-        hit.value  # noqa: B018 - reads it
-    table.unlink()
-    with pytest.raises(CorruptionError, match="table of 'table' is missing"):
-        hit.value  # noqa: B018
-
-
-def test_hostile_segments_give_clear_errors(place: Path, soak: bool, record_property: Any) -> None:
-    """Any byte of the index may be anything, with a manifest that says so."""
-    _, manifest, segment = files(place)
-    good, told = segment.read_bytes(), json.loads(manifest.read_bytes())
-    rng, count = random.Random(3), 2000 if soak else 250
-    outcomes = {"refused": 0, "answered": 0}
-    del told["files"][segment.name]
-    begin = time.monotonic()
-    for _ in range(count):
-        bad = bytearray(good)
-        for _ in range(rng.choice((1, 1, 2, 50))):
-            bad[rng.randrange(len(bad))] = rng.choice((0, 1, 127, 255, rng.randrange(256)))
-        if rng.random() < 0.1:
-            del bad[rng.randrange(len(bad)) :]
-        name = f"{sha256(bad).hexdigest()}.segment"
-        path = segment.parent / name
-        path.write_bytes(bad)
-        manifest.write_text(json.dumps({**told, "files": {**told["files"], name: name[:64]}}))
-        try:
-            published = lakebed.open_publication(place)
-            for query in ("apple pear", "Anna what?", None):
-                published.search(query, metadata_filter={"n": {"$gte": 1}}, thread=True)
-                published.search(query, prefix="talk/1")
-            outcomes["answered"] += 1
-        except LakebedError:
-            outcomes["refused"] += 1
-        path.unlink()
-    record_property("hostile segments", f"{outcomes} in {time.monotonic() - begin:.0f} s")
-    assert min(outcomes.values()) > 0
