@@ -53,6 +53,7 @@ def test_many_documents_that_come_in_parts(
     sort: bool, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Texts that are not of ASCII are analysed behind the others, whatever their place."""
+    monkeypatch.setattr(text_bulk, "_MUCH", 1000)
     monkeypatch.setattr(text_bulk, "_PART_BYTES", 1000)
     monkeypatch.setattr(building, "_TEXT_BYTES", 4000)
     random = Random(1)

@@ -25,15 +25,20 @@ def tokens(texts: list[str]) -> list[Counter[str]]:
     return found
 
 
-@given(st.lists(ascii_texts | any_texts, max_size=10), st.integers(0, 80))
-@example(["running\x1fruns\x00ran", "a" * 200, ""], 64)
-@example(["x1y 1984abc don't U.S.A. foo_bar"], 70)
-def test_as_one_by_one(texts: list[str], padding: int) -> None:
+@given(st.lists(ascii_texts | any_texts, max_size=10), st.integers(0, 80), st.booleans())
+@example(["running\x1fruns\x00ran", "a" * 200, ""], 64, True)
+@example(["x1y 1984abc don't U.S.A. foo_bar"], 70, False)
+@example(["x1y 1984abc don't U.S.A. foo_bar"], 70, True)
+def test_as_one_by_one(texts: list[str], padding: int, by_arrow: bool) -> None:
     texts = texts + ["The runner's running, 3.14"] * padding + texts
-    assert tokens(texts) == [Counter(analyse(text)) for text in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        if by_arrow:
+            patch.setattr(text_bulk, "_MUCH", 0)
+        assert tokens(texts) == [Counter(analyse(text)) for text in texts]
 
 
 def test_texts_of_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_bulk, "_MUCH", 1000)
     monkeypatch.setattr(text_bulk, "_PART_BYTES", 1000)
     texts = [f"apples number{n} {'pears ' * (n % 7)}" for n in range(500)]
     assert tokens(texts) == [Counter(analyse(text)) for text in texts]

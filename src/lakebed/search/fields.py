@@ -35,10 +35,15 @@ class FieldsBuilder:
     """Collects the metadata of documents, which are numbered in the order they are added."""
 
     def __init__(self) -> None:
+        from lakebed.filters.terms import encode, index_terms  # a search alone needs neither
+
+        self._encode, self._index_terms = encode, index_terms
         self._values = PostingsBuilder()
         self._terms = PostingsBuilder()
         # For a field with a string or an integer: the numbers of its value and its term.
         self._known: dict[tuple[str, type, object], tuple[int, int]] = {}
+        # For each such field: its name, and the path of its terms.
+        self._paths: dict[str, tuple[bytes, bytes]] = {}
 
     def add(self, document: int, metadata: Mapping[str, object]) -> None:
         """Add the metadata of a document, which must be valid JSON data."""
@@ -60,19 +65,19 @@ class FieldsBuilder:
         return None
 
     def _numbers(self, name: str, value: object) -> tuple[int, int]:
-        from lakebed.filters import index_terms
-
-        ((path, data),) = index_terms({name: value})
-        value_number = self._values.number((name.encode(), _json(value)))
-        return value_number, self._terms.number((path.encode(), data))
+        known = self._paths.get(name)
+        if known is None:
+            ((path, _),) = self._index_terms({name: value})
+            known = self._paths[name] = name.encode(), path.encode()
+        field, term = known
+        value_number = self._values.number((field, _json(value)))
+        return value_number, self._terms.number((term, self._encode(value)))
 
     def _add(self, document: int, metadata: Mapping[str, object]) -> None:
-        from lakebed.filters import index_terms
-
         value, term = self._values.number, self._terms.number
         values = [value((name.encode(), _json(item))) for name, item in metadata.items()]
         self._values.add(values, document)
-        terms = [term((path.encode(), data)) for path, data in index_terms(metadata)]
+        terms = [term((path.encode(), data)) for path, data in self._index_terms(metadata)]
         self._terms.add(terms, document)
 
     def take(self, fields: Fields, moved: NDArray[np.int64]) -> None:

@@ -1,7 +1,7 @@
 """The analyser over many texts at once: the same tokens, several times as fast.
 
-Most texts are ASCII. They are split by array operations over all of their bytes, and each distinct
-word is stemmed once. Others go through `analyse` one by one.
+Most texts are ASCII. Each distinct word of them is stemmed once. Where there is much text, it is
+split by array operations over all of its bytes. Other texts go through `analyse`, one by one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from lakebed.values.text import analyse, stem
 
+_MUCH = 2 << 20
+"""Bytes of text from which on Arrow is used. It takes 80 ms to load, so the first search of a
+process does without: batches leave less to it."""
 _PART_BYTES = 2 << 20  # of text at once, so that it stays in the processor's cache
-_FEW = 64  # for fewer texts, the array operations are not worth their overhead
 # Letters become lower case, digits stay, everything else separates.
 _FOLDED = bytes(
     byte + 32 if 65 <= byte <= 90 else byte if 97 <= byte <= 122 or 48 <= byte <= 57 else 0
     for byte in range(256)
 )
 _SEPARATORS = bytes(byte for byte in range(256) if not _FOLDED[byte])
+_SPACED = _FOLDED.replace(b"\0", b" ")
 
 
 class Tokens(NamedTuple):
@@ -36,7 +39,7 @@ class Tokens(NamedTuple):
 def analyse_many(texts: Sequence[str]) -> Iterator[Tokens]:
     """Yield the tokens of texts, in parts."""
     ascii_texts = [n for n, text in enumerate(texts) if text.isascii()]
-    if len(ascii_texts) < _FEW:
+    if sum(len(texts[number]) for number in ascii_texts) < _MUCH:
         yield _one_by_one(texts, range(len(texts)))
         return
     part, size = list[int](), 0
@@ -53,15 +56,31 @@ def analyse_many(texts: Sequence[str]) -> Iterator[Tokens]:
         yield _one_by_one(texts, [n for n in range(len(texts)) if n not in is_ascii])
 
 
+class _Numbers(dict[bytes, int]):
+    """The number of each word of ASCII: that of its stem. Different words may have the same
+    one."""
+
+    def __init__(self) -> None:
+        self.stems: dict[str, int] = {}
+
+    def __missing__(self, word: bytes) -> int:
+        number = self[word] = self.stems.setdefault(stem(word.decode()), len(self.stems))
+        return number
+
+
 def _one_by_one(texts: Sequence[str], wanted: Sequence[int]) -> Tokens:
-    known: dict[str, int] = {}
+    known = _Numbers()
+    stems, number_of = known.stems, known.__getitem__
     numbers, counts = list[int](), list[int]()
     for number in wanted:
-        tokens = analyse(texts[number])
-        numbers.extend(known.setdefault(token, len(known)) for token in tokens)
-        counts.append(len(tokens))
+        text, before = texts[number], len(numbers)
+        if text.isascii():
+            numbers += map(number_of, text.encode().translate(_SPACED).split())
+        else:
+            numbers += [stems.setdefault(token, len(stems)) for token in analyse(text)]
+        counts.append(len(numbers) - before)
     of = np.repeat(np.array(wanted, np.int64), np.array(counts, np.int64))
-    return Tokens(list(known), np.array(numbers, np.int64), of)
+    return Tokens(list(stems), np.array(numbers, np.int64), of)
 
 
 def _at_once(texts: Sequence[str], numbers: NDArray[np.int64]) -> Tokens:

@@ -15,9 +15,9 @@ from lakebed.model import Progress
 if TYPE_CHECKING:
     from lakebed.lake.entries.batch_run import Batch
 
-_WAITING = 20_000
-"""The number of entries without a segment from which on a batch builds segments. A search that had
-to build them would take about half a second."""
+_WAITING = 5_000
+"""The number of entries without a segment from which on a batch builds segments. The first search
+of a process, which loads NumPy too, would need half a second of processor time to build them."""
 
 
 class Batches(Writing):
