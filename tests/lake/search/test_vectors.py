@@ -35,11 +35,6 @@ def shown(hits: Hits) -> list[tuple[str, float]]:
     return [(hit.key, hit.score) for hit in hits]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "lake"
-
-
 def test_meaning_decides_and_words_need_not_match(folder: Path) -> None:
     with lakebed.open(folder, embedder=letters) as lake:
         lake.store("near", "mmmm nn")
