@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import lakebed
 from lakebed.config.loading import Configuration, load
 from lakebed.config.problems import InvalidConfiguration
 from lakebed.errors import ConfigurationError
@@ -99,3 +100,9 @@ def logs_in(settings: dict[str, Any]) -> dict[str, str]:
     catalog: Any = opened_with(settings)["catalog"]
     login: dict[str, str] = catalog["login"]()
     return login
+
+
+def works(lake: lakebed.Lake) -> None:
+    with lake:
+        lake.store("k", {"a": "x" * 10_000})
+        assert lake["k"] == {"a": "x" * 10_000}

@@ -1,10 +1,9 @@
-"""Opening a catalog through SQLAlchemy: options, rights, forks, and errors that say what to do."""
+"""Opening a catalog through SQLAlchemy: options, forks, and other tables beside it."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -22,20 +21,10 @@ from lakebed.errors import (
     CatalogError,
     ConfigurationError,
     ConnectError,
-    LakebedError,
     ReadOnlyError,
-    StorageError,
 )
 from tests.lake.test_read_only import WRITES, fill, read_everything
 from tests.servers import PASSWORD, MariaDBServer, free_port
-
-
-@pytest.fixture
-def name(mariadb: MariaDBServer) -> str:
-    """A new database."""
-    found = f"t{secrets.token_hex(6)}"
-    mariadb.url(found)
-    return found
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])
@@ -205,87 +194,6 @@ print(len(lake))
 # What MySQL and MariaDB answer
 
 
-def test_a_newer_schema(mariadb: MariaDBServer, name: str) -> None:
-    lakebed.open(catalog=mariadb.url(name)).close()
-    mariadb.execute(
-        f"UPDATE {name}.lakebed_meta SET value = '99' WHERE name = 'schema_version'"  # noqa: S608
-    )
-    with pytest.raises(CatalogError, match="newer Lakebed"):
-        lakebed.open(catalog=mariadb.url(name))
-
-
-def test_wrong_password(mariadb: MariaDBServer, name: str) -> None:
-    user = mariadb.create_user(f"u{secrets.token_hex(4)}", "ALL ON *.*")
-    url = mariadb.tcp_url(name, user)
-    lakebed.open(catalog=url).close()
-    with pytest.raises(ConnectError, match="refuses the credentials") as caught:
-        lakebed.open(catalog=url.replace(PASSWORD, "wr0ng-one"))
-    assert caught.value.error_type == "auth_failed"
-    assert "wr0ng-one" not in _all_text(caught.value)
-
-
-def test_nobody_listens() -> None:
-    """Said at once, whatever the timeout; later on it would be waited for."""
-    url = f"mysql://u:{PASSWORD}@127.0.0.1:{free_port()}/x"
-    start = time.monotonic()
-    with pytest.raises(ConnectError) as caught:
-        lakebed.open(catalog={"type": "mysql", "url": url, "timeout": 60})
-    assert time.monotonic() - start < 30
-    assert caught.value.error_type == "connection_error"
-    assert PASSWORD not in _all_text(caught.value)
-
-
-def test_a_host_that_does_not_answer() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"mysql://u:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/x"
-        with pytest.raises(ConnectError) as caught:
-            lakebed.open(catalog={"type": "mysql", "url": url, "timeout": 1})
-    assert caught.value.error_type == "connection_timeout"
-
-
-def test_no_database(mariadb: MariaDBServer, name: str) -> None:
-    url = mariadb.url(name).replace(name, "nowhere")
-    with pytest.raises(ConfigurationError, match="create it first"):
-        lakebed.open(catalog=url)
-
-
-def test_rights(mariadb: MariaDBServer, name: str) -> None:
-    user = mariadb.create_user(f"u{secrets.token_hex(4)}", f"SELECT ON {name}.*")
-    theirs = mariadb.tcp_url(name, user)
-    with pytest.raises(StorageError, match=r"lacks a right.*CREATE"):
-        lakebed.open(catalog=theirs)
-    with lakebed.open(catalog=mariadb.url(name)) as lake:
-        lake.store("a", 1, {"n": 1})
-    with lakebed.open(catalog=theirs) as lake:  # may read
-        assert lake["a"] == 1
-        assert [e.key for e in lake.list(metadata_filter={"n": 1})] == ["a"]
-        with pytest.raises(StorageError, match="lacks a right"):
-            lake.store("b", 1)
-
-
-def test_no_right_to_the_database(mariadb: MariaDBServer, name: str) -> None:
-    user = mariadb.create_user(f"u{secrets.token_hex(4)}", "")
-    with pytest.raises(ConnectError, match=name) as caught:
-        lakebed.open(catalog=mariadb.tcp_url(name, user))
-    assert caught.value.error_type == "auth_failed"
-
-
-def test_no_right_to_temporary_tables(mariadb: MariaDBServer, name: str) -> None:
-    user = mariadb.create_user(f"u{secrets.token_hex(4)}", f"ALL ON {name}.*")
-    with lakebed.open(catalog=mariadb.tcp_url(name, user)):
-        mariadb.execute(f"REVOKE CREATE TEMPORARY TABLES ON {name}.* FROM {user}@'127.0.0.1'")
-    with (
-        lakebed.open(catalog=mariadb.tcp_url(name, user)) as lake,
-        pytest.raises(LakebedError, match=r"lacks a right.*GRANT.*CREATE TEMPORARY TABLES"),
-    ):
-        lake.store_batch([{"key": "a", "value": 1}])
-
-
-def test_no_database_in_the_url(mariadb: MariaDBServer, name: str) -> None:
-    with pytest.raises(ConfigurationError, match="expected a database"):
-        lakebed.open(catalog=mariadb.url(name).replace(name, ""))
-
-
 @pytest.mark.parametrize("option", ["colour=red", "ssl_ca=/not/there", "connect_timeout=long"])
 def test_options_of_the_driver(mariadb: MariaDBServer, name: str, option: str) -> None:
     with pytest.raises(ConfigurationError, match=r"catalog\.url"):
@@ -324,34 +232,6 @@ def test_read_only(mariadb: MariaDBServer, name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "c.db").exists()
 
 
-def test_more_than_a_packet(mariadb: MariaDBServer, name: str) -> None:
-    """Said at once: the server would cut the connection, which would be tried again and again."""
-    with lakebed.open(catalog=mariadb.url(name)) as lake:
-        lake.store("a", 1)
-        executor = lake._catalog._executor  # type: ignore[attr-defined]
-        with executor.connection() as lent:
-            limit = lent.proxied.max_allowed_packet
-        with pytest.raises(StorageError, match="max_allowed_packet"):
-            lake.store("b", b"\xff" * limit)
-        text = "\N{EARTH GLOBE EUROPE-AFRICA}" * (limit // 4)
-        with pytest.raises(StorageError, match="max_allowed_packet"):
-            executor.fetch("SELECT :text", {"text": text})
-        lake.store("b", 1)
-        assert dict(lake) == {"a": 1, "b": 1}
-
-
-@pytest.mark.parametrize("table", ["lakebed_meta", "lakebed_entry"])
-def test_a_table_of_somebody_else(mariadb: MariaDBServer, name: str, table: str) -> None:
-    mariadb.execute(f"CREATE TABLE {name}.{table} (n int)")
-    mariadb.execute(f"CREATE TABLE {name}.orders (n int)")
-    with pytest.raises(ConfigurationError, match=rf"{table}, which is not Lakebed's"):
-        lakebed.open(catalog=mariadb.url(name))
-    tables = mariadb.execute(
-        f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}'"  # noqa: S608
-    )
-    assert sorted(tables) == [(table,), ("orders",)]
-
-
 def test_beside_other_tables(mariadb: MariaDBServer, name: str) -> None:
     mariadb.execute(f"CREATE TABLE {name}.orders (n int)")
     with lakebed.open(catalog=mariadb.url(name)) as lake:
@@ -369,73 +249,9 @@ def test_a_database_that_is_not_utf8(mariadb: MariaDBServer, name: str) -> None:
         assert [hit.key for hit in lake.search("cafe")] == [text]
 
 
-def test_a_server_that_is_read_only(private_mariadb: MariaDBServer) -> None:
-    user = private_mariadb.create_user("writer", "SELECT, INSERT, UPDATE, DELETE, CREATE ON *.*")
-    private_mariadb.execute(f"GRANT DROP, ALTER ON *.* TO {user}@'127.0.0.1'")
-    private_mariadb.execute(f"GRANT CREATE TEMPORARY TABLES ON *.* TO {user}@'127.0.0.1'")
-    private_mariadb.execute(f"GRANT REFERENCES ON *.* TO {user}@'127.0.0.1'")
-    private_mariadb.url("lake")
-    with lakebed.open(catalog=private_mariadb.tcp_url("lake", user)) as lake:
-        lake.store("k", 1)
-        private_mariadb.execute("SET GLOBAL read_only = 1")
-        assert lake["k"] == 1
-        with pytest.raises(StorageError, match="read-only"):
-            lake.store("k", 2)
-        private_mariadb.execute("SET GLOBAL read_only = 0")
-        lake.store("k", 2)
-
-
-def test_a_statement_that_takes_too_long(mariadb: MariaDBServer, name: str) -> None:
-    catalog = {"type": "mariadb", "url": mariadb.url(name), "statement_timeout": 0.5}
-    with lakebed.open(catalog=catalog) as lake:
-        executor = lake._catalog._executor  # type: ignore[attr-defined]
-        with pytest.raises(CatalogError, match="statement_timeout"):
-            executor.fetch("SELECT count(*) FROM seq_1_to_100000000 WHERE seq * 3 = 1", {})
-        lake.store("k", 1)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"pool_size": 0}, "pool_size"),
-        ({"timeout": "long"}, "timeout"),
-        ({"statement_timeout": 0}, "statement_timeout"),
-        ({"lazy": "yes"}, "lazy"),
-        ({"poolsize": 3}, "unknown option 'poolsize'"),
-        ({"url": "postgresql://u:hush@h/"}, "mysql://"),
-        ({"url": "mysql://u:hush@h:port/"}, "url"),
-        ({"url": ""}, "url"),
-    ],
-)
-def test_malformed(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said) as caught:
-        lakebed.open(catalog={"type": "mysql", "url": "mysql://u@127.0.0.1:1/x", **given})
-    assert "hush" not in _all_text(caught.value)
-
-
 def test_lazy() -> None:
     url = f"mysql://127.0.0.1:{free_port()}/x"
     lake = lakebed.open(catalog={"type": "mysql", "url": url, "timeout": 0.3, "lazy": True})
     with pytest.raises(ConnectError):
         lake.store("a", 1)
     lake.close()
-
-
-def test_nothing_shows_the_password(mariadb: MariaDBServer, name: str) -> None:
-    user = mariadb.create_user(f"u{secrets.token_hex(4)}", "ALL ON *.*")
-    with lakebed.open(catalog=mariadb.tcp_url(name, user)) as lake:
-        shown = [repr(lake), lake.name]
-        executor = lake._catalog._executor  # type: ignore[attr-defined]
-        with pytest.raises(LakebedError) as caught:
-            executor.fetch("SELECT nothing", {})
-        shown.append(_all_text(caught.value))
-    assert PASSWORD not in " ".join(shown)
-
-
-def _all_text(error: BaseException | None) -> str:
-    """What a traceback would show of an error and its causes."""
-    text = ""
-    while error is not None:
-        text += f"{error!r} {error} "
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return text
