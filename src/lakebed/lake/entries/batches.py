@@ -15,7 +15,7 @@ from lakebed.model import Progress
 if TYPE_CHECKING:
     from lakebed.lake.entries.batch_run import Batch
 
-_WAITING = 5_000
+_WAITING = 4_000
 """The number of entries without a segment from which on a batch builds segments. The first search
 of a process, which loads NumPy too, would need half a second of processor time to build them."""
 
