@@ -28,17 +28,18 @@ class Call:
         self._lock = threading.Lock()
 
     def leave(self) -> None:
-        """The caller leaves. Returns at once, whatever the call waits for."""
+        """Note that the caller leaves, and end what the call waits for. This returns at once."""
         with self._lock:
             self.left = True
             self._watch()
 
     def end(self) -> None:
-        """The call has ended."""
+        """Note that the call has ended."""
         self._ended = True
 
     def waits(self, interrupt: Callable[[], object] | None) -> None:
-        """The call waits from now on for what `interrupt` ends; with None, no longer.
+        """Note that the call waits for something that `interrupt` ends, or with None, waits no
+        longer.
 
         `interrupt` is called from another thread, and never once the wait is over.
         """
@@ -53,7 +54,8 @@ class Call:
             threading.Thread(target=self._end_waits, name="lakebed-leave", daemon=True).start()
 
     def _end_waits(self) -> None:
-        """What comes by itself is let come: it costs less than ending it."""
+        """End the present wait and later ones, each after a pause: a wait that ends by itself costs
+        less."""
         pause = _SOON
         while not self._ended:
             time.sleep(pause)
@@ -75,7 +77,7 @@ def has_left() -> bool:
 
 @contextmanager
 def staying() -> Iterator[None]:
-    """What is done here is done to its end, whether the caller leaves or not."""
+    """Open a block that is done to its end, even if the caller leaves."""
     token = current.set(None)
     try:
         yield

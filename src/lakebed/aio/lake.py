@@ -280,8 +280,9 @@ class AsyncLake(AsyncReading[Lake], Closing):
         return self._query(lambda lake: lake.sql(query, params, external_access=external_access))
 
     def listen(self, topic: str) -> AbstractAsyncContextManager[AsyncSignals]:
-        """A block in which `await signals.wait(seconds)` ends when somebody signals the topic; as
-        `Lake.listen`.
+        """Open a block in which `await signals.wait(seconds)` ends when somebody signals the topic.
+
+        As `Lake.listen`.
 
             async with lake.listen("news") as signals:
                 await signals.wait(10)

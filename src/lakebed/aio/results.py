@@ -180,7 +180,7 @@ class AsyncDiff:
             yield Difference("removed", found.key, made(found), None)
 
     async def summary(self) -> Summary:
-        """The diff in numbers."""
+        """Return the diff in numbers."""
         return await perform(self._crew.single, self._diff.summary, reads=True)
 
     async def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:

@@ -132,7 +132,7 @@ class AsyncTransaction:
         return 0
 
     async def _current(self, work: Callable[[Transaction], T]) -> T:
-        """The result of work on the transaction with all that is queued; in a thread."""
+        """Return the result of `work`, in a thread, on the transaction with all queued changes."""
 
         def run() -> T:
             with self._applying:  # several tasks may share a transaction
@@ -175,7 +175,7 @@ class QueuedDelete:
         self._present = False
 
     def settle(self, present: bool) -> None:
-        """The transaction has come to it."""
+        """Note whether the key was present when the transaction reached this change."""
         self._present = present
 
     def __await__(self) -> Generator[Any, Any, bool]:

@@ -219,8 +219,10 @@ def rebuild_catalog(
 
 
 def _configuration(ctx: typer.Context) -> str | None:
-    """The configuration file of --lake, whose options the destination uses; the lake itself need
-    not be there."""
+    """Return the configuration file of --lake, whose options the destination uses.
+
+    The lake itself need not exist.
+    """
     where = lake_name(ctx)
     return where if is_configuration_file(where) else None
 

@@ -77,8 +77,7 @@ def folder_name(ctx: typer.Context) -> str:
 
 
 def is_absent(where: str) -> bool:
-    """Return whether opening would create the lake. A lake that only a server knows counts as
-    existing."""
+    """Return whether opening would create the lake. A lake on a server counts as existing."""
     if where.startswith(_SQLITE):
         path = where.removeprefix(_SQLITE)
         return path not in ("", ":memory:") and not Path(path).exists()

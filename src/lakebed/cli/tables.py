@@ -32,8 +32,10 @@ def reading_table(file: Path | None) -> Iterator[pa.Table | pa.RecordBatchReader
 
 
 def table_of(source: BinaryIO, format: Format, name: str) -> pa.Table | pa.RecordBatchReader:
-    """The table in an open file, of Parquet as a stream. ValidationError, with the file's name, if
-    there is none."""
+    """Return the table in an open file, as a stream if it is Parquet.
+
+    Raises ValidationError, with the file's name, if the file holds no table.
+    """
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.json

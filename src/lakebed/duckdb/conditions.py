@@ -122,7 +122,7 @@ def row_limit(statement: Statement, is_table: Callable[[Node], bool], params: ob
 
 
 def _is_of_one_row(item: Node) -> bool:
-    """Return whether what is selected is a value of each row, and no aggregate or the like."""
+    """Return whether a selected expression has a value for each row, so it is not an aggregate."""
     if item.get("class") == "STAR":
         return not (
             item["columns"] or item["expr"] or item["replace_list"] or item.get("rename_list")
@@ -137,7 +137,7 @@ def _is_of_one_row(item: Node) -> bool:
 
 
 def _limit(modifiers: list[Node], keys: list[list[str]], params: object) -> int | None:
-    """The rows that are wanted, if they may be any, or the first by one of these columns."""
+    """Return the wanted number of rows, if they may be any, or the first ones by these columns."""
     limit = None
     for modifier in modifiers:
         if modifier["type"] == "LIMIT_MODIFIER":
@@ -156,7 +156,7 @@ def _limit(modifiers: list[Node], keys: list[list[str]], params: object) -> int 
 
 
 def _is_by(keys: list[list[str]], orders: list[Node]) -> bool:
-    """Return whether rows are put in ascending order of one of these columns."""
+    """Return whether rows are sorted by one of these columns, in ascending order."""
     if len(orders) != 1 or orders[0]["type"] not in ("ORDER_DEFAULT", "ASCENDING"):
         return False
     names = orders[0]["expression"].get("column_names", ())

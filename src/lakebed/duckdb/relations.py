@@ -66,7 +66,7 @@ _FIRST = '0 AS "\x01"'
 
 
 def loaded_for(relation: str, shown: Set[str] | None) -> frozenset[str]:
-    """The columns to load so that a query can see these; None stands for all."""
+    """Return the columns to load so that a query can see these. None means all."""
     columns = LOADED[relation].keys()
     if shown is None:
         return frozenset(columns)
@@ -99,12 +99,12 @@ def shown(relation: str, loaded: Set[str], base: str) -> str:
 
 
 def unread(name: str, kind: str) -> str:
-    """A column that was not loaded."""
+    """Return SQL for a column that was not loaded. Reading it is an error."""
     return f"error('the column {name} was not loaded')::{kind} AS {name}"
 
 
 def select(relation: str, loaded: Set[str], table: str, base: str) -> str:
-    """What a query sees of a table with the loaded columns."""
+    """Return the SELECT through which a query sees a table with the loaded columns."""
     return f"SELECT {shown(relation, loaded, base)} FROM {table}"
 
 

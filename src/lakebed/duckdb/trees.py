@@ -136,7 +136,7 @@ def _make_known(node: dict[str, Any]) -> None:
 
 
 def _value(kind: str, text: str) -> dict[str, object]:
-    """The value of a literal of DuckDB 2. Of kinds that nobody reads it stays a text."""
+    """Return the value of a literal of DuckDB 2, or its text if its kind is not used here."""
     if kind == "NULL_LITERAL":
         return {"type": {"id": "NULL"}, "is_null": True}
     value: object = text

@@ -85,8 +85,11 @@ class _Partial:
         return self
 
     def _own_notes(self) -> int:
-        """The notes, locked. They are opened again if the download that held them ended meanwhile,
-        since it has removed the file: a third one would not see the lock."""
+        """Open the notes, locked.
+
+        A download that ends removes the file. So the notes are opened again if the download that
+        held them has just ended. Otherwise a third download would not see the lock.
+        """
         import fcntl
 
         while True:

@@ -177,7 +177,7 @@ class Files:
         return Deletions(deleted=len(checked) - len(errors), errors=errors)
 
     def exists(self, path: str) -> bool:
-        """Return whether there is a file at a path."""
+        """Return whether a file exists at a path."""
         path = checks.check_path(path)
         with self._using(path) as store:
             try:
@@ -194,7 +194,7 @@ class Files:
         return info_of(row, self._rule(row))
 
     def _rule(self, row: FileRow) -> Rule | None:
-        """The rule that applies to a file; None if the rules cannot be read."""
+        """Return the rule that applies to a file, or None, also if the rules cannot be read."""
         if self._rules is None or self._rules[0] < time.monotonic():
             try:
                 rules = self._store.rules()

@@ -123,7 +123,7 @@ class Ownership:
             )
 
     def must_look(self) -> bool:
-        """Return whether `require` has anything to do. For most stores it has not."""
+        """Return whether `require` has anything to do, which is false for most stores."""
         return self.refusal is not None or time.monotonic() >= self._look_at
 
     def require(self, call: str) -> None:
@@ -233,8 +233,7 @@ class Ownership:
                 self._put_mark(self._renew(keep=True))
 
     def _is_stale(self, note: Note) -> bool:
-        """Return whether the token is so old that a clone could take this living catalog for
-        dead."""
+        """Return whether the token is so old that a clone could believe this catalog to be dead."""
         old = self._catalog.now() - _age(note.tokens[-1]) >= _STALE
         return old and note.judge(self._catalog.identity()) == "same"
 

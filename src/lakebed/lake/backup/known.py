@@ -1,4 +1,4 @@
-"""Contents that lie in a storage already, given to a catalog that does not know them yet."""
+"""Gives a catalog contents that are already in its storage."""
 
 from __future__ import annotations
 
@@ -30,29 +30,30 @@ def all_objects(lake: Lake) -> Iterator[ObjectRow]:
 
 
 def in_pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Part items into lists of this size."""
+    """Yield lists of up to `size` items."""
     coming = iter(items)
     while page := list(islice(coming, size)):
         yield page
 
 
 def content_of(row: ObjectRow) -> Content:
-    """Return what a catalog is told of an object."""
+    """Return the catalog's description of an object."""
     return Content(
         row.content_hash, row.format, row.byte_size, row.inline_value, row.uri, row.position
     )
 
 
 def as_entry(row: ObjectRow) -> EntryRow:
-    """Return an object as an entry of no name, to be read."""
+    """Return an object as an entry without a name, to read it."""
     return EntryRow("", 0, "{}", None, 0, 0, *row[1:])
 
 
 def take_contents(lake: Lake, contents: Iterable[Content], sizes: Mapping[str, int]) -> int:
-    """Give contents to a lake, those apart that it knows. Return how many it took.
+    """Give contents to a lake, except those that it knows. Return how many it took.
 
-    `sizes`: of the files that they lie in. The first place of a content counts. Lists of the parts
-    of a table are left out: a catalog takes one with its entry only, when it notes what it lists.
+    `sizes`: the sizes of the files that hold them. If a content has several places, the first
+    counts. Lists of the parts of a table are left out, because a catalog takes such a list only
+    with its entry.
     """
     if not isinstance(lake._catalog, TakesContents):
         raise ValidationError(
@@ -85,7 +86,7 @@ def take_contents(lake: Lake, contents: Iterable[Content], sizes: Mapping[str, i
 def _groups(
     by_file: Mapping[str | None, list[Content]],
 ) -> Iterator[list[tuple[str, list[Content]]]]:
-    """Part files into lists that one transaction takes."""
+    """Yield lists of files, each for one transaction."""
     group, count = list[tuple[str, list[Content]]](), 0
     for path, inside in by_file.items():
         assert path is not None

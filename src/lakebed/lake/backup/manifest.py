@@ -1,4 +1,4 @@
-"""What a point of a backup says of itself."""
+"""The description of a point of a backup."""
 
 from __future__ import annotations
 
@@ -48,11 +48,13 @@ class BackupPoint(Report):
 
 
 class Manifest(NamedTuple):
-    """The content of `point.json`. `created_at`: in microseconds. `retention`: how long the lake
-    keeps replaced versions, in microseconds, None for ever. `version`: the lake's own number of the
-    moment. `files`: the SHA-256 of the point's other files, by name. `number`: of the point among
-    those of its place, which orders them: a clock may have been wrong. `since`: the time before
-    which versions may be lacking, in microseconds."""
+    """The content of `point.json`.
+
+    Times are in microseconds. `retention`: how long the lake keeps replaced versions, or None for
+    ever. `version`: the lake's own number of the moment. `files`: the SHA-256 of the point's other
+    files, by name. `number`: orders the points of a place, because a clock may have been wrong.
+    `since`: the time before which versions may be missing.
+    """
 
     id: str
     created_at: int
@@ -76,8 +78,10 @@ class Manifest(NamedTuple):
 
     @classmethod
     def read(cls, data: bytes, where: str) -> Manifest:
-        """The reverse of `text`. Raises CorruptionError for anything else, CatalogError for one of
-        a later format."""
+        """Return the manifest in the bytes of a file.
+
+        Raises CorruptionError if it is no manifest, and CatalogError if its format is newer.
+        """
         try:
             found = json.loads(data)
             known = found.pop("format")
@@ -90,7 +94,7 @@ class Manifest(NamedTuple):
         )
 
     def point(self) -> BackupPoint:
-        """Return what callers see of it."""
+        """Return the point in the form that callers get."""
         shown = {name: value for name, value in self._asdict().items() if name in _SHOWN}
         return BackupPoint(**(shown | {"created_at": from_micros(self.created_at)}))
 

@@ -1,12 +1,12 @@
-"""The place of backups: its points, its files, and who is at work there.
+"""The place of backups: its points, its files, and the runs that work there.
 
     lakebed-backup.json        whose backups these are
     objects/, packs/           contents, as in the storage of a lake
     points/<id>/               the names of one moment; it counts once point.json is there
     runs/<what>-<id>.json      a backup or a prune that has not ended, or what one left in the lake
 
-A backup and a prune may meet without a lock. Each puts its mark under `runs` first and looks for
-the other's after it, so at least one of them sees the other (docs/design/backup.md).
+A backup and a prune may run at once without a lock. Each first puts its mark under `runs`, and then
+looks for the other's mark. So at least one of them sees the other (docs/design/backup.md).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _CONTENT = re.compile(
 )
 _POINT = re.compile(r"points/(\d{8}T\d{6}Z-[0-9a-f]{8})/[a-z]+\.(?:sqlite|parquet|json)")
 _RUN = re.compile(r"runs/(backup|prune|left)-([0-9a-f]{16})\.json")
-_LAPSE = 86_400_000_000  # microseconds without a sign of life, after which a run is dead
-_RENEW = 3600.0  # seconds after which a run gives one
+_LAPSE = 86_400_000_000  # microseconds without a renewal after which a run counts as dead
+_RENEW = 3600.0  # seconds between two renewals
 _PIECE = 8 << 20
 
 Kind = Literal["backup", "prune"]
@@ -53,13 +53,13 @@ class BackupPlace:
         self.name = self.store.uri("").rstrip("/")
 
     def another_store(self) -> ObjectStore:
-        """Return the same storage once more, for a lake that closes it."""
+        """Open the same storage once more, for a lake that closes it."""
         return open_store(self._uri, self._options)
 
     def prepare(self, lake: Lake) -> None:
-        """Begin to use an empty place, or go on with one of the same lake.
+        """Begin to use an empty place, or one of the same lake.
 
-        Raises ConflictError, and writes nothing, if it holds anything else.
+        Raises ConflictError, and writes nothing, if the place holds anything else.
         """
         owner = self.owner()
         if owner is None:
@@ -76,7 +76,7 @@ class BackupPlace:
             )
 
     def owner(self) -> str | None:
-        """Return the id of the lake whose backups are here, None if there are none."""
+        """Return the id of the lake whose backups are here, or None."""
         try:
             data = self.store.read(_MARK)
         except FileNotFoundError:
@@ -87,7 +87,7 @@ class BackupPlace:
             raise CorruptionError(f"{self.store.uri(_MARK)} is damaged") from None
 
     def points(self) -> list[Manifest]:
-        """Return the points, the oldest first. Raises NotFoundError if no backups are here."""
+        """Return the points, oldest first. Raises NotFoundError if there are no backups here."""
         if self.owner() is None:
             raise NotFoundError(f"{self.name} holds no backups")
         paths = [file.path for file in self.store.list("points") if _POINT.fullmatch(file.path)]
@@ -102,8 +102,10 @@ class BackupPlace:
         return sorted(found, key=lambda point: (point.number, point.created_at, point.id))
 
     def contents(self) -> dict[str, StoredFile]:
-        """Return the files of contents, by path. Those that a killed writer left have the path
-        that they were to get in their own."""
+        """Return the files of contents, by path.
+
+        The path of a file that a killed writer left contains its final path.
+        """
         return {
             file.path: file
             for folder in ("objects", "packs")
@@ -139,8 +141,7 @@ class BackupPlace:
             shutil.copyfileobj(source, sink, _PIECE)
 
     def fetch(self, point: Manifest, name: str, target: Path) -> None:
-        """Copy a file of a point to a local path. Raises CorruptionError unless it is what was
-        written."""
+        """Copy a file of a point to a local path. Raises CorruptionError if it has changed."""
         path = f"points/{point.id}/{name}"
         try:
             size = self.store.size(path)
@@ -157,14 +158,14 @@ class BackupPlace:
             raise CorruptionError(f"{self.store.uri(path)} is missing or damaged")
 
     def remove_points(self, ids: Collection[str]) -> None:
-        """Delete points, first what makes each of them one."""
+        """Delete points, the manifest of each one first."""
         self.store.delete(f"points/{point_id}/{MANIFEST}" for point_id in ids)
         files = self._point_files() if ids else {}
         for point_id in ids:
             self.store.delete(files.get(point_id, ()))
 
     def unfinished(self) -> dict[str, list[str]]:
-        """Return the files that lie where a point would, without being one; by its id."""
+        """Return the files of unfinished points, by the id of the point."""
         return {
             point_id: files
             for point_id, files in self._point_files().items()
@@ -180,8 +181,11 @@ class BackupPlace:
 
     @contextmanager
     def at_work(self, kind: Kind) -> Iterator[Run]:
-        """Return a block in which others see that somebody is at work here. The mark of a backup
-        that fails stays, as that of one that is killed: what it wrote can be used by the next."""
+        """Open a block in which others see that a run works here.
+
+        The mark of a backup that fails or is killed stays, so that the next backup can use the
+        files that it wrote.
+        """
         run = Run(self.store, kind, os.urandom(8).hex())
         run.renew()
         try:
@@ -198,8 +202,10 @@ class BackupPlace:
 
 
 class Others(NamedTuple):
-    """Other runs that have not ended, as their ids: backups and prunes, and which of both have
-    given no sign of life for a day. `left`: backups that a prune has found dead before."""
+    """The ids of other runs that have not ended: backups, prunes, and those of both that are dead.
+
+    A run is dead if it was not renewed for a day. `left`: backups that a prune has found dead.
+    """
 
     backups: set[str]
     prunes: set[str]
@@ -207,12 +213,12 @@ class Others(NamedTuple):
     left: set[str]
 
     def alive(self, kind: Kind) -> bool:
-        """Return whether there are such runs that have given a sign of life."""
+        """Return whether there are such runs that are not dead."""
         return bool((self.backups if kind == "backup" else self.prunes) - self.dead)
 
 
 class Run:
-    """A backup or a prune at work."""
+    """A running backup or prune."""
 
     def __init__(self, store: ObjectStore, kind: Kind, run_id: str) -> None:
         self._store = store
@@ -221,7 +227,7 @@ class Run:
         self.id = run_id
 
     def renew(self) -> None:
-        """Give a sign of life, if the last one is an hour old."""
+        """Renew the mark, if the last renewal is an hour old."""
         if self._renewed and time.monotonic() - self._renewed < _RENEW:
             return
         self._renewed = time.monotonic()
@@ -233,7 +239,7 @@ class Run:
         files = {file.path: file for file in self._store.list("runs")}
         if self._path not in files:
             raise self.lost()
-        now = files.pop(self._path).modified  # by the clock of the storage, as theirs
+        now = files.pop(self._path).modified  # by the storage's clock, like theirs
         found = Others(set(), set(), set(), set())
         kinds = {"backup": found.backups, "prune": found.prunes, "left": found.left}
         for path, file in files.items():
@@ -244,22 +250,24 @@ class Run:
         return found
 
     def put_aside(self, others: Others) -> None:
-        """Remove the marks of runs that are dead. The snapshot that a backup has left in the lake
-        is for the next backup to drop: a prune has no lake."""
+        """Move the marks of dead backups aside, and remove those of dead prunes.
+
+        The next backup drops the snapshot that a dead one left in the lake. A prune has no lake.
+        """
         for run in others.dead & others.backups:
             with self._store.open_write(f"runs/left-{run}.json") as file:
                 file.write(b"{}")
         self._remove(others.dead, ("backup", "prune"))
 
     def forget(self, others: Others) -> None:
-        """Remove the marks of runs that are dead, once what they have left in the lake is gone."""
+        """Remove the marks of dead runs, once their snapshots are gone from the lake."""
         self._remove(others.dead | others.left, ("backup", "prune", "left"))
 
     def _remove(self, runs: set[str], kinds: Collection[str]) -> None:
         self._store.delete(f"runs/{kind}-{run}.json" for run in runs for kind in kinds)
 
     def is_alive(self) -> bool:
-        """Return whether nobody has taken this run for dead."""
+        """Return whether no other run has declared this one dead."""
         try:
             self._store.size(self._path)
         except FileNotFoundError:
@@ -267,7 +275,7 @@ class Run:
         return True
 
     def lost(self) -> ConflictError:
-        """The error of a run that was taken for dead."""
+        """Return the error for a run that was declared dead."""
         return ConflictError(
             f"this run gave no sign of life for a day, and was taken for dead ({self._path} is "
             "gone): run it again"
@@ -279,8 +287,11 @@ class Run:
 
 
 def open_place(destination: object, options: Callable[[str], Mapping[str, object]]) -> BackupPlace:
-    """Open a place of backups. `options` gives those of its filesystem by its URI, unless the
-    destination has its own."""
+    """Open a place of backups.
+
+    `options`: gives the options of a filesystem by its URI. They are used unless the destination
+    has its own.
+    """
     uri, given = parse_place("destination", destination)
     return BackupPlace(uri, given or options(uri))
 

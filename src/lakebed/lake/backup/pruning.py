@@ -31,7 +31,7 @@ class PruneReport(Report):
 
 
 def prune(place: BackupPlace, keep: int, progress: Progress | None) -> PruneReport:
-    """Remove all points but the newest; see `lakebed.prune_backups`."""
+    """Remove all but the newest points. `lakebed.prune_backups` describes it."""
     check_count("keep", keep, least=1)
     points = place.points()
     with place.at_work("prune") as run:

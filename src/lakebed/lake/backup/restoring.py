@@ -78,7 +78,7 @@ def restore(
     target: Lake,
     progress: Progress | None,
 ) -> RestoreReport:
-    """Make an empty lake what a point is; see `lakebed.restore_backup`."""
+    """Restore a point into an empty lake. `lakebed.restore_backup` describes it."""
     target._must_write("restore_backup")
     keep_apart(place, target)
     with opened_point(place, point) as source:
@@ -131,7 +131,7 @@ def _check_empty(source: Lake | LakeView, target: Lake) -> None:
 
 
 def restore_contents(place: BackupPlace, lake: Lake, progress: Progress | None) -> ContentsReport:
-    """Bring back what the storage of a lake has lost; see `lakebed.restore_contents`."""
+    """Restore the lost contents of a storage. `lakebed.restore_contents` describes it."""
     lake._must_write("restore_contents")
     if lake._objects is None:
         raise NotFoundError(f"{lake.name} has no storage that could have lost anything")
@@ -171,7 +171,7 @@ def restore_contents(place: BackupPlace, lake: Lake, progress: Progress | None) 
 
 
 def _missing(lake: Lake) -> tuple[int, dict[ContentId, ObjectRow]]:
-    """How many contents are in the storage, by the catalog, and those whose file is not there."""
+    """Return how many contents the storage should have, and those whose file is missing."""
     assert lake._objects is not None
     there = {
         file.path: file.byte_size
@@ -190,7 +190,7 @@ def _missing(lake: Lake) -> tuple[int, dict[ContentId, ObjectRow]]:
 
 
 def _readable(source: Lake, rows: Iterable[ObjectRow]) -> Iterator[Encoded]:
-    """The contents of a point that are whole."""
+    """Yield the contents of a point that are whole."""
     for row, data in source.read_contents(map(as_entry, rows)):
         if not isinstance(data, LakebedError):
             yield Encoded(row.format, data, row.content_hash)

@@ -1,4 +1,4 @@
-"""Backing up: a new point beside the earlier ones, which shares their contents."""
+"""Backs up a lake: writes a new point, which shares contents with earlier ones."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class BackupReport(Report):
 def back_up(
     lake: Lake, place: BackupPlace, *, history: bool, verify: Verify, progress: Progress | None
 ) -> BackupReport:
-    """Write a point; see `lakebed.backup`."""
+    """Write a point. `lakebed.backup` describes it."""
     if isinstance(lake, Scope):
         raise ValidationError("a scope cannot be backed up: back up the lake that it is of")
-    lake._must_write("backup")  # a snapshot keeps the lake as it is meanwhile
+    lake._must_write("backup")  # a snapshot holds the lake's state meanwhile
     place.prepare(lake)
     with (
         place.at_work("backup") as run,
@@ -226,7 +226,7 @@ class _Backup:
         )
 
     def _readable(self, newest: Lake, rows: Iterable[ObjectRow]) -> Iterator[ObjectRow]:
-        """The contents that have their hash."""
+        """Yield the contents that match their hash."""
         by_id = {(row.content_hash, row.format): row for row in rows}
         for done, (row, data) in enumerate(newest.read_contents(map(as_entry, by_id.values()))):
             if not isinstance(data, LakebedError):
@@ -236,7 +236,7 @@ class _Backup:
                 self._advance(done, len(by_id))
 
     def _left_behind(self, files: list[StoredFile]) -> Iterator[Content]:
-        """The contents in files of a backup that did not end."""
+        """Yield the contents in the files of an unfinished backup."""
         for number, file in enumerate(files, 1):
             with suppress(CorruptionError, FileNotFoundError):  # it is written again
                 packed = file.path.startswith("packs/")
@@ -245,8 +245,10 @@ class _Backup:
             self._advance(number, len(files))
 
     def _forget_unneeded(self) -> None:
-        """Forget contents that nothing in the point names. Only their rows: the bytes are those of
-        other points."""
+        """Remove the rows of contents that the point does not name.
+
+        Their bytes stay, because other points need them.
+        """
         self._work._collect_names(CollectRun())
         while paths := self._work._catalog.due_trash(self._work._catalog.now(), "", _PAGE):
             self._work._catalog.forget_trash(paths)

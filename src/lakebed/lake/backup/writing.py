@@ -1,4 +1,4 @@
-"""Writing a point: the names of one moment as SQLite and as Parquet, the manifest last."""
+"""Writes a point: the names of one moment as SQLite and as Parquet, and last the manifest."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _export_relation(
 
 
 def _placed(batch: pa.RecordBatch, packs: pa.Table) -> Iterator[pa.RecordBatch]:
-    """The rows with the file that each content lies in, be it an object or a pack."""
+    """Return the rows with the file of each content, an object or a pack."""
     at = pc.index_in(batch.column("pack_id"), packs.column("id").combine_chunks())
     uri = pc.coalesce(batch.column("uri"), packs.column("uri").combine_chunks().take(at))
     yield batch.set_column(batch.schema.get_field_index("uri"), "uri", uri)

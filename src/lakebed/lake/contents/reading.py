@@ -44,7 +44,7 @@ class ContentReading:
         return self._decode(row, data)
 
     def _decode(self, row: EntryRow, data: bytes) -> Any:
-        """The value of an entry, of its content."""
+        """Return the value of an entry, from the bytes of its content."""
         if row.format != TABLE:
             return decode_value(row.format, data)
         from lakebed.lake.contents.parts import read_whole  # loads pyarrow
@@ -167,7 +167,7 @@ class ContentReading:
         return int(self._footer(row).num_rows) if row.format == "parquet" else None
 
     def _footer(self, row: EntryRow) -> pq.FileMetaData:
-        """The footer of a table that is one file, or lies in the catalog."""
+        """Return the footer of a table that is one file or is in the catalog."""
         from lakebed.values.footers import TAIL_BYTES, read_footer  # loads pyarrow
 
         def read(offset: int, length: int) -> bytes:

@@ -47,7 +47,7 @@ def groups(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 
 def by_partition(parts: Iterable[Part]) -> dict[Partition, list[Part]]:
-    """The parts of each partition, in their order. A table without partitions is one."""
+    """Return the parts of each partition, in order. A table without partitions counts as one."""
     found = dict[Partition, list[Part]]()
     for part in parts:
         found.setdefault(part.partition, []).append(part)
@@ -55,7 +55,7 @@ def by_partition(parts: Iterable[Part]) -> dict[Partition, list[Part]]:
 
 
 def without_last(parts: Sequence[Part], counts: Mapping[Partition, int]) -> list[Part]:
-    """The parts but the last few of some partitions."""
+    """Return the parts without the last few of some partitions."""
     left, kept = dict(counts), list[Part]()
     for part in reversed(parts):
         if left.get(part.partition):

@@ -94,7 +94,7 @@ class NewRows:
         )
 
     def by_partition(self) -> dict[Partition, list[int]]:
-        """The numbers of the pieces of each partition."""
+        """Return the numbers of the pieces of each partition."""
         found = dict[Partition, list[int]]()
         for number, piece in enumerate(self._pieces):
             found.setdefault(piece.partition, []).append(number)
@@ -109,11 +109,11 @@ class NewRows:
             yield from as_table(read_table(self._pieces[number].encoded.data), schema).to_batches()
 
     def rows(self, pieces: Iterable[int]) -> int:
-        """How many rows some pieces have."""
+        """Return how many rows some pieces have."""
         return sum(self._pieces[number].rows for number in pieces)
 
     def place(self, schema: pa.Schema, number: int) -> tuple[Partition, str]:
-        """The partition of a piece, and what tells the schema of a part there."""
+        """Return the partition of a piece, and the key of the schema of a part there."""
         if not self._by:
             return (), ""
         from lakebed.values.partitions import schema_key
@@ -121,7 +121,7 @@ class NewRows:
         return self._pieces[number].partition, schema_key(schema)
 
     def taken(self, staged: Sequence[Staged]) -> None:
-        """A commit has taken some of what was staged."""
+        """Note that a commit has taken some staged uploads."""
         ours = {id(one) for one in staged}
         self._staged = [one for one in self._staged if id(one) not in ours]
 

@@ -141,7 +141,7 @@ class PartsWriting(Staging):
 
 
 def _listed(table: Parts, new: Sequence[Staged]) -> tuple[Content, list[Content]]:
-    """What a catalog is told of a list of parts, and of each part once."""
+    """Return the catalog's description of a list of parts, and of each part once."""
     encoded = encode_parts(table)
     staged = {one.part.content_hash: one.content for one in new}
     parts = {

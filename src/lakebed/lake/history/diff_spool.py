@@ -37,11 +37,11 @@ class DiffSpool:
         self._counts: dict[str, int] = dict(self._db.execute(self._queries["count_diff"]))
 
     def count(self, kind: Kind) -> int:
-        """How many differences there are of a kind."""
+        """Return the number of differences of a kind."""
         return self._counts.get(kind, 0)
 
     def rows(self, kind: Kind, start: int = 0) -> Iterator[DiffRow]:
-        """The differences of a kind in key order, from the one numbered `start`."""
+        """Yield the differences of a kind in key order, from number `start` on."""
         first = 0
         if start:
             ((first,),) = self._db.execute(self._queries["diff_number"], (kind, start))
@@ -49,7 +49,7 @@ class DiffSpool:
             yield DiffRow(_entry(row[:_WIDTH]), _entry(row[_WIDTH:]))
 
     def summary(self) -> tuple[int, int, int]:
-        """How many contents changed, and the bytes of content before and after."""
+        """Return how many contents changed, and the bytes of content before and after."""
         ((changed, before, after),) = self._db.execute(self._queries["diff_summary"])
         return changed, before, after
 
@@ -60,7 +60,7 @@ class DiffSpool:
 
 
 def _counted(rows: Iterable[DiffRow], progress: Progress | None) -> Iterator[DiffRow]:
-    """The same rows; tells now and then, and at the end, how many there were."""
+    """Yield the same rows, and report their number now and then, and at the end."""
     done = 0
     for done, row in enumerate(rows, 1):
         if progress and done % _TOLD == 0:

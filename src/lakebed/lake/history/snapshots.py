@@ -222,7 +222,7 @@ class Snapshots(PresentLake):
         low, high = check_prefix(prefix)
 
         def differs(then: Snapshot) -> bool:
-            """Return whether anything does: the first difference is enough."""
+            """Return whether anything differs. The first difference is enough."""
             moment, _ = self._moment(then)
             with closing(self._catalog.diff(moment, None, low, high)) as rows:
                 return next(rows, None) is not None

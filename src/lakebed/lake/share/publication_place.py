@@ -65,7 +65,7 @@ class Hashing(io.RawIOBase):
         return self._size
 
     def hexdigest(self) -> str:
-        """The hash of the data written so far."""
+        """Return the hash of the data written so far, in hexadecimal digits."""
         return self._hash.hexdigest()
 
 
@@ -253,5 +253,5 @@ def _name(file: StoredFile) -> str:
 
 
 def _is_unfinished(path: str) -> bool:
-    """Return whether a file is one that a killed writer left."""
+    """Return whether a killed writer left this file."""
     return upload_of(path) != path

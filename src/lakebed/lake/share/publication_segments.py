@@ -119,7 +119,7 @@ def _grouped(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
 
 
 def _joined(group: Sequence[_Part]) -> bytes:
-    """One segment of the kept documents, none of which has ended."""
+    """Return one segment of the kept documents, none of which has ended."""
     if len(group) == 1:
         ((segment, kept),) = group
         return select(segment, kept, _never(segment))

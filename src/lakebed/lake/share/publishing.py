@@ -242,8 +242,10 @@ def _copy_tables(
 
 
 def _contents(view: LakeView, rows: Sequence[EntryRow]) -> list[bytes]:
-    """The contents in the order of the rows, empty for tables. Raises what reading one of them
-    gave."""
+    """Yield the contents in the order of the rows, empty for tables.
+
+    Raises the error of the first content that cannot be read.
+    """
     inline = [row.inline_value for row in rows if row.inline_value is not None]
     if len(inline) == len(rows) and all(row.format != "parquet" for row in rows):
         whole = digests(inline) == [row.content_hash for row in rows]
