@@ -98,7 +98,7 @@ def _check_scheme(scheme: str) -> None:
     near = closest(scheme, _schemes)
     if near is not None:
         raise ConfigurationError(
-            f"{scheme}:// is no catalog that is known here: did you mean {near}://? For other "
+            f"{scheme}:// is not a known catalog: did you mean {near}://? For other "
             "databases of SQLAlchemy: pip install 'lakebed[sqlalchemy]'"
         )
 

@@ -180,7 +180,8 @@ class BasedLogExecutor(LogExecutor):
                 "deletes them after an hour"
             )
         left.append(
-            "copies of the catalog in the cache folders of other clients, until they read on"
+            "copies of the catalog in the cache folders of other clients, until they read newer "
+            "commits"
         )
         return left
 

@@ -29,7 +29,7 @@ READ_ONLY = "25006"
 """The SQLSTATE of a transaction that may not write."""
 
 _GRANTS = {  # by a word in the server's message
-    "row-level": "row_security is off, as nothing of a lake may be hidden: drop the policies",
+    "row-level": "row_security is off, because no rows of a lake may be hidden: drop the policies",
     "temporary": "GRANT TEMPORARY ON DATABASE … (for batches)",
     "database": "GRANT CREATE ON DATABASE … (to make the schema)",
     "schema": "GRANT USAGE ON SCHEMA … (and CREATE to make the tables)",

@@ -117,7 +117,7 @@ def check_encoding(
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise ConfigurationError(
-            f"{shown} has the encoding {encoding}: a lake takes a database in UTF8, "
+            f"{shown} has the encoding {encoding}: a lake needs a database in UTF8: "
             "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
 

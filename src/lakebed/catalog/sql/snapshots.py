@@ -94,7 +94,9 @@ class Snapshots:
         ((floor, floor_time),) = tx.all(self._queries["history_floor"], {})
         if version is None:
             if time is None or time > now:
-                raise NotFoundError("the time to look at has not come yet")
+                raise NotFoundError(
+                    "the time is in the future: at() reads the present and the past"
+                )
             ((last,),) = tx.all(self._queries["last_event"], {"time": time})
             # Events before the floor may be gone, but then the moment is at the floor.
             version = max(last or 0, floor if time >= floor_time else 0)

@@ -107,7 +107,7 @@ class Database(ABC):
             )
         except exc.NoSuchModuleError:
             raise ConfigurationError(
-                f"catalog.url: {self.url.drivername}:// is no catalog that is known here: expected "
+                f"catalog.url: {self.url.drivername}:// is not a known catalog: expected "
                 "sqlite:///path, postgresql://host/database, mysql://host/database, or a dialect "
                 "of SQLAlchemy that is installed"
             ) from None

@@ -57,7 +57,7 @@ def take_contents(lake: Lake, contents: Iterable[Content], sizes: Mapping[str, i
     """
     if not isinstance(lake._catalog, TakesContents):
         raise ValidationError(
-            f"the catalog {lake.name} cannot take contents that lie there already"
+            f"the catalog {lake.name} cannot take contents that are already in its storage"
         )
     taken, seen = 0, set[tuple[bytes, str]]()
     by_file = defaultdict[str | None, list[Content]](list)

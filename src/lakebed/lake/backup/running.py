@@ -69,7 +69,7 @@ def back_up(
 ) -> BackupReport:
     """Write a point. `lakebed.backup` describes it."""
     if isinstance(lake, Scope):
-        raise ValidationError("a scope cannot be backed up: back up the lake that it is of")
+        raise ValidationError("a scope cannot be backed up: back up its lake")
     lake._must_write("backup")  # a snapshot holds the lake's state meanwhile
     place.prepare(lake)
     with (

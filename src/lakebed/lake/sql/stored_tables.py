@@ -188,7 +188,7 @@ class StoredTables:
         finally:
             rows.release()
         if not found:
-            others = f": its {rows.count} entries are no tables" if rows.count else ""
+            others = f": none of its {rows.count} entries is a table" if rows.count else ""
             raise NotFoundError(f"no stored table has a key that begins with {prefix!r}{others}")
         return [part for row in found for part in newest_parts(self._catalog, moment, row)]
 
@@ -306,7 +306,7 @@ class StoredTables:
                 if is_wider_than_duckdb(field.type):
                     raise QueryError(
                         f"the table {stored.key!r} has a column {field.name!r} of {field.type}: "
-                        "DuckDB has decimals of 38 digits, and would read other numbers"
+                        "DuckDB's decimals have at most 38 digits, so it would read wrong numbers"
                     )
         return True
 
@@ -321,14 +321,14 @@ class StoredTables:
                 folded = name.lower()  # DuckDB ignores the case of names
                 if folded == key_column.lower():
                     raise QueryError(
-                        f"the table {key!r} has a column {name!r}: name the column of the keys "
-                        "otherwise, with key_column="
+                        f"the table {key!r} has a column {name!r}: give the column of the keys "
+                        "another name, with key_column="
                     )
                 first_key, first_kind = seen.setdefault(folded, (key, kind))
                 if kind != first_kind and not widen:
                     raise QueryError(
                         f"the column {name!r} is {first_kind} in {first_key!r} and {kind} in "
-                        f"{key!r}: widen=True makes one type of both"
+                        f"{key!r}: widen=True converts both to one type"
                     )
 
     def _columns_of(self, schema: bytes, table: Stored) -> list[Column]:

@@ -224,7 +224,7 @@ def in_words(upkeep: Upkeep) -> str:
             f"({did or 'nothing to do'})"
         )
     if upkeep.until is not None:
-        parts.append(f"now {upkeep.holder} is at it, until {upkeep.until:%H:%M:%S} or longer")
+        parts.append(f"{upkeep.holder} is running it now, until {upkeep.until:%H:%M:%S} or longer")
     if upkeep.failed is not None:
         parts.append(f"the newest run failed: {upkeep.failed}")
     return "; ".join(parts)
