@@ -22,7 +22,7 @@ from tests.servers import (
     Missing,
     S3Server,
     _await_port,
-    _die_with_parent,
+    die_with_parent,
     free_port,
     running_s3,
     server_folder,
@@ -189,7 +189,7 @@ class AzureServer:
 def _running(folder: Path, port: int, *command: str | Path) -> Iterator[None]:
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=folder, preexec_fn=_die_with_parent
+            command, stdout=log, stderr=log, cwd=folder, preexec_fn=die_with_parent
         )
     try:
         try:

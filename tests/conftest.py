@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
@@ -35,10 +36,10 @@ PROJECT = Path(__file__).parents[1]
 # The fixtures of servers are known to all tests from here. Where a module imports a fixture, pytest
 # takes it for another one, and starts its server again. A module stands after those it imports.
 pytest_plugins = (
-    "tests.sharing", "tests.servers", "tests.buckets", "tests.packages", "tests.services.process",
-    "tests.services.ministack", "tests.services.d1", "tests.services.dynamodb",
-    "tests.services.firestore", "tests.services.mongodb", "tests.services.redis",
-    "tests.services.sqld", "tests.services.environments",
+    "tests.sharing", "tests.servers", "tests.command", "tests.buckets", "tests.packages",
+    "tests.services.process", "tests.services.ministack", "tests.services.d1",
+    "tests.services.dynamodb", "tests.services.firestore", "tests.services.mongodb",
+    "tests.services.redis", "tests.services.sqld", "tests.services.environments",
 )  # fmt: skip
 
 # Its handlers fail in a child between fork and exec, which is how servers are started.
@@ -46,8 +47,8 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 # `make test` runs the whole suites on SQLite, in memory and in folders, and one test of so many on
 # the classes below. Each class takes others. `make soak` runs all of them.
-_SERVERS = (
-    "TestPostgres18", "TestLogInFolder",
+_KINDS = (
+    "TestLogInFolder",
     "TestSQLite",  # through SQLAlchemy
     "TestJournal",  # without SQL
 )  # fmt: skip
@@ -66,15 +67,22 @@ _CONTRACTS = (
     "TestTurso", "TestLitestream", "TestDynamoDB", "TestFirestore", "TestMongoDB", "TestD1",
     "TestRedis", "TestBucket", "TestBlobSQLite",
 )  # fmt: skip
+# Backends made of what another one, or the conformance tests of catalogs, runs whole.
+_LIKE_OTHERS = (
+    "TestSQLiteInMemory", "TestDuckLake", "TestDuckDBOnPostgres", "TestSQLAlchemyOnSQLite",
+)  # fmt: skip
 _ASYNC_DOCUMENTS = (
     "TestAsyncLake", "TestAsyncPostgres", "TestAsyncMongoDB", "TestAsyncDynamoDB",
     "TestAsyncFirestore",
 )  # fmt: skip
 SHARES: dict[type, dict[str, int]] = {
     CatalogConformance: (
-        dict.fromkeys(_SERVERS, 4) | dict.fromkeys(_VARIANTS, 15) | dict.fromkeys(_SLOW, 30)
+        {"TestPostgres18": 4}
+        | dict.fromkeys(_KINDS, 8)
+        | dict.fromkeys(_VARIANTS, 15)
+        | dict.fromkeys(_SLOW, 30)
     ),
-    LTMContract: dict.fromkeys(_CONTRACTS, 10),
+    LTMContract: dict.fromkeys(_CONTRACTS, 10) | dict.fromkeys(_LIKE_OTHERS, 3),
     BlobStorageConformance: dict.fromkeys(
         ("TestS3Files", "TestGCSFiles", "TestAzureFiles", "TestAsyncFiles"), 10
     ),
@@ -179,6 +187,18 @@ def _registries_as_they_were() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected lives as long as the process, so no search for garbage looks at it: each
+    would take a second, and every test of a coroutine asks for one."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if SOAK:
         return

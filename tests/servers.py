@@ -65,7 +65,7 @@ def _nobody_group() -> int:
     return pwd.getpwnam(_USER).pw_gid
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
 
 
@@ -124,7 +124,7 @@ class PostgresServer:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.binaries / "postgres", "-D", self.data, *options],
-                stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent,
+                stdout=log, stderr=log, cwd=self.folder, preexec_fn=die_with_parent,
                 **_as_user(),
             )  # fmt: skip
         self._wait(lambda: self.answers())
@@ -302,7 +302,7 @@ def running_pgbouncer(settings: str, require_server: Missing) -> Iterator[int]:
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [program, folder / "pgbouncer.ini"],
-                stdout=log, stderr=log, preexec_fn=_die_with_parent, **_as_user(),
+                stdout=log, stderr=log, preexec_fn=die_with_parent, **_as_user(),
             )  # fmt: skip
         try:
             _await_port(port, process)
@@ -371,7 +371,7 @@ class MariaDBServer:
                  # Processes die here, machines do not.
                  "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
                  "--max-connections=200"],
-                stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent,
+                stdout=log, stderr=log, cwd=self.folder, preexec_fn=die_with_parent,
                 **_as_user(),
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE
@@ -508,7 +508,7 @@ def running_s3(require_server: Missing) -> Iterator[S3Server]:
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(server.port)],
-                stdout=log, stderr=log, cwd=folder, preexec_fn=_die_with_parent,
+                stdout=log, stderr=log, cwd=folder, preexec_fn=die_with_parent,
             )  # fmt: skip
         try:
             _await_port(server.port, process)

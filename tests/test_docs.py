@@ -31,7 +31,7 @@ from tests.services.redis import RedisServer
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, forked_command: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, with this environment's commands on the PATH."""
     home = tmp_path / "home"
     work = tmp_path / "work"
@@ -40,6 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(work)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(forked_command), prepend=os.pathsep)
     monkeypatch.delenv("LAKEBED", raising=False)
     return work
 

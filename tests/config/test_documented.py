@@ -17,7 +17,8 @@ from lakebed.config.schema import json_schema
 from tests.config.documented_connections import CONNECTIONS
 from tests.config.reference import GUIDE, current
 from tests.config.test_secret_sources import put_aws
-from tests.config.test_settings import LOCAL, WRONG
+from tests.config.test_settings import LOCAL
+from tests.config.test_wrong_settings import WRONG
 from tests.servers import PASSWORD, MariaDBServer, PostgresServer, S3Server
 
 PROJECT = Path(__file__).parents[2]

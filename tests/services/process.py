@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.servers import PATIENCE, _await_port, _die_with_parent, free_port
+from tests.servers import PATIENCE, _await_port, die_with_parent, free_port
 
 
 class ServerProcess:
@@ -40,7 +40,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 # Its temporary files go with its folder.
                 env={**os.environ, "TMPDIR": str(self.folder), **extra},
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )  # fmt: skip
         try:
             _await_port(self.port, self._process)

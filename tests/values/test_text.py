@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import sys
 import threading
@@ -150,9 +151,15 @@ def test_fts5_keeps_every_token(fts: sqlite3.Connection, text: str) -> None:
     assert [term for (term,) in kept] == tokens
 
 
-def test_every_character_makes_plain_tokens(fts: sqlite3.Connection) -> None:
+def test_every_character_makes_plain_tokens(fts: sqlite3.Connection, soak: bool) -> None:
+    """Every one that Unicode names, and of the million that it does not, some: others in each run
+    of another seed."""
     tokens = set()
+    start = random.randrange(50)
     for code_point in range(sys.maxunicode + 1):
+        nameless = unicodedata.category(chr(code_point)) in ("Cn", "Co")
+        if nameless and code_point % 50 != start and not soak:
+            continue
         for token in analyse(chr(code_point)):
             assert token.isascii()
             assert token.isalnum()

@@ -255,7 +255,9 @@ class StoringBatches(Conformance):
                     assert next(iter(lake.list("inner/"))).value == LARGE + "1"
                     with lake.transaction() as tx:
                         tx.store(f"tx/{number}", 1)
-                yield {"key": f"outer/{number:05}", "value": [number, lake.get("none")]}
+                # Not for each, which is a minute of calls where a catalog is far away.
+                found = lake.get("none") if number % 100 == 0 else None
+                yield {"key": f"outer/{number:05}", "value": [number, found]}
 
         assert lake.store_batch(busy(), atomic=atomic).created == CHUNK + 3
         assert len(lake) == 1 + 6 * 4 + CHUNK + 3
