@@ -71,6 +71,7 @@ def filled(request: pytest.FixtureRequest, place: dict[str, Any]) -> dict[str, A
     return {"options": place, "kinds": 3 if request.param == "all three" else 1}
 
 
+@pytest.mark.sampled("place", 3)
 def test_first(filled: dict[str, Any]) -> None:
     """Each door is the first that a new session hears of."""
     kinds = filled["kinds"]
