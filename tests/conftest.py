@@ -48,7 +48,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 # `make test` runs the whole suites on SQLite, in memory and in folders, and one test of so many on
 # the classes below. Each class takes others. `make soak` runs all of them.
 _KINDS = (
-    "TestLogInFolder",
+    "TestPostgres18",
     "TestSQLite",  # through SQLAlchemy
     "TestJournal",  # without SQL
 )  # fmt: skip
@@ -77,8 +77,8 @@ _ASYNC_DOCUMENTS = (
 )  # fmt: skip
 SHARES: dict[type, dict[str, int]] = {
     CatalogConformance: (
-        {"TestPostgres18": 4}
-        | dict.fromkeys(_KINDS, 8)
+        {"TestLogInFolder": 3}  # the log of every store
+        | dict.fromkeys(_KINDS, 4)
         | dict.fromkeys(_VARIANTS, 15)
         | dict.fromkeys(_SLOW, 30)
     ),

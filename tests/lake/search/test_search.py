@@ -10,7 +10,6 @@ import pytest
 
 import lakebed
 from lakebed.errors import LockTimeoutError
-from lakebed.lake.entries import batches
 from lakebed.lake.search import building as search_building
 from lakebed.lake.search.indexed_text import TextReader
 from lakebed.lake.search.tail import Tail
@@ -34,28 +33,9 @@ def test_a_short_tail_is_evaluated_a_long_one_indexed(folder: Path) -> None:
 
 def test_a_large_batch_builds_its_segment(folder: Path) -> None:
     with lakebed.open(folder) as lake:
-        fill(lake, 4_000)
-        assert reach(folder) == (4_000, 0, 0)
+        fill(lake, 10_001)
+        assert reach(folder) == (10_001, 0, 0)
         assert lake.search("number77").total == 1
-
-
-def test_batches_leave_large_segments_to_maintenance(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Merging them costs a load a tenth of its time, and their number stays bounded without."""
-    monkeypatch.setattr(batches, "_WAITING", 10)
-    with lakebed.open(folder) as lake:
-        monkeypatch.setattr(lake._searcher()._building, "_limit", 64)
-        for number in range(20):
-            lake.store_batch({"key": f"{number}/{n:02}", "value": "word"} for n in range(20))
-        assert [row.documents for row in lake._catalog.segments()] == [20] * 20
-        for number in range(20):
-            lake.store_batch({"key": f"{number}/{n:02}x", "value": "word"} for n in range(10))
-        assert len(lake._catalog.segments()) < 28
-        assert lake.search("word").total == 600
-        lake.maintain()
-        assert len(lake._catalog.segments()) < 16
-        assert lake.search("word").total == 600
 
 
 def test_stores_leave_the_segments_alone(folder: Path) -> None:

@@ -15,9 +15,9 @@ from lakebed.model import Progress
 if TYPE_CHECKING:
     from lakebed.lake.entries.batch_run import Batch
 
-_WAITING = 4_000
-"""The number of entries without a segment from which on a batch builds segments. The first search
-of a process, which loads NumPy too, would need half a second of processor time to build them."""
+_WAITING = 10_001
+"""The number of entries without a segment from which on a batch builds segments. To build them
+takes three times as long as to store them, so a batch of 10,000 leaves that to the first search."""
 
 
 class Batches(Writing):

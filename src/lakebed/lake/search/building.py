@@ -124,7 +124,7 @@ class SegmentBuilding:
         """Merge some segments, or rewrite one of which most is gone. Returns whether there were
         any."""
         ends = apply_ends(loaded.segments, loaded.ends, ended)
-        chosen = _choose(loaded, ends, self._limit, self._limit // (2 if patient else 4))
+        chosen = _choose(loaded, ends, self._limit)
         if not chosen:
             return False
         kept = [(ends[number] > GONE) & self._is_kept(loaded, ends, number) for number in chosen]
@@ -358,14 +358,14 @@ def _of_others(ends: Ends, segments: Sequence[Segment]) -> Ends:
     return ends[held]
 
 
-def _choose(loaded: Loaded, ends: Sequence[Ends], limit: int, large: int) -> list[int]:
+def _choose(loaded: Loaded, ends: Sequence[Ends], limit: int) -> list[int]:
     """Return the numbers of the segments to write as one."""
     tiers: dict[int, list[int]] = {}
     for number, segment in enumerate(loaded.segments):
         live = int(np.count_nonzero(ends[number] > GONE))
         if len(segment) > _SMALLEST and live * 2 < len(segment):
             return [number]
-        if live < large:
+        if live * 2 < limit:
             tier, size = 0, _SMALLEST
             while size < live:
                 tier, size = tier + 1, size * _FAN
