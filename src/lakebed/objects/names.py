@@ -48,10 +48,10 @@ def temporary_path(path: str) -> str:
 
 def upload_of(path: str) -> str:
     """Return the final path of a temporary path. Other paths are returned unchanged."""
-    folder, _, name = path.rpartition("/")
+    folder, slash, name = path.rpartition("/")
     if not (name.startswith(".") and name.endswith(".tmp")):
         return path
-    return f"{folder}/{name[1:].rpartition('.tmp')[0].rpartition('.')[0]}"
+    return f"{folder}{slash}{name[1:].rpartition('.tmp')[0].rpartition('.')[0]}"
 
 
 def is_ours(path: str) -> bool:

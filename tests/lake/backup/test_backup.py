@@ -317,6 +317,13 @@ def test_damage(filled: Filled, tmp_path: Path) -> None:
         lakebed.backups(tmp_path / "b")
 
 
+def test_what_a_backup_left_that_was_killed_as_it_began(filled: Filled, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / ".lakebed-backup.json.a12b2a7e.tmp").write_bytes(b'{"form')
+    lakebed.backup(filled(), tmp_path / "b")
+    assert len(lakebed.backups(tmp_path / "b")) == 1
+
+
 def test_what_is_refused(filled: Filled, tmp_path: Path) -> None:
     lake = filled()
     (tmp_path / "photos").mkdir()

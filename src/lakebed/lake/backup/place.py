@@ -64,6 +64,8 @@ class BackupPlace:
         owner = self.owner()
         if owner is None:
             for file in self.store.list(""):
+                if upload_of(file.path) == _MARK:  # of a backup that was killed as it began
+                    continue
                 raise ConflictError(
                     f"{self.name} holds {file.path!r}, which is no backup: name an empty place"
                 )

@@ -106,7 +106,7 @@ class PublicationPlace:
         for file in self.target.list(""):
             if file.path == ENTRIES_FILE:
                 entries = file
-            elif upload_of(file.path) != f"/{ENTRIES_FILE}":  # being written, or left when killed
+            elif upload_of(file.path) != ENTRIES_FILE:  # being written, or left when killed
                 raise self._foreign(self.target, file.path)
         if entries is None:
             return None
