@@ -70,7 +70,7 @@ class Moments(Conformance):
 
     def test_the_future(self, opening: OpenLake, clock: FakeClock) -> None:
         lake = opening(history="all")
-        with pytest.raises(NotFoundError, match="not come yet"):
+        with pytest.raises(NotFoundError, match="in the future"):
             lake.at(clock.now + timedelta(microseconds=1))
         assert len(lake.at(clock.now)) == 0
 
