@@ -195,7 +195,7 @@ def test_a_child_that_does_not_start_tells_why(
     program.chmod(0o755)
     with monkeypatch.context() as patched:
         patched.setattr(child, "program", lambda: str(program))
-        patched.setattr(child, "_START_SECONDS", 0.5)
+        patched.setattr(child, "_START_SECONDS", 5.0)
         with pytest.raises(StorageError, match="Litestream does not start: no such option"):
             open_node(tmp_path, "a")
     with open_node(tmp_path, "b") as lake:  # the fence was given back
