@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from lakebed.aio import AsyncChanges, AsyncDiff, AsyncEntry, AsyncHit, AsyncHits
 from lakebed.aio.records import AsyncStoredEntry, AsyncVersion
-from lakebed.aio.results import AsyncEntryChange, AsyncRestored
+from lakebed.aio.results import AsyncEntryChange, AsyncQueryResult, AsyncRestored
 from lakebed.errors import NotFoundError
 from lakebed.lake.history.feed import FeedChange
 from lakebed.lake.history.snapshots import History
@@ -149,6 +149,20 @@ class DrivenDiff:
         return self._diff._repr_html_()
 
 
+class DrivenResult:
+    """What a query gives."""
+
+    def __init__(self, result: AsyncQueryResult) -> None:
+        self._result = result
+
+    def __iter__(self) -> Iterator[Any]:
+        return iterate(self._result)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._result, name)
+        return (lambda *a, **o: run(found(*a, **o))) if callable(found) else found
+
+
 class DrivenChanges:
     """The changes since a cursor."""
 
@@ -180,6 +194,7 @@ _KINDS: dict[type, Callable[[Any], Any]] = {
     AsyncChanges: DrivenChanges,
     AsyncDiff: DrivenDiff,
     AsyncRestored: DrivenRestored,
+    AsyncQueryResult: DrivenResult,
     History: lambda found: History([driven(version) for version in found], found.note),
 }
 

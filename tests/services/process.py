@@ -68,6 +68,9 @@ class ServerProcess:
         """Stop it where it stands: it takes connections and answers nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while any(_state(thread) not in "TtZX" for thread in threads.iterdir()):
+            time.sleep(0.001)  # on a busy machine, one may answer before it notices
 
     def resume(self) -> None:
         """Let it go on."""
@@ -88,3 +91,11 @@ def node() -> str | None:
         if program.exists():
             return str(program)
     return shutil.which("node")
+
+
+def _state(thread: Path) -> str:
+    """The letter of the state of a thread in `/proc`; X if it has ended meanwhile."""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"

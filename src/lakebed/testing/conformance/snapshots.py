@@ -350,7 +350,7 @@ class LookingBack(Conformance):
         lake.store_batch({"key": key, "value": 0} for key in expected)
         lake.create_snapshot("s")
         listed = iter(lake.at("s"))
-        first = [next(listed) for _ in range(500)]
+        first = [next(listed)]  # an event loop may have read on, to the end of the first page
         lake.store_batch({"key": key, "value": 1} for key in expected[1000:])
         lake.drop_snapshot("s")
         lake.maintain()
