@@ -122,15 +122,17 @@ def _run(arguments: list[str], folder: str, mask: int, environment: dict[str, st
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["lakebed", *arguments]
-    code: object = None
+    code = 0
     try:
         main()
     except SystemExit as end:
-        code = end.code
+        if isinstance(end.code, str):  # as Python does with it
+            print(end.code, file=sys.stderr)
+        code = 1 if isinstance(end.code, str) else end.code or 0
     # To take down all that was imported takes ten times as long as most commands.
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

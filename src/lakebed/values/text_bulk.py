@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from lakebed.values.text import analyse, stem
 
 _MUCH = 2 << 20
-"""Bytes of text from which on Arrow is used. It takes 80 ms to load, so the first search of a
-process does without: batches leave less to it."""
+"""Bytes of text from which on Arrow is used. It takes 80 ms to load, which a first search of little
+text would not win back."""
 _PART_BYTES = 2 << 20  # of text at once, so that it stays in the processor's cache
 # Letters become lower case, digits stay, everything else separates.
 _FOLDED = bytes(

@@ -16,16 +16,19 @@ from hypothesis.stateful import run_state_machine_as_test
 import lakebed
 from lakebed.catalog.log import bases
 from lakebed.catalog.log.opening import open_log
-from lakebed.catalog.log.store import LogStore
-from lakebed.catalog.opened import CatalogOptions
+from lakebed.catalog.opened import CatalogOptions, OpenedCatalog
+from lakebed.catalog.registry import open_catalog
 from lakebed.lake.lake import Lake
 from lakebed.testing import FakeClock, LakeMachine, open_lake
 from lakebed.testing.log_faults import MemoryLogStore
 from tests.catalog.log.blocks import small_blocks
-from tests.catalog.log.places import Place, connect
+from tests.catalog.log.places import Place
 from tests.catalog.log.test_faults import check_log
 
-EXAMPLES = {"memory": (4, 300), "redis": (2, 100), "s3": (1, 100)}
+EXAMPLES = {
+    "memory": (4, 300), "redis": (2, 100), "s3": (1, 100), "dynamodb": (1, 50), "mongodb": (1, 50),
+    "firestore": (1, 25), "d1": (1, 25),
+}  # fmt: skip
 """How many on each kind of place, and in soak."""
 
 
@@ -35,15 +38,16 @@ def _small() -> Iterator[None]:
         yield
 
 
-def run_machine(connected: Callable[[Path], LogStore], cache: Path, examples: int) -> None:
-    """Try lakes whose logs are in the store that `connected` opens for a folder."""
+def run_machine(
+    opened: Callable[[Path, CatalogOptions], OpenedCatalog], cache: Path, examples: int
+) -> None:
+    """Try lakes whose catalogs are what `opened` gives for a folder."""
 
     class OnLog(LakeMachine):
         """Bases come after a few commits."""
 
         def open_lake(self, folder: Path, clock: FakeClock) -> Lake:
-            options = CatalogOptions(clock=clock, cache=str(cache))
-            catalog = open_log(lambda: connected(folder), f"test://{folder}", {}, options)
+            catalog = opened(folder, CatalogOptions(clock=clock, cache=str(cache)))
             return open_lake(folder, clock=clock, catalog=catalog, inline_threshold=8)
 
     with patch.object(bases, "_LEAST_BYTES", 40_000), patch.object(bases, "_PAUSE", 0.0):
@@ -53,24 +57,27 @@ def run_machine(connected: Callable[[Path], LogStore], cache: Path, examples: in
 def test_machine(tmp_path: Path, soak: bool) -> None:
     stores: dict[Path, MemoryLogStore] = {}
 
-    def connected(folder: Path) -> LogStore:
-        return stores.setdefault(folder, MemoryLogStore(item_bytes=8192))  # so with parts
+    def opened(folder: Path, options: CatalogOptions) -> OpenedCatalog:
+        store = stores.setdefault(folder, MemoryLogStore(item_bytes=8192))  # so with parts
+        return open_log(lambda: store, f"test://{folder}", {}, options)
 
-    run_machine(connected, tmp_path, EXAMPLES["memory"][soak])
+    run_machine(opened, tmp_path, EXAMPLES["memory"][soak])
     for store in stores.values():
         check_log(store)
 
 
-@pytest.mark.parametrize("kind", ["redis", "s3"])
+@pytest.mark.sampled("kind", 3)
+@pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if kind != "memory"])
 def test_machine_on_a_service(
     new_place: Callable[[str], Place], tmp_path: Path, kind: str, soak: bool
 ) -> None:
     places: dict[Path, Place] = {}
 
-    def connected(folder: Path) -> LogStore:
-        return connect(places.get(folder) or places.setdefault(folder, new_place(kind)))
+    def opened(folder: Path, options: CatalogOptions) -> OpenedCatalog:
+        place = places.get(folder) or places.setdefault(folder, new_place(kind))
+        return open_catalog(place, options)
 
-    run_machine(connected, tmp_path, EXAMPLES[kind][soak])
+    run_machine(opened, tmp_path, EXAMPLES[kind][soak])
     assert places
 
 

@@ -10,8 +10,6 @@ import pytest
 import lakebed
 from tests.catalog.log.places import Place
 from tests.lake.processes import run_together
-from tests.services.dynamodb import DynamoDBServer
-from tests.services.mongodb import MongoDBServer
 
 PROCESSES = 8
 WORK = """
@@ -48,25 +46,15 @@ def count_together(catalog: Place, folder: Path, *, turns: int) -> None:
             assert not lake.verify().problems
 
 
-@pytest.mark.parametrize(
-    ("kind", "turns"), [("folder", (6, 60)), ("redis", (4, 60)), ("s3", (2, 30))]
-)
+TURNS = {
+    "folder": (6, 60), "redis": (4, 60), "s3": (2, 30), "dynamodb": (4, 30), "mongodb": (4, 30),
+    "firestore": (1, 10), "d1": (1, 10),
+}  # fmt: skip
+"""How many on each kind of place, and in soak."""
+
+
+@pytest.mark.parametrize("kind", TURNS)
 def test_eight_processes_count_together(
-    new_place: Callable[[str], Place], tmp_path: Path, kind: str, turns: tuple[int, int], soak: bool
+    new_place: Callable[[str], Place], tmp_path: Path, kind: str, soak: bool
 ) -> None:
-    count_together(new_place(kind), tmp_path, turns=turns[soak])
-
-
-@pytest.mark.usefixtures("in_aws")
-def test_on_dynamodb(dynamodb: DynamoDBServer, tmp_path: Path, soak: bool) -> None:
-    catalog = {
-        "type": "dynamodb",
-        "table": dynamodb.new_name(),
-        "endpoint_url": dynamodb.endpoint_url,
-    }
-    count_together(catalog, tmp_path, turns=30 if soak else 4)
-
-
-def test_on_mongodb(mongodb: MongoDBServer, tmp_path: Path, soak: bool) -> None:
-    catalog = {"type": "mongodb", "url": mongodb.url(mongodb.create_database())}
-    count_together(catalog, tmp_path, turns=30 if soak else 4)
+    count_together(new_place(kind), tmp_path, turns=TURNS[kind][soak])

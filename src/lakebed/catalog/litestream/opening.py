@@ -87,7 +87,8 @@ def open_litestream(given: Mapping[str, object], options: CatalogOptions) -> Ope
         try:
             _bring(where, child, fence, patience)
         except ConnectError as error:
-            _explain(error, at, storage)
+            if error.error_type == "connection_timeout":  # else Litestream has said why
+                _explain(error, at, storage)
             raise
         child.start()
         executor = LitestreamExecutor(
@@ -174,8 +175,11 @@ def _bring(path: str, child: Litestream, fence: Lock, patience: float) -> None:
 
 
 def _explain(error: ConnectError, fence: str, storage: _Options) -> None:
-    """Raise what the replica's service answers, if it answers. Litestream repeats its requests for
-    minutes, and says only then why they failed."""
+    """Raise what the replica's service answers, if that tells why Litestream got nothing.
+
+    Litestream repeats its requests for minutes, and says only then why they failed. Returns if the
+    service answers well.
+    """
     store = open_store(fence.removesuffix(_FENCE), {**storage, "retry_timeout": _LOOK})
     try:
         next(iter(store.list("")), None)
