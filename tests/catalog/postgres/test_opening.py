@@ -24,6 +24,7 @@ from lakebed.errors import (
 )
 from tests.lake.test_read_only import WRITES, fill, read_everything
 from tests.servers import PASSWORD, PostgresServer, free_port
+from tests.tracebacks import all_text
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_wrong_password(postgres_18: PostgresServer, at: dict[str, Any]) -> None
     with pytest.raises(ConnectError, match="refuses the credentials") as caught:
         lakebed.open(catalog={**at, "url": url})
     assert caught.value.error_type == "auth_failed"
-    assert "wr0ng-one" not in _all_text(caught.value)
+    assert "wr0ng-one" not in all_text(caught.value)
 
 
 def test_no_server(at: dict[str, Any]) -> None:
@@ -109,7 +110,7 @@ def test_no_server(at: dict[str, Any]) -> None:
     with pytest.raises(ConnectError) as caught:
         lakebed.open(catalog={**at, "url": url, "timeout": 0.3})
     assert caught.value.error_type == "connection_error"
-    assert PASSWORD not in _all_text(caught.value)
+    assert PASSWORD not in all_text(caught.value)
 
 
 def test_no_database(postgres_18: PostgresServer, at: dict[str, Any]) -> None:
@@ -321,7 +322,7 @@ def test_tables_of_somebody_else(postgres_18: PostgresServer, at: dict[str, Any]
 def test_malformed(at: dict[str, Any], given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:
         lakebed.open(catalog={**at, **given})
-    assert "hush" not in _all_text(caught.value)
+    assert "hush" not in all_text(caught.value)
 
 
 def test_no_driver(tmp_path: Path) -> None:
@@ -380,12 +381,3 @@ def test_closed(at: dict[str, Any]) -> None:
     lake.close()
     with pytest.raises(LakebedError, match="closed"):
         lake.retrieve("a")
-
-
-def _all_text(error: BaseException | None) -> str:
-    """What a traceback would show of an error and its causes."""
-    text = ""
-    while error is not None:
-        text += f"{error!r} {error} "
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return text

@@ -18,6 +18,7 @@ from lakebed.errors import (
     StorageError,
 )
 from tests.servers import PASSWORD, MariaDBServer, free_port
+from tests.tracebacks import all_text
 
 
 def test_a_newer_schema(mariadb: MariaDBServer, name: str) -> None:
@@ -36,7 +37,7 @@ def test_wrong_password(mariadb: MariaDBServer, name: str) -> None:
     with pytest.raises(ConnectError, match="refuses the credentials") as caught:
         lakebed.open(catalog=url.replace(PASSWORD, "wr0ng-one"))
     assert caught.value.error_type == "auth_failed"
-    assert "wr0ng-one" not in _all_text(caught.value)
+    assert "wr0ng-one" not in all_text(caught.value)
 
 
 def test_nobody_listens() -> None:
@@ -47,7 +48,7 @@ def test_nobody_listens() -> None:
         lakebed.open(catalog={"type": "mysql", "url": url, "timeout": 60})
     assert time.monotonic() - start < 30
     assert caught.value.error_type == "connection_error"
-    assert PASSWORD not in _all_text(caught.value)
+    assert PASSWORD not in all_text(caught.value)
 
 
 def test_a_host_that_does_not_answer() -> None:
@@ -170,7 +171,7 @@ def test_a_statement_that_takes_too_long(mariadb: MariaDBServer, name: str) -> N
 def test_malformed(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:
         lakebed.open(catalog={"type": "mysql", "url": "mysql://u@127.0.0.1:1/x", **given})
-    assert "hush" not in _all_text(caught.value)
+    assert "hush" not in all_text(caught.value)
 
 
 def test_nothing_shows_the_password(mariadb: MariaDBServer, name: str) -> None:
@@ -180,14 +181,5 @@ def test_nothing_shows_the_password(mariadb: MariaDBServer, name: str) -> None:
         executor = lake._catalog._executor  # type: ignore[attr-defined]
         with pytest.raises(LakebedError) as caught:
             executor.fetch("SELECT nothing", {})
-        shown.append(_all_text(caught.value))
+        shown.append(all_text(caught.value))
     assert PASSWORD not in " ".join(shown)
-
-
-def _all_text(error: BaseException | None) -> str:
-    """What a traceback would show of an error and its causes."""
-    text = ""
-    while error is not None:
-        text += f"{error!r} {error} "
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return text

@@ -14,6 +14,7 @@ import lakebed
 from lakebed.errors import CorruptionError
 from lakebed.objects.packs import write_pack
 from lakebed.values.encoded import Encoded
+from tests.lake.upkeep.contents import damage_packed, path_of
 
 ALL = "SELECT key, value FROM documents"
 COUNT = 40
@@ -24,12 +25,6 @@ def packed(folder: Path) -> lakebed.Lake:
     lake.store_batch({"key": f"a/{n:02}", "value": {"n": n}} for n in range(COUNT))
     lake.store_batch({"key": f"b/{n:02}", "value": {"n": -n}} for n in range(1, COUNT))
     return lake
-
-
-def pack_of(lake: lakebed.Lake, key: str) -> Path:
-    entry = lake.entry(key)
-    assert entry is not None
-    return Path(str(entry.storage_uri).removeprefix("file://").partition("#")[0])
 
 
 def forge(path: Path, old: bytes, new: bytes) -> None:
@@ -45,24 +40,13 @@ def forge(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(sink.getvalue())
 
 
-@pytest.mark.parametrize("damage", ["forge", "flip", "cut", "remove", "swap"])
-def test_damage_is_named_and_never_returned(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("how", ["forge", "flip", "cut", "remove", "swap"])
+def test_damage_is_named_and_never_returned(tmp_path: Path, how: str) -> None:
     with packed(tmp_path) as lake:
-        path, entry = pack_of(lake, "a/07"), lake.entry("a/07")
-        assert entry is not None
-        offset, length, _ = map(int, str(entry.storage_uri).partition("#")[2].split("-"))
-        data = bytearray(path.read_bytes())
-        if damage == "forge":
-            forge(path, b'{"n":7}', b'{"n":8}')
-        elif damage == "flip":
-            data[offset + length // 2] ^= 1
-            path.write_bytes(data)
-        elif damage == "cut":
-            path.write_bytes(data[: offset + length // 2])
-        elif damage == "remove":
-            path.unlink()
+        if how == "forge":
+            forge(path_of(lake, "a/07"), b'{"n":7}', b'{"n":8}')
         else:
-            path.write_bytes(pack_of(lake, "b/07").read_bytes())
+            damage_packed(lake, "a/07", how, path_of(lake, "b/07"))
         for query in (ALL, "SELECT sum((value->>'n')::INT) FROM documents"):
             with pytest.raises(CorruptionError, match=r"'a/.*sha256:[0-9a-f]{64}"):
                 lake.sql(query).fetchall()
@@ -75,7 +59,7 @@ def test_what_is_not_damaged_can_be_read_out_of_the_same_pack(tmp_path: Path) ->
     values = {f"a/{n}": Random(n).randbytes(50_000).hex() for n in range(12)}
     with lakebed.open(tmp_path, inline_threshold=0) as lake:
         lake.store_batch({"key": key, "value": value} for key, value in values.items())
-        path = pack_of(lake, "a/7")
+        path = path_of(lake, "a/7")
         pages = {entry.key: str(entry.storage_uri).rpartition("-")[0] for entry in lake.list()}
         lost = {key for key, page in pages.items() if page == pages["a/7"]}
         assert len(lost) < len(values)

@@ -41,3 +41,22 @@ def path_of(lake: Lake, key: str) -> Path:
     assert entry is not None
     assert entry.storage_uri is not None
     return Path(entry.storage_uri.removeprefix("file://").partition("#")[0])
+
+
+def damage_packed(lake: Lake, key: str, how: str, other: Path) -> None:
+    """Flip a bit of a packed value, cut its pack in the middle of it, remove the pack, or swap it
+    for another one."""
+    entry, path = lake.entry(key), path_of(lake, key)
+    assert entry is not None
+    offset, length, _ = map(int, str(entry.storage_uri).partition("#")[2].split("-"))
+    middle, data = offset + length // 2, bytearray(path.read_bytes())
+    if how == "flip":
+        data[middle] ^= 1
+        path.write_bytes(data)
+    elif how == "cut":
+        path.write_bytes(data[:middle])
+    elif how == "remove":
+        path.unlink()
+    else:
+        assert how == "swap"
+        path.write_bytes(other.read_bytes())

@@ -6,7 +6,7 @@ import pytest
 
 from lakebed.errors import CorruptionError, ValidationError
 from lakebed.lake.lake import Lake
-from tests.lake.upkeep.contents import LARGE, batch, path_of
+from tests.lake.upkeep.contents import LARGE, batch, damage_packed, path_of
 
 
 class TestVerify:
@@ -44,28 +44,17 @@ class TestVerify:
             lake.retrieve("a")
         assert lake["b"] == LARGE[::-1]
 
-    @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "swap"])
-    def test_damage_in_a_pack(self, lake: Lake, damage: str) -> None:
+    @pytest.mark.parametrize("how", ["flip", "cut", "remove", "swap"])
+    def test_damage_in_a_pack(self, lake: Lake, how: str) -> None:
         ours, theirs = batch(lake, "p", 3), batch(lake, "q", 3)
-        path, other = path_of(lake, "p/0000"), path_of(lake, "q/0000")
         entry = lake.entry("p/0000")
         assert entry is not None
         assert entry.storage_uri is not None
-        offset, length, _ = map(int, entry.storage_uri.partition("#")[2].split("-"))
-        data = bytearray(path.read_bytes())
-        data[offset + length // 2] ^= 1
-        if damage == "flip":
-            path.write_bytes(data)
-        elif damage == "cut":
-            path.write_bytes(data[: offset + length // 2])
-        elif damage == "remove":
-            path.unlink()
-        else:
-            path.write_bytes(other.read_bytes())
+        damage_packed(lake, "p/0000", how, path_of(lake, "q/0000"))
         problems = lake.verify().problems
         assert {key for problem in problems for key in problem.entry_keys} == set(ours)
         assert {problem.kind for problem in problems} == {
-            "missing" if damage == "remove" else "damaged"
+            "missing" if how == "remove" else "damaged"
         }
         assert any(entry.content_hash in problem.text for problem in problems)
         found = lake.retrieve_batch([*ours, *theirs])
