@@ -42,7 +42,7 @@ test: $(VENV)/.test $(VENV)/.servers
 
 test-all-pythons:
 	@for version in $(PYTHONS); do \
-	    if ! command -v python$$version >/dev/null; then echo "python$$version is not installed"; \
+	    if ! python$$version -c '' 2>/dev/null; then echo "python$$version is not installed"; \
 	    else $(MAKE) PYTHON=python$$version VENV=.venv-$$version test || exit 1; fi; \
 	done
 

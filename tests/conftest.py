@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import random
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
@@ -117,6 +118,14 @@ settings.load_profile("soak" if SOAK else "default")
 def soak() -> bool:
     """Whether the full counts are asked for (`make soak`)."""
     return SOAK
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """New chances in each run; the seed is shown when the test fails."""
+    seed = int.from_bytes(os.urandom(4))
+    request.node.add_report_section("setup", "seed", str(seed))
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")

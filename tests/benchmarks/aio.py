@@ -17,7 +17,7 @@ from unittest.mock import patch
 import lakebed
 from lakebed.aio import AsyncLake
 from lakebed.catalog.postgres.catalog import DirectPostgresCatalog, _arguments
-from lakebed.catalog.postgres.writers import Writer
+from lakebed.catalog.statements.writer import Writer
 from lakebed.lake.lake import Lake
 from lakebed.model import EntryRow
 from tests.benchmarks.postgres import postgres_server

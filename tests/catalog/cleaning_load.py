@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -25,6 +26,7 @@ from tests.catalog.load import opened
 KEYS = 10
 SHARED = 6
 State = dict[str, str | None]
+_STOP = "stop"
 
 
 def content(name: str) -> str:
@@ -36,20 +38,22 @@ def content(name: str) -> str:
 class Worker:
     """One thread: writes, cleans, reads what it wrote."""
 
-    def __init__(self, lake: Lake, name: str, *, faults: bool) -> None:
+    def __init__(self, lake: Lake, name: str, seed: int, *, faults: bool) -> None:
         self.lake = lake
         self.name = name
         self.faults = faults
-        self.random = random.Random(f"{name} {os.getpid()} {time.time_ns()}")
+        self.random = random.Random(f"{name} {seed}")
         self.number = 0
         self.sure: State = {}
 
-    def run(self, until: float) -> None:
+    def run(self, stop: Path) -> None:
+        """Work until there is a file `stop`, or nobody is left to make one."""
         steps: dict[Callable[[], object], int] = {
             self.store: 30, self.batch: 8, self.delete: 10, self.purge: 3, self.read: 15,
             self.compact: 4, self.collect: 6, self.snapshot: 3, self.maintain: 2,
         }  # fmt: skip
-        while time.time() < until:
+        parent = os.getppid()
+        while not stop.exists() and os.getppid() == parent:
             (step,) = self.random.choices(list(steps), list(steps.values()))
             try:
                 step()
@@ -124,13 +128,13 @@ def work(spec: Mapping[str, Any]) -> None:
     failures: list[BaseException] = []
     with opened(spec) as lake:
         workers = [
-            Worker(lake, f"{spec['number']}.{n}", faults=spec["faults"])
+            Worker(lake, f"{spec['number']}.{n}", spec["seed"], faults=spec["faults"])
             for n in range(spec["threads"])
         ]
 
         def run(worker: Worker) -> None:
             try:
-                worker.run(spec["until"])
+                worker.run(Path(spec["stop"]))
             except BaseException as error:
                 failures.append(error)
                 raise
@@ -144,9 +148,13 @@ def work(spec: Mapping[str, Any]) -> None:
 
 
 class Process:
-    """A process of the load; `kill` it, and start another with the same keys."""
+    """A process of the load; `kill` it, and start another with the same keys.
+
+    It works until a block with `at_work` ends.
+    """
 
     def __init__(self, spec: Mapping[str, Any], folder: Path) -> None:
+        spec = {**spec, "stop": str(folder / _STOP)}
         code = "import sys, json; from tests.catalog.cleaning_load import work; "
         code += "work(json.loads(sys.argv[1]))"
         self.said = folder / f"said-{spec['number']}-{time.time_ns()}"
@@ -157,6 +165,11 @@ class Process:
                 stdout=said, stderr=errors, cwd=Path(__file__).parents[2],
             )  # fmt: skip
 
+    def acknowledged(self) -> int:
+        """How many of its changes were acknowledged."""
+        assert self.process.poll() is None, self.errors.read_text()[-4000:]
+        return self.said.read_bytes().count(b'["!"')
+
     def kill(self) -> None:
         assert self.process.poll() in (None, 0), self.errors.read_text()[-4000:]
         self.process.kill()
@@ -165,6 +178,15 @@ class Process:
     def finish(self, seconds: float) -> None:
         code = self.process.wait(seconds)
         assert code == 0, self.errors.read_text()[-4000:]
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Return a block at whose end the processes of a folder are told to end."""
+    try:
+        yield
+    finally:
+        (folder / _STOP).touch()
 
 
 def _all_said(folder: Path) -> list[Path]:

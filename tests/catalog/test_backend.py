@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.errors import ConfigurationError, ConflictError, NotFoundError, ValidationError
 from lakebed.lake.catalog_backend import CatalogBackend
 from tests.servers import PostgresServer
+from tests.waiting import until
 
 DATA = b"content"
 HASH = "sha256:" + hashlib.sha256(DATA).hexdigest()
@@ -87,7 +87,7 @@ def test_lists_changes_and_cleans(backend: CatalogBackend) -> None:
     assert not backend.delete_entry("k0")
     backend.lake.store("k1", "new")
     backend.lake.store("k9", 9, ttl=0.001)
-    time.sleep(0.01)
+    until(lambda: "k9" not in backend.lake)
     changes = [(c["key"], c["change"]) for c in backend.get_changed_entries(snapshot["id"])]
     assert changes == [("k0", "removed"), ("k1", "changed")]
     assert len(backend.get_changed_entries()) == 4

@@ -16,6 +16,7 @@ import pytest
 import lakebed
 from tests.catalog import cleaning_load
 from tests.servers import MariaDBServer, PostgresServer
+from tests.waiting import until
 
 PROCESSES, THREADS = 8, 2
 
@@ -30,23 +31,32 @@ def lake_on(server: PostgresServer | MariaDBServer | None, folder: Path) -> dict
     return {"catalog": catalog, "storage": str(folder / "storage"), "inline_threshold": 1000}
 
 
-def spec_of(lake: dict[str, Any], number: int, until: float, *, faults: bool) -> dict[str, Any]:
-    numbers = {"number": number, "threads": THREADS}
-    return {"lake": lake, "until": until, "faults": faults, **numbers}
+def spec_of(
+    lake: dict[str, Any], number: int, rng: random.Random, *, faults: bool
+) -> dict[str, Any]:
+    numbers = {"number": number, "threads": THREADS, "seed": rng.randrange(2**32)}
+    return {"lake": lake, "faults": faults, **numbers}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres_18", "mariadb"])
 def test_nothing_is_lost_together(
-    request: pytest.FixtureRequest, tmp_path: Path, soak: bool, kind: str, record_property: Any
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    rng: random.Random,
+    soak: bool,
+    kind: str,
+    record_property: Any,
 ) -> None:
     server = None if kind == "sqlite" else request.getfixturevalue(kind)
     lake = lake_on(server, tmp_path)
     lakebed.open(**lake).close()
-    until = time.time() + (180 if soak else 8)
-    processes = [
-        cleaning_load.Process(spec_of(lake, number, until, faults=False), tmp_path)
-        for number in range(PROCESSES)
-    ]
+    with cleaning_load.at_work(tmp_path):
+        processes = [
+            cleaning_load.Process(spec_of(lake, number, rng, faults=False), tmp_path)
+            for number in range(PROCESSES)
+        ]
+        while min(process.acknowledged() for process in processes) < (2000 if soak else 30):
+            time.sleep(0.05)
     for process in processes:
         process.finish(600)
     with lakebed.open(**lake) as opened:
@@ -56,29 +66,34 @@ def test_nothing_is_lost_together(
 
 @pytest.mark.parametrize("kind", ["sqlite", "private_postgres", "private_mariadb"])
 def test_nothing_is_lost_when_processes_and_the_server_die(
-    request: pytest.FixtureRequest, tmp_path: Path, soak: bool, kind: str, record_property: Any
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    rng: random.Random,
+    soak: bool,
+    kind: str,
+    record_property: Any,
 ) -> None:
     server = None if kind == "sqlite" else request.getfixturevalue(kind)
     lake = lake_on(server, tmp_path)
     lakebed.open(**lake).close()
-    rng, deaths = random.Random(), 0
-    until = time.time() + (240 if soak else 14)
-    processes = {
-        number: cleaning_load.Process(spec_of(lake, number, until, faults=True), tmp_path)
-        for number in range(PROCESSES if soak else PROCESSES // 2)
-    }
-    time.sleep(4)
-    while time.time() < until - 2:
-        number = rng.choice(list(processes))
-        processes[number].kill()
-        deaths += 1
-        if server is not None and rng.random() < 0.4:
-            server.kill()
-            time.sleep(0.2)
-            server.start()
-        again = spec_of(lake, number, until, faults=True)
-        processes[number] = cleaning_load.Process(again, tmp_path)
-        time.sleep(rng.uniform(0.5, 2.0))
+    deaths = 100 if soak else 5
+    with cleaning_load.at_work(tmp_path):
+        processes = {
+            number: cleaning_load.Process(spec_of(lake, number, rng, faults=True), tmp_path)
+            for number in range(PROCESSES if soak else PROCESSES // 2)
+        }
+        for _ in range(deaths):
+            number = rng.choice(list(processes))
+            until(processes[number].acknowledged)
+            time.sleep(rng.uniform(0.0, 1.0))  # any moment of its work
+            processes[number].kill()
+            if server is not None and rng.random() < 0.4:
+                server.kill()
+                server.start()
+            again = spec_of(lake, number, rng, faults=True)
+            processes[number] = cleaning_load.Process(again, tmp_path)
+        for process in processes.values():
+            until(process.acknowledged)
     for process in processes.values():
         process.finish(600)
     with lakebed.open(**lake) as opened:
@@ -87,4 +102,3 @@ def test_nothing_is_lost_when_processes_and_the_server_die(
         opened.collect(0)
         assert cleaning_load.check(opened, tmp_path) == done
     record_property(f"{deaths} deaths on {kind}, acknowledged changes", done)
-    assert deaths

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 import lakebed
 from tests.cli.conftest import Cli
+from tests.waiting import until
 
 Data = Callable[..., Any]
 
@@ -24,7 +24,7 @@ def test_cleanup_expired(cli: Cli, data: Data) -> None:
     for key in "abcde":
         cli("put", key, "1", "--ttl", "0.000001")
     cli("put", "kept", "1")
-    time.sleep(0.01)
+    until(lambda: cli("ls").stdout == "kept\n")
     assert data("cleanup-expired", "--dry-run") == {"deleted": 0, "remaining": 5}
     assert cli("cleanup-expired", "--dry-run").stdout == "would remove 5 expired entries\n"
     assert data("cleanup-expired", "--batch-size", "2") == {"deleted": 5, "remaining": 0}
@@ -70,7 +70,7 @@ def test_collect_orphans(data: Data, folder: Path) -> None:
 
 def test_maintain(cli: Cli, data: Data) -> None:
     cli("put", "a", "1", "--ttl", "0.000001")
-    time.sleep(0.01)
+    until(lambda: cli("ls").stdout == "")
     told = data("maintain", "--max-bytes", "1000")
     assert told["expired"] == 1
     assert told["compacted"].keys() >= {"flushed", "repacked"}
@@ -85,7 +85,7 @@ def test_maintain_can_be_looked_at_and_limited(cli: Cli, data: Data, folder: Pat
     cli("put", "a", "x" * 5000)
     cli("put", "a", "1", "--ttl", "0.000001")
     cli("put", "b", "2")
-    time.sleep(0.01)
+    until(lambda: cli("ls").stdout == "b\n")
     before = files(folder)
     planned = data("maintain", "--dry-run")
     assert (planned["expired"], planned["collected"]["objects"]) == (1, 1)

@@ -6,7 +6,6 @@ import hashlib
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -30,6 +29,7 @@ from lakebed.errors import (
 from lakebed.ltm import create_ltm_backend
 from tests.config.conftest import Write, opened_with, works
 from tests.servers import PASSWORD, MariaDBServer, PostgresServer
+from tests.waiting import until
 
 # backend: sqlalchemy with catalog: {type: sqlalchemy, url}
 
@@ -255,7 +255,7 @@ def test_a_batch_of_a_catalog_is_atomic_or_not(backend: Any) -> None:
 
 def test_cleanup_of_a_catalog(backend: Any) -> None:
     backend.store_batch([{"key": f"k{n}", "value": n, "ttl": 0.001} for n in range(7)])
-    time.sleep(0.01)
+    until(lambda: not backend.list_entries())
     assert backend.cleanup_expired(batch_size=100)["deleted"] == 7
 
 

@@ -24,6 +24,7 @@ from lakebed.testing import FaultyStore, open_lake
 from tests.buckets import Service, through
 from tests.catalog import cleaning_load
 from tests.proxy import FaultyProxy
+from tests.waiting import until
 
 HOUR = 3600
 SCALE = 1_000_000
@@ -42,7 +43,11 @@ def files(store: ObjectStore) -> set[str]:
 
 
 def test_writers_and_cleaners_that_die(
-    service: Service, tmp_path: Path, soak: bool, record_property: Callable[[str, object], None]
+    service: Service,
+    tmp_path: Path,
+    rng: random.Random,
+    soak: bool,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Threads in processes write, collect, compact and purge together; some processes are killed.
 
@@ -55,20 +60,22 @@ def test_writers_and_cleaners_that_die(
         "inline_threshold": 1000,
     }
     lakebed.open(**lake).close()  # type: ignore[arg-type]
-    rng, deaths, number = random.Random(), 0, 3
-    until = time.time() + (180 if soak else 12)
+    number, deaths = 3, 40 if soak else 2
 
     def start(n: int) -> cleaning_load.Process:
-        spec = {"lake": lake, "until": until, "faults": True, "number": n, "threads": 2}
-        return cleaning_load.Process(spec, tmp_path)
+        spec = {"lake": lake, "faults": True, "number": n, "threads": 2}
+        return cleaning_load.Process({**spec, "seed": rng.randrange(2**32)}, tmp_path)
 
-    processes = [start(n) for n in range(number)]
-    while time.time() < until - 7:
-        time.sleep(rng.uniform(2.5, 4.0))
-        n = rng.randrange(number)
-        processes[n].kill()
-        processes[n] = start(n)
-        deaths += 1
+    with cleaning_load.at_work(tmp_path):
+        processes = [start(n) for n in range(number)]
+        for _ in range(deaths):
+            n = rng.randrange(number)
+            until(processes[n].acknowledged)
+            time.sleep(rng.uniform(0.0, 1.0))  # any moment of its work
+            processes[n].kill()
+            processes[n] = start(n)
+        for process in processes:
+            until(process.acknowledged)
     for process in processes:
         process.finish(300)
     with lakebed.open(**lake) as opened:  # type: ignore[arg-type]
@@ -76,7 +83,6 @@ def test_writers_and_cleaners_that_die(
         record_property(f"{deaths} deaths on {scheme}, acknowledged changes", done)
         opened.collect(0, 0, orphans=True)
         assert cleaning_load.check(opened, tmp_path) == done
-    assert deaths
     assert done
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +12,7 @@ from lakebed.errors import (
     NotFoundError,
 )
 from lakebed.sessions import SessionManager
+from tests.waiting import until, within
 
 
 def test_tasks_by_priority_then_age(manager: SessionManager) -> None:
@@ -89,11 +89,11 @@ def test_a_task_that_fails(manager: SessionManager) -> None:
 def test_a_claim_ends_with_its_lease(manager: SessionManager) -> None:
     session = manager.create_session("s")
     made = manager.create_task(session.id, "w", "t", max_attempts=2)
-    late = manager.claim_task("w", lease=0.15)
+    late = manager.claim_task("w", lease=30)
     assert late is not None
     assert manager.claim_task("w") is None
-    time.sleep(0.2)
-    again = manager.claim_task("w", lease=0.15)
+    late.heartbeat(0.05)
+    again = manager.wait_for_task("w", 60, lease=30)
     assert again is not None
     assert (again.id, again.attempts) == (made.id, 2)
     for change in (late.start, late.heartbeat, late.complete, lambda: late.fail("x"), late.release):
@@ -102,10 +102,9 @@ def test_a_claim_ends_with_its_lease(manager: SessionManager) -> None:
     with pytest.raises(ConflictError, match="has ended"):
         manager.task(made.id, claim=late.claim)
     same = manager.task(made.id, claim=again.claim)
-    same.heartbeat(0.1)
-    again.heartbeat(0.1)  # another record of the same claim moved it
-    time.sleep(0.15)
-    assert manager.claim_task("w") is None
+    same.heartbeat(30)
+    again.heartbeat(0.05)  # another record of the same claim moved it
+    until(lambda: manager.claim_task("w") or manager.task(made.id).status == "failed")
     failed = manager.task(made.id)
     assert (failed.status, failed.attempts) == ("failed", 2)
     assert "lease" in str(failed.error)
@@ -113,19 +112,20 @@ def test_a_claim_ends_with_its_lease(manager: SessionManager) -> None:
 
 def test_tasks_that_run_later(manager: SessionManager) -> None:
     session = manager.create_session("s")
-    soon = datetime.now(UTC) + timedelta(seconds=0.3)
-    later = manager.create_task(session.id, "w", "later", priority=9, run_after=soon)
-    past = manager.create_task(session.id, "w", "past", run_after=soon - timedelta(days=1))
-    assert (later.status, later.run_after) == ("pending", soon)
-    now = manager.claim_task("w")
-    assert now is not None
-    assert now.id == past.id
+    now = datetime.now(UTC)
+    tomorrow, yesterday = now + timedelta(days=1), now - timedelta(days=1)
+    later = manager.create_task(session.id, "w", "later", priority=9, run_after=tomorrow)
+    past = manager.create_task(session.id, "w", "past", run_after=yesterday)
+    assert (later.status, later.run_after) == ("pending", tomorrow)
+    ready = manager.claim_task("w")
+    assert ready is not None
+    assert ready.id == past.id
     assert manager.claim_task("w") is None
-    started = time.monotonic()
-    task = manager.wait_for_task("w", 5)
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    made = manager.create_task(session.id, "w", "soon", run_after=soon)
+    task = manager.wait_for_task("w", 60)
     assert task is not None
-    assert (task.id, task.attempts) == (later.id, 1)
-    assert time.monotonic() - started < 4
+    assert (task.id, task.attempts) == (made.id, 1)
 
 
 def test_waiting_for_a_task(manager: SessionManager) -> None:
@@ -134,7 +134,7 @@ def test_waiting_for_a_task(manager: SessionManager) -> None:
     assert manager.wait_for_task("w", 0.05) is None
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(manager.wait_for_task, "w", 20) for _ in range(3)]
-        time.sleep(0.3)
+        until(lambda: within(SessionManager.wait_for_task) == 3)
         made = {manager.create_task(session.id, "w", "t").id for _ in range(3)}
         found = {task.result(20).id for task in waiting}  # type: ignore[union-attr]
     assert found == made

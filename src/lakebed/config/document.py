@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import yaml
 
-from lakebed.config.problems import InvalidConfiguration, Path, Place, Problem, dotted
+from lakebed.config.problems import ConfigProblem, InvalidConfiguration, Path, TextPosition, dotted
 from lakebed.errors import ConfigurationError
 
 MAX_BYTES = 1_000_000
@@ -31,19 +31,19 @@ class Document(NamedTuple):
     data: Mapping[str, object]
     name: str
     folder: FilePath
-    places: Mapping[Path, Place]
+    places: Mapping[Path, TextPosition]
 
     def error(self, path: Path, message: str) -> InvalidConfiguration:
         """Return the error for one setting."""
         return InvalidConfiguration(self.name, [self.problem(path, message)])
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: Path, message: str) -> ConfigProblem:
         """Return the problem of one setting. If the setting is missing, its place is the
         parent's."""
         known = path
         while known and known not in self.places:
             known = known[:-1]
-        return Problem(dotted(path), self.places.get(known), message)
+        return ConfigProblem(dotted(path), self.places.get(known), message)
 
 
 class _Loader(yaml.SafeLoader):
@@ -103,7 +103,7 @@ class _Builder:
     """Builds plain data from YAML nodes, and remembers the place of each."""
 
     def __init__(self, name: str, text: str) -> None:
-        self.places: dict[Path, Place] = {}
+        self.places: dict[Path, TextPosition] = {}
         self._name = name
         self._text = text
         self._count = 0
@@ -136,15 +136,15 @@ class _Builder:
 
     def _unreadable(self, error: yaml.reader.ReaderError) -> ConfigurationError:
         before = self._text[: error.position]
-        place = Place(before.count("\n") + 1, error.position - before.rfind("\n"))
+        place = TextPosition(before.count("\n") + 1, error.position - before.rfind("\n"))
         message = f"the character U+{ord(self._text[error.position]):04X} is not allowed in YAML"
-        return InvalidConfiguration(self._name, [Problem("", place, message)])
+        return InvalidConfiguration(self._name, [ConfigProblem("", place, message)])
 
     def _error(
         self, path: Path, mark: yaml.error.Mark | None, message: str
     ) -> InvalidConfiguration:
-        place = None if mark is None else Place(mark.line + 1, mark.column + 1)
-        return InvalidConfiguration(self._name, [Problem(dotted(path), place, message)])
+        place = None if mark is None else TextPosition(mark.line + 1, mark.column + 1)
+        return InvalidConfiguration(self._name, [ConfigProblem(dotted(path), place, message)])
 
     def _build(self, node: yaml.Node, path: Path) -> object:
         self._count += 1
@@ -167,7 +167,9 @@ class _Builder:
         raise self._error(path, node.start_mark, "tags (!…) are not used in a configuration")
 
     def _child(self, node: yaml.Node, path: Path) -> object:
-        self.places.setdefault(path, Place(node.start_mark.line + 1, node.start_mark.column + 1))
+        self.places.setdefault(
+            path, TextPosition(node.start_mark.line + 1, node.start_mark.column + 1)
+        )
         return self._build(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
@@ -187,7 +189,7 @@ class _Builder:
                     mark,
                     f"duplicate key: it is already given in line {first.line}",
                 )
-            self.places[*path, key] = Place(mark.line + 1, mark.column + 1)
+            self.places[*path, key] = TextPosition(mark.line + 1, mark.column + 1)
             own[key] = self._build(value_node, (*path, key))
         return merged | own
 

@@ -131,14 +131,14 @@ def hiding(secrets: Iterable[str]) -> Iterator[None]:
         raise
 
 
-class Options(dict[str, Any]):
+class MaskedOptions(dict[str, Any]):
     """Keyword arguments that print without their secrets."""
 
     def __init__(self, settings: Mapping[str, object], secrets: Iterable[str] = ()) -> None:
         secrets = frozenset(secrets)
         super().__init__(
             {
-                name: Options(value, secrets) if isinstance(value, Mapping) else reveal(value)
+                name: MaskedOptions(value, secrets) if isinstance(value, Mapping) else reveal(value)
                 for name, value in settings.items()
             }
         )

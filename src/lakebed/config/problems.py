@@ -14,18 +14,18 @@ Path = tuple[str | int, ...]
 _WORD = re.compile(r"[A-Za-z0-9_+-]{1,40}\Z")
 
 
-class Place(NamedTuple):
+class TextPosition(NamedTuple):
     """A line and a column in a file, both counted from 1."""
 
     line: int
     column: int
 
 
-class Problem(NamedTuple):
+class ConfigProblem(NamedTuple):
     """One error: the path of the setting, its place if it is in a file, and what is wrong."""
 
     path: str
-    place: Place | None
+    place: TextPosition | None
     message: str
 
     def text(self, name: str) -> str:
@@ -37,7 +37,7 @@ class Problem(NamedTuple):
 class InvalidConfiguration(ConfigurationError):
     """A configuration is invalid. `problems` lists each error with its path and place."""
 
-    def __init__(self, name: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, name: str, problems: Iterable[ConfigProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(problem.text(name) for problem in self.problems))
 

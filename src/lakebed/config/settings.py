@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from lakebed.config.fields import Count, LocalPath, Model, Seconds, Upkeep, YesNo, wrong
-from lakebed.config.masking import Options, hiding, mask, without
+from lakebed.config.masking import MaskedOptions, hiding, mask, without
 from lakebed.config.secrets.env import EnvSecrets
 from lakebed.config.secrets.settings import SecretsSettings
 
@@ -107,9 +107,9 @@ class Settings(Model):
         """A context that removes these values from the text of every error that leaves it."""
         return hiding(self._secrets)
 
-    def options(self) -> Options:
+    def options(self) -> MaskedOptions:
         """Return the settings in effect as keyword arguments of a backend, secrets included."""
-        return Options(self.model_dump(by_alias=True, exclude_none=True), self._secrets)
+        return MaskedOptions(self.model_dump(by_alias=True, exclude_none=True), self._secrets)
 
     def shown(self, *, chosen: bool = False) -> dict[str, object]:
         """Return the settings in effect as plain data, with secrets masked. Settings without a

@@ -18,7 +18,7 @@ from lakebed.config.models import BACKENDS
 from lakebed.config.problems import (
     InvalidConfiguration,
     Path,
-    Place,
+    TextPosition,
     kind,
     quoted,
 )
@@ -74,7 +74,7 @@ def validate_settings(document: Document, raw: Mapping[str, object], at: Path) -
             ]
     # Raised outside the block, so that pydantic's error, which shows values, is not chained.
     problems = [document.problem((*at, *path), message) for path, message in found]
-    problems.sort(key=lambda problem: problem.place or Place(0, 0))
+    problems.sort(key=lambda problem: problem.place or TextPosition(0, 0))
     raise InvalidConfiguration(document.name, problems)
 
 
@@ -153,7 +153,7 @@ def validate_at(document: Document, model: type[M], raw: Mapping[str, object], a
     except ValidationError as error:
         found = [_explain(fault, given, unknown) for fault in _faults(error)]
     problems = [document.problem((*at, *path), message) for path, message in found]
-    problems.sort(key=lambda problem: problem.place or Place(0, 0))
+    problems.sort(key=lambda problem: problem.place or TextPosition(0, 0))
     raise InvalidConfiguration(document.name, problems)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lakebed.config.document import Document
-from lakebed.config.problems import Path, Problem
+from lakebed.config.problems import ConfigProblem, Path
 from lakebed.suggestions import closest
 
 LTM = {
@@ -47,7 +47,7 @@ class FlatDocument(Document):
     words: Mapping[str, str]
     at: Path
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: Path, message: str) -> ConfigProblem:
         """Return a problem of one setting, by the flat word that it was given with."""
         if path and path[0] in self.words:
             path = (*self.at, self.words[str(path[0])], *path[1:])

@@ -33,7 +33,7 @@ class Condition(NamedTuple, Generic[T]):
     marks: Marks = Marks()
 
 
-class Place(NamedTuple):
+class FieldPlace(NamedTuple):
     """The parser's place in the filter: the field's path in the index, and the text for errors."""
 
     path: str
@@ -41,7 +41,7 @@ class Place(NamedTuple):
     depth: int
 
 
-FieldOperator = Callable[[object, Place], Condition[object]]
+FieldOperator = Callable[[object, FieldPlace], Condition[object]]
 MetadataCondition = Condition[Mapping[str, object]]
 
 
@@ -81,7 +81,7 @@ def _read_field(key: str, operand: object, where: str, depth: int) -> MetadataCo
     segments = split_path(key)
     if segments is None:
         raise invalid(where, r"in a path, a dot, a backslash or a $ must follow a backslash")
-    place = Place(join_path(segments), where, depth + 1)
+    place = FieldPlace(join_path(segments), where, depth + 1)
     if isinstance(operand, Mapping) and _has_operators(operand):
         condition = _read_operators(operand, place)
     else:
@@ -96,7 +96,7 @@ def _has_operators(operand: Mapping[object, object]) -> bool:
     return any(isinstance(key, str) and key.startswith("$") for key in operand)
 
 
-def _read_operators(operators: Mapping[object, object], place: Place) -> Condition[object]:
+def _read_operators(operators: Mapping[object, object], place: FieldPlace) -> Condition[object]:
     check_depth(place.depth, place.where)
     conditions = []
     for raw, operand in operators.items():
@@ -108,7 +108,9 @@ def _read_operators(operators: Mapping[object, object], place: Place) -> Conditi
             raise invalid(where, f"{key} takes whole filters, so it cannot be inside a field")
         if key not in FIELD_OPERATORS:
             raise _unknown(key, where)
-        conditions.append(FIELD_OPERATORS[key](operand, Place(place.path, where, place.depth + 1)))
+        conditions.append(
+            FIELD_OPERATORS[key](operand, FieldPlace(place.path, where, place.depth + 1))
+        )
     return _all(conditions)
 
 
@@ -160,7 +162,7 @@ def _negated(condition: Condition[T]) -> Condition[T]:
 # The operators of a field
 
 
-def _equality(operand: Json, place: Place) -> Condition[object]:
+def _equality(operand: Json, place: FieldPlace) -> Condition[object]:
     return Condition(
         evaluation.equals(operand),
         narrowing.exactly(place.path, operand),
@@ -168,16 +170,16 @@ def _equality(operand: Json, place: Place) -> Condition[object]:
     )
 
 
-def _eq(operand: object, place: Place) -> Condition[object]:
+def _eq(operand: object, place: FieldPlace) -> Condition[object]:
     return _equality(literal(operand, place.where, place.depth), place)
 
 
-def _ne(operand: object, place: Place) -> Condition[object]:
+def _ne(operand: object, place: FieldPlace) -> Condition[object]:
     return _negated(_eq(operand, place))
 
 
 def _comparison(key: str) -> FieldOperator:
-    def read(operand: object, place: Place) -> Condition[object]:
+    def read(operand: object, place: FieldPlace) -> Condition[object]:
         if isinstance(operand, bool) or not isinstance(operand, (int, float, str)):
             found = describe(operand)
             raise invalid(place.where, f"{key} takes a number or a string, not {found}")
@@ -191,23 +193,23 @@ def _comparison(key: str) -> FieldOperator:
     return read
 
 
-def _literals(key: str, operand: object, place: Place) -> list[Json]:
+def _literals(key: str, operand: object, place: FieldPlace) -> list[Json]:
     if not isinstance(operand, (list, tuple)):
         raise invalid(place.where, f"{key} takes a list of values, not {describe(operand)}")
     check_depth(place.depth, place.where)
     return [literal(o, f"{place.where}[{i}]", place.depth + 1) for i, o in enumerate(operand)]
 
 
-def _in(operand: object, place: Place) -> Condition[object]:
+def _in(operand: object, place: FieldPlace) -> Condition[object]:
     values = _literals("$in", operand, place)
     return _one_of(values, place)
 
 
-def _nin(operand: object, place: Place) -> Condition[object]:
+def _nin(operand: object, place: FieldPlace) -> Condition[object]:
     return _negated(_one_of(_literals("$nin", operand, place), place))
 
 
-def _one_of(values: Sequence[Json], place: Place) -> Condition[object]:
+def _one_of(values: Sequence[Json], place: FieldPlace) -> Condition[object]:
     return Condition(
         evaluation.is_one_of(values),
         narrowing.one_of(place.path, values),
@@ -215,7 +217,7 @@ def _one_of(values: Sequence[Json], place: Place) -> Condition[object]:
     )
 
 
-def _exists(operand: object, place: Place) -> Condition[object]:
+def _exists(operand: object, place: FieldPlace) -> Condition[object]:
     if not isinstance(operand, bool):
         raise invalid(place.where, f"$exists takes true or false, not {describe(operand)}")
     there = Condition(
@@ -224,12 +226,12 @@ def _exists(operand: object, place: Place) -> Condition[object]:
     return there if operand else _negated(there)
 
 
-def _contains(operand: object, place: Place) -> Condition[object]:
+def _contains(operand: object, place: FieldPlace) -> Condition[object]:
     value = literal(operand, place.where, place.depth)
     return Condition(evaluation.contains(value), narrowing.containing(place.path, value))
 
 
-def _not(operand: object, place: Place) -> Condition[object]:
+def _not(operand: object, place: FieldPlace) -> Condition[object]:
     if not isinstance(operand, Mapping) or not _has_operators(operand):
         found = "a plain object" if isinstance(operand, Mapping) else describe(operand)
         raise invalid(

@@ -145,13 +145,13 @@ def parse_backend_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
 def backend_in(section: Section) -> tuple[str, dict[str, Any]]:
     """Return the type and the options in the settings of a memory; as `parse_backend_config`."""
     from lakebed.config.loading import validate
-    from lakebed.config.masking import Options, guard
+    from lakebed.config.masking import MaskedOptions, guard
     from lakebed.config.models import BACKENDS
 
     name = section.raw.get("backend")
     if isinstance(name, str) and name not in BACKENDS and name in get_registered_backends():
         given = {key: value for key, value in section.raw.items() if key != "backend"}
-        return name, Options(
+        return name, MaskedOptions(
             {key: guard(value, key) for key, value in given.items()}, section.secrets
         )
     options = validate(section).settings.options()
@@ -167,7 +167,7 @@ def parse_catalog_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
     Raises ConfigurationError, with the path of every invalid setting.
     """
     from lakebed.config.loading import read, validate
-    from lakebed.config.masking import ADDRESSES, Options, guard
+    from lakebed.config.masking import ADDRESSES, MaskedOptions, guard
     from lakebed.config.models import DuckDBSettings
 
     if config is None:  # in a configuration, None would mean the default
@@ -178,7 +178,7 @@ def parse_catalog_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
     options = settings.catalog.as_catalog()
     kind = str(options.pop("type"))
     secret = {*ADDRESSES, *(settings.catalog.model_extra or ())}
-    return kind, Options(
+    return kind, MaskedOptions(
         {name: guard(value, name) if name in secret else value for name, value in options.items()},
         section.secrets,
     )

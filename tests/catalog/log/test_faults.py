@@ -4,7 +4,6 @@ or the right result, and never two logs."""
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from lakebed.catalog.log import bases, bundles
+from lakebed.catalog.log.executor import LogExecutor
 from lakebed.catalog.log.items import entry, from_bytes, to_bytes
 from lakebed.catalog.log.opening import open_log
 from lakebed.catalog.log.store import LogStore
@@ -31,6 +31,7 @@ from lakebed.lake.lake import Lake
 from lakebed.testing import open_lake
 from lakebed.testing.log_faults import LOG_FAULTS, FaultyLogStore, LogFault, MemoryLogStore
 from tests.catalog.log.blocks import check_bundles, small_blocks
+from tests.waiting import until, within
 
 CLIENTS = 3
 PASSING = (ConnectError, RateLimitedError, CatalogError, LockTimeoutError)
@@ -194,7 +195,7 @@ def test_threads_share_a_put(tmp_path: Path) -> None:
         assert store.waiting.wait(30)
         for thread in threads[1:]:
             thread.start()
-        time.sleep(0.3)
+        until(lambda: within(LogExecutor.transact) == 20)
         store.opened.set()
         for thread in threads:
             thread.join()

@@ -18,6 +18,7 @@ from lakebed.catalog.postgres.tidying import Tidying
 from lakebed.filters import index_terms
 from lakebed.values.codec import encode_value
 from tests.catalog.postgres.tidied import World
+from tests.waiting import until
 
 
 def test_content_that_is_being_reused_stays(world: World) -> None:
@@ -78,7 +79,7 @@ def test_content_that_is_being_removed_is_stored_anew(world: World) -> None:
         ]
         for thread in threads:
             thread.start()
-        time.sleep(0.2)
+        until(lambda: world.waiting() == 2)
         tidying.commit()
         for thread in threads:
             thread.join()

@@ -37,5 +37,13 @@ class World:
         sql = f'SELECT count(*) FROM "{self.schema}".{what}'  # noqa: S608 - names of ours
         return int(self.server.execute(sql)[0][0])
 
+    def waiting(self) -> int:
+        """How many sessions in the lake's database wait for a lock."""
+        sql = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(self.server.execute(sql)[0][0])
+
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.server.url())

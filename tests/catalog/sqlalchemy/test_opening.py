@@ -7,7 +7,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from lakebed.errors import (
 )
 from tests.lake.test_read_only import WRITES, fill, read_everything
 from tests.servers import PASSWORD, MariaDBServer, free_port
+from tests.waiting import until, within
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])
@@ -114,7 +114,7 @@ def test_closing_drains(at: dict[str, Any]) -> None:
 
     def slow(tx: Transaction) -> object:
         begun.set()
-        time.sleep(0.5)
+        until(lambda: within(type(lake).close))
         row = tx.all("SELECT 1", {})[0][0]
         order.append("answered")
         return row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import time
@@ -23,14 +22,6 @@ from tests.lake.copying import doomed
 CATALOGS = ("sqlite", "postgres", "mariadb", "bucket")
 STORAGES = ("none", "folder", "s3")
 LARGE = "large " * 2000
-
-
-@pytest.fixture
-def rng(request: pytest.FixtureRequest) -> random.Random:
-    """New chances in each run; the seed is shown when the test fails."""
-    seed = int.from_bytes(os.urandom(4))
-    request.node.add_report_section("setup", "seed", str(seed))
-    return random.Random(seed)
 
 
 @pytest.fixture

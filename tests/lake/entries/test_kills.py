@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -54,14 +53,6 @@ class Writer(Forked):
                     state[key] = value
             states.append(dict(state))
         return states[-2:]
-
-
-@pytest.fixture
-def rng(request: pytest.FixtureRequest) -> random.Random:
-    """New chances in each run; the seed is shown when the test fails."""
-    seed = int.from_bytes(os.urandom(4))
-    request.node.add_report_section("setup", "seed", str(seed))
-    return random.Random(seed)
 
 
 @pytest.fixture

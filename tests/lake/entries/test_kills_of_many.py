@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -44,14 +43,6 @@ while True:
     os.write(1, b"%d\\n" % turn)
     turn += 1
 """
-
-
-@pytest.fixture
-def rng(request: pytest.FixtureRequest) -> random.Random:
-    """New chances in each run; the seed is shown when the test fails."""
-    seed = int.from_bytes(os.urandom(4))
-    request.node.add_report_section("setup", "seed", str(seed))
-    return random.Random(seed)
 
 
 @pytest.fixture

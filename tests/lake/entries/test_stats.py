@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import lakebed
 from lakebed.catalog.sql import estimating
 from lakebed.errors import ValidationError
 from lakebed.lake.lake import Lake
+from tests.waiting import until
 
 MANY = 3000
 
@@ -64,7 +64,7 @@ def test_a_small_lake_is_counted(lake: Lake) -> None:
 def test_a_large_one_is_estimated(lake: Lake) -> None:
     fill(lake)
     lake.store("brief", 1, ttl=0.001)
-    time.sleep(0.02)
+    until(lambda: "brief" not in lake)
     lake.create_snapshot("s")
     counted, found = lake.stats(exact=True), lake.stats()
     assert counted.estimated == []

@@ -23,6 +23,7 @@ from lakebed.objects.local import LocalStore
 from lakebed.search.words import word_hash
 from lakebed.testing import FaultyStore, open_lake
 from lakebed.values.text import stem
+from tests.waiting import until
 
 CANARY = b"canar"
 HASH = word_hash(stem("canary")).to_bytes(8, "little")  # by which a segment knows the word
@@ -57,7 +58,7 @@ def test_metadata_that_a_key_had_earlier(tmp_path: Path, how: str) -> None:
         else:
             lake.store("k", 1, ttl=0.001 if how == "expire" else None)
         if how == "expire":
-            time.sleep(0.01)
+            until(lambda: "k" not in lake)
             lake.cleanup_expired()
         receipt = lake.purge("k")
         assert receipt.remains == LEFT_BEHIND

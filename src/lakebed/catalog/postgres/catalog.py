@@ -12,7 +12,6 @@ from lakebed.catalog.postgres.executor import PostgresExecutor
 from lakebed.catalog.postgres.signals import channel_of, listening
 from lakebed.catalog.postgres.tidying import Tidying
 from lakebed.catalog.postgres.transaction import convert
-from lakebed.catalog.postgres.writers import Writer
 from lakebed.catalog.protocol import BatchCounts, StagedRow
 from lakebed.catalog.signals import Signals
 from lakebed.catalog.sql.batch import BatchCommit
@@ -25,6 +24,7 @@ from lakebed.catalog.statements.executor import (
     Transaction,
     is_read_only,
 )
+from lakebed.catalog.statements.writer import Writer
 from lakebed.model import Change, Content, Delete, EntryRow, Outcome, Put, Upload
 
 _BULK = 1000

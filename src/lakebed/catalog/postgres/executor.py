@@ -23,11 +23,11 @@ from lakebed.catalog.postgres.transaction import (
     convert,
     leave,
 )
-from lakebed.catalog.postgres.writers import Writer
 from lakebed.catalog.sqlite.scrubbing import DEAD_ROWS
 from lakebed.catalog.statements.dialect import POSTGRES, quoted
 from lakebed.catalog.statements.executor import Params, Row, held, refused
 from lakebed.catalog.statements.hiding import Mask
+from lakebed.catalog.statements.writer import Writer
 from lakebed.clock import Clock
 from lakebed.errors import (
     ConnectError,

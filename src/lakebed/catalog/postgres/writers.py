@@ -1,23 +1,14 @@
-"""Tells the commits of a connection apart, to settle a commit whose answer was lost."""
+"""The writers of the connections of a pool."""
 
 from __future__ import annotations
 
-import secrets
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from lakebed.catalog.statements.writer import Writer
+
 if TYPE_CHECKING:
     from psycopg import Connection
-
-
-class Writer:
-    """A connection's row in the table `writer`. `token`: the number of its latest commit."""
-
-    __slots__ = ("__weakref__", "id", "token")
-
-    def __init__(self) -> None:
-        self.id = secrets.randbits(63)
-        self.token = 0
 
 
 class Writers:

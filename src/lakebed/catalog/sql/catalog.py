@@ -16,9 +16,9 @@ from lakebed.catalog.protocol import (
 from lakebed.catalog.signals import Signals, Silence
 from lakebed.catalog.sql.commit import Commit
 from lakebed.catalog.sql.metadata import MetadataIndex
-from lakebed.catalog.sql.purging import Purging
+from lakebed.catalog.sql.purging import SQLPurging
 from lakebed.catalog.sql.segments import Segments
-from lakebed.catalog.sql.snapshots import Snapshots
+from lakebed.catalog.sql.snapshots import SQLSnapshots
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction, is_read_only
 from lakebed.catalog.statements.migration import migrate
 from lakebed.catalog.statements.queries import in_lists
@@ -53,7 +53,7 @@ _COUNTERS = (
 )
 
 
-class SQLCatalog(Snapshots, Segments, Purging):
+class SQLCatalog(SQLSnapshots, Segments, SQLPurging):
     """A catalog in the database of an executor. `Catalog` describes the calls."""
 
     def __init__(self, executor: Executor, *, auto_migrate: bool = True) -> None:

@@ -11,7 +11,7 @@ from lakebed.catalog.statements.queries import in_lists
 from lakebed.model import PackRow, Purged, PurgePreview
 
 
-class Purging(Collection):
+class SQLPurging(Collection):
     """The calls of a SQL catalog that purge. `Catalog` describes them."""
 
     _index: MetadataIndex

@@ -21,7 +21,7 @@ _EVERY = 2**62
 _ROW = len(EntryRow._fields)
 
 
-class Snapshots:
+class SQLSnapshots:
     """The calls of a SQL catalog for snapshots and history. `Catalog` describes them."""
 
     _executor: Executor

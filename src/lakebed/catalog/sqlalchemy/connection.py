@@ -7,13 +7,13 @@ SQLAlchemy's `Connection` adds 25 µs to each (docs/design/sqlalchemy.md).
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakebed.catalog.statements.executor import Params, Row
+from lakebed.catalog.statements.writer import Writer
 
 if TYPE_CHECKING:
     from sqlalchemy import PoolProxiedConnection
@@ -27,16 +27,6 @@ _NAME = re.compile(r'"(\w+)"')
 _INSERT = re.compile(r"(INSERT .*\bVALUES\s*)(\(\?(?:, \?)*\))([^?]*)", re.DOTALL)
 _ROWS_AT_ONCE = 1000
 _ROWS_TOGETHER = 300
-
-
-class Writer:
-    """The number under which a connection notes its commits, and the last commit that it tried."""
-
-    __slots__ = ("id", "token")
-
-    def __init__(self) -> None:
-        self.id = secrets.randbits(62)
-        self.token = 0
 
 
 class Lent:

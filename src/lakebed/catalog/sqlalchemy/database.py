@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lakebed.catalog.sqlalchemy.connection import Lent, Style
 
 
-class Options(NamedTuple):
+class DatabaseOptions(NamedTuple):
     """The options of a catalog.
 
     Times are in seconds. `timeout`: to wait for a connection. `lock_timeout`: to wait for locks.
@@ -77,7 +77,7 @@ class Database(ABC):
     unlock_schema: Sequence[str] = ()
     driver = "install its dialect"
 
-    def __init__(self, url: URL, options: Options) -> None:
+    def __init__(self, url: URL, options: DatabaseOptions) -> None:
         self.url = url
         self.options = options
         host, database = map(options.mask, (url.host or "", url.database or ""))
@@ -217,6 +217,6 @@ class Database(ABC):
         return (DEAD_ROWS,)
 
 
-def patience(options: Options) -> int:
+def patience(options: DatabaseOptions) -> int:
     """Return the whole seconds that a driver may take to connect, from 2 to 10."""
     return max(2, int(min(options.timeout, 10)))

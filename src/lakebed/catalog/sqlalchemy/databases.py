@@ -12,7 +12,7 @@ from lakebed.catalog.identity import Identity, identity_of_file
 from lakebed.catalog.postgres import errors as postgres_errors
 from lakebed.catalog.postgres.identity import identity_in_postgres
 from lakebed.catalog.postgres.server import check_encoding
-from lakebed.catalog.sqlalchemy.database import Database, Options, patience
+from lakebed.catalog.sqlalchemy.database import Database, DatabaseOptions, patience
 from lakebed.catalog.sqlalchemy.mysql import MySQLDatabase
 from lakebed.catalog.sqlite.connections import (
     CACHE_KIB,
@@ -57,7 +57,7 @@ class SQLiteDatabase(Database):
     begin_read = ("BEGIN",)
     driver = "pip install 'lakebed[sqlalchemy]'"
 
-    def __init__(self, url: URL, options: Options) -> None:
+    def __init__(self, url: URL, options: DatabaseOptions) -> None:
         super().__init__(url, options)
         path = url.database
         if not path or path.startswith("file:"):
@@ -129,7 +129,7 @@ class PostgresDatabase(Database):
     begin_read = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
     driver = "pip install 'lakebed[postgres,sqlalchemy]'"
 
-    def __init__(self, url: URL, options: Options) -> None:
+    def __init__(self, url: URL, options: DatabaseOptions) -> None:
         super().__init__(url.set(drivername="postgresql+psycopg"), options)
         self.schema = options.schema
         queries = self.dialect.queries(self.schema)
@@ -202,7 +202,7 @@ class PortableDatabase(Database):
     begin_read = ("BEGIN",)
     begin_new = ("BEGIN",)
 
-    def __init__(self, url: URL, options: Options) -> None:
+    def __init__(self, url: URL, options: DatabaseOptions) -> None:
         super().__init__(url, options)
         queries = self.dialect.queries()
         self._lock = queries["lock_writers"]
@@ -262,6 +262,6 @@ _KINDS: dict[str, type[Database]] = {
 }
 
 
-def database_of(url: URL, options: Options) -> Database:
+def database_of(url: URL, options: DatabaseOptions) -> Database:
     """Return the database that a URL names."""
     return _KINDS.get(url.get_backend_name(), PortableDatabase)(url, options)

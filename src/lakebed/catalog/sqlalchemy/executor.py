@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lakebed.catalog.identity import Identity
-from lakebed.catalog.sqlalchemy.connection import Lent, Writer
-from lakebed.catalog.sqlalchemy.database import Options
+from lakebed.catalog.sqlalchemy.connection import Lent
+from lakebed.catalog.sqlalchemy.database import DatabaseOptions
 from lakebed.catalog.sqlalchemy.databases import database_of
 from lakebed.catalog.sqlalchemy.pool import SQLAlchemyConnections
 from lakebed.catalog.sqlalchemy.transaction import SQLAlchemyTransaction
 from lakebed.catalog.statements.executor import Params, Row, T, held, refused
+from lakebed.catalog.statements.writer import Writer
 from lakebed.clock import Clock
 from lakebed.errors import ConnectError, LakebedError
 from lakebed.waiting import waiting
@@ -28,19 +29,19 @@ _BRIEF = 0.02  # seconds between two tries to get a lock, if waiting would delay
 class SQLAlchemyExecutor(SQLAlchemyConnections):
     """The tables of a lake in the database of a SQLAlchemy URL.
 
-    `pool_size`: the most connections. `Options` describes the times that it waits.
+    `pool_size`: the most connections. `DatabaseOptions` describes the times that it waits.
     """
 
     def __init__(
         self,
         url: URL,
-        options: Options | None = None,
+        options: DatabaseOptions | None = None,
         *,
         pool_size: int = 5,
         echo: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        options = options or Options()
+        options = options or DatabaseOptions()
         database = database_of(url, options)
         super().__init__(database, options, pool_size=pool_size, echo=echo)
         self.dialect = database.dialect

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakebed.catalog.identity import Identity
 from lakebed.catalog.sqlalchemy import mysql_errors
-from lakebed.catalog.sqlalchemy.database import Database, Options, patience
+from lakebed.catalog.sqlalchemy.database import Database, DatabaseOptions, patience
 from lakebed.catalog.statements.dialect import MYSQL
 from lakebed.catalog.statements.executor import Params, Row
 from lakebed.errors import ConfigurationError, LakebedError
@@ -47,7 +47,7 @@ class MySQLDatabase(Database):
     )
     driver = "pip install 'lakebed[mysql,sqlalchemy]'"
 
-    def __init__(self, url: URL, options: Options) -> None:
+    def __init__(self, url: URL, options: DatabaseOptions) -> None:
         super().__init__(url.set(drivername="mysql+pymysql"), options)
         if not url.database:
             raise ConfigurationError("catalog.url: expected a database, mysql://user@host/database")

@@ -57,7 +57,7 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
         raise DependencyMissingError(
             f"this catalog needs the sqlalchemy package: pip install 'lakebed[{extras}]'"
         ) from error
-    from lakebed.catalog.sqlalchemy.database import Options
+    from lakebed.catalog.sqlalchemy.database import DatabaseOptions
     from lakebed.catalog.sqlalchemy.executor import SQLAlchemyExecutor
 
     refuse_unknown(given, KNOWN)
@@ -79,7 +79,7 @@ def open_sqlalchemy(given: Mapping[str, object], options: CatalogOptions) -> Ope
         )
     executor = SQLAlchemyExecutor(
         url,
-        Options(
+        DatabaseOptions(
             timeout=seconds(given, "timeout", 30.0),
             lock_timeout=options.lock_timeout,
             statement_timeout=seconds(given, "statement_timeout", 300.0),

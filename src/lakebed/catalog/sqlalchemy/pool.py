@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 from lakebed.catalog.sqlalchemy.connection import Lent
-from lakebed.catalog.sqlalchemy.database import Database, Options
+from lakebed.catalog.sqlalchemy.database import Database, DatabaseOptions
 from lakebed.catalog.sqlalchemy.mysql import forking
 from lakebed.errors import CatalogError, ConnectError, LakebedError
 from lakebed.waiting import waiting
@@ -26,11 +26,17 @@ class SQLAlchemyConnections:
     """A pool of connections to one database.
 
     A thread that is in a transaction always gets the transaction's connection. `pool_size`: the
-    most connections. `echo`: log every statement. `Options` describes the times that it waits.
+    most connections. `echo`: log every statement. `DatabaseOptions` describes the times that it
+    waits.
     """
 
     def __init__(
-        self, database: Database, options: Options, *, pool_size: int = 5, echo: bool = False
+        self,
+        database: Database,
+        options: DatabaseOptions,
+        *,
+        pool_size: int = 5,
+        echo: bool = False,
     ) -> None:
         self.database = database
         self.shown = database.shown

@@ -146,7 +146,7 @@ def restore_contents(place: BackupPlace, lake: Lake, progress: Progress | None) 
         before = restored
         with opened_point(place, point) as source:
             known = [row for row in all_objects(source) if (row.content_hash, row.format) in lost]
-            for found in in_pages(_readable(source, known), _TOGETHER):
+            for found in in_pages(_whole(source, known), _TOGETHER):
                 _put_back(lake, found)
                 for content in found:
                     del lost[content.id]
@@ -189,7 +189,7 @@ def _missing(lake: Lake) -> tuple[int, dict[ContentId, ObjectRow]]:
     return looked, lost
 
 
-def _readable(source: Lake, rows: Iterable[ObjectRow]) -> Iterator[Encoded]:
+def _whole(source: Lake, rows: Iterable[ObjectRow]) -> Iterator[Encoded]:
     """Yield the contents of a point that are whole."""
     for row, data in source.read_contents(map(as_entry, rows)):
         if not isinstance(data, LakebedError):
