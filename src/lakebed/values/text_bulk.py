@@ -18,8 +18,8 @@ from lakebed.values.text import analyse, stem
 _MUCH = 2 << 20
 """Bytes of text from which on Arrow is faster, once it is loaded."""
 _WORTH_LOADING = 8 << 20
-"""Bytes of text that a process splits without Arrow before it loads it. Loading takes 80 ms, which a
-first search would not win back from less."""
+"""Bytes of text that a process splits before it loads Arrow. Loading takes 80 ms, which a first
+search would not win back from less."""
 _PART_BYTES = 2 << 20  # of text at once, so that it stays in the processor's cache
 # Letters become lower case, digits stay, everything else separates.
 _FOLDED = bytes(
