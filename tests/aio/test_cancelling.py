@@ -65,6 +65,7 @@ async def state(lake: aio.AsyncLake) -> tuple[Any, ...]:
     return dict(values), [snapshot.name for snapshot in await lake.snapshots()]
 
 
+@pytest.mark.sampled("where", 2)
 @pytest.mark.parametrize("name", CALLS)
 def test_cancelled_at_every_await(run: Run, where: dict[str, Any], name: str, soak: bool) -> None:
     """After ever more steps of the loop: the call has happened whole or not at all, the next one
