@@ -54,6 +54,7 @@ def test_many_documents_that_come_in_parts(
 ) -> None:
     """Texts that are not of ASCII are analysed behind the others, whatever their place."""
     monkeypatch.setattr(text_bulk, "_MUCH", 1000)
+    monkeypatch.setattr(text_bulk, "_WORTH_LOADING", 1000)
     monkeypatch.setattr(text_bulk, "_PART_BYTES", 1000)
     monkeypatch.setattr(building, "_TEXT_BYTES", 4000)
     random = Random(1)

@@ -34,11 +34,13 @@ def test_as_one_by_one(texts: list[str], padding: int, by_arrow: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if by_arrow:
             patch.setattr(text_bulk, "_MUCH", 0)
+            patch.setattr(text_bulk, "_WORTH_LOADING", 0)
         assert tokens(texts) == [Counter(analyse(text)) for text in texts]
 
 
 def test_texts_of_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_bulk, "_MUCH", 1000)
+    monkeypatch.setattr(text_bulk, "_WORTH_LOADING", 1000)
     monkeypatch.setattr(text_bulk, "_PART_BYTES", 1000)
     texts = [f"apples number{n} {'pears ' * (n % 7)}" for n in range(500)]
     assert tokens(texts) == [Counter(analyse(text)) for text in texts]

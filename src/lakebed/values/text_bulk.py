@@ -6,6 +6,7 @@ split by array operations over all of its bytes. Other texts go through `analyse
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from lakebed.values.text import analyse, stem
 
 _MUCH = 2 << 20
-"""Bytes of text from which on Arrow is used. It takes 80 ms to load, which a first search of little
-text would not win back."""
+"""Bytes of text from which on Arrow is faster, once it is loaded."""
+_WORTH_LOADING = 8 << 20
+"""Bytes of text that a process splits before it loads Arrow. Loading takes 80 ms, which a first
+search would not win back from less."""
 _PART_BYTES = 2 << 20  # of text at once, so that it stays in the processor's cache
 # Letters become lower case, digits stay, everything else separates.
 _FOLDED = bytes(
@@ -36,10 +39,27 @@ class Tokens(NamedTuple):
     texts: NDArray[np.int64]
 
 
+class _SoFar:
+    """How much text this process has split without Arrow."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def is_for_arrow(self, size: int) -> bool:
+        """Return whether texts of this many bytes are split by Arrow, and count them if not."""
+        if size >= _MUCH and ("pyarrow" in sys.modules or self.size + size > _WORTH_LOADING):
+            return True
+        self.size += size
+        return False
+
+
+_so_far = _SoFar()
+
+
 def analyse_many(texts: Sequence[str]) -> Iterator[Tokens]:
     """Yield the tokens of texts, in parts."""
     ascii_texts = [n for n, text in enumerate(texts) if text.isascii()]
-    if sum(len(texts[number]) for number in ascii_texts) < _MUCH:
+    if not _so_far.is_for_arrow(sum(len(texts[number]) for number in ascii_texts)):
         yield _one_by_one(texts, range(len(texts)))
         return
     part, size = list[int](), 0

@@ -65,6 +65,24 @@ def test_a_thousand_values_take_ten_requests(
     assert 1 <= len(proxy.heard) <= 10
 
 
+def test_an_index_of_packed_values_reads_the_pack_a_few_times(
+    s3: S3Server, tmp_path: Path, record_property: Any
+) -> None:
+    """A pack is in the order of its hashes, the index in that of versions."""
+    with http_proxy(s3.port) as proxy:
+        storage = s3.storage(f"s3://{s3.create_bucket()}/lake") | {"endpoint_url": proxy.url}
+        catalog = f"sqlite:///{tmp_path / 'c.db'}"
+        with lakebed.open(catalog=catalog, storage=storage, inline_threshold=0) as lake:
+            lake.store_batch(
+                {"key": f"k{n:05}", "value": f"words {n} {'padding ' * 60}"} for n in range(6_000)
+            )
+            proxy.heard.clear()
+            assert lake.search("words").total == 6_000
+            record_property("requests for a first search", len(proxy.heard))
+            assert any("/packs/" in request.path for request in proxy.heard)
+            assert len(proxy.heard) <= 10
+
+
 def test_one_value_is_read_alone(bucket: tuple[Lake, HttpProxy]) -> None:
     lake, proxy = bucket
     entries = list(lake.list())

@@ -128,9 +128,13 @@ def test_maintenance_writes_segments_anew_that_are_mostly_stale(folder: Path) ->
         assert lake.search("words").total == 1500
 
 
-def test_pages_are_bounded_in_rows_and_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page_bytes", [100, 10_000])
+def test_pages_are_bounded_in_rows_and_bytes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, page_bytes: int
+) -> None:
     monkeypatch.setattr(search_building, "_PAGE_ROWS", 7)
-    monkeypatch.setattr(search_building, "_PAGE_BYTES", 100)
+    monkeypatch.setattr(search_building, "_STORED_ROWS", 11)
+    monkeypatch.setattr(search_building, "_PAGE_BYTES", page_bytes)
     with lakebed.open(folder, inline_threshold=150) as lake:
         for number in range(50):
             lake.store(f"{number:02}", f"words number{number} " + "padding " * (number % 30))

@@ -14,7 +14,7 @@ from lakebed.catalog.protocol import Catalog, MissingContentError
 from lakebed.catalog.search_rows import GONE, PURGED, NewSegment, SegmentRow, Waiting
 from lakebed.errors import LakebedError, LockTimeoutError
 from lakebed.lake.contents.uploading import LEASE_SECONDS, give_up
-from lakebed.lake.search.indexed_text import IndexedText, TextReader
+from lakebed.lake.search.indexed_text import IndexedText, TextReader, is_stored
 from lakebed.lake.search.view import Ends, Loaded, apply_ends, as_ends
 from lakebed.model import Upload, VersionRow
 from lakebed.objects.names import object_path
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 _INLINE_DOCUMENTS = 16_384
 """Of a segment that is kept in the catalog: a few megabytes, which any database accepts."""
 _PAGE_ROWS = 500  # more would live so long that the garbage collector searches all of memory
+_STORED_ROWS = 16_000
+"""Rows of a page whose contents are in the storage. A pack is in the order of its hashes, so each
+page reads most of it."""
 _PAGE_BYTES = 16 << 20
+_FEW = 4  # a page is long if at least one in so many of its rows is stored
 _SMALLEST = 256  # documents of a segment in the lowest tier; each tier has four times as many
 _FAN = 4  # segments of one tier that are merged
 _TRIES = 20  # to wait for the lock when nobody needs the result
@@ -107,16 +111,22 @@ class SegmentBuilding:
 
     def _pages(self, versions: Sequence[int]) -> Iterator[list[VersionRow]]:
         """Give the rows of versions, in pages of bounded size."""
-        for start in range(0, len(versions), _PAGE_ROWS):
-            page, room = list[VersionRow](), _PAGE_BYTES
-            for version in self._catalog.get_versions(versions[start : start + _PAGE_ROWS]):
-                if page and version.row.byte_size > room:
-                    yield page
-                    page, room = [], _PAGE_BYTES
-                page.append(version)
-                room -= version.row.byte_size
-            if page:
+        page, room, stored = list[VersionRow](), _PAGE_BYTES, 0
+        for version in self._versions(versions):
+            most = _STORED_ROWS if _FEW * stored > len(page) else _PAGE_ROWS
+            if page and (version.row.byte_size > room or len(page) >= most):
                 yield page
+                page, room, stored = [], _PAGE_BYTES, 0
+            page.append(version)
+            room -= version.row.byte_size
+            stored += is_stored(version.row)
+        if page:
+            yield page
+
+    def _versions(self, versions: Sequence[int]) -> Iterator[VersionRow]:
+        """Give the rows of those versions that still exist."""
+        for start in range(0, len(versions), _PAGE_ROWS):
+            yield from self._catalog.get_versions(versions[start : start + _PAGE_ROWS])
 
     # Building from other segments
 
@@ -206,11 +216,7 @@ class SegmentBuilding:
 
     def _exist(self, versions: Sequence[int]) -> list[bool]:
         """Tell for each version whether it stands or is history."""
-        known = {
-            version.row.version
-            for start in range(0, len(versions), _PAGE_ROWS)
-            for version in self._catalog.get_versions(versions[start : start + _PAGE_ROWS])
-        }
+        known = {version.row.version for version in self._versions(versions)}
         return [version in known for version in versions]
 
     def _replace(

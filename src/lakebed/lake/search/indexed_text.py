@@ -14,8 +14,8 @@ from lakebed.values.codec import decode_value
 from lakebed.values.text import text_and_names
 
 _MAX_FAILURES = 3
-_FIRST_READS = 4
-"""The first read, to see whether the storage answers. Each later read takes twice as many."""
+_FIRST_READS, _MOST_READS = 4, 512
+"""Files that are read at once: first few, to see whether the storage answers, then ever more."""
 _MAX_DAMAGED = 50
 _SPEAKERS = ("speaker", "role")
 
@@ -56,6 +56,7 @@ class TextReader:
     ) -> None:
         self._read = read
         self._is_over = is_over
+        self._reads = _FIRST_READS
         self._failures = 0
         self._damaged = 0
         self._bearable = math.inf if thorough else _MAX_DAMAGED
@@ -81,13 +82,26 @@ class TextReader:
             yield _text(row, None if unread else value, unread)
 
     def _read_stored(self, rows: Sequence[EntryRow], values: dict[int, Any]) -> None:
-        start, count = 0, _FIRST_READS
-        while start < len(rows) and not self.exhausted:
-            for row, data in self._read(rows[start : start + count]):
+        for some in self._portions(rows):
+            if self.exhausted:
+                return
+            for row, data in self._read(some):
                 value = values[row.version] = _decode(row, data)
                 if isinstance(value, LakebedError) and self._gives_up(value):
                     break
-            start, count = start + count, count * 2
+
+    def _portions(self, rows: Sequence[EntryRow]) -> Iterator[Sequence[EntryRow]]:
+        """Divide rows into those that are read at once.
+
+        A pack is in the order of its hashes, so one read serves many rows, and each of several
+        reads would take most of it.
+        """
+        files = [row for row in rows if row.position is None]
+        while files:
+            yield files[: self._reads]
+            files = files[self._reads :]
+            self._reads = min(2 * self._reads, _MOST_READS)
+        yield [row for row in rows if row.position is not None]
 
     def _gives_up(self, error: LakebedError) -> bool:
         if isinstance(error, StorageError):
