@@ -82,7 +82,7 @@ class Failure(NamedTuple):
 
     @property
     def told(self) -> str:
-        """The message on one line, without the queries of URLs, because they may hold signatures."""
+        """The message on one line. Queries of URLs are removed, as they may hold signatures."""
         return _QUERY.sub("?…", " ".join(self.message.split()))
 
     @property
