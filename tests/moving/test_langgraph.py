@@ -137,7 +137,7 @@ def test_what_it_cannot_hold(tmp_path: Path) -> None:
             ("plan", {}, {}, "has no slash: give a namespace"),
             ("a//b", {}, {}, "has an empty part"),
             ("a.b/c", {}, {}, "has a dot"),
-            ("langgraph/c", {}, {}, "LangGraph's own"),
+            ("langgraph/c", {}, {}, "LangGraph reserves"),
             ("a/%2%25", {}, {}, "has an escape"),
         ):
             with lakebed.open(":memory:") as lake:

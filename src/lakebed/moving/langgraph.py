@@ -166,7 +166,7 @@ class LangGraphStore(Outside):
         )
         namespace, name = self._namespace + parts[:-1], parts[-1]
         if _joined(parts) != key:
-            return "has %2F or %25 where it does not stand for '/' or '%'"
+            return "has an escape, %25, that is not needed"
         if not namespace:
             return "has no slash: give a namespace, ?namespace=memory"
         if not all(parts):

@@ -131,7 +131,7 @@ class Failure(NamedTuple):
         if _KEY_REFUSED.search(f"{self.code} {self.message}".replace(bucket, "")):
             return "the service refuses the requested encryption"
         if self.status == 403 or self.code in ("AccessDenied", "AllAccessDisabled"):
-            return f"these credentials do not allow it in the bucket {bucket!r}"
+            return f"these credentials have no right to it in the bucket {bucket!r}"
         return ""
 
 

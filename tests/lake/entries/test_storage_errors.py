@@ -163,7 +163,7 @@ def test_no_right_to_write(
     kind, told, _ = said(tmp_path, at(server, f"{SCHEMES[name]}://{bucket}/lake", proxy.port))
     assert kind is StorageError
     assert told.startswith(f"cannot write {SCHEMES[name]}://{bucket}/lake/objects/")
-    assert f"these credentials do not allow it in the bucket '{bucket}'" in told
+    assert f"these credentials have no right to it in the bucket '{bucket}'" in told
 
 
 def test_a_refused_key_of_encryption(
