@@ -105,8 +105,8 @@ def prune_backups(
     destination, and for a day after one was killed, contents are kept, and a later call deletes
     them.
 
-    `keep`: the number of points to keep, 1 or more.
     `destination`, `lake`: as for `backups`.
+    `keep`: the number of points to keep, 1 or more.
     `progress`: called with the number of files deleted, and the total.
 
     Raises ValidationError unless `keep` is 1 or more, NotFoundError if there are no backups, and
@@ -206,9 +206,10 @@ def rebuild_catalog(
     format.
     `progress`: called with the number of files and entries done, and the total.
 
-    Raises ValidationError for an open lake, ConflictError unless the catalog is empty or was begun
-    by the same call, NotFoundError if there is no such point, ConfigurationError if the storage is
-    missing or cannot be given, and what opening and writing lakes raise.
+    Raises ValidationError for an open lake and for a lake without a storage, ConflictError unless
+    the catalog is empty or was begun by the same call, NotFoundError if there is no such point,
+    ConfigurationError if files of the lost catalog are in the way, and what opening and writing
+    lakes raise.
     """
     if isinstance(lake, Lake):
         raise ValidationError("lake must be a folder, a URL or a configuration, got an open lake")

@@ -18,7 +18,7 @@ from lakebed.values.parts import TABLE
 
 
 class LakeStore(Outside):
-    """A lake. `view`: what is read instead of its present."""
+    """A lake. `view`: the moment to read it at. None means now."""
 
     keeps_times = tells_times = True
 

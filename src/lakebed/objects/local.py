@@ -43,7 +43,7 @@ class LocalStore:
             file.write(data)
 
     def write_new(self, path: str, data: bytes) -> bool:
-        """Write a file if there is none at this path. Returns whether it was written.
+        """Write a file unless one exists at this path. Returns whether it was written.
 
         The complete file gets a second name in one step, which cannot replace another file.
         """
