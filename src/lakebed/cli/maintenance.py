@@ -74,7 +74,7 @@ def maintain(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Run all upkeep in the right order, for example from a cron job or as a service.
+    """Run all upkeep in the right order. Use it in a cron job or as a service.
 
     Removes expired entries and history that nothing keeps, moves values that have been in the
     catalog for a week to packs, and collects garbage.

@@ -165,7 +165,7 @@ def history(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the versions of a key that are kept, the newest first.
+    """Show the versions of a key that are kept, newest first.
 
     The exit code is 1 if there are none.
 
