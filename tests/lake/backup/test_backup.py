@@ -346,7 +346,7 @@ def test_what_is_refused(filled: Filled, tmp_path: Path) -> None:
         other["mine"] = 1
         with pytest.raises(ConflictError, match="another lake"):
             lakebed.backup(other, tmp_path / "b")
-        with pytest.raises(ConflictError, match="empty lake only"):
+        with pytest.raises(ConflictError, match="only to an empty lake"):
             lakebed.restore_backup(tmp_path / "b", other)
         with pytest.raises(ValidationError, match="name the lake"):
             lakebed.rebuild_catalog(tmp_path / "b", other)  # type: ignore[arg-type]
