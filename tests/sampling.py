@@ -48,12 +48,12 @@ _KINDS = (
 _VARIANTS = (
     "TestMemory", "TestFileWithSmallObjects", "TestApsw",
     "TestPostgres15", "TestPgBouncer",
-    "TestPostgres", "TestMariaDB", "TestDuckDB", "TestS3", "TestGCS", "TestAzure",
+    "TestPostgres", "TestMariaDB", "TestS3", "TestGCS", "TestAzure",
     "TestAsync", "TestAsyncOnPostgres", "TestS3Log", "TestTurso", "TestLogInRedis",
 )  # fmt: skip
 _SLOW = (
     "TestDynamoDBLog", "TestFirestoreLog", "TestMongoDBLog", "TestD1Log", "TestDuckDBDialect",
-    "TestLitestream",
+    "TestDuckDB", "TestLitestream",
 )  # fmt: skip
 _CONTRACTS = (
     "TestSQLAlchemyOnPostgres", "TestSQLAlchemyOnMariaDB", "TestAsyncLTM",
@@ -70,12 +70,14 @@ _ASYNC_DOCUMENTS = (
 )  # fmt: skip
 SHARES: dict[type, dict[str, int]] = {
     CatalogConformance: (
-        {"TestLogInFolder": 3}  # the log of every store
-        | dict.fromkeys(_KINDS, 4)
-        | dict.fromkeys(_VARIANTS, 15)
-        | dict.fromkeys(_SLOW, 30)
+        {"TestLogInFolder": 4}  # the log of every store
+        | dict.fromkeys(_KINDS, 6)
+        | dict.fromkeys(_VARIANTS, 20)
+        | dict.fromkeys(_SLOW, 40)
     ),
-    LTMContract: dict.fromkeys(_CONTRACTS, 10) | dict.fromkeys(_LIKE_OTHERS, 3),
+    LTMContract: (
+        {"TestPostgres": 3} | dict.fromkeys(_CONTRACTS, 12) | dict.fromkeys(_LIKE_OTHERS, 6)
+    ),
     BlobStorageConformance: dict.fromkeys(
         ("TestS3Files", "TestGCSFiles", "TestAzureFiles", "TestAsyncFiles"), 10
     ),

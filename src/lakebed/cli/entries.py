@@ -286,8 +286,10 @@ def touch(
     lakebed touch session/9 --ttl 1h
     lakebed touch session/9 --never
     """
-    if [ttl is not None, expires_at is not None, never].count(True) != 1:
-        raise typer.BadParameter("expected one of --ttl, --expires-at and --never")
+    given = [ttl is not None, expires_at is not None, never].count(True)
+    if given != 1:
+        wrong = "cannot be combined" if given else "one of them is required"
+        raise typer.BadParameter(wrong, param_hint="--ttl, --expires-at and --never")
     until = None if expires_at is None else timestamp(expires_at)
     with open_lake(ctx) as lake:
         entry = lake.touch(key, ttl=duration(ttl, "--ttl"), expires_at=until)

@@ -231,8 +231,10 @@ def purge(
     lakebed purge user/42/name --dry-run
     lakebed purge --prefix user/42/ --yes
     """
-    if (key is None) == (prefix is None):
-        raise typer.BadParameter("expected one of KEY and --prefix", param_hint="KEY")
+    if key is None and prefix is None:
+        raise typer.BadParameter("a key or --prefix is required", param_hint="KEY")
+    if key is not None and prefix is not None:
+        raise typer.BadParameter("cannot be combined with KEY", param_hint="--prefix")
     with open_lake(ctx) as lake:
         if dry_run:
             _print_purge(lake.purge(key, prefix, dry_run=True), as_json=as_json)

@@ -93,10 +93,12 @@ def timestamp(text: object, field: str = "expires_at") -> datetime:
 
 def read_value(argument: str | None, file: Path | None, *, text: bool, raw: bool) -> Any:
     """Return the value that `put` gets as an argument, from a file, or from standard input."""
-    if (argument is None) == (file is None):
-        raise typer.BadParameter("expected one of VALUE and --file", param_hint="VALUE")
+    if argument is None and file is None:
+        raise typer.BadParameter("a value or --file is required", param_hint="VALUE")
+    if argument is not None and file is not None:
+        raise typer.BadParameter("cannot be combined with VALUE", param_hint="--file")
     if text and raw:
-        raise typer.BadParameter("expected one of --text and --bytes", param_hint="--bytes")
+        raise typer.BadParameter("cannot be combined with --text", param_hint="--bytes")
     if argument is not None and argument != STDIN:
         return os.fsencode(argument) if raw else argument if text else json_or_text(argument)
     data = sys.stdin.buffer.read() if file is None or str(file) == STDIN else file.read_bytes()
