@@ -1,4 +1,4 @@
-"""Checks of what callers pass in, before anything is read or written."""
+"""Checks of arguments, before anything is read or written."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_PATH_BYTES = 1024
 MAX_METADATA_BYTES = 2048
 LONGEST_EXPIRY = 7 * 86_400
 RESERVED = ".lakebed"
-"""The first name of paths that are not the user's: a local folder keeps its own files there."""
+"""The first name in paths that users cannot have. A local folder keeps its own files there."""
 
 DEFAULT_TYPE = "application/octet-stream"
-"""The content type of a file whose name tells none."""
+"""The content type of a file whose name does not show one."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
@@ -27,7 +27,7 @@ _DRIVE = re.compile(r"[A-Za-z]:(?:/|$)")
 
 
 def check_path(path: object, field: str = "path") -> str:
-    """Return a path. Raises ValidationError unless it is a relative one, such as `a/b.txt`."""
+    """Return a path. Raises ValidationError unless it is a valid relative one such as `a/b.txt`."""
     text = _check_text(path, field)
     if not text:
         raise ValidationError(f"{field} must not be empty")
@@ -37,7 +37,7 @@ def check_path(path: object, field: str = "path") -> str:
 
 
 def check_prefix(prefix: object, field: str = "prefix") -> str:
-    """Return a prefix of paths, which may be empty or end anywhere."""
+    """Return a prefix of paths. It may be empty, and may end inside a name or with a slash."""
     return _check_text(prefix, field)
 
 
@@ -74,7 +74,7 @@ def _check_text(path: object, field: str) -> str:
 
 
 def check_content(content: object) -> bytes:
-    """Return the bytes of a content; those of a text are its UTF-8."""
+    """Return the bytes of a content. A string becomes UTF-8."""
     if isinstance(content, str):
         try:
             return content.encode()
@@ -86,7 +86,7 @@ def check_content(content: object) -> bytes:
 
 
 def check_headers(path: str, content_type: object, metadata: object) -> Headers:
-    """Return the headers of a file. A type that is not given is guessed by the path."""
+    """Return the headers of a file. A content type that is not given is guessed from the path."""
     if content_type is None:
         content_type = guess_type(path)[0] or DEFAULT_TYPE
     if not isinstance(content_type, str) or not _PRINTABLE.fullmatch(content_type):
@@ -118,13 +118,13 @@ def _check_metadata(metadata: object) -> Mapping[str, str]:
     if size > MAX_METADATA_BYTES:
         raise ValidationError(
             f"metadata must have at most {MAX_METADATA_BYTES:,} bytes in all, got {size:,}: "
-            "characters that are not ASCII count as they are escaped"
+            "characters that are not ASCII count with their escapes"
         )
     return dict(metadata)
 
 
 def check_condition(if_absent: object, if_match: object) -> Condition:
-    """Return a condition."""
+    """Return the condition of a write."""
     if not isinstance(if_absent, bool):
         raise ValidationError(f"if_absent must be True or False, got {type(if_absent).__name__}")
     if if_match is not None and (
@@ -137,7 +137,7 @@ def check_condition(if_absent: object, if_match: object) -> Condition:
 
 
 def check_whole(field: str, value: object, least: int, most: int | None = None) -> int:
-    """Return a whole number in a range."""
+    """Return a whole number from `least` to `most`, both included."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValidationError(f"{field} must be an integer, got {type(value).__name__}")
     if value < least or (most is not None and value > most):
@@ -147,7 +147,7 @@ def check_whole(field: str, value: object, least: int, most: int | None = None) 
 
 
 def check_seconds(field: str, value: object, least: float, most: float) -> float:
-    """Return seconds in a range."""
+    """Return a time in seconds, from `least` to `most`, both included."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ValidationError(f"{field} must be seconds or a timedelta, got {type(value).__name__}")
@@ -166,7 +166,7 @@ def check_method(method: object) -> Method:
 
 
 def check_rules(rules: object) -> list[Rule]:
-    """Return lifecycle rules: given as such, or as mappings of their fields."""
+    """Return lifecycle rules. Each is given as a `Rule` or as a mapping of its fields."""
     if isinstance(rules, (str, bytes, Mapping)) or not isinstance(rules, Iterable):
         raise ValidationError(f"rules must be a list of rules, got {type(rules).__name__}")
     found = [_check_rule(f"rules[{number}]", rule) for number, rule in enumerate(rules)]

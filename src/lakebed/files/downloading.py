@@ -1,4 +1,4 @@
-"""Downloading to a local file: ranges side by side, continued where a broken download ended."""
+"""Download to a local file: several ranges at once, continued where a broken download ended."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def download(
     part_size: int,
     progress: Progress | None,
 ) -> None:
-    """Download the version that `row` is about. The target appears when it is complete.
+    """Download the version of a file that `row` describes. The target appears when it is complete.
 
-    Until then the bytes are beside it, in `.<name>.part`, and `.<name>.parts` says which of them
-    have arrived, with a checksum of each part.
+    Until then the bytes are in `.<name>.part` beside it. `.<name>.parts` lists the parts that have
+    arrived, with a checksum of each.
     """
     target = os.path.abspath(os.path.expanduser(target))
     if os.path.isdir(target):
@@ -38,7 +38,7 @@ def download(
             partial.finish(target)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.errno is None:
-            raise  # of the storage
+            raise  # the error is already one of the storage's
         raise StorageError(f"cannot write {target!r}: {error.strerror or error}") from error
 
 
@@ -69,7 +69,7 @@ def _fetch(
 
 
 class _Partial:
-    """What has arrived so far. One download at a time may hold it."""
+    """The bytes that have arrived so far. Only one download at a time can hold them."""
 
     def __init__(self, data: str, notes: str) -> None:
         self._data_path, self._notes_path = data, notes
@@ -85,10 +85,10 @@ class _Partial:
         return self
 
     def _own_notes(self) -> int:
-        """Open the notes, locked.
+        """Open the notes and lock them. Raises ConflictError if another download has locked them.
 
-        A download that ends removes the file. So the notes are opened again if the download that
-        held them has just ended. Otherwise a third download would not see the lock.
+        A download that ends removes the file of notes. If that has just happened, the lock is on a
+        file without a name, which a third download would not see. So the notes are opened again.
         """
         import fcntl
 
@@ -108,7 +108,7 @@ class _Partial:
         os.close(self._notes)
 
     def begin(self, row: FileRow, part_size: int) -> None:
-        """Keep what has arrived of this very version; otherwise begin anew."""
+        """Keep the parts that have arrived of exactly this version. Discard those of another."""
         head = json.dumps(
             {"path": row.path, "etag": row.etag, "size": row.byte_size, "part_size": part_size}
         )
@@ -135,7 +135,7 @@ class _Partial:
         os.write(self._notes, f"{number} {zlib.crc32(data):08x}\n".encode())
 
     def finish(self, target: str) -> None:
-        """Show it under its name."""
+        """Rename the complete file to `target`."""
         os.rename(self._data_path, target)
         os.unlink(self._notes_path)
 

@@ -1,4 +1,4 @@
-"""Files under paths: the calls, which raise their errors."""
+"""Files under paths: the calls. They raise their errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from lakebed.files.uploading import PART_BYTES, Source, upload
 from lakebed.model import Progress
 from lakebed.objects.files.store import FileRow, FileStore, Rule, rule_for
 
-_RULES_SECONDS = 60.0  # for which the rules that `info` reads are remembered
+_RULES_SECONDS = 60.0  # how long the rules that `info` reads are cached
 _SMALLEST_PART = 5 << 20
 _LARGEST_PART = 5 << 30
 
@@ -40,11 +40,11 @@ _LARGEST_PART = 5 << 30
 class Files:
     """Files under paths such as `reports/may.pdf`, in a bucket, a folder or memory.
 
-    A path is relative and has at most 1,024 bytes in UTF-8. `..`, `.`, empty names, backslashes and
-    control characters are refused with a ValidationError. Safe to use from any thread.
+    A path is relative and has at most 1,024 bytes in UTF-8. It must not contain `..`, `.` or empty
+    names, backslashes or control characters. Safe to use from any thread.
 
-    All calls raise NotFoundError for a missing file, and StorageError, ConnectError or
-    RateLimitedError if the storage fails.
+    All calls raise ValidationError for an invalid argument, NotFoundError for a missing file, and
+    StorageError, ConnectError or RateLimitedError if the storage fails.
     """
 
     def __init__(self, store: FileStore) -> None:
@@ -54,7 +54,7 @@ class Files:
 
     @property
     def name(self) -> str:
-        """The place of the files, without secrets."""
+        """Where the files are, without secrets."""
         return self._store.name
 
     @contextmanager
@@ -76,11 +76,11 @@ class Files:
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> FileInfo:
-        """Write a file whole, in place of the one that is there. A text is stored as UTF-8.
+        """Write a whole file, replacing an existing one. A string is stored as UTF-8.
 
-        `content_type` is guessed by the path if it is left out. `metadata`: texts by name, at most
-        2,048 bytes in all. `if_absent`: write only if there is no file. `if_match`: write only if
-        the file has this etag. If the condition does not hold, the call raises ConflictError.
+        `content_type` is guessed from the path if it is left out. `metadata`: strings by name, at
+        most 2,048 bytes in all. `if_absent`: write only if there is no file. `if_match`: write only
+        if the file has this etag. Raises ConflictError if such a condition does not hold.
         """
         path = checks.check_path(path)
         headers = checks.check_headers(path, content_type, metadata)
@@ -101,11 +101,12 @@ class Files:
         part_size: int = PART_BYTES,
         progress: Progress | None = None,
     ) -> FileInfo:
-        """Write a file from a local one, or from a binary file object, which is read to its end.
+        """Upload a local file, or a binary file object, which is read to its end.
 
-        More than 5 MB are uploaded in parts of `part_size` bytes (5 MB to 5 GB), several at a time.
-        If that fails, the upload is aborted, and the old file stays. `progress` is called with the
-        bytes that have arrived and their total, which is None for a file object.
+        A file of more than 5 MB is uploaded in parts of `part_size` bytes (5 MB to 5 GB), several
+        at a time. If that fails, the upload is aborted and the old file stays. `progress` is called
+        with the number of bytes that have arrived and with the total, None for a file object. The
+        other arguments are those of `upload`.
         """
         path = checks.check_path(path)
         headers = checks.check_headers(path, content_type, metadata)
@@ -119,7 +120,7 @@ class Files:
         return self.fetch(path)[1]
 
     def fetch(self, path: str) -> tuple[FileInfo, bytes]:
-        """Return what is known about a file, and its content, from one reading."""
+        """Return what is known about a file and its content. Both are of the same version."""
         path = checks.check_path(path)
         with self._using(path) as store:
             row, data = store.whole(path)
@@ -133,12 +134,12 @@ class Files:
         part_size: int = PART_BYTES,
         progress: Progress | None = None,
     ) -> FileInfo:
-        """Write the content of a file to a local one, which appears when it is complete.
+        """Download a file to a local one, which appears when it is complete.
 
-        Ranges of `part_size` bytes are read side by side. After a failure the same call continues
-        where it ended, unless the file was replaced. `progress` is called with the bytes that have
-        arrived and their total. Raises ConflictError if the file is replaced meanwhile, or if
-        another download writes to the same local file.
+        Several ranges of `part_size` bytes are read at a time. After a failure, repeat the call: it
+        continues where it ended, unless the file was replaced. `progress` is called with the number
+        of bytes that have arrived and with the total. Raises ConflictError if the file is replaced
+        meanwhile, or if another download writes to the same local file.
         """
         path = checks.check_path(path)
         if not isinstance(file, (str, os.PathLike)):
@@ -150,8 +151,11 @@ class Files:
         return info_of(row)
 
     def open(self, path: str, mode: str = "rb") -> io.BufferedReader:
-        """Open a file for reading, as a binary file object that can seek. It reads the ranges that
-        it is asked for. If the file is replaced meanwhile, reading raises ConflictError."""
+        """Open a file for reading, as a binary file object that can seek.
+
+        Only the ranges that you read are fetched. If the file is replaced meanwhile, reading raises
+        ConflictError.
+        """
         path = checks.check_path(path)
         if mode != "rb":
             raise ValidationError(f"mode must be 'rb', got {mode!r}: use upload_file to write")
@@ -159,14 +163,16 @@ class Files:
             return open_file(store, store.stat(path))
 
     def delete(self, path: str) -> bool:
-        """Delete a file. Returns whether it was there."""
+        """Delete a file. Returns whether it existed; a missing file is no error."""
         path = checks.check_path(path)
         with self._using(path) as store:
             return store.remove(path)
 
     def delete_many(self, paths: Iterable[str]) -> Deletions:
-        """Delete files. A missing file counts as deleted. All paths are checked first. The errors
-        of those that cannot be deleted are in the result."""
+        """Delete files. A missing file counts as deleted.
+
+        All paths are checked first. If a file cannot be deleted, its error is in the result.
+        """
         if isinstance(paths, (str, bytes)) or not isinstance(paths, Iterable):
             raise ValidationError(f"paths must be a list of paths, got {type(paths).__name__}")
         checked = list(dict.fromkeys(
@@ -194,7 +200,7 @@ class Files:
         return info_of(row, self._rule(row))
 
     def _rule(self, row: FileRow) -> Rule | None:
-        """Return the rule that applies to a file, or None, also if the rules cannot be read."""
+        """Return the rule that applies to a file. None if there is none or it cannot be read."""
         if self._rules is None or self._rules[0] < time.monotonic():
             try:
                 rules = self._store.rules()
@@ -212,9 +218,10 @@ class Files:
     ) -> FileList:
         """Return files whose path begins with `prefix`, in the order of their paths.
 
-        `delimiter`: one character, most often a slash. Files whose path goes on beyond it are shown
-        as one of the `prefixes`. `limit`: the most files and prefixes, 1 to 100,000. `after`: start
-        after this path. Pass the `after` of the result to the next call; it is None at the end.
+        `delimiter`: one character, usually a slash. Files with a delimiter after the prefix are not
+        listed one by one; `prefixes` has their paths up to the delimiter. `limit`: the most files
+        and prefixes, 1 to 100,000. `after`: start after this path. Pass the `after` of the result
+        to the next call. It is None at the end.
         """
         prefix = checks.check_prefix(prefix)
         after = "" if after is None else checks.check_prefix(after, "after")
@@ -231,13 +238,16 @@ class Files:
         )
 
     def copy(self, source: str, target: str) -> FileInfo:
-        """Copy a file with its content type and metadata, in place of the one that is there."""
+        """Copy a file with its content type and metadata, replacing an existing target."""
         source, target = self._two(source, target)
         with self._using(source) as store:
             return info_of(store.copy(source, target))
 
     def move(self, source: str, target: str) -> FileInfo:
-        """Move a file. In a bucket it is copied and then deleted, so for a moment it is at both."""
+        """Move a file, replacing an existing target.
+
+        A bucket copies the file and then deletes the source, so for a moment it has both.
+        """
         source, target = self._two(source, target)
         with self._using(source) as store:
             return info_of(store.move(source, target))
@@ -252,10 +262,10 @@ class Files:
     def presign(
         self, path: str, expires: float | timedelta = 3600, method: str = "GET"
     ) -> Presigned:
-        """Return a URL with which anybody can read the file, or with `PUT` write it, for `expires`
-        seconds: 1 to 604,800 (seven days).
+        """Return a URL with which anybody can read the file, or write it if `method` is `PUT`.
 
-        Whoever writes must send the `headers` of the result. Raises ConfigurationError if the
+        `expires`: how long it works, a timedelta or seconds from 1 to 604,800 (seven days). A
+        request that writes must send the `headers` of the result. Raises ConfigurationError if the
         storage or its credentials cannot sign.
         """
         path = checks.check_path(path)
@@ -269,19 +279,19 @@ class Files:
         return Presigned(url=url, expires_at=until, method=verb, headers=headers)
 
     def lifecycle(self) -> Sequence[Rule]:
-        """Return the rules by which files expire or move to another storage class."""
+        """Return the lifecycle rules, by which files expire or move to another storage class."""
         with self._using() as store:
             return store.rules()
 
     def set_lifecycle(self, rules: Iterable[Rule | Mapping[str, object]]) -> None:
-        """Replace the rules. An empty list removes all.
+        """Replace the lifecycle rules. An empty list removes all.
 
         A rule is a `LifecycleRule` or a mapping with `prefix` and one or more of `expire_days`,
-        `transitions` (a list of `{days, storage_class}`) and `abort_days`; optionally `id` and
-        `enabled`. In a bucket, other people's rules stay: those for other prefixes, and those that
-        look at more than the prefix and the age.
+        `transitions` (a list of `{days, storage_class}`) and `abort_days`. `id` and `enabled` are
+        optional. Some rules of a bucket are not replaced: those for other prefixes, and those with
+        conditions other than prefix and age.
 
-        Raises ConfigurationError where there are no such rules.
+        Raises ConfigurationError if the storage has no lifecycle rules.
         """
         checked = checks.check_rules(rules)
         with self._using() as store:
@@ -289,11 +299,10 @@ class Files:
         self._rules = None
 
     def cleanup(self, older_than: float | timedelta = 86_400) -> CleanUp:
-        """Abort uploads that were begun more than `older_than` seconds ago and never completed,
-        such as those of killed processes.
+        """Abort uploads that began more than `older_than` seconds ago and were never completed.
 
-        In a folder and in memory, also delete the files that a rule expires. A bucket's service
-        does that by itself.
+        A killed process can leave such uploads. In a folder and in memory, also delete the files
+        that a rule expires. A bucket's service does that by itself.
         """
         seconds = checks.check_seconds("older_than", older_than, 0, 10 * 366 * 86_400)
         now = system_clock()

@@ -1,4 +1,4 @@
-"""The types of storage. Each is a choice of where files are."""
+"""The types of storage. They differ only in where the files are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _uri(scheme: str, bucket: object, prefix: object) -> str:
 
 
 def _known(uri: str, options: Mapping[str, object]) -> dict[str, Any]:
-    """Return the options that are given. Raises ConfigurationError for an unknown one."""
+    """Return the options that are not None. Raises ConfigurationError for an unknown one."""
     given = {name: value for name, value in options.items() if value is not None}
     for name, problem in wrong_options(uri, given).items():
         raise ConfigurationError(f"{name}: {problem}")
@@ -35,14 +35,15 @@ def _known(uri: str, options: Mapping[str, object]) -> dict[str, Any]:
 class S3BlobStorage(BlobStorage):
     """Files in a bucket of S3, or of a service that speaks its protocol.
 
-    `prefix`: a folder of the bucket, outside of which nothing is read or written. `endpoint_url`:
-    the address of another service than Amazon's. `access_key` and `secret_key`: without them, the
-    credentials of the environment are used. `encryption`: `SSE-S3`, or `SSE-KMS` with the
-    `kms_key_id` of a key; upper or lower case. Other options are those of `storage` in a
+    `prefix`: a folder of the bucket. Nothing outside it is read or written. `endpoint_url`: the
+    address of a service other than Amazon's. `access_key` and `secret_key`: if they are left out,
+    the credentials come from the environment. `encryption`: `SSE-S3` or `SSE-KMS`, in upper or
+    lower case. `kms_key_id`: the key for `SSE-KMS`. Other options are those of `storage` in a
     configuration, such as `addressing_style`, `checksums`, `token`, `max_connections` and
     `retry_timeout`.
 
-    Raises ConfigurationError for a wrong option, and DependencyMissingError without the extra `s3`.
+    Raises ConfigurationError for an invalid option, and DependencyMissingError without the extra
+    `s3`.
     """
 
     def __init__(
@@ -77,12 +78,12 @@ class S3BlobStorage(BlobStorage):
 class GCSBlobStorage(BlobStorage):
     """Files in a bucket of Google Cloud Storage.
 
-    `prefix`: a folder of the bucket, outside of which nothing is read or written. `token`: the key
-    of a service account, as a path or its content; without it, the credentials of the environment
-    are used. `kms_key_id`: the resource name of a key of Cloud KMS. Other options are those of
+    `prefix`: a folder of the bucket. Nothing outside it is read or written. `token`: the key of a
+    service account, as a path or its content. If it is left out, the credentials come from the
+    environment. `kms_key_id`: the resource name of a key in Cloud KMS. Other options are those of
     `storage` in a configuration.
 
-    Raises ConfigurationError for a wrong option, and DependencyMissingError without the extra
+    Raises ConfigurationError for an invalid option, and DependencyMissingError without the extra
     `gcs`.
     """
 
@@ -104,12 +105,12 @@ class GCSBlobStorage(BlobStorage):
 class AzureBlobStorage(BlobStorage):
     """Files in a container of Azure Blob Storage.
 
-    `bucket`: the container. `prefix`: a folder of it, outside of which nothing is read or written.
-    `connection_string`, or `account_name` with `account_key`, `sas_token` or the identity of the
-    environment. `encryption_scope`: the name of a scope of the account. Other options are those of
-    `storage` in a configuration.
+    `bucket`: the container. `prefix`: a folder of it. Nothing outside it is read or written. Give
+    `connection_string`, or `account_name` with `account_key` or `sas_token`. With neither key nor
+    token, the identity comes from the environment. `encryption_scope`: the name of a scope of the
+    account. Other options are those of `storage` in a configuration.
 
-    Raises ConfigurationError for a wrong option, and DependencyMissingError without the extra
+    Raises ConfigurationError for an invalid option, and DependencyMissingError without the extra
     `azure`.
     """
 
@@ -139,8 +140,10 @@ class AzureBlobStorage(BlobStorage):
 class LocalBlobStorage(BlobStorage):
     """Files in a local folder, under their own names.
 
-    `root`: the folder, which is created by the first write. `.lakebed` in it holds what is known
-    about the files.
+    `root`: the folder. The first write creates it. Its subfolder `.lakebed` holds the content types
+    and metadata of the files.
+
+    Raises ConfigurationError if `root` is not a path.
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
@@ -152,7 +155,7 @@ class LocalBlobStorage(BlobStorage):
 
 
 class MemoryBlobStorage(BlobStorage):
-    """Files in the memory of this process, which are gone when the storage is closed."""
+    """Files in the memory of this process. They are gone when the storage is closed."""
 
     def __init__(self) -> None:
         from lakebed.objects.files.memory import MemoryFiles

@@ -1,4 +1,4 @@
-"""Reading a file of a storage as a file object."""
+"""Read a file of a storage as a file object."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from lakebed.errors import NotFoundError
 from lakebed.objects.files.store import FileRow, FileStore
 
 BUFFER_BYTES = 1 << 20
-"""How much a small read fetches."""
+"""How many bytes a small read fetches."""
 _READ_BYTES = 8 << 20
 
 
 class _Raw(io.RawIOBase):
-    """Ranges of one version of a file."""
+    """A raw stream that reads ranges of one version of a file."""
 
     def __init__(self, store: FileStore, row: FileRow) -> None:
         self._store, self._row = store, row
@@ -60,6 +60,6 @@ class _Raw(io.RawIOBase):
 
 
 def open_file(store: FileStore, row: FileRow) -> io.BufferedReader:
-    """Open the version of a file that `row` is about. Later reading raises ConflictError if it was
-    replaced."""
+    """Open the version of a file that `row` describes. Reading raises ConflictError once the file
+    is replaced."""
     return io.BufferedReader(_Raw(store, row), BUFFER_BYTES)

@@ -16,10 +16,11 @@ from lakebed.records import Report
 class FileInfo(Report):
     """What is known about a file.
 
-    `size` is in bytes. `etag` changes with each write and means nothing else. `archived`: the file
-    must be restored before it can be read. `restore`: None, `ongoing`, or `restored` until
-    `restored_until`. `encryption`: what the service says that it used. `lifecycle_rule`: the id of
-    the rule that applies, and `expires_at` when it deletes the file.
+    `size` is in bytes. `etag` changes with each write; do not read anything else into it.
+    `archived`: the file must be restored before it can be read. `restore`: None, `ongoing`, or
+    `restored`, which lasts until `restored_until`. `encryption`: the method that the service
+    reports. `lifecycle_rule`: the id of the rule that applies. `expires_at`: when that rule deletes
+    the file.
     """
 
     path: str
@@ -39,7 +40,7 @@ class FileInfo(Report):
 
 
 class ListedFile(Report):
-    """A file of a listing. What a listing does not have, `info` tells."""
+    """A file of a listing. `Files.info` tells more about it."""
 
     path: str
     size: int
@@ -49,8 +50,11 @@ class ListedFile(Report):
 
 
 class FileList(Report):
-    """A part of a listing: `files`, and `prefixes` that end with the delimiter and hold more files.
-    `after` is where to continue; None at the end."""
+    """A part of a listing.
+
+    `files`: the files. `prefixes`: paths that end with the delimiter and have more files below
+    them. `after`: where to continue, or None at the end.
+    """
 
     files: Sequence[ListedFile]
     prefixes: Sequence[str]
@@ -58,7 +62,7 @@ class FileList(Report):
 
 
 class Presigned(Report):
-    """A URL that works until `expires_at`. Requests must send the `headers`."""
+    """A URL that works until `expires_at`. Requests must send these `headers`."""
 
     url: str
     expires_at: datetime
@@ -67,21 +71,21 @@ class Presigned(Report):
 
 
 class Deletions(Report):
-    """How many paths were deleted, and the errors of the others by path."""
+    """How many paths were deleted, and the error of each other path."""
 
     deleted: int
     errors: Mapping[str, LakebedError]
 
 
 class CleanUp(Report):
-    """How many unfinished uploads were aborted, and how many files deleted by a rule."""
+    """How many unfinished uploads were aborted, and how many files were deleted by a rule."""
 
     aborted: int
     expired: int
 
 
 def info_of(row: FileRow, rule: Rule | None = None) -> FileInfo:
-    """Return the record of a file to which a rule applies."""
+    """Return the record of a file. `rule`: the lifecycle rule that applies to it."""
     days = None if rule is None else rule.expire_days
     modified = from_micros(row.modified)
     return FileInfo(

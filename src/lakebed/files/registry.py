@@ -19,10 +19,10 @@ from lakebed.files.storage import BlobStorage
 from lakebed.suggestions import suggestion
 
 ENTRY_POINTS = "lakebed.blob_storages"
-"""The group of entry points with which installed packages offer types: `type = module:maker`."""
+"""The entry point group in which installed packages offer types, as `type = module:maker`."""
 
 Factory = Callable[..., BlobStorage]
-"""Makes a storage from its options, which are keyword arguments."""
+"""A function that makes a storage from its options, which are keyword arguments."""
 
 _factories: dict[str, Factory] = {
     "s3": S3BlobStorage,
@@ -34,11 +34,10 @@ _factories: dict[str, Factory] = {
 
 
 def create_blob_storage(type: str, **options: Any) -> BlobStorage:  # noqa: A002
-    """Make a storage by its type: `s3`, `gcs`, `azure`, `local` or `memory`. The options are those
-    of its class.
+    """Make a storage by its type: `s3`, `gcs`, `azure`, `local`, `memory` or a registered one.
 
-    Raises ConfigurationError, which is a ValueError, for an unknown type or option, and
-    DependencyMissingError if a package is missing.
+    The options are those of the type's class. Raises ConfigurationError, which is a ValueError, for
+    an unknown type or option, and DependencyMissingError if a package is missing.
     """
     factory = _factories.get(type) if isinstance(type, str) else None
     factory = factory or _from_entry_point(type)
@@ -52,7 +51,7 @@ def create_blob_storage(type: str, **options: Any) -> BlobStorage:  # noqa: A002
 def _check_names(type: str, factory: Factory, options: dict[str, Any]) -> None:  # noqa: A002
     parameters = signature(factory).parameters
     if any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values()):
-        return  # it checks them itself
+        return  # a factory that takes any option checks them itself
     for name in options:
         if name not in parameters:
             told = suggestion(name, parameters) if parameters else "it has no options"
@@ -60,7 +59,7 @@ def _check_names(type: str, factory: Factory, options: dict[str, Any]) -> None: 
 
 
 def register_blob_storage(type: str, factory: Factory) -> None:  # noqa: A002
-    """Register a type of storage. A registered type is replaced.
+    """Register a type of storage. A type that is registered already is replaced.
 
     `factory`: a class or function that takes the options as keyword arguments. Installed packages
     use an entry point of the group `lakebed.blob_storages` instead.

@@ -21,10 +21,11 @@ class BlobStorage:
 
     Every result has `success`. If it is False, `error` says why, and `error_type` names the kind of
     error (see `lakebed.errors`): `not_found` for a missing file, `conflict` for a condition that
-    does not hold. Times are in ISO 8601. `files` has the same calls, which raise their errors.
+    does not hold. Times are in ISO 8601. The attribute `files` has the same calls, but they raise
+    their errors.
 
-    `store` keeps the files; each type of `create_blob_storage` has a subclass that makes one. Close
-    the storage, or use it in a `with` block.
+    `store`: where the files are kept. Each type of `create_blob_storage` has a subclass that makes
+    a store from options. Close the storage, or use it in a `with` block.
     """
 
     def __init__(self, store: FileStore) -> None:
@@ -40,8 +41,11 @@ class BlobStorage:
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> Result:
-        """Write a file whole; as `Files.upload`. Returns `{success, path, size, etag,
-        content_type, metadata, last_modified, encryption, …}`, as `info` does."""
+        """Write a whole file, as `Files.upload`.
+
+        Returns `{success, path, size, etag, content_type, metadata, last_modified, encryption, …}`,
+        as `info` does.
+        """
         return _result(
             self.files.upload(path, content, content_type, metadata, if_absent, if_match)
         )
@@ -59,8 +63,8 @@ class BlobStorage:
         part_size: int = PART_BYTES,
         progress: Progress | None = None,
     ) -> Result:
-        """Write a file from a local one or from a binary file object; as `Files.upload_file`.
-        Returns what `upload` does."""
+        """Upload a local file or a binary file object, as `Files.upload_file`. Returns what
+        `upload` does."""
         return _result(
             self.files.upload_file(
                 path, file, content_type, metadata, if_absent, if_match,
@@ -84,13 +88,12 @@ class BlobStorage:
         part_size: int = PART_BYTES,
         progress: Progress | None = None,
     ) -> Result:
-        """Write the content of a file to a local one; as `Files.download_file`. Returns what
-        `upload` does."""
+        """Download a file to a local one, as `Files.download_file`. Returns what `upload` does."""
         return _result(self.files.download_file(path, file, part_size=part_size, progress=progress))
 
     def open(self, path: str, mode: str = "rb") -> io.BufferedReader:
-        """Open a file for reading; as `Files.open`. This call raises its errors, because it has no
-        result to put them in."""
+        """Open a file for reading, as `Files.open`. This call has no result to put errors in, so it
+        raises them."""
         return self.files.open(path, mode)
 
     @reported
@@ -101,8 +104,11 @@ class BlobStorage:
 
     @reported
     def delete_many(self, paths: Iterable[str]) -> Result:
-        """Delete files: `{success, deleted_count, failed_count, errors}`. `errors` has `{error,
-        error_type}` by path. A missing file counts as deleted."""
+        """Delete files: `{success, deleted_count, failed_count, errors}`.
+
+        `errors` maps the path of each file that was not deleted to `{error, error_type}`. A missing
+        file counts as deleted.
+        """
         done = self.files.delete_many(paths)
         result = {"success": True}
         for error in done.errors.values():
@@ -116,7 +122,7 @@ class BlobStorage:
 
     @reported
     def exists(self, path: str) -> Result:
-        """Say whether there is a file at a path: `{success, exists, path}`."""
+        """Return whether a file exists at a path: `{success, exists, path}`."""
         return {"success": True, "exists": self.files.exists(path), "path": path}
 
     @reported
@@ -134,11 +140,11 @@ class BlobStorage:
         limit: int = 1000,
         after: str | None = None,
     ) -> Result:
-        """Return files in the order of their paths; as `Files.list`: `{success, files, prefixes,
+        """Return files in the order of their paths, as `Files.list`: `{success, files, prefixes,
         count, after}`.
 
-        `files` has `{path, size, etag, last_modified, storage_class}`. `count` is the number of
-        files and prefixes.
+        `files` is a list of `{path, size, etag, last_modified, storage_class}`. `count` is the
+        number of files and prefixes.
         """
         found = self.files.list(prefix, delimiter, limit, after)
         return {
@@ -151,36 +157,36 @@ class BlobStorage:
 
     @reported
     def copy(self, source: str, target: str) -> Result:
-        """Copy a file; as `Files.copy`. Returns what `upload` does, about the copy."""
+        """Copy a file, as `Files.copy`. Returns what `upload` does, about the copy."""
         return _result(self.files.copy(source, target))
 
     @reported
     def move(self, source: str, target: str) -> Result:
-        """Move a file; as `Files.move`. Returns what `upload` does, about the moved file."""
+        """Move a file, as `Files.move`. Returns what `upload` does, about the moved file."""
         return _result(self.files.move(source, target))
 
     @reported
     def presign(self, path: str, expires: float | timedelta = 3600, method: str = "GET") -> Result:
-        """Return a URL for others; as `Files.presign`: `{success, url, expires_at, method,
+        """Return a URL for others, as `Files.presign`: `{success, url, expires_at, method,
         headers}`."""
         return _result(self.files.presign(path, expires, method))
 
     @reported
     def lifecycle(self) -> Result:
-        """Return the lifecycle rules: `{success, rules}`. Each has `{id, prefix, expire_days,
+        """Return the lifecycle rules: `{success, rules}`. Each rule is `{id, prefix, expire_days,
         transitions, abort_days, enabled}`."""
         return {"success": True, "rules": [to_json(rule) for rule in self.files.lifecycle()]}
 
     @reported
     def set_lifecycle(self, rules: Iterable[Rule | Mapping[str, object]]) -> Result:
-        """Replace the lifecycle rules; as `Files.set_lifecycle`: `{success, rules}`, the rules as
-        they are now."""
+        """Replace the lifecycle rules, as `Files.set_lifecycle`: `{success, rules}`. `rules` has
+        the rules as they are afterwards."""
         self.files.set_lifecycle(rules)
         return {"success": True, "rules": [to_json(rule) for rule in self.files.lifecycle()]}
 
     @reported
     def cleanup(self, older_than: float | timedelta = 86_400) -> Result:
-        """Abort unfinished uploads, and delete what rules expire; as `Files.cleanup`: `{success,
+        """Abort unfinished uploads and delete what rules expire, as `Files.cleanup`: `{success,
         aborted_count, expired_count}`."""
         done = self.files.cleanup(older_than)
         return {"success": True, "aborted_count": done.aborted, "expired_count": done.expired}

@@ -1,4 +1,4 @@
-"""Uploading local files and streams in parts."""
+"""Upload local files and streams in parts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lakebed.model import Progress
 from lakebed.objects.files.store import Condition, FileRow, FileStore, Headers, PartedUpload
 
 SMALL_BYTES = 5 << 20
-"""Up to this size a file is uploaded in one request."""
+"""A file of up to this many bytes is uploaded in one request."""
 PART_BYTES = 8 << 20
-"""The default size of a part."""
-_MAX_PARTS = 10_000  # of S3
+"""The default size of a part, in bytes."""
+_MAX_PARTS = 10_000  # the limit of S3
 
 Source = str | os.PathLike[str] | BinaryIO
 Chunk = Callable[[], bytes]
 
 
 class _Input(NamedTuple):
-    """What is uploaded: its size if that is known, and its chunks of a size."""
+    """What is uploaded: its size if known, and a function that gives its chunks of a given size."""
 
     size: int | None
     chunks: Callable[[int], Iterator[Chunk]]
@@ -39,7 +39,7 @@ def upload(
     part_size: int,
     progress: Progress | None,
 ) -> FileRow:
-    """Upload a file: a small one in one request, and otherwise in parts."""
+    """Upload a file: in one request if it is small, otherwise in parts."""
     with _opened(file) as source:
         if source.size is not None:
             part_size = max(part_size, -(-source.size // _MAX_PARTS))
@@ -86,7 +86,7 @@ def _in_parts(
 def _send(
     parts: PartedUpload, chunks: Iterator[Chunk], size: int | None, progress: Progress | None
 ) -> None:
-    """Send the chunks, `width` at a time, and report each that has arrived."""
+    """Send the chunks, `width` at a time, and report the progress after each."""
     done = 0
     pending: set[Future[int]] = set()
 
@@ -111,7 +111,7 @@ def _send(
                 pending.add(pool.submit(send, number, chunk))
             settle(0)
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # and wait, so that no part comes after the abort
+            pool.shutdown(cancel_futures=True)  # waits, so that no part arrives after the abort
             raise
 
 
@@ -159,7 +159,7 @@ def _range(handle: int, start: int, end: int) -> bytes:
 
 
 def _pieces(file: BinaryIO, step: int) -> Iterator[Chunk]:
-    """Pieces of a stream, which may give less than it is asked for."""
+    """Yield a stream in pieces of `step` bytes, although one read may return fewer."""
     while True:
         parts: list[bytes] = []
         wanted = step

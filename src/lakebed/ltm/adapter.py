@@ -25,11 +25,11 @@ class LTMBackend:
     that. `ttl` (seconds, or text such as `"1h30m"`) and `expires_at` (ISO 8601 with an offset) in
     an entry's metadata set its expiry, and stay in the metadata. `expires_at` wins.
 
-    `lake`: a lake, or a function that opens one, called with the first call. Safe to use from any
-    thread. Close it, or use it in a `with` block.
+    `lake`: a lake, or a function that opens one. Such a function is called by the first call that
+    needs the lake. Safe to use from any thread. Close it, or use it in a `with` block.
     """
 
-    _lake: Lake | None = None  # on the class, for the repr of a backend whose constructor failed
+    _lake: Lake | None = None  # a default for the repr of a backend whose constructor failed
 
     def __init__(self, lake: Lake | Callable[[], Lake]) -> None:
         self._lake = lake if isinstance(lake, Lake) else None
@@ -39,9 +39,10 @@ class LTMBackend:
 
     @property
     def lake(self) -> Lake:
-        """The lake itself, for everything that this interface has no call for, such as snapshots.
+        """The lake itself. Use it for what this interface has no call for, such as snapshots.
 
-        Raises the error of opening the lake, if it was not open yet and cannot be opened.
+        Raises what opening the lake raises, if it is not open yet, and CatalogError if this memory
+        was closed before it opened one.
         """
         return self._lake if self._lake is not None else self._connect()
 
@@ -70,10 +71,9 @@ class LTMBackend:
         """Store a value under a key, replacing the whole entry.
 
         `ttl` (seconds, a timedelta, or text such as `"1h30m"`) or `expires_at` (a datetime, or ISO
-        8601 with an offset) sets the expiry, in place of those in the metadata. `keep_expiry`: an
-        entry that is there keeps the expiry that it has, whatever the metadata say. `if_absent` and
-        `if_match` are as for `Lake.store`; if such a condition does not hold, the result is a
-        `conflict`.
+        8601 with an offset) sets the expiry, and takes precedence over the metadata. `keep_expiry`:
+        an entry that exists keeps its expiry, whatever the metadata say. `if_absent` and `if_match`
+        are as for `Lake.store`; if their condition does not hold, the error type is `conflict`.
 
         Returns `{success, stored, key, created, content_hash, inlined, byte_size, deduplicated}`,
         and `storage_uri` if the value is not inline. If nothing changed, `stored` is False and
@@ -97,11 +97,10 @@ class LTMBackend:
     def touch(
         self, key: str, *, ttl: TTL | None = None, expires_at: datetime | str | None = None
     ) -> Result:
-        """Give an entry another expiry, and leave its value and metadata as they are:
-        `{success, touched, key, expires_at}`.
+        """Change when an entry expires: `{success, touched, key, expires_at}`.
 
-        `ttl` and `expires_at` are as for `store`; with neither, it does not expire any more. A
-        missing key is a success with `touched` False.
+        The value and the metadata stay as they are. `ttl` and `expires_at` are as for `store`. With
+        neither, the entry no longer expires. A missing key is a success with `touched` False.
         """
         wait, moment = expiry_of(None, ttl, expires_at)
         try:
@@ -122,10 +121,10 @@ class LTMBackend:
 
     @reported
     def delete(self, key: str, *, if_match: str | None = None) -> Result:
-        """Delete an entry: `{success, deleted, key}`. A missing key is a success with `deleted`
-        False.
+        """Delete an entry: `{success, deleted, key}`.
 
-        `if_match`: delete only if the content has this hash; otherwise the result is a `conflict`.
+        A missing key is a success with `deleted` False. `if_match`: delete only if the content has
+        this hash; otherwise the error type is `conflict`.
         """
         return {"success": True, "deleted": self.lake.delete(key, if_match=if_match), "key": key}
 
@@ -141,10 +140,10 @@ class LTMBackend:
         """Return the entries whose key begins with `prefix`, without their values, in key order:
         `{success, entries, count, after}`.
 
-        `entries` has `{key, metadata, content_hash, format, byte_size, inlined, created_at,
-        updated_at, expires_at}`, with times in ISO 8601. `limit`: the most entries to return.
-        `after`: start after this key. Pass the `after` of the result to the next call; it is None
-        at the end.
+        `entries` is a list of `{key, metadata, content_hash, format, byte_size, inlined,
+        created_at, updated_at, expires_at}`, with times in ISO 8601. `limit`: the most entries to
+        return. `after`: start after this key. Pass the `after` of the result to the next call. It
+        is None at the end.
         """
         found = self.lake.list(prefix, metadata_filter=metadata_filter, limit=limit, after=after)
         entries = [listed(entry) for entry in found]
@@ -166,8 +165,8 @@ class LTMBackend:
     ) -> Result:
         """Return the entries that match best: `{success, results, count, total}`.
 
-        `results` has `{key, value, metadata, score}` of `count` entries; `total` is the number of
-        all matches. The arguments are those of `Lake.search`.
+        `results` is a list of `{key, value, metadata, score}`, the best first. `count` is its
+        length, `total` the number of all matches. The arguments are those of `Lake.search`.
         """
         hits = self.lake.search(
             query,
@@ -185,9 +184,9 @@ class LTMBackend:
     def store_batch(self, entries: Iterable[Mapping[str, Any]], atomic: bool = True) -> Result:
         """Store many entries: `{success, stored_count, failed_count, errors}`.
 
-        Each entry is a mapping with `key`, `value` and optionally `metadata`. `errors` has
-        `{error, error_type}` by key. `atomic`: store all or none. Otherwise all valid entries are
-        stored, and the call fails only if every entry failed.
+        Each entry is a mapping with `key`, `value` and optionally `metadata`. `errors` maps the key
+        of each entry that failed to `{error, error_type}`. `atomic`: store all or none. Otherwise
+        all valid entries are stored, and the call fails only if every entry failed.
         """
         expiring = Expiring(entries)
         try:
@@ -211,9 +210,9 @@ class LTMBackend:
     def retrieve_batch(self, keys: Iterable[str]) -> Result:
         """Return the values of many keys: `{success, entries, found_count, missing_count}`.
 
-        `entries` has, by key, the result of `retrieve`, or None for a missing key. If a value
-        cannot be read, `entries` has `{success, error, error_type}` for it, and `success` of the
-        call is False, although the other values are returned.
+        `entries` maps each key to the result of `retrieve`, or to None if the key is missing. If a
+        value cannot be read, its key maps to `{success, error, error_type}`. Then `success` of the
+        call is False too, but the other values are returned.
         """
         read = self.lake.retrieve_batch(keys)
         rows = read.rows
@@ -231,8 +230,10 @@ class LTMBackend:
 
     @reported
     def cleanup_expired(self, batch_size: int = 100) -> Result:
-        """Remove expired entries, `batch_size` in each transaction:
-        `{success, deleted_count, remaining_count}`."""
+        """Remove expired entries: `{success, deleted_count, remaining_count}`.
+
+        `batch_size`: how many entries each transaction removes.
+        """
         done = self.lake.cleanup_expired(batch_size)
         return {"success": True, "deleted_count": done.deleted, "remaining_count": done.remaining}
 
@@ -240,7 +241,7 @@ class LTMBackend:
         """Yield all entries as `(key, value, metadata)`, in key order. They are read as you
         iterate.
 
-        This call raises its errors (see `lakebed.errors`), because it has no result to put them in.
+        This call has no result to put errors in, so it raises them (see `lakebed.errors`).
         """
         for entry in self.lake.list():
             yield entry.key, entry.value, entry.metadata
@@ -263,7 +264,7 @@ class LTMBackend:
         self.close()
 
     def __repr__(self) -> str:
-        # A lake that connects when it is used has no name before, and asking for it would connect.
+        # A lazy lake has no name until it connects, and asking for the name would connect it.
         known = {} if self._lake is None else vars(self._lake)
         where = known.get("name", "not connected")
         return f"<{type(self).__name__} {where}>"

@@ -8,10 +8,10 @@ from sysconfig import get_path
 
 
 def _has(name: str) -> bool:
-    """Return whether a package within others is installed."""
+    """Return whether a package inside other packages is installed."""
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # one of the others
+    except ModuleNotFoundError:  # an outer package is missing
         return False
 
 

@@ -11,10 +11,10 @@ from lakebed.ltm.adapter import LTMBackend
 
 
 def _lake(backend: str, **options: object) -> Lake | Callable[[], Lake]:
-    """Open the lake that options name; with `lazy`, return a function that opens it.
+    """Open the lake that the options name. With `lazy`, return a function that opens it.
 
-    In both cases options are checked at once. References in them are not replaced: a configuration
-    has done so already.
+    The options are checked at once in both cases. References in them are not replaced: loading a
+    configuration has done so already.
     """
     from lakebed.config.loading import section_of, validate
 
@@ -31,7 +31,8 @@ class SQLiteBackend(LTMBackend):
     """All values inline in a SQLite file.
 
     `path`: the file, or `":memory:"`. All backends also take `history`, `history_retention`,
-    `durability`, `lock_timeout`, `read_only` and `lazy`, as in the configuration.
+    `durability`, `lock_timeout`, `read_only` and `lazy`, as in the configuration. All raise
+    ConfigurationError for invalid options, and what `lakebed.open` raises unless they are `lazy`.
     """
 
     def __init__(self, path: str | os.PathLike[str] = "lakebed.db", **options: object) -> None:
@@ -54,8 +55,8 @@ class PostgresBackend(LTMBackend):
 class SQLAlchemyBackend(LTMBackend):
     """All values inline in any database that SQLAlchemy knows, by its URL.
 
-    `pool_size`: connections that are kept open. `echo`: log every statement. All of them may stand
-    in a mapping `catalog` too, `{"type": "sqlalchemy", "url": …}`.
+    `pool_size`: how many connections stay open. `echo`: log every statement. You can also give all
+    of them in a mapping, as `catalog={"type": "sqlalchemy", "url": …}`.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class SQLAlchemyBackend(LTMBackend):
         **options: object,
     ) -> None:
         options |= {"url": url, "echo": echo or None, "lazy": lazy}
-        if pool_size != 5:  # else `catalog`, if given, may say it
+        if pool_size != 5:  # the default must not override the one in `catalog`
             options["pool_size"] = pool_size
         super().__init__(_lake("sqlalchemy", **options))
 
@@ -90,10 +91,10 @@ class TursoBackend(LTMBackend):
 
 
 class LitestreamBackend(LTMBackend):
-    """All values inline in a SQLite file that Litestream copies to a replica all the time.
+    """All values inline in a SQLite file that Litestream copies to a replica continuously.
 
-    `path`: the file. `replica`: a folder, or `s3://bucket/prefix`. With `durability="full"` a call
-    returns when the replica has what it stored.
+    `path`: the file. `replica`: a folder, or `s3://bucket/prefix`. With `durability="full"` a
+    store returns only when the replica has the change.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class LitestreamBackend(LTMBackend):
 
 
 class DuckDBBackend(LTMBackend):
-    """Names in a catalog, large contents in a storage, which DuckDB queries.
+    """Names in a catalog, large contents in a storage. DuckDB queries both.
 
     `catalog` and `storage` are as in the configuration. The default is the local folder `lakebed`.
     """
@@ -121,9 +122,9 @@ class DuckDBBackend(LTMBackend):
 
 
 class DuckLakeBackend(LTMBackend):
-    """The local default under its own name: a folder with a SQLite catalog and the contents.
+    """A local folder with a SQLite catalog and the contents, as `lakebed.open()` makes it.
 
-    `catalog` and `storage` of your own replace those in the folder.
+    `path`: the folder. `catalog` and `storage`, if given, replace those in the folder.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, **options: object) -> None:
@@ -131,10 +132,10 @@ class DuckLakeBackend(LTMBackend):
 
 
 class DynamoDBBackend(LTMBackend):
-    """All values inline, in a table of Amazon DynamoDB, which is made if there is none.
+    """All values inline in a table of Amazon DynamoDB.
 
-    `region` and the credentials come from the
-    environment if left out. `prefix` tells the memories in one table apart.
+    `table`: its name. The table is created if it does not exist. `region` and the credentials come
+    from the environment if left out. `prefix` separates memories that share a table.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class DynamoDBBackend(LTMBackend):
 
 
 class FirestoreBackend(LTMBackend):
-    """All values inline, in a collection of Google's Firestore.
+    """All values inline in a collection of Google's Firestore.
 
     `project` and the credentials come from the environment if left out.
     """
@@ -161,17 +162,17 @@ class FirestoreBackend(LTMBackend):
 
 
 class MongoDBBackend(LTMBackend):
-    """All values inline, in a collection (`lakebed`) of the database that `url` names."""
+    """All values inline in the collection `lakebed` of the MongoDB database that `url` names."""
 
     def __init__(self, url: str | None = None, **options: object) -> None:
         super().__init__(_lake("mongodb", url=url, **options))
 
 
 class D1Backend(LTMBackend):
-    """All values inline, in a database of Cloudflare D1.
+    """All values inline in a database of Cloudflare D1.
 
-    `account_id` and `database_id`, or `worker_url`. `api_token` comes from CLOUDFLARE_API_TOKEN if
-    left out.
+    Give `account_id` and `database_id`, or `worker_url`. `api_token` comes from the environment
+    variable CLOUDFLARE_API_TOKEN if left out.
     """
 
     def __init__(
@@ -188,7 +189,7 @@ class D1Backend(LTMBackend):
 
 
 class RedisBackend(LTMBackend):
-    """All values inline, in keys of the Redis that `url` names, under `prefix`."""
+    """All values inline in the Redis server that `url` names, in keys that begin with `prefix`."""
 
     def __init__(
         self, url: str | None = None, prefix: str | None = None, **options: object
@@ -197,9 +198,9 @@ class RedisBackend(LTMBackend):
 
 
 class BucketBackend(LTMBackend):
-    """All values inline, in files in the folder or bucket that `uri` names.
+    """All values inline in files, in the folder or bucket that `uri` names.
 
-    Other options may be those of its filesystem, such as `endpoint_url`.
+    Options of its filesystem, such as `endpoint_url`, can be given too.
     """
 
     def __init__(self, uri: str | os.PathLike[str] | None = None, **options: object) -> None:
@@ -207,10 +208,11 @@ class BucketBackend(LTMBackend):
 
 
 class BlobSQLiteBackend(LTMBackend):
-    """All values inline, in SQLite on the folder or bucket that `blob_uri` names.
+    """All values inline in a SQLite database, kept in the folder or bucket that `blob_uri` names.
 
-    `lock_backend`: `redis`, `dynamodb`, `firestore` or `none`, for a lock that spares lost races;
-    `lock_ttl` in seconds; `lock_options`: what the lock takes, such as `url`.
+    `lock_backend`: `redis`, `dynamodb`, `firestore` or `none`. A lock avoids lost races between
+    writers, and is not needed for correctness. `lock_ttl`: its lease in seconds. `lock_options`: a
+    mapping of the lock's own options, such as `url`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The expiry in the metadata: `ttl`, or `expires_at`, which wins."""
+"""The expiry in an entry's metadata: `ttl` or `expires_at`. `expires_at` wins."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from lakebed.lake.checks import TTL, check_expiry
 def expiry_of(
     metadata: object, ttl: TTL | None, expires_at: datetime | str | None, *, keep: bool = False
 ) -> tuple[TTL | None, datetime | None]:
-    """Return the expiry in the arguments of a call, or else in its metadata, unless the entry is to
-    `keep` its own."""
+    """Return `ttl` and `expires_at` for `Lake.store`: those of the arguments, else of the metadata.
+
+    `keep`: the entry keeps its expiry, so the metadata are not asked.
+    """
     if ttl is None and expires_at is None:
         if keep:
             return None, None
@@ -25,9 +27,9 @@ def expiry_of(
 
 
 def expiry(metadata: object) -> tuple[TTL | None, datetime | None]:
-    """Return `ttl` and `expires_at` for `Lake.store`; None for those that the metadata do not have.
+    """Return the `ttl` and `expires_at` in the metadata, each None if missing.
 
-    Raises ValidationError for an invalid one, also for an invalid ttl with a valid expires_at.
+    Raises ValidationError if either is invalid, even if the other one is valid and wins.
     """
     if not metadata or not isinstance(metadata, Mapping):
         return None, None
@@ -57,8 +59,8 @@ _EXPECTED = "must be ISO 8601 with an offset, such as '2030-01-31T12:00:00+00:00
 class Expiring:
     """The entries of a batch, with the expiry in their metadata added for the lake.
 
-    `errors`: by key, why the expiry of an entry is invalid. Such an entry gets an impossible ttl,
-    so that the lake refuses it too. Report the error from here instead of the lake's.
+    `errors` maps the key of each entry with an invalid expiry to its error. Such an entry gets an
+    impossible ttl, so that the lake refuses it too. Report the error from here, not the lake's.
     """
 
     def __init__(self, entries: Iterable[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""A memory for hosts that have a registry of memory backends of their own."""
+"""A memory for host programs that have their own registry of memory backends."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class LakebedMemory(LTMBackend):
-    """The memory of a configuration, as hosts construct their backends.
+    """A memory whose constructor takes a configuration, as host programs call it.
 
         host.register_backend("lakebed", LakebedMemory)
 
     `config`: a configuration as a mapping, or the path of its file. `options`: settings as
-    keywords, which replace those of `config`; `path` alone is the folder of a lake. Without any, it
-    is what `lakebed.open()` opens.
+    keywords, which replace those of `config`. `path` alone is the folder of a lake. Without any
+    argument, the memory is the lake that `lakebed.open()` opens.
 
-    `store`, `retrieve`, `delete`, `search` and `close` are those of `LTMBackend`: their results are
-    dictionaries, errors too. The settings are checked at once; it connects with its first call.
+    All calls are those of `LTMBackend`: their results are dictionaries, errors included. The
+    settings are checked at once. The memory connects with its first call.
 
     Raises ConfigurationError, with the path of every invalid setting.
     """

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from lakebed.config.loading import Section
 
 ENTRY_POINTS = "lakebed.ltm_backends"
-"""The group of entry points with which installed packages offer backends: `type = module:maker`."""
+"""The entry point group in which installed packages offer backends, as `type = module:maker`."""
 
 Factory = Callable[..., LTMBackend]
-"""Makes a backend from its options, which are keyword arguments."""
+"""A function that makes a backend from its options, which are keyword arguments."""
 
 _factories: dict[str, Factory] = {
     "sqlite": SQLiteBackend,
@@ -65,11 +65,11 @@ def create_ltm_backend(
         create_ltm_backend("lakebed.yaml")
 
     `type`: one of `get_registered_backends()`, or the path of a file that ends in `.yaml` or
-    `.yml`. The options are those of the type's class and of the configuration; beside a file, they
-    replace what the file says. With `lazy=True` the backend connects with its first call.
+    `.yml`. The options are those of the type's class and of the configuration. With a file, they
+    replace its settings. With `lazy=True` the backend connects with its first call.
 
-    Raises ConfigurationError, which is a ValueError, for an unknown type, listing the known ones,
-    and for invalid options; and, unless it is lazy, what `lakebed.open` raises.
+    Raises ConfigurationError, which is a ValueError, for an unknown type or an invalid option.
+    Unless the backend is lazy, also raises what `lakebed.open` raises.
     """
     if is_configuration_file(type):
         type, configured = parse_backend_config(os.fspath(type))  # noqa: A001
@@ -94,8 +94,8 @@ def open_memory(where: str | os.PathLike[str] | None = None, **options: Any) -> 
     `where`: a configuration file, whose name ends in `.yaml` or `.yml`, or a folder. The options
     are those of `create_ltm_backend`.
 
-    Raises ConfigurationError for invalid settings and options; and, unless it is lazy, what
-    `lakebed.open` raises.
+    Raises ConfigurationError for invalid settings and options. Unless the memory is lazy, also
+    raises what `lakebed.open` raises.
     """
     if where is None:
         where = default_place()
@@ -105,10 +105,11 @@ def open_memory(where: str | os.PathLike[str] | None = None, **options: Any) -> 
 
 
 def register_backend(type: str, factory: Factory) -> None:  # noqa: A002
-    """Register a backend under a type, also for configurations. A registered type is replaced.
+    """Register a backend under a type, which calls and configurations can then name.
 
-    `factory`: a class or function that takes the options as keyword arguments. Installed packages
-    use an entry point of the group `lakebed.ltm_backends` instead.
+    A type that is registered already is replaced. `factory`: a class or function that takes the
+    options as keyword arguments. Installed packages use an entry point of the group
+    `lakebed.ltm_backends` instead.
     """
     _factories[type] = factory
 
@@ -131,9 +132,9 @@ def parse_backend_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
     """Return the type and the options in a configuration, for `create_ltm_backend`.
 
     `config`: the path of a YAML file, or its content as a mapping. The settings are under
-    `settings.ltm` or at the root. References are replaced, settings validated, short forms written
-    out, and `backend: auto` is chosen. The options of a registered backend are not validated. When
-    printed, the options mask their secrets.
+    `settings.ltm` or at the root. References are replaced, settings validated and short forms
+    written out. `backend: auto` becomes the backend that it chooses. The options of a registered
+    backend are not validated. When printed, the options mask their secrets.
 
     Raises ConfigurationError, with the path of every invalid setting.
     """
@@ -143,7 +144,7 @@ def parse_backend_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
 
 
 def backend_in(section: Section) -> tuple[str, dict[str, Any]]:
-    """Return the type and the options in the settings of a memory; as `parse_backend_config`."""
+    """Return the type and the options in the settings of a memory, as `parse_backend_config`."""
     from lakebed.config.loading import validate
     from lakebed.config.masking import Options, guard
     from lakebed.config.models import BACKENDS

@@ -8,7 +8,7 @@ from lakebed.reporting import Result
 
 
 def stored(entry: StoredEntry) -> Result:
-    """The result of a store."""
+    """Return the result of a store."""
     changed, inlined = entry.changed, entry.inlined
     result = {
         "success": True,
@@ -26,7 +26,7 @@ def stored(entry: StoredEntry) -> Result:
 
 
 def listed(entry: Entry) -> Result:
-    """An entry of a listing, without its value."""
+    """Return an entry of a listing, without its value."""
     return {
         "key": entry.key,
         "metadata": entry.metadata,
@@ -41,7 +41,7 @@ def listed(entry: Entry) -> Result:
 
 
 def found(row: EntryRow, value: object) -> Result:
-    """The result of reading an entry."""
+    """Return the result of reading an entry."""
     return {
         "success": True,
         "value": value,
@@ -53,7 +53,7 @@ def found(row: EntryRow, value: object) -> Result:
 
 
 def not_found(default: object) -> Result:
-    """The result of reading a missing key, which is a success too."""
+    """Return the result of reading a missing key, which is a success too."""
     return {
         "success": True,
         "value": default,

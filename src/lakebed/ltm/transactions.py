@@ -1,4 +1,4 @@
-"""Transactions of the LTM interface: queued, then all or none."""
+"""Transactions of the LTM interface: changes are queued, then all or none are applied."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lakebed.reporting import Result, failure, reported
 
 
 class Queue(Protocol):
-    """A transaction of a lake, as far as it queues."""
+    """The queueing calls of a lake's transaction, synchronous or not."""
 
     def store(
         self,
@@ -36,7 +36,7 @@ Q = TypeVar("Q", bound=Queue)
 
 
 class Queueing(Generic[Q]):
-    """The queueing half of a transaction of this interface, over one that `begin` makes."""
+    """The queueing half of a transaction of this interface. `begin` makes the lake's own."""
 
     def __init__(self, begin: Callable[[], Q]) -> None:
         self._begin = begin
@@ -57,8 +57,10 @@ class Queueing(Generic[Q]):
         if_match: str | None = None,
         keep_expiry: bool = False,
     ) -> Result:
-        """Queue a store, and check it at once: `{success, queued, key}`. The arguments are those of
-        `LTMBackend.store`."""
+        """Queue a store, and check it at once: `{success, queued, key}`.
+
+        The arguments are those of `LTMBackend.store`.
+        """
 
         def queue(transaction: Q) -> None:
             wait, moment = expiry_of(metadata, ttl, expires_at, keep=keep_expiry)
@@ -96,22 +98,23 @@ class Queueing(Generic[Q]):
 
 
 class LTMTransaction(Queueing[Transaction]):
-    """Stores and deletes that happen together or not at all; made by `LTMBackend.transaction`.
+    """Stores and deletes that happen together or not at all. `LTMBackend.transaction` begins one.
 
         with memory.transaction() as tx:
             tx.store("a", 1)
             tx.delete("b")
 
-    Leaving the block commits, an error in it rolls back. The block has no result to return, so it
-    raises the error of a commit that fails; call `commit` yourself to get it as a dictionary.
+    Leaving the block commits. An error in the block rolls back. If the commit fails, the block
+    raises the error, because it has no result to return. Call `commit` yourself to get the error as
+    a dictionary.
     """
 
     @reported
     def commit(self) -> Result:
         """Apply all queued changes or none: `{success, operations}`.
 
-        If a change could not be queued, fails with the first such error. A second commit is a
-        `validation_error`.
+        If a change could not be queued, the commit fails with the first such error. A second commit
+        fails with the error type `validation_error`.
         """
         return {"success": True, "operations": self._commit()}
 

@@ -1,1 +1,1 @@
-"""Search without a database: immutable segments, exact ranking, vectors. It does not know lakes."""
+"""Search without a database: immutable segments, exact ranking, vectors. It knows no lake."""

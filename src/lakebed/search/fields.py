@@ -1,8 +1,8 @@
 """Metadata inside a segment: finding the documents that match a filter.
 
-There are two kinds of postings. *Values* are each top-level field with each of its values, as
+There are two kinds of postings. *Values* pair each top-level field with each of its values, as
 canonical JSON. A filter depends only on a few fields, so it is evaluated once for each combination
-of their values. *Terms* are those of `lakebed.filters`: they give the few documents that can match.
+of their values. *Terms* are those of `lakebed.filters`. They give the few documents that can match.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Mask = NDArray[np.bool_]
 _Parts = list[tuple[int, int]]
 _UNKNOWN, _NO, _YES = 0, 1, 2
 _SIMPLE_FIELDS = 16  # up to this many strings and integers, an entry has one term for each field
-_REMEMBERED = 32  # filters, each with a number for each document
-_FEW = 1 / 16  # of the documents: up to this share, one by one is faster than all at once
+_REMEMBERED = 32  # cached filters; each takes a number for each document
+_FEW = 1 / 16  # up to this share of the documents, one by one is faster than all at once
 _NOTHING = np.empty(0, np.int64)
 _WORTH_IT = 0.5  # narrowing to more than this share of the documents costs more than it saves
 _LAST = b"\xff"  # above the first byte of any JSON
@@ -35,7 +35,7 @@ class FieldsBuilder:
     """Collects the metadata of documents, which are numbered in the order they are added."""
 
     def __init__(self) -> None:
-        from lakebed.filters.terms import encode, index_terms  # a search alone needs neither
+        from lakebed.filters.terms import encode, index_terms  # only building needs them
 
         self._encode, self._index_terms = encode, index_terms
         self._values = PostingsBuilder()
@@ -81,8 +81,8 @@ class FieldsBuilder:
         self._terms.add(terms, document)
 
     def take(self, fields: Fields, moved: NDArray[np.int64]) -> None:
-        """Add the documents of another segment. Number `i` becomes `moved[i]`; one below 0 is left
-        out."""
+        """Add the documents of another segment. Number `i` becomes `moved[i]`, or is left out if
+        that is below 0."""
         self._values.take(fields.values, moved)
         self._terms.take(fields.terms, moved)
 
@@ -99,7 +99,7 @@ def _json(item: object) -> bytes:
 
 
 class _Column:
-    """One field: the number of each document's value; 0 means that it has none."""
+    """One field: the number of each document's value, or 0 for a document without the field."""
 
     def __init__(self, values: Postings, name: str, documents: int) -> None:
         self.name = name
@@ -113,7 +113,7 @@ class _Column:
             self.numbers[values.documents[bounds[0] : bounds[-1]]] = numbers
 
     def value(self, number: int) -> Any:
-        """Return the value with a number above 0."""
+        """Return the value with this number, which must be above 0."""
         return decode_text(self._values.pair(self._first + number - 1)[1].decode())
 
 
@@ -126,7 +126,7 @@ class _Decisions:
         codes = np.zeros(documents, np.int64)
         for number, column in enumerate(columns):
             codes = codes * column.size + column.numbers
-            if number:  # so that the next product stays small
+            if number:  # compress the codes, so that the next product stays small
                 codes = np.unique(codes, return_inverse=True)[1]
         self._codes = codes
         size = int(codes.max(initial=-1)) + 1
@@ -134,7 +134,7 @@ class _Decisions:
         self._examples[codes] = np.arange(documents)
         self._states = np.full(size, _UNKNOWN, np.uint8)
         self.narrowings: list[_Parts] = []
-        """The places of the documents that can match. Each item is sufficient by itself."""
+        """The places of the documents that can match. Each item alone includes all of them."""
 
     def accepts(self, documents: NDArray[np.int64]) -> Mask:
         """Return which of these documents match."""
@@ -197,8 +197,8 @@ class Fields:
         return known
 
     def _narrow(self, alternative: Alternative) -> _Parts | None:
-        """Return the places of the documents with a term in one of the ranges; None if there are
-        many."""
+        """Return the places of the documents with a term in one of the ranges, or None if they are
+        too many to be worth it."""
         from lakebed.filters import OVERFLOW, Range
 
         offsets = self.terms.offsets
@@ -212,7 +212,7 @@ class Fields:
         return parts
 
     def _found(self, parts: _Parts) -> NDArray[np.int64]:
-        """Return the documents of a narrowing, in order."""
+        """Return the documents at these places, in order."""
         found = [self.terms.documents[start:end] for start, end in parts]
         if len(found) == 1 and len(found[0]) == 1:
             return found[0].astype(np.int64)

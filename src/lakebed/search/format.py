@@ -6,8 +6,8 @@
                each array
     arrays     little endian, each at a multiple of 64 bytes from the beginning of the file
 
-`VERSION` increases when a client of another version could not read a file correctly. A client
-rebuilds a segment with an unknown version. (Version 1 had no field names.)
+`VERSION` increases when older clients could no longer read a file correctly. A client rebuilds a
+segment with an unknown version. (Version 1 had no field names.)
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class UnreadableSegmentError(LakebedError):
 
 
 class Header(NamedTuple):
-    """The header without the places of the arrays.
+    """The header, apart from the list of arrays.
 
     `documents`: the number of documents. `embedder`: the name of the embedder that made the
-    vectors; None without vectors.
+    vectors, or None if there are none.
     """
 
     documents: int
@@ -72,8 +72,7 @@ def write(header: Header, arrays: Arrays) -> bytes:
 def read(data: memoryview) -> tuple[Header, dict[str, NDArray[Any]]]:
     """Return the header and the arrays, which are views of `data`.
 
-    Raises UnreadableSegmentError for another format or version, and for truncated or malformed
-    data.
+    Raises UnreadableSegmentError for another format or version and for malformed data.
     """
     if bytes(data[: len(_MAGIC)]) != _MAGIC:
         raise UnreadableSegmentError("not a segment")

@@ -1,4 +1,4 @@
-"""Combining words and meaning in one score.
+"""Combine words and meaning in one score.
 
 Both are scaled to 0 to 1 over the candidates of one search, and added by weight. (Adding reciprocal
 ranks instead was measured, and is worse: see docs/design/search.md.)
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lakebed.errors import ValidationError
 
 TEXT_WEIGHT = 0.5
-"""The weight of the words. The meaning has the rest."""
+"""The weight of the words. The meaning has the rest of 1."""
 
 
 def fuse(
@@ -20,10 +20,10 @@ def fuse(
 ) -> NDArray[np.float64]:
     """Return the combined scores of candidates, from 0 to 1.
 
-    `text`: the scores by words, 0 or less if no word matches. The scale goes from 0, whether a
-    candidate has it or not, to the best score, which counts 1. `vector`: similarities. The least
-    similar candidate counts 0, and so does one without a vector (NaN). The most similar counts 1;
-    if all are equally similar, all count 1.
+    `text`: the scores by words, 0 or less if no word matches. A score of 0 counts 0 and the best
+    score counts 1, even if no candidate has the score 0. `vector`: similarities. The least similar
+    candidate counts 0, and so does one without a vector (NaN). The most similar counts 1. If all
+    are equally similar, all count 1.
 
     Raises ValidationError for a weight outside 0 to 1 and for arrays of different lengths.
     """

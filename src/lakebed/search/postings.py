@@ -36,23 +36,23 @@ class Texts:
 
 
 def join(name: str, texts: Sequence[bytes]) -> dict[str, NDArray[Any]]:
-    """Return the two arrays of `Texts`, named `name` and `name`_offsets."""
+    """Return the two arrays of `Texts`, called `{name}` and `{name}_offsets`."""
     blob = np.frombuffer(b"".join(texts), np.uint8)
     return {name: blob, f"{name}_offsets": offsets([len(text) for text in texts])}
 
 
 def offsets(lengths: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint32]:
-    """Return where each of some consecutive parts begins, and where the last one ends."""
+    """Return where each of several consecutive parts begins, and where the last one ends."""
     found = np.zeros(len(lengths) + 1, np.uint32)
     np.cumsum(lengths, out=found[1:])
     return found
 
 
 def order_by(first: NDArray[np.int64], second: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Return the order by `first`, then by `second` (or unchanged). All numbers are below 2**32.
+    """Return the order by `first`, then by `second` if given. All numbers are below 2**32.
 
-    Sorting 16 bits at a time, for which NumPy uses a radix sort, takes a third of the time of
-    sorting whole numbers.
+    The sort is stable. It goes 16 bits at a time, because NumPy sorts these by radix. That takes a
+    third of the time of sorting whole numbers.
     """
     order: NDArray[np.int64] | None = None
     for column in (second, first):
@@ -87,13 +87,13 @@ class PostingsBuilder:
         return self._numbers.setdefault(pair, len(self._numbers))
 
     def add(self, numbers: Sequence[int], document: int) -> None:
-        """Add a document that has the pairs with these numbers, none of them twice."""
+        """Add a document that has the pairs with these numbers, each only once."""
         self._pairs.extend(numbers)
         self._documents.extend([document] * len(numbers))
 
     def take(self, postings: Postings, moved: NDArray[np.int64]) -> None:
-        """Add the documents of another segment. Number `i` becomes `moved[i]`; one below 0 is left
-        out."""
+        """Add the documents of another segment. Number `i` becomes `moved[i]`, or is left out if
+        that is below 0."""
         documents = moved[postings.documents]
         kept = documents >= 0
         of = np.repeat(np.arange(len(postings)), np.diff(postings.offsets))[kept]
@@ -133,12 +133,12 @@ class Postings:
         return len(self._first)
 
     def pair(self, number: int) -> Pair:
-        """Return the pair with a number."""
+        """Return the pair with this number."""
         return self._first[number], self._second[number]
 
     def range(self, low: Pair, high: Pair) -> tuple[int, int]:
-        """Return the numbers of the pairs from `low` to `high`, both included: the first number,
-        and the one after the last."""
+        """Return which pairs are from `low` to `high`, both included: the number of the first, and
+        the number after the last."""
         numbers = range(len(self))
         return (
             bisect_left(numbers, low, key=self.pair),

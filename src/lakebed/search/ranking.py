@@ -1,4 +1,4 @@
-"""BM25: how well a document answers the words of a query.
+"""BM25: how well a document matches the words of a query.
 
     weight(word) = ln(1 + (N - n + 0.5) / (n + 0.5))
     score        = sum of weight(word) * f * 2.2 / (f + 1.2 * (0.25 + 0.75 * length / average))
@@ -9,9 +9,9 @@ tokens. See S. Robertson and H. Zaragoza, The Probabilistic Relevance Framework:
 above 0. N, n and the average count only visible documents. So the same entries have the same
 scores, whatever segments they are in.
 
-A word that is a word of a document's field names adds half of the least that it could add as a word
-of a value: once, in the longest visible document. It has the weight of the more common of the two.
-So a name never counts as much as a value, and names change neither n nor lengths.
+A word in a document's field names adds half of the least that it could add as a word of a value:
+once, in the longest visible document. Its weight is that of the value or of the name, whichever is
+more common. So a name never counts as much as a value, and names change neither n nor lengths.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ T = TypeVar("T", Scores, float)
 
 
 class Source(NamedTuple):
-    """A segment as one search sees it: the visible documents, their number, all of their tokens,
-    and the tokens of the longest."""
+    """A segment as one search sees it.
+
+    It has the visible documents, how many they are, how many tokens they have together, and how
+    many the longest has.
+    """
 
     segment: Segment
     visible: NDArray[np.bool_]
@@ -46,7 +49,7 @@ class Source(NamedTuple):
 
 
 def source_of(segment: Segment, visible: NDArray[np.bool_]) -> Source:
-    """Return a segment of which these documents are visible."""
+    """Return a segment as a search sees it that may see only these documents."""
     lengths = segment.lengths[visible]
     tokens, longest = int(lengths.sum(dtype=np.int64)), int(lengths.max(initial=0))
     return Source(segment, visible, len(lengths), tokens, longest)
@@ -58,8 +61,8 @@ Places = Sequence[tuple[int, int]]
 class Ranking(NamedTuple):
     """The words of a query with their weights, and the average length of a document.
 
-    `names`: what each word adds to the score of a document that has it as a field name. `places`:
-    for each source, the places of each word, and then of each word as a field name.
+    `names`: what each word adds to the score of a document that has it in a field name. `places`:
+    for each source, the place of each word as a word of values, then of each as a word of names.
     """
 
     words: Sequence[str]
@@ -115,8 +118,10 @@ def _having(places: Sequence[Places], sources: Sequence[Source]) -> list[int]:
 
 
 def scores(ranking: Ranking, number: int, source: Source) -> Scores:
-    """Return the score of each document of a source, by its number, without field names; 0 if it is
-    not visible."""
+    """Return the score of each document of a source without its field names, by number.
+
+    A document that is not visible scores 0.
+    """
     segment = source.segment
     found = np.zeros(len(segment))
     for weight, (start, end) in zip(ranking.weights, ranking.of_values(number), strict=True):
@@ -131,7 +136,7 @@ def scores(ranking: Ranking, number: int, source: Source) -> Scores:
 
 
 def add_names(ranking: Ranking, number: int, source: Source, found: Scores) -> None:
-    """Add to the scores of a source's visible documents what their field names add."""
+    """Add what field names contribute to the scores of a source's visible documents."""
     for part, (start, end) in zip(ranking.names, ranking.of_names(number), strict=True):
         if start == end:
             continue
@@ -142,8 +147,10 @@ def add_names(ranking: Ranking, number: int, source: Source, found: Scores) -> N
 
 
 def explain(ranking: Ranking, number: int, source: Source, document: int) -> dict[str, float]:
-    """Return what each word of the query adds to the score of a document: as a word of it under the
-    word alone, and as a word of its field names under the word with ` (field name)`."""
+    """Return what each word of the query adds to the score of a document.
+
+    The part of a word of a field name has ` (field name)` after the word.
+    """
     parts = {}
     segment = source.segment
     for word, weight, place in zip(
@@ -162,18 +169,21 @@ def explain(ranking: Ranking, number: int, source: Source, document: int) -> dic
 
 
 def _find(segment: Segment, place: tuple[int, int], document: int) -> int | None:
-    """Return where the document is in a place; None if it is not."""
+    """Return the index of the document's posting within a place, or None if it has none."""
     start, end = place
     if start == end:
         return None
-    # Searching for a value of another type would copy the whole array.
+    # The value has the array's type. With another type, NumPy would copy the whole array.
     at = start + int(segment.words.documents[start:end].searchsorted(np.uint16(document)))
     return at if at < end and segment.words.documents[at] == document else None
 
 
 def _word(weight: float, counts: T, lengths: T, average: float) -> T:
-    """Return what a word adds to the scores of documents, or of one: to the last digit the same,
-    and for few documents much faster."""
+    """Return what a word adds to the scores of documents, or to the score of one.
+
+    Arrays and single numbers give identical results. For few documents, single numbers are much
+    faster.
+    """
     brevity = lengths * (_K1 * _B / average)
     brevity += _K1 * (1 - _B)
     brevity += counts

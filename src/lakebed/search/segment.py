@@ -13,14 +13,14 @@ from lakebed.search.postings import Postings, Texts
 from lakebed.search.words import Words
 
 MAX_DOCUMENTS = 32_768
-"""The most documents in a segment: their numbers take two bytes, and a purge rewrites whole
+"""The most documents in a segment. Their numbers take two bytes, and a purge rewrites whole
 segments."""
 MAX_POSTINGS = 4_000_000
 """The number of pairs of a word and a document at which a segment is full."""
 NEVER = 2**63 - 1
 """The end of a current version, and the expiry of an entry that does not expire."""
 GONE = 0
-"""The end of a version that no moment sees."""
+"""The end of a version that no snapshot and no moment sees."""
 _ARRAYS = frozenset(
     ["key", "key_offsets", "thread", "version", "end", "expires_at", "length", "big_places"]
     + ["word_hashes", "word_offsets", "word_documents", "word_counts", "big_counts"]
@@ -34,14 +34,17 @@ _VECTOR_ARRAYS = frozenset(["content", "vector_codes", "vector_scales"])
 
 
 class Segment:
-    """Documents with their words, metadata and vectors. A document is a version of an entry. Field
-    names do not count for its length.
+    """Documents with their words, metadata and vectors. A document is a version of an entry.
 
-    The arrays lie where the bytes lie, which may be a file mapped into memory.
+    Field names do not count for a document's length. The arrays are views of the given bytes, which
+    may be a file mapped into memory.
     """
 
     def __init__(self, data: memoryview) -> None:
-        """Open a segment. Raises UnreadableSegmentError for another format or version."""
+        """Open a segment.
+
+        Raises UnreadableSegmentError for another format or version and for malformed data.
+        """
         header, arrays = read(data)
         wanted = _ARRAYS if header.embedder is None else _ARRAYS | _VECTOR_ARRAYS
         if missing := wanted - arrays.keys():
@@ -86,8 +89,8 @@ class Segment:
 
     @property
     def vectors(self) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
-        """Codes and scales of the vectors, one row for each document. A scale of 0 means that there
-        is no vector."""
+        """The codes and scales of the vectors, one row for each document. A document without a
+        vector has the scale 0."""
         if self.header.embedder is None:
             return None
         return self.arrays["vector_codes"], self.arrays["vector_scales"]
@@ -98,13 +101,13 @@ class Segment:
         return self.arrays["content"]
 
     def key(self, document: int) -> str:
-        """The key of a document."""
+        """Return the key of a document."""
         return self.keys[document].decode()
 
     def find_versions(
         self, versions: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Find these versions. Returns the places in the list of those that are here, and their
+        """Return which of these versions the segment has, as indexes into `versions`, and their
         documents."""
         known, order = self._by_version
         if not len(known) or not len(versions):

@@ -1,5 +1,5 @@
-"""A segment without some of its documents. A purge writes it, instead of sorting everything
-again."""
+"""Copy a segment without some of its documents. A purge does so, which is faster than to build the
+segment anew."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lakebed.search.segment import Segment
 
 _COLUMNS = ("thread", "version", "expires_at", "length", "content", "vector_codes", "vector_scales")
 
-_FEW = 8  # documents that are gone, with which comparing is faster than looking up
+_FEW = 8  # up to this many documents to leave out, comparing is faster than looking up
 
 
 def select(segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -> bytes:
-    """Return the bytes of a segment with the documents that are `kept`, and their present `ends`.
-    Words, keys and metadata that only the other documents had are gone."""
+    """Return the bytes of a segment with only the documents that are `kept`, and their current end
+    versions. Nothing that only the other documents had remains: no word, key or metadata."""
     old = segment.arrays
     new = {name: old[name][kept] for name in _COLUMNS if name in old}
     new["end"] = ends[kept]
@@ -41,7 +41,7 @@ def select(segment: Segment, kept: NDArray[np.bool_], ends: NDArray[np.int64]) -
 def _postings(
     old: Mapping[str, NDArray[Any]], name: str, kept: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.uint32]]:
-    """Return which postings stay, which words or pairs still have some, and where these begin."""
+    """Return which postings stay, which words or pairs still have some, and where those begin."""
     stays = _stay(kept, old[f"{name}_documents"])
     starts = _staying(stays, old[f"{name}_offsets"])
     used = starts[1:] > starts[:-1]
@@ -60,7 +60,7 @@ def _stay(kept: NDArray[np.bool_], documents: NDArray[np.uint16]) -> NDArray[np.
 
 
 def _moved(kept: NDArray[np.bool_], documents: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Return the new numbers of documents, all of which are kept."""
+    """Return the new numbers of these documents. All of them must be kept."""
     gone = np.flatnonzero(~kept).astype(np.uint16)
     if len(gone) > _FEW:
         return (np.cumsum(kept) - 1).astype(np.uint16)[documents]
@@ -71,8 +71,10 @@ def _moved(kept: NDArray[np.bool_], documents: NDArray[np.uint16]) -> NDArray[np
 
 
 def _staying(stays: NDArray[np.bool_], places: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Return how many postings before each of these places stay. (Few go, mostly: counting these
-    takes a fifth of the time.)"""
+    """Return how many postings before each of these places stay.
+
+    Usually few go, and counting those takes a fifth of the time.
+    """
     return places - np.searchsorted(np.flatnonzero(~stays), places).astype(np.uint32)
 
 

@@ -1,9 +1,9 @@
 """Questions that name who speaks.
 
-"What did Ann say about the lake?" looks for an entry of Ann's about the lake. Her name stands in
-all that she says, and often in what others say to her: as a word it ranks the short entries first,
-and a model finds nearest what is called like her. So the name chooses the speaker and is no part of
-what is looked for. (docs/design/search.md has what that gives.)
+"What did Ann say about the lake?" asks for an entry of Ann's about the lake. Her name is in
+everything that she says, and often in what others say to her. As a word, it would rank short
+entries first. In a vector, it would favour texts that mention the name. So the name only chooses
+the speaker, and the search uses the rest of the question. (Measurements: docs/design/search.md.)
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from lakebed.values.text import query_words
 
 
 def without_speakers(question: str, speakers: Iterable[str]) -> str:
-    """Return the question without the names of speakers that it names in full.
+    """Return the question without those speakers' names that it has in full.
 
-    Case, accents and a possessive "'s" do not matter. A question that consists only of names stays
-    as it is.
+    Case, accents and a possessive "'s" do not matter. A question that consists only of names is
+    returned unchanged.
     """
     words = query_words(question)
     every = frozenset(words)

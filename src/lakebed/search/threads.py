@@ -1,7 +1,8 @@
-"""Conversations: an entry's score includes parts of its neighbours' and its speaker's scores.
+"""Conversations: an entry's score includes parts of its neighbours' scores, and a bonus if the
+question names its speaker.
 
 Entries whose keys share everything up to the last `/` are a conversation, in the order of their
-keys. The answer to a question is often next to the entry that has its words.
+keys. The answer to a question is often next to the entry that has the question's words.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from lakebed.search.ranking import Scores, Source
 
 
 class ThreadWeights(NamedTuple):
-    """How much of another score is added to an entry's.
+    """Which share of other scores is added to the score of an entry.
 
-    `previous`, `next` and `before_previous`: from the entries one before, one after and two before
-    it. `speaker`: from the best score in the range of keys, if the question names who speaks
-    (`speaker` or `role` in the value or the metadata) and the entry has any score. Measurements:
-    docs/design/search.md.
+    `previous`, `next` and `before_previous`: of the entries one before, one after and two before
+    it. `speaker`: of the best score in the range of keys, if the question names the entry's speaker
+    (`speaker` or `role` in the value or the metadata) and the entry has a score of its own.
+    Measurements: docs/design/search.md.
     """
 
     previous: float = 0.35
@@ -32,7 +33,7 @@ class ThreadWeights(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The documents of all sources, by conversation and key, and which of them begin a new
+    """The documents of all sources, ordered by conversation and key, and which of them begin a
     conversation."""
 
     documents: NDArray[np.int64]
@@ -40,7 +41,7 @@ class Order(NamedTuple):
 
 
 def order(sources: Sequence[Source]) -> Order:
-    """Return the order of the visible documents, numbered through all sources."""
+    """Return the order of the visible documents. Numbers run on from source to source."""
     bases = np.cumsum([0, *(len(source.segment) for source in sources)])
     threads = np.concatenate([source.segment.threads for source in sources])
     visible = np.concatenate([source.visible for source in sources])
@@ -59,7 +60,7 @@ def _merge(
     documents: NDArray[np.int64],
     begins: NDArray[np.bool_],
 ) -> None:
-    """Bring conversations that are in several segments into key order."""
+    """Bring conversations that span several segments into key order, in place."""
     if len(sources) < 2:
         return
     of = np.searchsorted(bases, documents, side="right") - 1
@@ -76,11 +77,11 @@ def _merge(
 
 
 def spread(own: Scores, ordered: Order, weights: ThreadWeights) -> Scores:
-    """Return the scores with the parts of their neighbours. `own` and the result are numbered
-    through all sources."""
+    """Return the scores with parts of the neighbours' scores added. In `own` and the result,
+    numbers run on from source to source."""
     line = own[ordered.documents]
     found = line.copy()
-    same = ~ordered.begins[1:]  # has the one before it in its conversation
+    same = ~ordered.begins[1:]  # follows another document of its conversation
     found[1:] += weights.previous * np.where(same, line[:-1], 0.0)
     found[:-1] += weights.next * np.where(same, line[1:], 0.0)
     both = same[1:] & same[:-1]
@@ -106,7 +107,8 @@ def speakers(sources: Sequence[Source], low: str, high: str) -> set[str]:
 
 
 def spoken(sources: Sequence[Source], words: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which documents, numbered through all sources, have a speaker whom the words name."""
+    """Return which documents have a speaker whom the words name. Numbers run on from source to
+    source."""
     from lakebed.values.text import query_words
 
     named = frozenset(words)

@@ -1,10 +1,10 @@
-"""Vectors as bytes: a direction in int8 for each document, and its similarity to a question's.
+"""Vectors as bytes: int8 codes for each document, and their similarity to the vector of a question.
 
-A vector of length 1 is `codes * scale`: `codes` are whole numbers from -127 to 127, `scale` is one
-over their length. A scale of 0 stands for no vector at all.
+A vector of length 1 is `codes * scale`. `codes` are whole numbers from -127 to 127, and `scale` is
+one over their length. A scale of 0 means that there is no vector.
 
-The same document has bit-identical similarity wherever it lies, in whatever block, segment or
-library of linear algebra: the question is made of whole numbers as well, and products and sums of
+A document's similarity is bit-identical in every block and segment, and with every library of
+linear algebra. That is because the question consists of whole numbers too. Products and sums of
 whole numbers below 2 ** 24 are exact in float32, in any order.
 """
 
@@ -21,14 +21,14 @@ Codes = NDArray[np.int8]
 Scales = NDArray[np.float32]
 
 _MOST = 127
-_PARTS = 128  # what the upper part of a question's number counts
+_PARTS = 128  # the factor of the upper part of a question's number
 _EXACT_COLUMNS = 2**24 // (_MOST * _MOST)
 _BLOCK_BYTES = 1 << 19  # the float32 copy of a block stays in the processor's cache
 
 
 class _Question(NamedTuple):
-    """A question's vector in whole numbers, `upper * 128 + lower` as two columns, and its
-    length."""
+    """A question's vector in whole numbers, and its length. Each number is `upper * 128 + lower`,
+    and the two parts are two columns."""
 
     parts: NDArray[np.float32]
     length: float
@@ -47,7 +47,7 @@ def quantise(matrix: NDArray[np.floating]) -> tuple[Codes, Scales]:
     for start in range(0, len(rows), step):
         block = rows[start : start + step].astype(np.float64)
         codes[start : start + step] = found = _whole(block, _MOST)
-        squares = np.einsum("ij,ij->i", found, found)  # whole numbers, exact in any order
+        squares = np.einsum("ij,ij->i", found, found)  # sums of whole numbers, so exact
         lengths = np.sqrt(squares)
         np.divide(1.0, lengths, out=lengths, where=squares > 0)
         scales[start : start + step] = lengths
@@ -55,12 +55,11 @@ def quantise(matrix: NDArray[np.floating]) -> tuple[Codes, Scales]:
 
 
 def similarities(codes: Codes, scales: Scales, query: NDArray[np.floating]) -> Scales:
-    """Return the cosine of the angle between each vector and the query's, from -1 to 1; 0 if there
-    is no vector.
+    """Return the cosine of the angle between each vector and the query's, from -1 to 1.
 
-    `codes` and `scales` are those of `quantise`. They can be read-only views of a file, which is
-    read in blocks and takes half a megabyte of memory. Raises ValidationError for a query of
-    another dimension, or one that is not finite.
+    It is 0 where there is no vector. `codes` and `scales` are those of `quantise`. They can be
+    read-only views of a file, which are read in blocks and take half a megabyte of memory. Raises
+    ValidationError if the query has another dimension or is not finite.
     """
     count, dimension = codes.shape
     if np.shape(query) != (dimension,):
@@ -95,7 +94,7 @@ def _products(block: NDArray[np.float32], parts: NDArray[np.float32]) -> NDArray
 
 
 def _question(query: NDArray[np.floating]) -> _Question:
-    """Return the query in numbers of 15 bits. The documents' numbers are coarser anyway."""
+    """Return the query in numbers of 15 bits. The documents' numbers have only 8."""
     row = _finite(query, 1).astype(np.float64)
     whole = _whole(row[np.newaxis], _MOST * _PARTS)[0]
     upper = np.rint(whole / _PARTS)

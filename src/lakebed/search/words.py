@@ -1,8 +1,7 @@
-"""The words of a segment's documents and of their field names, each stored only as a hash of 64
-bits.
+"""The words of a segment's documents and of their field names, each as a hash of 64 bits.
 
-A segment thus holds no text of a value. That two words of one lake share a hash is not expected
-before there are a thousand million of them.
+So a segment holds no text of a value. Two words of a lake are unlikely to share a hash before it
+has a thousand million words.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from lakebed.search.postings import Arrays, offsets, order_by
 
 MANY = 255
-"""A count that does not fit in a byte; `big_counts` has it."""
+"""Stands for a count that does not fit in a byte. `big_counts` has it."""
 _REMEMBERED = 200_000
 _NAME = "."  # before a word of a field name; the analyser's tokens are letters and digits
 
@@ -48,9 +47,11 @@ def name_hash(word: str) -> int:
 
 
 class _Part(NamedTuple):
-    """Which words (by their place in `hashes`) are in which documents, and how often. No pair
-    occurs twice in all parts of a builder. `names`: whether they are words of field names; None if
-    some are."""
+    """Which words are in which documents, and how often. Words are given as indexes in `hashes`.
+
+    No pair occurs twice in all parts of a builder. `names`: True if all are words of field names,
+    False if all are words of values, None if there are both.
+    """
 
     names: bool | None
     hashes: NDArray[np.uint64]
@@ -70,13 +71,14 @@ class WordsBuilder:
     def add(
         self, words: Sequence[str], numbers: NDArray[np.int64], documents: NDArray[np.int64]
     ) -> None:
-        """Add tokens: for each, the place of its word in `words`, and its document."""
+        """Add tokens. `numbers` has the index of each token's word in `words`, `documents` its
+        document."""
         self._add(False, map(word_hash, words), len(words), numbers, documents)
 
     def add_names(
         self, words: Sequence[str], numbers: NDArray[np.int64], documents: NDArray[np.int64]
     ) -> None:
-        """Add tokens of field names, in the same way. A token occurs once in a document."""
+        """Add tokens of field names, as `add` does. A token occurs only once in a document."""
         self._add(True, map(name_hash, words), len(words), numbers, documents)
 
     def _add(
@@ -97,8 +99,8 @@ class WordsBuilder:
         self._append(_Part(names, hashes, numbers[places], documents[places], counts))
 
     def take(self, words: Words, moved: NDArray[np.int64]) -> None:
-        """Add the documents of another segment. Number `i` becomes `moved[i]`; one below 0 is left
-        out."""
+        """Add the documents of another segment. Number `i` becomes `moved[i]`, or is left out if
+        that is below 0."""
         documents = moved[words.documents]
         kept = documents >= 0
         of = np.repeat(np.arange(len(words.hashes)), np.diff(words.offsets))
@@ -131,8 +133,8 @@ class WordsBuilder:
         }
 
     def _is_sorted(self, order: NDArray[np.int64]) -> bool:
-        """Return whether documents were added in key order. Then those of a word are sorted in each
-        part already."""
+        """Return whether documents were added in key order. If so, the documents of each word are
+        sorted in each part already."""
         return bool((order[1:] > order[:-1]).all()) and all(
             _rises([part for part in self._parts if part.names in (None, names)])
             for names in (False, True)
@@ -140,7 +142,7 @@ class WordsBuilder:
 
 
 def _rises(parts: Iterable[_Part]) -> bool:
-    """Return whether each part has later documents than the part before."""
+    """Return whether the documents of each part come after those of the part before."""
     bounds = [(p.documents.min(), p.documents.max()) for p in parts if len(p.documents)]
     return all(last < first for (_, last), (first, _) in pairwise(bounds))
 
@@ -162,7 +164,7 @@ class Words:
         self.big_counts: NDArray[np.uint32] = arrays["big_counts"]
 
     def find(self, hashes: NDArray[np.uint64]) -> list[tuple[int, int]]:
-        """Return the range of the postings of each of these words; both ends are 0 without any."""
+        """Return the start and end of each word's postings, both 0 for a word without postings."""
         if not len(self.hashes):
             return [(0, 0)] * len(hashes)
         places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)

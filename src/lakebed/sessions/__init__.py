@@ -1,4 +1,4 @@
-"""Many agents, one session: conversations, memories, tasks and artifacts that they share.
+"""Sessions: conversations, memories, tasks and artifacts that several agents share.
 
 ```python
 from lakebed.sessions import SessionManager

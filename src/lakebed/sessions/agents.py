@@ -46,7 +46,7 @@ class Agents(Base):
         capabilities: Iterable[str] = (),
         status: AgentStatus = "available",
     ) -> Agent:
-        """Register an agent. An agent of the same name is replaced. `command`: what starts it."""
+        """Register an agent, replacing one of the same name. `command`: the text that starts it."""
         value = {
             "name": check_name("name", name),
             "type": check_name("type", type),
@@ -59,8 +59,7 @@ class Agents(Base):
         return _agent(value)
 
     def register_sample_agents(self) -> list[Agent]:
-        """Register a few sample agents, except those whose names are taken. Returns the new
-        ones."""
+        """Register a few sample agents and return them. Agents whose name is taken are skipped."""
         known = {agent.name for agent in self.agents()}
         return [self.register_agent(**a) for a in SAMPLES if a["name"] not in known]
 
@@ -69,7 +68,7 @@ class Agents(Base):
         return _agent(self._agent_entry(name).value)
 
     def agents(self, *, status: AgentStatus | None = None) -> list[Agent]:
-        """Return the agents by name: all of them, or those with a status."""
+        """Return all agents, or those with a status, in the order of their names."""
         condition = None
         if status is not None:
             condition = {"status": check_choice("status", status, AGENT_STATUSES)}
@@ -77,8 +76,10 @@ class Agents(Base):
         return [_agent(value) for _, value in self.lake.read_listing(listing)]
 
     def set_agent_status(self, name: str, status: AgentStatus) -> Agent:
-        """Set an agent's status, and note that it was seen now. Raises NotFoundError if it is not
-        registered."""
+        """Set an agent's status, and its `last_seen` to now.
+
+        Raises NotFoundError if the agent is not registered.
+        """
         check_choice("status", status, AGENT_STATUSES)
         while True:
             entry = self._agent_entry(name)
@@ -90,7 +91,7 @@ class Agents(Base):
             return _agent(value)
 
     def remove_agent(self, name: str) -> bool:
-        """Remove an agent from the registry. Returns whether it was there. Its tasks stay."""
+        """Remove an agent from the registry, but not its tasks. Returns whether it was there."""
         return self.lake.delete(_place(check_name("name", name)))
 
     def _agent_entry(self, name: str) -> Entry:

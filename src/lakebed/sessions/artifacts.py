@@ -36,11 +36,13 @@ class Artifacts(Base):
         if_match: str | None = None,
         if_absent: bool = False,
     ) -> Artifact:
-        """Store a result. If the name exists, the artifact becomes its next version.
+        """Store a result. If the session has an artifact of this type and name, it gets a new
+        version.
 
-        `type`: code, document, research, prd or report. `content`: text, bytes or a table.
+        `type`: code, document, research, prd or report. `content`: a string, bytes or a table.
         `format`: its language or format, such as `python` or `markdown`; by default `text`, `bytes`
-        or `table`. `metadata`: a JSON object. `if_match`, `if_absent`: as for `Lake.store`.
+        or `table`. `metadata`: a JSON object. `if_match`, `if_absent`: as for `Lake.store`. Raises
+        NotFoundError if the session does not exist, and ConflictError if a condition does not hold.
         """
         place = self._artifact_key(session_id, type, name)
         if not isinstance(content, (str, bytes)) and not is_table(content):
@@ -75,8 +77,10 @@ class Artifacts(Base):
         *,
         version: int | None = None,
     ) -> Artifact:
-        """Return an artifact as it is, or in one of the versions that `artifact_history` gives.
-        Raises NotFoundError if it does not exist."""
+        """Return an artifact as it is now, or in one of the versions that `artifact_history` lists.
+
+        Raises NotFoundError if the artifact or the version does not exist.
+        """
         place = self._artifact_key(session_id, type, name)
         found: Entry | None = self.lake.entry(place)
         if version is not None:
@@ -88,7 +92,7 @@ class Artifacts(Base):
         return _artifact(session_id, found)
 
     def artifacts(self, session_id: str, *, type: str | None = None) -> Iterator[Artifact]:  # noqa: A002
-        """Give the artifacts of a session by type and name. They are read during the iteration."""
+        """Yield the artifacts of a session, by type and name. They are read as you iterate."""
         if type is not None:
             check_choice("type", type, ARTIFACT_TYPES)
         prefix = layout.parts(check_session_id(session_id), "artifact")
@@ -96,8 +100,11 @@ class Artifacts(Base):
             yield _artifact(session_id, entry)
 
     def artifact_history(self, session_id: str, type: str, name: str) -> list[Artifact]:  # noqa: A002
-        """Return the kept versions of an artifact, newest first. A lake with `history="all"` keeps
-        all versions; any other keeps the present one and those that snapshots see."""
+        """Return the versions of an artifact that the lake keeps, newest first.
+
+        A lake with `history="all"` keeps all versions. Any other lake keeps the current version and
+        those in snapshots.
+        """
         kept = self.lake.history(self._artifact_key(session_id, type, name))
         return [_artifact(session_id, version) for version in kept]
 
@@ -109,10 +116,10 @@ class Artifacts(Base):
         a: int,
         b: int | None = None,
     ) -> str:
-        """Return the changes between two versions of a text, or between one and now, as a unified
-        diff.
+        """Return the changes from version `a` of a text to version `b`, as a unified diff.
 
-        Raises ValidationError if a version is not text.
+        Without `b`, compare with the current version. Raises ValidationError if a version is not
+        text, and NotFoundError if it does not exist.
         """
         sides = []
         for version in (a, b):

@@ -1,4 +1,4 @@
-"""What all calls on sessions share: the lake, its time, and the mark of activity."""
+"""The base of all calls on sessions: the lake, its time, and the entry for the last activity."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lakebed.sessions.checks import check_session_id
 from lakebed.sessions.clock import LakeClock
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_TIME_DIGITS = 11  # digits of a time in microseconds: enough until the year 6000
+_TIME_DIGITS = 11  # digits of an id for its time in microseconds: enough until the year 6000
 
 
 class Base:
-    """A lake that holds sessions."""
+    """The part of a session manager that all its calls need."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
@@ -37,7 +37,7 @@ class Base:
 
     @contextmanager
     def _changing(self, session_id: str) -> Iterator[tuple[Transaction, int]]:
-        """Open a transaction that changes a session. Gives the transaction and its time."""
+        """Open a transaction that changes a session. Yields it and its time in microseconds."""
         self._head(session_id)
         now = self._clock.now()
         with self.lake.transaction() as tx:
@@ -45,7 +45,7 @@ class Base:
             self._touch(tx, session_id, now)
 
     def _touch(self, tx: Transaction, session_id: str, now: int) -> None:
-        """Note that something in a session changes."""
+        """Set the time of a session's last activity."""
         tx.store(f"{layout.ACTIVITY}{session_id}", {"at": shown(now)}, {"kind": "activity"})
 
 
@@ -64,10 +64,10 @@ def time_of(some_id: str) -> datetime:
 
 
 def shown(micros: int) -> str:
-    """Return a time as it is stored: ISO 8601 with its zone."""
+    """Return a time in microseconds as it is stored: ISO 8601 with its zone."""
     return from_micros(micros).isoformat()
 
 
 def moment(text: Any) -> datetime:
-    """Return the time in such a text."""
+    """Return the time in a text that `shown` made."""
     return datetime.fromisoformat(text)

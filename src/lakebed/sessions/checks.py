@@ -20,7 +20,7 @@ _TASK = re.compile(r"[0-9a-z]{6,40}\.[0-9a-z]{6,40}\Z")
 
 
 def check_text(field: str, text: object, *, most: int | None = None) -> str:
-    """Return a string that is not empty and has at most `most` bytes."""
+    """Return a string. It must not be empty, nor longer than `most` bytes in UTF-8."""
     if not isinstance(text, str):
         raise ValidationError(f"{field} must be a string, got {type(text).__name__}")
     if not text.strip():
@@ -67,14 +67,14 @@ def check_task_id(task_id: object) -> str:
 
 
 def check_choice(field: str, value: object, choices: Sequence[str]) -> str:
-    """Return a word that must be one of `choices`."""
+    """Return a word. It must be one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise ValidationError(f"{field} must be one of {', '.join(choices)}, got {value!r}")
     return value
 
 
 def check_names(field: str, names: object) -> list[str]:
-    """Return names, each once, in their order."""
+    """Return names in their order, without repetitions."""
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
         raise ValidationError(f"{field} must be a list of strings, got {type(names).__name__}")
     return list(dict.fromkeys(check_name(f"{field}[{n}]", name) for n, name in enumerate(names)))
@@ -90,7 +90,7 @@ def check_object(field: str, value: object) -> dict[str, Any]:
 
 
 def check_seconds(field: str, value: object, *, least: float) -> float:
-    """Return a duration, given in seconds or as a timedelta, in seconds."""
+    """Return a duration in seconds. It is given in seconds or as a timedelta."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise ValidationError(f"{field} must be seconds or a timedelta, got {type(value).__name__}")
@@ -102,7 +102,7 @@ def check_seconds(field: str, value: object, *, least: float) -> float:
 
 
 def check_priority(priority: object) -> int:
-    """Return a priority: a whole number. The highest is the most urgent."""
+    """Return a priority: an integer from -MOST to MOST."""
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise ValidationError(f"priority must be an integer, got {type(priority).__name__}")
     if abs(priority) > MOST:
@@ -111,7 +111,7 @@ def check_priority(priority: object) -> int:
 
 
 def check_moment(field: str, moment: object) -> int:
-    """Return an aware datetime in microseconds."""
+    """Return an aware datetime as microseconds since 1970."""
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise ValidationError(f"{field} must be an aware datetime, got {moment!r}")
     return to_micros(moment)

@@ -1,4 +1,4 @@
-"""The time of the lake, without a request each time."""
+"""The time of the lake, without a request for each reading."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ _RANDOM_DIGITS = 4
 
 
 class LakeClock:
-    """The database's time: its last answer, plus the time that has passed on this machine since
-    then.
+    """The database's time: its last answer, plus the time since then on this machine.
 
-    Agents on machines with wrong clocks therefore agree on leases. The clock never goes back and
-    never gives a time twice, so that what a process makes sorts in the order in which it was made.
+    So agents agree on leases even if clocks of machines are wrong. The clock never goes back and
+    never returns a time twice. So ids that a process makes sort in the order in which it made them.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -33,11 +32,9 @@ class LakeClock:
             here = time.monotonic()
             if self._asked is None or here - self._asked > _ASK:
                 if self._asked is None:
-                    self._lake.now()  # connecting takes long, and must not count
+                    self._lake.now()  # connect first, because connecting must not count as delay
                     here = time.monotonic()
                 self._base = to_micros(self._lake.now())
-                self._asked = here = (
-                    here + time.monotonic()
-                ) / 2  # another thread has asked meanwhile
+                self._asked = here = (here + time.monotonic()) / 2  # it answered about halfway
             self._last = max(self._base + int((here - self._asked) * 1_000_000), self._last + 1)
             return self._last

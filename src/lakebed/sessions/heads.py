@@ -42,7 +42,10 @@ class Heads(Talking, Tasks):
         participants: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
     ) -> Session:
-        """Create a session. Its status is active. `participants`: names of agents and people."""
+        """Create a session whose status is active. `participants`: names of agents and people.
+
+        `metadata`: a JSON object of your own.
+        """
         value = {
             "title": check_text("title", title, most=_TITLE_BYTES),
             "participants": check_names("participants", participants),
@@ -62,7 +65,7 @@ class Heads(Talking, Tasks):
         return self._load(session_id)[0]
 
     def _load(self, session_id: str) -> tuple[Session, dict[str, int]]:
-        """Return a session, and the number of its tasks by status."""
+        """Return a session and the number of its tasks by status."""
         head = self._head(session_id)
         found = self.lake.get(f"{layout.ACTIVITY}{session_id}")
         activity = moment(head.value["created"] if found is None else found["at"])
@@ -81,8 +84,10 @@ class Heads(Talking, Tasks):
         return {entry.metadata["agent"] for entry in listing}
 
     def _held_since(self, agents: Iterable[str]) -> dict[str, datetime]:
-        """Return by session when one of its tasks was last claimed. A claim changes nothing
-        else."""
+        """Return when a task of each session was last claimed.
+
+        A claim only renames the task's entry in the queue, and does not update `last_activity`.
+        """
         latest = dict[str, datetime]()
         for agent in agents:
             for entry in self.lake.list(layout.due(agent)):
@@ -111,8 +116,9 @@ class Heads(Talking, Tasks):
     ) -> Session:
         """Change the given fields of a session.
 
-        `if_match`: change it only if it has this `content_hash`, else raise ConflictError. Without
-        it, changes that others make to these fields are overwritten.
+        `if_match`: change the session only if it has this `content_hash`, else raise ConflictError.
+        Without it, changes of these fields by others are overwritten. Raises NotFoundError if the
+        session does not exist.
         """
         changes = dict[str, Any]()
         if title is not None:
@@ -124,8 +130,7 @@ class Heads(Talking, Tasks):
         return self._change(session_id, lambda value: value | changes, if_match)
 
     def pause(self, session_id: str) -> Session:
-        """Set the status to paused. Its tasks can still be claimed: the status only informs people
-        and agents."""
+        """Set the status to paused. Tasks can still be claimed: the status is only information."""
         return self._set_status(session_id, "paused")
 
     def resume(self, session_id: str) -> Session:
@@ -167,8 +172,8 @@ class Heads(Talking, Tasks):
     ) -> list[Session]:
         """Return sessions, the most recently active first.
 
-        `status`, `participant`: only those with this status or participant. `since`: only those
-        active at or after this aware datetime. `limit`: the most sessions.
+        `status`, `participant`: only sessions with this status or participant. `since`: only
+        sessions active at or after this aware datetime. `limit`: the most sessions.
         """
         conditions: list[dict[str, Any]] = []
         if status is not None:
@@ -199,7 +204,7 @@ class Heads(Talking, Tasks):
         return latest
 
     def _queue_agents(self) -> Iterator[str]:
-        """Give the agents that have open tasks, by jumping from the keys of one agent to the
+        """Yield the agents that have open tasks, by jumping from the keys of one agent to the
         next."""
         behind: str | None = None
         while found := list(islice(self.lake.list(layout.QUEUE, after=behind, limit=1), 1)):
@@ -210,7 +215,7 @@ class Heads(Talking, Tasks):
     def delete(self, session_id: str) -> bool:
         """Delete a session with all of its parts, open tasks included. Returns whether it existed.
 
-        History and snapshots still hold it. `purge` of the lake also removes it there.
+        History and snapshots still have it. `purge` of the lake also removes it from them.
         """
         there = self.lake.delete(f"{layout.HEADS}{check_session_id(session_id)}")
         for agent in self._agents_of(session_id):
@@ -227,7 +232,7 @@ class Heads(Talking, Tasks):
         return there
 
     def summary(self, session_id: str) -> Summary:
-        """Return a summary of a session."""
+        """Return a summary of a session. Raises NotFoundError if it does not exist."""
         session, counts = self._load(session_id)
         fields = {name: session[name] for name in Summary.FIELDS if name in Session.FIELDS}
         some = {

@@ -1,7 +1,7 @@
 """The keys of everything in sessions. Only this module knows them.
 
     sessions/head/<session>                       title, participants, status
-    sessions/activity/<session>                   when anything of it last changed
+    sessions/activity/<session>                   when any part of it last changed
     sessions/part/<session>/chunk/<chunk>         what was said, in order
     sessions/part/<session>/memory/<type>/<key>   what was learnt
     sessions/part/<session>/task/<task>           what to do, and the result
@@ -11,9 +11,9 @@
     sessions/queue/<agent>/due/<when>/<holder>/<urgency>/<created>/<task id>/<attempts>
 
 An open task has one entry in the queue. Entries under `ready` are in the order in which tasks are
-claimed. Entries under `due` are tasks that nobody may claim before a time: either a task that runs
-later, with `-` as the holder, or a claimed task, with its holder, until the lease ends. A task
-changes its state by renaming its entry, so that of all who try at once only one succeeds.
+claimed. Entries under `due` are tasks that nobody may claim before a time. Such a task either runs
+later, and has `-` as its holder, or it is claimed until its lease ends. A task changes its state by
+renaming its entry. If several processes try that at once, only one succeeds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def unescaped(part: str) -> str:
 
 
 def parts(session_id: str, kind: str = "") -> str:
-    """Return the prefix of the keys of a session's parts: all of them, or those of a kind."""
+    """Return the prefix of the keys of a session's parts: of all, or of those of a kind."""
     return f"{PARTS}{session_id}/{kind and kind + '/'}"
 
 
@@ -88,8 +88,8 @@ class Holder(NamedTuple):
 class Ticket(NamedTuple):
     """An open task as its entry in the queue describes it.
 
-    `due`: in microseconds, None if the task is ready. `attempts`: how many were made before this
-    one.
+    `due`: when it can be claimed, in microseconds; None if it is ready. `attempts`: how many
+    attempts were made before this one.
     """
 
     agent: str
@@ -101,7 +101,7 @@ class Ticket(NamedTuple):
     attempts: int
 
     def key(self) -> str:
-        """The key of the entry."""
+        """Return the key of the entry."""
         if self.due is None:
             where = ready(self.agent)
         else:
@@ -110,11 +110,11 @@ class Ticket(NamedTuple):
         return f"{where}{self.place()}/{self.attempts}"
 
     def place(self) -> str:
-        """The place among ready tasks: by urgency, then by age."""
+        """Return the part of the key that orders ready tasks: by urgency, then by age."""
         return f"{_MOST - self.priority:010}/{self.created:016}/{self.task_id}"
 
     def ready_again(self, attempts: int) -> Ticket:
-        """Return the ticket of the same task, ready to be claimed by anybody."""
+        """Return the ticket of the same task once anybody can claim it."""
         return self._replace(due=None, holder=None, attempts=attempts)
 
     @classmethod

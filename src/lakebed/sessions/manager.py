@@ -9,15 +9,17 @@ from lakebed.sessions.views import Views
 
 
 class SessionManager(Heads, Artifacts, Agents, Views):
-    """The conversations, memories, tasks and artifacts that several agents share.
+    """A lake with the conversations, memories, tasks and artifacts that several agents share.
 
         manager = SessionManager(lakebed.open())
         session = manager.create_session("Plan the trip", ["ada", "researcher"])
         manager.create_task(session.id, agent_name="researcher", task_type="look up", input={})
         task = manager.claim_task("researcher")
 
-    Everything is stored in the lake under `sessions/`, with history, search, snapshots and SQL. You
-    can use it from any thread, and from any number of processes on one lake. `lake` may be a scope.
+    Everything is stored in `lake` under `sessions/`, with history, search, snapshots and SQL.
+    `lake` may be a scope. Any thread can use the manager, and any number of processes one lake.
+
+    All calls raise ValidationError for an invalid argument, and the errors of the lake.
     """
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Opens the sessions that the configuration or the environment names."""
+"""Open the sessions that the configuration or the environment names."""
 
 from __future__ import annotations
 
@@ -25,23 +25,25 @@ def get_session_manager(where: Where | None = None) -> SessionManager:
     """Open the sessions that a configuration or the environment names.
 
     `where`: a YAML file, or its content as a mapping. `settings.sessions` has the same keys as
-    `settings.ltm`, and also allows `backend: json` with `path`. Without it, the sessions are in the
-    lake of `settings.ltm`. Without `where`, the environment variable `STORAGE_BACKEND` decides:
-    `json` (the folder of JSON files `SESSIONS_PATH`, by default `sessions`), `sqlite` (the file of
-    `DATABASE_URL` or `SESSIONS_PATH`), `postgres` (`DATABASE_URL`, or `POSTGRES_HOST` and the
-    variables beside it), or any other backend. Without the variable it is `auto`: the database that
-    the environment names, else the folder `lakebed`.
+    `settings.ltm`, and also allows `backend: json` with `path`. Without `settings.sessions`, the
+    sessions are in the lake of `settings.ltm`.
+
+    Without `where`, the environment variable `STORAGE_BACKEND` names the backend:
+
+    - `json`: the folder of JSON files `SESSIONS_PATH`, by default `sessions`.
+    - `sqlite`: the file of `DATABASE_URL` or `SESSIONS_PATH`.
+    - `postgres`: `DATABASE_URL`, or `POSTGRES_HOST` and the variables beside it.
+    - `auto`, the default: the database that the environment names, else the folder `lakebed`.
+    - Any other backend of a configuration.
 
     A lake that this call creates keeps all versions (`history: all`), because artifacts have
-    versions.
-
-    Raises ConfigurationError if the sessions cannot be opened in this way.
+    versions. Raises ConfigurationError for invalid settings, and what `lakebed.open` raises.
     """
     return SessionManager(open_sessions(where))
 
 
 def open_sessions(where: Where | None = None) -> Lake:
-    """Open the lake of the sessions, found as for `get_session_manager`."""
+    """Open the lake of the sessions. `where` is as for `get_session_manager`."""
     from lakebed.config.loading import read  # loads pydantic and YAML, which only this call needs
 
     return open_section(read(_from_environment() if where is None else where, "sessions"))
@@ -65,7 +67,7 @@ def open_section(section: Section) -> Lake:
     try:
         return open_settings(validate(section._replace(raw=raw | {"history": "all"})).settings)
     except ConfigurationError as error:
-        # An existing lake keeps its own setting.
+        # The lake exists with another setting, and keeps that.
         if not str(error).startswith("history is"):
             raise
         return open_settings(validate(section).settings)

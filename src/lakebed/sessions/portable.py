@@ -1,4 +1,4 @@
-"""An entry as JSON, for readable files and for moving sessions between lakes."""
+"""Entries as JSON, for readable files and for moving sessions between lakes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _FORMS = ("value", "text_of_bytes", "base64", "parquet_base64")
 def as_json(row: EntryRow, value: Any) -> dict[str, Any]:
     """Return the key, metadata and value of an entry as JSON.
 
-    A JSON value stays as it is. Bytes become text if they are text that begins with a brace (as in
-    the queue), else base64. A table becomes Parquet in base64.
+    A JSON value stays as it is. Bytes become base64, unless they are UTF-8 text that begins with a
+    brace, as entries of the queue do. A table becomes Parquet in base64.
     """
     told: dict[str, Any] = {"key": row.key, "metadata": row.metadata_dict()}
     if row.expires_at is not None:
@@ -43,8 +43,10 @@ def as_json(row: EntryRow, value: Any) -> dict[str, Any]:
 
 
 def from_json(told: object, where: str) -> dict[str, Any]:
-    """Return the entry in such JSON, as `Lake.store_batch` takes it. Raises ValidationError, naming
-    `where`, if it is malformed."""
+    """Return the entry in JSON that `as_json` made, as `Lake.store_batch` takes it.
+
+    Raises ValidationError if the JSON is malformed. `where`: how the error names the entry.
+    """
     if not isinstance(told, Mapping) or not isinstance(told.get("key"), str):
         raise ValidationError(f"{where}: expected a JSON object whose 'key' is a string")
     unknown = told.keys() - {"key", "metadata", "expires_at", *_FORMS}

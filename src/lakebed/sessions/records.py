@@ -1,4 +1,4 @@
-"""The records of sessions. They are frozen, and can be read as mappings."""
+"""The records of sessions. They are immutable, and can be read as mappings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARTIFACT_TYPES = ("code", "document", "research", "prd", "report")
 
 
 class Chunk(Report):
-    """A piece of a conversation. `extracted_items`: what was found in it, as JSON."""
+    """A piece of a conversation. `extracted_items`: JSON values that were found in it."""
 
     id: str
     session_id: str
@@ -35,8 +35,7 @@ class Chunk(Report):
 
 
 class Memory(Report):
-    """Something learnt, under a type and a key. `created` is the time at which the key was first
-    stored."""
+    """Something learnt, under a type and a key. `created`: when the key was first stored."""
 
     session_id: str
     type: str
@@ -49,7 +48,7 @@ class Memory(Report):
 
 
 class Artifact(Report):
-    """A result. `content`: text, bytes or a table. `version`: the version in the lake."""
+    """A result. `content`: a string, bytes or a table. `version`: its version in the lake."""
 
     session_id: str
     type: str
@@ -67,7 +66,7 @@ class Artifact(Report):
 
 
 class Agent(Report):
-    """A program or a person that works. `command` is the text that starts it."""
+    """A program or a person that works on tasks. `command`: the text that starts it."""
 
     name: str
     type: str
@@ -115,8 +114,11 @@ class Statistics(Report):
 
 
 class MoveReport(Report):
-    """How many entries an import or a migration stored, found unchanged, and left because the
-    target has a newer one."""
+    """The result of an import or a migration.
+
+    `stored`, `unchanged`: how many entries were stored, and how many were equal already. `left`:
+    how many were not stored because the target has a newer one.
+    """
 
     stored: int
     unchanged: int

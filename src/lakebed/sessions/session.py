@@ -1,4 +1,4 @@
-"""A session, as it was read."""
+"""A session, as it was when it was read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Session(Record):
     | `status` | active, paused or completed |
     | `participants` | names of agents and people |
     | `metadata` | the caller's own JSON object |
-    | `created`, `last_activity` | UTC; every change of its parts updates `last_activity` |
-    | `chunks`, `memories`, `tasks`, `artifacts` | how many it has, counted when first asked for |
-    | `content_hash` | for `update(…, if_match=…)` |
+    | `created`, `last_activity` | datetimes in UTC; changing a part updates `last_activity` |
+    | `chunks`, `memories`, `tasks`, `artifacts` | how many it has, counted on first access |
+    | `content_hash` | identifies the state, for `update(…, if_match=…)` |
     """
 
     __slots__ = ("_count", "_counts", "_value", "content_hash", "id", "last_activity")

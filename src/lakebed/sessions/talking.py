@@ -31,7 +31,7 @@ class Talking(Base):
         format: ChunkFormat = "dialogue",
         extracted_items: Iterable[Any] = (),
     ) -> Chunk:
-        """Add a piece of conversation at the end: text, which may have megabytes.
+        """Add a piece of text to the end of the conversation. It may have megabytes.
 
         `format`: `dialogue`, `summary` or `transcript`. `extracted_items`: JSON values that were
         found in the text. Raises NotFoundError if the session does not exist.
@@ -56,9 +56,9 @@ class Talking(Base):
     def chunks(
         self, session_id: str, *, limit: int | None = None, after: str | None = None
     ) -> Iterator[Chunk]:
-        """Give the chunks of a session in their order. They are read during the iteration.
+        """Yield the chunks of a session in their order. They are read as you iterate.
 
-        `limit`: the most chunks. `after`: the id of the chunk after which to start.
+        `limit`: the most chunks. `after`: start after the chunk with this id.
         """
         prefix = layout.parts(check_session_id(session_id), "chunk")
         behind = None if after is None else prefix + check_text("after", after)
@@ -77,12 +77,12 @@ class Talking(Base):
         if_match: str | None = None,
         if_absent: bool = False,
     ) -> Memory:
-        """Store something learnt under a type and a key. An existing memory is replaced, and stays
-        in the history.
+        """Store something learnt under a type and a key, replacing an existing memory.
 
         `type`: idea, decision, question, action_item, context, preference, fact or risk. `content`:
         text or JSON. `if_match`: store only if the memory has this `content_hash`. `if_absent`:
-        store only if it does not exist. If the condition does not hold, raises ConflictError.
+        store only if it does not exist. Raises ConflictError if such a condition does not hold, and
+        NotFoundError if the session does not exist.
         """
         place = self._memory_key(session_id, type, key)
         names = check_names("tags", tags)
@@ -116,7 +116,10 @@ class Talking(Base):
         *,
         if_match: str | None = None,
     ) -> bool:
-        """Delete a memory. Returns whether it existed."""
+        """Delete a memory. Returns whether it existed.
+
+        `if_match`: delete only if the memory has this `content_hash`, else raise ConflictError.
+        """
         place = self._memory_key(session_id, type, key)
         if place not in self.lake:
             if if_match is not None:
@@ -135,10 +138,11 @@ class Talking(Base):
         text: str | None = None,
         limit: int | None = None,
     ) -> list[Memory]:
-        """Return the memories of a session by type and key. With `text`, return those that have any
-        of its words, best first.
+        """Return memories of a session in the order of types and keys.
 
-        `tags`: only memories that have all of these tags, or with `match="any"` at least one.
+        `type`: only memories of this type. `tags`: only memories with all of these tags, or with
+        `match="any"` with at least one. `text`: only memories that have any of its words, the best
+        first. `limit`: the most memories.
         """
         check_choice("match", match, ("all", "any"))
         if type is not None:
@@ -163,11 +167,11 @@ class Talking(Base):
         kind: Literal["chunk", "memory", "task", "artifact"] | None = None,
         limit: int = 10,
     ) -> Hits:
-        """Return the chunks, memories, tasks and artifacts that have any of the words of `text`,
-        best first.
+        """Return the chunks, memories, tasks and artifacts that match `text`, the best first.
 
-        `session_id`: the session to search, or None for all. The hits are those of `Lake.search`:
-        `metadata["kind"]` is the kind of the hit, `value` its content.
+        An entry matches if it has any of the words. `session_id`: the session to search, or None
+        for all. `kind`: search only this kind. `limit`: the most hits. The hits are those of
+        `Lake.search`: `metadata["kind"]` is the kind of a hit, and `value` its content.
         """
         check_text("text", text)
         if kind is not None:

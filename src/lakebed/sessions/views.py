@@ -1,4 +1,4 @@
-"""Sessions in SQL. The views that a query names are put in front of it."""
+"""Sessions in SQL. A query gets the views that it names in a WITH clause."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ABOVE = chr(ord("/") + 1)
 
 
 def _documents(prefix: str) -> str:
-    """Return the documents under a prefix, as a condition that the catalog can evaluate."""
+    """Return the SQL of the documents under a prefix. The catalog can evaluate its condition."""
     return f"FROM documents WHERE key >= '{prefix}' AND key < '{prefix[:-1]}{_ABOVE}'"
 
 
 def _part(kind: str, columns: str) -> str:
-    """Return the parts of a kind, with the session of each."""
+    """Return the SELECT of the parts of a kind, with the session of each."""
     session = f"string_split(key, '/')[{layout.PARTS.count('/') + 1}] AS session_id"
     return (
         f"SELECT {session}, {columns} {_documents(layout.PARTS)} AND (metadata->>'kind') = '{kind}'"
@@ -124,12 +124,12 @@ _WITH = re.compile(r"\s*WITH\s+(RECURSIVE\s+)?", re.IGNORECASE)
 
 
 class Views(Base):
-    """The call that queries."""
+    """The call `sql`."""
 
     def sql(
         self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> QueryResult:
-        """Return the result of a SELECT over the sessions, as `Lake.sql` does, with more tables.
+        """Return the result of a SELECT, as `Lake.sql` does. It can also use these tables:
 
         | table | |
         | --- | --- |
@@ -137,11 +137,15 @@ class Views(Base):
 last_activity |
         | `chunks` | session_id, id, content, format, extracted_items, created |
         | `memories` | session_id, type, key, content, tags, created, updated |
-        | `tasks` | session_id and the fields of `Task` |
-        | `task_queue` | the pending tasks, with `place`, their place in the queue of their agent |
+        | `tasks` | session_id and the fields of `Task`, except `claim` |
+        | `task_queue` | the pending tasks, and `place`: 1 for an agent's next task |
         | `artifacts` | session_id, type, name, format, metadata, byte_size, version, created, \
 updated |
         | `agents` | name, type, command, capabilities, status, last_seen |
+
+        Times are TIMESTAMPTZ. `priority`, `attempts`, `max_attempts`, `place`, `byte_size` and
+        `version` are BIGINT. `participants`, `metadata`, `extracted_items`, `tags`, `input`,
+        `output`, `capabilities` and the `content` of memories are JSON. All others are VARCHAR.
         """
         if not isinstance(query, str):
             raise ValidationError(f"query must be a string, got {type(query).__name__}")
@@ -149,7 +153,7 @@ updated |
 
 
 def with_views(query: str) -> str:
-    """Return the query with the views that it names in front of it."""
+    """Return the query with a WITH clause for the views that it names."""
     wanted = [name for name in VIEWS if re.search(rf"\b{name}\b", query, re.IGNORECASE)]
     if not wanted:
         return query

@@ -1,1 +1,1 @@
-"""A folder of JSON files that people can read and edit, as a lake."""
+"""A lake that is a folder of JSON files, which people can read and edit."""

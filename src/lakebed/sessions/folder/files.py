@@ -1,5 +1,5 @@
-"""The files of a JSON folder. Each entry is a file. Writes are all or none, under a lock for all
-processes."""
+"""The files of a JSON folder, one for each entry. A write changes all of its files or none, and
+locks the folder against other processes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lakebed.errors import ConfigurationError, CorruptionError, StorageError
 _MARK = ".lakebed-json"
 _JOURNAL = ".journal.json"
 _PLAIN = " ,;@=+()'&!~#$[]{}^`"  # characters allowed in names, besides letters, digits, _ . -
-_LONGEST = 150  # characters of a part in a file's name; the file itself has the whole key
+_LONGEST = 150  # the most characters of a file's name; the file itself has the whole key
 
 
 class Stamp(NamedTuple):
-    """The size and times by which a changed file is recognised."""
+    """The size and times of a file. If one of them differs, the file has changed."""
 
     mtime: int
     size: int
@@ -58,8 +58,7 @@ class Files:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Exclude all other threads and processes. First finishes what a killed process left
-        unfinished."""
+        """Exclude all other threads and processes. First finish the write of a killed process."""
         with self._threads:
             if self._lock < 0:
                 raise StorageError(f"the folder {self.folder} is closed")
@@ -117,7 +116,7 @@ class Files:
             raise CorruptionError(f"{self.folder / path} is not JSON: {error}") from None
 
     def write(self, changes: Mapping[str, Any]) -> None:
-        """Write files, or delete those whose content is None: all or none."""
+        """Write files by their paths, all or none. A file whose content is None is deleted."""
         texts = {path: None if told is None else _text(told) for path, told in changes.items()}
         try:
             if len(texts) > 1:

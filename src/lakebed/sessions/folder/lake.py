@@ -1,11 +1,11 @@
 """A lake that is a folder of JSON files, which people can read and edit.
 
-Every process keeps a copy of the entries in memory, in a SQLite catalog, which answers all reads,
-search and SQL included. A call takes the folder's lock and updates the copy from the files that
-have changed. If it writes, it then writes the files of the changed entries.
+Every process keeps a copy of the entries in memory, in a SQLite catalog. The copy answers all
+reads, search and SQL included. Each call takes the folder's lock and updates the copy from the
+files that have changed. A call that writes then writes the files of the changed entries.
 
-There is no history, no snapshot, no purge and no upkeep. Times of creation start again in each
-process. Each call takes milliseconds, and longer the more files there are.
+There is no history, no snapshot, no purge and no upkeep. Times of creation are those of the copy,
+so they differ between processes. A call takes milliseconds, and longer the more files there are.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _READS = frozenset(
 )
 _PASSED = frozenset(
     {
-        # Calls that concern only the copy: its search index, its time, the places of its contents.
+        # These calls need no files: they concern the copy's search index, time and contents.
         "now", "locate", "parts", "known", "places", "settings", "count_waiting", "segments",
         "segment_bytes", "segment_ends", "segments_now", "ended", "next_waiting", "get_versions",
         "add_segment", "replace_segments", "kept_versions", "unheld_versions", "remember",
@@ -51,7 +51,7 @@ _PASSED = frozenset(
 
 
 class FolderCatalog:
-    """The catalog of the copy, kept equal to the files."""
+    """The catalog of the copy. It is kept equal to the files."""
 
     def __init__(self, lake: Lake, files: Files) -> None:
         self._lake = lake
@@ -110,7 +110,7 @@ class FolderCatalog:
         return row
 
     def take(self, low: str, high: str, cut: int, into: str) -> Any:
-        """Rename the first entry of a range, and its file."""
+        """Rename the first entry of a range of keys, and its file."""
         with self._files.locked():
             self._pull()
             row = self._catalog.take(low, high, cut, into)
@@ -162,7 +162,7 @@ class FolderCatalog:
         try:
             self._files.write(texts)
         except StorageError:
-            for path, key in named.items():  # whatever the files are, the copy now agrees with them
+            for path, key in named.items():  # no file has this stamp: the next call reads them all
                 self._known[path] = (key, Stamp(-1, -1, -1))
             self._generation = -1
             raise
@@ -176,7 +176,7 @@ class FolderCatalog:
 
 
 class FolderLake(Lake):
-    """A lake of JSON files, made by `open_folder`."""
+    """A lake of JSON files. `open_folder` makes it."""
 
     def __init__(self, folder: Path) -> None:
         files = Files(folder)
@@ -194,11 +194,11 @@ class FolderLake(Lake):
 
 
 def open_folder(folder: str | os.PathLike[str]) -> Lake:
-    """Open a folder of JSON files as a lake. Creates it if it does not exist.
+    """Open a folder of JSON files as a lake. Create the folder if it does not exist.
 
-    Each entry is a file that people can read and edit. There is no history, no snapshots, no purge
+    Each entry is a file that people can read and edit. There is no history, no snapshot, no purge
     and no upkeep. The folder is meant for thousands of entries. Any number of processes on one
-    machine may use it at once.
+    machine can use it at once.
 
     Raises ConfigurationError if the folder holds other files, and CorruptionError, naming the file,
     if a file is malformed.

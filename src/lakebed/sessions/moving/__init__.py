@@ -1,1 +1,1 @@
-"""Moves sessions between lakes, to and from files, and onto a page."""
+"""Move sessions between lakes, to and from files, and onto a page."""

@@ -16,7 +16,10 @@ _VERSION = 1
 
 
 def export_session(lake: Lake, session_id: str) -> dict[str, Any]:
-    """Return a whole session as JSON, for `import_session`."""
+    """Return a whole session as JSON, for `import_session`.
+
+    Raises NotFoundError if the session does not exist.
+    """
     entries = []
     for moving in entries_of(lake, session_id):
         found = lake.read_entry(moving.key)
@@ -26,10 +29,11 @@ def export_session(lake: Lake, session_id: str) -> dict[str, Any]:
 
 
 def import_session(lake: Lake, told: object) -> MoveReport:
-    """Import a session that was exported. What exists already is not stored twice.
+    """Import a session that `export_session` exported. Repeating the import stores nothing twice.
 
-    Raises ValidationError, and stores nothing, if the data are not such an export. Keys of other
-    sessions are refused.
+    If an entry exists with another value, the one with the later time stays. Raises
+    ValidationError, and stores nothing, if the data are not such an export or have a key of another
+    session.
     """
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise ValidationError(f"expected a JSON object with the format {FORMAT!r}")

@@ -1,4 +1,4 @@
-"""Moves sessions from one lake to another. It can be repeated, and stores nothing twice."""
+"""Move sessions from one lake to another. A move can be repeated, and stores nothing twice."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ class Moving(NamedTuple):
     metadata: dict[str, Any]
 
     def latest(self) -> str:
-        """The latest time in the entry, as text, which sorts by time. Empty if it has none."""
+        """Return the latest time in the entry as text that sorts by time, or "" if it has none."""
         told = self.value if isinstance(self.value, dict) else self.metadata
         return max((told[name] for name in _TIMES if isinstance(told.get(name), str)), default="")
 
 
 def entries_of(lake: Lake, session_id: str | None = None) -> Iterator[Moving]:
-    """Give all entries of a session, or of all sessions and agents. A task comes before its place
-    in the queue. Raises NotFoundError if the session does not exist."""
+    """Yield all entries of a session, or of all sessions and agents.
+
+    A task comes before its entry in the queue. Raises NotFoundError if the session does not exist.
+    """
     if session_id is None:
         prefixes = [layout.HEADS, layout.ACTIVITY, layout.PARTS, layout.AGENTS]
     else:
@@ -54,9 +56,9 @@ def entries_of(lake: Lake, session_id: str | None = None) -> Iterator[Moving]:
 def bring(target: Lake, entries: Iterable[Moving], progress: Progress | None = None) -> MoveReport:
     """Store entries in a lake of sessions.
 
-    An equal entry stays unchanged. If two entries differ, the one with the later time stays. An
-    open task brings its place in the queue if the target does not know the task. A task that has
-    ended in the target stays ended, and a task that has ended in the source ends in the target.
+    An equal entry stays unchanged. If two entries differ, the one with the later time stays. The
+    entry of an open task in the queue is stored only if the task is new in the target. A task that
+    has ended in the target stays ended. A task that has ended in the source ends in the target.
     """
     counts = dict.fromkeys(("stored", "unchanged", "left"), 0)
     new_tasks = set[str]()
@@ -98,7 +100,7 @@ def _verdict(entry: Moving, known: Any, new_tasks: set[str]) -> str:
 
 
 def _same(row: Any, value: Any) -> bool:
-    if is_table(value):  # a table is written again, with other bytes
+    if is_table(value):  # writing a table again gives other bytes, so compare the tables
         return row.format in ("parquet", "table")
     encoded = encode_value(value)
     return (encoded.content_hash, encoded.format) == (row.content_hash, row.format)

@@ -11,13 +11,14 @@ from typing import Any
 from lakebed.sessions.manager import SessionManager
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_LONG = 2000  # characters of a memory or an output that are shown
+_LONG = 2000  # the most characters of a line of stored text
 
 
 def markdown(manager: SessionManager, session_id: str) -> Iterator[str]:
-    """Give the whole session, part by part: conversation, memories, tasks and artifacts.
+    """Yield the page of a session, part by part: conversation, memories, tasks and artifacts.
 
-    Stored text is shown as it is, without control characters, and fenced if it has several lines.
+    Control characters in stored text are replaced. Text that could be mistaken for parts of the
+    page is fenced. Raises NotFoundError if the session does not exist.
     """
     session = manager.load(session_id)
     yield f"# {_line(session.title)}\n\n"
@@ -58,13 +59,13 @@ def _text(value: Any) -> str:
 
 
 def _line(text: str) -> str:
-    """Return text on one line, without characters that a terminal would obey."""
+    """Return the beginning of a text on one line. Control characters are replaced."""
     shown = " ".join(_CONTROL.sub("�", text[: _LONG + 1]).split())
     return shown if len(shown) <= _LONG else f"{shown[: _LONG - 1]}…"
 
 
 def _block(text: str, *, always: bool = False) -> str:
-    """Return text as a block. It is fenced if it could be mistaken for parts of the page."""
+    """Return text as a block, fenced if it could be mistaken for parts of the page."""
     shown = _CONTROL.sub("�", text.replace("\r\n", "\n"))
     if not always and "\n" not in shown.strip() and not shown.lstrip().startswith(("#", "`", "-")):
         return shown.strip()

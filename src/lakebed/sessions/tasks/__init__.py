@@ -1,1 +1,1 @@
-"""Tasks: the queue, and the calls of their holders."""
+"""Tasks: the queue, and the calls of the agents that hold them."""

@@ -46,9 +46,10 @@ class Tasks(Queue):
     ) -> Task:
         """Create a task for an agent.
 
-        `task_type`: a word of your choice. `input`: JSON. `priority`: the highest is claimed first;
-        of equal ones, the oldest. `run_after`: an aware datetime before which nobody can claim it.
-        `max_attempts`: the task has failed after this many claims without a result.
+        `task_type`: a word of your choice. `input`: JSON. `priority`: the task with the highest is
+        claimed first, and of equal ones the oldest. `run_after`: an aware datetime, before which
+        nobody can claim the task. `max_attempts`: after this many claims without a result, the task
+        has failed. Raises NotFoundError if the session does not exist.
         """
         agent = check_name("agent_name", agent_name)
         later = None if run_after is None else check_moment("run_after", run_after)
@@ -81,12 +82,12 @@ class Tasks(Queue):
         control_agent: str | None = None,
         lease: float | timedelta = LEASE,
     ) -> Task | None:
-        """Claim the most urgent task of an agent that is due; of equally urgent ones, the oldest.
-        Returns None if there is none.
+        """Claim the most urgent task of an agent that is due. Returns None if there is none.
 
-        If several agents claim at once, each gets another task. `control_agent`: who claims the
-        task, if not the agent itself. `lease`: how many seconds the claim lasts. `heartbeat`
-        extends it. If the agent dies, the lease ends and the task becomes pending again.
+        Of equally urgent tasks, the oldest is claimed. If several processes claim at once, each
+        gets a different task. `control_agent`: who claims the task, if not the agent itself.
+        `lease`: how long the claim lasts, a timedelta or seconds. `Task.heartbeat` extends it. If
+        the agent dies, the lease ends and the task becomes pending again.
         """
         agent = check_name("agent_name", agent_name)
         who = agent if control_agent is None else check_name("control_agent", control_agent)
@@ -99,11 +100,10 @@ class Tasks(Queue):
         control_agent: str | None = None,
         lease: float | timedelta = LEASE,
     ) -> Task | None:
-        """Claim a task as `claim_task` does. If none is due, wait up to `timeout` seconds for one;
-        returns None if none comes.
+        """Claim a task as `claim_task` does. If none is due, wait up to `timeout` seconds for one.
 
-        On Postgres, a new task wakes the waiting agents at once. Elsewhere they try four times a
-        second.
+        Returns None if no task becomes due in this time. On Postgres, a new task wakes the waiting
+        agents at once. Elsewhere they try four times a second.
         """
         deadline = time.monotonic() + check_seconds("timeout", timeout, least=0)
         agent, pause = check_name("agent_name", agent_name), _FIRST_POLL
@@ -125,9 +125,9 @@ class Tasks(Queue):
     def task(self, task_id: str, *, claim: str | None = None) -> Task:
         """Return a task as it is now. Raises NotFoundError if it does not exist.
 
-        The calls of the task act for its present holder. `claim`: the token of a claim; raises
-        ConflictError if the task is not held by that claim. Use it if ids of tasks are passed
-        around.
+        The calls of the returned task act for its current holder. `claim`: the `claim` of a task
+        that was claimed. If that claim no longer holds the task, the call raises ConflictError.
+        Pass it where only the id of a task is known.
         """
         place = layout.task_key(check_task_id(task_id))
         found = self._find(task_id)
@@ -148,8 +148,11 @@ class Tasks(Queue):
         agent_name: str | None = None,
         limit: int | None = None,
     ) -> list[Task]:
-        """Return the tasks of a session, or of all sessions, in the order in which they were
-        created. `status`, `agent_name`: only tasks with this status, or for this agent."""
+        """Return the tasks of a session, or of all sessions, in the order of their creation.
+
+        `status`, `agent_name`: only tasks with this status, or for this agent. `limit`: the most
+        tasks.
+        """
         if status is not None:
             check_choice("status", status, TASK_STATUSES)
         most = None if limit is None else check_count("limit", limit)
@@ -180,7 +183,7 @@ class Tasks(Queue):
                     if agent not in tickets:
                         tickets[agent] = {t.task_id: (t, h) for t, h in self.tickets(agent)}
                     ticket, content_hash = tickets[agent].get(task_id, (None, ""))
-                    if ticket is None:  # it moved or ended while tasks were read
+                    if ticket is None:  # the task moved or ended while tasks were read
                         yield self.task(task_id)
                         continue
                 yield Task(self, task_id, record, ticket, content_hash)
@@ -193,11 +196,11 @@ class Tasks(Queue):
             yield layout.parts(entry.key[len(layout.HEADS) :], "task")
 
     def count_tasks(self, session_id: str | None = None) -> dict[str, int]:
-        """Return the number of tasks by status, of a session or of all sessions."""
+        """Return the number of tasks by status, in a session or in all sessions."""
         return self._counted(session_id)[0]
 
     def _counted(self, session_id: str | None) -> tuple[dict[str, int], str]:
-        """Return the same, with the token of the latest claim."""
+        """Return the result of `count_tasks`, and the token of the latest claim."""
         counts, latest = dict.fromkeys(TASK_STATUSES, 0), ""
         agents = set[str]()
         for prefix in self._task_prefixes(session_id):

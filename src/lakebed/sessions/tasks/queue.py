@@ -18,20 +18,19 @@ from lakebed.values.json import decode_text
 
 _LOOK = 50_000  # microseconds between two checks for tasks that have fallen due
 _PAGE = 100
-_FAR = 3_600_000_000  # microseconds
-_SMALL = 2048  # bytes; a smaller task is held by its entry in the queue
+_FAR = 3_600_000_000  # microseconds after which to check, if no task is known to fall due
+_SMALL = 2048  # bytes; the queue's entry of a smaller task has the task itself
 
 
 class _Look(NamedTuple):
-    """When to check again for tasks that have fallen due. `due` is the earliest time that was
-    seen."""
+    """When to check again for tasks that have fallen due. `due`: the earliest known time."""
 
     next: int
     due: int
 
 
 class Queue(Base):
-    """Claims, moves and ends tasks."""
+    """The calls that claim, move and end tasks."""
 
     def __init__(self, lake: Any) -> None:
         super().__init__(lake)
@@ -67,31 +66,32 @@ class Queue(Base):
         return Task(self, ticket.task_id, spec, ticket, entry.content_hash, lease)
 
     def _expect(self, agent: str, due: int) -> None:
-        """Note that a task falls due at that time."""
+        """Note that a task of the agent falls due at this time."""
         look = self._looks.get(agent)
         if look is not None and due < look.due:
             self._looks[agent] = look._replace(due=due)
 
     def _spec(self, task_id: str, entry: Entry) -> dict[str, Any] | None:
-        """Return what a task is to do. A small task is in the entry itself."""
+        """Return the description of a task. A small one is in the queue's entry itself."""
         if entry.byte_size:
             return cast("dict[str, Any]", decode_text(entry.value.decode()))
         return cast("dict[str, Any] | None", self.lake.get(layout.task_key(task_id)))
 
     def next_due(self, agent: str) -> int | None:
-        """Return when the next task falls due, as last seen, or None."""
+        """Return when the next task falls due, as far as this process knows, or None."""
         look = self._looks.get(agent)
         return None if look is None else look.due
 
     def _return_due(self, agent: str, *, at_once: bool = False) -> bool:
-        """Make the tasks ready whose time has come: those whose lease has ended, and those that
-        were to run later. Returns whether there were any. Unless `at_once`, this is not checked at
-        each call."""
+        """Make tasks ready that are due: their lease has ended, or they were to run later.
+
+        Returns whether there were any. Unless `at_once`, not every call checks.
+        """
         now = self.now()
         look = self._looks.get(agent)
         if look is not None and not at_once and now < min(look.next, look.due):
             return False
-        found, due, page = False, now + _FAR, 1  # one is enough to see whether there are any
+        found, due, page = False, now + _FAR, 1  # one entry shows whether any task is due
         while entries := list(self.lake.list(layout.due(agent), limit=page)):
             for entry in entries:
                 ticket = Ticket.of(entry.key)
@@ -167,7 +167,7 @@ class Queue(Base):
         return None if found is None else found[0]
 
     def _find(self, task_id: str) -> tuple[Ticket, str] | None:
-        """Return the ticket of an open task, and the hash of its entry."""
+        """Return the ticket of an open task and the hash of its entry, or None."""
         for _ in range(20):
             record = self.lake.get(layout.task_key(task_id))
             if record is None or "finished" in record:
@@ -179,8 +179,7 @@ class Queue(Base):
         raise CorruptionError(f"the open task {task_id!r} has no entry in the queue")
 
     def tickets(self, agent: str) -> Iterator[tuple[Ticket, str]]:
-        """Give the open tasks of an agent with the hashes of their entries, those with a time
-        first."""
+        """Yield the open tasks of an agent with the hashes of their entries, ready tasks last."""
         for prefix in (layout.due(agent), layout.ready(agent)):
             for entry in self.lake.list(prefix):
                 yield Ticket.of(entry.key), entry.content_hash
@@ -190,12 +189,14 @@ class Queue(Base):
 
 
 def entry_value(spec: Mapping[str, Any]) -> bytes:
-    """Return the value of a task's entry in the queue: the task itself, if it is small. It is
-    bytes, so that no search finds the task twice."""
+    """Return the value of a task's entry in the queue: the task itself, if it is small.
+
+    The value is bytes, so that no search finds the task twice.
+    """
     text = encode_value(dict(spec)).data
     return text if len(text) <= _SMALL else b""
 
 
 def process_id() -> str:
-    """Return an id of this process that is unique among all machines."""
+    """Return an id of this process for all machines: the host's name and the process's number."""
     return f"{socket.gethostname()[:60]}.{os.getpid()}"

@@ -1,4 +1,4 @@
-"""A task, as its holder sees and changes it."""
+"""A task: what its holder sees, and the calls that change it."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Task(Record):
     | field | |
     | --- | --- |
     | `id`, `session_id` | |
-    | `agent_name` | the agent that it is for |
+    | `agent_name` | the agent that the task is for |
     | `task_type`, `input` | what to do: a word of the caller's choice, and JSON |
     | `priority` | the highest is the most urgent |
-    | `run_after`, `created` | UTC; `run_after` is None for one that is due at once |
-    | `status` | pending, claimed, running, completed, failed |
-    | `attempts`, `max_attempts` | claims without a result, the present one included |
-    | `claimed_by`, `process_id` | who has claimed it last, None if nobody has |
-    | `claim` | what tells this claim from others, None if nobody holds it |
-    | `lease_until` | when the claim ends, None if nobody holds it |
+    | `run_after`, `created` | datetimes in UTC; `run_after` is None if the task is due at once |
+    | `status` | pending, claimed, running, completed or failed |
+    | `attempts`, `max_attempts` | claims so far, the current one included, and the most allowed |
+    | `claimed_by`, `process_id` | the agent and process of the last claim, or None |
+    | `claim` | a token that identifies the current claim, or None |
+    | `lease_until` | when the current claim ends, or None |
     | `output`, `error`, `finished` | the result, and when the task ended |
 
     The holder calls `start`, `heartbeat`, and one of `complete`, `fail` and `release`. These calls
@@ -170,13 +170,13 @@ class Task(Record):
         return f"<Task {self.id} for {self.agent_name}: {self.task_type}, {self.status}>"
 
     def start(self) -> Task:
-        """Set the status to running: work has begun."""
+        """Set the status to running, which says that work has begun."""
         return self._while_held(
             lambda ticket, holder: self._move(ticket._replace(holder=holder._replace(running=True)))
         )
 
     def heartbeat(self, lease: float | timedelta | None = None) -> Task:
-        """Extend the claim to `lease` seconds from now. Default: the length of the claim."""
+        """Extend the claim to `lease` seconds from now. The default is the lease of the claim."""
         seconds = self._lease if lease is None else check_seconds("lease", lease, least=0.05)
         return self._while_held(
             lambda ticket, _: self._move(
@@ -191,8 +191,10 @@ class Task(Record):
         )
 
     def fail(self, error: str, retry: bool = True) -> Task:
-        """Report that the task failed. With `retry` it becomes pending again, unless this was the
-        last of `max_attempts`."""
+        """Report that the task failed. `error`: why.
+
+        With `retry`, the task becomes pending again, unless this was the last of `max_attempts`.
+        """
         check_text("error", error)
 
         def change(ticket: Ticket, holder: Holder) -> None:
@@ -221,7 +223,7 @@ class Task(Record):
         self._ticket = None
 
     def _while_held(self, change: Callable[[Ticket, Holder], None]) -> Task:
-        """Make a change that only the holder may make."""
+        """Make a change that only the holder may make. Raises ConflictError if the claim ended."""
         with self._lock:
             while True:
                 ticket, holder = self._ticket, self._holder
@@ -236,7 +238,7 @@ class Task(Record):
                     if found is None or now is None or now.token != holder.token:
                         raise ConflictError(
                             f"the claim of the task {self.id!r} has ended: "
-                            "its lease ran out, or it was finished or given back"
+                            "its lease ran out, or the task was finished or released"
                         ) from None
                     if found == ticket:
                         raise
