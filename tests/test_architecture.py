@@ -154,7 +154,9 @@ def test_fixtures_of_servers_are_not_imported(request: pytest.FixtureRequest) ->
         for path in tests.rglob("*.py")
         if "from tests." in (text := path.read_text("utf-8"))
         for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.ImportFrom) and node.module in conftest.pytest_plugins
+        if isinstance(node, ast.ImportFrom) and node.module
+        for plugin in conftest.pytest_plugins
+        if f"{node.module}.".startswith(f"{plugin}.") and path.parent.name != "servers"
         for name in node.names
         if isinstance(getattr(import_module(node.module), name.name), fixture)
     ]

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -92,3 +92,9 @@ def run() -> Iterator[Run]:
     for thread in left:
         thread.join(5)
         assert not thread.is_alive(), thread
+
+
+async def within(call: Awaitable[Any]) -> Any:
+    """What a call returns, which has less than half a second."""
+    async with asyncio.timeout(0.4):
+        return await call

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pyarrow as pa
 import pytest
 
 from lakebed import aio
 from lakebed.errors import LakebedError
-from tests.aio.conftest import Run
+from tests.aio.conftest import Run, within
 
 LARGE = "x" * 10_000
 Call = Callable[[aio.AsyncLake, str], Awaitable[Any]]
@@ -65,6 +63,7 @@ async def state(lake: aio.AsyncLake) -> tuple[Any, ...]:
     return dict(values), [snapshot.name for snapshot in await lake.snapshots()]
 
 
+@pytest.mark.sampled("where", 2)
 @pytest.mark.parametrize("name", CALLS)
 def test_cancelled_at_every_await(run: Run, where: dict[str, Any], name: str, soak: bool) -> None:
     """After ever more steps of the loop: the call has happened whole or not at all, the next one
@@ -183,81 +182,6 @@ def test_storms(run: Run, where: dict[str, Any], soak: bool) -> None:
     run(main())
 
 
-def test_a_lock_of_sqlite_ends_with_the_timeout(run: Run, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with aio.open(tmp_path / "lake") as lake:
-            await lake.store("a", 1)
-            other = sqlite3.connect(tmp_path / "lake" / "catalog.db", isolation_level=None)
-            other.execute("BEGIN IMMEDIATE")
-            began = time.monotonic()
-            calls = [lake.store("a", 2), lake.delete("a"), lake.store_batch(entries("m"))]
-            calls += [lake.store(f"k{n}", n) for n in range(5)]  # wait for those, not for SQLite
-            for done in await asyncio.gather(*map(_within, calls), return_exceptions=True):
-                assert isinstance(done, TimeoutError)
-                assert not isinstance(done, LakebedError)
-            assert time.monotonic() - began < 20  # lock_timeout is 60
-            other.execute("ROLLBACK")
-            other.close()
-            assert await lake.items() == [("a", 1)]
-
-    run(main())
-
-
-def test_a_lock_of_postgres_ends_with_the_timeout(run: Run, on_postgres: dict[str, Any]) -> None:
-    where = on_postgres
-    schema, url = where["catalog"]["schema"], where["catalog"]["url"]
-
-    async def main() -> None:
-        async with aio.open(**where) as lake:
-            await lake.store("a", 1)
-            await lake.store("b", 1)
-            other = psycopg.connect(url)
-            other.execute(f'SELECT * FROM "{schema}"."entry" FOR UPDATE'.encode())  # noqa: S608
-            began = time.monotonic()
-            both = [{"key": "a", "value": 2}, {"key": "b", "value": 2}]
-            calls = [lake.store("a", 2), lake.delete("a"), lake.update({"a": 2})]
-            calls += [lake.store_batch(both), transact(lake, "m", "a")]
-            calls += [lake.store("b", n) for n in range(2, 7)]
-            for done in await asyncio.gather(*map(_within, calls), return_exceptions=True):
-                assert isinstance(done, TimeoutError), done
-                assert not isinstance(done, LakebedError)
-            assert time.monotonic() - began < 20
-            other.close()
-            found = dict(await lake.items())
-            assert found["a"] == found["b"] == 1
-            # No connection is lost: all ten of the pool can be had at once.
-            async with asyncio.timeout(20):
-                await asyncio.gather(*(lake.store(f"k{n}", n) for n in range(40)))
-
-    run(main())
-
-
-def test_snapshots_wait_no_longer_than_their_caller(run: Run, on_postgres: dict[str, Any]) -> None:
-    """A snapshot asks for the lake's lock again and again, while a writer holds it."""
-    where = on_postgres
-    url = where["catalog"]["url"]
-
-    async def main() -> None:
-        async with aio.open(**where) as lake:
-            await lake.store("a", 1)
-            begin = lake._lake._catalog._executor._begin_write
-            other = psycopg.connect(url, autocommit=True)
-            other.execute(begin.format("1s").encode(), prepare=False)
-            began = time.monotonic()
-            with pytest.raises(TimeoutError):
-                await _within(lake.create_snapshot("s"))
-            assert time.monotonic() - began < 20
-            other.close()
-            assert await lake.snapshots() == []
-
-    run(main())
-
-
-async def _within(call: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(0.4):
-        return await call
-
-
 def test_a_query_ends_with_its_task(run: Run, tmp_path: Path) -> None:
     slow = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range < 0"
 
@@ -266,7 +190,7 @@ def test_a_query_ends_with_its_task(run: Run, tmp_path: Path) -> None:
             await lake.store("a", 1)
             began = time.monotonic()
             with pytest.raises(TimeoutError):
-                await _within(lake.sql(slow))
+                await within(lake.sql(slow))
             assert await lake.sql("SELECT count(*) FROM entries")
             await lake.close()  # waits for what still runs
             assert time.monotonic() - began < 20
@@ -292,10 +216,10 @@ def test_a_batch_without_end_ends_with_its_task(run: Run, where: dict[str, Any])
 
             for batch in (endless(), endless_and_synchronous()):
                 with pytest.raises(TimeoutError):
-                    await _within(lake.store_batch(batch))
+                    await within(lake.store_batch(batch))
                 assert await lake.count() == 0
             with pytest.raises(TimeoutError):
-                await _within(lake.store_batch(endless(), atomic=False))
+                await within(lake.store_batch(endless(), atomic=False))
             found = await lake.keys()
             assert set(found) == {f"k{n}" for n in range(len(found))}  # what came before
 
@@ -362,7 +286,7 @@ def test_a_large_update_ends_with_its_task(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with aio.open(tmp_path / "lake") as lake:
             with pytest.raises(TimeoutError):
-                await _within(lake.update({f"k{n:06}": n for n in range(200_000)}))
+                await within(lake.update({f"k{n:06}": n for n in range(200_000)}))
             stored = await lake.count()
             await asyncio.sleep(0.05)
             assert await lake.count() == stored < 200_000
@@ -380,7 +304,7 @@ def test_an_ltm_batch_without_end_ends_with_its_task(run: Run, tmp_path: Path) -
     async def main() -> None:
         async with aio.create_async_ltm_backend(path=tmp_path / "memory.db") as memory:
             with pytest.raises(TimeoutError):
-                await _within(memory.store_batch(endless()))
+                await within(memory.store_batch(endless()))
             assert await memory.lake.count() == 0
 
     run(main())

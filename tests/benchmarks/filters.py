@@ -1,5 +1,8 @@
-"""Listings with a metadata filter, beside the same listing of everything: of a lake that was just
-loaded (the first call apart), on SQLite, Postgres and MariaDB. `--scale 10` for a million entries.
+"""Listings with a metadata filter, against the same listing of everything, on SQLite, Postgres and
+MariaDB.
+
+The lake was just loaded, and the first call is measured by itself. `--scale 10` takes a million
+entries.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stores that wait until Litestream has copied them, beside those that do not, and the bare way."""
+"""Stores that wait until Litestream has copied them, stores that do not, and a bare upsert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom Lakebed is compared with: raw SQLite, diskcache, LangGraph's SqliteStore."""
+"""What Lakebed is compared with: raw SQLite, diskcache, LangGraph's SqliteStore."""
 
 from __future__ import annotations
 

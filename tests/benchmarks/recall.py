@@ -3,9 +3,9 @@
 `python -m tests.benchmarks.recall [--embedder minilm|e5|none] [--weights previous=0.3,next=0.1]`
 
 The conversations are eight of the longest of chitchat-dataset 0.9.0 (MIT; two real people each, 361
-to 564 turns; the extra `bench`). The 189 questions, and which turns answer them, are ours:
-recall_questions.txt says how they came to be. Each is asked within its conversation, through the
-public API, as an application asks that has many.
+to 564 turns; the extra `bench`). The 189 questions, and the list of the turns that answer them, are
+ours: recall_questions.txt says how they were made. The public API is asked each question with the
+prefix of its conversation, as an application with many conversations does.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Where values lie: inline in the catalog, or as objects of their own. See
-docs/design/inline-threshold.md."""
+"""Values inline in the catalog, against objects of their own.
+
+See docs/design/inline-threshold.md.
+"""
 
 from __future__ import annotations
 

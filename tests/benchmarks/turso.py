@@ -1,4 +1,4 @@
-"""Stores in libSQL's server, beside upserts by the bare protocol."""
+"""Stores in a libSQL server, beside upserts over the bare protocol."""
 
 from __future__ import annotations
 

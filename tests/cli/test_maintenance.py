@@ -145,8 +145,8 @@ def test_purge(cli: Cli, data: Data, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "one of KEY and --prefix"),
-        (("p/1", "--prefix", "p/"), "one of KEY and --prefix"),
+        ((), "KEY: a key or --prefix is required"),
+        (("p/1", "--prefix", "p/"), "--prefix: cannot be combined with KEY"),
         (("p/1",), "add --yes"),
         (("p/1", "--json"), "add --yes"),
         (("--prefix", "", "--yes"), "prefix"),

@@ -24,6 +24,12 @@ COMMAND = str(Path(sys.executable).with_name("lakebed"))
 INTERRUPT = "\x03"
 
 
+@pytest.fixture
+def forked(forked_command: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what many commands say, which need not all start anew."""
+    monkeypatch.setattr(sys.modules[__name__], "COMMAND", str(forked_command / "lakebed"))
+
+
 def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([COMMAND, *arguments], input=stdin, capture_output=True, check=False)
 
@@ -47,7 +53,7 @@ def terminal(*arguments: str, typed: str = "", code: int = 0, columns: int = 100
     shown, asked, deadline = b"", False, time.monotonic() + 60
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 1)[0]:
-            if asked and typed == INTERRUPT:
+            if asked and typed == INTERRUPT and b"interrupted" not in shown:
                 # The first came before Python began to wait for an answer, which it then does all
                 # the same: press the keys again, as anybody would.
                 os.write(terminal, typed.encode())
@@ -74,6 +80,7 @@ def plain(shown: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r\n", "\n")
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("columns", [80, 120])
 def test_lines_fit_a_terminal(columns: int) -> None:
     keys = [
@@ -209,6 +216,7 @@ def test_restore_asks_on_a_terminal() -> None:
     assert "interrupted" in plain(terminal("restore", "then", typed=INTERRUPT, code=130))
 
 
+@pytest.mark.usefixtures("forked")
 def test_purge_asks_on_a_terminal() -> None:
     run("put", "a", "1")
     assert "nothing was changed" in plain(terminal("purge", "a", typed="n\n"))
@@ -218,6 +226,7 @@ def test_purge_asks_on_a_terminal() -> None:
     assert run("get", "a").returncode == 1
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("command", ["cleanup-expired", "collect", "maintain"])
 def test_what_deletes_asks_on_a_terminal(command: str) -> None:
     run("import", "-", stdin=b'{"key": "gone", "value": 1, "expires_at": "2001-01-01T00:00:00Z"}')
@@ -249,6 +258,7 @@ def complete(words: str, number: int, environment: dict[str, str] | None = None)
     return ran.stdout.split()
 
 
+@pytest.mark.usefixtures("forked")
 def test_completion() -> None:
     assert complete("lakebed get us", 2) == []  # no lake: nothing to offer, nothing made
     assert not Path("lakebed").exists()

@@ -17,8 +17,8 @@ from tests.servers import (
     PASSWORD,
     Missing,
     PostgresServer,
-    _nobody_group,
     debian_binaries,
+    nobody_group,
     server_folder,
 )
 
@@ -72,7 +72,7 @@ class TLSPostgres:
             shutil.copyfile(source, new)
             new.chmod(0o600)
             if os.geteuid() == 0:
-                shutil.chown(new, "nobody", _nobody_group())
+                shutil.chown(new, "nobody", nobody_group())
             new.replace(self.server.data / name)
 
     def options(self, **others: Any) -> dict[str, Any]:

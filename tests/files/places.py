@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from tests.buckets import AzureServer, GCSServer, S3Server
 from tests.servers import PASSWORD
 
-PROJECT = Path(__file__).parents[2]
 Place = tuple[str, dict[str, Any]]
 """A type, and its options."""
 
@@ -44,13 +42,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return request.param, on_bucket(request.getfixturevalue(request.param))
 
 
-def worker(kind: str, options: Mapping[str, Any], how: str, count: int) -> subprocess.Popen[str]:
+def worker(commands: Path, place: Place, how: str, count: int) -> subprocess.Popen[str]:
     """Start a writer in another process; see `tests.files.worker`."""
-    import json
-
+    kind, options = place
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.files.worker", kind, json.dumps(options), how, str(count)],
-        cwd=PROJECT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [commands / "module", "tests.files.worker", kind, json.dumps(options), how, str(count)],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 

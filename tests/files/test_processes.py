@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +13,13 @@ from lakebed.files import create_blob_storage
 from tests.files.places import Place, finish, worker
 
 
-def test_races_of_processes(place: Place, soak: bool) -> None:
+def test_races_of_processes(forked_command: Path, place: Place, soak: bool) -> None:
     """Of those that write a file if it is absent, one wins; those that count lose nothing."""
     kind, options = place
     count, workers = (100, 4) if soak else (8, 2)
     with create_blob_storage(kind, **options) as storage:
         storage.files.upload("counter", "0")
-        racing = [worker(kind, options, "race", count) for _ in range(workers)]
+        racing = [worker(forked_command, place, "race", count) for _ in range(workers)]
         told = [json.loads(finish(process)) for process in racing]
         won = [number for each in told for number in each["won"]]
         assert sorted(won) == list(range(count))
@@ -29,12 +30,12 @@ def test_races_of_processes(place: Place, soak: bool) -> None:
 
 
 @pytest.mark.parametrize("place", ["local", "s3"], indirect=True)
-def test_a_killed_upload_leaves_nothing(place: Place) -> None:
+def test_a_killed_upload_leaves_nothing(forked_command: Path, place: Place) -> None:
     """Nothing that is seen; and what is not seen is gone when it is cleaned up."""
     kind, options = place
     with create_blob_storage(kind, **options) as storage:
         storage.files.upload("large", "old")
-        process = worker(kind, options, "hang", 0)
+        process = worker(forked_command, place, "hang", 0)
         assert process.stdout is not None
         assert process.stdout.readline() == "hanging\n"
         process.kill()

@@ -10,7 +10,7 @@ from lakebed.values.json import encode
 from tests.filters import strategies
 from tests.filters.oracle import holds
 
-MANY = settings(max_examples=max(300, settings.default.max_examples))
+MANY = settings(max_examples=max(150, settings.default.max_examples))
 cases = st.tuples(strategies.metadata, strategies.filters) | strategies.meetings()
 
 

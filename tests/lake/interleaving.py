@@ -21,7 +21,7 @@ from lakebed.catalog.statements import executor as base
 from lakebed.catalog.statements.executor import Params, Row, Transaction
 from lakebed.objects.store import ObjectStore, Range, ReadResult, StoredFile
 from lakebed.testing.faults import Crash
-from tests.conftest import SAMPLE
+from tests.sampling import SAMPLE
 
 T = TypeVar("T")
 

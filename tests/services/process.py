@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.servers import PATIENCE, _await_port, die_with_parent, free_port
+from tests.servers import PATIENCE, await_port, die_with_parent, free_port
 
 
 class ServerProcess:
@@ -43,7 +43,7 @@ class ServerProcess:
                 preexec_fn=die_with_parent,
             )  # fmt: skip
         try:
-            _await_port(self.port, self._process)
+            await_port(self.port, self._process)
             deadline = time.monotonic() + PATIENCE
             while self._ready and not self._ready(self.port):
                 assert self._process.poll() is None, "the server ended"

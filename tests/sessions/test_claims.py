@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,16 +13,14 @@ import pytest
 from lakebed.sessions import SessionManager
 from tests.sessions.backends import open_sessions
 
-PROJECT = Path(__file__).parents[2]
-
 
 class Worker:
     """A process that claims; begins when told."""
 
-    def __init__(self, where: str, lease: float, *how: str) -> None:
+    def __init__(self, commands: Path, where: str, lease: float, *how: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.sessions.worker", where, str(lease), *how],
-            cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [commands / "module", "tests.sessions.worker", where, str(lease), *how],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def ready(self) -> None:
@@ -67,13 +64,13 @@ def fill(manager: SessionManager, count: int) -> set[str]:
     }
 
 
-def test_each_task_is_claimed_once(where: str, soak: bool) -> None:
+def test_each_task_is_claimed_once(forked_command: Path, where: str, soak: bool) -> None:
     if where.startswith("scope") and not soak:
         pytest.skip("with LAKEBED_SOAK=1")
     processes, count = (16, 10_000) if soak else (3, 90)
     with open_sessions(where) as manager:
         made = fill(manager, count)
-        workers = [Worker(where, 300) for _ in range(processes)]
+        workers = [Worker(forked_command, where, 300) for _ in range(processes)]
         for worker in workers:
             worker.ready()
         for worker in workers:
@@ -88,21 +85,23 @@ def test_each_task_is_claimed_once(where: str, soak: bool) -> None:
 
 
 @pytest.mark.parametrize("how", ["die", "fails"])
-def test_killed_workers_lose_no_task(where: str, how: str, soak: bool) -> None:
+def test_killed_workers_lose_no_task(
+    forked_command: Path, where: str, how: str, soak: bool
+) -> None:
     if not soak and (how == "fails" or where.startswith(("scope", "mysql"))):
         pytest.skip("with LAKEBED_SOAK=1")
     count, kills = (2000, 60) if soak else (30, 3)
     lease = 0.4
     with open_sessions(where) as manager:
         made = fill(manager, count)
-        workers = [Worker(where, lease, how) for _ in range(3)]
+        workers = [Worker(forked_command, where, lease, how) for _ in range(3)]
         for worker in workers:
             worker.ready()
             worker.begin()
         for _ in range(kills):
             time.sleep(random.uniform(0.05, 0.4))
             workers.pop(0).kill()
-            workers.append(Worker(where, lease, how))
+            workers.append(Worker(forked_command, where, lease, how))
             workers[-1].ready()
             workers[-1].begin()
         deadline = time.monotonic() + 120

@@ -17,6 +17,8 @@ from lakebed.catalog.postgres.tidying import Tidying
 from lakebed.lake.lake import Lake
 from tests.catalog.postgres.tidied import World
 
+pytestmark = pytest.mark.sampled("world", 2)
+
 
 def test_what_has_a_name_stays(world: World) -> None:
     lake = world.lake

@@ -161,7 +161,7 @@ def test_consecutive_diffs_add_up(
 ) -> None:
     lake.store_batch({"key": f"k{n:02}", "value": n} for n in range(0, 60, 2))
     lake.create_snapshot("s0")
-    writing = WRITING.format(steps=2000 if soak else 60)
+    writing = WRITING.format(steps=2000 if soak else 30)
     code = WATCHING.format(writers=WRITERS).replace("WRITING", indented(writing))
     *_, differences = together(folder, code, WRITERS + 2)
     names = [snapshot.name for snapshot in lake.snapshots()]

@@ -22,7 +22,7 @@ from lakebed.testing.model import Kept
 from tests.lake.processes import run_together, start
 from tests.servers import PostgresServer
 
-pytestmark = pytest.mark.sampled("where", 2)
+pytestmark = pytest.mark.sampled("where", 3)
 
 SMALL = """
 from lakebed.lake.search import building as search_building

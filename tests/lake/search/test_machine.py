@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from hypothesis import settings
+
 from lakebed.lake.lake import Lake
 from lakebed.testing import FakeClock, open_lake
 from lakebed.testing.machine.search import SearchMachine
+from tests.sampling import SOAK
 
 
 class FileMachine(SearchMachine):
@@ -28,3 +31,4 @@ class MemoryMachine(SearchMachine):
 
 TestFile = FileMachine.TestCase
 TestMemory = MemoryMachine.TestCase
+TestFile.settings = TestMemory.settings = settings(max_examples=3000 if SOAK else 12)

@@ -158,7 +158,7 @@ CLOSE = [
 @pytest.mark.parametrize("actors", PAIRS, ids="-".join)
 def test_two(actors: tuple[str, ...], soak: bool, record_property: Any) -> None:
     bound = 3 if soak else 2 if actors in CLOSE else 1
-    most = None if soak else 24 * bound
+    most = None if soak else 12 * bound
     count = explore(World(*actors), preemptions=bound, most=most)
     record_property(f"schedules of {' and '.join(actors)}", count)
     assert count > 2
@@ -167,14 +167,14 @@ def test_two(actors: tuple[str, ...], soak: bool, record_property: Any) -> None:
 @pytest.mark.parametrize("actors", PAIRS, ids="-".join)
 def test_one_of_two_dies(actors: tuple[str, ...], soak: bool) -> None:
     """At any step; the other then goes on, and what the dead one left is cleaned up."""
-    bound, most = (1, None) if soak else (0, 15)
+    bound, most = (1, None) if soak else (0, 8)
     assert explore(World(*actors), preemptions=bound, crashes=1, most=most) > 2
 
 
 @pytest.mark.parametrize("actors", TOGETHER, ids="-".join)
 def test_three(actors: tuple[str, ...], soak: bool, record_property: Any) -> None:
     bound = 2 if soak else actors in TOGETHER[:3]
-    count = explore(World(*actors), preemptions=bound, most=None if soak else 30)
+    count = explore(World(*actors), preemptions=bound, most=None if soak else 15)
     record_property(f"schedules of {', '.join(actors)}", count)
     assert count >= 6
 
