@@ -76,7 +76,7 @@ def test_nothing_is_lost_when_processes_and_the_server_die(
     server = None if kind == "sqlite" else request.getfixturevalue(kind)
     lake = lake_on(server, tmp_path)
     lakebed.open(**lake).close()
-    deaths = 100 if soak else 5
+    deaths = 100 if soak else 3
     with cleaning_load.at_work(tmp_path):
         processes = {
             number: cleaning_load.Process(spec_of(lake, number, rng, faults=True), tmp_path)
