@@ -92,7 +92,7 @@ def catalog_of_scheme(scheme: str) -> str:
 
 
 def _check_scheme(scheme: str) -> None:
-    """Refuse a mistyped scheme, unless SQLAlchemy is there to judge what is unknown here."""
+    """Refuse a mistyped scheme. If SQLAlchemy is installed, it judges unknown schemes instead."""
     if scheme in _schemes or scheme.partition("+")[0] in _schemes or find_spec("sqlalchemy"):
         return
     near = closest(scheme, _schemes)
