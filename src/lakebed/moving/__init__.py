@@ -14,7 +14,7 @@ from lakebed.lake.copying.lakes import (
 )
 from lakebed.lake.copying.past import copy_whole
 from lakebed.lake.copying.report import CopyReport
-from lakebed.lake.lake import Lake
+from lakebed.lake.lake import Lake, Scope
 from lakebed.model import Progress
 from lakebed.moving.across import copy_across
 from lakebed.moving.keeping import (
@@ -56,40 +56,40 @@ def copy(
     on_conflict: OnConflict = "fail",
     progress: Progress | None = None,
 ) -> CopyReport:
-    """Copy entries from one lake to another, or from and to stores that are no lakes.
+    """Copy entries from one lake to another, or from and to another kind of store.
 
         lakebed.copy("lakebed", "postgresql://ada@db.example.org/memory")
         lakebed.copy("langgraph+sqlite:///graph.db", "lakebed")
 
-    Contents are moved by their hash and never decoded. Metadata, expiry and times are kept. What is
-    copied is the source as it was when the copy began. A copy that was interrupted goes on when it
-    is called again: what the target has already is not read. At the end both are compared.
+    Contents are moved by their hash and never decoded. Metadata, expiry and times are kept. The
+    copy shows the source as it was when the copy began. To continue an interrupted copy, call it
+    again: entries that the target already has are not read. At the end both are compared.
 
-    `source`, `target`: open lakes, or what `lakebed.open` opens; a target that does not exist is
-    created. Do not write to the target under these keys meanwhile. Or one that is no lake:
-    `json:///folder` (a JSON file for each entry), `diskcache:///folder`,
+    `source`, `target`: open lakes or scopes, or what `lakebed.open` opens. A target that does not
+    exist is created. Do not write to the target under these keys meanwhile. One of the two may be
+    another kind of store: `json:///folder` (a JSON file for each entry), `diskcache:///folder`,
     `langgraph+sqlite:///file.db` and `langgraph+postgresql://…` (`?namespace=a/b`: below that),
     `ltm+NAME://?option=value` (a registered backend of the LTM interface), a configuration file of
     such a backend, or an open backend or store of LangGraph's. Three slashes begin a relative path,
-    four an absolute one. Such a source should not be written meanwhile.
+    four an absolute one. Nobody should write to such a source meanwhile.
     `prefix`: only keys that begin with it.
     `snapshots`: also copy the snapshots, with what they see. `history`: also all versions that the
-    source keeps. Both need a target that is empty or was begun by the same copy, and that nobody
-    else uses; each version is stored anew, in its order and with its time. They read the same
-    there; their numbers are others.
+    source keeps. Both need whole lakes, and a target that is empty or was begun by the same copy,
+    and that nobody else uses. Each version is stored anew, in its order and with its time; it gets
+    another number.
     `on_conflict`: what happens to an entry that differs in the target. `"fail"` raises
     ConflictError before anything is written, `"skip"` keeps the target's, `"replace"` overwrites
     it.
     `progress` is called with the entries looked at, and how many there are.
 
-    What a target that is no lake cannot hold, such as metadata, is refused before anything is
-    written, with keys and reasons. What it cannot take over of all entries, such as their times, is
-    said in the report's `notes`.
+    If another kind of store cannot hold an entry, the copy is refused before anything is written,
+    with keys and reasons. The report's `notes` say what the store does not keep of any entry, such
+    as times.
 
-    Raises ValidationError for a lake that would be copied to itself and for what the target cannot
-    hold, ConflictError, DependencyMissingError, with the pip command, if a store's package is not
-    installed, ReadOnlyError for a target whose storage belongs to another catalog, and what
-    opening, reading and writing raise.
+    Raises ValidationError for a lake that would be copied to itself, for entries that the target
+    cannot hold, and for the history of a scope. Raises ConflictError, DependencyMissingError, with
+    the pip command, if a store's package is not installed, ReadOnlyError for a target whose storage
+    belongs to another catalog, and what opening, reading and writing raise.
     """
     check_prefix(prefix)
     whole = check_flag("history", history) | check_flag("snapshots", snapshots)
@@ -137,7 +137,7 @@ def follow(
 def as_lake(place: Lake | Outside) -> Lake:
     """Return what is at a place, if it is a lake. Raises ValidationError if not."""
     if not isinstance(place, Lake):
-        raise ValidationError(f"following needs two lakes, and {place.name} is none")
+        raise ValidationError(f"following needs two lakes: {place.name} is not a lake")
     return place
 
 
@@ -145,6 +145,11 @@ def _whole(place: Lake | Outside) -> Lake:
     if not isinstance(place, Lake):
         raise ValidationError(
             f"history and snapshots can be copied between lakes only, and {place.name} has none"
+        )
+    if isinstance(place, Scope):
+        raise ValidationError(
+            "history and snapshots can be copied between whole lakes only: give the lake of the "
+            f"scope, with prefix={place.prefix!r}"
         )
     return place
 
