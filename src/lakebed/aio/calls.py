@@ -1,7 +1,7 @@
-"""How a coroutine calls the lake: a thread does the work, and asks the caller's task when it must.
+"""Calls of the lake by coroutines: a thread does the work, and can ask the caller's task meanwhile.
 
-Progress callbacks and async generators run in the caller's own task, on its loop, while the thread
-works and asks for them.
+Progress callbacks and async generators run in the caller's own task, on its loop. The thread asks
+the task to run them, and waits for the result.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from lakebed.model import Progress
 
 T = TypeVar("T")
 
-_CHUNK = 100  # items of an async iterable that are passed to the thread at once
-_CHUNK_BYTES = 1 << 20  # … or fewer, if they hold this many bytes of text or bytes
+_CHUNK = 100  # the most items of an async iterable that are passed to the thread at once
+_CHUNK_BYTES = 1 << 20  # fewer are passed if they have this many bytes
 
 
 class LeftError(Exception):
@@ -41,8 +41,8 @@ async def perform(
     """Return the result of work that a thread does.
 
     If the caller is cancelled before the work has begun, it is not done. If it has begun, the
-    cancelled caller waits for its end, so that it has happened or not when the caller continues.
-    With `reads`, the work changes nothing: the caller does not wait, and `discard` gets the result.
+    cancelled caller waits for its end, so it knows that nothing happens later. `reads`: the work
+    changes nothing, so a cancelled caller does not wait, and `discard` gets the result.
     """
     job = Job(work, workers.box(), discard)
     workers.submit(job)
@@ -54,7 +54,7 @@ async def perform(
             if not reads:
                 await _end_of(job)
             elif not workers.abandon(job) and discard is not None:
-                # The lake may have been closed meanwhile, and with it all its results.
+                # If the lake was closed meanwhile, its results are closed too.
                 with suppress(CatalogError):
                     await perform(workers, job.discard)
         raise
@@ -62,7 +62,7 @@ async def perform(
 
 
 async def converse(workers: Workers, work: Callable[[Conversation], T]) -> T:
-    """Do the same for work that asks the caller's task for something meanwhile."""
+    """Do what `perform` does, for work that asks the caller's task for something meanwhile."""
     job = _Conversing(work, workers)
     workers.submit(job)
     try:
@@ -89,8 +89,11 @@ async def perform_reporting(
     *,
     reads: bool = False,
 ) -> T:
-    """Do the same for work that reports its progress to the caller's function or coroutine
-    function. If the caller is cancelled, the work ends at its next report."""
+    """Do what `perform` does, for work that reports its progress.
+
+    `progress`: a function or a coroutine function of the caller. If the caller is cancelled, the
+    work ends at its next report.
+    """
     if progress is None:
         return await perform(workers, partial(work, stay), reads=reads)
     return await converse(workers, lambda talk: work(talk.progress(progress)))
@@ -106,7 +109,7 @@ async def _end_of(job: Job[Any]) -> None:
 
 
 class _Request:
-    """A question of a thread to the caller's task."""
+    """A question that a thread asks the caller's task."""
 
     def __init__(self, question: Callable[[], object]) -> None:
         self._question = question
@@ -116,7 +119,7 @@ class _Request:
         self._answer: Any = None
 
     async def answer(self) -> None:
-        """Answer the question, and let the thread continue."""
+        """Answer the question in the caller's task, and let the thread continue."""
         try:
             found = self._question()
             self._answer = await found if inspect.isawaitable(found) else found
@@ -151,9 +154,9 @@ class Conversation:
         self._workers = workers
 
     def ask(self, question: Callable[[], object]) -> Any:
-        """Return the answer of the caller's task to a question. The task awaits it if necessary.
+        """Return the result of a function that the caller's task calls, and awaits if necessary.
 
-        Raises the error that it raised there, or LeftError if the caller has left.
+        Raises the error of that function, or LeftError if the caller has left.
         """
         stay()
         request = _Request(question)
@@ -163,7 +166,7 @@ class Conversation:
             return request.wait()
 
     def progress(self, callback: Callable[[int, int | None], object]) -> Callable[..., None]:
-        """Return the callback in the form that the synchronous call takes."""
+        """Return a synchronous callback that calls this one in the caller's task."""
 
         def report(done: int, total: int | None) -> None:
             self.ask(lambda: callback(done, total))
@@ -171,7 +174,7 @@ class Conversation:
         return report
 
     def items(self, reader: Reader) -> Iterator[Any]:
-        """Give the items that a reader reads in the caller's task, some at a time."""
+        """Yield the items that a reader reads in the caller's task, some at a time."""
         ended = False
         while not ended:
             chunk: _Chunk = self.ask(reader.read)
@@ -182,14 +185,16 @@ class Conversation:
 
 
 def stay(*_: object) -> None:
-    """Raise LeftError if the caller has left. Also the progress callback of callers that give
-    none."""
+    """Raise LeftError if the caller has left.
+
+    If a caller passes no progress callback, this function is the callback.
+    """
     if has_left():
         raise LeftError
 
 
 def while_wanted(items: Iterable[T]) -> Iterator[T]:
-    """Give the items until the caller leaves."""
+    """Yield the items until the caller leaves."""
     for item in items:
         stay()
         yield item
@@ -209,7 +214,7 @@ class Reader:
         self._ended = False
 
     async def read(self) -> _Chunk:
-        """Return the next items, and the error that the iterable raised after them, if any."""
+        """Return the next items, and the error that the iterable raised after them, or None."""
         items: list[Any] = []
         size = 0
         try:

@@ -22,15 +22,14 @@ R = TypeVar("R")
 
 _USUAL = 16
 _SQLITE = 4  # more threads would only wait for each other
-_FAR = 32  # for calls that wait for a bucket most of the time
+_FAR = 32  # calls that wait for a bucket most of the time need many threads
 
 
 class Crew:
-    """Threads for single calls, and as many others for long calls, so that these do not hold up
-    single calls.
+    """Threads for single calls, and as many for long calls, which must not delay single calls.
 
-    `limit`: the most threads of each kind. None means a number that suits the lake, once it is
-    known (see docs/design/aio.md).
+    `limit`: the most threads of each kind. None means a number that suits the lake, which is set
+    when the lake is known (see docs/design/aio.md).
     """
 
     def __init__(self, limit: int | None, lake: Lake | None = None) -> None:
@@ -42,8 +41,7 @@ class Crew:
         self.fit(lake)
 
     def fit(self, lake: Lake | None) -> None:
-        """Set the number of threads that suits a lake, which has connected, unless a limit was
-        given."""
+        """Set the number of threads that suits a connected lake, unless a limit was given."""
         known = {} if lake is None else vars(lake)
         if lake is None or self._given is not None or "name" not in known:
             return
@@ -53,12 +51,12 @@ class Crew:
             self.single.limit = self.long.limit = _SQLITE
 
     def end(self) -> set[threading.Thread]:
-        """Take no more calls. Returns the threads, which end after the waiting calls."""
+        """Take no more calls. Returns the threads, which end after the calls that are queued."""
         return self.single.end() | self.long.end()
 
     async def close(self, close: Callable[[], object]) -> None:
-        """Wait until all calls and threads have ended, then call `close`. A caller that is
-        cancelled waits all the same."""
+        """Wait until all calls and threads have ended, then call `close`. Being cancelled does not
+        end the wait."""
         threads = self.end()
 
         def finish() -> None:
@@ -75,13 +73,15 @@ class Crew:
 
 
 class Face(Generic[S]):
-    """An object whose calls a crew does. `source` returns the synchronous object; it runs in a
-    thread, because it may have to connect."""
+    """An object whose calls run in the threads of a crew.
+
+    `source`: returns the synchronous object. It runs in a thread, because it may have to connect.
+    """
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for name, method in vars(cls).items():
-            if hasattr(method, "__wrapped__"):  # made below
+            if hasattr(method, "__wrapped__"):  # `call` or `reporting` made it
                 method.__module__ = cls.__module__
                 method.__qualname__ = f"{cls.__qualname__}.{name}"
 
@@ -132,11 +132,11 @@ def call(
     reads: bool = False,
     long: bool = False,
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Turn a method into a coroutine whose work a thread does. `convert` makes of its result
-    something that does not block a loop.
+    """Turn a method into a coroutine function. A thread does the work.
 
-    `reads`: the method changes nothing, so a cancelled caller does not wait for its end. `long`:
-    the method takes long, so it uses the threads for long calls.
+    `convert`: turns the result into one that does not block a loop. `reads`: the method changes
+    nothing, so a cancelled caller does not wait for its end. `long`: use the threads for long
+    calls.
     """
 
     @wraps(method, assigned=("__name__", "__doc__"))
@@ -171,8 +171,11 @@ def reporting(
     reads: bool = False,
     long: bool = True,
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Do the same for a long call with `progress`, a function or a coroutine function, which runs
-    in the caller's task. If the caller is cancelled, the call ends at its next report."""
+    """Do what `call` does, for a long method with the argument `progress`.
+
+    `progress` can be a function or a coroutine function. It runs in the caller's task. If the
+    caller is cancelled, the call ends at its next report.
+    """
 
     @wraps(method, assigned=("__name__", "__doc__"))
     async def called(

@@ -1,4 +1,4 @@
-"""Files under paths, for coroutines: the same calls, awaited, with dictionaries for results."""
+"""Files under paths, for coroutines: the same calls, awaited."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lakebed.aio.ltm import reported
 from lakebed.aio.opening import Opening, start
 from lakebed.files import BlobStorage, Files, create_blob_storage
 
-_FAR = 32  # threads, which wait for a bucket most of the time
+_FAR = 32  # threads; they wait for a bucket most of the time
 
 
 class AsyncFiles(Face[Files]):
-    """The calls of `Files`, awaited. They raise errors. `AsyncBlobStorage.files` is one."""
+    """The calls of `Files`, awaited. They raise errors. Use it as `AsyncBlobStorage.files`."""
 
     upload = call(Files.upload)
     upload_file = reporting(Files.upload_file)
@@ -38,10 +38,10 @@ class AsyncFiles(Face[Files]):
 class AsyncBlobStorage(Face[BlobStorage], Closing):
     """Files for coroutines: the calls of `BlobStorage`, awaited. Results are dictionaries.
 
-    Made by `create_async_blob_storage`, or over an open storage: `AsyncBlobStorage(storage)`.
-    Closing this object closes that storage. `max_workers`: the most calls that run at a time
-    (default 32). `files` has the same calls, and raises errors. Reading a file object of `open`
-    blocks.
+    `create_async_blob_storage` makes one, and `AsyncBlobStorage(storage)` makes one over an open
+    storage. Closing this object closes that storage. `max_workers`: the most calls that run at a
+    time, 32 by default. The attribute `files` has the same calls, but they raise errors. Reading a
+    file object that `open` returns blocks the loop.
     """
 
     def __init__(self, storage: BlobStorage, *, max_workers: int | None = None) -> None:
@@ -69,7 +69,7 @@ class AsyncBlobStorage(Face[BlobStorage], Closing):
     cleanup = reported(call(BlobStorage.cleanup, long=True))
 
     async def open(self, path: str, mode: str = "rb") -> io.BufferedReader:
-        """Open a file for reading, as `BlobStorage.open` does. Raises errors."""
+        """Open a file for reading, as `BlobStorage.open` does. This call raises its errors."""
         return await perform(
             self._crew.single,
             lambda: self._storage.open(path, mode),
@@ -78,7 +78,7 @@ class AsyncBlobStorage(Face[BlobStorage], Closing):
         )
 
     async def close(self) -> None:
-        """Wait for the running calls, then close all connections. Later calls fail; closing again
+        """Wait for the running calls, then close all connections. Later calls fail. Closing again
         does nothing."""
         await self._crew.close(self._storage.close)
 
@@ -92,15 +92,15 @@ def create_async_blob_storage(
     max_workers: int | None = None,
     **options: Any,
 ) -> Opening[AsyncBlobStorage]:
-    """Make a storage of a type for coroutines; types, options and errors as for
-    `lakebed.files.create_blob_storage`.
+    """Make a storage for coroutines, by its type.
 
         async with create_async_blob_storage("local", root="files") as storage:
             await storage.upload("a.txt", "text")
 
-        storage = await create_async_blob_storage("local", root="files")       # to be closed
+        storage = await create_async_blob_storage("local", root="files")  # close it yourself
 
-    `max_workers`: how many calls run at a time, 32 by default.
+    The types, options and errors are those of `lakebed.files.create_blob_storage`. `max_workers`:
+    the most calls that run at a time, 32 by default.
     """
 
     async def begin() -> AsyncBlobStorage:

@@ -40,10 +40,10 @@ _NEW = "not connected yet"
 
 
 class AsyncView(AsyncReading[LakeView]):
-    """A lake as it was: the reading calls of an asynchronous lake, at a moment.
+    """A lake as it was at a moment, with the reading calls of an asynchronous lake.
 
     The first call looks the moment up. It raises NotFoundError if the snapshot or the history does
-    not exist; so does each call after the snapshot is dropped or the history removed.
+    not exist. After the snapshot is dropped or the history is removed, every call raises it.
     """
 
     def __init__(self, lake: AsyncLake, moment: str | Snapshot | datetime | int) -> None:
@@ -62,7 +62,7 @@ class AsyncView(AsyncReading[LakeView]):
 
     @property
     def name(self) -> str:
-        """The lake and the moment, as they may be shown."""
+        """The lake and the moment, without secrets."""
         moment = self._moment
         return f"{self._lake.name} at {moment.name if isinstance(moment, Snapshot) else moment}"
 
@@ -83,15 +83,15 @@ class AsyncView(AsyncReading[LakeView]):
 
 
 class AsyncLake(AsyncReading[Lake], Closing):
-    """A lake for coroutines: every call of `Lake`, awaited. Made by `lakebed.aio.open`.
+    """A lake for coroutines: every call of `Lake`, awaited. `lakebed.aio.open` opens one.
 
-    The calls have the arguments, results and errors of the synchronous ones. Listings, snapshots,
-    diffs and query results are iterated over by `async for`; `contains` and `count` stand for `in`
-    and `len`. Threads do the work, `max_workers` at most for single calls, and as many for long
-    ones. Safe to use from any task, from several event loops, and after a fork.
+    The calls have the arguments, results and errors of the synchronous ones. Use `async for` with
+    listings, snapshots, diffs and query results. `contains` and `count` stand for `in` and `len`.
+    Threads do the work: at most `max_workers` for single calls, and as many for long ones. Safe to
+    use from any task, from several event loops, and after a fork.
 
-    If a task is cancelled in a call that writes, it continues when the write has happened whole or
-    not at all. Values are encoded in a thread: do not change a value before its store has ended.
+    If a task is cancelled in a call that writes, the call first completes the write or undoes it.
+    Values are encoded in a thread, so do not change a value before its store has ended.
 
     `lake`: an open lake. Closing this object closes it.
     """
@@ -109,11 +109,11 @@ class AsyncLake(AsyncReading[Lake], Closing):
         super().__init__(crew, source)
         self._close = close
         self._lake = lake
-        weakref.finalize(self, crew.end)  # if it is never closed
+        weakref.finalize(self, crew.end)  # ends the threads of a lake that is never closed
 
     @property
     def name(self) -> str:
-        """The name of the lake, as it may be shown."""
+        """The name of the lake, without secrets."""
         return str(vars(self._lake).get("name", _NEW)) if self._lake is not None else _NEW
 
     @property
@@ -150,8 +150,11 @@ class AsyncLake(AsyncReading[Lake], Closing):
     maintain = reporting(Lake.maintain)
 
     async def update(self, other: Any = (), /, **kwds: Any) -> None:
-        """Store the values of a mapping, or of pairs, one after the other. If it is cancelled, it
-        stores no more. `store_batch` stores all or none, and is faster."""
+        """Store the values of a mapping or of pairs, one after the other.
+
+        If the call is cancelled, it stores no more. `store_batch` is faster, and stores all or
+        none.
+        """
 
         def work() -> None:
             lake = self._source()
@@ -170,8 +173,8 @@ class AsyncLake(AsyncReading[Lake], Closing):
         """Store many entries from a list, a generator or an async generator, as `Lake.store_batch`
         does.
 
-        An async generator is read in this task, some entries at a time, and may use the lake. It is
-        closed if the batch ends before it does. `progress` may be a coroutine function.
+        An async generator runs in this task and can use the lake. It is closed if the batch ends
+        early. `progress` can be a coroutine function.
         """
         given = entries
         if not isinstance(given, AsyncIterable):
@@ -191,28 +194,31 @@ class AsyncLake(AsyncReading[Lake], Closing):
             )
 
     def transaction(self) -> AsyncTransaction:
-        """Open a block whose stores and deletes happen all together, when it ends without an error.
+        """Begin a transaction: stores and deletes that happen together or not at all.
 
             async with lake.transaction() as tx:
                 tx.store("a", 1)
                 tx.delete("b")
 
-        They are queued, not awaited. Nothing is locked while the block runs. `await tx.retrieve`
-        sees them. Conditions are checked at the end.
+        The block commits when it ends without an error. Do not await `tx.store` and `tx.delete`,
+        which only queue. Nothing is locked while the block runs. `await tx.retrieve` sees the
+        queued changes. The commit checks conditions, and raises ConflictError if one does not hold.
         """
         return AsyncTransaction(self._crew, self._source)
 
     def snapshots(self) -> Stream[Snapshot]:
-        """Return all snapshots, oldest first: `async for snapshot in lake.snapshots()`, or `await`
-        for a list."""
+        """Return all snapshots, the oldest first: `async for snapshot in lake.snapshots()`, or
+        `await` for a list."""
         return Stream(self._crew.single, lambda: self._source().snapshots())
 
     def at(self, moment: str | Snapshot | datetime | int) -> AsyncView:
-        """Return the lake as it was: read-only, with the reading calls of a lake. Not awaited: the
-        first call of the view looks the moment up.
+        """Return the lake as it was: read-only, with the reading calls of a lake.
 
-        `moment`: a snapshot, its name or its id; in a lake with `history="all"` also a time (an
-        aware datetime) or a version. Expiry is judged at that moment.
+        Do not await this call. The first call of the view looks the moment up, and raises
+        NotFoundError if it does not exist.
+
+        `moment`: a snapshot, its name or its id. In a lake with `history="all"`, also a time (an
+        aware datetime) or a version. Entries that had expired at the moment are left out.
         """
         return AsyncView(self, moment)
 
@@ -225,13 +231,14 @@ class AsyncLake(AsyncReading[Lake], Closing):
         message: str | None = None,
         author: str | None = None,
     ) -> AsyncWatch:
-        """Keep the state before a block of work, to see what the block changed and to undo it; as
-        `Lake.watch`.
+        """Keep the state before a block of work, to see what it changed and to undo it.
 
             async with lake.watch("run") as run:
                 await agent.work(lake)
             print(await run.diff)
             await run.undo()
+
+        The arguments are those of `Lake.watch`.
         """
         check_prefix(prefix)
         make = partial(self.create_snapshot, name, message=message, author=author, replace=replace)
@@ -245,11 +252,10 @@ class AsyncLake(AsyncReading[Lake], Closing):
         prefix: str = "",
         progress: Progress | None = None,
     ) -> Pending[AsyncDiff, Difference]:
-        """Return what differs between two moments, or between a moment and now. Arguments as for
-        `Lake.diff`.
+        """Return what differs between two moments, or between a moment and now.
 
-        `await lake.diff(a, b)` gives the diff; `async for difference in lake.diff(a, b)` iterates
-        over it at once.
+        `await lake.diff(a, b)` returns the diff. `async for difference in lake.diff(a, b)` iterates
+        over it directly. The arguments and errors are those of `Lake.diff`.
         """
         crew = self._crew
 
@@ -271,31 +277,34 @@ class AsyncLake(AsyncReading[Lake], Closing):
         *,
         external_access: bool = False,
     ) -> Pending[AsyncQueryResult, Row]:
-        """Run a SELECT over the lake at one moment, and return its result. Tables, arguments and
-        errors as for `Lake.sql`.
+        """Run a SELECT over the lake at one moment, and return its result.
 
-        `await lake.sql(query)` gives the result; `async for row in lake.sql(query)` iterates over
-        its rows at once. Cancelling the task ends the query.
+        `await lake.sql(query)` returns the result. `async for row in lake.sql(query)` iterates over
+        its rows directly. Cancelling the task ends the query. The tables, arguments and errors are
+        those of `Lake.sql`.
         """
         return self._query(lambda lake: lake.sql(query, params, external_access=external_access))
 
     def listen(self, topic: str) -> AbstractAsyncContextManager[AsyncSignals]:
-        """Open a block in which `await signals.wait(seconds)` ends when somebody signals the topic.
-
-        As `Lake.listen`.
+        """Listen for signals of a topic in a block, as `Lake.listen` does.
 
             async with lake.listen("news") as signals:
                 await signals.wait(10)
+
+        The wait ends when somebody signals the topic, or after 10 seconds.
         """
         return listening(self._crew.long, lambda: self._source().listen(topic))
 
     def scope(self, path: str, *, inherit: bool = False) -> AsyncScope:
         """Return the lake confined to the keys that begin with `path` and a slash, as `Lake.scope`
-        does. Not awaited. Closing the scope closes what it has opened, not the lake."""
+        does.
+
+        Do not await this call. Closing the scope closes its queries, but not the lake.
+        """
         return AsyncScope(self, check_path(path), inherit=check_flag("inherit", inherit))
 
     async def close(self) -> None:
-        """Wait for the running calls, then close the lake. Later calls raise CatalogError; closing
+        """Wait for the running calls, then close the lake. Later calls raise CatalogError. Closing
         again does nothing."""
         await self._crew.close(self._close)
 
@@ -309,15 +318,15 @@ class AsyncLake(AsyncReading[Lake], Closing):
 def lake_over(
     crew: Crew, source: Callable[[], Lake], close: Callable[[], None], lake: Lake | None = None
 ) -> AsyncLake:
-    """Return the asynchronous lake of an existing crew. `lake`: the synchronous lake, if it is
-    known already."""
+    """Return an asynchronous lake that uses an existing crew. `lake`: the synchronous lake, if it
+    is open already."""
     made = AsyncLake.__new__(AsyncLake)
     made._begin(crew, source, close, lake)
     return made
 
 
 class AsyncScope(AsyncLake):
-    """A lake for coroutines that is confined to a prefix, made by `AsyncLake.scope`."""
+    """A lake for coroutines that is confined to a prefix. `AsyncLake.scope` returns one."""
 
     def __init__(self, lake: AsyncLake, path: str, *, inherit: bool = False) -> None:
         finding = threading.Lock()
@@ -335,7 +344,7 @@ class AsyncScope(AsyncLake):
 
     @property
     def name(self) -> str:
-        """The lake and the scope, as they may be shown."""
+        """The lake and the scope, without secrets."""
         return f"{self._outer.name}, scope {self._path}/"
 
     @property

@@ -1,4 +1,4 @@
-"""The LTM interface for coroutines: the same calls, awaited. Results are dictionaries."""
+"""The LTM interface for coroutines: the same calls, awaited."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 def reported(
     method: Callable[Concatenate[Any, P], Coroutine[Any, Any, Result]],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, Result]]:
-    """Turn errors into results, also the error of a closed backend."""
+    """Return a method whose errors are results, including the error of a closed backend."""
 
     @wraps(method, assigned=("__name__", "__doc__"))
     async def called(self: Any, /, *args: P.args, **options: P.kwargs) -> Result:
@@ -43,9 +43,9 @@ def reported(
 class AsyncLTMBackend(Face[LTMBackend], Closing):
     """Long-term memory for agents that are coroutines: the calls of `LTMBackend`, awaited.
 
-    Made by `create_async_ltm_backend`, or over an open backend: `AsyncLTMBackend(backend)`. Closing
-    this object closes that backend. `max_workers`: how many calls run at a time, as for
-    `lakebed.aio.open`.
+    `create_async_ltm_backend` makes one, and `AsyncLTMBackend(backend)` makes one over an open
+    backend. Closing this object closes that backend. `max_workers`: the most calls that run at a
+    time, as for `lakebed.aio.open`.
     """
 
     def __init__(self, backend: LTMBackend, *, max_workers: int | None = None) -> None:
@@ -58,10 +58,10 @@ class AsyncLTMBackend(Face[LTMBackend], Closing):
 
     @property
     def lake(self) -> AsyncLake:
-        """The lake itself, for everything that this interface does not offer, such as snapshots.
+        """The lake itself. Use it for what this interface has no call for, such as snapshots.
 
-        Closing this backend closes the lake. If the lake is not open yet and cannot be opened, its
-        calls raise that error.
+        Closing this backend closes the lake. If the lake is not open yet, its first call opens it,
+        and raises the error if that fails.
         """
         return self._lake
 
@@ -99,20 +99,19 @@ class AsyncLTMBackend(Face[LTMBackend], Closing):
         return await self._retrieve_batch(keys)
 
     def iterate_all(self) -> Stream[tuple[str, Any, dict[str, Any]]]:
-        """Give all entries as `(key, value, metadata)` in the order of keys. They are read during
-        the iteration: `async for key, value, metadata in memory.iterate_all()`.
+        """Return all entries as `(key, value, metadata)` in the order of keys: `async for key,
+        value, metadata in memory.iterate_all()`. They are read as you iterate.
 
-        This is the only call that raises errors (see `lakebed.errors`), because it has no result to
-        put them in.
+        This call has no result to put errors in, so it raises them (see `lakebed.errors`).
         """
         return Stream(self._crew.single, lambda: self._backend.iterate_all())
 
     def transaction(self) -> AsyncLTMTransaction:
-        """Open a block of queued stores and deletes that happen all together or not at all."""
+        """Begin a transaction: stores and deletes that happen together or not at all."""
         return AsyncLTMTransaction(self._lake.transaction)
 
     async def close(self) -> None:
-        """Wait for the running calls, then close the lake. Later calls fail; closing again does
+        """Wait for the running calls, then close the lake. Later calls fail. Closing again does
         nothing."""
         await self._lake.close()
 
@@ -121,22 +120,21 @@ class AsyncLTMBackend(Face[LTMBackend], Closing):
 
 
 class AsyncLTMTransaction(Queueing[AsyncTransaction]):
-    """Stores and deletes that happen together or not at all; made by
-    `AsyncLTMBackend.transaction`.
+    """Stores and deletes that happen together or not at all.
 
         async with memory.transaction() as tx:
             tx.store("a", 1)
             tx.delete("b")
 
-    `store` and `delete` queue, and are not awaited. Leaving the block commits, an error in it rolls
-    back. The block has no result to return, so it raises the error of a commit that fails; call
-    `await tx.commit()` yourself to get it as a dictionary.
+    `AsyncLTMBackend.transaction` begins one. Do not await `store` and `delete`, which only queue.
+    Leaving the block commits. An error in the block rolls back. If the commit fails, the block
+    raises the error, because it has no result to return. Call `await tx.commit()` yourself to get
+    the error as a dictionary.
     """
 
     @reported
     async def commit(self) -> Result:
-        """Apply all queued changes, or none: `{success, operations}`, as `LTMTransaction.commit`
-        does."""
+        """Apply all queued changes or none: `{success, operations}`, as `LTMTransaction.commit`."""
         return {"success": True, "operations": await self._commit()}
 
     @reported
@@ -176,15 +174,15 @@ def create_async_ltm_backend(
     max_workers: int | None = None,
     **options: Any,
 ) -> Opening[AsyncLTMBackend]:
-    """Make a backend for coroutines, of a type or from a configuration file; types, options and
-    errors as for `lakebed.ltm.create_ltm_backend`.
+    """Make a backend for coroutines, by its type or from a configuration file.
 
         async with create_async_ltm_backend("sqlite", path="memory.db") as memory:
             await memory.store("a", 1)
 
-        memory = await create_async_ltm_backend("sqlite")       # to be closed
+        memory = await create_async_ltm_backend("sqlite")  # close it yourself
 
-    `max_workers`: how many calls run at a time, as for `lakebed.aio.open`.
+    The types, options and errors are those of `lakebed.ltm.create_ltm_backend`. `max_workers`: the
+    most calls that run at a time, as for `lakebed.aio.open`.
     """
 
     async def begin() -> AsyncLTMBackend:

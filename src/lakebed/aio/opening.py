@@ -1,4 +1,4 @@
-"""Opening a lake for coroutines."""
+"""Open a lake for coroutines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ M = TypeVar("M", bound=_Closed)
 
 
 class Opening(Generic[C]):
-    """Something that `await` opens, and `async with` opens and closes again."""
+    """The result of a call that opens something: `await` opens it, and `async with` also closes
+    it."""
 
     def __init__(self, begin: Callable[[], Coroutine[Any, Any, C]]) -> None:
         self._begin = begin
@@ -70,16 +71,16 @@ def open(
     relocate: Relocate = False,
     max_workers: int | None = None,
 ) -> Opening[AsyncLake]:
-    """Open a lake for coroutines, and create it if it does not exist.
+    """Open a lake for coroutines. Create it if it does not exist.
 
         async with lakebed.aio.open("some/dir") as lake:
             await lake.store("a", 1)
 
-        lake = await lakebed.aio.open("some/dir")       # to be closed by `await lake.close()`
+        lake = await lakebed.aio.open("some/dir")  # close it with `await lake.close()`
 
-    All arguments and errors are as for `lakebed.open`. `max_workers`: the most calls that run at a
-    time; other calls wait (default 4 on SQLite, 32 with a storage in a bucket, else 16). As many
-    long calls, such as batches, queries and `maintain`, can run besides.
+    The arguments and errors are those of `lakebed.open`. `max_workers`: the most calls that run at
+    a time. Other calls wait. As many long calls, such as batches, queries and `maintain`, can run
+    beside them. The default is 4 on SQLite, 32 with a storage in a bucket, and 16 otherwise.
     """
 
     def make() -> Lake:
@@ -108,8 +109,10 @@ def open(
 
 
 async def start(max_workers: int | None, make: Callable[[], M]) -> tuple[Crew, M]:
-    """Start a crew, and make an object in one of its threads. If that fails, or the caller is
-    cancelled, neither remains."""
+    """Start a crew, make an object in one of its threads, and return both.
+
+    If that fails or the caller is cancelled, the object is closed and the threads end.
+    """
     crew = Crew(max_workers)
     try:
         made = await perform(crew.single, make, reads=True, discard=lambda made: made.close())

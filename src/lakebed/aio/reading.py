@@ -44,8 +44,8 @@ class AsyncReading(Face[L]):
     full_uri = call(Lake.full_uri, reads=True)
 
     async def contains(self, key: object) -> bool:
-        """Return whether the key exists, as `key in lake` does. A value that cannot be a key does
-        not exist."""
+        """Return whether the key exists, as `key in lake` does. False for an object that cannot be
+        a key."""
         return await perform(self._crew.single, lambda: key in self._source(), reads=True)
 
     async def count(self) -> int:
@@ -56,17 +56,17 @@ class AsyncReading(Face[L]):
         return aiter(self.keys())
 
     def keys(self) -> Stream[str]:
-        """Give the keys in order: `async for key in lake.keys()`, or `await` for a list."""
+        """Return the keys in order: `async for key in lake.keys()`, or `await` for a list."""
         return Stream(self._crew.single, lambda: self._source())
 
     def values(self) -> Stream[Any]:
-        """Give the values in the order of keys, read as for `items`."""
+        """Return the values in the order of keys, read as for `items`."""
         return Stream(self._crew.single, lambda: self._source().values())
 
     def items(self) -> Stream[tuple[str, Any]]:
-        """Give keys and values in the order of keys: `async for key, value in lake.items()`.
+        """Return keys and values in the order of keys: `async for key, value in lake.items()`.
 
-        An entry that others delete meanwhile is left out, or given as it was.
+        An entry that others delete meanwhile is left out or returned as it was.
         """
         return Stream(self._crew.single, lambda: self._source().items())
 
@@ -81,8 +81,8 @@ class AsyncReading(Face[L]):
         """Return the entries whose keys begin with `prefix`: `async for entry in
         lake.list("notes/")`.
 
-        Arguments as for `Lake.list`. The listing is read in pages during the iteration, and each
-        page shows the lake as it is then. `await lake.list(…)` gives all entries as a list.
+        The arguments are those of `Lake.list`. The listing is read in pages as you iterate. Each
+        page shows the lake as it is then. `await lake.list(…)` returns all entries as a list.
 
         Raises ValidationError if the filter is malformed or the limit is negative.
         """
@@ -104,7 +104,7 @@ class AsyncReading(Face[L]):
         """Return the values of many keys with few queries and grouped reads, as
         `Lake.retrieve_batch` does.
 
-        `keys` may be an async iterable.
+        `keys` can be an async iterable.
         """
         if isinstance(keys, AsyncIterable):
             keys = [key async for key in keys]
@@ -114,18 +114,18 @@ class AsyncReading(Face[L]):
         )
 
     def read_listing(self, listing: AsyncListing) -> Stream[tuple[EntryRow, Any]]:
-        """Give the rows of a listing with their values, as `Lake.read_listing` does."""
+        """Return the rows of a listing with their values, as `Lake.read_listing` does."""
         return Stream(self._crew.single, lambda: self._source().read_listing(listing.listing()))
 
     def read_contents(
         self, rows: Iterable[EntryRow]
     ) -> Stream[tuple[EntryRow, bytes | LakebedError]]:
-        """Give the stored bytes of each row, or its error, in any order, as `Lake.read_contents`
+        """Return the stored bytes of each row, or its error, in any order, as `Lake.read_contents`
         does."""
         return Stream(self._crew.single, lambda: self._source().read_contents(rows))
 
     def read_in_order(self, rows: Iterable[EntryRow]) -> Stream[tuple[EntryRow, Any]]:
-        """Give the value of each row, or its error, in order, as `Lake.read_in_order` does."""
+        """Return the value of each row, or its error, in order, as `Lake.read_in_order` does."""
         return Stream(self._crew.single, lambda: self._source().read_in_order(rows))
 
     def _query(self, ask: Callable[[L], Any]) -> Pending[AsyncQueryResult, Row]:

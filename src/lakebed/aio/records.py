@@ -1,4 +1,4 @@
-"""Entries for coroutines. A value that must be read needs an `await`."""
+"""Entries for coroutines. Reading a value from the storage needs an `await`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lakebed.model import EntryRow, VersionRow
 from lakebed.records import UNREAD, Entry, StoredEntry, ValueReader
 from lakebed.values.parts import TABLE
 
-_QUICK = ("json", "bytes")  # formats; tables are read by a thread
-_AT_ONCE = 64 * 1024  # bytes; decoding them takes well under a millisecond, so the loop may do it
+_QUICK = ("json", "bytes")  # formats that the loop may decode; a thread reads tables
+_AT_ONCE = 64 * 1024  # bytes that the loop may decode, which takes well under a millisecond
 
 
 class AwaitedReader:
-    """Reads for an entry what needs no waiting on the loop."""
+    """The reader of an asynchronous entry. Only `read` waits; the other calls never block."""
 
     def __init__(self, lake: ValueReader, crew: Crew) -> None:
         self._lake = lake
@@ -31,14 +31,14 @@ class AwaitedReader:
         return self._lake.read_value(row)
 
     def count_rows(self, row: EntryRow) -> int | None:
-        """Return the rows of a table that the catalog tells. Raises UnreadError if it is in the
-        storage."""
+        """Return how many rows a table has, if the catalog knows it. Raises UnreadError if the
+        table is in the storage."""
         if row.format == "parquet" and row.inline_value is None:
             raise UnreadError(f"the table {row.key!r} is in the storage: await entry.read()")
         return self._lake.count_rows(row)
 
     def full_uri(self, uri: str | None, position: str | None) -> str | None:
-        """Return the URI of content in the storage, or None if it is in the catalog."""
+        """Return the URI of a content in the storage, or None if the content is in the catalog."""
         return self._lake.full_uri(uri, position)
 
     async def read(self, row: EntryRow) -> Any:
@@ -49,23 +49,24 @@ class AwaitedReader:
 
 
 class AsyncEntry(Entry):
-    """An entry of an asynchronous lake: like `Entry`, with `await entry.read()` for the value.
+    """An entry of an asynchronous lake. It is like `Entry`, with `await entry.read()` for the
+    value.
 
-    `value` works if the value is in the catalog or has been read; otherwise it raises UnreadError.
+    `value` works if the value is in the catalog or has been read. Otherwise it raises UnreadError.
     """
 
     __slots__ = ()
     _lake: AwaitedReader
 
     async def read(self) -> Any:
-        """Return the value, and read it if necessary. Raises errors as `retrieve` does."""
+        """Return the value. Read it if necessary. Raises the errors of `retrieve`."""
         if self._value is UNREAD:
             self._value = await self._lake.read(self._row)
         return self._value
 
 
 class AsyncStoredEntry(AsyncEntry, StoredEntry):
-    """What `store` returns: the entry, with `created`, `changed` and `deduplicated`."""
+    """The result of `store`: the entry, with `created`, `changed` and `deduplicated`."""
 
     __slots__ = ()
 
@@ -77,21 +78,21 @@ class AsyncVersion(AsyncEntry, Version):
 
 
 class AsyncHit(Hit):
-    """An entry that a search found: as `Hit`, with `await hit.read()` for the value."""
+    """An entry that a search found. It is like `Hit`, with `await hit.read()` for the value."""
 
     __slots__ = ()
     entry: AsyncEntry
 
     async def read(self) -> Any:
-        """Return the value, and read it if necessary. Raises errors as `retrieve` does."""
+        """Return the value. Read it if necessary. Raises the errors of `retrieve`."""
         return await self.entry.read()
 
 
 class AsyncHits(Hits):
-    """What a search found, best first: like `Hits`.
+    """The entries that a search found, the best first. They are like `Hits`.
 
-    With a filter but no query, `total` raises UnreadError until `await hits.count_total()` has
-    counted the matches. That may take much longer than the hits.
+    After a search with a filter but no query, `total` raises UnreadError until `await
+    hits.count_total()` has counted the matches. Counting can take much longer than the search.
     """
 
     def __init__(self, hits: Hits, crew: Crew) -> None:
@@ -102,7 +103,7 @@ class AsyncHits(Hits):
 
     @property
     def total(self) -> int:
-        """The number of matching entries."""
+        """The number of matching entries. Raises UnreadError if they have not been counted."""
         if not isinstance(self._total, int):
             raise UnreadError(
                 "the matches of a filter have not been counted: await hits.count_total()"
@@ -110,7 +111,7 @@ class AsyncHits(Hits):
         return self._total
 
     async def count_total(self) -> int:
-        """Return the number of matching entries. From then on, `total` has it."""
+        """Return the number of matching entries. After this call, `total` has it too."""
         if not isinstance(self._total, int):
             self._total = await perform(self._crew.long, lambda: self._counted.total, reads=True)
         return self._total
@@ -123,22 +124,22 @@ class AsyncHits(Hits):
 
 
 def entry(found: Entry, crew: Crew) -> AsyncEntry:
-    """Return an entry for coroutines."""
+    """Return this entry for coroutines."""
     return AsyncEntry(found._row, AwaitedReader(found._lake, crew))
 
 
 def optional_entry(found: Entry | None, crew: Crew) -> AsyncEntry | None:
-    """Return an entry for coroutines, or None."""
+    """Return this entry for coroutines, or None if it is None."""
     return None if found is None else entry(found, crew)
 
 
 def stored_entry(stored: StoredEntry, crew: Crew) -> AsyncStoredEntry:
-    """Return the result of a store, for coroutines."""
+    """Return this result of a store for coroutines."""
     return AsyncStoredEntry(stored._outcome, AwaitedReader(stored._lake, crew))
 
 
 def history(found: History, crew: Crew) -> History:
-    """Return the versions of a key, for coroutines."""
+    """Return these versions of a key for coroutines."""
     versions = [
         AsyncVersion(
             VersionRow(version._row, None, version._ended_at), AwaitedReader(version._lake, crew)

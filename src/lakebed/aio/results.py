@@ -28,8 +28,11 @@ T = TypeVar("T")
 
 
 class AsyncListing(Stream[AsyncEntry]):
-    """Entries in the order of keys. `async for entry in listing` reads them page by page, anew for
-    each iteration. `await listing` gives them as a list."""
+    """Entries in the order of keys.
+
+    `async for entry in listing` reads them page by page. Each iteration reads them again. `await
+    listing` returns them as a list.
+    """
 
     def __init__(self, crew: Crew, listing: Callable[[], Listing], shown: str) -> None:
         super().__init__(crew.single, lambda: (entry(found, crew) for found in listing()))
@@ -38,7 +41,7 @@ class AsyncListing(Stream[AsyncEntry]):
         self._shown = shown
 
     def rows(self) -> Stream[EntryRow]:
-        """Give the entries as the catalog's rows."""
+        """Return the entries as the catalog's rows."""
         return Stream(self._crew.single, lambda: self.listing().rows())
 
     async def to_arrow(self, *, progress: Progress | None = None) -> pa.Table:
@@ -51,11 +54,11 @@ class AsyncListing(Stream[AsyncEntry]):
         )
 
     async def to_pandas(self) -> pd.DataFrame:
-        """The listing as a pandas DataFrame, with the columns of `to_arrow`."""
+        """Return the listing as a pandas DataFrame, with the columns of `to_arrow`."""
         return await perform(self._crew.long, lambda: self.listing().to_pandas(), reads=True)
 
     async def to_polars(self) -> pl.DataFrame:
-        """The listing as a polars DataFrame, with the columns of `to_arrow`."""
+        """Return the listing as a polars DataFrame, with the columns of `to_arrow`."""
         return await perform(self._crew.long, lambda: self.listing().to_polars(), reads=True)
 
     def __repr__(self) -> str:
@@ -63,7 +66,7 @@ class AsyncListing(Stream[AsyncEntry]):
 
 
 class AsyncEntryChange(Record):
-    """A key whose entry differs: like `EntryChange`, with `await change.details()`."""
+    """A key whose entry differs. It is like `EntryChange`, with `await change.details()`."""
 
     __slots__ = ("_change", "_crew", "after", "before")
     FIELDS: ClassVar[tuple[str, ...]] = EntryChange.FIELDS
@@ -91,12 +94,12 @@ class AsyncEntryChange(Record):
         return self._change.expiry_changed
 
     async def details(self) -> dict[str, Any]:
-        """Return what changed inside the value. Reads both values. As `EntryChange.details`."""
+        """Read both values, and return what changed inside, as `EntryChange.details`."""
         return await perform(self._crew.long, self._change.details, reads=True)
 
 
 class AsyncDifferences(Stream[T]):
-    """The differences of one kind, in key order; `len()` is their number."""
+    """The differences of one kind, in key order. `len()` is their number."""
 
     def __init__(self, crew: Crew, items: Callable[[], Iterable[T]], count: int) -> None:
         super().__init__(crew.single, items)
@@ -110,8 +113,8 @@ class AsyncDifferences(Stream[T]):
 
 
 class Difference(NamedTuple):
-    """A key that differs. `change` is `added`, `changed` or `removed`. An entry that does not exist
-    is None."""
+    """A key that differs. `change` is `added`, `changed` or `removed`. `before` or `after` is None
+    if the entry does not exist there."""
 
     change: Literal["added", "changed", "removed"]
     key: str
@@ -120,8 +123,10 @@ class Difference(NamedTuple):
 
 
 class AsyncChanges(Stream[Difference]):
-    """The changes since a cursor, in the order of keys. Iterate over them once. `cursor`: pass it
-    to the next call; see `Lake.changes`."""
+    """The changes since a cursor, in the order of keys. You can iterate over them once.
+
+    `cursor`: where the next call continues. See `Lake.changes`.
+    """
 
     def __init__(self, changes: Changes, crew: Crew) -> None:
         def made(found: Entry | None) -> AsyncEntry | None:
@@ -143,8 +148,9 @@ class AsyncChanges(Stream[Difference]):
 class AsyncDiff:
     """Entries that differ between two moments: `added`, `changed` and `removed`, in key order.
 
-    `async for entry in diff.added`, and so on; `async for difference in diff` gives all of them,
-    each with `change`, `key`, `before` and `after`. `len()` is the number of all differences.
+    Iterate over one kind with `async for entry in diff.added`. `async for difference in diff`
+    iterates over all, each with `change`, `key`, `before` and `after`. `len()` is the number of all
+    differences.
     """
 
     def __init__(self, diff: Diff, crew: Crew) -> None:
@@ -193,11 +199,11 @@ class AsyncDiff:
         )
 
     async def to_pandas(self) -> pd.DataFrame:
-        """The diff as a pandas DataFrame, with the columns of `to_arrow`."""
+        """Return the diff as a pandas DataFrame, with the columns of `to_arrow`."""
         return await perform(self._crew.long, self._diff.to_pandas, reads=True)
 
     async def to_polars(self) -> pl.DataFrame:
-        """The diff as a polars DataFrame, with the columns of `to_arrow`."""
+        """Return the diff as a polars DataFrame, with the columns of `to_arrow`."""
         return await perform(self._crew.long, self._diff.to_polars, reads=True)
 
     def __repr__(self) -> str:
@@ -208,7 +214,8 @@ class AsyncDiff:
 
 
 class AsyncRestored(AsyncDiff):
-    """What `restore` did: the diff that it applied, `snapshot` and `expired`; as `Restored`."""
+    """The result of `restore`: the diff that it applied, with `snapshot` and `expired`, as
+    `Restored`."""
 
     def __init__(self, restored: Restored, crew: Crew) -> None:
         super().__init__(restored, crew)
@@ -217,15 +224,15 @@ class AsyncRestored(AsyncDiff):
 
 
 class AsyncQueryResult:
-    """The rows of a query: like `QueryResult`, with `await` before each call.
+    """The rows of a query. It is like `QueryResult`, with `await` before each call.
 
-    `async for row in result` reads the rows once, from first to last.
+    `async for row in result` reads the rows once, from the first to the last.
     """
 
     def __init__(self, result: QueryResult, crew: Crew) -> None:
         self._result = result
         self._workers = crew.long
-        # If nobody closes it, garbage collection must not do so on the loop.
+        # If nobody closes the result, a thread must do so, not the garbage collector on the loop.
         weakref.finalize(self, crew.long.later, result.close).atexit = False
         self.columns = result.columns
         self.types = result.types
@@ -238,7 +245,7 @@ class AsyncQueryResult:
         return await perform(self._workers, self._result.fetchone)
 
     async def fetchmany(self, size: int = 1000) -> list[Row]:
-        """Return at most `size` of the next rows. Empty at the end."""
+        """Return the next rows, at most `size`. The list is empty at the end."""
         return await perform(self._workers, lambda: self._result.fetchmany(size))
 
     async def fetchall(self) -> list[Row]:
@@ -250,8 +257,8 @@ class AsyncQueryResult:
         return await perform(self._workers, self._result.arrow)
 
     def batches(self, rows: int = 50_000) -> Stream[pa.RecordBatch]:
-        """Give all rows as record batches of about `rows` rows: `async for batch in
-        result.batches()`. They are read during the iteration."""
+        """Return all rows as record batches of about `rows` rows: `async for batch in
+        result.batches()`. They are read as you iterate."""
         return Stream(self._workers, lambda: self._result.batches(rows))
 
     async def df(self) -> pd.DataFrame:
@@ -265,7 +272,7 @@ class AsyncQueryResult:
         return await perform(self._workers, self._result.pl)
 
     async def close(self) -> None:
-        """Release what the rows are read from."""
+        """Close the cursor of the query. Rows that were not fetched are lost."""
         await perform(self._workers, self._result.close)
 
     def __repr__(self) -> str:

@@ -31,7 +31,7 @@ _SLOTS = tuple(name for name in Task.__slots__)
 
 
 class AsyncTask(Task):
-    """A task: like `Task`, with awaited calls."""
+    """A task. It is like `Task`, with awaited calls."""
 
     __slots__ = ("_crew",)
 
@@ -91,8 +91,8 @@ class AsyncSessionManager(Face[SessionManager], Closing):
             session = await manager.create_session("Plan the trip", ["ada"])
             task = await manager.claim_task("ada")
 
-    Tasks are `AsyncTask`: `await task.complete(…)`. `lake` may be a scope. Closing the manager
-    closes the lake.
+    Tasks are `AsyncTask` objects: `await task.complete(…)`. `lake` can be a scope. Closing the
+    manager closes the lake.
     """
 
     def __init__(self, lake: AsyncLake) -> None:
@@ -148,11 +148,10 @@ class AsyncSessionManager(Face[SessionManager], Closing):
         control_agent: str | None = None,
         lease: float | timedelta = LEASE,
     ) -> AsyncTask | None:
-        """Claim a task as `claim_task` does. If none is due, wait up to `timeout` seconds for one;
-        returns None if none comes.
+        """Claim a task as `claim_task` does. If none is due, wait up to `timeout` seconds for one.
 
-        Tries four times a second on every catalog, so that waiting needs no thread and no
-        connection.
+        Returns None if no task becomes due in this time. The call tries four times a second on
+        every catalog, so that waiting needs no thread and no connection.
         """
         deadline = time.monotonic() + check_seconds("timeout", timeout, least=0)
         pause = _FIRST_POLL
@@ -167,7 +166,7 @@ class AsyncSessionManager(Face[SessionManager], Closing):
     def chunks(
         self, session_id: str, *, limit: int | None = None, after: str | None = None
     ) -> Stream[Chunk]:
-        """Give the chunks of a session in order: `async for chunk in manager.chunks(id)`."""
+        """Return the chunks of a session in order: `async for chunk in manager.chunks(id)`."""
         return Stream(
             self._crew.single,
             lambda: self._source().chunks(session_id, limit=limit, after=after),
@@ -179,14 +178,13 @@ class AsyncSessionManager(Face[SessionManager], Closing):
         *,
         type: str | None = None,  # noqa: A002
     ) -> Stream[Artifact]:
-        """Give the artifacts of a session: `async for artifact in manager.artifacts(id)`."""
+        """Return the artifacts of a session: `async for artifact in manager.artifacts(id)`."""
         return Stream(self._crew.single, lambda: self._source().artifacts(session_id, type=type))
 
     def sql(
         self, query: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> Pending[AsyncQueryResult, Row]:
-        """Return the result of a SELECT over the views of sessions, as `SessionManager.sql`
-        does."""
+        """Return the result of a SELECT, which can use the tables of `SessionManager.sql`."""
         crew = self._crew
 
         async def begin() -> AsyncQueryResult:
@@ -213,13 +211,13 @@ def get_session_manager(
     *,
     max_workers: int | None = None,
 ) -> Opening[AsyncSessionManager]:
-    """The sessions of a configuration, or of the environment, for coroutines; arguments and errors
-    as for `lakebed.sessions.get_session_manager`.
+    """Open the sessions that a configuration or the environment names, for coroutines.
 
         async with lakebed.aio.get_session_manager() as manager:
             await manager.create_session("Plan the trip")
 
-    `max_workers`: as for `lakebed.aio.open`.
+    `where` and the errors are those of `lakebed.sessions.get_session_manager`. `max_workers`: as
+    for `lakebed.aio.open`.
     """
 
     async def begin() -> AsyncSessionManager:

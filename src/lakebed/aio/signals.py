@@ -1,4 +1,4 @@
-"""Waiting for signals between clients, without blocking the loop."""
+"""Wait for signals between clients without blocking the loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SLICE = 0.2  # seconds; a cancelled task may wait this long
 
 
 class AsyncSignals:
-    """The signals that a listening task waits for; see `AsyncLake.listen`."""
+    """The signals of a topic. `AsyncLake.listen` returns them."""
 
     def __init__(self, signals: Signals, workers: Workers) -> None:
         self._signals = signals
@@ -24,11 +24,11 @@ class AsyncSignals:
 
     @property
     def wakes(self) -> bool:
-        """Whether a signal ends a wait early."""
+        """Whether a signal ends a wait early. False for a catalog without signals."""
         return self._signals.wakes
 
     async def wait(self, seconds: float) -> None:
-        """Wait for a signal, at most `seconds`. May end early without one."""
+        """Wait for a signal, at most `seconds`. The wait can end early without a signal."""
         if not self.wakes:
             await asyncio.sleep(seconds)
             return
@@ -44,7 +44,7 @@ class AsyncSignals:
 async def listening(
     workers: Workers, block: Callable[[], AbstractContextManager[Signals]]
 ) -> AsyncIterator[AsyncSignals]:
-    """Enter and leave a block of a lake's `listen` in a thread."""
+    """Enter and leave a lake's `listen` block in a thread."""
     entered = await perform(workers, block)
     signals = await perform(workers, entered.__enter__)
     try:

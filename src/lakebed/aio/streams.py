@@ -1,4 +1,4 @@
-"""What coroutines iterate over. Threads read it, some items at a time."""
+"""Iterables for coroutines. Threads read the items, some at a time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lakebed.aio.workers import Workers
 
 T = TypeVar("T")
 
-_MOST = 1000  # items that are fetched at once
-_WHILE = 0.01  # seconds after which fetched items are passed on
+_MOST = 1000  # the most items that are fetched at once
+_WHILE = 0.01  # seconds after which fetched items are passed on, even if they are fewer
 
 
 class Stream(AsyncIterable[T]):
-    """Something to iterate over: `async for item in …`. Each iteration reads it anew. `await` gives
+    """Items for `async for item in stream`. Each iteration reads them again. `await stream` returns
     all items as a list."""
 
     def __init__(self, workers: Workers, items: Callable[[], Iterable[T]]) -> None:
@@ -36,7 +36,7 @@ class Stream(AsyncIterable[T]):
 
 
 class _Fetching(AsyncIterator[T]):
-    """One iteration. A cancelled step loses nothing: the next one continues where it was."""
+    """One iteration. If a step is cancelled, nothing is lost: the next step continues there."""
 
     def __init__(self, workers: Workers, items: Callable[[], Iterable[T]]) -> None:
         self._workers = workers
@@ -58,8 +58,8 @@ class _Fetching(AsyncIterator[T]):
         return self._fetched.popleft()
 
     def _fetch(self) -> None:
-        """Fetch the next items, in a thread."""
-        with self._fetching:  # several tasks may share one iteration
+        """Fetch the next items. This runs in a thread."""
+        with self._fetching:  # several tasks can share one iteration
             if not self._fetched and not self._ended:
                 self._fetch_some()
 
@@ -82,7 +82,7 @@ R = TypeVar("R", bound=AsyncIterable[Any])
 
 
 class Pending(Generic[R, T]):
-    """A result: `await` asks for it, `async for` iterates over it at once."""
+    """A result that is not there yet: `await` returns it, `async for` iterates over it directly."""
 
     def __init__(self, begin: Callable[[], Coroutine[Any, Any, R]]) -> None:
         self._begin = begin

@@ -1,4 +1,4 @@
-"""Transactions of coroutines: queued without waiting, committed together."""
+"""Transactions of coroutines: changes are queued without waiting, and committed together."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ T = TypeVar("T")
 
 
 class AsyncTransaction:
-    """Stores and deletes that happen together or not at all; made by `AsyncLake.transaction`.
+    """Stores and deletes that happen together or not at all. `AsyncLake.transaction` begins one.
 
         async with lake.transaction() as tx:
             tx.store("a", 1)
             tx.delete("b")
 
-    `store` and `delete` queue without waiting, and are not awaited. `await tx.commit()` and
-    `await tx.rollback()` may be called instead of leaving the block; each ends the transaction.
+    Do not await `store` and `delete`, which only queue. Leaving the block commits, and an error in
+    the block rolls back. You can also call `await tx.commit()` or `await tx.rollback()`. Each ends
+    the transaction.
     """
 
     def __init__(self, crew: Crew, source: Callable[[], Lake]) -> None:
@@ -59,10 +60,10 @@ class AsyncTransaction:
         if_match: str | None = None,
         keep_expiry: bool = False,
     ) -> None:
-        """Queue a store. Arguments are as for `AsyncLake.store`, and are checked at once. A ttl
-        counts from the commit; conditions are checked by the commit.
+        """Queue a store. The arguments are those of `AsyncLake.store`, and are checked at once.
 
-        The value is copied now, except for a table, which the commit encodes.
+        A ttl counts from the commit, which also checks conditions. The value is copied now, except
+        for a table, which the commit encodes.
         """
         self._check_open()
         check_key(key)
@@ -81,8 +82,8 @@ class AsyncTransaction:
         )  # fmt: skip
 
     def delete(self, key: str, *, if_match: str | None = None) -> QueuedDelete:
-        """Queue a delete. `await` it only to learn whether the key exists, as this transaction sees
-        it."""
+        """Queue a delete. Await the result only to learn whether the key exists, as this
+        transaction sees it."""
         self._check_open()
         check_key(key)
         if if_match is not None:
@@ -101,8 +102,8 @@ class AsyncTransaction:
     async def commit(self) -> int:
         """Apply all queued changes in one short transaction. Returns how many changes were queued.
 
-        Raises ConflictError if a condition does not hold; nothing has changed then. If the caller
-        is cancelled meanwhile, it continues when the commit has happened or not.
+        Raises ConflictError if a condition does not hold; then nothing has changed. A caller that
+        is cancelled waits until the commit has succeeded or failed.
         """
         self._check_open()
         self._open = False
@@ -115,7 +116,7 @@ class AsyncTransaction:
             self._pending.clear()
 
     async def rollback(self) -> int:
-        """Forget all that is queued; how many changes that were."""
+        """Discard all queued changes. Returns how many there were."""
         self._check_open()
         self._open = False
         count = len(self._pending)
@@ -123,7 +124,7 @@ class AsyncTransaction:
         return count + await self._give_up()
 
     async def _give_up(self) -> int:
-        """Let go of what a thread has queued; how many changes that were."""
+        """Roll back what a thread has queued in the lake. Returns how many changes there were."""
         begun = self._transaction
         if begun is None:
             return 0
@@ -132,10 +133,10 @@ class AsyncTransaction:
         return 0
 
     async def _current(self, work: Callable[[Transaction], T]) -> T:
-        """Return the result of `work`, in a thread, on the transaction with all queued changes."""
+        """Run `work` in a thread on the transaction with all queued changes. Return its result."""
 
         def run() -> T:
-            with self._applying:  # several tasks may share a transaction
+            with self._applying:  # several tasks can share a transaction
                 if self._transaction is None:
                     self._transaction = self._source().transaction()
                 while self._pending:
@@ -168,14 +169,14 @@ class AsyncTransaction:
 
 
 class QueuedDelete:
-    """A delete that a transaction has queued. It happens without being awaited."""
+    """A delete that a transaction has queued. It happens even if it is not awaited."""
 
     def __init__(self, current: Callable[[Callable[[Transaction], bool]], Awaitable[bool]]) -> None:
         self._current = current
         self._present = False
 
     def settle(self, present: bool) -> None:
-        """Note whether the key was present when the transaction reached this change."""
+        """Note whether the key existed when the transaction reached this change."""
         self._present = present
 
     def __await__(self) -> Generator[Any, Any, bool]:

@@ -1,4 +1,4 @@
-"""A block of work of coroutines: the state before it, what it changed, and the way back."""
+"""Watch a block of coroutines: keep the state before it, show what it changed, and undo it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Watched(Protocol):
-    """What a watch asks of its lake."""
+    """The calls of a lake that a watch needs."""
 
     def diff(self, a: Snapshot, *, prefix: str = "") -> Pending[AsyncDiff, Difference]: ...
 
@@ -26,7 +26,7 @@ class Watched(Protocol):
 
 
 class AsyncWatch:
-    """What `AsyncLake.watch` gives; used as an `async with` block, once."""
+    """The result of `AsyncLake.watch`. Use it once, in an `async with` block."""
 
     def __init__(self, lake: Watched, make: Callable[[], Awaitable[Snapshot]], prefix: str) -> None:
         self._lake = lake
@@ -37,7 +37,7 @@ class AsyncWatch:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The snapshot that was made when the block began."""
+        """The snapshot from the beginning of the block. Raises ValidationError before that."""
         if self._snapshot is None:
             raise ValidationError(
                 "the watch has not begun: use it as `async with lake.watch() as run:`"
@@ -46,8 +46,8 @@ class AsyncWatch:
 
     @property
     def diff(self) -> Pending[AsyncDiff, Difference]:
-        """What changed since the block began, as `Watch.diff`: `await run.diff`, or `async for
-        difference in run.diff`."""
+        """The changes since the beginning of the block, as `Watch.diff`: `await run.diff`, or
+        `async for difference in run.diff`."""
         found = self._diff
         if found is None:
             return self._lake.diff(self.snapshot, prefix=self._prefix)
@@ -58,7 +58,7 @@ class AsyncWatch:
         return Pending(kept)
 
     async def undo(self, *, dry_run: bool = False) -> AsyncRestored:
-        """Go back to the state before the block; as `Watch.undo`."""
+        """Restore the state before the block, as `Watch.undo`."""
         return await self._lake.restore(self.snapshot, prefix=self._prefix, dry_run=dry_run)
 
     async def __aenter__(self) -> Self:

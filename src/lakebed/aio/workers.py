@@ -1,8 +1,8 @@
 """The threads that work for coroutines.
 
-The core is synchronous, as SQLite and DuckDB are. A call of a coroutine becomes a job, which one of
-a few threads does, while the event loop goes on. What it costs and why it is no executor of the
-standard library: docs/design/aio.md.
+The core is synchronous, as SQLite and DuckDB are. A call of a coroutine becomes a job. One of a few
+threads does the job, while the event loop goes on. docs/design/aio.md says what that costs, and why
+this does not use an executor of the standard library.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 class Job(Generic[T]):
-    """Work for a coroutine that a thread does, in the coroutine's context.
+    """Work for a coroutine. A thread does it in the coroutine's context.
 
-    `discard` gets the result of an abandoned job, to close what must be closed.
+    `discard`: gets the result of an abandoned job, to close it.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Job(Generic[T]):
         discard: Callable[[T], object] | None = None,
     ) -> None:
         self.call = Call()
-        self.counted = True  # among those that wait for a thread
+        self.counted = True  # whether the job counts among those that wait for a thread
         self.taken = self.withdrawn = self.abandoned = self.done = False
         self._work = work
         self._discard = discard
@@ -49,7 +49,7 @@ class Job(Generic[T]):
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Do the work, in a thread."""
+        """Do the work. This runs in a thread."""
         try:
             self._result = self._context.run(self._work)
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
@@ -57,22 +57,22 @@ class Job(Generic[T]):
         self.call.end()
 
     def discard(self) -> None:
-        """Close the result, which nobody waits for, in a thread."""
+        """Close the result, for which nobody waits. This runs in a thread."""
         if self._discard is not None and self._error is None:
             self._discard(self._result)
 
     def notify(self) -> None:
-        """Let the coroutine continue. Can be called from any thread."""
+        """Let the coroutine continue. Any thread can call this."""
         assert self._box is not None
         self._box.post(self)
 
     def wake(self) -> None:
-        """Do the same, on the loop."""
+        """Let the coroutine continue. Only the loop's thread can call this."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Wait until the thread has news."""
+        """Wait until the thread notifies this job."""
         assert self._box is not None
         self._waiter = self._box.loop.create_future()
         try:
@@ -83,7 +83,7 @@ class Job(Generic[T]):
     def result(self) -> T:
         """Return the result, or raise the error."""
         if self._error is not None:
-            # Otherwise the error would keep itself alive through its traceback.
+            # Drop the reference. Otherwise the error would keep itself alive through its traceback.
             error, self._error = self._error, None
             try:
                 raise error
@@ -93,7 +93,7 @@ class Job(Generic[T]):
 
 
 class Mailbox:
-    """Tells the coroutines of one loop that their jobs have news. Many news wake the loop once."""
+    """Wakes the coroutines of one loop whose jobs have news. Several jobs wake the loop once."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.loop = loop
@@ -101,12 +101,12 @@ class Mailbox:
         self._jobs: list[Job[Any]] = []
 
     def post(self, job: Job[Any]) -> None:
-        """Announce that a job has news. Can be called from any thread."""
+        """Announce that a job has news. Any thread can call this."""
         with self._lock:
             self._jobs.append(job)
             first = len(self._jobs) == 1
         if first:
-            with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
                 self.loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
@@ -119,7 +119,7 @@ class Mailbox:
 class Workers:
     """Threads that do jobs, at most `limit` at a time. They start when they are needed.
 
-    Jobs may come from several loops. After a fork, the child starts threads of its own.
+    Jobs can come from several loops. After a fork, the child starts its own threads.
     """
 
     def __init__(self, limit: int, name: str) -> None:
@@ -134,7 +134,7 @@ class Workers:
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._boxes: dict[AbstractEventLoop, Mailbox] = {}
-        self._waiting = 0  # jobs that no thread has taken
+        self._waiting = 0  # jobs that no thread has taken yet
         self._idle = 0  # threads without a job
         self._resting = 0  # threads that wait for a coroutine
 
@@ -170,8 +170,10 @@ class Workers:
             self._queue.put(job)
 
     def later(self, work: Callable[[], object]) -> None:
-        """Queue work that nobody waits for, unless the lake is closed. Takes no lock, because the
-        garbage collector may call it anywhere."""
+        """Queue work for which nobody waits. Does nothing if the lake is closed.
+
+        This takes no lock, because the garbage collector may call it anywhere.
+        """
         job = Job(work, None)
         job.abandoned, job.counted = True, False
         if not self._ended:
@@ -183,7 +185,7 @@ class Workers:
             thread = threading.Thread(target=_serve, args=(self,), name=self._name, daemon=True)
             thread.start()
             self._threads.add(thread)
-            self._idle += 1  # from here on, so that the next job starts a thread only if needed
+            self._idle += 1  # count it already, so that the next job does not start another one
 
     def withdraw(self, job: Job[Any]) -> bool:
         """Remove a job that has not begun. Returns False if it has begun."""
@@ -192,7 +194,7 @@ class Workers:
             return job.withdrawn
 
     def next(self) -> Job[Any] | None:
-        """Return the next job for the calling thread, which is idle, or None to end the thread."""
+        """Return the next job for the calling thread, or None if the thread must end."""
         while True:
             with self._lock:
                 if len(self._threads) > self.limit + self._resting:
@@ -201,7 +203,7 @@ class Workers:
             job = self._queue.get()
             with self._lock:
                 if job is None:
-                    self._queue.put(None)  # for the others
+                    self._queue.put(None)  # for the other threads
                     self._leave()
                     return None
                 self._waiting -= job.counted
@@ -215,7 +217,7 @@ class Workers:
         self._threads.discard(threading.current_thread())
 
     def abandon(self, job: Job[Any]) -> bool:
-        """Let a job end without a waiter. Returns False if it has ended already."""
+        """Mark a job for whose result nobody waits. Returns False if it has ended already."""
         with self._lock:
             job.abandoned = not job.done
             return job.abandoned
@@ -232,8 +234,10 @@ class Workers:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """While the calling thread waits for a coroutine, which may need a thread, let another
-        thread take its place."""
+        """Let another thread replace the calling one, which waits for a coroutine in this block.
+
+        The coroutine may need a thread itself.
+        """
         with self._lock:
             self._resting += 1
             with suppress(RuntimeError):
@@ -245,14 +249,14 @@ class Workers:
                 self._resting -= 1
 
     def end(self) -> set[threading.Thread]:
-        """Take no more jobs. Returns the threads, which end after the queued jobs."""
+        """Take no more jobs. Returns the threads. They end after the queued jobs."""
         with self._lock:
             self._ended = True
             self._queue.put(None)
             return set(self._threads)
 
     def after_fork_in_child(self) -> None:
-        """Forget the threads, which stayed in the parent."""
+        """Forget the threads, which exist only in the parent."""
         self._start()
 
 
@@ -260,7 +264,7 @@ def _serve(workers: Workers) -> None:
     while (job := workers.next()) is not None:
         job.run()
         workers.finish(job)
-        del job  # and everything that it refers to
+        del job  # an idle thread must not keep the job's objects alive
 
 
 _all: weakref.WeakSet[Workers] = weakref.WeakSet()

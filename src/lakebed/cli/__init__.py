@@ -9,14 +9,14 @@ import sys
 
 def main() -> None:
     """Run the command line with the arguments of the process."""
-    # Azure's client logs each credential that it does not find; the error says it in one line.
+    # Azure's client logs each credential that it does not find. The error says it in one line.
     logging.getLogger("azure").addHandler(logging.NullHandler())
-    sys.set_int_max_str_digits(0)  # integers of any size are values
+    sys.set_int_max_str_digits(0)  # a value can be an integer of any size
     try:
         from lakebed.cli.app import app
 
         app(prog_name="lakebed")
-    except KeyboardInterrupt:  # before or after a command: during one, the command line handles it
+    except KeyboardInterrupt:  # before or after a command; typer handles it during one
         _exit(130)
     except SystemExit as end:
         _exit(end.code)
@@ -25,8 +25,8 @@ def main() -> None:
 def _exit(code: str | int | None) -> None:
     if "pyarrow" not in sys.modules:
         sys.exit(code)
-    # If Arrow still starts its threads when the process ends, the process aborts: this happened
-    # to 1 in 50 that read a small table. The lake is closed by now, and nothing else has to be.
+    # If the process ends while Arrow is starting its threads, it aborts. That happened to 1 in 50
+    # processes that read a small table. The lake is closed by now, and nothing else needs closing.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0)

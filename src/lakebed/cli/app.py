@@ -101,7 +101,7 @@ def options(
         print(ctx.get_help())
 
 
-# A short help is for the list of commands: a line of 80 columns has room for 58 characters of it.
+# The list of commands shows the short help: a line of 80 columns has room for 58 characters.
 app.command("init")(lakes.init)
 app.command("put")(entries.put)
 app.command("append", short_help="Append rows to a stored table.")(appending.append)
@@ -116,7 +116,7 @@ app.command("export", short_help="Write entries as NDJSON, one per line.")(trans
 app.command("copy")(copying.copy)
 app.command("backup", short_help="Back up the lake as it is now.")(backups.backup)
 app.command("backups")(backups.backups)
-app.command("prune-backups", short_help="Remove all points of backups but the newest.")(
+app.command("prune-backups", short_help="Remove all points of a backup but the newest.")(
     backups.prune_backups
 )
 app.command("restore-backup", short_help="Restore a backup to a new or empty lake.")(

@@ -22,29 +22,31 @@ def append(
     ctx: typer.Context,
     key: Key,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file; `-` reads standard input.")
+        Path, typer.Argument(metavar="FILE", help="The file. `-` reads standard input.")
     ],
     format: Annotated[
         Format | None,
-        typer.Option(help="What the file is, if its name does not tell; NDJSON on standard input."),
+        typer.Option(
+            help="The format of the file, if its name does not tell. Standard input is NDJSON."
+        ),
     ] = None,
     widen: Annotated[
         bool,
-        typer.Option("--widen", help="Let rows add columns, lack some, and have wider types."),
+        typer.Option("--widen", help="Allow rows with new or missing columns, or wider types."),
     ] = False,
     partition_by: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLUMN",
-            help="Split the rows by the values of a column; may be given several times.",
+            help="Split the rows by the values of this column. Can be repeated.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Append rows to a stored table; if there is none, store them as one.
+    """Append rows to a stored table. If the key does not exist, store them as a table.
 
-    The rows are those of a CSV, Parquet or NDJSON file, or of an array in a JSON file.
-    Their columns must be those of the table, in any order, unless --widen is given.
+    The file is CSV, Parquet, NDJSON, or JSON with an array of objects. Its columns must be those of
+    the table, in any order, unless you give --widen.
 
     Examples:
 
@@ -57,7 +59,7 @@ def append(
     kind = format or ("ndjson" if str(file) == STDIN else format_of(file))
     source: BinaryIO
     with ExitStack() as stack:
-        if str(file) == STDIN:  # read to its end, as Parquet is read from there
+        if str(file) == STDIN:  # read it all, because reading Parquet begins at the end
             source, name = io.BytesIO(sys.stdin.buffer.read()), "standard input"
         else:
             source, name = stack.enter_context(file.open("rb")), str(file)

@@ -1,4 +1,4 @@
-"""backup and its kin: points of a lake in another place, and the ways back from them."""
+"""backup and its companions: keep points of a lake in another place, and restore from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ Storage = Annotated[
     typer.Option(metavar="URI", help="The storage, if --lake is the URL of a catalog."),
 ]
 Point = Annotated[
-    str | None, typer.Option(metavar="ID", help="A point, in place of the newest; see `backups`.")
+    str | None,
+    typer.Option(metavar="ID", help="Use this point, not the newest. `backups` lists them."),
 ]
 
 
@@ -35,20 +36,20 @@ def backup(
     ctx: typer.Context,
     destination: Destination,
     history: Annotated[
-        bool, typer.Option("--history", help="Also snapshots, and all versions that are kept.")
+        bool, typer.Option("--history", help="Also back up snapshots and all kept versions.")
     ] = False,
     keep: Annotated[
-        int | None, typer.Option(metavar="N", help="Then remove all but the newest N points.")
+        int | None, typer.Option(metavar="N", help="Afterwards keep only the newest N points.")
     ] = None,
     verify_all: Annotated[
-        bool, typer.Option("--verify-all", help="Also read what is there from earlier backups.")
+        bool, typer.Option("--verify-all", help="Also verify the contents of earlier backups.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Back up the lake as it is now, beside earlier points of the same place.
+    """Back up the lake as it is now. Each backup is a point beside the earlier ones in DEST.
 
-    Only contents that the place lacks are copied, and read back at the end. Writers may go on
-    meanwhile. A backup that was interrupted leaves the earlier points whole; run it again.
+    Only contents that DEST lacks are copied. They are read back at the end. Programs can go on
+    writing to the lake. If a backup is interrupted, run it again: earlier points are not affected.
 
     Examples:
 
@@ -71,7 +72,7 @@ def backup(
 
 
 def backups(ctx: typer.Context, destination: Destination, as_json: Json = False) -> None:
-    """List the points of a place of backups, the oldest first.
+    """List the points in a place of backups, the oldest first.
 
     Examples:
 
@@ -102,11 +103,11 @@ def backups(ctx: typer.Context, destination: Destination, as_json: Json = False)
 def prune_backups(
     ctx: typer.Context,
     destination: Destination,
-    keep: Annotated[int, typer.Option(metavar="N", help="How many of the newest points stay.")],
+    keep: Annotated[int, typer.Option(metavar="N", help="How many of the newest points to keep.")],
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove all points but the newest, and the contents that none of these needs.
+    """Remove all points but the newest, and the contents that the remaining points do not need.
 
     Examples:
 
@@ -129,14 +130,15 @@ def restore_backup(
     storage: Storage = None,
     point: Point = None,
     at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="As of a time, such as 2026-07-01T12:00Z.")
+        str | None,
+        typer.Option(metavar="TIME", help="The state at this time, such as 2026-07-01T12:00Z."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Restore a backup to the lake that --lake names, which must be empty or new.
+    """Restore a backup to the lake that --lake names. The lake must be empty or new.
 
-    With --at, points with all versions give the entries as of that very time, others the last
-    point before it. A restore that was interrupted goes on when it is run again.
+    With --at, a backup that has all versions gives the entries as of exactly that time. Any other
+    backup gives its last point before it. If a restore is interrupted, run it again: it continues.
 
     Examples:
 
@@ -157,9 +159,10 @@ def restore_backup(
 
 
 def restore_contents(ctx: typer.Context, destination: Destination, as_json: Json = False) -> None:
-    """Bring back contents that the lake's storage has lost, where its catalog is whole.
+    """Bring back contents that the lake's storage has lost.
 
-    For a bucket that was lost or rolled back. The keys whose contents no point has are named.
+    Use this if a bucket was lost or rolled back, and the catalog is intact. If a content is in no
+    point of the backup, the command names its key.
 
     Examples:
 
@@ -182,14 +185,17 @@ def rebuild_catalog(
     point: Point = None,
     found: Annotated[
         str | None,
-        typer.Option(metavar="PREFIX", help="Give contents without a name this prefix as one."),
+        typer.Option(
+            metavar="PREFIX", help="Store contents without a name under this prefix, by hash."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Rebuild the catalog of a lake that has lost it, from a backup and what the storage holds.
+    """Rebuild the lost catalog of a lake, from a backup and the contents in the storage.
 
-    --lake names the folder that has lost its catalog.db, or a new catalog. What was stored after
-    the backup has no name: it is listed, and named only with --found, by its hash.
+    --lake names the folder that has lost its catalog.db, or a new catalog. Contents that were
+    stored after the backup have lost their names. The command lists them. With --found it stores
+    each under its hash.
 
     Examples:
 
@@ -219,7 +225,7 @@ def rebuild_catalog(
 
 
 def _configuration(ctx: typer.Context) -> str | None:
-    """Return the configuration file of --lake, whose options the destination uses.
+    """Return the configuration file that --lake names. The destination uses its options.
 
     The lake itself need not exist.
     """
@@ -228,7 +234,7 @@ def _configuration(ctx: typer.Context) -> str | None:
 
 
 def _print(done: Record, lists: Mapping[str, Sequence[str]], *, as_json: bool) -> None:
-    """Print a report, its counts first, and fail if something is lost or differs."""
+    """Print a report, its counts first. Exit with an error if something is lost or differs."""
     if as_json:
         print_json(done)
     else:

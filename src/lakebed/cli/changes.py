@@ -1,4 +1,4 @@
-"""watch: print what changes, as it changes."""
+"""watch: print changes as they happen."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def watch(
     """Print what changes in the lake, from now on, until interrupted.
 
     If a key changes several times between two checks, only its last state is printed. With
-    --cursor the command continues where it stopped, so that no change is missed between runs.
+    --cursor, the next run continues where this one stops, so that no change is missed.
 
     Examples:
 
@@ -58,7 +58,7 @@ def watch(
                 time.sleep(interval)
         finally:
             if cursor is None and since is not None:
-                forget_reader(lake, since)  # the cursor is kept nowhere: no later run can use it
+                forget_reader(lake, since)  # the cursor is not kept, so no later run can use it
 
 
 def _look(lake: Lake, since: str | None, prefix: str, as_json: bool) -> str:

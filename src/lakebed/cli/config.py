@@ -40,7 +40,7 @@ def check(ctx: typer.Context, file: File = None, as_json: Json = False) -> None:
     """Check a configuration file, and its steps if it has any.
 
     Prints every invalid setting with its path and its place, and every package that is missing.
-    Connects to nothing; `lakebed doctor` does.
+    Connects to nothing. To try the connections, use `lakebed doctor`.
 
     Examples:
 
@@ -80,8 +80,10 @@ def check(ctx: typer.Context, file: File = None, as_json: Json = False) -> None:
 
 
 def _found(path: Path) -> tuple[dict[str, object], list[MissingExtra]]:
-    """Return what a valid file configures, a lake or the parts and steps of an engine, and the
-    packages that it needs and that are missing."""
+    """Return what a valid file configures, and the missing packages that it needs.
+
+    A file configures a lake, or the parts and steps of an engine.
+    """
     from lakebed.config.document import read_document
     from lakebed.config.extras import missing_extras
     from lakebed.config.loading import load, validate
@@ -144,7 +146,7 @@ def schema(as_json: Json = False) -> None:  # noqa: ARG001 - only for its errors
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     """Show the configuration in effect, try each connection, and report what is wrong.
 
-    Creates no lake and changes none. The exit code is 2 if something is wrong.
+    Neither creates nor changes a lake. The exit code is 2 if something is wrong.
 
     Examples:
 

@@ -50,10 +50,10 @@ def relocate(
 ) -> None:
     """Tell a lake that its objects have been copied to another storage.
 
-    First stop every program that writes, and copy the folders objects and packs whole. The command
-    checks that every object is there. If one is missing, it names it and changes nothing. A
-    configuration file gives the credentials and other options: write the new storage into it
-    afterwards.
+    First stop every program that writes, and copy the complete folders objects and packs. The
+    command checks that the new storage has every object. If one is missing, the command names it
+    and changes nothing. Credentials and other options come from the configuration file. Write the
+    new storage into that file afterwards.
 
     Examples:
 

@@ -46,13 +46,13 @@ def copy(
     once: Once = False,
     as_json: Json = False,
 ) -> None:
-    """Copy the entries of one lake to another. Their catalogs and storages may differ.
+    """Copy the entries of one lake to another. The two can have different catalogs and storages.
 
     If a copy is interrupted, run it again: it continues. With --follow the command keeps the target
     up to date with every change and deletion, until you switch to the target.
 
-    Stores that are no lakes: json:///folder, diskcache:///folder, langgraph+sqlite:///file.db,
-    langgraph+postgresql://host/database, ltm+NAME://?option=value.
+    SOURCE and TARGET can also be other stores: json:///folder, diskcache:///folder,
+    langgraph+sqlite:///file.db, langgraph+postgresql://host/database, ltm+NAME://?option=value.
 
     Examples:
 

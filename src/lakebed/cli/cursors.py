@@ -1,4 +1,4 @@
-"""The file in which a command remembers how far it has come."""
+"""The file in which a command keeps its position for the next run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kept_cursor(file: Path | None) -> str | None:
 
 
 def keep_cursor(file: Path | None, cursor: str) -> None:
-    """Write the cursor. A crash leaves the old file or the new one, never a part."""
+    """Write the cursor to a file. A crash leaves the old file or the new one, but no part of it."""
     if file is None:
         return
     new = file.with_name(f"{file.name}.new")

@@ -79,8 +79,8 @@ def put(
 ) -> None:
     """Store a value under a key. An existing entry is replaced whole.
 
-    The value is parsed as JSON. What is not JSON is stored as text. Text that begins like JSON but
-    is invalid, such as an object with a missing brace, is refused unless you add --text.
+    A value that is valid JSON is stored as JSON, any other value as text. Text that begins like
+    JSON but is invalid, such as an object without its last brace, is refused unless you add --text.
 
     Examples:
 
@@ -142,8 +142,8 @@ def get(
 ) -> None:
     """Print the value of a key: JSON, or bytes as they are.
 
-    A table is printed as an array of its rows; with --output it is written as Parquet or CSV. The
-    exit code is 1 if the key does not exist.
+    A table is printed as an array of its rows, or with --output written as Parquet or CSV. The exit
+    code is 1 if the key does not exist.
 
     Examples:
 
@@ -243,7 +243,7 @@ def ls(
     """List entries in the order of their keys.
 
     With --json, prints an array of entries with all their fields. On a terminal, --long cuts lines
-    to the terminal's width; in a pipe, lines are whole.
+    to the terminal's width. In a pipe, lines are complete.
 
     Examples:
 
@@ -310,7 +310,7 @@ def rm(
 ) -> None:
     """Delete entries.
 
-    If a key does not exist, the others are deleted all the same, and the exit code is 1.
+    If a key does not exist, the others are still deleted, and the exit code is 1.
 
     Examples:
 

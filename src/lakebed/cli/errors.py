@@ -1,4 +1,4 @@
-"""Exit codes, and errors as one line on standard error."""
+"""Exit codes, and errors on one line of standard error."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ BROKEN_PIPE = 141
 
 
 def report(error: LakebedError, *, as_json: bool, hint: str = "") -> int:
-    """Print an error on standard error, as one line. Returns the exit code for it."""
+    """Print an error on one line of standard error. Return its exit code."""
     if as_json:
         shown = {"error": str(error), "error_type": error.error_type}
         print(json.dumps(shown, ensure_ascii=False), file=sys.stderr)
     else:
         typer.secho("lakebed: ", fg="red", err=True, nl=False)
-        # DuckDB points at the place of a mistake, on a line of its own.
+        # An error of DuckDB has several lines: one of them points at the mistake.
         lines = str(error).split("\n") if isinstance(error, QueryError) else [str(error)]
         typer.echo("\n".join(map(printable, lines)) + (hint or _next_step(error)), err=True)
     return NOT_FOUND if isinstance(error, NotFoundError) else FAILED
 
 
 def _next_step(error: LakebedError) -> str:
-    """Return what to do next, for errors of the library, which does not know the commands."""
+    """Return a command that helps with an error, or "". The library does not know the commands."""
     text = str(error)
     if isinstance(error, NotFoundError) and text.startswith("no entry"):
         return " (`lakebed ls` lists the keys)"
@@ -56,8 +56,7 @@ def _next_step(error: LakebedError) -> str:
 
 
 class ReportingGroup(TyperGroup):
-    """The group of all commands. It reports every error of the user or of the environment on one
-    line."""
+    """The group of all commands. It reports errors of Lakebed and of the system on one line."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run the command that the arguments name, and exit with its code."""
@@ -71,7 +70,7 @@ class ReportingGroup(TyperGroup):
         except OSError as error:
             code = report(_of_the_system(error), as_json=as_json)
         except typer.TyperException as error:
-            # Messages about choices have several lines.
+            # A message about choices has several lines.
             message = " ".join(error.format_message().split())
             context = getattr(error, "ctx", None)
             path = context.command_path if context else "lakebed"
@@ -83,13 +82,12 @@ class ReportingGroup(TyperGroup):
         sys.exit(code or 0)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command. It ends quietly if the reader of its output has gone (`lakebed ls | head
-        -1`)."""
+        """Run a command. End quietly if nobody reads the output any more (`lakebed ls | head`)."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # The interpreter flushes the buffer when it ends, and would fail again.
+            # The interpreter flushes the buffer at its end, which would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
         return result

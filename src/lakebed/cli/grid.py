@@ -11,7 +11,7 @@ from lakebed.cli.rows import cell
 if TYPE_CHECKING:
     from rich.console import Console
 
-_UNBOUNDED = 1_000_000  # columns: what is piped is never cut
+_UNBOUNDED = 1_000_000  # columns: piped output is never cut
 
 
 def print_grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -1,4 +1,4 @@
-"""init and stats: commands about a lake as a whole."""
+"""init and stats: commands on a whole lake."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def init(
     ] = None,
     history: Annotated[
         Literal["snapshots", "all"] | None,
-        typer.Option(help="Which replaced versions to keep: those that snapshots see, or all."),
+        typer.Option(help="Which replaced versions to keep: those in snapshots, or all."),
     ] = None,
     history_retention: Annotated[
         float | None, typer.Option(help="With --history all: how many seconds to keep them.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Create a lake. If it exists already, it stays as it is, and other settings are refused.
+    """Create a lake. An existing lake stays as it is, and different settings are refused.
 
     Examples:
 
@@ -59,8 +59,8 @@ def stats(
 ) -> None:
     """Show how much the lake holds, and how much it saves by storing equal contents once.
 
-    In a large lake some figures are estimates: they are marked "about", and in JSON `estimated`
-    lists their names.
+    In a large lake some figures are estimates. They are marked "about", and in JSON `estimated`
+    lists their names. For exact figures use --exact.
 
     Examples:
 
@@ -85,7 +85,7 @@ def stats(
 
 
 def _of_upkeep(upkeep: Upkeep | None) -> dict[str, float]:
-    """Figures of the last run. There are none of a run that has not been."""
+    """Return the figures of the last upkeep. There are none if the lake was never maintained."""
     if upkeep is None:
         return {}
     found: dict[str, float] = {"upkeep_failed": int(upkeep.failed is not None)}
@@ -96,7 +96,7 @@ def _of_upkeep(upkeep: Upkeep | None) -> dict[str, float]:
 
 
 def _exposition(lake: str, figures: Mapping[str, float]) -> Iterator[str]:
-    """Figures in the text format of Prometheus
+    """Yield figures in the text format of Prometheus
     (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
     label = lake.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     for name, value in figures.items():

@@ -1,4 +1,4 @@
-"""One line for an entry or a version: whole in a pipe, cut to the width of a terminal."""
+"""One line for an entry or a version: complete in a pipe, cut to the width of a terminal."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def terminal_width() -> int | None:
 def entry_line(entry: Entry, width: int | None) -> str:
     """Return size, format, time, expiry, key and metadata on one line.
 
-    If `width` is given, the line is cut to it. A key loses its front, because listed keys begin
-    alike; metadata lose their end.
+    If `width` is given, the line is cut to it. A key loses its beginning, because listed keys begin
+    alike. Metadata lose their end.
     """
     left = entry.expires_at
     expires = "-" if left is None else f"in {_duration((left - datetime.now(UTC)).total_seconds())}"
@@ -40,8 +40,8 @@ def entry_line(entry: Entry, width: int | None) -> str:
 
 
 def version_line(version: Version, width: int | None) -> str:
-    """Return version, times, size, hash and metadata on one line, cut to `width`. A narrow terminal
-    has no room for the hash."""
+    """Return version, times, size, hash and metadata on one line, cut to `width`. The hash is left
+    out if the terminal is narrow."""
     until = "now" if version.ended_at is None else moment(version.ended_at)
     metadata = printable(to_json(version.metadata))
     line = (
@@ -61,8 +61,10 @@ def cut(line: str, width: int | None) -> str:
 
 
 def _fit(text: str, width: int, *, front: bool = False) -> str:
-    """Return a text in exactly `width` columns: padded, or cut with an ellipsis at the front or the
-    end."""
+    """Return a text in exactly `width` columns. It is padded, or cut with an ellipsis at one end.
+
+    `front`: cut the beginning instead of the end.
+    """
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     if width < 1:

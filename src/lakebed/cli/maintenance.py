@@ -37,7 +37,7 @@ def cleanup_expired(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove expired entries. They are invisible already; removing them frees their space.
+    """Remove expired entries. They are invisible already. Removing them frees their space.
 
     Examples:
 
@@ -74,7 +74,7 @@ def maintain(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Run all upkeep in the right order. Suits a cron job or a service.
+    """Run all upkeep in the right order. Use it in a cron job or as a service.
 
     Removes expired entries and history that nothing keeps, moves values that have been in the
     catalog for a week to packs, and collects garbage.
@@ -145,13 +145,11 @@ def collect(
     ctx: typer.Context,
     grace: Annotated[
         float,
-        typer.Option(help="How many seconds readers have before unreferenced bytes are deleted."),
+        typer.Option(help="For how many seconds unreferenced bytes are kept, for readers."),
     ] = 3600,
     orphan_grace: Annotated[
         float,
-        typer.Option(
-            help="How many seconds a file may be unknown to the catalog before it is deleted."
-        ),
+        typer.Option(help="For how many seconds a file that the catalog does not know is kept."),
     ] = 86400,
     orphans: Annotated[
         bool, typer.Option("--orphans", help="Always search the storage for such files.")
@@ -183,7 +181,7 @@ def verify(
     ] = 1.0,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Repair contents of which the storage has an intact copy."),
+        typer.Option("--repair", help="Repair a content if the storage has an intact copy."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -225,7 +223,7 @@ def purge(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Erase a key, or all keys under a prefix, for good: now, in history and in every snapshot.
+    """Erase a key, or all keys under a prefix, for good, also from history and every snapshot.
 
     Examples:
 
@@ -287,10 +285,10 @@ def free(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Free space in a local lake whose disk is full, where rm, collect and purge cannot work.
+    """Free space in a local lake on a full disk. (rm, collect and purge need free space.)
 
     Removes expired entries, all garbage (without a grace period), and the entries that you name.
-    Close the lake everywhere else first.
+    First close the lake in all other programs.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""mcp: the lake for agents that speak the Model Context Protocol."""
+"""mcp: serve the lake to agents that speak the Model Context Protocol."""
 
 from __future__ import annotations
 

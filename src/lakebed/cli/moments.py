@@ -1,4 +1,4 @@
-"""How the command line names a moment of a lake."""
+"""Moments of a lake, as arguments of commands name them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Moment: TypeAlias = str
 
 
 def moment_of(lake: Lake, text: Moment) -> str | datetime | int:
-    """Return the name or id of a snapshot; or, if the lake keeps all history, a time or a
+    """Return the name or id of a snapshot. If the lake keeps all history, also a time or a
     version."""
     if any(text in (snapshot.name, snapshot.id) for snapshot in lake.snapshots()):
         return text
@@ -23,7 +23,7 @@ def moment_of(lake: Lake, text: Moment) -> str | datetime | int:
     try:
         return timestamp(text)
     except ValidationError:
-        return text  # the lake raises the error that no such snapshot exists
+        return text  # the lake raises the error if no such snapshot exists
 
 
 def view(lake: Lake, at: Moment | None) -> Lake | LakeView:

@@ -1,4 +1,4 @@
-"""Which lake a command works on."""
+"""Find and open the lake that a command works on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SQLITE = "sqlite:///"
 
 
 class Settings(NamedTuple):
-    """The settings that are fixed when a lake is created. None leaves a setting to the lake."""
+    """The settings that are fixed when a lake is created. None means the lake's own setting."""
 
     inline_threshold: int | None = None
     history: History | None = None
@@ -30,8 +30,10 @@ _AS_IT_IS = Settings()
 def open_lake(
     ctx: typer.Context, *, create: bool = False, settings: Settings = _AS_IT_IS
 ) -> lakebed.Lake:
-    """Open the lake that --lake or LAKEBED names. If it does not exist, create it only if
-    `create`."""
+    """Open the lake that --lake or LAKEBED names.
+
+    If it does not exist, create it if `create`, otherwise raise ConfigurationError.
+    """
     where = lake_name(ctx)
     check_folder(where)
     if not create and is_absent(where):
@@ -50,9 +52,9 @@ def open_lake(
 
 
 def lake_name(ctx: typer.Context) -> str:
-    """Return what names the lake: a folder, the URL of a catalog, or a YAML file.
+    """Return the name of the lake: a folder, the URL of a catalog, or a YAML file.
 
-    Says so on standard error if nothing was named and `./lakebed.yaml` is used.
+    If none was given and `./lakebed.yaml` is used, say so on standard error.
     """
     given = ctx.find_root().params
     if not given.get("lake"):
@@ -63,7 +65,7 @@ def lake_name(ctx: typer.Context) -> str:
 
 
 def folder_name(ctx: typer.Context) -> str:
-    """Return the folder of the lake. Raises ConfigurationError if the lake is not in one folder."""
+    """Return the folder of the lake. Raises ConfigurationError if it is not a local folder."""
     where = lake_name(ctx)
     if is_configuration_file(where):
         from lakebed.config.loading import load
@@ -95,23 +97,23 @@ def _is_absent_place(file: str) -> bool:
     place = load(file).settings.place()
     if "where" in place:
         return is_absent(place["where"])
-    if place["catalog"].get("replica"):  # from which opening restores the file
+    if place["catalog"].get("replica"):  # opening restores the file from the replica
         return False
     path = str(place["catalog"].get("path", ""))
     return is_absent(f"{_SQLITE}{path}") if path else False
 
 
 def complete_key(ctx: typer.Context, _arguments: list[str], incomplete: str) -> list[str]:
-    """Return the keys that begin with what is typed, for the shell's completion."""
+    """Return the keys that begin with the typed text, for the shell's completion."""
     try:
         with open_lake(ctx) as lake:
             return [entry.key for entry in lake.list(incomplete, limit=100)]
-    except LakebedError:  # there is nothing to offer, and nowhere to say why
+    except LakebedError:  # completion has no place for an error, so it offers nothing
         return []
 
 
 def complete_snapshot(ctx: typer.Context, _arguments: list[str], incomplete: str) -> list[str]:
-    """Return the names of snapshots that begin with what is typed, for the shell's completion."""
+    """Return the names of snapshots that begin with the typed text, for the shell's completion."""
     try:
         with open_lake(ctx) as lake:
             return [made.name for made in lake.snapshots() if made.name.startswith(incomplete)]

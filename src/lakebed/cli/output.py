@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, lines of text for people."""
+"""The output of commands: JSON for programs, lines of text for people."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def show_waiting() -> None:
 
 
 def printable(text: str) -> str:
-    """Return the text on one line. Control characters, which steer a terminal, become escapes."""
+    """Return the text on one line. Control characters become escapes, so no terminal obeys them."""
     return text.translate(_ESCAPED)
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Return the JSON text of a value or a result. Records become objects, times ISO 8601 text."""
+    """Return a value or a result as JSON text. Records become objects, times become ISO 8601."""
     return json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
 
 
@@ -95,7 +95,7 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 
 def print_report(report: Mapping[str, object], estimated: Container[str] = ()) -> None:
-    """Print the numbers of a report. Those named in `estimated` are marked "about"."""
+    """Print the numbers of a report. The numbers named in `estimated` are marked "about"."""
     shown = {name: _counted(name, value) for name, value in report.items()}
     print_fields(
         {
@@ -116,8 +116,10 @@ def _counted(name: str, value: object) -> str:
 
 
 def confirm(question: str, *, yes: bool, as_json: bool) -> bool:
-    """Ask a question at a terminal. Raises ValidationError, naming --yes, where nobody can be
-    asked."""
+    """Ask a question at a terminal, and return the answer.
+
+    Without a terminal nobody can be asked: raises a ValidationError that names --yes.
+    """
     if yes:
         return True
     if as_json or not sys.stdin.isatty():
@@ -128,10 +130,9 @@ def confirm(question: str, *, yes: bool, as_json: bool) -> bool:
 
 
 def refused(question: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
-    """Ask a question at a terminal; return whether the answer is no.
+    """Ask a question at a terminal, and return whether the answer is no.
 
-    Without a terminal, or with --json, nobody is asked and the command runs, so that cron jobs
-    work.
+    Without a terminal or with --json, nobody is asked and the command runs, so that cron jobs work.
     """
     if dry_run or yes or as_json or not sys.stdin.isatty() or typer.confirm(question, err=True):
         return False
@@ -152,7 +153,7 @@ def moment(when: datetime) -> str:
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only if the block ends without an error."""
-    # Only a file may be replaced: not a device, a pipe, or a link such as /dev/stdout.
+    # Only replace a regular file, not a device, a pipe, or a link such as /dev/stdout.
     if path.is_symlink() or (path.exists() and not path.is_file()):
         with path.open("wb") as file:
             yield file
@@ -163,7 +164,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             yield file
         part.replace(path)
     except OSError as error:
-        if error.filename == str(part):  # the error must name the file that was asked for
+        if error.filename == str(part):  # the error must name the file that the user named
             error.filename = str(path)
         raise
     finally:

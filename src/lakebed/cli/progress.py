@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress | None]:
-    """Show a bar that counts entries. Gives a callable for `progress=`, or None without a
+    """Show a bar that counts entries. Yields a function for `progress=`, or None without a
     terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -27,7 +27,7 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
 
 @contextmanager
 def reading_bar(what: str, file: BinaryIO, total: int) -> Iterator[BinaryIO]:
-    """Show a bar that moves as the file is read. `total` is the file's size in bytes."""
+    """Show a bar that moves while the yielded file is read. `total`: its size in bytes."""
     if not sys.stderr.isatty():
         yield file
         return

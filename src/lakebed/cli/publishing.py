@@ -1,4 +1,4 @@
-"""publish: the lake as plain Parquet; presign: one content by a URL."""
+"""publish: write the lake as Parquet. presign: make a URL for one content."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def publish(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the lake as Parquet files, which any engine reads without the catalog.
+    """Write the lake as Parquet files, which any engine can read without the catalog.
 
     URI/entries.parquet has one row per entry. Copies of the stored tables are in a folder inside
     URI-tables. An earlier publication stays readable until the new one is complete.
@@ -56,8 +56,8 @@ def presign(
 ) -> None:
     """Print a URL with which anybody can read the content of an entry for a limited time.
 
-    The storage must be a bucket. The URL always gives the present content, even if the entry
-    changes later: canonical JSON, bytes, or a Parquet file.
+    The storage must be a bucket. The URL gives the content as it is now, even if the entry changes
+    later: canonical JSON, bytes, or a Parquet file.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Reads NDJSON, JSON, CSV and Parquet row by row, and says where each row is."""
+"""Read NDJSON, JSON, CSV and Parquet row by row, with the place of each row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SUFFIXES: dict[str, Format] = {
 
 
 class Row(NamedTuple):
-    """One row of a file: its place (`line 3`), and its fields or the reason why it has none."""
+    """One row of a file: its place (`line 3`), and its fields or why it could not be read."""
 
     place: str
     fields: dict[str, object] | None
@@ -37,8 +37,8 @@ class Row(NamedTuple):
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that the ending of a file's name means. Raises ValidationError if it means
-    none."""
+    """Return the format for the ending of a file's name. Raises ValidationError if it is
+    unknown."""
     try:
         return _SUFFIXES[path.suffix.lower()]
     except KeyError:
@@ -49,10 +49,10 @@ def format_of(path: Path) -> Format:
 
 
 def read_rows(file: BinaryIO, format: Format, column: str | None = None) -> Iterator[Row]:
-    """Give the rows of a file.
+    """Yield the rows of a file.
 
-    Raises ValidationError if the file cannot be read in its format, or if it is a table without the
-    `column` that is needed.
+    Raises ValidationError if the file is not valid in this format. `column`: a column that a CSV or
+    Parquet file must have, else ValidationError.
     """
     if format == "csv":
         return _csv(file, column)
@@ -96,7 +96,7 @@ def _row(place: str, fields: object) -> Row:
 
 
 def _csv(file: BinaryIO, column: str | None) -> Iterator[Row]:
-    csv.field_size_limit(2**31 - 1)  # cells are documents
+    csv.field_size_limit(2**31 - 1)  # a cell can be a large document
     reader = csv.reader(codecs.iterdecode(file, "utf-8-sig"), strict=True)
     try:
         columns = next(reader, [])
@@ -134,7 +134,7 @@ def _parquet(file: BinaryIO, column: str | None) -> Iterator[Row]:
 
 
 def json_like(item: object) -> object:
-    """Return dates, times and decimals as text, because JSON has no such types."""
+    """Return dates, times and decimals as strings, because JSON does not have these types."""
     if isinstance(item, (datetime, date, time)):
         return item.isoformat()
     if isinstance(item, Decimal):
@@ -147,7 +147,7 @@ def json_like(item: object) -> object:
 
 
 def cell(item: object) -> object:
-    """Return what JSON cannot hold as text, and NaN and infinities as null."""
+    """Return a value that JSON does not have as a string, and NaN and infinities as null."""
     if isinstance(item, float) and not math.isfinite(item):
         return None
     if isinstance(item, bytes):

@@ -67,7 +67,7 @@ def _input(text: str | None) -> Mapping[str, Any]:
 
 
 def _printed(value: Any) -> Any:
-    """Return plain data that JSON can hold."""
+    """Return a result as data that JSON can represent."""
     if isinstance(value, Mapping):
         return {key: _printed(item) for key, item in value.items()}
     if isinstance(value, list):

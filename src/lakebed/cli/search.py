@@ -1,4 +1,4 @@
-"""search: find the entries that answer a question best."""
+"""search: find the entries that match a question best."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lakebed.lake.share.published import Publication, open_publication
 
 
 class SearchMode(StrEnum):
-    """What a score is made of."""
+    """How hits are ranked."""
 
     text = "text"
     vector = "vector"
@@ -46,7 +46,7 @@ def search(
     limit: Annotated[int, typer.Option(help="The most hits to show.")] = 10,
     offset: Annotated[int, typer.Option(help="Skip this many hits.")] = 0,
     thread: Annotated[
-        bool, typer.Option("--thread", help="Neighbours in a conversation also count.")
+        bool, typer.Option("--thread", help="Also count neighbours in a conversation.")
     ] = False,
     mode: Annotated[
         SearchMode | None, typer.Option(help="Rank by words, by meaning, or by both.")
@@ -56,13 +56,13 @@ def search(
     ] = False,
     published: Annotated[
         str | None,
-        typer.Option(metavar="URI", help="Search the publication there, without opening the lake."),
+        typer.Option(metavar="URI", help="Search this publication, without opening the lake."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Find the entries whose values or metadata have any of the words, the best first.
 
-    Case, accents and English endings do not matter. Names of fields count less than their text.
+    Case, accents and English endings do not matter. Field names are searched too, but count less.
 
     Examples:
 
@@ -115,7 +115,7 @@ def _explanation(hit: Hit, wanted: bool) -> dict[str, object]:
 
 
 def _plain(hit: Hit) -> dict[str, object]:
-    """Return a hit as JSON. For a table, only the format is given."""
+    """Return a hit as JSON. A table is left out."""
     told: dict[str, object] = {"key": hit.key, "score": hit.score, "metadata": hit.metadata}
     if hit.entry.format == "json":
         return {**told, "value": hit.value}

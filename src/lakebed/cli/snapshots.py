@@ -29,7 +29,7 @@ from lakebed.errors import NotFoundError
 from lakebed.lake.history.diff import Diff, Restored
 
 snapshot = typer.Typer(
-    help="Keep the present state of the lake under a name. A snapshot costs one row.",
+    help="Keep the present state of the lake under a name. A snapshot takes one row.",
     rich_markup_mode=None,
 )
 Name = Annotated[
@@ -45,7 +45,7 @@ def create(
     ctx: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="A new name. Default: a name made of the time."),
+        typer.Argument(metavar="NAME", help="A new name. Default: a name made from the time."),
     ] = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="What it is for.")] = None,
     author: Annotated[str | None, typer.Option(help="Who made it.")] = None,
@@ -74,7 +74,7 @@ def create(
 
 @snapshot.command("list")
 def list_(ctx: typer.Context, as_json: Json = False) -> None:
-    """List the snapshots, oldest first. Shows when purge last removed something from a snapshot.
+    """List the snapshots, the oldest first, and when purge last removed something from them.
 
     Examples:
 
@@ -197,10 +197,10 @@ def restore(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Return the lake to its state at a snapshot.
+    """Restore the lake to its state at a snapshot.
 
-    The present state is kept first, as a snapshot that the command names. Restore that snapshot to
-    undo this.
+    First the present state is kept as a new snapshot. The command prints its name. Restore that
+    snapshot to undo this.
 
     Examples:
 
@@ -253,7 +253,7 @@ def _print_diff(found: Diff, brief: bool) -> None:
 
 
 def _details(details: Mapping[str, Any]) -> Iterator[str]:
-    """Give a line for each change inside a value."""
+    """Yield a line for each change inside a value."""
     for kind, changes in details.items():
         if not isinstance(changes, Mapping):
             yield f"{kind.replace('_', ' ')}: {_turned(*changes)}"
@@ -275,7 +275,7 @@ def _short(value: object) -> str:
 
 
 def _print_diff_json(found: Diff, brief: bool) -> None:
-    """Print one JSON object. Its arrays are printed while they are read, so a diff may be large."""
+    """Print one JSON object. Its arrays are printed while they are read, so a diff can be large."""
     about: dict[str, object] = {"summary": found.summary()}
     if isinstance(found, Restored):
         about |= {"snapshot": found.snapshot, "expired": found.expired}

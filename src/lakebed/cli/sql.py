@@ -1,4 +1,4 @@
-"""sql: a query over the lake."""
+"""sql: query the lake."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def sql(
 
 
 def _objects(result: QueryResult) -> Iterator[dict[str, object]]:
-    """Give the rows as objects. A column of JSON is JSON in them, not text."""
+    """Yield the rows as objects. The values of a JSON column are parsed."""
     is_json = [kind == "JSON" for kind in result.types]
     for row in result:
         yield {
@@ -90,7 +90,7 @@ def _objects(result: QueryResult) -> Iterator[dict[str, object]]:
 
 
 def _field(value: Any) -> Any:
-    """Return a value for CSV: a null is empty, a nested value is JSON."""
+    """Return a value for CSV. A null becomes empty, a nested value becomes JSON."""
     plain = cell(value)
     return to_json(plain) if isinstance(plain, (dict, list)) else plain
 
@@ -108,7 +108,7 @@ def _write(result: QueryResult, path: Path) -> int:
 
 
 def _show(result: QueryResult) -> None:
-    """Print all rows if the output is piped, the first ones on a terminal."""
+    """Print all rows into a pipe, and the first rows on a terminal."""
     if not sys.stdout.isatty():
         print_grid(result.columns, result.fetchall())
         return

@@ -30,20 +30,20 @@ TABLES: Mapping[str, str] = {
     "changes('a', 'b')": "key change before_content_hash after_content_hash",
     "search('question', 10)": "key score",
 }
-"""The tables of a lake and their columns, as `Lake.sql` tells them."""
+"""The tables of a lake and their columns, as `Lake.sql` documents them."""
 _WORDS = (
     "SELECT FROM WHERE GROUP BY ORDER LIMIT JOIN USING ON AS AND OR NOT IN LIKE IS NULL DISTINCT "
     "HAVING UNION ALL WITH CASE WHEN THEN ELSE END count sum avg min max DESC EXPLAIN"
 )
 HELP = """\
-A query ends with a semicolon and may take several lines.
+A query ends with a semicolon. It can have several lines.
 .tables   the tables and their columns
 .help     this
 .quit     leave; so does Ctrl-D. Ctrl-C drops what is typed, or ends a query."""
 
 
 def run_shell(lake: Lake, answer: Callable[[str], None]) -> None:
-    """Read queries until the end of input; `answer` runs a query and prints its result.
+    """Read queries until the end of input. `answer`: runs a query and prints its result.
 
     An error ends the query, not the shell.
     """
@@ -106,7 +106,7 @@ def _session() -> PromptSession[str]:
 
 
 def history_file() -> Path:
-    """Return the file of typed queries. Only the user can read it."""
+    """Return the file with the history of queries. Only the user can read it."""
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     folder = Path(state).expanduser() / "lakebed"
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def history_file() -> Path:
 
 
 def _keys() -> KeyBindings:
-    """Make Enter run a complete query, and begin a new line in an incomplete one."""
+    """Return key bindings: Enter runs a complete query, and begins a new line otherwise."""
     from prompt_toolkit.key_binding import KeyBindings
 
     keys = KeyBindings()

@@ -24,7 +24,7 @@ _ROWS_SHOWN = 20
 
 @contextmanager
 def reading_table(file: Path | None) -> Iterator[pa.Table | pa.RecordBatchReader]:
-    """Open the table of a file for the length of the block. Parquet is read as a stream."""
+    """Open the table in a file for the length of the block. Parquet is read as a stream."""
     if file is None or not _is_table_file(file):
         raise typer.BadParameter("needs --file NAME.parquet or NAME.csv", param_hint="--table")
     with file.open("rb") as source:
@@ -34,7 +34,7 @@ def reading_table(file: Path | None) -> Iterator[pa.Table | pa.RecordBatchReader
 def table_of(source: BinaryIO, format: Format, name: str) -> pa.Table | pa.RecordBatchReader:
     """Return the table in an open file, as a stream if it is Parquet.
 
-    Raises ValidationError, with the file's name, if the file holds no table.
+    Raises a ValidationError with the file's name if the file has no table.
     """
     import pyarrow as pa
     import pyarrow.csv
@@ -75,7 +75,8 @@ def _batches(name: str, parquet: pa.parquet.ParquetFile) -> Iterator[pa.RecordBa
 
 
 def give_table(table: pa.Table, output: Path | None, as_json: bool) -> None:
-    """Write a table to a file, or print its rows: a JSON array, or the first rows on a terminal."""
+    """Write a table to a file, or print its rows: as a JSON array, or the first ones on a
+    terminal."""
     if output is not None:
         if not _is_table_file(output):
             raise typer.BadParameter(

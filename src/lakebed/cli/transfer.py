@@ -1,4 +1,4 @@
-"""import and export: many entries from a file or to a file."""
+"""import and export: read many entries from a file, or write them to one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ERRORS_SHOWN = 20
 
 
 class _Refused:
-    """The rows that could not be stored: their number, and the first of them with the reason."""
+    """The rows that could not be stored: how many there are, and why the first ones failed."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -99,19 +99,19 @@ def import_(
 
 
 def _open(file: Path, kind: Format, stack: ExitStack) -> BinaryIO:
-    """Open the file to read. A file with a name gets a progress bar."""
+    """Open the file for reading. A file with a name gets a progress bar."""
     if str(file) != STDIN:
         handle, total = stack.enter_context(file.open("rb")), file.stat().st_size
         return stack.enter_context(reading_bar(f"Importing {file.name}", handle, total))
-    if kind == "parquet":  # is read from its end
+    if kind == "parquet":  # reading begins at the end, so the input must be complete
         return io.BytesIO(sys.stdin.buffer.read())
-    return sys.stdin.buffer  # no bar: the size is unknown, and `export` may show one
+    return sys.stdin.buffer  # no bar: the size is unknown, and `export` in a pipe may show its own
 
 
 def _entries(
     rows: Iterator[Row], column: str | None, prefix: str, refused: _Refused
 ) -> Iterator[dict[str, Any]]:
-    """Give the entries of rows. Rows that are no entries go to `refused`."""
+    """Yield the entries in rows. Invalid rows go to `refused`."""
     for row in rows:
         try:
             if row.fields is None:
@@ -129,7 +129,7 @@ def _entry(fields: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ValidationError(
             f"unknown field {min(unknown)!r}: expected an entry with {', '.join(sorted(_FIELDS))}; "
-            "for rows of another kind name their key column with --key"
+            "to import other rows, name their key column with --key"
         )
     if not isinstance(fields.get("key"), str) or not fields["key"]:
         raise ValidationError("the field 'key' must be a non-empty string")
@@ -145,7 +145,7 @@ def _entry(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decoded(field: str, text: Any) -> Any:
-    """Return the bytes or the table that a field holds as base64."""
+    """Return the bytes or the table in a field of base64."""
     try:
         data = base64.b64decode(text, validate=True)
         return data if field == "value_base64" else decode_value("parquet", data)
@@ -192,7 +192,10 @@ def _tell(report: BatchReport, refused: _Refused, as_json: bool) -> None:
 def export(
     ctx: typer.Context,
     prefix: Annotated[
-        str, typer.Argument(metavar="PREFIX", help="Only such keys.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="PREFIX", help="Only keys that begin with this.", show_default=False
+        ),
     ] = "",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file. Default: standard output.")
@@ -242,7 +245,7 @@ def _line(row: EntryRow, value: Any) -> bytes:
         "metadata": row.metadata_dict(),
         **({} if row.expires_at is None else {"expires_at": _shown(row.expires_at)}),
     }
-    # A value may have the deepest nesting allowed; inside the entry it is one level deeper.
+    # A value can be as deep as allowed. Inside the entry it would be one level deeper.
     members = (
         encode(name) + b":" + encode(item, max_depth=MAX_DEPTH) for name, item in fields.items()
     )

@@ -28,9 +28,9 @@ def maintain_every(
 ) -> NoReturn:
     """Maintain the lake at an interval, until interrupted or terminated.
 
-    Each run opens the lake and closes it. If a run fails, because a database is away for a while,
-    the error is printed and the next run tries again. `run` returns None if another process has
-    the turn.
+    Each run opens the lake and closes it. If a run fails, for example because a database is down,
+    the error is printed and the next run tries again. `run`: maintains the lake, and returns None
+    if it is another process's turn.
     """
     signal.signal(signal.SIGTERM, _end)
     while True:
@@ -52,7 +52,7 @@ def maintain_every(
 
 
 def _end(*_: object) -> NoReturn:
-    """Exit with code 0, as a service does when it is stopped: nothing failed."""
+    """Exit with code 0. Stopping a service is not a failure."""
     raise SystemExit(0)
 
 
@@ -68,10 +68,11 @@ def _line(done: MaintenanceReport, took: float, *, as_json: bool) -> str:
 
 
 def _left(other: Upkeep, *, as_json: bool) -> str:
-    """That another process maintains the lake, or has done so not long ago."""
+    """Return a line that says which other process maintains the lake, or has just done so."""
     now = datetime.now(UTC)
     if as_json:
         return to_json({"at": now, "left_to": other.holder or other.by})
     if other.holder is not None:
-        return f"{moment(now)}  left to {printable(other.holder)}, which is at it"
-    return f"{moment(now)}  nothing to do: {printable(other.by or 'another process')} was here"
+        return f"{moment(now)}  nothing to do: {printable(other.holder)} is maintaining the lake"
+    by = printable(other.by or "another process")
+    return f"{moment(now)}  nothing to do: {by} has maintained the lake"

@@ -21,8 +21,8 @@ _JSON_BEGINNINGS = ("{", "[", '"')
 def parse_json(text: str | bytes) -> Any:
     """Return the value of JSON text.
 
-    Raises ValueError if the text is not JSON (NaN and Infinity are not), and ValidationError if it
-    nests too deeply.
+    Raises ValueError if the text is not JSON, and ValidationError if it is nested too deeply. NaN
+    and Infinity are not JSON.
     """
     try:
         return json.loads(text, parse_constant=_refuse)
@@ -37,8 +37,8 @@ def _refuse(name: str) -> NoReturn:
 def json_or_text(text: str, *, otherwise: str = "add --text to store it as text") -> Any:
     """Return the value of JSON text, or the text itself if it is not JSON.
 
-    Raises ValidationError for text that begins like JSON but is invalid: more often than not, a
-    brace is missing. `otherwise` says what to do if the text is meant as it is.
+    Raises ValidationError for text that begins like JSON but is invalid, because usually a brace is
+    missing. `otherwise`: what the error advises if the text is meant as it is.
     """
     try:
         return parse_json(text)
@@ -53,7 +53,7 @@ def json_or_text(text: str, *, otherwise: str = "add --text to store it as text"
 
 
 def duration(text: str | None, option: str) -> float | None:
-    """Return the seconds that an option gives, as a bare number or with units."""
+    """Return the seconds in an option, which is a number of seconds or has units."""
     if text is None:
         return None
     try:
@@ -66,7 +66,7 @@ def duration(text: str | None, option: str) -> float | None:
 
 
 def json_object(text: str | None, option: str) -> dict[str, Any] | None:
-    """Return the object that an option gives as JSON text."""
+    """Return the JSON object in an option."""
     if text is None:
         return None
     try:
@@ -79,7 +79,7 @@ def json_object(text: str | None, option: str) -> dict[str, Any] | None:
 
 
 def timestamp(text: object, field: str = "expires_at") -> datetime:
-    """Return a time, read from ISO 8601 with a zone."""
+    """Return the time in a text in ISO 8601 with a zone."""
     try:
         when = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:

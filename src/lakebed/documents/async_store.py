@@ -1,4 +1,4 @@
-"""The store of documents for coroutines."""
+"""The store of documents, for coroutines."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lakebed.reporting import Result, failure
 class AsyncMetadataStore(FieldValues, ABC):
     """Collections of documents, for coroutines: the calls of `MetadataStore`, awaited.
 
-    Made by `create_metadata_store` with a type that ends in `_async`. `documents` has the same
-    calls, and raises errors instead of returning them.
+    `create_metadata_store` makes it if the type ends in `_async`. The attribute `documents` has the
+    same calls, but they raise errors instead of returning them.
     """
 
     @abstractmethod
@@ -42,8 +42,10 @@ class AsyncMetadataStore(FieldValues, ABC):
     batch_delete = awaited(Calls.batch_delete)
 
     async def run_transaction(self, fn: Callable[[AsyncTransaction], Any]) -> Result:
-        """Run `fn(tx)`, a function or a coroutine function, as `MetadataStore.run_transaction`
-        does. The calls of `tx` are awaited."""
+        """Run `fn(tx)` as `MetadataStore.run_transaction` does. Await the calls of `tx`.
+
+        `fn`: a function or a coroutine function.
+        """
         try:
             return await self._calls.run_transaction(fn, AsyncTransaction)
         except LakebedError as error:

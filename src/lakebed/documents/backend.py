@@ -1,7 +1,7 @@
-"""What a store asks of its database: a few calls, all of them coroutines.
+"""The calls that a store needs of its database. All of them are coroutines.
 
-The coroutines of a blocking database never wait, so that one implementation serves programs with
-and without an event loop (see `driving`).
+The coroutines of a blocking database never wait. So one implementation serves programs with and
+without an event loop (see `driving`).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Seen = Mapping[Key, Stored | None]
 
 
 class OvertakenError(LakebedError):
-    """Another program was faster. Nothing has been written, and another try may succeed."""
+    """Another program was first. Nothing has been written, and another try may succeed."""
 
     error_type = "conflict"
 
 
 class Write(NamedTuple):
-    """A document to store, or if `content` is None, a document to delete."""
+    """A document to store, or to delete if `content` is None."""
 
     key: Key
     content: Content | None
 
 
 class Reads(Protocol):
-    """The reads of a transaction. If a document that was read has changed by the end, the
+    """The reads of a transaction. If a document that was read changes before the end, the
     transaction is repeated."""
 
     async def get(self, collection: str, doc_id: str) -> Stored | None: ...
@@ -46,7 +46,7 @@ class Reads(Protocol):
     async def query(self, query: Query) -> list[Stored]: ...
 
     async def commit(self, writes: Sequence[Write]) -> None:
-        """Write all or nothing. Raises OvertakenError if a document that was read has changed."""
+        """Write all or none. Raises OvertakenError if a document that was read has changed."""
         ...
 
 
@@ -54,16 +54,16 @@ class Backend(ABC):
     """A database that keeps documents. It raises the errors of `lakebed.errors`."""
 
     blocking = True
-    """Whether its coroutines block instead of waiting."""
+    """Whether the coroutines block instead of waiting."""
     most_writes: int | None = None
-    """The most documents that can be written all or none; None means any number."""
+    """The most documents that one atomic write can have. None means any number."""
     timeout = 30.0
-    """How many seconds a call is repeated that fails for a temporary reason."""
+    """For how many seconds a call is repeated if it fails for a temporary reason."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """The database's name for people, without secrets."""
+        """The name of the database for people, without secrets."""
 
     @abstractmethod
     async def get(self, collection: str, doc_id: str) -> Stored | None:
@@ -71,7 +71,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def put(self, collection: str, doc_id: str, content: Content) -> bool:
-        """Store a document, replacing any other. Returns whether it is new."""
+        """Store a document, replacing an existing one. Returns whether it is new."""
 
     @abstractmethod
     async def delete(self, collection: str, doc_id: str) -> bool:
@@ -79,8 +79,10 @@ class Backend(ABC):
 
     @abstractmethod
     async def commit(self, seen: Seen, writes: Sequence[Write]) -> None:
-        """Write all or nothing. Raises OvertakenError if a document in `seen` has changed. `writes`
-        names each document once."""
+        """Write all or none. `writes` has each document only once.
+
+        Raises OvertakenError if a document in `seen` has changed.
+        """
 
     async def write(self, writes: Sequence[Write]) -> None:
         """Write some documents of a batch that is not atomic."""
@@ -103,14 +105,16 @@ class Backend(ABC):
         return len(await self.query(query))
 
     async def search(self, query: Query, text: str, words: Sequence[str]) -> Found:
-        """Return the matching documents that have any of the words of a text, best first, from
-        `query.offset` to `query.last`. Ranks them here, unless the database can search."""
+        """Return the matching documents that have any word of a text, the best first.
+
+        `text`: the text. `words`: its words, after analysis. The result has the matches from
+        `query.offset` to `query.last`. This default reads all documents and ranks them here.
+        """
         del text
         return rank(await self.query(query.every()), words, query.offset, query.last)
 
     async def now(self) -> datetime:
-        """Return the time of the database, or of this machine if the database does not tell its
-        time."""
+        """Return the time of the database. This default returns the time of this machine."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
@@ -118,7 +122,7 @@ class Backend(ABC):
         time.sleep(seconds)
 
     async def recover(self, error: LakebedError) -> None:
-        """Prepare for another try of a call that failed with this error."""
+        """Prepare to repeat a call that failed with this error."""
         del error
 
     def check(self, collection: str, doc_id: str | None = None, data: Data | None = None) -> None:
@@ -132,8 +136,10 @@ class Backend(ABC):
     async def change(
         self, collection: str, doc_id: str, change: Callable[[Data | None], Content]
     ) -> bool:
-        """Store what a function makes of a document. Returns whether the document is new. Raises
-        OvertakenError if it has changed meanwhile."""
+        """Replace a document by what a function makes of it. Returns whether the document is new.
+
+        Raises OvertakenError if the document has changed meanwhile.
+        """
         found = await self.get(collection, doc_id)
         content = change(None if found is None else found.data)
         key = (collection, doc_id)
@@ -142,12 +148,12 @@ class Backend(ABC):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Reads]:
-        """Open a transaction that reads, and writes at its end."""
+        """Open a transaction that reads first, and writes at its end."""
         yield RememberingReads(self)
 
 
 class RememberingReads:
-    """A transaction that remembers what it has read, and writes if none of it has changed."""
+    """A transaction that remembers what it has read. It writes only if that has not changed."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend

@@ -106,7 +106,7 @@ class Calls(Reading):
         limit: int = 10,
         offset: int = 0,
     ) -> Result:
-        """Find the documents that have words of a text: `{success, results: [{doc_id, data,
+        """Return the documents that have words of a text: `{success, results: [{doc_id, data,
         score}], count, total}`."""
         from lakebed.values.text import query_words  # loads the stemmer
 
@@ -169,7 +169,7 @@ class Calls(Reading):
         """Close the connections."""
         await self._backend.close()
 
-    # Shared by the calls
+    # What the calls share
 
     async def _get(self, collection: str, doc_id: str) -> Data | None:
         found = await self._repeated(lambda: self._backend.get(collection, doc_id))
@@ -209,8 +209,8 @@ class Calls(Reading):
         return {"success": True, "count": len(every)}
 
     async def _repeated(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of `work`. If it fails for a temporary reason, repeat it after growing
-        pauses."""
+        """Return the result of `work`. If it fails for a temporary reason, repeat it after a pause
+        that grows each time."""
         pause, began = _FIRST_PAUSE, 0.0
         while True:
             try:
@@ -236,8 +236,8 @@ def _worn_out(error: LakebedError, seconds: float) -> LakebedError:
 
 
 def _items(documents: object, fields: tuple[str, ...]) -> list[Mapping[str, Any]]:
-    """Return the mappings of a batch. Raises ValidationError, which names the place of a malformed
-    one."""
+    """Return the mappings of a batch. If one is malformed, raise a ValidationError that names its
+    place."""
     if isinstance(documents, (str, bytes, Mapping)) or not isinstance(documents, Iterable):
         raise ValidationError(
             f"documents must be a list of mappings, got {type(documents).__name__}"
@@ -255,8 +255,8 @@ def _items(documents: object, fields: tuple[str, ...]) -> list[Mapping[str, Any]
 def _each(
     given: Iterable[Mapping[str, Any]], write: Callable[[Mapping[str, Any]], Write]
 ) -> dict[Key, Write]:
-    """Return what to write, each document once. Raises the first error; its `errors` has all of
-    them by their places."""
+    """Return what to write by document. If there are errors, raise the first one; its `errors` has
+    all of them by their places."""
     writes: dict[Key, Write] = {}
     errors: dict[str, LakebedError] = {}
     for index, one in enumerate(given):

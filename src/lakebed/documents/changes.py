@@ -1,4 +1,4 @@
-"""What each call makes of a document, as a function of the document before."""
+"""The changes that calls make to a document, each as a function of the document before."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ Change = Callable[[Data | None], Data]
 
 
 def replacement(data: object, now: str) -> Data:
-    """Return a document that replaces any other."""
+    """Return a document that replaces any existing one."""
     return created(_fields(data), now)
 
 
 def merge(data: object, now: str) -> Change:
-    """Merge fields into a document. If there is none, the fields become the document."""
+    """Return a change that merges fields into a document, or makes a document of them if none
+    exists."""
     fields = _fields(data)
     return lambda old: merged(old or {}, fields, now)
 
 
 def update(collection: str, doc_id: str, data: object, now: str) -> Change:
-    """Change fields at paths of an existing document. Raises NotFoundError if there is none."""
+    """Return a change of the fields at some paths of a document. It raises NotFoundError if the
+    document does not exist."""
     changes = read_update(data)
 
     def change(old: Data | None) -> Data:

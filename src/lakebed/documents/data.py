@@ -1,9 +1,9 @@
-"""What a document may hold. It is the same on every store.
+"""What a document can hold. It is the same in every store.
 
-A document is a JSON object. A value that one of the databases would change is refused on all of
-them: NUL (Postgres), integers beyond 64 bits (MongoDB, Firestore), -0.0 (Postgres and DynamoDB make
-it 0.0), and, as everywhere in Lakebed, NaN, infinities and lone surrogates. The order of fields is
-not kept.
+A document is a JSON object. A value that one of the databases would change is refused by all
+stores: NUL (Postgres), integers beyond 64 bits (MongoDB, Firestore) and -0.0 (Postgres and DynamoDB
+make it 0.0). NaN, infinities and lone surrogates are refused as everywhere in Lakebed. The order of
+fields is not kept.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from lakebed.errors import SerializationError, ValidationError
 
 MAX_DEPTH = 20
-"""How deep objects and lists may nest, the document included; Firestore's limit."""
+"""How deep objects and lists can nest, the document included. This is Firestore's limit."""
 MAX_BYTES = 1_048_576
-"""The most bytes of a document, written as JSON; Firestore's limit."""
+"""The most bytes of a document as JSON. This is Firestore's limit."""
 MAX_NAME_BYTES = 1_500
 MAX_COLLECTION_BYTES = 100
 MAX_ID_BYTES = 500
@@ -39,8 +39,8 @@ class Content(NamedTuple):
 
 
 def content_of(data: object) -> Content:
-    """Check a document. Raises SerializationError, which names the place, if it holds a forbidden
-    value."""
+    """Check a document. If it has a forbidden value, raise a SerializationError that names the
+    place."""
     import orjson
 
     if not isinstance(data, Mapping):
@@ -48,7 +48,7 @@ def content_of(data: object) -> Content:
     try:
         copied = _copied(data, MAX_DEPTH)
     except _NeedsCareError:
-        copied = checked(data)  # which names the place, or finds that all is well
+        copied = checked(data)  # raises an error that names the place, or accepts the value
     encoded = orjson.dumps(copied)
     if len(encoded) > MAX_BYTES:
         raise ValidationError(
@@ -62,8 +62,8 @@ class _NeedsCareError(Exception):
 
 
 def _copied(value: Any, depth: int) -> Any:
-    """Do what `checked` does, for usual data and without the paths, which cost more than the
-    rest."""
+    """Do what `checked` does, but only for usual data. Without paths this takes less than half the
+    time."""
     kind = type(value)
     if kind is str:
         if not value.isascii() or "\0" in value:
@@ -94,8 +94,8 @@ def _copied(value: Any, depth: int) -> Any:
 
 
 def checked(value: object, path: str = "$", depth: int = MAX_DEPTH) -> Any:
-    """Return a copy of JSON data in exact types. Raises SerializationError, which names the
-    place."""
+    """Return a copy of JSON data in exact types. If a value is forbidden, raise a
+    SerializationError that names its place."""
     kind = type(value)
     if kind is str:
         return _text(value, path)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def checked(value: object, path: str = "$", depth: int = MAX_DEPTH) -> Any:
 
 
 def identical(a: object, b: object) -> bool:
-    """Return whether two values are equal, and equal numbers have the same type."""
+    """Return whether two values are equal and their numbers have the same types."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(identical(value, b[name]) for name, value in a.items())
     if isinstance(a, list) and isinstance(b, list):

@@ -1,7 +1,7 @@
 """One implementation for programs with and without an event loop.
 
-The calls of a store are coroutines. Over a blocking backend they never wait, so they run to their
-end at once, without a loop.
+The calls of a store are coroutines. Over a blocking backend they never wait, so `run` can run them
+to their end at once, without a loop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def raising(method: Call[P, T]) -> Plain[P, T]:
-    """Make a blocking method of a call of `_calls`. It raises errors."""
+    """Return a blocking method for a call of `_calls`. It raises errors."""
 
     @wraps(method)
     def call(self: Any, /, *args: P.args, **options: P.kwargs) -> T:
@@ -41,7 +41,7 @@ def raising(method: Call[P, T]) -> Plain[P, T]:
 
 
 def telling(method: Call[P, Result]) -> Plain[P, Result]:
-    """Make a blocking method of a call of `_calls`. `_refused` turns errors into dictionaries."""
+    """Return a blocking method for a call of `_calls`. `_refused` makes its errors dictionaries."""
 
     @wraps(method)
     def call(self: Any, /, *args: P.args, **options: P.kwargs) -> Result:
@@ -56,7 +56,7 @@ def telling(method: Call[P, Result]) -> Plain[P, Result]:
 
 
 def awaited(method: Call[P, Result]) -> Call[P, Result]:
-    """Make a coroutine method of a call of `_calls`. Errors become dictionaries."""
+    """Return a coroutine method for a call of `_calls`. Errors become dictionaries."""
 
     @wraps(method)
     async def call(self: Any, /, *args: P.args, **options: P.kwargs) -> Result:

@@ -1,4 +1,4 @@
-"""Field values that change what is there, such as increments, and how they change a document."""
+"""Field values that change an existing value, such as increments, and how they are applied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLAIN: Final = frozenset({str, int, float, bool, type(None), list})
 
 
 class FieldValue(ABC):
-    """A change of one field, given in place of its new value. The methods of a store make it."""
+    """A change of one field, given in place of a new value. The methods of a store make it."""
 
     needs_time = False
 
@@ -26,8 +26,8 @@ class FieldValue(ABC):
     def apply(self, old: object, now: str, where: str) -> object:
         """Return the field's new value, or MISSING to remove the field.
 
-        `old` may be MISSING. `now` is the time of the store. `where` is the field's name for
-        errors.
+        `old`: the present value or MISSING. `now`: the time of the store. `where`: the name of the
+        field in errors.
         """
 
 
@@ -120,8 +120,7 @@ class ArrayUnion(ArrayChange):
 
 
 class ArrayRemove(ArrayChange):
-    """Removes every element that equals one of the values. A missing field becomes an empty
-    list."""
+    """Removes all elements that equal one of the values. A missing field becomes an empty list."""
 
     def __init__(self, values: Iterable[object]) -> None:
         super().__init__(values, "array_remove")
@@ -153,13 +152,13 @@ def _field_values(value: object) -> Iterator[FieldValue]:
 
 
 def created(data: Mapping[str, object], now: str) -> Data:
-    """Return the document that `data` makes if there is none to build on."""
+    """Return the document for `data`, without a document to start from."""
     _refuse_deletes(data, "set_document without merge")
     return merged({}, data, now)
 
 
 def merged(old: Data, new: Mapping[str, object], now: str, path: str = "") -> Data:
-    """Return a document with replaced fields. Objects that are in both are merged, at any depth."""
+    """Return a document with fields replaced. Objects in both are merged, at any depth."""
     result = dict(old)
     for name, value in new.items():
         where = f"{path}{name}"
@@ -175,7 +174,7 @@ def merged(old: Data, new: Mapping[str, object], now: str, path: str = "") -> Da
 
 
 def updated(old: Data, changes: Mapping[tuple[str, ...], object], now: str) -> Data:
-    """Return a document with the values at paths replaced."""
+    """Return a document with the values at these paths replaced."""
     result = dict(old)
     for path, value in changes.items():
         where = ".".join(path)
@@ -205,9 +204,9 @@ def updated(old: Data, changes: Mapping[tuple[str, ...], object], now: str) -> D
 
 
 def read_update(data: object) -> dict[tuple[str, ...], object]:
-    """Return the paths of an update with their values.
+    """Return the values of an update by their paths.
 
-    Raises ValidationError if a path is malformed, or leads into another one.
+    Raises ValidationError if a path is malformed or lies inside another one.
     """
     if not isinstance(data, Mapping):
         raise ValidationError(f"data must be a dict, got {type(data).__name__}")

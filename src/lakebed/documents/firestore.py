@@ -1,6 +1,7 @@
-"""Documents in Google's Firestore, in its own collections and documents.
+"""Documents in Google's Firestore, as documents of its own.
 
-A document is recognised by the time of its last change, which Firestore keeps.
+Firestore keeps the time of a document's last change. If that is the same, the document has not
+changed.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from lakebed.errors import (
 )
 
 _RESERVED = re.compile(r"__.*__", re.DOTALL)
-_MOST_VALUES = 30  # of `in` and `array_contains_any`
+_MOST_VALUES = 30  # the most values of `in` and `array_contains_any`
 _ID = "__name__"
 
 
 class FirestoreBackend(Backend):
-    """The collections of one database. `client` makes Google's client."""
+    """The collections of one database. `client`: a function that makes Google's client."""
 
     def __init__(self, client: Callable[[], Any], name: str, *, timeout: float) -> None:
         from google.api_core.exceptions import GoogleAPIError, ServiceUnavailable
@@ -50,10 +51,10 @@ class FirestoreBackend(Backend):
         self._closed = False
         passing = Retry(predicate=if_exception_type(ServiceUnavailable), timeout=timeout)
         self._again: Any = {"timeout": timeout, "retry": passing}
-        # A conditional commit may have succeeded although its answer was lost.
+        # Never repeat a conditional commit whose answer was lost: it may have succeeded.
         self._once: Any = {"timeout": timeout, "retry": None}
-        # Without a project anywhere the client raises OSError; a transaction that others have
-        # overtaken ends in ValueError.
+        # The client raises OSError if no project is named, and ValueError for a transaction that
+        # another program has overtaken.
         kinds = (GoogleAPIError, GoogleAuthError, OSError, ValueError)
         self._failures = Failures(kinds, _explained, str)
 
@@ -102,8 +103,8 @@ class FirestoreBackend(Backend):
                 self._commit_after_reading(client, seen, writes)
 
     def _commit_after_reading(self, client: Any, seen: Seen, writes: Sequence[Write]) -> None:
-        """Write in a transaction, if the documents that were seen but are not written have not
-        changed."""
+        """Write in a transaction, which first checks the documents that were seen but are not
+        written. Raises OvertakenError if one has changed."""
         from google.cloud.firestore import transactional
 
         @transactional  # type: ignore[untyped-decorator]
@@ -218,7 +219,7 @@ def _stored(snapshot: Any) -> Stored:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON. Other programs may have stored times, references and other types."""
+    """Return a value as JSON. Other programs can have stored times, references and other types."""
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, Mapping):
@@ -240,7 +241,8 @@ def _changed(old: Data, new: Data) -> list[str]:
 
 
 def _changes(write: Write, seen: Seen) -> bool:
-    """Return whether a write is one of Firestore's, on whose condition it can be made depend."""
+    """Return whether a write changes anything in Firestore. Only such a write can have a
+    condition."""
     found = seen.get(write.key)
     if write.content is None:
         return found is not None
@@ -252,7 +254,7 @@ def _is_reserved(name: str) -> bool:
 
 
 def _can_be_named(field: str) -> bool:
-    """Return whether Firestore accepts a field's name, and finds it again."""
+    """Return whether Firestore accepts a field's name and can find it in queries."""
     return not _is_reserved(field) and "\r" not in field
 
 
@@ -283,8 +285,11 @@ def _path(path: Sequence[str]) -> str:
 
 
 def _narrowing(conditions: Sequence[Condition]) -> tuple[list[Any], bool]:
-    """Return the filters that Firestore answers without an index that users must create: all
-    equalities, or one other filter. Also returns whether the results come in the order of ids."""
+    """Return the filters to send, and whether the results come in the order of ids.
+
+    They are all equalities, or else one other filter. Firestore answers these without an index that
+    users must create.
+    """
     possible = [made for one in conditions if (made := _filter(one))]
     equalities = [made for made in possible if made.op_string == "=="]
     if equalities or not possible:
@@ -293,7 +298,7 @@ def _narrowing(conditions: Sequence[Condition]) -> tuple[list[Any], bool]:
 
 
 def _filter(condition: Condition) -> Any:
-    """Return a filter of Firestore that finds at least what matches a condition, or None if there
+    """Return a filter of Firestore that finds at least all matches of a condition, or None if there
     is none."""
     from google.cloud.firestore_v1.base_query import FieldFilter
 
@@ -303,7 +308,7 @@ def _filter(condition: Condition) -> Any:
     field = _path(path)
     if operator in ("==", "<=", ">="):
         return FieldFilter(field, operator, value)
-    # It may compare an integer as a float, and a float may equal another integer.
+    # Firestore may compare an integer as a float, which can equal that of another integer.
     if operator in ("<", ">"):
         return FieldFilter(field, f"{operator}=", value)
     if operator == "array-contains" and value is not None and not isinstance(value, list):
@@ -338,13 +343,16 @@ def _backend(project: object, database: object, timeout: object) -> FirestoreBac
 
 
 class FirestoreMetadataStore(MetadataStore):
-    """Documents in Google's Firestore, in its own collections and documents.
+    """Documents in Google's Firestore, as documents of its own.
 
     `project` and the credentials come from the environment if left out, as usual in Google Cloud.
-    FIRESTORE_EMULATOR_HOST leads to an emulator. `database`: the name of the database, if it is not
-    the default one. `timeout`: seconds for one call.
+    If FIRESTORE_EMULATOR_HOST is set, the store uses that emulator. `database`: the name of the
+    database, if it is not the default one. `timeout`: seconds for one call.
 
     Firestore cannot hold a list directly inside a list, or names that begin and end with `__`.
+
+    Raises ConfigurationError for an invalid option, and DependencyMissingError without the extra
+    `firestore`.
     """
 
     def __init__(
@@ -358,8 +366,10 @@ class FirestoreMetadataStore(MetadataStore):
 
 
 class AsyncFirestoreMetadataStore(AsyncMetadataStore):
-    """Documents in Firestore, for coroutines. Threads do the work. Options as for
-    `FirestoreMetadataStore`."""
+    """Documents in Firestore, for coroutines. Threads do the work.
+
+    The options are those of `FirestoreMetadataStore`.
+    """
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ class LakeBackend(Backend):
 
     @property
     def lake(self) -> Lake:
-        """Open the lake at the first use, and return it."""
+        """The lake. It opens at the first use."""
         lake = self._lake
         if lake is not None and not self._closed:
             return lake
@@ -113,7 +113,7 @@ class LakeBackend(Backend):
             tx.delete(key, if_match=match)
 
     def _queue_check(self, tx: Transaction, key: str, found: Stored | None) -> None:
-        """Make a transaction depend on a document that was read, without changing the document."""
+        """Make a transaction fail if a document that was read has changed, without writing it."""
         if found is None:
             tx.store(key, {}, if_absent=True)
             tx.delete(key)
@@ -200,10 +200,11 @@ def _backend(
 class LakeMetadataStore(MetadataStore):
     """Documents in a lake, with its history, snapshots and search.
 
-    `path`: the folder of a lake, which is created if it does not exist, or anything else that
-    `lakebed.open` takes. Other options are those of `lakebed.open`, such as `catalog` and
-    `storage`.
-    `lake`: an open lake. It stays open when the store is closed.
+    `path`: the folder of a lake, or anything else that `lakebed.open` takes. A folder is created if
+    it does not exist. Other options are those of `lakebed.open`, such as `catalog` and `storage`.
+    `lake`: an open lake, instead of the other options. It stays open when the store is closed.
+
+    Raises ConfigurationError for an invalid option.
     """
 
     def __init__(
@@ -228,8 +229,10 @@ class LakeMetadataStore(MetadataStore):
 
 
 class AsyncLakeMetadataStore(AsyncMetadataStore):
-    """Documents in a lake, for coroutines. Threads do the work. Options as for
-    `LakeMetadataStore`."""
+    """Documents in a lake, for coroutines. Threads do the work.
+
+    The options are those of `LakeMetadataStore`.
+    """
 
     def __init__(
         self,

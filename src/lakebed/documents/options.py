@@ -1,4 +1,4 @@
-"""Checks of a store's options. ConfigurationError names a wrong option."""
+"""Checks of a store's options. Each raises a ConfigurationError that names an invalid option."""
 
 from __future__ import annotations
 

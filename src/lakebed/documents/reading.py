@@ -22,7 +22,7 @@ StartAfter = str | Mapping[str, Any]
 
 
 class Reading(ABC):
-    """The reading calls. Subclasses say from where they read."""
+    """The reading calls. Subclasses implement `_get` and `_query`."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -56,7 +56,7 @@ class Reading(ABC):
         return {"success": True, "exists": data is not None, "data": data, "doc_id": key[1]}
 
     async def document_exists(self, collection: str, doc_id: str) -> Result:
-        """Tell whether a document exists: `{success, exists}`."""
+        """Return whether a document exists: `{success, exists}`."""
         data = await self._get(*self._key(collection, doc_id))
         return {"success": True, "exists": data is not None}
 

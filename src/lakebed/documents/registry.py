@@ -24,10 +24,10 @@ from lakebed.errors import ConfigurationError
 from lakebed.suggestions import suggestion
 
 ENTRY_POINTS = "lakebed.metadata_stores"
-"""The group of entry points with which installed packages offer stores: `type = module:maker`."""
+"""The entry point group in which installed packages offer stores, as `type = module:maker`."""
 
 Factory = Callable[..., MetadataStore | AsyncMetadataStore]
-"""Makes a store from its options, which are keyword arguments."""
+"""A function that makes a store from its options, which are keyword arguments."""
 
 _factories: dict[str, Factory] = {
     "lake": LakeMetadataStore,
@@ -44,17 +44,17 @@ _factories: dict[str, Factory] = {
 
 
 def create_metadata_store(type: str = "lake", **options: Any) -> Any:  # noqa: A002
-    """Make a store of documents by its type: `postgres`, `mongodb`, `dynamodb`, `firestore` or
-    `lake`, or the type of another package. If the type ends in `_async`, or the option `async` is
-    True, the store is for coroutines.
+    """Make a store of documents by its type.
 
         store = create_metadata_store("postgres", url="postgresql://host/database")
         store = create_metadata_store("lake", path="memory")
 
-    The options are those of its class (`PostgresMetadataStore` …). The store connects at its first
-    call.
+    `type`: `postgres`, `mongodb`, `dynamodb`, `firestore`, `lake`, or one that another package
+    registers. If the type ends in `_async`, or the option `async` is True, the store is for
+    coroutines. Other options are those of the type's class (`PostgresMetadataStore` …). The store
+    connects with its first call.
 
-    Raises ConfigurationError if the type or an option is unknown, or an option is malformed;
+    Raises ConfigurationError if the type or an option is unknown or an option is invalid, and
     DependencyMissingError if a driver is not installed.
     """
     wants_async = options.pop("async", False)
@@ -68,7 +68,7 @@ def create_metadata_store(type: str = "lake", **options: Any) -> Any:  # noqa: A
 
 
 def register_metadata_store(type: str, factory: Factory) -> None:  # noqa: A002
-    """Register a store under a type, also for configurations. A registered type is replaced.
+    """Register a store under a type. A type that is registered already is replaced.
 
     `factory`: a class or function that takes the options as keyword arguments. Installed packages
     use an entry point of the group `lakebed.metadata_stores` instead.
@@ -77,7 +77,7 @@ def register_metadata_store(type: str, factory: Factory) -> None:  # noqa: A002
 
 
 def get_registered_metadata_stores() -> list[str]:
-    """The types that `create_metadata_store` knows, sorted."""
+    """Return the types that `create_metadata_store` knows, sorted."""
     offered = {point.name for point in metadata.entry_points(group=ENTRY_POINTS)}
     return sorted(offered | _factories.keys())
 

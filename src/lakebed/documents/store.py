@@ -1,4 +1,4 @@
-"""The store of documents. Its calls are the same on every database."""
+"""The store of documents. It has the same calls on every database."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from lakebed.reporting import Result, reported
 
 
 class FieldValues:
-    """Makes field values for `set_document`, `update_document` and `batch_set`. They stand in place
-    of a value, and change what is there."""
+    """Makes field values for `set_document`, `update_document` and `batch_set`. Give them in place
+    of a value, to change the value that the document has."""
 
     @staticmethod
     def server_timestamp() -> FieldValue:
-        """Set the field to the time of the store: text in ISO 8601, UTC, with microseconds, so that
-        it sorts by time.
+        """Set the field to the time of the store, as text that sorts by time: ISO 8601 in UTC, with
+        microseconds.
 
-        It is the time of the database. DynamoDB does not tell its time: there it is the time of
+        It is the time of the database. DynamoDB does not tell its time, so there it is the time of
         this machine.
         """
         return ServerTimestamp()
@@ -43,8 +43,11 @@ class FieldValues:
 
     @staticmethod
     def increment(n: int | float = 1) -> FieldValue:
-        """Add `n` to the number in the field. A missing field counts as 0. No addition is lost if
-        many programs add at once. Raises ValidationError if `n` is not a number."""
+        """Add `n` to the number in the field. A missing field counts as 0.
+
+        If several programs add at once, no addition is lost. Raises ValidationError if `n` is not a
+        finite number.
+        """
         return Increment(n)
 
     @staticmethod
@@ -61,12 +64,12 @@ class FieldValues:
 class MetadataStore(FieldValues, ABC):
     """Collections of documents: JSON objects, each with an id.
 
-    Made by `create_metadata_store`. Every result is a dictionary with `success`. If it is False,
-    `error` says why and `error_type` names the kind of error (see `lakebed.errors`). `documents`
-    has the same calls with the same results, but raises errors.
+    `create_metadata_store` makes a store. Every result is a dictionary with `success`. If it is
+    False, `error` says why and `error_type` names the kind of error (see `lakebed.errors`). The
+    attribute `documents` has the same calls with the same results, but they raise errors.
 
-    A store connects at its first call. You can use it from any thread. Close it, or use it in a
-    `with` block. To add a store, subclass this class and pass your `Backend`.
+    A store connects with its first call. You can use it from any thread. Close it, or use it in a
+    `with` block. To add a store for another database, subclass this class and pass your `Backend`.
     """
 
     @abstractmethod
@@ -79,21 +82,24 @@ class MetadataStore(FieldValues, ABC):
     def set_document(
         self, collection: str, doc_id: str, data: Mapping[str, Any], merge: bool = False
     ) -> Result:
-        """Store a document, replacing any other with this id: `{success, doc_id, collection,
-        created}`.
+        """Store a document, replacing one with this id: `{success, doc_id, collection, created}`.
 
         `collection`: 1 to 100 bytes in UTF-8. `doc_id`: 1 to 500 bytes. `data`: a dict of JSON
-        types, up to 20 levels deep and 1 MiB. `merge`: keep the fields that `data` does not name;
-        objects that are in both are merged in the same way.
+        types, up to 20 levels deep and 1 MiB. `merge`: keep the fields that `data` does not name.
+        Objects in both are merged in the same way.
 
-        Malformed arguments give a ValidationError or SerializationError that names the place.
+        For an invalid argument, the error type is `validation_error` or `serialization_error`, and
+        `error` names the place.
         """
         return run(self._calls.set_document(collection, doc_id, data, merge))
 
     @reported
     def get_document(self, collection: str, doc_id: str) -> Result:
-        """Return a document: `{success, exists, data, doc_id}`. If it does not exist, `exists` is
-        False and `data` is None. The order of fields is not kept."""
+        """Return a document: `{success, exists, data, doc_id}`.
+
+        If the document does not exist, `exists` is False and `data` is None. The order of fields is
+        not kept.
+        """
         return run(self._calls.get_document(collection, doc_id))
 
     @reported
@@ -101,19 +107,21 @@ class MetadataStore(FieldValues, ABC):
         r"""Change fields of a document: `{success, doc_id, collection, updated}`.
 
         `data`: new values by dotted paths (`{"address.city": "Ulm"}`). `\.` is a dot inside a name.
-        If the document does not exist, the `error_type` is `not_found`.
+        If the document does not exist, the error type is `not_found`.
         """
         return run(self._calls.update_document(collection, doc_id, data))
 
     @reported
     def delete_document(self, collection: str, doc_id: str) -> Result:
-        """Delete a document: `{success, deleted, doc_id, collection}`. If it did not exist,
-        `deleted` is False."""
+        """Delete a document: `{success, deleted, doc_id, collection}`.
+
+        If the document does not exist, `deleted` is False.
+        """
         return run(self._calls.delete_document(collection, doc_id))
 
     @reported
     def document_exists(self, collection: str, doc_id: str) -> Result:
-        """Tell whether a document exists: `{success, exists}`."""
+        """Return whether a document exists: `{success, exists}`."""
         return run(self._calls.document_exists(collection, doc_id))
 
     @reported
@@ -130,16 +138,17 @@ class MetadataStore(FieldValues, ABC):
         """Return the documents that match all filters: `{success, results: [{doc_id, data}],
         count}`.
 
-        `filters`: a list of `(field, operator, value)`, with `== != < <= > >= in not-in
-        array-contains array-contains-any`. A missing field matches none of them; `!=` and `not-in`
-        do not match null either. An order comparison holds among numbers or among strings.
-        `order_by`: a list of `(field, "asc" | "desc")`. Ties are in the order of ids, and so are
-        all documents without `order_by`. Kinds of values are ordered: missing, null, booleans,
-        numbers, strings, lists, objects.
-        `limit`: the most results; None means all. `offset`: how many to skip.
-        `start_after`: the id of the document after which to start, or a mapping of values for
-        fields of `order_by`, to start after all documents with these values.
-        `select`: the fields to return of each document, as dotted paths.
+        - `filters`: a list of `(field, operator, value)`. The operators are `==`, `!=`, `<`, `<=`,
+          `>`, `>=`, `in`, `not-in`, `array-contains` and `array-contains-any`. A missing field
+          matches no filter, and null does not match `!=` and `not-in`. `<` and its like compare
+          only numbers with numbers and strings with strings.
+        - `order_by`: a list of `(field, "asc" | "desc")`. Ties are in the order of ids, and so are
+          all documents without `order_by`. The order of kinds of values is: missing, null,
+          booleans, numbers, strings, lists, objects.
+        - `limit`: the most results; None means all. `offset`: how many to skip.
+        - `start_after`: start after the document with this id. Or a mapping from fields of
+          `order_by` to values: start after all documents with these values.
+        - `select`: the fields to return of each document, as dotted paths.
         """
         return run(
             self._calls.query(collection, filters, order_by, limit, offset, start_after, select)
@@ -154,18 +163,19 @@ class MetadataStore(FieldValues, ABC):
         limit: int = 10,
         offset: int = 0,
     ) -> Result:
-        """Return the documents whose strings have any word of a text, best first:
+        """Return the documents whose strings have any word of a text, the best first:
         `{success, results: [{doc_id, data, score}], count, total}`.
 
-        Postgres uses its own English text search, a lake its index. The other databases have no
-        suitable search: all documents of the collection are read and ranked here. Scores can be
-        compared only within one result. `total` is the number of all matches.
+        Postgres uses its own English text search, and a lake its index. For the other databases,
+        all documents of the collection are read and ranked here. Compare scores only within one
+        result. `total` is the number of all matches. `filters` are as for `query`. `limit`: the
+        most results. `offset`: how many to skip.
         """
         return run(self._calls.search(collection, text, filters, limit, offset))
 
     @reported
     def count(self, collection: str, filters: Filters | None = None) -> Result:
-        """Count the matching documents: `{success, count}`."""
+        """Count the matching documents: `{success, count}`. `filters` are as for `query`."""
         return run(self._calls.count(collection, filters))
 
     @reported
@@ -178,27 +188,30 @@ class MetadataStore(FieldValues, ABC):
         """Store many documents: `{success, count}`.
 
         `documents`: mappings with `collection`, `doc_id` and `data`. All of them are checked before
-        any is written; `errors` says what is wrong with each (`documents[3]`). `atomic`: write all
-        or none (DynamoDB: at most 100 documents). If False, documents are written in groups of 100,
-        and a failure leaves the earlier groups written.
+        any is written. If some are invalid, `errors` maps the place of each, such as
+        `documents[3]`, to what is wrong. `atomic`: write all or none (in DynamoDB at most 100).
+        Otherwise documents are written in groups of 100, and the groups before a failure stay.
         """
         return run(self._calls.batch_set(documents, atomic))
 
     @reported
     def batch_delete(self, documents: Iterable[Mapping[str, Any]], atomic: bool = True) -> Result:
-        """Delete many documents, mappings with `collection` and `doc_id`: `{success, count}`. A
-        document that does not exist is not an error. `atomic` is as for `batch_set`."""
+        """Delete many documents: `{success, count}`. A missing document is not an error.
+
+        `documents`: mappings with `collection` and `doc_id`. `atomic` is as for `batch_set`.
+        """
         return run(self._calls.batch_delete(documents, atomic))
 
     @reported
     def run_transaction(self, fn: Callable[[Transaction], Any]) -> Result:
-        """Run `fn(tx)`, which reads and then writes, all or nothing: `{success, result}`.
+        """Run `fn(tx)`, which reads and then writes all or none: `{success, result}`.
 
         `tx` has the calls `get_document`, `document_exists`, `query`, `set_document`,
-        `update_document` and `delete_document`. Its own reads see its writes at once; others see
-        them at the end. If another program changes a document that `fn` has read, `fn` runs again,
-        so it should do nothing else. A refused call makes the transaction fail. If `fn` raises,
-        nothing is written: an error of Lakebed becomes the result, other errors are raised.
+        `update_document` and `delete_document`. The reads of `tx` see its writes at once. Others
+        see them at the end. If another program changes a document that `fn` has read, `fn` runs
+        again, so it should have no other effects. If a call of `tx` fails, the transaction fails.
+        If `fn` raises, nothing is written. An error of Lakebed becomes the result, and any other
+        error is raised.
         """
         return run(self._calls.run_transaction(fn, Transaction))
 
@@ -217,8 +230,8 @@ class MetadataStore(FieldValues, ABC):
 
 
 class Documents:
-    """The calls of a `MetadataStore`, with the same results. They raise errors (see
-    `lakebed.errors`)."""
+    """The calls of a `MetadataStore`, with the same results. They raise the errors of
+    `lakebed.errors`."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -244,8 +257,8 @@ class Documents:
 
 
 class Transaction(FieldValues):
-    """The transaction that `MetadataStore.run_transaction` passes to `fn`. Results and errors are
-    dictionaries, as those of the store."""
+    """The transaction that `MetadataStore.run_transaction` passes to `fn`. Its results and errors
+    are dictionaries, like those of the store."""
 
     def __init__(self, calls: TransactionCalls) -> None:
         self._calls = calls
@@ -260,7 +273,7 @@ class Transaction(FieldValues):
 
 
 class DocumentsTransaction(FieldValues):
-    """The transaction of `documents.run_transaction`. It raises errors."""
+    """The transaction that `documents.run_transaction` passes to `fn`. Its calls raise errors."""
 
     def __init__(self, calls: TransactionCalls) -> None:
         self._calls = calls

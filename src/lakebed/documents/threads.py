@@ -1,4 +1,4 @@
-"""A blocking backend for coroutines: threads do its work."""
+"""A blocking backend for coroutines. Threads do its work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _THREADS = 8
 
 
 class ThreadedBackend(Backend):
-    """A backend whose coroutines wait for threads that run another, blocking backend."""
+    """A backend whose coroutines wait for threads, in which a blocking backend runs."""
 
     blocking = False
 

@@ -1,4 +1,4 @@
-"""The calls of a transaction. Its writes are held back until its end; its own reads see them."""
+"""The calls of a transaction. Its writes wait until its end. Its own reads see them at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TransactionCalls(Reading):
         self._reads = reads
         self._written: dict[Key, Content | None] = {}
         self.overtaken: LakebedError | None = None
-        """An error after which the whole transaction is repeated, whatever `fn` returned."""
+        """The error for which the whole transaction is repeated, whatever `fn` returned."""
         self._refused: LakebedError | None = None
         self._ended = False
 
@@ -55,8 +55,8 @@ class TransactionCalls(Reading):
         return {"success": True, "deleted": there, "doc_id": key[1], "collection": key[0]}
 
     def refuse(self, error: LakebedError) -> Result:
-        """Return the result of a refused call. The whole transaction then fails with it, because
-        the caller may not have looked at it."""
+        """Return the result of a call that failed. The whole transaction then fails with this
+        error, because the caller may not have looked at the result."""
         self._refused = self._refused or error
         return failure(error)
 
@@ -65,7 +65,7 @@ class TransactionCalls(Reading):
         self._ended = True
 
     def writes(self) -> list[Write]:
-        """Return what to write. Raises the error that prevents it, if there is one."""
+        """Return what to write. Raises the error of a call that failed, if there is one."""
         error = self.overtaken or self._refused
         if error is not None:
             raise error from error.__cause__

@@ -34,7 +34,7 @@ Prefix = Annotated[str, Field(description="Only keys that begin with this")]
 
 
 class EntryTools:
-    """The calls on the entries of a lake."""
+    """The tools on the entries of a lake."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
@@ -67,7 +67,7 @@ class EntryTools:
     ) -> dict[str, Any]:
         """Return the value of a key, with its metadata and content hash."""
         found = self._lake.read_entry(key)
-        if found is None and key in self._lake:  # it may come from a scope above
+        if found is None and key in self._lake:  # the entry may come from an outer scope
             entry = self._lake.entry(key)
             found = None if entry is None else (entry._row, entry.value)
         if found is None:
@@ -82,7 +82,7 @@ class EntryTools:
         metadata_filter: Filter = None,
         limit: Limit = 10,
     ) -> dict[str, Any]:
-        """Return the entries that answer a question best, with the beginnings of their values."""
+        """Return the entries that match a question best, with the beginnings of their values."""
         hits = self._lake.search(query, prefix=prefix, metadata_filter=metadata_filter, limit=limit)
         found = [
             {"key": hit.key, "score": round(hit.score, 3), "metadata": hit.metadata}
@@ -100,7 +100,7 @@ class EntryTools:
             str | None, Field(description="Start after this key: the last key of the previous list")
         ] = None,
     ) -> dict[str, Any]:
-        """List keys in order, with what is known of each. Use retrieve for the values."""
+        """List keys in order, with the metadata of each. Use retrieve for the values."""
         listing = self._lake.list(
             prefix, metadata_filter=metadata_filter, limit=limit + 1, after=after
         )
@@ -110,11 +110,11 @@ class EntryTools:
         return result | ({"after": found[limit - 1]["key"]} if more else {})
 
     def delete(self, key: Key, if_match: IfMatch = None) -> dict[str, Any]:
-        """Delete an entry. Snapshots keep what they hold of it."""
+        """Delete an entry. It stays in the snapshots that have it."""
         return {"key": key, "deleted": self._lake.delete(key, if_match=if_match)}
 
     def history(self, key: Key, limit: Limit = 20) -> dict[str, Any]:
-        """Return the kept versions of a key, newest first."""
+        """Return the versions of a key that the lake keeps, the newest first."""
         kept = self._lake.history(key, limit=limit)
         versions = [
             {
@@ -133,7 +133,7 @@ class EntryTools:
         name: Annotated[str, Field(description="A new name")],
         message: Annotated[str | None, Field(description="What it is for")] = None,
     ) -> dict[str, Any]:
-        """Keep the present state under a name. It costs one row, whatever the size of the lake."""
+        """Keep the present state under a name. This is cheap, whatever the size of the lake."""
         made = self._lake.create_snapshot(name, message=message)
         return {"name": made.name, "id": made.id, "created_at": made.created_at.isoformat()}
 
@@ -163,7 +163,7 @@ class EntryTools:
         dry_run: Annotated[bool, Field(description="Only report what would change")] = True,
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """Return the entries to their state at a snapshot. Try dry_run first. The present state is
+        """Restore the entries to their state at a snapshot. Try dry_run first. The present state is
         kept as a snapshot, so that this can be undone."""
         done = self._lake.restore(snapshot, prefix=prefix, dry_run=dry_run)
         return {"dry_run": dry_run, "kept_as": done.snapshot} | _differences(done, limit)

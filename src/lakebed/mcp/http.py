@@ -1,4 +1,4 @@
-"""The server over streamable HTTP, for clients that have the token."""
+"""The server over streamable HTTP, for clients with the token."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lakebed.mcp.server import LakeServer
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 LEAST_TOKEN = 16
-"""The length of the shortest token that is accepted, in characters."""
+"""The fewest characters of a token."""
 
 
 class BearerToken:
-    """Lets requests pass that carry the token, and answers 401 to all others."""
+    """Passes on requests with the token, and answers 401 to all others."""
 
     def __init__(self, app: Any, token: str) -> None:
         self._app = app
@@ -39,8 +39,8 @@ class BearerToken:
 def http_app(server: LakeServer, host: str, token: str | None) -> Any:
     """Return the server as an ASGI application at `/mcp`.
 
-    Raises ConfigurationError if the token is too short, or is missing although other machines can
-    connect.
+    Raises ConfigurationError if the token is too short or has other characters than ASCII, and if
+    there is none although other machines can connect.
     """
     if token is None and host not in _LOCAL:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Resources and prompts: entries by their keys, sessions as pages, and questions to start with."""
+"""Resources and prompts: entries by key, sessions as pages, and prepared questions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Resources:
 
     def register(self, server: Any) -> None:
         """Register the templates and prompts with the server."""
-        # A key is not a path: it cannot lead outside.
+        # A key is not a path, so `..` in it cannot lead outside.
         free = ResourceSecurity(exempt_params={"key"})
         server.resource(
             SCHEME + "{+key}",
@@ -59,7 +59,7 @@ class Resources:
         server.prompt(name="what_changed", title="What changed since …")(self.what_changed)
 
     def entry(self, key: str) -> str | bytes:
-        """Return the value of an entry: text as it is, JSON, or bytes."""
+        """Return the value of an entry: a string as it is, bytes, or JSON for all others."""
         try:
             value = self._lake.retrieve(key)
         except NotFoundError as error:
@@ -80,7 +80,7 @@ class Resources:
             raise ResourceError(f"{error.error_type}: {error}") from None
 
     def what_do_i_know(self, topic: str) -> str:
-        """Return what is stored about a topic, as the basis of an answer."""
+        """Return a prompt that asks what is stored about a topic, with the entries found."""
         hits = self._lake.search(topic, limit=10)
         found = [{"key": hit.key, "metadata": hit.metadata, "value": hit.preview()} for hit in hits]
         asked = f"What do I know about {topic}? Answer from the {len(found)} entries below"
@@ -91,7 +91,7 @@ class Resources:
         )
 
     def what_changed(self, snapshot: str) -> str:
-        """Return what differs between a snapshot and now, to be summarised."""
+        """Return a prompt that asks for a summary of the changes since a snapshot, with them."""
         try:
             changes = self._tools.diff(snapshot, limit=50)
         except LakebedError as error:

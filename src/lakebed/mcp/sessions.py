@@ -32,7 +32,7 @@ _WAIT = 25.0  # seconds; clients wait longer than this for an answer
 
 
 class SessionTools:
-    """The calls on sessions."""
+    """The tools on sessions."""
 
     def __init__(self, manager: SessionManager) -> None:
         self._manager = manager
@@ -94,7 +94,7 @@ class SessionTools:
         kind: Literal["chunk", "memory", "task", "artifact"] | None = None,
         limit: Limit = 10,
     ) -> dict[str, Any]:
-        """Return chunks, memories, tasks and artifacts that have any of the words, best first."""
+        """Return chunks, memories, tasks and artifacts with any of the words, the best first."""
         hits = self._manager.search(session_id, text, kind=kind, limit=limit)
         found = [
             {"kind": hit.metadata["kind"], "session_id": hit.metadata["session"]}
@@ -112,7 +112,7 @@ class SessionTools:
             list[Any] | None, Field(description="What was found in the text, as JSON")
         ] = None,
     ) -> dict[str, Any]:
-        """Add a piece of conversation at the end."""
+        """Add a piece of text to the end of the conversation."""
         made = self._manager.add_chunk(session_id, content, format, extracted_items or ())
         return {"id": made.id, "created": made.created.isoformat()}
 
@@ -170,7 +170,7 @@ class SessionTools:
     def task_create(
         self,
         session_id: SessionId,
-        agent_name: Annotated[str, Field(description="The agent that shall do it")],
+        agent_name: Annotated[str, Field(description="The agent that the task is for")],
         task_type: Annotated[str, Field(description="A word for the kind of work")],
         input: Annotated[Any, Field(description="What to do, as JSON or text")] = None,
         priority: Annotated[int, Field(description="The highest is claimed first")] = 0,
@@ -178,7 +178,7 @@ class SessionTools:
             str | None, Field(description="The earliest time to claim it: ISO 8601 with a zone")
         ] = None,
         max_attempts: Annotated[
-            int, Field(description="After this many claims it has failed", ge=1)
+            int, Field(description="The task has failed after this many claims", ge=1)
         ] = 3,
     ) -> dict[str, Any]:
         """Create a task for an agent."""
@@ -197,8 +197,8 @@ class SessionTools:
         lease: Lease = 300,
         wait: Annotated[float, Field(description="Seconds to wait for a task", ge=0, le=_WAIT)] = 0,
     ) -> dict[str, Any]:
-        """Claim the most urgent task that is due. Nobody else gets it while the lease lasts. End it
-        with task_complete or task_fail, and pass the claim."""
+        """Claim the most urgent task that is due. Nobody else gets it while the lease lasts. End
+        the task with task_complete or task_fail, and pass the claim."""
         task = self._manager.wait_for_task(agent_name, wait, control_agent, lease)
         return {"task": None if task is None else plain(task)}
 
@@ -243,7 +243,7 @@ class SessionTools:
         agent_name: str | None = None,
         limit: Limit = 50,
     ) -> dict[str, Any]:
-        """List tasks in the order in which they were created."""
+        """List tasks in the order of their creation."""
         found = self._manager.tasks(session_id, status=status, agent_name=agent_name, limit=limit)
         return {
             "tasks": [
@@ -262,7 +262,7 @@ class SessionTools:
         if_absent: IfAbsent = False,
         if_match: IfMatch = None,
     ) -> dict[str, Any]:
-        """Store a result. If the name exists, the artifact becomes its next version."""
+        """Store a result. An existing artifact of this type and name gets a new version."""
         made = self._manager.add_artifact(
             session_id, type, name, content, format, if_match=if_match, if_absent=if_absent
         )
@@ -308,7 +308,7 @@ class SessionTools:
         )
 
     def agent_list(self) -> dict[str, Any]:
-        """List the agents, with their status and the time at which they were last seen."""
+        """List the agents, with their status and when they were last seen."""
         return {"agents": [plain(agent) for agent in self._manager.agents()]}
 
 

@@ -1,4 +1,4 @@
-"""The results of tools, which are short, and the one place where errors become results."""
+"""Make the results of tools, which must be short. Errors become results only here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHORT = 300
 
 
 def told(call: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a call, so that its errors reach the agent as `error_type: message`."""
+    """Wrap a call so that its errors reach the agent as `error_type: message`."""
 
     @functools.wraps(call)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -38,8 +38,8 @@ def told(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def plain(value: object) -> Any:
-    """Return a record as JSON: times as ISO 8601 text, bytes in base64, tables as their first
-    rows."""
+    """Return a record as JSON. Times become ISO 8601, bytes become base64, and tables become their
+    first rows."""
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -71,7 +71,7 @@ def cell(value: Any) -> Any:
 
 
 def shown(value: object, longest: int = LONGEST) -> dict[str, Any]:
-    """Return a value for a result. A value that is too long is cut, and the result says so."""
+    """Return a value for a result. If it is too long it is cut, and the result says so."""
     told_ = plain(value)
     text = told_ if isinstance(told_, str) else encode(told_).decode()
     if len(text) <= longest:
@@ -80,13 +80,13 @@ def shown(value: object, longest: int = LONGEST) -> dict[str, Any]:
 
 
 def brief(value: object) -> Any:
-    """Return a value, or if it is long, its beginning as text."""
+    """Return a value. If it is long, return its beginning as text."""
     found = shown(value, _SHORT)
     return found["value"] if "value" in found else found["text"] + "…"
 
 
 def about(entry: Entry) -> dict[str, Any]:
-    """Return what a list shows of an entry."""
+    """Return the fields of an entry that a list shows."""
     fields = {
         "key": entry.key,
         "format": entry.format,
@@ -102,7 +102,7 @@ def about(entry: Entry) -> dict[str, Any]:
 
 
 def about_row(row: EntryRow) -> dict[str, Any]:
-    """Return what a result shows of an entry that was read."""
+    """Return the fields that a result shows of an entry that was read."""
     return {
         "key": row.key,
         "content_hash": row.hash_text(),

@@ -1,5 +1,5 @@
-"""Subscriptions: a client that subscribes to a resource is notified when its entry changes, whoever
-changes it."""
+"""Subscriptions: a client that subscribes to a resource is notified when anybody changes its
+entry."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Watch:
             self._seen.pop(uri, None)
 
     async def middleware(self, ctx: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
-        """Watch what a stream of `subscriptions/listen` asks for, while it lasts."""
+        """Watch the resources of a `subscriptions/listen` stream, while the stream lasts."""
         if ctx.method != "subscriptions/listen":
             return await call_next(ctx)
         wanted = ((ctx.params or {}).get("notifications") or {}).get("resourceSubscriptions") or []
@@ -67,8 +67,8 @@ class Watch:
                 self.remove(uri, stream)
 
     async def subscribe(self, ctx: Any, params: Any) -> EmptyResult:
-        """Handle `resources/subscribe`, of earlier versions of the protocol."""
-        session = ctx.session  # a context for this request, on a connection that stays
+        """Handle `resources/subscribe`, a request of earlier versions of the protocol."""
+        session = ctx.session  # this object is made for the request, but its connection stays
         await self.add(str(params.uri), session._connection, session.send_resource_updated)
         return EmptyResult()
 
@@ -86,7 +86,7 @@ class Watch:
             return None
 
         def look() -> int | None:
-            # What is not a key, or cannot be reached now, is checked again later.
+            # An invalid key, or a lake that cannot be reached now, is checked again later.
             with suppress(LakebedError):
                 entry = self._lake.entry(key)
                 return None if entry is None else entry.version
@@ -108,9 +108,9 @@ class Watch:
         told = set[Tell]()
         for who, tell in list(self._listeners.get(uri, {}).items()):
             if tell == self._publish and tell in told:
-                continue  # the bus reaches all streams at once
+                continue  # one call of the bus reaches all streams
             told.add(tell)
             try:
                 await tell(uri)
-            except Exception:  # noqa: BLE001 - whoever is gone is not told again
+            except Exception:  # noqa: BLE001 - a client that is gone is dropped
                 self.remove(uri, who)

@@ -1,4 +1,4 @@
-"""Traces and metrics of lakes, by OpenTelemetry.
+"""Traces and metrics of lakes, with OpenTelemetry.
 
 from lakebed import telemetry
 
@@ -26,13 +26,13 @@ def instrument(
 ) -> None:
     """Trace and measure the calls of all lakes and LTM backends of this process from now on.
 
-    Spans and metrics follow OpenTelemetry's conventions for databases, those of LTM backends the
-    ones for memory of agents as well (`gen_ai.memory.*`). The guide *Observability* lists them.
-    Calling it again replaces the settings.
+    Spans and metrics follow OpenTelemetry's conventions for databases. Those of LTM backends also
+    follow the conventions for the memory of agents (`gen_ai.memory.*`). The guide *Observability*
+    lists them. Call `instrument` again to change the settings.
 
-    `content`: also record what may be private: keys, queries, and the records that agents store and
-    find. `tracer_provider`, `meter_provider`: where spans and metrics go; the global ones if left
-    out.
+    `content`: also record what can be private: keys, queries, and the records that agents store and
+    find. `tracer_provider`, `meter_provider`: where spans and metrics go; OpenTelemetry's global
+    providers if left out.
 
     Raises DependencyMissingError without the extra `otel`.
     """
@@ -50,7 +50,7 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """End what `instrument` began."""
+    """Stop tracing and measuring. Does nothing if `instrument` was not called."""
     from lakebed.telemetry.wrapping import unwrap_all
 
     unwrap_all()

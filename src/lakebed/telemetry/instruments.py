@@ -1,9 +1,9 @@
 """The spans and metrics, and their names.
 
-The names are those of OpenTelemetry's semantic conventions: for databases
-(https://opentelemetry.io/docs/specs/semconv/database/), and for memory of agents
-(https://github.com/open-telemetry/semantic-conventions-genai, pull request 140). What the
-conventions have no name for begins with `lakebed.`.
+The names are those of OpenTelemetry's semantic conventions for databases
+(https://opentelemetry.io/docs/specs/semconv/database/) and for the memory of agents
+(https://github.com/open-telemetry/semantic-conventions-genai, pull request 140). Names that the
+conventions do not have begin with `lakebed.`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Attributes = Mapping[str, str | int | bool]
 
 
 class Instruments:
-    """One tracer and the metrics."""
+    """The tracer and the metrics of one call of `instrument`."""
 
     def __init__(
         self, tracers: TracerProvider | None, meters: MeterProvider | None, *, content: bool
@@ -114,7 +114,7 @@ class Instruments:
                 raise
 
     def observe(self, name: str, value: float, of: str) -> None:
-        """Record what the inside of a lake reports; see `lakebed.observing`."""
+        """Record an observation that a lake reports from inside. See `lakebed.observing`."""
         if name == "cache":
             self._cache.add(1, {"lakebed.cache.name": of, "lakebed.cache.hit": bool(value)})
         else:
@@ -134,11 +134,11 @@ class Instruments:
 
     def _observe(self, names: Iterable[str]) -> Iterator[Observation]:
         for lake in list(self.lakes):
-            if "name" not in vars(lake):  # do not connect only for this
+            if "name" not in vars(lake):  # the lake has not connected: do not connect only for this
                 continue
             try:
                 found = self._stats(lake)
-            except LakebedError:  # it was closed, or cannot be reached: there is no figure
+            except LakebedError:  # the lake was closed or cannot be reached, so there is no figure
                 continue
             for name in names:
                 yield Observation(
@@ -147,11 +147,11 @@ class Instruments:
 
 
 def kind_of(error: Exception) -> str:
-    """Return the kind of an error as the LTM interface names it, or its class."""
+    """Return the `error_type` of an error of Lakebed, or the class name of any other error."""
     return error.error_type if isinstance(error, LakebedError) else type(error).__name__
 
 
 def failed(span: Span, kind: str) -> None:
-    """Mark a span as failed. The error's text is left out: it may hold keys."""
+    """Mark a span as failed. The error's text is left out, because it may contain keys."""
     span.set_attribute("error.type", kind)
     span.set_status(Status(StatusCode.ERROR))

@@ -1,4 +1,4 @@
-"""Puts spans and metrics around the calls of lakes and LTM backends, and takes them away again."""
+"""Put spans and metrics around the calls of lakes and LTM backends, and remove them again."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def wrap_all(instruments: Instruments) -> None:
 
 
 def unwrap_all() -> None:
-    """Put the calls back as they were."""
+    """Restore the calls as they were."""
     observe_with(None)
     while _originals:
         kind, name, original = _originals.pop()
         if original is None:
-            delattr(kind, name)  # it was inherited
+            delattr(kind, name)  # the class inherited the method
         else:
             setattr(kind, name, original)
 
@@ -71,7 +71,7 @@ def _opening(init: Callable[..., None], instruments: Instruments) -> Callable[..
     @wraps(init)
     def opened(self: Lake, *args: Any, **options: Any) -> None:
         init(self, *args, **options)
-        if not isinstance(self, Scope):  # a scope is a part of a lake
+        if not isinstance(self, Scope):  # a scope would count the entries of its lake again
             instruments.lakes.add(self)
 
     return opened
@@ -83,7 +83,7 @@ def _lake_call(name: str, call: Callable[..., Any], instruments: Instruments) ->
         about = {}
         if instruments.content:
             about = _private(name, args, options)
-        known = vars(self).get("name", "lakebed")  # a lake that has not connected yet has none
+        known = vars(self).get("name", "lakebed")  # a lake has no name until it connects
         with instruments.operation(name, known, about) as span:
             result = call(self, *args, **options)
             _tell(span, name, result)
@@ -98,7 +98,7 @@ def _lake_call(name: str, call: Callable[..., Any], instruments: Instruments) ->
 def _private(
     name: str, args: tuple[Any, ...], options: Mapping[str, Any]
 ) -> dict[str, str | int | bool]:
-    """Return the arguments that may be recorded only on request."""
+    """Return the arguments that are recorded only with `content`, because they can be private."""
     first = args[0] if args else options.get("key", options.get("query"))
     if not isinstance(first, str):
         return {}
@@ -158,7 +158,9 @@ def _memory_arguments(
 
 
 def _records(found: list[dict[str, Any]]) -> str:
-    """Return records as JSON, in the form of the conventions. A value that JSON cannot hold is
-    named by its type."""
+    """Return records as JSON, in the form of the conventions.
+
+    A value that JSON cannot represent is replaced by the name of its type.
+    """
     records = [{"id": each["key"], "content": each["value"]} for each in found]
     return json.dumps(records, ensure_ascii=False, default=lambda value: type(value).__name__)

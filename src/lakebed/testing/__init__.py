@@ -7,13 +7,13 @@ Conformance suites, one for each interface that an outside package can implement
 interface.
 
 `LakeMachine` is a state machine that compares a lake with a dictionary. `FaultyStore` is a storage
-that fails as planned, and `FaultyExecutor` a database that does. `FakeClock` is a clock that stands
-still. `open_lake` opens a lake with these parts.
+that fails as planned, and `FaultyExecutor` a database that fails as planned. `FakeClock` is a clock
+that stands still. `open_lake` opens a lake with these parts.
 """
 
 import pytest
 
-# Before the modules are imported, so that a failed assertion shows what it compared.
+# This must run before the modules are imported, so that a failed assertion shows its operands.
 pytest.register_assert_rewrite(
     "lakebed.testing.conformance",
     "lakebed.testing.files",

@@ -10,7 +10,7 @@ _START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class FakeClock:
-    """A `Clock` for tests. Calling it gives microseconds since the epoch; `advance` moves it."""
+    """A `Clock` for tests. Calling it returns microseconds since 1970. `advance` moves it."""
 
     def __init__(self, start: datetime = _START) -> None:
         self._micros = to_micros(start)
@@ -20,11 +20,11 @@ class FakeClock:
 
     @property
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """The time of the clock, in UTC."""
         return from_micros(self._micros)
 
     def advance(self, step: float | timedelta) -> None:
-        """Move on by seconds or a timedelta, exact to the microsecond."""
+        """Move the clock on by seconds or a timedelta, exact to the microsecond."""
         if not isinstance(step, timedelta):
             step = timedelta(seconds=step)
         self._micros += step // timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""A database that fails when a test plans it."""
+"""A database that fails as a test has planned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class FaultyExecutor:
-    """An `Executor` around another one. One of its calls fails as planned.
+    """An `Executor` around another one. One of its calls fails as a test has planned.
 
     A call is a statement, or the begin or commit of a transaction.
 
@@ -24,7 +24,7 @@ class FaultyExecutor:
     | --- | --- |
     | `fail` | raises CatalogError and does nothing |
     | `lose` | does its work, then raises CatalogError, as if the answer was lost |
-    | `crash` | raises `Crash`, which no clean-up code catches, before it does anything |
+    | `crash` | raises `Crash` before it does anything. No clean-up code catches `Crash` |
 
     `calls`: the names of the calls since `plan`.
     """
@@ -36,14 +36,14 @@ class FaultyExecutor:
         self.calls: list[str] = []
 
     def plan(self, number: int | None = None, fault: DatabaseFault = "fail") -> None:
-        """Choose the call that fails: 0 is the next one. None lets all succeed."""
+        """Choose the call that fails by its number: 0 is the next one. None: no call fails."""
         self._number = number
         self._fault = fault
         self.calls = []
 
     @contextmanager
     def call(self, name: str) -> Iterator[None]:
-        """Count the call that the block makes, and fail if it was chosen."""
+        """Count the call in the block. Fail if it was chosen."""
         chosen = len(self.calls) == self._number
         self.calls.append(name)
         if chosen:

@@ -1,4 +1,4 @@
-"""A store that fails when a test plans it."""
+"""A store that fails as a test has planned."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class Call(NamedTuple):
 
 
 class FaultyStore:
-    """An `ObjectStore` around another one. Its calls fail as planned.
+    """An `ObjectStore` around another one. Its calls fail as a test has planned.
 
     | fault | the call |
     | --- | --- |
     | `fail` | raises StorageError and does nothing |
-    | `lose` | does its work, then raises StorageError, as if the acknowledgement was lost |
+    | `lose` | does its work, then raises StorageError, as if the answer was lost |
     | `truncate` | writes, reads or lists half and reports success; `size` halves, `delete` skips |
     | `delay` | takes 10 ms longer |
     | `crash` | raises `Crash` before it does anything, as if the process had died |
     | `late` | a write or a delete raises StorageError, but happens when `arrive` is called |
-    | `stale` | a list returns what the previous list of this prefix found; the first one nothing |
+    | `stale` | a list returns the result of the previous list of this prefix, or nothing |
 
-    `plan` chooses the calls that fail. `calls`: the calls since then.
+    `plan` chooses the calls that fail. `calls`: the calls since `plan`.
     """
 
     def __init__(self, inner: ObjectStore) -> None:
@@ -55,7 +55,7 @@ class FaultyStore:
         self.calls: list[Call] = []
 
     def plan(self, faults: Mapping[int, Fault] | None = None) -> None:
-        """Choose the faults by the number of the call: 0 is the next one."""
+        """Choose faults by the number of the call: 0 is the next one. None: no call fails."""
         self._plan = faults or {}
         self.calls = []
 

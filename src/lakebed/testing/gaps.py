@@ -1,4 +1,4 @@
-"""Suites of several parts, and the gaps that the tested system declares in them."""
+"""Suites with parts for features, some of which a tested system may declare it does not have."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 class GapSuite(ABC):
     """A suite whose parts each test one feature.
 
-    A test class that inherits the parts declares the features that its system lacks. Their tests
-    are then expected to fail. If one passes, the suite fails until the gap is removed.
+    A test class inherits the parts, and declares as gaps the features that its system does not
+    have. The tests of a gap must fail. If one passes, the suite fails until the gap is removed.
     """
 
     FEATURE: ClassVar[str]
     """The feature that a part of the suite tests. Each part names its own."""
 
     gaps: ClassVar[Mapping[str, str]] = {}
-    """The features that the system lacks, each with the reason. `features` lists all features."""
+    """The features that the system does not have, each with the reason. `features` lists all."""
 
     @classmethod
     def features(cls) -> set[str]:

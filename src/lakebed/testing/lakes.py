@@ -1,4 +1,4 @@
-"""Opens a lake with a test's own clock, store or catalog."""
+"""Open a lake with a test's own clock, store or catalog."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ def open_lake(
 ) -> Lake:
     """Open a lake as `lakebed.open` does, with a test's own parts.
 
-    `folder`: the folder of the lake, created if it is missing; None for a lake in memory.
-    `catalog`: a catalog to use instead of SQLite. It has its own clock and lock timeout.
-    `objects`: a store to use instead of the folder's own, such as a `FaultyStore` around it. With
-    neither a folder nor a store, all values stay in the catalog.
-    `history_retention`: in microseconds, for `history="all"`.
+    - `folder`: the folder of the lake. It is created if it does not exist. None: a lake in memory.
+    - `clock`: the clock of the lake, such as a `FakeClock`.
+    - `catalog`: a catalog to use instead of SQLite. It has its own clock and lock timeout.
+    - `objects`: a store to use instead of the folder's own, such as a `FaultyStore` around it. With
+      neither a folder nor a store, all values stay in the catalog.
+    - `history_retention`: in microseconds, for `history="all"`.
+
+    The other arguments and the errors are those of `lakebed.open`.
     """
     if catalog is None:
         options = CatalogOptions(durability, lock_timeout, clock)

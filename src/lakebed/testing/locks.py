@@ -1,4 +1,4 @@
-"""The suite that every kind of lock passes."""
+"""The suite for locks: `LockConformance`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lakebed.testing.clock import FakeClock
 
 
 class Make(Protocol):
-    """Makes a lock in the place of the test."""
+    """A function that makes a lock in the place of the test."""
 
     def __call__(self, name: str = "a", ttl: float | timedelta = 60) -> Lock: ...
 
@@ -27,7 +27,7 @@ class LockConformance(ABC):
     """The tests of a kind of lock.
 
     A subclass implements `create`, and defines the fixture `place`: where the locks of one test are
-    kept, in the form that `create` takes.
+    kept. The value of the fixture is the first argument of `create`.
 
     `takes_clock`: whether `create` takes a `clock` that decides when a time to live has passed.
     Otherwise a server's own clock decides, and the tests wait for `ttl` seconds.
@@ -44,8 +44,8 @@ class LockConformance(ABC):
 
     @abstractmethod
     def create(self, place: Any, name: str, ttl: float | timedelta, **options: Any) -> Lock:
-        """Return a lock of this name. `place` is the value of the fixture. `options` has `clock` if
-        `takes_clock` is True."""
+        """Return a lock with this name. `place`: the value of the fixture. `ttl`: the time to live
+        in seconds. `options` has `clock` if `takes_clock` is True."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -94,7 +94,7 @@ class LockConformance(ABC):
             lock = make(ttl=self.ttl)
             tokens.append(lock.acquire(timeout=0))
             if turn == 2:
-                wait(self.ttl * 1.2)  # this owner has crashed
+                wait(self.ttl * 1.2)  # as if this owner had crashed
             else:
                 lock.release()
         assert tokens == sorted(set(tokens))

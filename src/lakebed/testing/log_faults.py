@@ -18,7 +18,7 @@ T = TypeVar("T")
 class MemoryLogStore:
     """A `LogStore` in a dictionary, for any number of clients in one process.
 
-    `history`: all items that were put under each name, in order.
+    `history`: by name, all items that were put under it, in order.
     """
 
     def __init__(self, item_bytes: int = 1 << 20) -> None:
@@ -51,11 +51,11 @@ class MemoryLogStore:
             self.items.pop(name, None)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the store holds no connection."""
 
 
 class FaultyLogStore:
-    """A `LogStore` around another one. Some of its calls fail, at random.
+    """A `LogStore` around another one. Some of its calls fail at random.
 
     | fault | the call |
     | --- | --- |
@@ -66,7 +66,8 @@ class FaultyLogStore:
     | `throttle` | raises RateLimitedError and does nothing |
     | `stale` | a get returns None |
 
-    `rates`: the probability of each fault, from 0 to 1. `counts`: how often each has happened.
+    `rates`: the probability of each fault, from 0 to 1. `seed`: of the random numbers. `counts`:
+    how often each fault has happened.
     """
 
     def __init__(self, inner: LogStore, rates: Mapping[LogFault, float], seed: int = 0) -> None:
@@ -82,7 +83,7 @@ class FaultyLogStore:
         return self._inner.item_bytes
 
     def arrive(self) -> None:
-        """Perform all puts that are still under way."""
+        """Perform all puts that are late or repeated, now."""
         with self._lock:
             coming, self._under_way = self._under_way, []
         for call in coming:
@@ -122,7 +123,7 @@ class FaultyLogStore:
             raise ConnectError("injected: no answer", "connection_timeout")
 
     def _next(self, *possible: LogFault) -> LogFault | None:
-        """Return the fault of the next call, or raise its error if the call is to do nothing."""
+        """Return the fault of the next call. If that call must do nothing, raise its error."""
         with self._lock:
             if self._under_way and self._random.random() < 0.3:
                 arriving = self._under_way.pop(self._random.randrange(len(self._under_way)))

@@ -1,4 +1,4 @@
-"""What every store of a shared log must do."""
+"""The suite for stores of a shared log: `LogStoreConformance`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RACES = 12
 
 
 class OpenStore(Protocol):
-    """Opens a store of the test's own items. Another prefix means other items."""
+    """A function that opens a store of the test's own items. Each prefix has its own items."""
 
     def __call__(self, prefix: str = "a") -> LogStore: ...
 
@@ -38,10 +38,10 @@ class LogStoreConformance(ABC):
 
     @abstractmethod
     def open_store(self, folder: Path, prefix: str) -> LogStore:
-        """Open a store that keeps its items under `prefix`: letters and digits, new for each test.
+        """Open a store that keeps its items under `prefix`.
 
-        `folder` exists and belongs to the test. Opening the same prefix twice must give two clients
-        of the same items.
+        `folder` exists and belongs to the test. `prefix` consists of letters and digits, and is new
+        for each test. Opening the same prefix twice must give two clients of the same items.
         """
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""The suite that every backend of the LTM interface passes."""
+"""The suite for backends of the LTM interface: `LTMContract`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LTMContract(LTMArguments, LTMBatches, ABC):
             def make_backend(self, folder):
                 return create_ltm_backend("mine", path=folder / "memory")
 
-    Each test has a folder and an empty memory of its own.
+    Each test has its own folder and its own empty memory.
     """
 
     @abstractmethod

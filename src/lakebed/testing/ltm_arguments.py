@@ -11,7 +11,7 @@ from lakebed.ltm import LTMBackend
 
 
 class LTMArguments:
-    """The dictionary interface takes what a lake takes. See `LTMContract`."""
+    """The calls take the arguments that those of a lake take. See `LTMContract`."""
 
     def test_conditions(self, memory: LTMBackend) -> None:
         first = memory.store("k", 1, if_absent=True)

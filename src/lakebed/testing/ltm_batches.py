@@ -10,7 +10,7 @@ from lakebed.errors import ValidationError
 from lakebed.ltm import LTMBackend
 
 LARGE = "forget me not " * 10_000
-"""A value too large to stay inline by default, if there is a storage."""
+"""A value that is too large to stay inline by default, if there is a storage."""
 
 
 def some_wrong() -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ Json = Mapping[str, Any]
 
 
 def identity(value: Any) -> tuple[str, bytes]:
-    """Return what identifies a content: its format and bytes.
+    """Return the format and the bytes of a value, which identify its content.
 
-    1, 1.0 and True are three contents, -0.0 and 0.0 are two.
+    1, 1.0 and True are three contents. -0.0 and 0.0 are two.
     """
     if isinstance(value, bytes):
         return "bytes", value
@@ -32,19 +32,19 @@ class Kept(NamedTuple):
     created_at: int
 
     def state(self) -> tuple[object, ...]:
-        """Return what a store must change to count as a change."""
+        """Return the fields of which a store must change one, to count as a change."""
         return identity(self.value), identity(self.metadata), self.expires_at
 
 
 class Stored(NamedTuple):
-    """What a store must report."""
+    """The fields that a store must report."""
 
     created: bool
     changed: bool
 
 
 class LakeModel:
-    """The entries of a lake, by the documented rules, written in the simplest way."""
+    """The entries of a lake, by the documented rules, in the simplest code."""
 
     def __init__(self, clock: Clock, entries: Mapping[str, Kept] | None = None) -> None:
         self.clock = clock

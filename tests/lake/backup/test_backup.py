@@ -313,7 +313,7 @@ def test_damage(filled: Filled, tmp_path: Path) -> None:
         lakebed.restore_backup(tmp_path / "b2", tmp_path / "x")
     manifest = tmp_path / "b" / "points" / first.point / "point.json"
     manifest.write_text("{}")
-    with pytest.raises(CorruptionError, match="describes no backup"):
+    with pytest.raises(CorruptionError, match="does not describe a backup"):
         lakebed.backups(tmp_path / "b")
 
 
@@ -328,7 +328,7 @@ def test_what_is_refused(filled: Filled, tmp_path: Path) -> None:
     lake = filled()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"miaow")
-    with pytest.raises(ConflictError, match=r"'cat\.jpg', which is no backup"):
+    with pytest.raises(ConflictError, match=r"'cat\.jpg', which is not a backup"):
         lakebed.backup(lake, tmp_path / "photos")
     with pytest.raises(ConfigurationError, match="overlap"):
         lakebed.backup(lake, tmp_path / "lake" / "backup")
@@ -346,7 +346,7 @@ def test_what_is_refused(filled: Filled, tmp_path: Path) -> None:
         other["mine"] = 1
         with pytest.raises(ConflictError, match="another lake"):
             lakebed.backup(other, tmp_path / "b")
-        with pytest.raises(ConflictError, match="empty lake only"):
+        with pytest.raises(ConflictError, match="only to an empty lake"):
             lakebed.restore_backup(tmp_path / "b", other)
         with pytest.raises(ValidationError, match="name the lake"):
             lakebed.rebuild_catalog(tmp_path / "b", other)  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ class TestPurge:
         lake["p/0000"] = LARGE + "second"
         lake["p/0000"] = LARGE + "third"
         told = " ".join(lake.purge("p/0000").remains)
-        assert "1 packs in which values lie" in told  # the first
+        assert "1 packs with values that had lost" in told  # the first
         assert "1 files that were given up earlier" in told  # the second
         batch(lake, "q", 4)
         lake.compact()

@@ -28,7 +28,7 @@ def read_flights() -> pa.Table | None:
 
 
 def by_month(flights: pa.Table) -> Iterator[dict[str, Any]]:
-    """Give each month's flights as an entry to store."""
+    """Yield each month's flights as an entry to store."""
     import pyarrow.compute as pc
 
     for month in range(1, 13):

@@ -28,7 +28,7 @@ from lakebed.errors import ConfigurationError
 from lakebed.lake.opening import CATALOG_FILE
 
 MARKER = "about/demo"
-"""The entry that marks a lake as the demo's own, which the next run may replace."""
+"""The key of an entry that marks a lake as the demo's own. The next run may replace such a lake."""
 
 
 def run(folder: Path, *, as_json: bool) -> None:
@@ -55,8 +55,7 @@ def run(folder: Path, *, as_json: bool) -> None:
 
 
 def _make_room(folder: Path) -> None:
-    """Remove the lake of an earlier run. Raises ConfigurationError if the folder holds anything
-    else."""
+    """Remove the lake of an earlier run. Raises ConfigurationError if there are other files."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if folder.is_dir() and (folder / CATALOG_FILE).exists():
@@ -276,8 +275,7 @@ def _line(folder: Path, arguments: Iterable[str]) -> str:
 
 
 def _command() -> str:
-    """Return how to call `lakebed` from here: its name if the PATH finds this installation, else
-    its path."""
+    """Return how to call `lakebed` here: by name if PATH finds this installation, else by path."""
     this = Path(sys.argv[0])
     found = shutil.which("lakebed")
     if this.name != "lakebed" or (found and Path(found).samefile(this)):

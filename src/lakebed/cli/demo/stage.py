@@ -86,7 +86,7 @@ class Stage:
 
 
 def shown_body(call: Callable[..., object]) -> str:
-    """Return the statements of a function as one would type them, without asserts and a bare
+    """Return the statements of a function as a user would type them, without asserts and the final
     return."""
     source = textwrap.dedent(inspect.getsource(call))
     function = ast.parse(source).body[0]

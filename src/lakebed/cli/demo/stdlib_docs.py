@@ -1,4 +1,4 @@
-"""The documentation of Python's standard library, read from its source; nothing is imported."""
+"""The documentation of Python's standard library. It is read from source, without imports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def documentation() -> Iterator[dict[str, Any]]:
-    """Give every module, class, function and method that has a docstring, as an entry to store.
+    """Yield every module, class, function and method that has a docstring, as an entry to store.
 
     The key is the full name. The value has the signature and the docstring. The metadata tell where
     the source is.
@@ -38,7 +38,7 @@ def documentation() -> Iterator[dict[str, Any]]:
 def _module(path: Path, place: Path) -> Iterator[dict[str, Any]]:
     parts = place.with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    with warnings.catch_warnings(action="ignore"):  # about the source, such as odd escapes
+    with warnings.catch_warnings(action="ignore"):  # of the parser, such as invalid escapes
         tree = ast.parse(path.read_bytes())
     about = {"package": parts[0], "module": module, "file": place.as_posix()}
     doc = ast.get_docstring(tree)

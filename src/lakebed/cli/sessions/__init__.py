@@ -1,1 +1,1 @@
-"""session: the commands for what agents share."""
+"""session: the commands on sessions that agents share."""

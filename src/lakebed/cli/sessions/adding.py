@@ -21,7 +21,7 @@ def chunk(
     ctx: typer.Context,
     session_id: SessionId,
     text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="The text; - reads standard input.")
+        str | None, typer.Argument(metavar="TEXT", help="The text. `-` reads standard input.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Read the text from a file.")] = None,
     format_: Annotated[
@@ -29,7 +29,7 @@ def chunk(
     ] = "dialogue",
     as_json: Json = False,
 ) -> None:
-    """Add a piece of conversation at the end.
+    """Add a piece of text to the end of the conversation.
 
     Examples:
 
@@ -55,8 +55,10 @@ def memory(
         ),
     ],
     key: Annotated[str, typer.Argument(metavar="KEY", help="Its name.")],
-    content: Annotated[str, typer.Argument(metavar="CONTENT", help="JSON, or else text.")],
-    tags: Annotated[list[str] | None, typer.Option("--tag", "-t", help="A tag.")] = None,
+    content: Annotated[str, typer.Argument(metavar="CONTENT", help="JSON, else text.")],
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", "-t", help="A tag. Can be repeated.")
+    ] = None,
     if_match: Annotated[
         str | None, typer.Option(help="Store only if the memory has this content hash.")
     ] = None,
@@ -65,7 +67,7 @@ def memory(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Store something learnt. An existing memory of the same kind and key is replaced.
+    """Store something learnt. An existing memory of this type and key is replaced.
 
     Examples:
 
@@ -89,19 +91,21 @@ def memory(
 def task(
     ctx: typer.Context,
     session_id: SessionId,
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent that shall do it.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent that the task is for.")],
     task_type: Annotated[str, typer.Argument(metavar="TYPE", help="What kind of work it is.")],
     given: Annotated[
-        str | None, typer.Argument(metavar="INPUT", help="JSON, or else text.")
+        str | None, typer.Argument(metavar="INPUT", help="What to do: JSON, else text.")
     ] = None,
     priority: Annotated[int, typer.Option(help="The highest is claimed first.")] = 0,
     run_after: Annotated[
         str | None, typer.Option(help="The earliest time to claim it: ISO 8601 with a zone.")
     ] = None,
-    max_attempts: Annotated[int, typer.Option(help="After this many claims it has failed.")] = 3,
+    max_attempts: Annotated[
+        int, typer.Option(help="The task has failed after this many claims.")
+    ] = 3,
     as_json: Json = False,
 ) -> None:
-    """Give an agent something to do, and print the id of the task.
+    """Create a task for an agent, and print its id.
 
     Examples:
 
@@ -134,7 +138,7 @@ def artifact(
         ),
     ],
     text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="The text; - reads standard input.")
+        str | None, typer.Argument(metavar="TEXT", help="The text. `-` reads standard input.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Read it from a file.")] = None,
     raw: Annotated[bool, typer.Option("--bytes", help="Store the bytes as they are.")] = False,
@@ -143,7 +147,7 @@ def artifact(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Store a result of the work. If the name exists, the artifact becomes its next version.
+    """Store a result. An existing artifact of this type and name gets a new version.
 
     Examples:
 

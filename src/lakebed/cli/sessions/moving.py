@@ -62,7 +62,7 @@ def import_(
     ],
     as_json: Json = False,
 ) -> None:
-    """Import a session that was exported as JSON. What exists already is not stored twice.
+    """Import a session that was exported as JSON. Repeating it stores nothing twice.
 
     Examples:
 

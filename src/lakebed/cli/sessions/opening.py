@@ -1,4 +1,4 @@
-"""Opens the place where a command finds its sessions."""
+"""Open the sessions that a command works on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The id of the
 
 
 def open_manager(ctx: typer.Context, *, create: bool = False) -> SessionManager:
-    """Open the sessions that --lake names (`json:DIR` is a folder of JSON files), or without it
-    `STORAGE_BACKEND`. If there are none, create them only if `create`."""
+    """Open the sessions that --lake names, or without it `STORAGE_BACKEND`.
+
+    `json:DIR` names a folder of JSON files. If the place does not exist, create it if `create`,
+    otherwise raise ConfigurationError.
+    """
     where = lake_name(ctx)
     if where == DEFAULT_FOLDER and os.environ.get("STORAGE_BACKEND"):
         return SessionManager(open_sessions())

@@ -62,7 +62,7 @@ def list_(
 
 
 def show(ctx: typer.Context, session_id: SessionId, as_json: Json = False) -> None:
-    """Print a whole session as a page of text; with --json, print its summary.
+    """Print a whole session as a page of text, or with --json its summary.
 
     Examples:
 
@@ -103,7 +103,7 @@ def create(
 
 def search(
     ctx: typer.Context,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="Words, any of which may match.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Words. Any of them may match.")],
     session_id: Annotated[
         str | None, typer.Option("--session", help="Only in this session.")
     ] = None,

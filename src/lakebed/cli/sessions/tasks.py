@@ -1,4 +1,4 @@
-"""session tasks, claim, complete, fail: work in the queue."""
+"""session tasks, claim, complete, fail: the tasks in the queue."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def tasks(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List tasks in the order in which they were created. At a terminal, the table is updated
-    every second until Ctrl-C.
+    """List tasks in the order of their creation. At a terminal, the table is updated every second
+    until Ctrl-C.
 
     Examples:
 

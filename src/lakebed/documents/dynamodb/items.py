@@ -1,9 +1,9 @@
-"""How a document is stored as an item, and how an unchanged item is recognised.
+"""Documents as items of the table, and the condition that an item has not changed.
 
 pk          <collection>#<doc_id>     `%` and `#` in a collection's name are %25 and %23
 collection, doc_id                    the keys of the index `by_collection`
 data        the document, a map
-floats      which of its whole numbers are floats, if any are
+floats      the paths of whole numbers that are floats, if there are any
 """
 
 from __future__ import annotations

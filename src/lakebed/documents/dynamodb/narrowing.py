@@ -1,4 +1,4 @@
-"""Queries of DynamoDB that find at least what matches. Names and values are placeholders."""
+"""Requests to DynamoDB that find at least all matches. Names and values are placeholders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_CONDITIONS: Final = 10
 
 
 class Request:
-    """The arguments of a query on the index."""
+    """The arguments of a request to the index."""
 
     def __init__(self, query: Query) -> None:
         self._names = {"#c": "collection"}

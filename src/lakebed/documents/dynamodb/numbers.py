@@ -1,7 +1,7 @@
 """Documents in the types of DynamoDB.
 
-DynamoDB knows one kind of number: 1.0 comes back as 1. So an item notes which of its whole numbers
-are floats, in the attribute `floats`. Only such items have it.
+DynamoDB knows only one kind of number, so 1.0 comes back as 1. If a document has floats that are
+whole numbers, its item lists their paths in the attribute `floats`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def marshalled(value: Any) -> Value:
 
 
 def _number(value: float) -> str:
-    # Large ones exactly, so that they compare with integers as they should.
+    # Large numbers are written exactly, so that they compare correctly with integers.
     return str(int(value)) if _EXACT <= abs(value) < _DIGITS else repr(value)
 
 

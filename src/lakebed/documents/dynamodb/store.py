@@ -1,5 +1,5 @@
-"""Documents in DynamoDB. Reads of one document are consistent; queries use an index that lags a
-little."""
+"""Documents in DynamoDB. Reads of one document are consistent. Queries use an index that lags
+behind."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from lakebed.errors import (
     ValidationError,
 )
 
-_MOST = 100  # items of a transaction
-_AT_ONCE = 25  # items of a batch
+_MOST = 100  # items in a transaction
+_AT_ONCE = 25  # items in a batch
 _OVERTAKEN = {
     "ConditionalCheckFailedException",
     "ConditionalCheckFailed",
@@ -41,7 +41,7 @@ _OVERTAKEN = {
 
 
 class DynamoDBBackend(Backend):
-    """The documents in one table. `client` makes boto3's client."""
+    """The documents in one table. `client`: a function that makes boto3's client."""
 
     most_writes = _MOST
 
@@ -77,9 +77,8 @@ class DynamoDBBackend(Backend):
         return bool(self._ask("delete_item", Key=key, ReturnValues="ALL_OLD").get("Attributes"))
 
     async def commit(self, seen: Seen, writes: Sequence[Write]) -> None:
-        # For one document, too: boto3 repeats a request without an answer, and DynamoDB recognises
-        # a
-        # repeated transaction.
+        # A transaction even for one document: boto3 repeats a request whose answer is lost, and
+        # DynamoDB recognises a repeated transaction.
         written = {write.key for write in writes}
         actions = [_action(write, seen) for write in writes]
         actions += [
@@ -170,7 +169,7 @@ class DynamoDBBackend(Backend):
 
 
 def _action(write: Write, seen: Seen) -> tuple[str, dict[str, Any]]:
-    """Return the action for a write, with its condition."""
+    """Return the kind of action for a write, and the action with its condition."""
     if write.content is None:
         kind, what = "Delete", {"Key": key_of(write.key)}
     else:
@@ -238,12 +237,15 @@ def _backend(
 class DynamoDBMetadataStore(MetadataStore):
     """Documents in a table of Amazon DynamoDB, with an index by collection.
 
-    `table`: created if it does not exist (`auto_migrate`). `region`, `access_key` and `secret_key`
-    come from the environment if left out, as usual in AWS. `endpoint_url`: the address of another
-    service that speaks DynamoDB. `timeout`: seconds for one call.
+    `table`: its name. `auto_migrate`: create the table if it does not exist. `region`, `access_key`
+    and `secret_key` come from the environment if left out, as usual in AWS. `endpoint_url`: the
+    address of another service with the protocol of DynamoDB. `timeout`: seconds for one call.
 
     `query`, `count` and `search` read the index, which lags behind the table by a second or so. A
-    document has at most 400 kB. A transaction, and an atomic batch, have at most 100 documents.
+    document has at most 400 kB. A transaction or an atomic batch has at most 100 documents.
+
+    Raises ConfigurationError for an invalid option, and DependencyMissingError without the extra
+    `dynamodb`.
     """
 
     def __init__(
@@ -263,8 +265,10 @@ class DynamoDBMetadataStore(MetadataStore):
 
 
 class AsyncDynamoDBMetadataStore(AsyncMetadataStore):
-    """Documents in DynamoDB, for coroutines. Threads do the work. Options as for
-    `DynamoDBMetadataStore`."""
+    """Documents in DynamoDB, for coroutines. Threads do the work.
+
+    The options are those of `DynamoDBMetadataStore`.
+    """
 
     def __init__(
         self,

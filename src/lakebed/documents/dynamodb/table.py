@@ -1,4 +1,4 @@
-"""The table of documents, and how it is created."""
+"""Create and check the table of documents."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _INDEX_KEYS = [
 
 
 def make_ready(client: Any, table: str, *, allowed: bool) -> None:
-    """Create the table if it does not exist and that is `allowed`. Another client may do the same
-    at once.
+    """Create the table if it does not exist. Several clients can do so at once.
 
-    Raises ConfigurationError if the table was made for something else.
+    Raises ConfigurationError if the table does not exist and creating it is not `allowed`, and if
+    it was made for something else.
     """
     from botocore.exceptions import ClientError
 

@@ -1,1 +1,1 @@
-"""Documents in MongoDB, each in a collection of its own database, unchanged."""
+"""Documents in MongoDB, stored unchanged in the collections of a database."""

@@ -1,8 +1,9 @@
-"""Documents in MongoDB, each in a collection of its own database, unchanged.
+"""Documents in MongoDB, stored unchanged in the collections of a database.
 
-A document is recognised by all of its fields. So nothing is added to it, and changes by other
-programs are noticed. Where MongoDB's queries mean something else (paths enter lists, an equality
-finds elements, objects compare with the order of their fields), the oracle decides.
+Whether a document has changed is decided by comparing all of its fields. So nothing is added to it,
+and changes by other programs are noticed. MongoDB's queries sometimes mean something else: paths
+enter lists, an equality finds elements, and the order of an object's fields counts. There the
+oracle decides.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from lakebed.errors import (
 )
 
 T = TypeVar("T")
-_CHUNK = 500  # documents that are read at once
+_CHUNK = 500  # how many documents are read at once
 _NO_TRANSACTIONS = 20
-_OVERTAKEN = {112, 11000}  # a conflict of writes, a document that exists already
+_OVERTAKEN = {112, 11000}  # codes: a write conflict; a document that exists already
 _TOUCH = "__lakebed_touch"
 
 
 class MongoDBBackend(Backend):
-    """The collections of one database. `client` makes pymongo's client, blocking or not."""
+    """The collections of one database. `client`: a function that makes pymongo's client."""
 
     def __init__(
         self, client: Callable[[], Any], database: str, name: str, *, blocking: bool, timeout: float
@@ -145,7 +146,7 @@ class MongoDBBackend(Backend):
             raise _overtaken(write.key)
 
     async def _touch(self, key: Key, found: Stored | None, session: Any) -> None:
-        """Write a document and undo it, so that the transaction conflicts with anyone who changes
+        """Write a document and undo that, so that the transaction conflicts with all changes of
         it."""
         collection, one = self._database[key[0]], {"_id": key[1]}
         if found is None:
@@ -166,10 +167,10 @@ class MongoDBBackend(Backend):
             yield session
             await self._finish(session)
         finally:
-            await _settled(session.end_session())  # which aborts what has not ended
+            await _settled(session.end_session())  # aborts an unfinished transaction
 
     async def _finish(self, session: Any) -> None:
-        """Commit. If the answer is lost, the commit may be sent again."""
+        """Commit. If the answer is lost, send the commit again, which is safe."""
         deadline = time.monotonic() + self.timeout
         while True:
             try:
@@ -248,7 +249,7 @@ class MongoDBBackend(Backend):
 
 
 async def _settled(result: T | Awaitable[T]) -> T:
-    """Return the result of a call, which the async client gives when it is awaited."""
+    """Return the result of a call. The async client's is awaited."""
     return await result if isinstance(result, Awaitable) else result
 
 

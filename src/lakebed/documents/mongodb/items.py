@@ -1,4 +1,4 @@
-"""How MongoDB stores a document, and how its filters find it."""
+"""Documents as MongoDB stores them, and the filters that find them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def stored(raw: Mapping[str, Any]) -> Stored:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON. Other programs may have stored times, ids and other types."""
+    """Return a value as JSON. Other programs can have stored times, ids and other types."""
     if value is None or isinstance(value, (str, bool, float)):
         return value
     if isinstance(value, int):
@@ -36,7 +36,7 @@ def exactly(found: Stored) -> dict[str, Any]:
 
 
 def changed(found: Stored, data: Data) -> dict[str, Any]:
-    """Return the fields to write. Unchanged fields keep the form that MongoDB has."""
+    """Return the fields to write. Unchanged fields keep their MongoDB types."""
     raw = found.version
     assert isinstance(raw, Mapping)
     kept = found.data
@@ -47,8 +47,8 @@ def changed(found: Stored, data: Data) -> dict[str, Any]:
 
 
 def narrowing(condition: Condition) -> dict[str, Any] | None:
-    """Return a filter of MongoDB that finds at least what matches a condition, or None if there is
-    none."""
+    """Return a filter of MongoDB that finds at least all matches of a condition, or None if there
+    is none."""
     path, operator, value = condition.path, condition.operator, condition.value
     if any("." in name or name.startswith("$") for name in path):
         return None
@@ -66,8 +66,8 @@ _LISTS = ("in", "not-in", "array-contains-any")
 
 
 def _has_object(value: object) -> bool:
-    """Return whether an equality would compare objects. MongoDB also compares the order of their
-    fields."""
+    """Return whether an equality would compare objects. In MongoDB the order of their fields
+    counts."""
     if isinstance(value, list):
         return any(map(_has_object, value))
     return isinstance(value, dict)

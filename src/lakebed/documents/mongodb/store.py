@@ -26,10 +26,10 @@ def _backend(
     address = options.text("url", url)
     most, wait = options.count("pool_size", pool_size), options.seconds("timeout", timeout)
     try:
-        if not address.startswith("mongodb+srv:"):  # it would ask the DNS about such a URL
+        if not address.startswith("mongodb+srv:"):  # parsing such a URL would ask the DNS
             parse_uri(address)
     except (DriversConfigurationError, InvalidURI, ValueError, TypeError):
-        # Its text may quote a password.
+        # The driver's text may quote a password.
         raise ConfigurationError("url: expected mongodb://host/database") from None
     hosts, _, path = address.rpartition("@")[2].removeprefix("mongodb://").partition("/")
     named = path.partition("?")[0]
@@ -52,12 +52,15 @@ def _backend(
 
 
 class MongoDBMetadataStore(MetadataStore):
-    """Documents in the collections of a MongoDB database, unchanged.
+    """Documents in MongoDB, stored unchanged in the collections of a database.
 
     `url`: `mongodb://host/database`, with options of pymongo. `database`: the database, instead of
     the one in the URL; `lakebed` if neither names one. `pool_size`: the most connections.
-    `timeout`: seconds for one call. Transactions over several documents, and atomic batches, need a
-    replica set, as every hosted MongoDB is.
+    `timeout`: seconds for one call.
+
+    Transactions over several documents and atomic batches need a replica set. Every hosted MongoDB
+    is one. Raises ConfigurationError for an invalid option, and DependencyMissingError without the
+    extra `mongodb`.
     """
 
     def __init__(
@@ -72,8 +75,10 @@ class MongoDBMetadataStore(MetadataStore):
 
 
 class AsyncMongoDBMetadataStore(AsyncMetadataStore):
-    """Documents in MongoDB, for the coroutines of one event loop, on pymongo's async client.
-    Options as for `MongoDBMetadataStore`."""
+    """Documents in MongoDB, for the coroutines of one event loop. It uses pymongo's async client.
+
+    The options are those of `MongoDBMetadataStore`.
+    """
 
     def __init__(
         self,

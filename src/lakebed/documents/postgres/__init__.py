@@ -1,1 +1,1 @@
-"""Documents in a table of Postgres, as JSONB that its own tools see and query."""
+"""Documents in a table of Postgres, as JSONB, which the tools of Postgres can query too."""

@@ -38,7 +38,7 @@ _COLLECTIONS = """WITH RECURSIVE each_one(name) AS (
 _VECTOR = "to_tsvector('pg_catalog.english', \"data\")"
 _WORD = "plainto_tsquery('pg_catalog.english', %s)"
 _MOST_WORDS = 100
-_FULL_TEXT = "54000"  # more than a tsvector can hold
+_FULL_TEXT = "54000"  # the error code for more words than a tsvector can hold
 
 
 class PostgresBackend(Backend):
@@ -79,7 +79,7 @@ class PostgresBackend(Backend):
     async def commit(self, seen: Seen, writes: Sequence[Write]) -> None:
         assert not seen, "what was seen, a transaction of Postgres knows itself"
         async with self._session("BEGIN ISOLATION LEVEL READ COMMITTED") as session:
-            # In sorted order, so that two batches do not wait for each other.
+            # Write in sorted order, so that two batches never wait for each other.
             ordered = sorted(writes, key=lambda write: write.key)
             stored = [(*key, text_of(*content)) for key, content in ordered if content]
             await session.many(self._put, stored)
@@ -168,7 +168,7 @@ class PostgresBackend(Backend):
         await self._pool.sleep(seconds)
 
     async def recover(self, error: LakebedError) -> None:
-        if is_broken(error):  # the pool's other connections are likely to be dead as well
+        if is_broken(error):  # other connections of the pool are probably dead as well
             await self._pool.check()
 
     def is_repeatable(self, error: LakebedError) -> bool:
@@ -205,7 +205,7 @@ class PostgresBackend(Backend):
 
 
 class _Transaction:
-    """A SERIALIZABLE transaction: it behaves as if it had run alone."""
+    """A SERIALIZABLE transaction, which behaves as if it ran alone."""
 
     def __init__(self, backend: PostgresBackend, session: Session) -> None:
         self._backend = backend

@@ -1,4 +1,4 @@
-"""Blocking connections, from the catalog's pool."""
+"""Blocking connections. They come from the same pool as those of a catalog."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Connections(PostgresConnections):
-    """The catalog's pool, with the calls of documents."""
+    """The pool of a catalog, with the calls that documents need."""
 
     def _configure(self, connection: WatchedConnection) -> None:
         super()._configure(connection)
@@ -93,8 +93,7 @@ class _Session(Session):
 
 
 class BlockingPool(Pool):
-    """Connections for programs without an event loop. Can be used from any thread, and after a
-    fork."""
+    """Connections for programs without an event loop, for any thread and also after a fork."""
 
     blocking = True
 

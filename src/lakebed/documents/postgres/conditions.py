@@ -1,8 +1,8 @@
-"""Queries as SQL. Names of fields and values are parameters; the text has only its own words.
+"""Queries as SQL. Field names and values are parameters, and never part of the text.
 
-A path is a chain of `->` with text on its right side, which, as our paths, does not enter lists.
-What the SQL says is exactly what the oracle says: JSONB compares numbers by exact value, texts are
-compared by code points (COLLATE "C"), and large numbers are written exactly (`jsonb.written`).
+A path is a chain of `->` with text on the right side. Like our paths, it does not enter lists. The
+SQL decides exactly as the oracle does: JSONB compares numbers by exact value, text is compared by
+code points (COLLATE "C"), and large numbers are written exactly (`jsonb.written`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TEXT = """CASE jsonb_typeof({x}) WHEN 'string' THEN ({x}) #>> '{{}}' END COLLAT
 
 
 class Text(NamedTuple):
-    """A part of a statement, and its parameters."""
+    """A part of a statement and its parameters."""
 
     sql: str
     params: tuple[Any, ...] = ()
@@ -66,7 +66,7 @@ def _condition(condition: Condition) -> Text:
     path, operator, value = condition.path, condition.operator, condition.value
     x = _path(path)
     if operator == "==":
-        # The first part finds candidates in the index, the second decides.
+        # The first condition finds candidates in the index, the second decides.
         return _joined(" AND ", [_contains(path, value), _equals(x, value)])
     if operator in ("!=", "not-in"):
         values = [value] if operator == "!=" else value
@@ -99,8 +99,10 @@ def _contains(path: Sequence[str], value: object) -> Text:
 
 
 def _has_element(path: Sequence[str], x: Text, value: object) -> Text:
-    """Return the condition that a list has an element. `@>` alone would also find a part of an
-    element."""
+    """Return the condition that a list has an element.
+
+    `@>` alone would also find an element that only contains the value.
+    """
     elements = (
         f"CASE jsonb_typeof({x.sql}) WHEN 'array' THEN EXISTS (SELECT FROM"
         f" jsonb_array_elements({x.sql}) AS e(v) WHERE e.v = %s::jsonb) END"
@@ -110,8 +112,10 @@ def _has_element(path: Sequence[str], x: Text, value: object) -> Text:
 
 
 def _after(start: Start, orders: Sequence[Order]) -> Text:
-    """Return the condition that a document comes after a place: a later value, or the same value
-    and a later one of the next field."""
+    """Return the condition that a document comes after a place.
+
+    That means a later value in one field of the order, and the same values in the fields before it.
+    """
     steps = [
         step
         for one, place in zip(orders, start.places, strict=False)
@@ -130,8 +134,8 @@ def _after(start: Start, orders: Sequence[Order]) -> Text:
 
 
 def _steps(one: Order, place: Place) -> list[tuple[Text, str, Any, str]]:
-    """Return the expressions that order by a field, as far as they distinguish values of this
-    kind."""
+    """Return the expressions that order by a field. For a kind of value without an order of its
+    own, that is only the rank of the kind."""
     x = _path(one.path)
     sign = "<" if one.descending else ">"
     rank, value = place

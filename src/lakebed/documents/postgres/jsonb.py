@@ -1,8 +1,8 @@
-"""JSON that survives JSONB.
+"""JSON that JSONB returns unchanged.
 
-JSONB turns `1e22` into the integer 10000000000000000000000. So a float that would be written with
-an exponent is written in full, as `10000000000000000000000.0`, and comes back as a float. Because
-it is exact, it also compares with integers as in Python.
+JSONB turns `1e22` into the integer 10000000000000000000000. So a float that would have an exponent
+is written in full, as `10000000000000000000000.0`, and comes back as a float. The text is the exact
+value, so it also compares with integers as in Python.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def written(value: object) -> str:
 
 
 def text_of(value: object, encoded: bytes) -> str:
-    """Return the same for data whose JSON is known."""
+    """Return what `written` returns, for data whose JSON is known already."""
     return _in_full(value) if _EXPONENT(encoded) else encoded.decode()
 
 

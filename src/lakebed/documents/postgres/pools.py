@@ -1,5 +1,5 @@
-"""What documents ask of connections to Postgres. All calls are coroutines; those of the blocking
-pool never wait."""
+"""The calls that documents need of connections to Postgres. All of them are coroutines. Those of
+the blocking pool never wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSED = "the store is closed"
 
 
 class Limits(NamedTuple):
-    """The most connections, and how many seconds to wait: for a connection, for a lock, and for the
+    """The most connections, and how many seconds to wait for a connection, for a lock, and for the
     answer to a statement. `pooled`: the connections go through PgBouncer in transaction mode."""
 
     connections: int
@@ -33,11 +33,11 @@ class Session(ABC):
 
     @abstractmethod
     async def fetch(self, sql: str, params: Sequence[Any] = ()) -> Rows:
-        """Return the rows of a statement. Empty if it has none."""
+        """Return the rows of a statement, an empty list if it returns none."""
 
     @abstractmethod
     async def many(self, sql: str, params: Sequence[Sequence[Any]]) -> None:
-        """Run a statement with each of many parameters."""
+        """Run a statement once for each of the parameters."""
 
     @abstractmethod
     async def script(self, sql: str) -> None:
@@ -45,7 +45,7 @@ class Session(ABC):
 
     @abstractmethod
     async def give_back(self) -> None:
-        """End an unfinished transaction, and return the connection to the pool. A second call does
+        """Return the connection to the pool. An unfinished transaction ends. A second call does
         nothing."""
 
 
@@ -59,11 +59,11 @@ class Pool(ABC):
 
     @abstractmethod
     async def fetch(self, sql: str, params: Sequence[Any] = ()) -> Rows:
-        """Return the rows of a statement that is its own transaction."""
+        """Return the rows of a statement, which runs in a transaction of its own."""
 
     @abstractmethod
     async def session(self) -> Session:
-        """Take a connection from the pool, to be given back."""
+        """Take a connection from the pool. The caller must give it back."""
 
     @abstractmethod
     async def sleep(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The table of documents, and how it is created and migrated."""
+"""Create and migrate the table of documents."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lakebed.errors import CatalogError, ConfigurationError
 
 TABLE: Final = "lakebed_metadata"
 VERSION: Final = 1
-"""The schema that this release writes. The table's comment tells which one it has."""
+"""The schema version that this release writes. The table's comment has the table's version."""
 _MARK: Final = "Documents of Lakebed, schema "
-_LOCK: Final = 0x6C61_6B65_6D64  # "lakemd"; clients that migrate at once take this lock
+_LOCK: Final = 0x6C61_6B65_6D64  # "lakemd": an advisory lock, so that one client at a time migrates
 
-# From the system tables, because to_regclass gives a stale answer while a transaction waits.
+# This reads the system tables: to_regclass gives a stale answer to a transaction that has waited.
 _VERSION = """SELECT obj_description(c.oid, 'pg_class') FROM pg_class AS c
  JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s"""
 _MIGRATIONS: Final = (
@@ -45,11 +45,11 @@ def table_of(schema: str) -> str:
 
 
 async def migrate(schema: str, fetch: Fetch, script: Script, *, allowed: bool) -> None:
-    """Create the table, or run the missing migrations. Several clients may do so at once.
+    """Create the table, or run the missing migrations. Several clients can do so at once.
 
     `fetch` returns the rows of a statement, `script` runs several statements. Raises
     ConfigurationError if the table belongs to another program, or if it must be changed and that is
-    not `allowed`; CatalogError if a newer release has written it.
+    not `allowed`. Raises CatalogError if a newer release has written it.
     """
     table = table_of(schema)
     found = await _version(schema, fetch)
@@ -58,7 +58,7 @@ async def migrate(schema: str, fetch: Fetch, script: Script, *, allowed: bool) -
     if not allowed:
         raise ConfigurationError(
             f"the table {table} "
-            + (f"has schema version {found}" if found else "is not there")
+            + (f"has schema version {found}" if found else "does not exist")
             + f", this release needs version {VERSION}, and auto_migrate is off"
         )
     lock = f"SELECT pg_advisory_xact_lock({_LOCK});"

@@ -1,4 +1,4 @@
-"""Finds out whether a commit happened whose answer was lost."""
+"""Find out whether a commit happened if its answer was lost."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lakebed.documents.postgres.pools import Pool, Session
 from lakebed.errors import ConnectError, LakebedError
 
 NOTE = "pg_current_xact_id()::text, pg_postmaster_start_time()::text, now()::text"
-"""The columns that a write returns about its transaction; see `Note`."""
+"""The columns that a write returns about its transaction, for `Note`."""
 _STATUS = "SELECT pg_xact_status(%s::text::xid8), pg_postmaster_start_time()::text"
 _OUR_ROW = """SELECT FROM {table} WHERE "collection" = %s AND "doc_id" = %s
  AND xmin::text::bigint = %s::text::bigint %% 4294967296 AND "updated_at" = %s::text::timestamptz"""
-_FUTURE = "22023"  # the server has not given out this number, which happens after a crash
+_FUTURE = "22023"  # the error code for a number that the server, after a crash, does not know
 _PAUSE = 0.05  # seconds
 
 
 class Note(NamedTuple):
-    """A transaction's number, the time at which its server started, its own time, and a document
-    that it writes, if it writes any."""
+    """What is needed to find out whether a transaction has happened: its number, when its server
+    started, its own time, and a document that it writes (None if it only deletes)."""
 
     xid: str
     started: str
@@ -31,7 +31,7 @@ class Note(NamedTuple):
 
     @classmethod
     def of(cls, row: Sequence[str], key: Key | None) -> Note:
-        """Return the note in the row that a write has returned."""
+        """Return the note in a row that a write has returned."""
         xid, started, at = row
         return cls(xid, started, at, key)
 
@@ -39,9 +39,9 @@ class Note(NamedTuple):
 async def commit(session: Session, pool: Pool, table: str, note: Note | None) -> None:
     """Commit the transaction of a session.
 
-    If the connection is lost meanwhile, find out whether the commit happened: raises OvertakenError
-    if not, ConnectError if that cannot be known. `note` is None for a transaction that wrote
-    nothing.
+    If the connection is lost meanwhile, find out whether the commit happened. Raises OvertakenError
+    if it did not, and ConnectError if that cannot be known. `note`: None for a transaction that
+    wrote nothing.
     """
     try:
         await session.script("COMMIT")
@@ -59,7 +59,7 @@ async def _settle(pool: Pool, table: str, note: Note, lost: LakebedError) -> Non
         try:
             ((status, started),) = await pool.fetch(_STATUS, (note.xid,))
             if status == "committed":
-                # A server that has crashed may have given the number to another transaction.
+                # A server that crashed and restarted may have reused the number.
                 happened = started == note.started or await _is_there(pool, table, note)
                 if not happened:
                     raise _unknown(lost)

@@ -20,17 +20,23 @@ from lakebed.errors import ConfigurationError
 class PostgresMetadataStore(MetadataStore):
     """Documents in a Postgres database, in the table `lakebed_metadata`.
 
-    `url`: the server's address, also as `connection_string`. Instead you can give `host`, `port`,
-    `user`, `password`, `database`, `provider`, `credentials` and the other options of a Postgres
-    catalog in the configuration. Without any of them, the environment names the server
+    `url`: the server's address, also accepted as `connection_string`. Instead you can give `host`,
+    `port`, `user`, `password`, `database`, `provider`, `credentials` and the other options of a
+    Postgres catalog in the configuration. Without any of them, the environment names the server
     (`DATABASE_URL`, `POSTGRES_HOST` …).
-    `pool_size`, `max_overflow`: their sum is the most connections. Connections that are idle for
-    ten minutes are closed, except one.
-    `schema`: the schema that holds the table. `auto_migrate`: create the table, and migrate it.
-    `timeout`: how many seconds to wait for a connection, and to repeat a call that fails for a
-    temporary reason. `statement_timeout`: seconds to wait for the answer to one statement.
-    `lock_timeout`: seconds to wait for a lock.
-    `pgbouncer`: set it if the connections go through PgBouncer in transaction mode.
+
+    - `pool_size`, `max_overflow`: their sum is the most connections. A connection that is idle for
+      ten minutes is closed, except the last one.
+    - `schema`: the schema that holds the table.
+    - `auto_migrate`: create the table, and migrate it to the version of this release.
+    - `timeout`: how many seconds to wait for a connection, and for how many to repeat a call that
+      fails for a temporary reason.
+    - `statement_timeout`: how many seconds to wait for the answer to one statement.
+    - `lock_timeout`: how many seconds to wait for a lock.
+    - `pgbouncer`: set this if the connections go through PgBouncer in transaction mode.
+
+    Raises ConfigurationError for an invalid option, and DependencyMissingError without the extra
+    `postgres`.
     """
 
     def __init__(
@@ -57,8 +63,11 @@ class PostgresMetadataStore(MetadataStore):
 
 
 class AsyncPostgresMetadataStore(AsyncMetadataStore):
-    """Documents in a Postgres database, for the coroutines of one event loop, on psycopg's async
-    pool. Options as for `PostgresMetadataStore`."""
+    """Documents in a Postgres database, for the coroutines of one event loop. It uses psycopg's
+    async pool.
+
+    The options are those of `PostgresMetadataStore`.
+    """
 
     def __init__(
         self,
@@ -107,7 +116,7 @@ def _server(url: object, given: dict[str, Any], limits: Limits) -> Server:
     if isinstance(url, str) and not options:
         address = check_address(native_url(url) or url)
         return DocumentServer(address, limits.timeout, pooled=limits.pooled)
-    # The address and the login, read as the configuration of a catalog is.
+    # The address and the login are read like the configuration of a catalog.
     from lakebed.config.loading import section_of, validate
 
     if url is not None:

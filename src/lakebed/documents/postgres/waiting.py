@@ -24,12 +24,12 @@ _GRACE = 2.0  # seconds that a server may take to report a timeout
 
 class _Connection(psycopg.AsyncConnection[Any]):
     def __repr__(self) -> str:
-        # The library's own names host, user and database, and its pool logs it.
+        # psycopg's own repr names host, user and database, and its pool logs that.
         return f"<{type(self).__name__} at {id(self):#x}>"
 
 
 class _MaskingPool(AsyncConnectionPool[_Connection]):
-    """A pool whose logged errors have no secrets: `hide` removes them."""
+    """A pool that logs errors without secrets. `hide`: a function that removes them."""
 
     def __init__(self, *args: Any, hide: Callable[[Exception], None], **options: Any) -> None:
         super().__init__(*args, connection_class=_Connection, **options)
@@ -71,7 +71,7 @@ class _Session(Session):
             try:
                 await connection.rollback()
             except psycopg.Error:
-                await connection.close()  # which also ends the statement
+                await connection.close()  # this also ends the statement
         await self._pool.put(connection)
 
 
@@ -102,7 +102,7 @@ class WaitingPool(Pool):
 
     @asynccontextmanager
     async def explaining(self, connection: AsyncConnection[Any]) -> AsyncIterator[None]:
-        """A context for talking to the server. Errors become Lakebed's, and waiting has a limit."""
+        """Turn the driver's errors in the block into Lakebed's, and limit the time it waits."""
         try:
             limit = max(self._limits.statement_timeout, self._limits.lock_timeout) + _GRACE
             async with asyncio.timeout(limit):
@@ -153,10 +153,10 @@ class WaitingPool(Pool):
     async def _arguments(self) -> dict[str, Any]:
         if self.server.login is None:
             return self.server.arguments()
-        return await asyncio.to_thread(self.server.arguments)  # it may ask a service
+        return await asyncio.to_thread(self.server.arguments)  # this may ask a service
 
     async def _probe(self) -> None:
-        """Connect once without the pool, whose error would only say that there is no connection."""
+        """Connect once without the pool, whose error would not say why there is no connection."""
         arguments = await self._arguments()
         try:
             connection = await psycopg.AsyncConnection.connect(self.server.conninfo, **arguments)

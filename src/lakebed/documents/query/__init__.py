@@ -1,1 +1,1 @@
-"""The meaning of a query of documents, decided in Python: the oracle of every store."""
+"""What a query of documents means, decided in Python. This is the oracle of every store."""

@@ -5,14 +5,14 @@
 | operator | true if the field |
 | --- | --- |
 | `==` | equals the value |
-| `!=` | is there, is not null, and differs from the value |
+| `!=` | exists, is not null, and differs from the value |
 | `<` `<=` `>` `>=` | compares so with the value: both numbers, or both strings (by code points) |
-| `in` | equals an element of the list |
-| `not-in` | is there, is not null, and equals no element of the list |
+| `in` | equals an element of the given list |
+| `not-in` | exists, is not null, and equals no element of the given list |
 | `array-contains` | is a list with this element |
-| `array-contains-any` | is a list that has an element of the list |
+| `array-contains-any` | is a list that has an element of the given list |
 
-All filters must be true. A missing field matches none of them, as in Firestore. Values compare as
+All filters must be true. A missing field matches no filter, as in Firestore. Values compare as
 JSON: 1 equals 1.0, true is not 1, objects and lists compare deeply. A dotted path leads through
 objects and does not enter lists; `\\.` is a dot inside a name.
 """
@@ -33,7 +33,7 @@ _ORDER: Final = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 
 
 class Condition(NamedTuple):
-    """A filter that was read: the field's path, the operator, its checked value, and the test of a
+    """A checked filter: the field's path, the operator, the value, and a function that tests a
     document."""
 
     path: tuple[str, ...]
@@ -43,7 +43,7 @@ class Condition(NamedTuple):
 
 
 def read_filters(filters: object) -> tuple[Condition, ...]:
-    """Read filters. Raises ValidationError, which names the place of a malformed one."""
+    """Return the filters, checked. If one is malformed, raise a ValidationError that names it."""
     if filters is None:
         return ()
     if isinstance(filters, (str, bytes, Mapping)) or not isinstance(filters, Sequence):

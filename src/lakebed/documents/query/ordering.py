@@ -1,7 +1,8 @@
 """The order of documents: by the values of fields, then by id.
 
-Values of one kind compare among each other; kinds follow each other so: missing, null, false, true,
-numbers, strings (by code points), lists, objects. Two lists, or two objects, are equal in order.
+The kinds of values are in this order: missing, null, false, true, numbers, strings, lists, objects.
+Numbers are ordered by value and strings by code points. Lists have no order among each other, and
+neither have objects.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from lakebed.errors import SerializationError, ValidationError
 from lakebed.filters.evaluation import MISSING
 
 Place = tuple[int, Any]
-"""The rank of a value's kind, and the value where the kind has an order."""
+"""The rank of a value's kind, and the value if the kind has an order of its own."""
 MISSING_RANK, NULL_RANK, FALSE_RANK, TRUE_RANK, NUMBER_RANK, TEXT_RANK, LIST_RANK, OBJECT_RANK = (
     range(8)
 )
@@ -28,20 +29,20 @@ class Order(NamedTuple):
     descending: bool
 
     def place(self, data: Mapping[str, object]) -> Place:
-        """Return the place of a document by this field."""
+        """Return the place of a document in the order of this field."""
         return place_of(value_at(data, self.path))
 
 
 class Start(NamedTuple):
-    """A place in the order, after which a query starts. If `doc_id` is None, it starts after all
-    documents with these values."""
+    """The place in the order after which a query starts. If `doc_id` is None, the query starts
+    after all documents with these values."""
 
     places: tuple[Place, ...]
     doc_id: str | None
 
 
 def read_order(order_by: object) -> tuple[Order, ...]:
-    """Read `order_by`. Raises ValidationError if it is malformed."""
+    """Return `order_by`, checked. Raises ValidationError if it is malformed."""
     if order_by is None:
         return ()
     if isinstance(order_by, (str, bytes, Mapping)) or not isinstance(order_by, Sequence):
@@ -63,7 +64,10 @@ def read_order(order_by: object) -> tuple[Order, ...]:
 
 
 def read_values(start: Mapping[str, object], orders: Sequence[Order]) -> tuple[Place, ...]:
-    """Return the places of a `start_after` that gives values for ordering fields."""
+    """Return the places of a `start_after` that has values for fields of `order_by`.
+
+    Raises ValidationError if it is malformed.
+    """
     given = {}
     for field, value in start.items():
         try:

@@ -1,4 +1,4 @@
-"""A query after it was read, and what it selects."""
+"""A checked query, and the documents that it selects."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lakebed.filters.evaluation import MISSING
 
 
 class Stored(NamedTuple):
-    """A document as it was read. `version`: what the store compares to write it only if nobody has
-    changed it."""
+    """A document as it was read. `version`: the store compares it to see whether somebody has
+    changed the document since."""
 
     doc_id: str
     data: Data
@@ -26,7 +26,7 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Query:
-    """A checked query of one collection. If `limit` is None, all results are wanted."""
+    """A checked query of one collection. If `limit` is None, it selects all matches."""
 
     collection: str
     conditions: tuple[Condition, ...] = ()
@@ -37,11 +37,11 @@ class Query:
 
     @property
     def last(self) -> int | None:
-        """How many matches, from the first on, are needed for the answer; None means all."""
+        """How many of the first matches the answer needs. None means all."""
         return None if self.limit is None else self.offset + self.limit
 
     def every(self) -> Query:
-        """Return the same query without order, start and end: it selects all matches."""
+        """Return this query without order, start and limit, so that it selects all matches."""
         return replace(self, orders=(), limit=None, offset=0, start=None)
 
     def matches(self, data: Mapping[str, object]) -> bool:
@@ -49,15 +49,17 @@ class Query:
         return all(condition.matches(data) for condition in self.conditions)
 
     def answer(self, candidates: Iterable[Stored], *, sorted_by_id: bool = False) -> list[Stored]:
-        """Return the documents that the query selects among candidates. Candidates that are sorted
-        by id are read no further than needed."""
+        """Return the documents that the query selects from candidates.
+
+        `sorted_by_id`: the candidates are in the order of ids, so reading stops as early as it can.
+        """
         wanted: Iterator[Stored] = (found for found in candidates if self.wants(found))
         if self.orders or not sorted_by_id:
             wanted = iter(self._sorted(list(wanted)))
         return list(islice(wanted, self.offset, self.last))
 
     def wants(self, found: Stored) -> bool:
-        """Return whether a document matches and comes after the place to start after."""
+        """Return whether a document matches and comes after the start of the query."""
         return self.matches(found.data) and (
             self.start is None or is_after(self.start, self.orders, found.doc_id, found.data)
         )
@@ -72,7 +74,7 @@ class Query:
 def read_query(
     collection: str, filters: object, order_by: object, limit: object, offset: object
 ) -> Query:
-    """Read a query. Raises ValidationError if a part is malformed."""
+    """Return a query, checked. Raises ValidationError if a part is malformed."""
     return Query(
         collection,
         read_filters(filters),
@@ -83,7 +85,7 @@ def read_query(
 
 
 def check_number(name: str, value: object) -> int:
-    """Return a whole number, 0 or more."""
+    """Return a whole number that must be 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         shown = value if isinstance(value, int) else type(value).__name__
         raise ValidationError(f"{name} must be a whole number, 0 or more, got {shown}")
@@ -97,7 +99,7 @@ def read_select(select: object) -> tuple[tuple[str, ...], ...] | None:
     if isinstance(select, (str, bytes, Mapping)) or not isinstance(select, Sequence):
         raise ValidationError(f"select must be a list of fields, got {type(select).__name__}")
     paths = {read_path(field, f"select[{i}]") for i, field in enumerate(select)}
-    # A path inside another one adds nothing.
+    # Leave out a path inside another one, which is returned anyway.
     return tuple(path for path in paths if not any(path[:n] in paths for n in range(1, len(path))))
 
 

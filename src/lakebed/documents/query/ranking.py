@@ -1,4 +1,4 @@
-"""Search for databases that have none: ranks documents by the words of a question, with BM25."""
+"""Search for databases without one: rank documents by the words of a question, with BM25."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Found(NamedTuple):
 
 
 def rank(documents: Sequence[Stored], words: Sequence[str], offset: int, last: int | None) -> Found:
-    """Return the documents that have any of the words, best first. Ties are in the order of ids.
+    """Return the documents that have any of the words, the best first, then in the order of ids.
 
-    The weights are those of `lakebed.search.ranking`, over the given documents.
+    The formula is that of `lakebed.search.ranking`. Words are weighed by the given documents.
     """
     from lakebed.values.text import analyse, text_of
 

@@ -1,1 +1,1 @@
-"""Backups of a lake: points in a folder or bucket, which share their contents."""
+"""Backups of a lake: points in a folder or bucket. Points share their contents."""

@@ -1,4 +1,4 @@
-"""Gives a catalog contents that are already in its storage."""
+"""Register contents in a catalog that are already in its storage."""
 
 from __future__ import annotations
 
@@ -44,16 +44,15 @@ def content_of(row: ObjectRow) -> Content:
 
 
 def as_entry(row: ObjectRow) -> EntryRow:
-    """Return an object as an entry without a name, to read it."""
+    """Return an object as an entry without a name, for calls that read entries."""
     return EntryRow("", 0, "{}", None, 0, 0, *row[1:])
 
 
 def take_contents(lake: Lake, contents: Iterable[Content], sizes: Mapping[str, int]) -> int:
-    """Give contents to a lake, except those that it knows. Return how many it took.
+    """Register contents in a lake, except those that it knows. Return how many were registered.
 
-    `sizes`: the sizes of the files that hold them. If a content has several places, the first
-    counts. Lists of the parts of a table are left out, because a catalog takes such a list only
-    with its entry.
+    `sizes`: the sizes of their files. If a content has several places, the first counts. Lists of
+    the parts of a table are left out, because a catalog takes such a list only with its entry.
     """
     if not isinstance(lake._catalog, TakesContents):
         raise ValidationError(
@@ -86,7 +85,7 @@ def take_contents(lake: Lake, contents: Iterable[Content], sizes: Mapping[str, i
 def _groups(
     by_file: Mapping[str | None, list[Content]],
 ) -> Iterator[list[tuple[str, list[Content]]]]:
-    """Yield lists of files, each for one transaction."""
+    """Yield lists of files, each list for one transaction."""
     group, count = list[tuple[str, list[Content]]](), 0
     for path, inside in by_file.items():
         assert path is not None

@@ -27,11 +27,11 @@ class BackupPoint(Report):
 
     | field | |
     | --- | --- |
-    | `id` | names the point: its time, and four random bytes |
+    | `id` | the name of the point: its time, and four random bytes |
     | `created_at` | the moment, by the lake's clock |
     | `lake` | the name of the lake's catalog |
     | `entries` | the number of entries |
-    | `history` | `none`; `snapshots`: with the snapshots and what they see; `all`: every version |
+    | `history` | `none`; `snapshots`: snapshots and their versions; `all`: also every version |
     | `snapshots`, `versions` | the number of snapshots, and of earlier versions |
     | `objects`, `byte_size` | the number of distinct contents, and their size |
     """
@@ -48,12 +48,12 @@ class BackupPoint(Report):
 
 
 class Manifest(NamedTuple):
-    """The content of `point.json`.
+    """The content of `point.json`. Times are in microseconds.
 
-    Times are in microseconds. `retention`: how long the lake keeps replaced versions, or None for
-    ever. `version`: the lake's own number of the moment. `files`: the SHA-256 of the point's other
-    files, by name. `number`: orders the points of a place, because a clock may have been wrong.
-    `since`: the time before which versions may be missing.
+    `retention`: how long the lake keeps replaced versions, or None for ever. `version`: the lake's
+    number for the moment. `files`: the SHA-256 of the point's other files, by name. `number`: the
+    order of the points of a place, independent of clocks. `since`: versions from before this time
+    may be missing.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Manifest(NamedTuple):
     def read(cls, data: bytes, where: str) -> Manifest:
         """Return the manifest in the bytes of a file.
 
-        Raises CorruptionError if it is no manifest, and CatalogError if its format is newer.
+        Raises CorruptionError if they are not a manifest, and CatalogError if its format is newer.
         """
         try:
             found = json.loads(data)
@@ -88,13 +88,13 @@ class Manifest(NamedTuple):
             if known == FORMAT:
                 return cls(**found)
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise CorruptionError(f"{where} is damaged: it describes no backup") from None
+            raise CorruptionError(f"{where} is damaged: it does not describe a backup") from None
         raise CatalogError(
             f"{where} has the format {known}, and this release reads {FORMAT}: use a newer one"
         )
 
     def point(self) -> BackupPoint:
-        """Return the point in the form that callers get."""
+        """Return the point as callers get it."""
         shown = {name: value for name, value in self._asdict().items() if name in _SHOWN}
         return BackupPoint(**(shown | {"created_at": from_micros(self.created_at)}))
 

@@ -1,12 +1,12 @@
 """The place of backups: its points, its files, and the runs that work there.
 
-    lakebed-backup.json        whose backups these are
+    lakebed-backup.json        the id of the lake
     objects/, packs/           contents, as in the storage of a lake
-    points/<id>/               the names of one moment; it counts once point.json is there
-    runs/<what>-<id>.json      a backup or a prune that has not ended, or what one left in the lake
+    points/<id>/               the names of one moment; valid once it has point.json
+    runs/<what>-<id>.json      the mark of a backup or prune that has not ended
 
-A backup and a prune may run at once without a lock. Each first puts its mark under `runs`, and then
-looks for the other's mark. So at least one of them sees the other (docs/design/backup.md).
+A backup and a prune can run at once without a lock. Each first writes its mark under `runs`, and
+then looks for the other's mark. So at least one of them sees the other (docs/design/backup.md).
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ class BackupPlace:
         self.name = self.store.uri("").rstrip("/")
 
     def another_store(self) -> ObjectStore:
-        """Open the same storage once more, for a lake that closes it."""
+        """Open the same storage again, for a lake that will close it."""
         return open_store(self._uri, self._options)
 
     def prepare(self, lake: Lake) -> None:
-        """Begin to use an empty place, or one of the same lake.
+        """Prepare an empty place, or one that has backups of the same lake.
 
         Raises ConflictError, and writes nothing, if the place holds anything else.
         """
         owner = self.owner()
         if owner is None:
             for file in self.store.list(""):
-                if upload_of(file.path) == _MARK:  # of a backup that was killed as it began
+                if upload_of(file.path) == _MARK:  # a backup was killed while it began
                     continue
                 raise ConflictError(
-                    f"{self.name} holds {file.path!r}, which is no backup: name an empty place"
+                    f"{self.name} holds {file.path!r}, which is not a backup: name an empty place"
                 )
             with self.store.open_write(_MARK) as file_:
                 file_.write(json.dumps({"format": 1, "lake_id": lake._lake_id}).encode())
@@ -78,7 +78,7 @@ class BackupPlace:
             )
 
     def owner(self) -> str | None:
-        """Return the id of the lake whose backups are here, or None."""
+        """Return the id of the lake whose backups are here, or None if there are none."""
         try:
             data = self.store.read(_MARK)
         except FileNotFoundError:
@@ -98,7 +98,7 @@ class BackupPlace:
             if path.endswith(f"/{MANIFEST}"):
                 try:
                     data = self.store.read(path)
-                except FileNotFoundError:  # pruned since it was listed
+                except FileNotFoundError:  # the point was pruned since it was listed
                     continue
                 found.append(Manifest.read(data, self.store.uri(path)))
         return sorted(found, key=lambda point: (point.number, point.created_at, point.id))
@@ -183,10 +183,10 @@ class BackupPlace:
 
     @contextmanager
     def at_work(self, kind: Kind) -> Iterator[Run]:
-        """Open a block in which others see that a run works here.
+        """Keep a mark of this run during the block, so that other runs see it.
 
-        The mark of a backup that fails or is killed stays, so that the next backup can use the
-        files that it wrote.
+        If a backup fails or is killed, its mark stays, so that the next backup can use the files
+        that it wrote.
         """
         run = Run(self.store, kind, os.urandom(8).hex())
         run.renew()
@@ -204,9 +204,10 @@ class BackupPlace:
 
 
 class Others(NamedTuple):
-    """The ids of other runs that have not ended: backups, prunes, and those of both that are dead.
+    """The ids of other runs that have not ended.
 
-    A run is dead if it was not renewed for a day. `left`: backups that a prune has found dead.
+    `dead`: the runs of either kind that have not renewed their mark for a day. `left`: backups that
+    a prune has found dead.
     """
 
     backups: set[str]
@@ -215,7 +216,7 @@ class Others(NamedTuple):
     left: set[str]
 
     def alive(self, kind: Kind) -> bool:
-        """Return whether there are such runs that are not dead."""
+        """Return whether there are runs of this kind that are not dead."""
         return bool((self.backups if kind == "backup" else self.prunes) - self.dead)
 
 
@@ -241,7 +242,7 @@ class Run:
         files = {file.path: file for file in self._store.list("runs")}
         if self._path not in files:
             raise self.lost()
-        now = files.pop(self._path).modified  # by the storage's clock, like theirs
+        now = files.pop(self._path).modified  # the times of all marks are by the storage's clock
         found = Others(set(), set(), set(), set())
         kinds = {"backup": found.backups, "prune": found.prunes, "left": found.left}
         for path, file in files.items():
@@ -291,7 +292,7 @@ class Run:
 def open_place(destination: object, options: Callable[[str], Mapping[str, object]]) -> BackupPlace:
     """Open a place of backups.
 
-    `options`: gives the options of a filesystem by its URI. They are used unless the destination
+    `options`: returns the options of a filesystem for a URI. They are used unless the destination
     has its own.
     """
     uri, given = parse_place("destination", destination)
@@ -309,6 +310,6 @@ def keep_apart(place: BackupPlace, lake: Lake) -> None:
 
 
 def new_point_id(now: int) -> str:
-    """Return a name for the point of a moment (microseconds)."""
+    """Return a name for the point of a moment, which is given in microseconds."""
     when = datetime.fromtimestamp(now // 1_000_000, UTC)
     return f"{when:%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"

@@ -1,4 +1,4 @@
-"""Choosing a point of a backup, and reading it as a lake."""
+"""Choose a point of a backup, and read it as a lake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lakebed.lake.ownership import BESIDE
 
 @contextmanager
 def opened_point(place: BackupPlace, point: Manifest) -> Iterator[Lake]:
-    """Return a block with the lake of a point, which can only be read."""
+    """Open the lake of a point, read-only, for the length of the block."""
     with tempfile.TemporaryDirectory(prefix="lakebed-point-") as folder:
         path = Path(folder, "catalog.db")
         place.fetch(point, CATALOG, path)
@@ -33,12 +33,10 @@ def opened_point(place: BackupPlace, point: Manifest) -> Iterator[Lake]:
 def choose_point(
     place: BackupPlace, point: str | None, at: datetime | None
 ) -> tuple[Manifest, datetime | None]:
-    """Return the point that is asked for, the newest by default; and the time as of which it is to
-    be read, None for its own.
+    """Return a point, and the time at which to read it, which is None for the point's own.
 
-    At a time: the first point after it that has every version since, or else the last one before
-    it.
-    Raises NotFoundError if there is none.
+    By default, that is the newest point. With `at`, it is the first later point that has every
+    version since then, or else the last point before. Raises NotFoundError if there is none.
     """
     if point is not None and at is not None:
         raise ValidationError("give either a point or a time, not both")

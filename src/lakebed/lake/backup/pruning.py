@@ -1,4 +1,4 @@
-"""Pruning: removes old points, and the contents that no other point needs."""
+"""Pruning: remove old points, and the contents that no other point needs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def prune(place: BackupPlace, keep: int, progress: Progress | None) -> PruneRepo
     check_count("keep", keep, least=1)
     points = place.points()
     with place.at_work("prune") as run:
-        # In this order, so that whatever a backup needs is seen here, or was written too late to be
-        # listed (docs/design/backup.md).
+        # Look in this order. So a file that a running backup needs is either seen as needed, or was
+        # written too late to be listed (docs/design/backup.md).
         removed = [point.id for point in points[:-keep]]
         place.remove_points(removed)
         there, unfinished = place.contents(), place.unfinished()

@@ -1,7 +1,7 @@
-"""Rebuilding a catalog that is lost: names from a backup, contents where the storage keeps them.
+"""Rebuild a lost catalog. Names come from a backup, and contents stay where the storage has them.
 
-What was stored after the backup is in the storage without a name. It is listed, and named only
-where its owner says under which prefix.
+Contents that were stored after the backup have no names. They are listed. They get names only if
+the caller gives a prefix for them.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from lakebed.values.parts import TABLE
 
 _SETTING = "rebuilding"
 _LEFT_BY_SQLITE = ("-wal", "-journal")
-_SPARED = 30 * 86_400_000_000  # microseconds in which no files without a name are looked for
+_SPARED = 30 * 86_400_000_000  # microseconds in which `collect` does not look for unknown files
 
 
 class UnnamedContent(TypedDict):
-    """A content in the storage that no name of the backup refers to."""
+    """A content in the storage to which no name of the backup refers."""
 
     uri: str
     content_hash: str
@@ -52,8 +52,10 @@ class UnnamedContent(TypedDict):
 
 
 class LaterVersion(TypedDict):
-    """A key that was stored after the backup, as the search index in the storage tells.
-    `content_hash`: None unless the index has it, which one for a search by meaning does."""
+    """A key that was stored after the backup. The search index in the storage has it.
+
+    `content_hash`: None unless the index has it. Only an index for a search by meaning does.
+    """
 
     key: str
     version: int
@@ -66,15 +68,15 @@ class RebuildReport(Report):
     | field | |
     | --- | --- |
     | `point` | the id of the point that gave the names |
-    | `moment` | when it was made: what was stored, changed or deleted later has no name here |
+    | `moment` | the time of the point: later stores, changes and deletes are not in the lake |
     | `entries`, `snapshots`, `versions` | how many of each the lake has now |
-    | `in_storage` | contents that were found where the storage keeps them |
-    | `from_backup` | contents that the storage had lost, written again from the backup |
+    | `in_storage` | how many contents the storage still had |
+    | `from_backup` | how many contents the storage had lost and the backup gave back |
     | `missing` | keys of entries whose content neither has: they are left out |
     | `later` | keys that were stored after the backup (`LaterVersion`) |
-    | `unnamed` | contents that the storage has beyond those of the point (`UnnamedContent`) |
-    | `named` | of these, how many were given a name under the prefix `found` |
-    | `damaged` | files in the storage that are not what their names say |
+    | `unnamed` | contents of the storage that are not in the point (`UnnamedContent`) |
+    | `named` | how many of these got a name under the prefix `found` |
+    | `damaged` | files in the storage whose content does not match their name |
     """
 
     point: str
@@ -98,18 +100,16 @@ def create_in_folder(folder: str, history: History | None, retention: int | None
         return
     for end in _LEFT_BY_SQLITE:
         if Path(f"{path}{end}").exists():
-            raise ConfigurationError(
-                f"{path}{end} belongs to the catalog that is lost: move it away first"
-            )
+            raise ConfigurationError(f"{path}{end} belongs to the lost catalog: move it away first")
     opened = open_sqlite(path, CatalogOptions())
     assemble(opened, open_store(folder), BESIDE, None, history, retention).close()
 
 
 def take_identity(lake: Lake, point: Manifest) -> None:
-    """Let a new lake be the one whose catalog is lost. Open it again after that.
+    """Give a new lake the identity of the one whose catalog is lost. Open it again afterwards.
 
-    Raises ConflictError for a lake that holds anything, unless it was begun by a rebuild from the
-    same point.
+    Raises ConflictError if the lake is not empty, unless an earlier rebuild from the same point
+    began to fill it.
     """
     lake._must_write("rebuild_catalog")
     catalog = lake._catalog
@@ -124,8 +124,8 @@ def take_identity(lake: Lake, point: Manifest) -> None:
             stats = lake.stats()
             if found or stats.entries or stats.expired or stats.history or stats.snapshots:
                 raise ConflictError(
-                    f"a catalog is rebuilt in an empty one only, and {lake.name} is not: name a "
-                    "new catalog"
+                    f"a catalog can be rebuilt only in an empty one, and {lake.name} is not empty: "
+                    "name a new catalog"
                 )
         return point.id
 
@@ -140,11 +140,11 @@ def rebuild(
     found: str | None,
     progress: Progress | None,
 ) -> RebuildReport:
-    """Fill an empty catalog; see `lakebed.rebuild_catalog`."""
+    """Fill an empty catalog. `lakebed.rebuild_catalog` describes it."""
     if found is not None:
         check_key(found)
     keep_apart(place, lake)
-    # What the lost catalog knew of the storage, this one knows now.
+    # This catalog now knows what the lost one knew about the storage.
     if lake._owner is not None:
         lake.adopt()
     elif lake._objects is not None:
@@ -204,13 +204,13 @@ class _Rebuilding:
                 self._progress(number, len(self._files))
 
     def fill(self) -> None:
-        """Name what the point names, each content where the storage has it."""
-        if self._point.history == "none":  # else the past cannot be told without them
+        """Store the names of the point, each with its content where the storage has it."""
+        if self._point.history == "none":  # otherwise the past cannot be copied without them
             self._look_for_lost()
         sizes = {path: file.byte_size for path, file in self._files.items()}
         there = (content for name, content in self._found.items() if name in self._wanted)
         self._taken = take_contents(self._lake, there, sizes)
-        # What the point does not name is not garbage: its owner has yet to look at it.
+        # Contents that the point does not name are not garbage: their owner must look first.
         self._lake._catalog.note_orphans_listed(self._lake._catalog.now() + _SPARED)
         if self._point.history == "none":
             self._done = self._fill_present()
@@ -231,8 +231,8 @@ class _Rebuilding:
                 yield row
 
     def _look_for_lost(self) -> None:
-        """Find the contents that neither the storage nor the backup has, and the tables that have
-        such parts. The other parts of these are not wanted any more: they count as unnamed."""
+        """Find the contents that neither the storage nor the backup has, and the tables with such
+        parts. The other parts of these tables count as unnamed, because nothing needs them now."""
         needed, there = self._place.files_of(self._point), self._place.contents()
         whole = {p for p, size in needed.items() if p in there and there[p].byte_size == size}
         rows = [*all_objects(self._source)]
@@ -253,7 +253,7 @@ class _Rebuilding:
         return {part.id for part in self._source._catalog.parts(_id_of(table))}
 
     def report(self, found: str | None) -> RebuildReport:
-        """Tell what came back, and name the rest under the prefix `found`."""
+        """Return the report. If `found` is given, first name the other contents under it."""
         unnamed = [
             content
             for name, content in sorted(self._found.items())
@@ -314,8 +314,8 @@ def _id_of(row: EntryRow | ObjectRow) -> ContentId:
 
 
 def later_versions(store: ObjectStore, files: Iterable[str], version: int) -> list[LaterVersion]:
-    """Return the keys that the search index in a storage has in a later version than this, with the
-    last one of each."""
+    """Return the keys that the search index in a storage has in versions above this one, with the
+    last version of each."""
     from lakebed.search.format import UnreadableSegmentError
     from lakebed.search.segment import Segment
 
@@ -326,7 +326,7 @@ def later_versions(store: ObjectStore, files: Iterable[str], version: int) -> li
         try:
             segment = Segment(memoryview(store.read(path)))
         except (UnreadableSegmentError, FileNotFoundError):
-            continue  # of another release; nothing can be told by it
+            continue  # a segment of another release, which this one cannot read
         for document in (segment.versions > version).nonzero()[0]:
             key, at = segment.key(int(document)), int(segment.versions[document])
             if key not in found or found[key]["version"] < at:

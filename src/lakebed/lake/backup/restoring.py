@@ -1,4 +1,4 @@
-"""Restoring: a point of a backup becomes a lake, or gives back contents that a lake has lost."""
+"""Restore a point of a backup as a lake, or bring back contents that a lake has lost."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class RestoreReport(Report):
     | field | |
     | --- | --- |
     | `point` | the id of the point |
-    | `moment` | the time as of which the lake is restored |
+    | `moment` | the time whose state the lake has now |
     | `entries` | how many entries the lake has now |
-    | `copied`, `unchanged` | of these, those written, and those that an earlier try had written |
-    | `snapshots`, `versions` | snapshots and earlier versions that were restored |
-    | `bytes` | of the contents that were read, as stored |
-    | `differing` | up to 100 keys that differ after all, since somebody wrote them meanwhile |
+    | `copied`, `unchanged` | how many of them this call wrote, and how many an earlier try |
+    | `snapshots`, `versions` | how many snapshots and earlier versions were restored |
+    | `bytes` | the size of the contents that were read, as stored |
+    | `differing` | up to 100 keys that differ because somebody wrote them meanwhile |
     """
 
     point: str
@@ -55,11 +55,11 @@ class ContentsReport(Report):
     | field | |
     | --- | --- |
     | `objects` | the number of contents that the lake keeps in its storage |
-    | `missing` | of these, the contents whose files were gone, or had another size |
-    | `restored`, `bytes` | those that came back from the backup, and their size |
-    | `points` | the ids of the points that they came from |
+    | `missing` | how many of them had no file, or one of another size |
+    | `restored`, `bytes` | how many came back from the backup, and their size |
+    | `points` | the ids of the points from which they came |
     | `lost_keys` | keys of entries whose content no point has |
-    | `lost_earlier` | keys of earlier versions for which the same holds |
+    | `lost_earlier` | keys of earlier versions whose content no point has |
     """
 
     objects: int
@@ -109,8 +109,8 @@ def _restore_present(
 
 
 def _check_empty(source: Lake | LakeView, target: Lake) -> None:
-    """Raise ConflictError if a lake holds anything but what an interrupted restore of the same
-    point has left."""
+    """Raise ConflictError if a lake is not empty, unless all it holds comes from an interrupted
+    restore of the same point."""
     stats = target.stats()
     if not (stats.entries or stats.expired or stats.history or stats.snapshots):
         return
@@ -120,12 +120,12 @@ def _check_empty(source: Lake | LakeView, target: Lake) -> None:
             other = wanted.get(row.key)
             if other is None or state_of(other) != state_of(row):
                 raise ConflictError(
-                    f"a backup is restored to an empty lake only, and {target.name} holds "
+                    f"a backup can be restored only to an empty lake, and {target.name} holds "
                     f"{row.key!r}: name a new lake"
                 )
     if stats.history or stats.snapshots:
         raise ConflictError(
-            f"a backup is restored to an empty lake only, and {target.name} has snapshots or "
+            f"a backup can be restored only to an empty lake, and {target.name} has snapshots or "
             "history: name a new lake"
         )
 
@@ -134,7 +134,7 @@ def restore_contents(place: BackupPlace, lake: Lake, progress: Progress | None) 
     """Restore the lost contents of a storage. `lakebed.restore_contents` describes it."""
     lake._must_write("restore_contents")
     if lake._objects is None:
-        raise NotFoundError(f"{lake.name} has no storage that could have lost anything")
+        raise NotFoundError(f"{lake.name} has no storage, so it cannot have lost contents")
     keep_apart(place, lake)
     looked, lost = _missing(lake)
     missing = len(lost)
@@ -190,7 +190,7 @@ def _missing(lake: Lake) -> tuple[int, dict[ContentId, ObjectRow]]:
 
 
 def _readable(source: Lake, rows: Iterable[ObjectRow]) -> Iterator[Encoded]:
-    """Yield the contents of a point that are whole."""
+    """Yield those contents of a point that are intact."""
     for row, data in source.read_contents(map(as_entry, rows)):
         if not isinstance(data, LakebedError):
             yield Encoded(row.format, data, row.content_hash)

@@ -1,4 +1,4 @@
-"""Backs up a lake: writes a new point, which shares contents with earlier ones."""
+"""Back up a lake: write a new point, which shares contents with earlier ones."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class BackupReport(Report):
     | field | |
     | --- | --- |
     | `point` | the id of the new point |
-    | `entries`, `snapshots`, `versions` | how many of each it has |
-    | `objects`, `byte_size` | its distinct contents, and their size |
-    | `new_objects`, `new_bytes` | those whose file the point before lacks, and the files' size |
-    | `resumed` | of these, such as a backup that did not end had written |
-    | `damaged` | contents that the point before has, but not whole: they were written again |
-    | `verified` | contents that were read back and had their hash |
+    | `entries`, `snapshots`, `versions` | how many of each the point has |
+    | `objects`, `byte_size` | the number of its distinct contents, and their size |
+    | `new_objects`, `new_bytes` | contents not in the point before, and the size of their files |
+    | `resumed` | how many of these an unfinished backup had written already |
+    | `damaged` | contents that were damaged in the point before, and were written again |
+    | `verified` | contents that were read back and have the right hash |
     | `removed` | ids of older points that were removed (`keep`) |
     """
 
@@ -91,8 +91,11 @@ def back_up(
 
 
 def _look_around(lake: Lake, run: Run) -> bool:
-    """Let go of what backups that died have left in the lake. Return whether what they have written
-    may be used: others have not ended, and nobody is about to delete it."""
+    """Remove the snapshots that dead backups have left in the lake.
+
+    Return whether this backup can use the files of unfinished backups: there are some, and no prune
+    is running that may delete them.
+    """
     others = run.others()
     for dead in others.dead & others.backups | others.left:
         kept = lake._catalog.find_snapshot(backup_name(dead))
@@ -104,8 +107,10 @@ def _look_around(lake: Lake, run: Run) -> bool:
 
 @contextmanager
 def _working_lake(lake: Lake, place: BackupPlace, folder: Path) -> Iterator[Lake]:
-    """A new lake whose names are in a local file, and whose contents are those of the backups. All
-    contents lie outside of the file, so that points share them."""
+    """Open a new lake for the block. Its names are in a local file, and its contents in the place.
+
+    No content is inline, so that points can share all of them.
+    """
     opened = open_sqlite(folder / "work.db", CatalogOptions())
     history: Literal["snapshots", "all"] = "all" if lake._history == "all" else "snapshots"
     with assemble(opened, place.another_store(), BESIDE, 0, history, auto_maintain="off") as work:
@@ -132,13 +137,16 @@ class _Backup:
         self._past: Past = (
             "none" if not history else "all" if lake._history == "all" else "snapshots"
         )
-        self._before = set[str]()  # files of the point before
+        self._before = set[str]()  # the files of the point before this one
         self._number = 1
         self._resumed = self._damaged = self._verified = 0
 
     def take_known(self, *, resumable: bool, check: bool) -> None:
-        """Have the working lake know the contents of the newest point, as far as they are there,
-        and, if `resumable`, those of no point. `check`: whether to read the former."""
+        """Register the contents of the newest point in the working lake, if their files exist.
+
+        `resumable`: also register the contents of unfinished backups. `check`: read the contents of
+        the newest point, and leave out damaged ones.
+        """
         files, points = self._place.contents(), self._place.points()
         sizes = {path: file.byte_size for path, file in files.items()}
         if points:
@@ -158,7 +166,7 @@ class _Backup:
             self._resumed = take_contents(self._work, self._left_behind(left), sizes)
 
     def copy(self) -> None:
-        """Tell the working lake what the lake is at this moment."""
+        """Copy the lake as it is at this moment into the working lake."""
         name = backup_name(self._run.id)
         with kept_moment(self._lake, name, BACKING_UP) as (view, kept):
             assert kept is not None
@@ -172,10 +180,12 @@ class _Backup:
                     self._lake, view, kept, self._work, "", self._advance, private=True
                 )
         if self._done.differing:
-            raise CorruptionError(f"the backup of {self._done.differing[0]!r} is not as the lake")
+            raise CorruptionError(
+                f"the backup of {self._done.differing[0]!r} differs from the lake"
+            )
 
     def finish(self, folder: Path) -> BackupReport:
-        """Write the point, once all that it needs is there."""
+        """Write the point. First check that all files which it needs exist."""
         self._forget_unneeded()
         objects, now = [*all_objects(self._work)], self._place.contents()
         needed = {row.uri for row in objects if row.uri is not None}
@@ -238,7 +248,7 @@ class _Backup:
     def _left_behind(self, files: list[StoredFile]) -> Iterator[Content]:
         """Yield the contents in the files of an unfinished backup."""
         for number, file in enumerate(files, 1):
-            with suppress(CorruptionError, FileNotFoundError):  # it is written again
+            with suppress(CorruptionError, FileNotFoundError):  # then its contents are copied again
                 packed = file.path.startswith("packs/")
                 if upload_of(file.path) == file.path and (packed or self._place.is_whole(file)):
                     yield from contents_of(self._place.store, file.path, file.byte_size)

@@ -1,4 +1,4 @@
-"""Writes a point: the names of one moment as SQLite and as Parquet, and last the manifest."""
+"""Write a point: the names of one moment as SQLite and as Parquet, and then the manifest."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _LEFT_OUT = ("object_id", "pack_id", "inline_value")
 def export(work: Lake, folder: Path, sizes: dict[str, int], past: bool) -> dict[str, str]:
     """Write the files of a point into a local folder. Return the hash of each by its name.
 
-    `work`: the lake with the names of the point. `sizes`: of the files of contents that it needs.
-    `past`: also what was before.
+    `work`: the lake with the names of the point. `sizes`: the sizes of the files that it needs, by
+    path. `past`: also write history and snapshots.
     """
     assert isinstance(work._catalog, SQLiteCatalog)
-    # A copy without gaps, which needs no other file beside it.
+    # VACUUM makes a compact copy, which needs no other file beside it.
     work._catalog._executor.fetch("VACUUM INTO :to", {"to": str(folder / CATALOG)})
     _export_relation(work, "entries", folder / ENTRIES)
     names = [CATALOG, ENTRIES, FILES]
@@ -50,7 +50,7 @@ def export(work: Lake, folder: Path, sizes: dict[str, int], past: bool) -> dict[
 
 
 def put_point(place: BackupPlace, folder: Path, manifest: Manifest) -> None:
-    """Write the files of a point to its place, the manifest last: then it is one."""
+    """Write the files of a point to its place. The manifest is last, and makes the point valid."""
     for name in manifest.files:
         with (folder / name).open("rb") as file:
             place.put(f"points/{manifest.id}/{name}", file)
@@ -61,7 +61,7 @@ def put_point(place: BackupPlace, folder: Path, manifest: Manifest) -> None:
 def _export_relation(
     work: Lake, relation: Literal["entries", "history", "snapshots"], path: Path
 ) -> None:
-    """Write a relation of a catalog as Parquet; of entries with the file of each content."""
+    """Write a relation of a catalog as Parquet. Entries also get the file of their content."""
     wanted, packs = Scan(relation), Scan("packs")
     columns = ENTRY_COLUMNS if relation == "entries" else COLUMNS[relation]
     schema = schema_of([column for column in columns if column[0] not in _LEFT_OUT])
@@ -76,7 +76,7 @@ def _export_relation(
 
 
 def _placed(batch: pa.RecordBatch, packs: pa.Table) -> Iterator[pa.RecordBatch]:
-    """Return the rows with the file of each content, an object or a pack."""
+    """Yield the rows with the file of each content, which is an object or a pack."""
     at = pc.index_in(batch.column("pack_id"), packs.column("id").combine_chunks())
     uri = pc.coalesce(batch.column("uri"), packs.column("uri").combine_chunks().take(at))
     yield batch.set_column(batch.schema.get_field_index("uri"), "uri", uri)

@@ -1,4 +1,4 @@
-"""Stores entries of another lake. Their contents are copied as bytes and never decoded."""
+"""Store entries of another lake. Their contents are copied as bytes and never decoded."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class _CopyingBatch(Batch):
             encoded = Encoded(row.format, data, row.content_hash)
             if lake._objects is None:
                 encoded = in_memory(encoded)
-        # A lake that keeps all history finds versions by their times. The version of this copy
-        # began to stand now, not when the source's did.
+        # A lake that keeps all history finds versions by their times, and this copy is a version
+        # that begins now, not when the source's did.
         updated_at = row.updated_at if timed or lake._history != "all" else None
         self._stage(
             StagedRow(
@@ -76,8 +76,7 @@ def store_rows(
 
     Raises the first error from reading a content.
 
-    `timed`: always take `updated_at` from the rows, because the caller sets the target's clock by
-    them.
+    `timed`: always take `updated_at` from the rows. The caller sets the target's clock by them.
     `private`: nobody else uses the target. Then nobody can delete the contents that it holds, so
     they are not read again. And nobody searches it, so nothing is indexed.
     """
@@ -109,7 +108,7 @@ def store_rows(
 
 
 def _finished(batch: Batch) -> BatchReport:
-    """Commit the rest of a batch. Raises the first error that an entry had."""
+    """Commit the rest of a batch. Raises the first error of an entry."""
     report = batch.finish()
     if report.errors:
         raise next(iter(report.errors.values()))

@@ -1,4 +1,4 @@
-"""Copies entries with their times and expiry. Contents are told apart by hash, never decoded."""
+"""Copy entries with their times and expiry. Contents are compared by hash and never decoded."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SHOWN = 3
 class EntryCopy:
     """One copy of entries into a lake.
 
-    What the target already has is neither read nor written. So a copy that was interrupted goes on
-    where it stopped.
+    Entries that the target already has are neither read nor written. So an interrupted copy
+    continues where it stopped.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class EntryCopy:
         *,
         private: bool = False,
     ) -> None:
-        """`private`: see `store_rows`."""
+        """Prepare a copy. `private` is as for `store_rows`."""
         self._source = source
         self._target = target
         self._private = private
@@ -43,12 +43,12 @@ class EntryCopy:
         self._progress = progress
         self._copied = self._replaced = self._unchanged = self._skipped = self._bytes = 0
         self._removed = 0
-        self._kept = set[str]()  # keys whose other entries the target keeps
+        self._kept = set[str]()  # keys that differ in the target and are left as they are
 
     def check(self, rows: Iterable[EntryRow]) -> None:
-        """Raise ConflictError if the target has another entry under one of the keys.
+        """Raise ConflictError if the target has a different entry under one of the keys.
 
-        To be called before anything is written.
+        Call this before anything is written.
         """
         for page in _pages(rows):
             here = self._here(page)
@@ -124,7 +124,7 @@ class EntryCopy:
                 elif self._on_conflict == "replace":
                     self._replaced += 1
                     yield row
-                else:  # with "fail", `check` found none: somebody has stored this one since
+                else:  # with "fail", `check` found no difference, so somebody stored this one since
                     self._skipped += 1
                     self._kept.add(row.key)
             done += len(page)
@@ -138,11 +138,11 @@ class EntryCopy:
 
 
 def conflict_of(keys: Sequence[str]) -> ConflictError:
-    """Return the error for keys under which the target has other entries."""
+    """Return the error for keys under which the target has different entries."""
     more = "" if len(keys) <= _SHOWN else ", …"
     shown = ", ".join(map(repr, keys[:_SHOWN]))
     return ConflictError(
-        f"the target has other entries under these keys: {shown}{more} "
+        f"the target has different entries under these keys: {shown}{more} "
         "(on_conflict: 'skip' keeps them, 'replace' overwrites them)"
     )
 
@@ -153,7 +153,7 @@ def _alike(row: EntryRow, here: dict[str, EntryRow]) -> bool:
 
 
 def state_of(row: EntryRow) -> tuple[object, ...]:
-    """Return what must be equal in two entries of a key for them to count as the same."""
+    """Return the fields that must be equal for two entries of a key to count as the same."""
     return row.content_hash, row.format, row.metadata, row.expires_at
 
 

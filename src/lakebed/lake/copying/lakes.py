@@ -1,4 +1,4 @@
-"""Copies from one open lake to another."""
+"""Copy from one open lake to another."""
 
 from __future__ import annotations
 
@@ -40,13 +40,15 @@ def copy_entries(
 
 
 def copy_name(to: str) -> str:
-    """Return the name of the snapshot that keeps a source while it is copied to the lake with the
-    id `to`."""
+    """Return the name of the snapshot that keeps the state of a source during a copy.
+
+    `to`: the id of the target.
+    """
     return f"copy-to-{to[:16]}"
 
 
 def backup_name(run_id: str) -> str:
-    """Return the name of the snapshot that keeps a source while a backup runs."""
+    """Return the name of the snapshot that keeps the state of a source during a backup."""
     return f"backup-{run_id}"
 
 
@@ -62,10 +64,10 @@ def keeps_moment(snapshot: SnapshotRow) -> bool:
 def kept_moment(
     source: Lake, name: str, message: str = _COPYING
 ) -> Iterator[tuple[Lake | LakeView, SnapshotRow | None]]:
-    """Keep the source as it is, by a snapshot of this name, until the block ends.
+    """Keep the state of the source in a snapshot with this name, until the block ends.
 
-    Yields a view of the source, and its snapshot. In a source that was opened read-only no snapshot
-    can be made: it is yielded itself, with None, and each read sees it as it is then.
+    Yields a view of the source, and the snapshot. If the source was opened read-only, no snapshot
+    can be made. Then yields the source and None, and each read sees the source as it is then.
     """
     if source.read_only:
         yield source, None
@@ -108,5 +110,5 @@ def check_pair(source: Lake, target: Lake) -> None:
             f"source and target must be two lakes, got {source.name} twice"
             if source.name == target.name
             else f"source and target must be two lakes, but {source.name} and {target.name} are "
-            "one and the same"
+            "the same lake"
         )

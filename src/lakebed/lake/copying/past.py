@@ -1,7 +1,7 @@
-"""Copies a lake with its past: stores every kept version again, in its order and at its time.
+"""Copy a lake with its past: store every kept version again, in the same order and at its time.
 
-The copy uses only the calls of the target's catalog, which keep its rules. So it works between any
-two catalogs, and the target's history and snapshots arise as the source's did.
+The copy uses only the ordinary calls of the target's catalog. So it works between any two catalogs,
+and the target's history and snapshots come about as the source's did.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _TOGETHER = 5000
 
 
 class _Step(NamedTuple):
-    """What happened at one number of the source's counter.
+    """The event with one number of the source's counter.
 
-    A version was stored, or with `removed`, a key was deleted. `replaces`: this ended another
+    A version was stored, or if `removed`, a key was deleted. `replaces`: the event ended another
     version, which is kept.
     """
 
@@ -72,14 +72,14 @@ def tell_past(
     *,
     private: bool = False,
 ) -> CopyReport:
-    """Copy the source as it is at a moment, and what was before it.
+    """Copy the source as it is at a moment, with its history and snapshots.
 
-    `view`, `kept`: what `kept_moment` yields. `private`: see `store_rows`.
+    `view`, `kept`: the results of `kept_moment`. `private` is as for `store_rows`.
     """
     past = _Past(source, target, prefix, kept, private=private)
     past.run(progress)
     copy = EntryCopy(source, target, "fail", private=private)
-    copy.run(view.list(prefix).rows(), None)  # nothing is left to do: counts what is there
+    copy.run(view.list(prefix).rows(), None)  # nothing is left to copy: this only counts
     differing = copy.verify(view.list(prefix).rows())
     past.verify()
     done = copy.report(differing, versions=past.versions, snapshots=len(past.made))
@@ -92,7 +92,7 @@ def tell_past(
 
 
 class _Past:
-    """Repeats the steps of a source in a target."""
+    """The repetition of a source's steps in a target."""
 
     def __init__(
         self,
@@ -114,10 +114,10 @@ class _Past:
         self._now = source._catalog.now() if kept is None else kept.created_at
         self._keep_all = target._history == "all"
         self._clock = 0
-        self.stored = 0  # entries that stand now
+        self.stored = 0  # how many current entries were stored
         self.versions = 0
         self.made = set[str]()  # ids of snapshots
-        self.bytes = 0  # of the contents that were read
+        self.bytes = 0  # the size of the contents that were read
         self._snapshots = [
             row
             for row in source._catalog.snapshots()
@@ -147,8 +147,8 @@ class _Past:
             self._catalog.lack_history(self._lacking())
 
     def _lacking(self) -> int:
-        """Return the time before which the source lacks versions, so that the target lacks them
-        too."""
+        """Return the time before which versions may be missing in the source, and so in the
+        target."""
         if self._source._history != "all" or not isinstance(self._source._catalog, TakesHistory):
             return self._now
         return self._source._catalog.history_since()
@@ -156,8 +156,8 @@ class _Past:
     def verify(self) -> None:
         """Compare each snapshot of the source with that of the target.
 
-        The first is compared whole, each other one by what changed since the one before it. Raises
-        CorruptionError if one differs.
+        The first snapshot is compared completely, each other one by its changes since the one
+        before. Raises CorruptionError if a snapshot differs.
         """
         self._drop_gone()
         lakes = (self._source, self._target)
@@ -185,7 +185,7 @@ class _Past:
             before = row
 
     def _drop_gone(self) -> None:
-        """Drop the snapshots that somebody has dropped in the source meanwhile."""
+        """Drop the snapshots that were dropped in the source meanwhile."""
         there = {row.id for row in self._source._catalog.snapshots()}
         for row in self._snapshots:
             if row.id not in there:
@@ -194,7 +194,7 @@ class _Past:
         self._snapshots = [row for row in self._snapshots if row.id in there]
 
     def _begin(self) -> int:
-        """Return the last step that an earlier run of this copy has repeated, or 0 for none."""
+        """Return the last step that an earlier run of this copy has repeated, or 0."""
         mine = {"source": self._source._lake_id, "prefix": self._prefix}
 
         def begin(found: str | None) -> str:
@@ -208,8 +208,8 @@ class _Past:
             stats = self._target.stats()
             if stats.entries or stats.expired or stats.history or stats.snapshots:
                 raise ConflictError(
-                    "history and snapshots can be copied to an empty lake only, and "
-                    f"{self._target.name} is not empty: copy the entries alone, or name a new "
+                    "history and snapshots can be copied only to an empty lake, and "
+                    f"{self._target.name} is not empty: copy only the entries, or name a new "
                     "target"
                 )
             return json.dumps(mine | {"number": 0})
@@ -224,7 +224,7 @@ class _Past:
         self._catalog.change_setting(_SETTING, note)
 
     def _steps(self) -> list[_Step]:
-        """Return what happened up to the moment of the copy, in its order."""
+        """Return the steps up to the moment of the copy, in their order."""
         wanted = Scan("history", *self._bounds)
         rows = list[tuple[str, int, int, int | None, int | None]]()
         names = ("key", "version", "updated_at", "end_version", "ended_at")
@@ -247,9 +247,9 @@ class _Past:
         return sorted(steps)
 
     def _groups(self, steps: Sequence[_Step], cuts: Sequence[int]) -> Iterator[list[_Step]]:
-        """Divide the steps into lists that one transaction may repeat.
+        """Yield the steps in lists, each of which one transaction can repeat.
 
-        A list has no key twice and no snapshot between its steps, and those of its steps that end a
+        A list has no key twice, and no snapshot between its steps. All of its steps that end a
         version happened at the same time.
         """
         borders = iter(sorted(cuts))
@@ -282,7 +282,7 @@ class _Past:
             self._target._catalog.commit([Delete(step.key) for step in group])
             return
         found = self._source._catalog.get_versions([step.number for step in group])
-        # The rest have been pruned meanwhile. If a snapshot saw one of them, `verify` finds out.
+        # The others were pruned meanwhile. If a snapshot had one of them, `verify` finds out.
         rows = sorted((version.row for version in found), key=lambda row: row.key.encode())
         self.bytes += store_rows(
             self._source, self._target, rows, timed=True, private=self._private
@@ -297,7 +297,7 @@ class _Past:
     def _make_snapshots(
         self, waiting: Sequence[SnapshotRow], before: int | None
     ) -> Sequence[SnapshotRow]:
-        """Make the snapshots that see nothing from the step `before` on. Return the others."""
+        """Make the snapshots from before the step `before`. Return the others."""
         left = list[SnapshotRow]()
         for row in waiting:
             if before is not None and row.version >= before:

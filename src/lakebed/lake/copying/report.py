@@ -1,4 +1,4 @@
-"""What a copy did."""
+"""The report of a copy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ class CopyReport(Report):
 
     | field | |
     | --- | --- |
-    | `entries` | entries of the source under the prefix |
-    | `copied` | those that the target did not have |
-    | `replaced` | those that differed in the target, and were overwritten (`on_conflict`) |
-    | `unchanged` | those that the target had already |
-    | `skipped` | those that differ in the target, and were left as they are (`on_conflict`) |
-    | `removed` | entries deleted from the target because the source had deleted them (`follow`) |
+    | `entries` | how many entries the source has under the prefix |
+    | `copied` | how many the target did not have |
+    | `replaced` | how many differed in the target and were overwritten (`on_conflict`) |
+    | `unchanged` | how many the target had already |
+    | `skipped` | how many differ in the target and were left as they are (`on_conflict`) |
+    | `removed` | how many were deleted because the source had deleted them (`follow`) |
     | `bytes` | the size of the contents that were read, as stored |
-    | `versions`, `snapshots` | earlier versions, and snapshots, that were copied |
+    | `versions`, `snapshots` | how many earlier versions and snapshots were copied |
     | `differing` | up to 100 keys that differ because somebody wrote them meanwhile |
-    | `notes` | what the target cannot hold, in words; empty between lakes |
+    | `notes` | texts on what the target cannot hold; empty between lakes |
     | `cursor` | where the next `follow` continues; None for a copy |
     """
 

@@ -1,4 +1,4 @@
-"""Copies tables of parts. Only the parts that the target lacks are read."""
+"""Copy tables of parts. Only the parts that the target does not have are read."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def store_table(
 
     `data`: the list of its parts. `timed`: see `store_contents`.
     """
-    # A lake that keeps all history finds versions by their times. The version of this copy began
-    # to stand now, not when the source's did.
+    # A lake that keeps all history finds versions by their times, and this copy is a version that
+    # begins now, not when the source's did.
     updated_at = row.updated_at if timed or target._history != "all" else None
     parts = {part.content_hash: part for part in decode_parts(data).parts}
     for _ in range(ATTEMPTS - 1):

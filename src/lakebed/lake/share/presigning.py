@@ -15,27 +15,29 @@ from lakebed.objects.store import Signer
 from lakebed.values.parts import TABLE
 
 LONGEST_EXPIRY = 7 * 86_400
-"""The most seconds for which S3 and Google Cloud Storage allow a signature to be valid."""
+"""The longest time in seconds for which S3 and Google Cloud Storage let a signature be valid."""
 _ATTEMPTS = 5
 
 
 class Presigning(PresentLake):
-    """The call that signs."""
+    """The call `presign`."""
 
     def presign(self, key: str, expires: float | timedelta = 3600) -> str:
-        """Return a URL with which anybody can read the stored bytes of an entry: canonical JSON,
-        the bytes, or a Parquet file. It works for `expires` seconds, 1 to 604,800 (seven days).
+        """Return a URL with which anybody can read the stored bytes of an entry.
 
-        The URL names the content as it is now. Storing the key again does not change what the URL
-        gives. Once nothing refers to that content, `collect` removes it, and the URL stops working.
-        A content that is inline or in a pack is first written as an object of its own, so that the
-        URL gives no access to other values.
+        They are canonical JSON, the bytes, or a Parquet file. `expires`: how long the URL works, a
+        timedelta or seconds from 1 to 604,800 (seven days).
+
+        The URL leads to the content as it is now, even if the key is stored again. Once nothing
+        refers to that content, `collect` removes it, and the URL stops working. A content that is
+        inline or in a pack is first written as an object of its own, so that the URL gives no
+        access to other values.
 
         Raises NotFoundError if the key does not exist, ValidationError if `expires` is out of
-        range, ConfigurationError if the storage cannot sign (it must be S3, Google Cloud Storage or
-        Azure, with credentials that can sign), ReadOnlyError if a read-only lake would have to
-        write the content first, CorruptionError for a damaged content, and StorageError if the
-        storage fails.
+        range, and ReadOnlyError if a read-only lake would have to write the content first. Raises
+        ConfigurationError if the storage cannot sign, or if the entry is a table of several parts.
+        (The storage must be S3, Google Cloud Storage or Azure, with credentials that can sign.)
+        Raises CorruptionError for a damaged content, and StorageError if the storage fails.
         """
         seconds = _check_expires(expires)
         signer: object = self._objects
@@ -47,8 +49,8 @@ class Presigning(PresentLake):
                 raise NotFoundError(f"no entry with the key {key!r}")
             if row.format == TABLE:
                 raise ConfigurationError(
-                    f"presign names one file, and the table {key!r} has several parts: compact() "
-                    "joins them"
+                    f"presign needs a single file, and the table {key!r} has several parts: "
+                    "compact() joins them"
                 )
             path = row.uri if row.uri is not None and row.position is None else self._alone(row)
             if path is not None:
@@ -56,8 +58,8 @@ class Presigning(PresentLake):
         raise CorruptionError(f"the content of {key!r} moved each time it was looked up")
 
     def _alone(self, row: EntryRow) -> str | None:
-        """Write a content as an object of its own. Returns its path, or None if another writer
-        moved the content."""
+        """Write a content as an object of its own. Return its path, or None if another writer moved
+        the content meanwhile."""
         self._must_write("presign of a value that is not a file of its own")
         assert self._objects is not None
         data = self._read_checked(row)

@@ -21,19 +21,19 @@ from lakebed.values.encoded import Encoded, EncodedFile
 from lakebed.values.parts import TABLE
 
 CHUNK_BYTES = 16 << 20
-"""Metadata and contents, in bytes, that are read at a time, while as much is written; a
-single entry may take more."""
+"""How many bytes of metadata and contents are read at a time, while as many are written. A single
+entry may take more."""
 
 _CHUNK_ROWS = 20_000
 _GROUP_BYTES = 4 << 20
-"""The bytes of a row group in memory. A search of the publication reads one for each hit."""
+"""The size of a row group in memory, in bytes. A search of the publication reads one per hit."""
 _COPIED = ("key", "version", "content_hash", "format", "byte_size", "metadata", "expires_at",
            "created_at", "updated_at")  # fmt: skip
 _UNSORTED = ("content_hash", "metadata", "value")
 SCHEMA = pa.schema(
     [
         *(ENTRY_SCHEMA.field(name) for name in _COPIED),
-        # Large only in memory: the file has one type of text.
+        # `large_string` exists only in memory. The file has a single type for text.
         pa.field("value", pa.large_string()),
         pa.field("value_bytes", pa.large_binary()),
         pa.field("table_uri", pa.string()),
@@ -42,9 +42,11 @@ SCHEMA = pa.schema(
 
 
 def chunks(pages: Iterable[Sequence[EntryRow]]) -> Iterator[Sequence[EntryRow]]:
-    """Give pages of entries whose contents lie in the catalog as they are. Put the others together,
-    whose contents are better read in bulk, or part them, so that the contents of each list fit into
-    memory."""
+    """Yield the entries in lists whose contents fit into memory.
+
+    A page whose contents are all in the catalog is yielded unchanged. Other pages are joined, to
+    read their contents in bulk, or split.
+    """
     chunk: list[EntryRow] = []
     size = 0
     for page in pages:
@@ -67,7 +69,7 @@ def chunks(pages: Iterable[Sequence[EntryRow]]) -> Iterator[Sequence[EntryRow]]:
 
 
 def _memory(rows: Iterable[EntryRow]) -> int:
-    """How many bytes the metadata and contents of entries take in memory at once."""
+    """Return how many bytes the metadata and contents of entries take in memory."""
     return sum(
         len(row.metadata) + (0 if row.format in ("parquet", TABLE) else row.byte_size)
         for row in rows
@@ -75,9 +77,9 @@ def _memory(rows: Iterable[EntryRow]) -> int:
 
 
 class EntriesFile:
-    """The Parquet file of the entries. It is complete when its block has ended without an error.
+    """The Parquet file of the entries. It is complete once its block has ended without an error.
 
-    A thread writes while the next entries are read.
+    A thread writes the file while the next entries are read.
     """
 
     def __init__(self, sink: Hashing, publication: str) -> None:
@@ -86,13 +88,13 @@ class EntriesFile:
             SCHEMA,
             compression="zstd",
             use_dictionary=["format", "expires_at", "created_at", "updated_at"],
-            store_schema=False,  # it would say "large"
+            store_schema=False,  # the stored schema would have the types in memory
             write_page_checksum=True,
-            # The least and the greatest of the others tell a reader nothing.
+            # For the other columns, minimum and maximum are of no use to a reader.
             write_statistics=[name for name in SCHEMA.names if name not in _UNSORTED],
         )
         self._writer.add_key_value_metadata({ID: publication})
-        self._held: list[pa.RecordBatch] = []  # not yet a row group
+        self._held: list[pa.RecordBatch] = []  # batches that do not fill a row group yet
         self._thread = ThreadPoolExecutor(1, "lakebed-publish")
         self._writing: Future[None] | None = None
 
@@ -102,8 +104,8 @@ class EntriesFile:
         contents: Sequence[bytes],
         tables: Mapping[str, str],
     ) -> None:
-        """Write entries, with their contents in the same order, or the URIs of their tables by
-        key."""
+        """Write entries. `contents`: their contents in the same order. `tables`: the URIs of their
+        tables by key."""
         try:
             batch = _batch(rows, contents, tables)
         except pa.ArrowException as error:
@@ -125,7 +127,7 @@ class EntriesFile:
             raise _refused(table["key"][0].as_py(), table["key"][-1].as_py(), error) from None
 
     def _wait(self) -> None:
-        """Wait for what is being written, and raise its error."""
+        """Wait for the thread to finish writing, and raise its error."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
@@ -147,7 +149,7 @@ class EntriesFile:
 def _batch(
     rows: Sequence[EntryRow], contents: Sequence[bytes], tables: Mapping[str, str]
 ) -> pa.RecordBatch:
-    # Column by column: a record for each entry would take most of the time.
+    # Build each column at once: making a record for each entry would take most of the time.
     key, version, metadata, expires_at, created_at, updated_at, *others = zip(*rows, strict=True)
     hashes, format, byte_size, *_ = others
     if all(one == "json" for one in format):
@@ -165,12 +167,12 @@ def _batch(
 
 
 def _texts(contents: Sequence[bytes]) -> pa.LargeStringArray:
-    """Contents as one column, put together by their lengths: Arrow takes five times as long."""
+    """Return contents as one column. Building it from lengths takes a fifth of Arrow's own time."""
     ends = np.zeros(len(contents) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, contents), np.int64, len(contents)), out=ends[1:])
     buffers = pa.py_buffer(ends), pa.py_buffer(b"".join(contents))
     texts = pa.LargeStringArray.from_buffers(len(contents), *buffers)
-    texts.validate(full=True)  # that they are UTF-8
+    texts.validate(full=True)  # checks that the texts are UTF-8
     return texts
 
 
@@ -199,7 +201,7 @@ class Tables:
 
     @property
     def count(self) -> int:
-        """The number of copies."""
+        """How many copies there are."""
         return len(self._paths)
 
     def add(self, row: EntryRow) -> str:
@@ -228,8 +230,10 @@ class Tables:
 
 
 def _copy_table(source: ObjectStore | None, row: EntryRow, target: ObjectStore, path: str) -> int:
-    """Copy a stored table, and check it against its hash. Returns its size in bytes. Raises
-    CorruptionError if it is damaged; nothing is then left at `path`."""
+    """Copy a stored table, and compare it with its hash. Return its size in bytes.
+
+    Raises CorruptionError if the table is damaged. Then nothing is left at `path`.
+    """
     hashing, size = sha256(), 0
     with target.open_write(path) as sink:
         for piece in _pieces(source, row):
@@ -260,5 +264,5 @@ def _pieces(source: ObjectStore | None, row: EntryRow) -> Iterator[bytes]:
 
 
 def new_publication(now: int) -> str:
-    """Return a new id: the time, for people to read, and a unique suffix."""
+    """Return a new id: the time in readable form, and a unique suffix."""
     return f"{from_micros(now):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"

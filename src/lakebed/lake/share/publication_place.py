@@ -1,5 +1,5 @@
-"""The place of a publication. A manifest lists its files with their hashes, and nothing else is
-ever replaced or deleted."""
+"""The place of a publication. A manifest lists its files with their hashes. No other file is ever
+replaced or deleted."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _PIECE = 8 << 20
 _TAIL = 8
 _PUBLICATION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _COPY = re.compile(r"([0-9a-f]{64})\.(?:parquet|segment)")
-_MOST_MANIFEST = 1 << 28  # bytes; there is one line for each table
+_MOST_MANIFEST = 1 << 28  # bytes; a manifest has one line for each table
 
 Hashes = Mapping[str, str]
 """The SHA-256 of files, by name."""
 
 
 class Hashing(io.RawIOBase):
-    """A file that is written from beginning to end, and hashed on the way."""
+    """A stream that writes a file from beginning to end, and hashes the data."""
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
@@ -70,8 +70,10 @@ class Hashing(io.RawIOBase):
 
 
 def open_place(uri: str, options: Mapping[str, object]) -> PublicationPlace:
-    """Open the folder of the entries and the one beside it. Raises ConfigurationError for a whole
-    bucket."""
+    """Open the folder of the entries and the one beside it, for the tables.
+
+    Raises ConfigurationError if `uri` is a whole bucket.
+    """
     folder = local_path(uri)
     if folder is None:
         protocol, _, path = (uri := uri.rstrip("/")).rpartition("://")
@@ -82,7 +84,7 @@ def open_place(uri: str, options: Mapping[str, object]) -> PublicationPlace:
             )
     else:
         uri = absolute(folder)
-        if f"{os.sep}.." in uri:  # resolved, so that `-tables` is appended to a name
+        if f"{os.sep}.." in uri:  # resolve it, so that `-tables` is appended to a name
             uri = os.path.realpath(uri)
     return PublicationPlace(open_store(uri, options), open_store(f"{uri}-tables", options))
 
@@ -98,15 +100,15 @@ class PublicationPlace:
     def examine(self) -> str | None:
         """Return the id of the publication at this place, or None if it is empty.
 
-        Raises ConflictError if either folder holds anything that no publication wrote, or that was
-        changed since.
+        Raises ConflictError if either folder has a file that no publication wrote, or that was
+        changed since it was published.
         """
         folders = self._folders()
         entries: StoredFile | None = None
         for file in self.target.list(""):
             if file.path == ENTRIES_FILE:
                 entries = file
-            elif upload_of(file.path) != ENTRIES_FILE:  # being written, or left when killed
+            elif upload_of(file.path) != ENTRIES_FILE:  # an unfinished upload of it is allowed
                 raise self._foreign(self.target, file.path)
         if entries is None:
             return None
@@ -125,10 +127,10 @@ class PublicationPlace:
         return publication
 
     def write_manifest(self, publication: str, hashes: Hashes) -> int:
-        """Write the manifest of a publication. Returns its size in bytes.
+        """Write the manifest of a publication. Return its size in bytes.
 
         An empty manifest is written before the first file, so that the files of a killed
-        publication can be recognised.
+        publication can be recognised later.
         """
         text = json.dumps({"publication": publication, "files": dict(hashes)}, indent=1)
         with self.tables.open_write(f"{publication}/{MANIFEST}") as file:
@@ -141,15 +143,20 @@ class PublicationPlace:
 
     def remove_leftovers(self, keep: set[str | None]) -> None:
         """Delete the tables of publications that are not in `keep` and are older than a day.
-        Younger ones may still be written."""
-        horizon = system_clock() - _LEFTOVER_SECONDS * 1_000_000  # in the storage's unit
+
+        Another process may still be writing younger ones.
+        """
+        horizon = system_clock() - _LEFTOVER_SECONDS * 1_000_000  # microseconds
         for publication, files in self._by_folder().items():
             if publication not in keep and max(file.modified for file in files) < horizon:
                 self._remove(publication, files)
 
     def _remove(self, publication: str, files: Sequence[StoredFile]) -> None:
-        """Delete the files that the publication wrote, the manifest last. Files whose hash differs
-        from their name stay, also half-written ones: nothing proves whose they are."""
+        """Delete the files that the publication wrote, the manifest last.
+
+        A file whose hash differs from its name stays, even a half-written one, because nothing
+        proves that the publication wrote it.
+        """
         if self.manifest(publication) is None:
             return
         proven = [file.path for file in files if self._is_copy(file)]
@@ -166,8 +173,10 @@ class PublicationPlace:
             return False
 
     def _folders(self) -> dict[str, Hashes]:
-        """Return the publications that have a folder beside the entries, with the manifest of each.
-        Raises ConflictError for anything else there."""
+        """Return the manifests of the publications that have a folder beside the entries, by id.
+
+        Raises ConflictError if there is any other file.
+        """
         found = dict[str, Hashes]()
         for publication, files in self._by_folder().items():
             finished = [file for file in files if not _is_unfinished(file.path)]
@@ -190,7 +199,7 @@ class PublicationPlace:
         return folders
 
     def manifest(self, publication: str) -> Hashes | None:
-        """Return the manifest of a publication, or None if it has no valid one."""
+        """Return the manifest of a publication, or None if it is missing or invalid."""
         path = f"{publication}/{MANIFEST}"
         try:
             if self.tables.size(path) > _MOST_MANIFEST:
@@ -211,7 +220,7 @@ class PublicationPlace:
 
 
 def read_footer(target: ObjectStore, size: int) -> pq.FileMetaData | None:
-    """Read the footer of the entries' file, without the rest of it. None if it has no footer."""
+    """Return the footer of the entries' file, or None if it has none. The rest is not read."""
     tail = target.read(ENTRIES_FILE, max(0, size - _TAIL), _TAIL)
     length = int.from_bytes(tail[:4], "little") + _TAIL
     if not tail.endswith(b"PAR1") or length > size:
@@ -238,7 +247,7 @@ def _hash(store: ObjectStore, file: StoredFile) -> str:
 
 
 def pieces(store: ObjectStore, path: str, size: int) -> Iterable[bytes]:
-    """Read a file in parts that fit into memory."""
+    """Yield the data of a file in parts that fit into memory."""
     return (
         store.read(path, offset, min(_PIECE, size - offset)) for offset in range(0, size, _PIECE)
     )

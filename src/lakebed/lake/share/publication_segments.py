@@ -1,4 +1,4 @@
-"""The search index of a publication: segments that hold exactly its entries."""
+"""The search index of a publication: segments with exactly its entries."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from lakebed.values.hash import digest
 
 _PAGE = 4000
 _MOST = MAX_DOCUMENTS // 2
-"""The most documents of a segment that is built or merged: they determine the memory it takes."""
+"""The most documents of a segment that is built or merged. It limits the memory that this takes."""
 
 
 class PublicationSegments:
     """Collects the entries of a publication, and writes segments of them.
 
-    Entries in the lake's own segments, which are mapped files, are taken from there. Only the
-    others are analysed.
+    An entry that is in a segment of the lake is copied from there. Only other entries are analysed.
     """
 
     def __init__(self, index: SearchIndex, target: ObjectStore, publication: str) -> None:
@@ -34,7 +33,7 @@ class PublicationSegments:
         self._publication = publication
         self._embedder = index.embedder
         wanted = None if self._embedder is None else self._embedder.name
-        # Segments that a client built without an embedder are rebuilt, with vectors.
+        # If there is an embedder, entries of segments without vectors are analysed again.
         self._known = [
             segment
             for segment in index.segments.now().segments
@@ -76,7 +75,7 @@ class PublicationSegments:
         self._new.add(documents(list(texts), self._embedder))
 
     def finish(self) -> None:
-        """Write all entries that were added and not written yet."""
+        """Write the entries that were added but not written yet."""
         parts = [pair for pair in zip(self._known, self._kept, strict=True) if pair[1].any()]
         if len(self._new):
             rest = Segment(memoryview(self._new.data()))
@@ -119,7 +118,7 @@ def _grouped(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
 
 
 def _joined(group: Sequence[_Part]) -> bytes:
-    """Return one segment of the kept documents, none of which has ended."""
+    """Return one segment with the kept documents. None of them has ended."""
     if len(group) == 1:
         ((segment, kept),) = group
         return select(segment, kept, _never(segment))

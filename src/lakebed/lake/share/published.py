@@ -1,4 +1,4 @@
-"""Searching a publication with its own index, without the lake."""
+"""Search a publication with its own index, without the lake."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ def open_publication(
     *,
     embedder: str | Callable[[Sequence[str]], object] | None = None,
 ) -> Publication:
-    """Open what `Lake.publish(…, search=True)` wrote, to search it without the lake.
+    """Open a publication that `Lake.publish(…, search=True)` wrote, to search it without the lake.
 
     `uri`: the place, as for `publish`. `embedder`: the embedder of the lake, to search by meaning.
-    The index of a publication in a bucket is copied to the system's folder for temporary files.
+    If the publication is in a bucket, its index is copied to the system's folder for temporary
+    files.
 
-    Raises NotFoundError if there is no publication; ConfigurationError if it was written without
-    `search`, or without vectors of the embedder; CorruptionError if a file is damaged; StorageError
-    if the storage cannot be read.
+    Raises NotFoundError if there is no publication. Raises ConfigurationError if it was written
+    without `search`, or without vectors of the embedder. Raises CorruptionError if a file is
+    damaged, and StorageError if the storage cannot be read.
     """
     from lakebed.lake.share.publication_place import open_place
     from lakebed.lake.share.published_files import PublishedFiles
@@ -99,13 +100,14 @@ class Publication:
         thread: bool | Mapping[str, float] = False,
         mode: Mode | None = None,
     ) -> Hits:
-        """Return what `Lake.search` returned at the time of the publication: the same hits with the
-        same scores, in the same order. An entry that has expired since is still found. The
-        arguments are those of `Lake.search`.
+        """Return the hits that `Lake.search` returned at the time of the publication.
 
-        Raises ValidationError as `Lake.search` does; ConflictError once another publication has
-        replaced this one; CorruptionError if an entry is damaged; StorageError if the storage
-        cannot be read.
+        They have the same scores and the same order. Entries that have expired since are still
+        found. The arguments are those of `Lake.search`.
+
+        Raises ValidationError as `Lake.search` does, and ConflictError once another publication has
+        replaced this one. Raises CorruptionError if an entry is damaged, and StorageError if the
+        storage cannot be read.
         """
         check_page(query, limit, offset)
         low, high = check_prefix(prefix)
@@ -158,7 +160,7 @@ class Publication:
 
     @contextmanager
     def _reading_index(self) -> Iterator[None]:
-        """Turn errors caused by impossible data in the index into clear ones."""
+        """Turn errors from impossible data in the index into a CorruptionError."""
         try:
             yield
         except LakebedError:
@@ -166,14 +168,14 @@ class Publication:
         except _MALFORMED as error:
             self._files.fail(f"the search index of {self._files.uri} is damaged: {error!r}")
 
-    # The interface of ValueReader, for entries
+    # ValueReader, which entries use
 
     def read_value(self, row: EntryRow) -> Any:
         """Return the value of an entry, checked against its hash."""
         return decode_value(row.format, self._files.content(row))
 
     def count_rows(self, row: EntryRow) -> int | None:
-        """Return how many rows a table has, None for other values."""
+        """Return how many rows a table has. None for other values."""
         if row.format != "parquet":
             return None
         from lakebed.values.footers import read_footer

@@ -1,4 +1,4 @@
-"""Reading the files of a publication. Each is compared with the manifest."""
+"""Read the files of a publication. Each is compared with the manifest."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _SEGMENT = re.compile(r"([0-9a-f]{64})\.segment")
 _GROUPS = 16  # row groups that are fetched side by side, usually of 4 MB each
-# What pyarrow and hostile rows may raise.
+# The errors that pyarrow raises, and those that hostile rows cause.
 _MALFORMED = (pa.ArrowException, CorruptionError, OSError, ValueError, TypeError, LookupError,
               AttributeError, OverflowError)  # fmt: skip
 
@@ -112,7 +112,7 @@ class PublishedFiles:
     # Entries
 
     def rows(self, wanted: Sequence[tuple[str, int]]) -> list[EntryRow]:
-        """Return the rows of entries, given by key and version, in the same order."""
+        """Return the rows of entries in the given order. `wanted`: their keys and versions."""
         groups = defaultdict[int, list[str]](list)
         try:
             for key, _ in wanted:
@@ -135,7 +135,7 @@ class PublishedFiles:
         return [group.column(0).statistics.min for group in groups]
 
     def _read(self, groups: Sequence[tuple[int, list[str]]]) -> Iterator[EntryRow]:
-        """Yield the rows of keys, which are given by row group."""
+        """Yield the rows of some keys. `groups`: the row groups, each with its keys."""
         for start in range(0, len(groups), _GROUPS):
             some = groups[start : start + _GROUPS]
             ranges = [self._range(number) for number, _ in some]
@@ -153,7 +153,7 @@ class PublishedFiles:
     def _rows_of(
         self, file: pq.ParquetFile, number: int, keys: Sequence[str]
     ) -> Iterator[EntryRow]:
-        # The column of the values takes nearly all of the time, so threads would not help.
+        # Reading the column of values takes nearly all of the time, so threads would not help.
         table = file.read_row_group(number, columns=SCHEMA.names, use_threads=False)
         places = pc.index_in(pa.array(keys, pa.string()), table["key"].combine_chunks())
         table = table.take(places.drop_null())
@@ -179,7 +179,7 @@ class PublishedFiles:
             inline = row["value"].encode()
         elif row["format"] == "bytes":
             inline = row["value_bytes"]
-        else:  # its place beside the manifest, because the publication may have been copied
+        else:  # the publication may have been copied, so use the file beside the manifest
             uri = f"{self._publication}/{content_hash.hex()}.parquet"
         return EntryRow(
             row["key"],
@@ -229,7 +229,7 @@ class PublishedFiles:
 
 
 def _is_whole(row: EntryRow) -> bool:
-    """Return whether nothing is missing, and an inline content has the right hash."""
+    """Return whether a row is complete, and its content, if inline, has the right hash."""
     if None in (row.metadata, row.byte_size, row.created_at, row.updated_at):
         return False
     if row.inline_value is None:
@@ -271,7 +271,7 @@ class _Part(io.RawIOBase):
 
 @contextmanager
 def _as_file(store: ObjectStore, path: str) -> Iterator[io.BufferedIOBase]:
-    """Open a file of the storage as a local file that can be mapped."""
+    """Open a file of the storage as a local file that can be mapped into memory."""
     if isinstance(store, LocalStore):
         with Path(store.full_path(path)).open("rb") as file:
             yield file

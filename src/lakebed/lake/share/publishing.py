@@ -1,4 +1,4 @@
-"""Publishing: the lake as plain Parquet, for engines that do not know its catalog."""
+"""Publish the lake as plain Parquet, for engines that do not know its catalog."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Published(Report):
-    """What `publish` wrote.
+    """The result of `publish`.
 
     | field | |
     | --- | --- |
@@ -48,7 +48,7 @@ class Published(Report):
 
 
 class Publishing(Snapshots):
-    """The call that publishes."""
+    """The call `publish`."""
 
     def publish(
         self,
@@ -61,9 +61,9 @@ class Publishing(Snapshots):
         """Write a snapshot, or the lake as it is now, as Parquet that any engine can read.
 
         `uri`: a path, a URI that fsspec knows, or a mapping with `uri` and the filesystem's
-        options. Without options, a place on the same kind of storage as the lake uses the lake's
-        options. The place must be new, or hold an earlier publication. If it, or `<uri>-tables`,
-        holds anything else, it is refused before anything is written.
+        options. If no options are given, and the place is on the same kind of storage as the lake,
+        the lake's options are used. The place and `<uri>-tables` must be empty or have an earlier
+        publication. This is checked before anything is written.
 
         `<uri>/entries.parquet` has a row for each entry, in key order. Columns: key (string),
         version (int64), content_hash (string), format (string), byte_size (int64), metadata
@@ -72,20 +72,21 @@ class Publishing(Snapshots):
         Parquet file of a table). The tables are in a folder of `<uri>-tables/` that the report
         names, each content once.
 
-        `search`: also write the search index of the entries into that folder, so that
-        `lakebed.open_publication` can search without the lake. It is copied from the lake's own
-        index as far as possible; `maintain` updates that index.
+        `snapshot`: its name, id or `Snapshot`. `search`: also write the search index of the entries
+        into that folder, so that `lakebed.open_publication` can search without the lake. It is
+        copied from the lake's own index as far as possible. `maintain` updates that index.
+        `progress` is called with the number of entries written and their total.
 
         The entries appear in one step when everything is written, and replace those of the previous
         publication. A failure leaves the previous publication as it was. Its tables stay until the
         next publication. Memory is limited to about 200 MB, 300 MB with `search`. For a bucket, the
         entries' file is first written to the system's folder for temporary files.
 
-        Raises ConflictError if the place holds something else, or what was published was changed
-        since; ConfigurationError for a place that cannot be used or resolved, such as one in the
-        lake; NotFoundError if there is no such snapshot; ReadOnlyError if the lake is read-only and
-        `snapshot` is not given, because a temporary snapshot keeps the present; CorruptionError for
-        a damaged content; StorageError if a storage fails.
+        Raises ConflictError if the place has other files, or if a published file was changed since.
+        Raises ConfigurationError for a place that cannot be used, such as one in the lake, and
+        NotFoundError if the snapshot does not exist. Raises ReadOnlyError if the lake is read-only
+        and `snapshot` is not given, because a temporary snapshot must keep the present. Raises
+        CorruptionError for a damaged content, and StorageError if a storage fails.
         """
         check_flag("search", search)
         if snapshot is None:
@@ -95,7 +96,7 @@ class Publishing(Snapshots):
         if snapshot is not None:
             found = self._find(snapshot)
             return self._publish(self.at(found.id), found.version, place, before, search, progress)
-        # A temporary snapshot: it keeps one state, whose contents cannot be collected.
+        # A temporary snapshot keeps one state, so that its contents cannot be collected.
         kept = self.create_snapshot(f"publishing-{os.urandom(8).hex()}")
         try:
             return self._publish(self.at(kept), kept.version, place, before, search, progress)
@@ -132,8 +133,8 @@ class Publishing(Snapshots):
                     size += segments.byte_size
                 size += place.write_manifest(publication, hashes)
             except BaseException:
-                # Not when the upload below fails, because the file may have reached the storage.
-                with suppress(LakebedError):  # otherwise the next publication removes them
+                # But if the upload below fails, keep the files: it may have reached the storage.
+                with suppress(LakebedError):  # if this fails, the next publication removes them
                     place.discard(publication)
                 raise
         place.remove_leftovers({publication, before})
@@ -193,7 +194,7 @@ def _write(
     segments: PublicationSegments | None,
     progress: Progress | None,
 ) -> int:
-    """Write the entries of a view, their tables, and what is searched of them; how many."""
+    """Write the entries of a view, their tables, and segments of them. Return their number."""
     from lakebed.lake.share.publication import chunks
 
     done, total = 0, len(view)
@@ -212,8 +213,10 @@ def _write(
 def _copy_tables(
     view: LakeView, rows: Sequence[EntryRow], copies: Tables
 ) -> tuple[Sequence[EntryRow], dict[str, str]]:
-    """Copy the tables of entries. Return the rows, in which a table of parts is one of a single
-    file, and the URIs of the copies by key."""
+    """Copy the tables of entries. Return the rows, and the URIs of the copies by key.
+
+    In these rows, a table of parts has become a table of a single file.
+    """
     shown, uris = list[EntryRow](), dict[str, str]()
     if all(row.format in ("json", "bytes") for row in rows):
         return rows, uris
@@ -227,7 +230,7 @@ def _copy_tables(
             if isinstance(data, LakebedError):
                 raise data
             table = decode_parts(data)
-            # Rows of a partition side by side, so that a reader passes row groups of others over.
+            # Rows of a partition are together, so that a reader can skip row groups of others.
             order = tuple(chain.from_iterable(by_partition(table.parts).values()))
             parts = view._catalog.parts((row.content_hash, TABLE))
             whole = join_parts(row, table._replace(parts=order), parts, view.read_contents)
@@ -242,14 +245,14 @@ def _copy_tables(
 
 
 def _contents(view: LakeView, rows: Sequence[EntryRow]) -> list[bytes]:
-    """Yield the contents in the order of the rows, empty for tables.
+    """Return the contents in the order of the rows, each empty for a table.
 
     Raises the error of the first content that cannot be read.
     """
     inline = [row.inline_value for row in rows if row.inline_value is not None]
     if len(inline) == len(rows) and all(row.format != "parquet" for row in rows):
         whole = digests(inline) == [row.content_hash for row in rows]
-        if whole:  # which for most lakes is all there is to do
+        if whole:  # most lakes need nothing else
             return inline
     found = dict[str, bytes]()
     for row, data in view.read_contents(row for row in rows if row.format != "parquet"):

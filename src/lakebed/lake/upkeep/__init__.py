@@ -1,1 +1,1 @@
-"""Collects garbage, compacts, purges and verifies."""
+"""Upkeep of a lake: collect, compact, purge, verify."""

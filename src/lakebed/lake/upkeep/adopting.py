@@ -1,4 +1,4 @@
-"""Adoption: declares which copy of a catalog continues."""
+"""Adoption: declare which copy of a catalog continues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AdoptReport(Report):
 
 
 class Adopting(PresentLake):
-    """The call that adopts."""
+    """The call `adopt`."""
 
     def adopt(self) -> AdoptReport:
         """Declare that this copy of the catalog continues with the storage.
@@ -27,8 +27,8 @@ class Adopting(PresentLake):
         A storage belongs to one catalog. A copy of that catalog, restored from a dump or copied as
         a file, opens read-only, because each would delete objects that the other one needs. After
         this call the copy can be written. The earlier owner becomes read-only when it next checks,
-        at most 30 seconds later. Stop the programs that write to it first. This copy does not know
-        the values that they have stored since it was made, and `collect` will delete them.
+        at most 30 seconds later. First stop the programs that write to it: this copy does not know
+        the values that they store, and `collect` will delete them.
 
         Reads and writes one small file. Raises ConfigurationError for a lake whose storage cannot
         be shared, and ReadOnlyError for a lake that was opened with read_only=True.
@@ -37,8 +37,8 @@ class Adopting(PresentLake):
             if self.read_only:
                 raise ReadOnlyError(f"adopt writes, and {self.name} was opened with read_only=True")
             raise ConfigurationError(
-                f"{self.name} has nothing to adopt: a lake in a folder or without a storage moves "
-                "with its catalog"
+                f"{self.name} has nothing to adopt: a lake in a folder, or without a storage, has "
+                "no storage that another catalog could own"
             )
         mark = self._owner.adopt()
         self._turn(read_only=False)

@@ -1,4 +1,4 @@
-"""Runs the upkeep in the background of a process that keeps a lake open."""
+"""Run the upkeep in the background of a process that keeps a lake open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lakebed.leaving import Call, current
 log = logging.getLogger("lakebed.upkeep")
 
 EVERY = 600.0
-"""The seconds between two runs for a lake, by any process."""
+"""The seconds between two runs for a lake, by whatever process."""
 FIRST = 60.0
 """The seconds after opening the lake until a process takes part. Short processes never do."""
 LOOK = 60.0
@@ -43,7 +43,7 @@ class Background:
         _running.add(self)
 
     def resume(self, *, anew: bool = False) -> None:
-        """Continue after `pause`. With `anew`, in a forked process, as if it had just opened the
+        """Continue after `pause`. `anew`: behave as if this process, a fork, had just opened the
         lake."""
         if anew:
             self._next = time.monotonic() + FIRST
@@ -102,7 +102,7 @@ class Background:
                     error,
                 )
         else:
-            if stop.is_set():  # a run that a fork ended continues at once
+            if stop.is_set():  # a fork ended the run, which continues at once afterwards
                 return
             if done is not None and self._failing:
                 self._failing = False

@@ -1,4 +1,4 @@
-"""Collection: removes unreferenced contents."""
+"""Collection: remove unreferenced contents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CollectReport(Report):
     | `objects`, `object_bytes` | contents that nothing referred to, and their size as stored |
     | `orphans` | files that the catalog did not know, None if the storage was not listed |
     | `files` | files deleted from the storage |
-    | `waiting` | files that wait out their grace |
+    | `waiting` | files whose grace is not over yet |
     | `dry_run` | nothing was changed |
     """
 
@@ -69,7 +69,7 @@ class CollectRun:
 
 
 class Collecting(PresentLake):
-    """The call that collects garbage."""
+    """The call `collect`."""
 
     def collect(
         self,
@@ -149,8 +149,8 @@ class Collecting(PresentLake):
     def _may_list(self, orphan_waits: int, *, asked: bool) -> bool:
         """Return whether to look for files that the catalog does not know.
 
-        This is so if it is `asked` or due. If other lakes share the root, such files may be theirs.
-        Then this returns False, or raises ConfigurationError if it was `asked`.
+        True if that was `asked` for or is due. If other lakes share the root, such files may be
+        theirs. Then return False, or raise ConfigurationError if it was `asked` for.
         """
         if not asked and self._catalog.orphans_listed() > self._catalog.now() - orphan_waits:
             return False
@@ -158,8 +158,8 @@ class Collecting(PresentLake):
         if others and asked:
             raise ConfigurationError(
                 f"{len(others)} other lakes keep objects under the same storage ({others[0]}, …): "
-                "what this catalog does not know may be theirs, so collect without orphans, and "
-                "give each lake a prefix of its own"
+                "files that this catalog does not know may be theirs, so collect without orphans, "
+                "and give each lake a prefix of its own"
             )
         return not others
 
@@ -194,8 +194,8 @@ class Collecting(PresentLake):
                     yield file.path
 
     def _empty_trash(self, horizon: int, run: CollectRun) -> int:
-        """Delete the trash from before `horizon`. The bytes go first, so that a crash forgets
-        none."""
+        """Delete the trash from before `horizon`. Files go before their rows, so that a crash
+        leaves no file without a row."""
         assert self._objects is not None
         files, after = 0, ""
         while not run.deadline.passed():

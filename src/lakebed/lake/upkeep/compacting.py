@@ -1,4 +1,4 @@
-"""Compaction: moves inline values into packs, rewrites worn packs, and joins parts of tables."""
+"""Compaction: move inline values into packs, rewrite worn packs, and join parts of tables."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Item(NamedTuple):
 
 
 class Compacting(JoiningTables):
-    """The call that compacts."""
+    """The call `compact`."""
 
     def compact(
         self,
@@ -115,7 +115,7 @@ class Compacting(JoiningTables):
                 run.given_up += 1
 
     def _living(self, pack: PackRow, run: CompactRun) -> Iterator[_Item]:
-        """Yield the live values of a pack. Damaged ones stay there, and verify names them."""
+        """Yield the live values of a pack. Damaged values stay in it, and `verify` names them."""
         assert self._objects is not None
         rows = self._catalog.pack_objects(pack.id, pack.uri)
         if run.dry_run:
@@ -167,7 +167,7 @@ class Compacting(JoiningTables):
                     sink,
                 )
                 size = sink.tell()
-            # The pack must really be there before the old files are given up.
+            # Make sure that the pack exists before the old files are given up.
             if self._size(path) != size:
                 raise StorageError(f"the pack {path} was not written whole")
             moves = [

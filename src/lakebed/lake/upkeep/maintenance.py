@@ -1,4 +1,4 @@
-"""Keeps a lake clean: removes expired entries, and runs all upkeep in the right order."""
+"""Remove expired entries, and run all upkeep in the right order."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class MaintenanceReport(Report):
     | --- | --- |
     | `expired`, `history` | expired entries, and versions of the history, that it removed |
     | `compacted`, `collected` | the reports of `compact` and `collect` |
-    | `finished` | it came to the end: neither limit stopped it |
-    | `dry_run` | nothing was changed; counts are of what there is to do now |
+    | `finished` | the call did everything: no limit stopped it |
+    | `dry_run` | nothing was changed; the counts are what there is to do now |
     """
 
     expired: int
@@ -78,7 +78,7 @@ class Maintenance(Purging):
         total, deleted = self._catalog.expired(), 0
         while deleted < total and not deadline.passed():
             removed = self._catalog.expire(min(batch_size, total - deleted))
-            if not removed:  # other clients clean up as well
+            if not removed:  # other clients have removed the rest
                 break
             deleted += removed
             if progress:
@@ -132,7 +132,7 @@ class Maintenance(Purging):
             self._drop_cursors()
         pruned = self._prune(deadline, dry_run) if "versions" in able else 0
         collecting = CollectRun(dry_run, deadline, progress)
-        if "collection" in able:  # first, so that the compaction need not move garbage
+        if "collection" in able:  # collect first, so that compaction does not move garbage
             self._collect_before(collecting)
         compacting = CompactRun(limit, progress, deadline=deadline, dry_run=dry_run)
         if "compaction" in able:
@@ -141,11 +141,11 @@ class Maintenance(Purging):
         if "collection" in able:
             collected = self._collect_files(collecting, _GRACE, _ORPHAN_GRACE, orphans=False)
         if not dry_run:
-            # Last, because a search would also catch up by itself.
+            # Do this last, because a search would also catch up by itself.
             if not deadline.passed():
                 self._searcher().tidy(deadline.passed, progress)
                 self._catalog.tidy_metadata(deadline.passed)
-            self._catalog.scrub(thorough=False)  # the rows that a purge had to leave
+            self._catalog.scrub(thorough=False)  # erases the rows that a purge had to leave
         return MaintenanceReport(
             expired=expired,
             history=pruned,

@@ -1,4 +1,4 @@
-"""Purge: removes keys for good."""
+"""Purge: remove keys for good."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class PurgeReport(Report):
 
     | field | |
     | --- | --- |
-    | `entries`, `versions` | entries that stood, and earlier versions, that were removed |
-    | `bytes` | content that nothing else held, as stored |
-    | `files` | files deleted from the storage |
-    | `packs_rewritten` | packs written anew without it |
-    | `snapshots` | names of the snapshots that saw it, which are marked |
-    | `remains` | where something of it may be left, in words |
+    | `entries`, `versions` | how many current entries and earlier versions were removed |
+    | `bytes` | the size, as stored, of contents to which nothing else referred |
+    | `files` | how many files were deleted from the storage |
+    | `packs_rewritten` | how many packs were rewritten without the values |
+    | `snapshots` | the names of the snapshots that had the keys, which are marked |
+    | `remains` | texts on where copies of the values may be left |
     | `dry_run` | nothing was changed; packs that would be rewritten or deleted count as rewritten |
     """
 
@@ -41,7 +41,7 @@ class PurgeReport(Report):
 
 
 class _Rewriting:
-    """The number of packs that a purge has rewritten, and those that it could not rewrite."""
+    """How many packs a purge has rewritten, and which packs it could not rewrite."""
 
     def __init__(self) -> None:
         self.packs = 0
@@ -49,7 +49,7 @@ class _Rewriting:
 
 
 class Purging(Compacting, Collecting):
-    """The call that purges."""
+    """The call `purge`."""
 
     def purge(
         self,
@@ -62,23 +62,23 @@ class Purging(Compacting, Collecting):
         """Remove a key, or all keys under a prefix, from the present, the history and all
         snapshots.
 
-        Bytes that nothing else refers to go at once. Files are deleted without grace. Packs and
-        segments of the search index that also hold other values are rewritten. A reader that is
-        affected looks once more, and then gets a clear error. Snapshots that saw the keys are
-        marked (`purged_at`). Each transaction removes a thousand keys. After an interruption, call
-        it again. `maintain` finishes the removal of contents that had already lost their key.
+        Bytes to which nothing else refers go at once. Files are deleted without grace. Packs and
+        segments of the search index that also hold other values are rewritten. A reader of a purged
+        value gets an error. Snapshots that had the keys are marked (`purged_at`). Each transaction
+        removes a thousand keys. After an interruption, call `purge` again. `maintain` finishes the
+        removal of contents that had already lost their key.
 
         `dry_run` counts, and changes nothing.
 
         Raises ValidationError unless exactly one of `key` and `prefix` is given, and for an empty
-        prefix. Raises StorageError if the storage fails. Then call it again.
+        prefix. Raises StorageError if the storage fails. Then call `purge` again.
         """
         low, high = _range(key, prefix)
         if check_flag("dry_run", dry_run):
             return self._preview(low, high)
         self._must_write("purge")
         self._must_own("purge")
-        unfinished = self._searcher().has_purged()  # another purge
+        unfinished = self._searcher().has_purged()  # another purge has not finished
         entries = versions = byte_size = 0
         snapshots: dict[str, None] = {}
         hashes = set[bytes]()
@@ -185,12 +185,12 @@ class Purging(Compacting, Collecting):
         waiting = self._catalog.trash()
         if waiting:
             remains.append(
-                f"{waiting} files that were given up earlier and wait out their grace: "
+                f"{waiting} files that were given up earlier and whose grace is not over: "
                 "collect(grace=0) deletes them"
             )
         if worn := sum(1 for _ in self._packs_with_dead()):
             remains.append(
-                f"{worn} packs in which values lie that lost their last name before: compact() "
+                f"{worn} packs with values that had lost their last name before: compact() "
                 "rewrites a pack once most of it is dead"
             )
         if self._objects is not None:

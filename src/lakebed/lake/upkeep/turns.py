@@ -1,7 +1,7 @@
-"""Lets one process of many maintain a lake at a time, by a lease in the catalog.
+"""Let only one process of many maintain a lake at a time, with a lease in the catalog.
 
-Two runs of the upkeep do each other no harm, so the lease only saves work. A holder that was paused
-past the end of its lease does no damage. The lease is a setting, changed in one transaction.
+The lease only saves work: two runs of the upkeep at once do no harm, so neither does a holder that
+was paused past the end of its lease. The lease is a setting, which is changed in one transaction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTING = "upkeep"
 HOLD = 120_000_000
 """The microseconds after which a holder loses a lease that it does not renew."""
 _RENEW = HOLD / 4 / 1_000_000  # seconds
-_EARLY = 1_000_000  # the most microseconds that a run may be early; or a tenth of `every`
+_EARLY = 1_000_000  # a run may be early by this many microseconds, or by a tenth of `every`
 _SLICE = 0.1  # seconds of work before a rest of the same length
 _ERROR_CHARACTERS = 500
 
@@ -67,7 +67,7 @@ class Note(NamedTuple):
         return self._replace(token="", holder="", until=0)
 
     def told(self, mode: str, now: int) -> Upkeep:
-        """Return the note in the form of `stats`."""
+        """Return the note as `stats` shows it."""
         free = self.free(now)
         return Upkeep(
             mode=mode,
@@ -115,16 +115,16 @@ def take_turn(
             note = note._replace(token=token, holder=who, until=now + HOLD)
         return note.text()
 
-    if not is_due(note_of(catalog)):  # mostly, a read is enough
+    if not is_due(note_of(catalog)):  # usually a read is enough
         return None
     taken = Note.read(catalog.change_setting(SETTING, take)).token == token
     return Turn(catalog, catalog, token, now, max_seconds, stop) if taken else None
 
 
 class Turn(Deadline):
-    """The time in which a process maintains the lake, as a block.
+    """The turn of a process to maintain the lake. Use it as a block.
 
-    It ends like a deadline, and also when it is told to stop, or when the lease is lost. The block
+    It ends at its deadline, when it is told to stop, or when the lease is lost. Leaving the block
     gives the lease back, and notes what was done.
     """
 
@@ -152,7 +152,7 @@ class Turn(Deadline):
     def passed(self) -> bool:
         """Return whether the turn is over.
 
-        Between two slices of work this call rests, so that others who wait for a lock get it.
+        Between two slices of work this call sleeps, so that others who wait for a lock get it.
         """
         now = time.monotonic()
         if self._stop is not None and now - self._slice >= _SLICE:

@@ -1,4 +1,4 @@
-"""Verification: reads everything again, and names each problem."""
+"""Verification: read everything again, and name each problem."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Kind = Literal[
 
 
 class Problem(Report):
-    """Something that `verify` found."""
+    """A problem that `verify` found."""
 
     kind: Kind
     entry_keys: Sequence[str]
@@ -54,7 +54,7 @@ class VerifyReport(Report):
 
 
 class Verifying(PresentLake):
-    """The call that verifies."""
+    """The call `verify`."""
 
     def verify(
         self,
@@ -66,13 +66,13 @@ class Verifying(PresentLake):
         """Read objects again, compare them with their hashes, and check every reference.
 
         `sample`: the share of objects to read, above 0 and up to 1, chosen at random. All
-        references are checked in any case. `repair`: restore damaged contents from another file in
-        the storage with the same hash, drop unreferenced rows, and correct counts. It never changes
-        an entry. If there is no such file, store the value again, under any key, to repair the
-        content. `progress` is called with the objects read.
+        references are always checked. `repair`: restore a damaged content from another file in the
+        storage with the same hash, drop unreferenced rows, and correct counts. Entries never
+        change. If there is no such file, store the value again, under any key, to repair the
+        content. `progress` is called with the number of objects read and their total.
 
-        Writers, compaction and collection may run meanwhile. Contents that they move are looked up
-        again.
+        Writers, compaction and collection can run meanwhile. Contents that they move are looked up
+        again. Raises ValidationError if `sample` is out of range.
         """
         if isinstance(sample, bool) or not isinstance(sample, (int, float)) or not 0 < sample <= 1:
             raise ValidationError(f"sample must be above 0 and at most 1, got {sample!r}")
@@ -103,7 +103,7 @@ class Verifying(PresentLake):
     def _check_objects(
         self, rows: Sequence[ObjectRow], readers: ThreadPoolExecutor
     ) -> Iterator[tuple[ObjectRow, str | None]]:
-        """Return the error of each object, or None. Files are read concurrently."""
+        """Yield each object with its error, or None. Several files are read at once."""
         packs = defaultdict[str, list[ObjectRow]](list)
         single: list[ObjectRow] = []
         for row in rows:
@@ -185,9 +185,9 @@ class Verifying(PresentLake):
         )
 
     def _named(self, object_id: int) -> tuple[list[str], list[str], str]:
-        """Return the present keys of an object, the snapshots that see it, and a text on both.
+        """Return the current keys of an object, the snapshots that have it, and a text on both.
 
-        The text also has the earlier keys.
+        The text also has the keys of earlier versions.
         """
         names = self._catalog.names(object_id)
         keys = [name.key for name in names if name.end_version is None]

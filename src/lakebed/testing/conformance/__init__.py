@@ -1,4 +1,4 @@
-"""The conformance suite: what every catalog must do, tested through a lake over it."""
+"""The conformance suite: it tests what every catalog must do, through a lake over the catalog."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class CatalogConformance(
                 catalog = OpenedCatalog(MyCatalog(folder / "names", clock), "mine", True)
                 return lakebed.testing.open_lake(folder, catalog=catalog, **settings)
 
-    `lacks`: the capabilities that the catalog declares it lacks. Tests that need them are skipped.
-    `gaps`: what else it cannot do, by feature, with the reason. These tests must fail: the suite
-    fails if one passes.
+    `lacks`: the capabilities that the catalog does not have. Tests that need them are skipped.
+    `gaps`: other features that the catalog does not have, each with the reason. Tests of these
+    features must fail. If one passes, the suite fails.
     """

@@ -1,4 +1,4 @@
-"""Appending rows to tables. What an append replaces is kept as long as a snapshot sees it."""
+"""Appending rows to tables. An earlier state of a table is kept as long as a snapshot has it."""
 
 from __future__ import annotations
 

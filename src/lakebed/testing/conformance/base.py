@@ -17,7 +17,7 @@ from lakebed.testing.gaps import GapSuite
 
 
 class LakeSettings(TypedDict, total=False):
-    """The settings of `lakebed.testing.open_lake` that a test may need.
+    """The settings of `lakebed.testing.open_lake` that tests use.
 
     `inline_threshold` is in bytes, `lock_timeout` in seconds, `history_retention` in microseconds.
     """
@@ -29,7 +29,7 @@ class LakeSettings(TypedDict, total=False):
 
 
 class OpenLake(Protocol):
-    """Opens the test's lake."""
+    """A function that opens the test's lake."""
 
     def __call__(self, **settings: Unpack[LakeSettings]) -> Lake: ...
 
@@ -39,7 +39,7 @@ _NEEDS = "_needed_capabilities"
 
 
 def needs(*capabilities: Capability) -> Callable[[T], T]:
-    """Mark a test, or a part of the suite, as one that needs capabilities of a catalog."""
+    """Return a decorator for a test or a part of the suite that needs these capabilities."""
 
     def mark(marked: T) -> T:
         setattr(marked, _NEEDS, frozenset(capabilities))
@@ -49,17 +49,17 @@ def needs(*capabilities: Capability) -> Callable[[T], T]:
 
 
 class Conformance(GapSuite):
-    """The hook that a catalog's test implements, and the fixtures of the suite."""
+    """The method that a catalog's test must implement, and the fixtures of the suite."""
 
     lacks: ClassVar[Set[Capability]] = frozenset()
-    """The capabilities that the catalog declares it lacks. Tests that need them are skipped."""
+    """The capabilities that the catalog does not have. Tests that need them are skipped."""
 
     @abstractmethod
     def open_lake(self, folder: Path, clock: FakeClock, **settings: Unpack[LakeSettings]) -> Lake:
         """Open the lake in this folder. The catalog must take its time from this clock.
 
-        `folder` exists. `settings`: what the test needs of `lakebed.testing.open_lake`.
-        Opening the same folder twice must give the same lake, unless `reopening` is a gap.
+        `folder` exists. `settings`: pass them to `lakebed.testing.open_lake`. Opening the same
+        folder twice must give the same lake, unless `reopening` is a gap.
         """
 
     @pytest.fixture(autouse=True)

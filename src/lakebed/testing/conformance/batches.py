@@ -255,7 +255,7 @@ class StoringBatches(Conformance):
                     assert next(iter(lake.list("inner/"))).value == LARGE + "1"
                     with lake.transaction() as tx:
                         tx.store(f"tx/{number}", 1)
-                # Not for each, which is a minute of calls where a catalog is far away.
+                # Not for each entry: over a slow network that would take a minute.
                 found = lake.get("none") if number % 100 == 0 else None
                 yield {"key": f"outer/{number:05}", "value": [number, found]}
 

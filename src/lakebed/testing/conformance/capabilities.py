@@ -1,4 +1,4 @@
-"""A catalog says what it lacks."""
+"""Catalogs that declare that they lack capabilities."""
 
 from __future__ import annotations
 

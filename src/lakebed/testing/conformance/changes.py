@@ -16,14 +16,14 @@ DAY = 86_400
 
 
 def told(lake: Lake, since: str | None = None, prefix: str = "") -> tuple[list[Any], str]:
-    """Return what the feed says, and the new cursor."""
+    """Return the changes in the feed, and the new cursor."""
     changes = lake.changes(since, prefix)
     return [(each.change, each.key) for each in changes], changes.cursor
 
 
 @needs("versions")
 class Changes(Conformance):
-    """What changed since a reader last looked."""
+    """The changes since a reader last looked."""
 
     FEATURE: ClassVar[str] = "changes"
 

@@ -83,8 +83,8 @@ class Contents(Conformance):
 
 
 def count_together(lakes: Sequence[Lake], each: int) -> None:
-    """Run a thread for each lake. Each adds to one number under `if_match`, and stores entries of
-    its own."""
+    """Run a thread for each lake. Each increments the same number with `if_match`, and stores
+    entries of its own."""
     lakes[0].store("count", 0)
     start = threading.Barrier(len(lakes))
 

@@ -20,7 +20,7 @@ LARGE = "large " * 2000
 
 @needs("versions")
 class Diffs(Conformance):
-    """What differs between two states."""
+    """The differences between two states."""
 
     FEATURE: ClassVar[str] = "diff"
 
@@ -266,5 +266,5 @@ def keys(found: Diff) -> tuple[list[str], list[str], list[str]]:
 
 
 def flags(change: EntryChange) -> tuple[bool, bool, bool]:
-    """Return which parts of an entry changed."""
+    """Return whether content, metadata and expiry of an entry changed."""
     return change.content_changed, change.metadata_changed, change.expiry_changed

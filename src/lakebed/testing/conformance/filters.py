@@ -118,7 +118,7 @@ def listed(lake: Lake, metadata_filter: dict[str, Any], **options: Any) -> list[
 
 
 class Filters(Conformance):
-    """Whether the catalog narrows or not, the evaluator's answer is given."""
+    """The result of a filter is the evaluator's, whether or not the catalog narrows."""
 
     FEATURE: ClassVar[str] = "filters"
 
@@ -153,7 +153,7 @@ class Filters(Conformance):
             for n, metadata in enumerate(METADATA):
                 tx.store(f"z/{n:03}", n, metadata)  # behind the crowd
         if number == 1_500:
-            mixed.maintain()  # else much of it may wait for an index
+            mixed.maintain()  # otherwise most entries may not be in an index yet
         all_metadata = {entry.key: entry.metadata for entry in mixed.list()}
         for metadata_filter in (*FILTERS, {"k": "crowd", "n": 3}, {"k": "crowd"}):
             matches = filters.Filter(metadata_filter).matches

@@ -1,4 +1,4 @@
-"""SQL and Arrow over a catalog, which gives whole relations for them."""
+"""SQL and Arrow over a catalog, which must supply whole relations for both."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ STORES: list[tuple[dict[str, Any], str]] = [
 
 
 class Refusals(Conformance):
-    """A malformed argument gives one clear error, and nothing is written."""
+    """A malformed argument raises one clear error, and nothing is written."""
 
     FEATURE: ClassVar[str] = "refusals"
 
@@ -61,7 +61,7 @@ class Refusals(Conformance):
         self.refuses(lake, lambda: lake.entry(key), "key")
         self.refuses(lake, lambda: lake.delete(key), "key")
         self.refuses(lake, lambda: lake.list(after=key or 0), "after")  # type: ignore[arg-type]
-        assert key not in lake  # `in` is False for what cannot be a key
+        assert key not in lake  # `in` is False for an object that cannot be a key
 
     @pytest.mark.parametrize(("options", "message"), STORES, ids=repr)
     def test_store(self, lake: Lake, options: dict[str, Any], message: str) -> None:

@@ -19,7 +19,7 @@ LARGE = "large " * 2000
 
 @needs("versions")
 class Restores(Conformance):
-    """`restore()`: makes a lake what it was."""
+    """`restore()`: returns a lake to an earlier state."""
 
     FEATURE: ClassVar[str] = "restore"
 
@@ -55,7 +55,7 @@ class Restores(Conformance):
         assert (kept.name, kept.created_at) == (applied.snapshot, clock.now)
         assert kept.message
         assert dict(lake.at(kept)) == {"a": 1}
-        again = lake.restore("s")  # on a clock that stands still, too
+        again = lake.restore("s")  # at the same time, because the clock stands still
         assert again.snapshot not in (None, applied.snapshot)
         assert len(lake.snapshots()) == 3
         assert len(again) == 0
@@ -176,6 +176,6 @@ def states(found: Diff) -> list[dict[str, Any]]:
 
 
 def everything(lake: Any) -> dict[str, Any]:
-    """Return all that a lake or a view shows, including creation times."""
+    """Return everything that a lake or a view shows, including creation times."""
     created = {entry.key: entry.created_at for entry in lake.list()}
     return {key: (*state, created[key]) for key, state in contents(lake).items()}

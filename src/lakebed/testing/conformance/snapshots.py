@@ -1,4 +1,4 @@
-"""Snapshots: naming them, dropping them, looking back."""
+"""Snapshots: create, name and drop them, and read them."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ class LookingBack(Conformance):
 
     @pytest.mark.parametrize("indexed", [False, True])
     def test_filters(self, lake: Lake, indexed: bool) -> None:
-        """A filter matches entries whether they still stand, were replaced or were deleted."""
+        """A filter finds the entries of a snapshot, even if they were replaced or deleted since."""
         kinds = {n: "rare" if n % 100 == 90 else "common" for n in range(1_200)}
         lake.store_batch(
             {"key": f"k/{n:04}", "value": n, "metadata": {"kind": kind, "n": n}}

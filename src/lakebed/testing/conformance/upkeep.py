@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 @needs("collection")
 class Collecting(Conformance):
-    """`collect()` and `maintain()` remove what nothing refers to, and nothing else."""
+    """`collect()` and `maintain()` remove contents to which nothing refers, and nothing else."""
 
     FEATURE: ClassVar[str] = "collection"
 

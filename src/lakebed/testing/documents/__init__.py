@@ -1,4 +1,4 @@
-"""The suite that every store of documents passes: `MetadataStoreConformance`."""
+"""The suite for stores of documents: `MetadataStoreConformance`."""
 
 from lakebed.testing.documents.base import Connect, blocking
 from lakebed.testing.documents.fields import FieldTests
@@ -28,12 +28,12 @@ class MetadataStoreConformance(
             def connect(self):
                 return create_metadata_store, "mine", {"url": "…"}
 
-    `connect`: a function, its type and its options. Each process calls the function to make a store
-    over the same documents, so it must be at the top of a module. The suite uses new names of
-    collections each time, so that a server may be shared. An asynchronous store passes the same
+    `connect`: a function that makes a store, its type and its options. Several processes call the
+    function to open the same documents, so it must be at the top of a module. The suite uses new
+    collection names each time, so a server can be shared. An asynchronous store must pass the same
     tests.
 
-    `slow`: the store does about one transaction a second where many want the same document, so
-    fewer are run. `nested_lists`: whether it holds lists directly in lists. `refuses`: declares the
-    names that it cannot hold.
+    `slow`: set this if the store manages only about one transaction a second on one document. The
+    suite then runs fewer. `nested_lists`: whether the store can hold lists directly in lists.
+    `refuses`: returns which names the store cannot hold.
     """

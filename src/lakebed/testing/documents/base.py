@@ -19,7 +19,7 @@ Connect = tuple[Callable[..., MetadataStore | AsyncMetadataStore], str, Mapping[
 class Base:
     """The fixtures of the suite: a store, and a collection of the test's own.
 
-    A subclass defines the fixture `connect`, which says how to make a store.
+    A subclass defines the fixture `connect`, with which a store is made.
     """
 
     slow: ClassVar[bool] = False
@@ -28,8 +28,8 @@ class Base:
     def refuses(self, kind: str, name: str) -> bool:
         """Return whether the store declares that it cannot hold a name.
 
-        `kind`: `collection`, `doc_id` or `field`. If the store holds the name after all, the suite
-        fails.
+        `kind`: `collection`, `doc_id` or `field`. If the store can hold the name after all, the
+        suite fails.
         """
         del kind, name
         return False
@@ -49,7 +49,7 @@ class Base:
 
 @contextmanager
 def blocking(store: MetadataStore | AsyncMetadataStore) -> Iterator[Any]:
-    """A block with a store whose calls block, even if the store is asynchronous."""
+    """Yield a store whose calls block, even if the store is asynchronous."""
     if isinstance(store, MetadataStore):
         with store:
             yield store
@@ -70,7 +70,7 @@ def blocking(store: MetadataStore | AsyncMetadataStore) -> Iterator[Any]:
 
 
 class _Blocking:
-    """Makes the calls of something asynchronous block. A thread runs its loop."""
+    """A wrapper that makes the calls of an asynchronous object block. A thread runs its loop."""
 
     def __init__(self, inner: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
@@ -92,7 +92,7 @@ class _Blocking:
         return call
 
     def run_transaction(self, fn: Callable[[Any], Any]) -> Any:
-        """Run a transaction. The function may block: it has a thread of its own."""
+        """Run a transaction. The function can block, because it runs in a thread of its own."""
 
         async def run(tx: Any) -> Any:
             return await asyncio.to_thread(fn, _Blocking(tx, self._loop))
@@ -106,7 +106,7 @@ class _Blocking:
 
 
 def failed(result: Mapping[str, Any], error_type: str) -> str:
-    """Check that a result has failed with this type. Return its message."""
+    """Check that a result is a failure of this type. Return its message."""
     assert result["success"] is False, result
     assert result["error_type"] == error_type, result
     message: str = result["error"]

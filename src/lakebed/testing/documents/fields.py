@@ -1,4 +1,4 @@
-"""Field values that change what is there: increments, unions, times."""
+"""Field values that change an existing value: increments, unions, times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, operators and values that would do harm if they became text of a query."""
+"""Names, operators and values that would do harm if they became part of a query's text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HostileTests(Base):
             lambda text: store.set_document(collection, text, {"value": text, "in": [text]}),
         )
         for number, text in enumerate(kept):
-            # Each name in only one of these ways, because servers are slow.
+            # Try each name in only one of these ways, because servers are slow.
             if number % 4 == 0:
                 assert store.get_document(collection, text)["data"]["value"] == text
                 assert store.document_exists(collection, text)["exists"] is True
@@ -48,7 +48,7 @@ class HostileTests(Base):
                 assert [one["doc_id"] for one in later["results"]] == sorted(
                     other for other in kept if other > text
                 )
-            if number % 10 == 0:  # a database without search reads all
+            if number % 10 == 0:  # a database without search reads all documents
                 assert store.search(collection, text)["success"] is True
         found = store.query(collection, limit=None)["results"]
         assert [one["doc_id"] for one in found] == sorted(kept)
@@ -111,7 +111,7 @@ class HostileTests(Base):
             failed(store.search(name, "a"), "validation_error")
 
     def _keep(self, kind: str, keep: Any, names: list[str] = TEXTS) -> list[str]:
-        """Return the names that the store holds. It must refuse exactly those that it declares."""
+        """Return the names that the store can hold. It must refuse exactly the ones it declares."""
         kept = []
         for name in names:
             result = keep(name)

@@ -1,4 +1,4 @@
-"""The store must answer like the oracle, for documents and queries made up by Hypothesis."""
+"""The store must answer like the oracle. Hypothesis makes up the documents and queries."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _QUERIES = st.fixed_dictionaries(
 
 
 class OracleTests(Base):
-    """A store answers a query as plain Python does over all documents."""
+    """A store answers a query as plain Python code does over all documents."""
 
     examples = 15
 
@@ -76,7 +76,7 @@ class OracleTests(Base):
                 [{"collection": collection, "doc_id": one.doc_id, "data": one.data} for one in held]
             )
             assert result["success"], result
-            # Filters for values of the documents match more often than random ones.
+            # A filter with a value of a document matches more often than a random one.
             queries.append({"filters": [_for_one(data, documents)]})
             for query in queries:
                 self._compare(asked, collection, held, query, data)
@@ -116,7 +116,7 @@ def _nests(value: Any) -> bool:
 
 
 def _examples(usual: int) -> int:
-    """Return how many examples to run: those of the profile, if it asks for many."""
+    """Return how many examples to run: as many as the profile says, if it asks for many."""
     profile = settings.default
     return profile.max_examples if profile and profile.max_examples > 1000 else usual
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lakebed.testing.documents.base import Base, Connect
 
-# Not the suite, which takes long to load.
+# The child does not import the suite, which takes long to load.
 _CHILD = """
 import asyncio, pickle, sys
 (make, kind, options), collection, times = pickle.loads(bytes.fromhex(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Transactions: reads, then writes, all or nothing, repeated on conflict."""
+"""Transactions: they read, then write all or none, and are repeated after a conflict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The suite that every storage of files passes."""
+"""The suite for storages of files: `BlobStorageConformance`."""
 
 from lakebed.testing.files.reading import (
     CleaningUp,
@@ -34,5 +34,6 @@ class BlobStorageConformance(
 ):
     """The tests of a `BlobStorage`. Subclass it, and implement `open_storage`.
 
-    `gaps`: what the storage cannot do, with the reason.
+    `gaps`: the features that the storage does not have, each with the reason. Tests of these
+    features must fail. If one passes, the suite fails.
     """

@@ -14,7 +14,7 @@ from lakebed.testing.gaps import GapSuite
 
 
 class FilesSuite(GapSuite):
-    """The hook that a storage's test implements, and the fixtures of the suite."""
+    """The method that a storage's test must implement, and the fixtures of the suite."""
 
     @abstractmethod
     def open_storage(self, folder: Path) -> BlobStorage:
@@ -33,13 +33,13 @@ class FilesSuite(GapSuite):
 
 
 def good(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a result that must be a success."""
+    """Check that a result is a success, and return it."""
     assert result["success"] is True, result
     return result
 
 
 def refused(result: dict[str, Any], error_type: str) -> str:
-    """Return the message of a result that must be an error of this type."""
+    """Check that a result is an error of this type, and return its message."""
     assert result.keys() >= {"success", "error", "error_type"}, result
     assert (result["success"], result["error_type"]) == (False, error_type), result
     message: str = result["error"]

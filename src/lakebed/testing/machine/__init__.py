@@ -1,5 +1,5 @@
-"""A Hypothesis state machine. Any sequence of calls must change a lake as it changes a
-dictionary."""
+"""A Hypothesis state machine. Any sequence of calls must change a lake and a plain dictionary in
+the same way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ __all__ = ["LakeMachine"]
 
 
 class LakeMachine(EntryRules, BatchRules, CleaningRules):
-    """Subclass it, define how the lake is opened, and give pytest its `TestCase`.
+    """The state machine. Subclass it, define how the lake is opened, and give pytest its
+    `TestCase`.
 
     class MyMachine(LakeMachine):
         def open_lake(self, folder, clock):

@@ -25,13 +25,13 @@ U = TypeVar("U")
 class MachineBase(RuleBasedStateMachine):
     """Opens and closes the lake and the model, and compares them after every rule.
 
-    Rules are mixins, one file for each capability. Each rule does the same to `self.model` and
-    `self.lake` and compares the answers. `check` compares a view of the lake with a copy of the
-    model that was made earlier.
+    Rules are in mixins, one file for each capability. Each rule makes the same call on `self.model`
+    and `self.lake` and compares the answers. `check` compares a view of the lake with an earlier
+    copy of the model.
     """
 
     REOPENS: ClassVar[bool] = True
-    """Whether a folder still holds its lake when it is opened again."""
+    """Whether a folder still has its lake when it is opened again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,9 +78,9 @@ class MachineBase(RuleBasedStateMachine):
             assert to_micros(entry.created_at) == kept.created_at, key
 
     def both(self, on_model: Callable[[], T], on_lake: Callable[[], U]) -> tuple[T, U] | None:
-        """Do the same to the lake and the model, and return both answers.
+        """Make the same call on the model and the lake, and return both answers.
 
-        If both raise ConflictError, return None. Then neither may have changed.
+        If both raise ConflictError, return None. Neither may have changed then.
         """
         before = self.model.copy()
         try:

@@ -20,7 +20,7 @@ class CleaningRules(SnapshotRules):
     """Whether the lake also keeps versions that no snapshot sees."""
 
     def models(self) -> Iterable[LakeModel]:
-        """Return what the lake must show now, and at every moment that can be looked at."""
+        """Return the models of the present and of every moment that can be looked at."""
         return [self.model, *(copy.model for copy in self.copies.values())]
 
     @rule(max_bytes=st.none() | st.integers(0, 200))
@@ -52,7 +52,7 @@ class CleaningRules(SnapshotRules):
 
     @rule()
     def dry_runs(self) -> None:
-        """Dry runs change nothing, and `collect` then does what its dry run counted."""
+        """Dry runs change nothing. `collect` then removes as much as its dry run counted."""
         stats = self.lake.stats()
         planned = self.lake.maintain(dry_run=True)
         assert planned.expired == self.lake.cleanup_expired(dry_run=True).remaining

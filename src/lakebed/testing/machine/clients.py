@@ -1,4 +1,4 @@
-"""Rules for search by two clients of one lake. Each builds, merges and purges beside the other."""
+"""Rules for search by two clients of one lake. Both build and merge segments, and both purge."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ ttls = st.none() | st.sampled_from([1, 2_000_000])
 
 
 class Taken(NamedTuple):
-    """What a snapshot must show, and what searches found when it was made."""
+    """The entries that a snapshot must show, and what searches found when it was made."""
 
     model: LakeModel
     time: int
 
 
 class ClientsMachine(MachineBase):
-    """One lake opened twice. Either client may do anything, and both must find the same.
+    """One lake opened twice. Either client can do anything, and both must find the same.
 
-    A subclass defines how a client opens the lake. It makes the thresholds of the search small, so
-    that segments are built and merged all the time.
+    A subclass defines how a client opens the lake. It must make the thresholds of search small, so
+    that segments are built and merged often.
     """
 
     def __init__(self) -> None:

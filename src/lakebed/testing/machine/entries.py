@@ -72,7 +72,7 @@ class EntryRules(MachineBase):
 
     @rule(done=st.lists(changes, max_size=6))
     def transaction(self, done: list[Change]) -> None:
-        # Callers read the hash before the transaction begins.
+        # As callers do, read the hashes before the transaction begins.
         hashes = [self._hash(change.key, change.condition) for change in done]
         matches = [self._match(change.key, change.condition) for change in done]
 

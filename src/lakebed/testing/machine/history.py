@@ -1,4 +1,4 @@
-"""A state machine for lakes that keep every version, so that any time can be looked at."""
+"""A state machine for lakes that keep every version, so that any earlier time can be read."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ numbers = st.integers(0, 1000)
 
 
 class HistoryMachine(LakeMachine):
-    """Subclass it, and open lakes with `history="all"` and `history_retention=RETENTION`."""
+    """The state machine. Subclass it, and open lakes with `history="all"` and
+    `history_retention=RETENTION`."""
 
     RETENTION: ClassVar[int | None] = None
-    """How long history is kept, in microseconds; None for ever."""
+    """How long history is kept, in microseconds. None means for ever."""
     KEEPS_ALL: ClassVar[bool] = True
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class HistoryMachine(LakeMachine):
     def store_and_note(self, key: str, value: Any, ttl: int | None) -> None:
         self.store(key, value, {}, ttl)
         version = max((entry.version for entry in self.lake.list()), default=0)
-        # Something has happened since this version, unless it is the newest that was drawn.
+        # Unless this is the newest version, something has happened since.
         if version == self.lake.create_snapshot("newest").version:
             self._versions[version] = Copy(self.model.copy(), self.clock())
         self.lake.drop_snapshot("newest")
@@ -86,7 +87,7 @@ class HistoryMachine(LakeMachine):
             assert len(history) >= len(kept)
 
     def check_history(self) -> None:
-        """Check that at least what snapshots see is kept."""
+        """Check that at least the versions in snapshots are kept."""
         seen = {id(kept) for copy in self.copies.values() for kept in copy.model.entries.values()}
         present = {id(kept) for kept in self.model.entries.values()}
         assert self.lake.stats().history >= len(seen - present)
@@ -99,7 +100,8 @@ class HistoryMachine(LakeMachine):
             return None
 
     def _is_past(self, time: int, *, inclusive: bool = False) -> bool:
-        """Return whether history of this time may be gone. `inclusive`: the horizon's own too."""
+        """Return whether the history of this time may have been removed. `inclusive`: also at the
+        horizon itself."""
         if self.RETENTION is None:
             return False
         horizon = self.clock() - self.RETENTION

@@ -1,4 +1,4 @@
-"""Rules for search. It must find what the analyser finds in a dictionary."""
+"""Rules for search. It must find what plain evaluation finds in a dictionary."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _weight(documents: int, having: int) -> float:
 
 
 def _by_names(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
-    """Return what field names add to scores: half of what the word would give the longest entry
+    """Return what field names add to scores: half of what the word would add to the longest entry
     as text."""
     documents = {key: _tokens(kept) for key, kept in entries.items()}
     names = {key: _names(kept) for key, kept in entries.items()}
@@ -171,7 +171,7 @@ def _by_text(entries: Mapping[str, Kept], query: str) -> dict[str, float]:
 
 
 def conversations(entries: Mapping[str, Kept], question: str, prefix: str = "") -> dict[str, float]:
-    """Return the scores with the parts of neighbours and speakers; see `lakebed.search.threads`."""
+    """Return the scores with parts for neighbours and speakers. See `lakebed.search.threads`."""
     within = [key for key in entries if key.startswith(prefix)]
     speakers = {_speaker(entries[key]) for key in within} - {""}
     reduced = without_speakers(question, speakers)

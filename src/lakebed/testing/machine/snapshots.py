@@ -19,13 +19,13 @@ from lakebed.testing.machine.base import MachineBase
 from lakebed.testing.model import Kept, LakeModel, identity
 
 NAMES = ["one", "two", "drei", "四"]
-MOST = 6  # snapshots that exist at a time: each is read after every rule
+MOST = 6  # the most snapshots at a time, because each is read after every rule
 names = st.sampled_from(NAMES)
 numbers = st.integers(0, MOST - 1)
 
 
 class Copy(NamedTuple):
-    """What a snapshot must show. `time`: when expiry is judged."""
+    """The entries that a snapshot must show. `time`: the time by which they have expired or not."""
 
     model: LakeModel
     time: int
@@ -147,7 +147,7 @@ class SnapshotRules(MachineBase):
         self.check_history()
 
     def check_history(self) -> None:
-        """Check that after maintenance, only the present and what a snapshot sees are kept."""
+        """Check that after maintenance only the present and the versions in snapshots are kept."""
         seen = {id(kept) for copy in self.copies.values() for kept in copy.model.entries.values()}
         present = {id(kept) for kept in self.model.entries.values()}
         assert self.lake.stats().history == len(seen - present)

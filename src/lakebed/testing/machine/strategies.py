@@ -1,4 +1,4 @@
-"""What the state machine stores: few keys, so that calls meet, and values that repeat."""
+"""The keys and values of the state machine. Keys are few and values repeat, so that calls meet."""
 
 from __future__ import annotations
 
