@@ -97,7 +97,7 @@ class ConnectError(LakebedError):
 class LockTimeoutError(LakebedError, TimeoutError):
     """The write lock was not free within `lock_timeout` seconds. Nothing was written.
 
-    Also for a lock of `lakebed.locks` that others kept for as long as `acquire` waited.
+    `acquire` of `lakebed.locks` raises it too, if the lock was not free in time.
     """
 
     error_type = "lock_timeout"
@@ -140,7 +140,7 @@ class QueryError(LakebedError):
 
 
 class UnreadError(LakebedError):
-    """An asynchronous lake does not have it at hand, and it takes an `await` to get it."""
+    """A value of an asynchronous lake was not read yet, and reading it takes an `await`."""
 
     error_type = "unread"
 

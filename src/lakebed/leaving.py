@@ -1,8 +1,8 @@
-"""Calls whose caller may leave before they have ended, as a cancelled coroutine does.
+"""Calls whose caller may leave before they end, as a cancelled coroutine does.
 
-A call runs in a thread, which nobody can stop from outside. So it looks, wherever it waits long:
-for a lock, for a query, between two steps. Who has left waits no longer; what has begun to happen
-still happens whole.
+A call runs in a thread, and a thread cannot be stopped from outside. So a call checks by itself
+whether its caller has left: while it waits for a lock or a query, and between two steps. If the
+caller has left, the call stops waiting. A step that has begun still runs to its end.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_LOOK = 0.05  # seconds between two looks
-_SOON = 0.02  # seconds that a wait may still take by itself
+_LOOK = 0.05  # seconds between two checks
+_SOON = 0.02  # seconds that a wait gets to end by itself before it is interrupted
 
 
 class Call:
-    """One call. `left`: its caller has left."""
+    """One call. `left` is true once its caller has left."""
 
     __slots__ = ("_ended", "_interrupt", "_lock", "_watched", "left")
 
@@ -28,7 +28,7 @@ class Call:
         self._lock = threading.Lock()
 
     def leave(self) -> None:
-        """Note that the caller leaves, and end what the call waits for. This returns at once."""
+        """Note that the caller has left, and interrupt what the call waits for. Returns at once."""
         with self._lock:
             self.left = True
             self._watch()
@@ -38,10 +38,9 @@ class Call:
         self._ended = True
 
     def waits(self, interrupt: Callable[[], object] | None) -> None:
-        """Note that the call waits for something that `interrupt` ends, or with None, waits no
-        longer.
+        """Set the function that interrupts the present wait, or None once the wait is over.
 
-        `interrupt` is called from another thread, and never once the wait is over.
+        `interrupt` is called from another thread, and never after the wait is over.
         """
         with self._lock:
             self._interrupt = interrupt
@@ -54,8 +53,8 @@ class Call:
             threading.Thread(target=self._end_waits, name="lakebed-leave", daemon=True).start()
 
     def _end_waits(self) -> None:
-        """End the present wait and later ones, each after a pause: a wait that ends by itself costs
-        less."""
+        """Interrupt the present wait and later ones. Pause before each, because a wait that ends by
+        itself costs less."""
         pause = _SOON
         while not self._ended:
             time.sleep(pause)
@@ -77,7 +76,7 @@ def has_left() -> bool:
 
 @contextmanager
 def staying() -> Iterator[None]:
-    """Open a block that is done to its end, even if the caller leaves."""
+    """Open a block that runs to its end, even if the caller leaves."""
     token = current.set(None)
     try:
         yield
@@ -86,7 +85,8 @@ def staying() -> Iterator[None]:
 
 
 def acquire(lock: threading.Lock | threading.RLock, timeout: float) -> bool:
-    """Acquire a lock within `timeout` seconds, unless the caller leaves; whether it was."""
+    """Try to acquire a lock for `timeout` seconds, or until the caller leaves. Return whether it
+    was acquired."""
     call = current.get()
     if call is None:
         return lock.acquire(timeout=timeout)

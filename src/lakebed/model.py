@@ -1,6 +1,7 @@
 """The rows and changes that the layers pass to each other."""
 
-# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
+# No `from __future__ import annotations`: a NamedTuple compiles annotations that are text, at each
+# start.
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
@@ -44,21 +45,21 @@ class EntryRow(NamedTuple):
 
 
 def entry_rows(rows: Iterable[Sequence[Any]]) -> list[EntryRow]:
-    """Make the rows of entries from those of a query, in a third of the time that `_make` takes."""
+    """Return the rows of a query as EntryRow, in a third of the time that `_make` takes."""
     return list(map(_new_row, repeat(EntryRow), rows))
 
 
 _new_row: Callable[[type[EntryRow], Sequence[Any]], EntryRow] = tuple.__new__
 
 ContentId = tuple[bytes, str]
-"""What identifies a content: the hash of its bytes, and the format that says what they mean. The
-JSON of the text "a" and the same three bytes stored as bytes have one hash, but are two values."""
+"""Identifies a content: the hash of its bytes, and its format. The format is needed, because the
+text "a" as JSON and the same three bytes stored as bytes have one hash, but are two values."""
 
 
 class Content(NamedTuple):
     """An object on its way into the catalog.
 
-    If it has neither `inline_value` nor `uri`, the catalog must know it already.
+    If it has neither `inline_value` nor `uri`, the catalog must know the object already.
     """
 
     content_hash: bytes
@@ -74,11 +75,17 @@ class Content(NamedTuple):
 
 
 class Put(NamedTuple):
-    """Store a whole entry. `ttl` is in microseconds from the commit, `expires_at` in microseconds
-    since the epoch. `keep_expiry`: an entry that is there keeps the expiry that it has; with
-    `keep_metadata` as well, its metadata too. `parts`: the parts that the content lists, each once,
-    if it is a table of parts; the catalog must know those without bytes. `times`: `created_at` and
-    `updated_at` of an entry that is copied; the latter is that of the commit if it is None."""
+    """Store a whole entry.
+
+    `ttl`: microseconds from the commit until the entry expires.
+    `expires_at`: the time of expiry, in microseconds since the epoch.
+    `if_absent`, `if_match`: store only if the key does not exist, or has this content hash.
+    `keep_expiry`: an existing entry keeps its expiry; with `keep_metadata`, its metadata too.
+    `parts`: for a table of parts, each part that the content lists, once. The catalog must know the
+    parts that have no bytes.
+    `times`: `created_at` and `updated_at` of a copied entry, in microseconds since the epoch. If
+    `updated_at` is None, it is the time of the commit.
+    """
 
     key: str
     content: Content
@@ -94,7 +101,7 @@ class Put(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Delete an entry if it exists."""
+    """Delete an entry if it exists. `if_match`: only if it has this content hash."""
 
     key: str
     if_match: bytes | None = None
@@ -159,8 +166,8 @@ class VersionRow(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """One step of a collection: the number of removed objects, their stored bytes, and where to
-    continue (None at the end)."""
+    """One step of a collection: the number of removed objects, their size in bytes, and the id to
+    continue after (None at the end)."""
 
     objects: int
     byte_size: int
@@ -190,8 +197,8 @@ class PackRow(NamedTuple):
 
 
 class Move(NamedTuple):
-    """An object on its way into a pack, from inline (`old_pack` is None) or from another pack. The
-    number alone does not identify it, because SQLite reuses the numbers of removed objects."""
+    """An object on its way into a pack. `old_pack` is the pack that it leaves, or None if it was
+    inline. `id` alone does not identify it, because SQLite reuses the ids of removed objects."""
 
     id: int
     content_hash: bytes
@@ -200,9 +207,9 @@ class Move(NamedTuple):
 
 
 class Purged(NamedTuple):
-    """One step of a purge: the number of removed entries and kept versions, the hashes and bytes of
-    the contents that nothing refers to any more, the packs that held them, and the snapshots that
-    saw them."""
+    """One step of a purge: the number of removed entries and kept versions, the hashes and the
+    total size in bytes of the contents that nothing refers to any more, the packs that held them,
+    and the snapshots that saw them."""
 
     entries: int
     versions: int
@@ -213,9 +220,9 @@ class Purged(NamedTuple):
 
 
 class PurgePreview(NamedTuple):
-    """What a purge would remove: the number of entries and kept versions, the bytes of the contents
-    that nothing else refers to, the number of their files and packs, and the snapshots that see
-    them."""
+    """What a purge would remove: the number of entries and kept versions, the size in bytes of the
+    contents that nothing else refers to, the number of their files and packs, and the snapshots
+    that see them."""
 
     entries: int
     versions: int

@@ -1,23 +1,23 @@
-"""What the inside of a lake tells an observer, if there is one: waits for locks, and caches."""
+"""Tells an observer, if there is one, about waits for locks and the use of caches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Observer = Callable[[str, float, str], None]
-"""Takes what is observed (`lock.wait` in seconds, `cache` as 1 for a hit and 0 for a miss), its
-value, and of what."""
+"""Takes a name, a value, and the lock or cache concerned. `lock.wait` is in seconds; `cache`
+is 1 for a hit and 0 for a miss."""
 
 _observer: Observer | None = None
 
 
 def observe_with(observer: Observer | None) -> None:
-    """Tell an observer from now on, or nobody."""
+    """Set the observer. None removes it."""
     global _observer
     _observer = observer
 
 
 def tell(name: str, value: float, of: str) -> None:
-    """Tell the observer, if there is one. Only called where something slow has happened."""
+    """Tell the observer, if there is one. Call this only where something slow has happened."""
     if _observer is not None:
         _observer(name, value, of)

@@ -1,4 +1,4 @@
-"""Local paths as text: pathlib takes longer to load than a first store may."""
+"""Local paths as text. pathlib is not used, because a first store cannot wait for it to load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lakebed.errors import ValidationError
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Return the absolute path. `..` stays, because the system follows links first.
+    """Return the absolute path. `..` is kept, because the folder before it may be a link.
 
     Raises ValidationError for a text that cannot name a file.
     """
@@ -27,8 +27,8 @@ def absolute(path: str | os.PathLike[str]) -> str:
 
 
 def cache_folder(given: str | None) -> str:
-    """Return the folder for what may be deleted at any time: as configured, `lakebed` in
-    `$XDG_CACHE_HOME`, or `~/.cache/lakebed`."""
+    """Return the folder for files that may be deleted at any time: the configured one, else
+    `lakebed` in `$XDG_CACHE_HOME`, else `~/.cache/lakebed`."""
     if given is not None:
         return os.path.abspath(os.path.expanduser(given))
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")

@@ -1,4 +1,4 @@
-"""The records that callers get: they read as attributes, as mappings, and as HTML in a notebook."""
+"""The records that callers get: with attributes, as mappings, and as HTML in a notebook."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -55,7 +55,7 @@ class Report(Record):
 
 
 class ValueReader(Protocol):
-    """What an entry needs from its lake, to show where its value is and to read it."""
+    """What an entry needs from its lake, to read its value and to show where it is."""
 
     def read_value(self, row: EntryRow) -> Any: ...
 
@@ -65,7 +65,7 @@ class ValueReader(Protocol):
 
 
 UNREAD: Final = object()
-"""What an entry has in place of a value that it has not read."""
+"""Stands for a value that was not read yet."""
 
 
 class Entry(Record):
@@ -74,7 +74,7 @@ class Entry(Record):
     | field | type | |
     | --- | --- | --- |
     | `key` | str | |
-    | `version` | int | a new one with every change |
+    | `version` | int | every change gives a new one |
     | `content_hash` | str | `sha256:` and 64 hexadecimal digits, of the stored bytes |
     | `format` | str | `json`, `bytes`, `parquet`, or `table` for a table of parts |
     | `byte_size` | int | the stored size in bytes; of a table of parts, that of their list |
@@ -154,8 +154,8 @@ class Entry(Record):
 
     @property
     def rows(self) -> int | None:
-        """How many rows a table has; None if the value is no table. Counted when it is asked for:
-        of a table in the storage, the end of its file is read."""
+        """The number of rows of a table, or None if the value is not a table. For a table in the
+        storage, each call reads the end of its file."""
         return self._lake.count_rows(self._row)
 
     @property

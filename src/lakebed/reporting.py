@@ -1,4 +1,4 @@
-"""Errors as dictionaries: the one place where faces that never raise turn them into results."""
+"""Turns errors into dictionaries, for the interfaces whose calls return errors as results."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ def reported(method: Method[S, P]) -> Method[S, P]:
 
 
 def misused(method: Callable[..., object], given: Iterable[str], error: TypeError) -> Result:
-    """Return the result of a call with an argument of a name that the method does not have, by the
-    error that its caller caught. Raise any other error."""
+    """Return the result of a call that named an argument which the method does not have.
+
+    `given`: the names of the call's arguments. `error`: what the call raised. If the error has
+    another cause, it is raised again.
+    """
     trace = error.__traceback__
     wrong = _misnamed(method, given)
     if wrong is None or trace is None or trace.tb_next is not None:  # raised inside it
@@ -43,7 +46,7 @@ def misused(method: Callable[..., object], given: Iterable[str], error: TypeErro
 
 
 def _misnamed(method: Callable[..., object], given: Iterable[str]) -> ValidationError | None:
-    """Return the error for an argument of a name that the method does not have, if there is one."""
+    """Return the error for the first name that is not an argument of the method, or None."""
     known = [*signature(method).parameters][1:]
     for name in given:
         if name not in known:

@@ -13,8 +13,8 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean …?`, or the list of known words if none is similar. A word that is a
-    part of several known ones (`filter`) may mean any of them."""
+    """Return `did you mean …?`, or the list of known words if none is similar. If the word is a
+    part of several known ones (`filter`), all of them are suggested."""
     known = sorted(known)
     longer = [each for each in known if word.lower() in each.split("_")]
     near = longer or [each for each in [closest(word, known)] if each]

@@ -1,5 +1,7 @@
-"""Saying what is waited for, when it takes long. The command line shows it; other programs may have
-the logger `lakebed.waiting` do so."""
+"""Logs what a call waits for, if that takes long.
+
+The command line shows it. Other programs can listen to the logger `lakebed.waiting`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 AFTER = 3.0
-"""Seconds of waiting after which it is said."""
+"""Seconds of waiting before it is logged."""
 
 
 def say(text: str) -> None:
-    """Log what is waited for."""
+    """Log what a call waits for."""
     import logging  # not for a first store
 
     logging.getLogger("lakebed.waiting").info("%s", text)
@@ -20,7 +22,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """A block that may wait for somebody: if it takes more than 3 seconds, that is said."""
+    """Open a block that may wait. If it takes more than 3 seconds, `text` is logged."""
     timer = threading.Timer(AFTER, say, (text,))
     timer.daemon = True
     timer.start()

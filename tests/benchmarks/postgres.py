@@ -15,7 +15,7 @@ from lakebed.lake.lake import Lake
 from tests.benchmarks.runner import OURS, Contest, Room, Round, benchmark
 from tests.servers import PostgresServer, packaged_binaries, running, server_folder
 
-_ENTRIES = """SELECT e.key, e.version, e.metadata, e.expires_at, e.created_at, e.updated_at,
+ENTRIES = """SELECT e.key, e.version, e.metadata, e.expires_at, e.created_at, e.updated_at,
     o.content_hash, o.format, o.byte_size, o.inline_value, o.uri, o.position
     FROM lakebed.entry e JOIN lakebed.object o ON o.id = e.object_id ORDER BY e.key"""
 VALUE = {"text": "A memory of some length, as agents keep them. " * 2, "n": 1}
@@ -251,7 +251,7 @@ def postgres_listing(room: Room) -> Iterator[Contest]:
             del number
             with raw.transaction(), raw.cursor("each", binary=True) as cursor:
                 cursor.itersize = 1000
-                cursor.execute(_ENTRIES)
+                cursor.execute(ENTRIES)
                 assert sum(1 for _ in map(tuple, cursor)) == count
 
         yield Contest(

@@ -3,47 +3,76 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import duckdb
 
 import lakebed
+from lakebed.lake.lake import Lake
+from tests.benchmarks.postgres import ENTRIES, postgres_server
 from tests.benchmarks.queries import fill
 from tests.benchmarks.runner import OURS, Contest, Room, benchmark
 
 _BATCH = 10_000  # keys of a call
+_DUCKDB = "DuckDB, one thread, out of memory"
 
 
 @benchmark
 def publish(room: Room) -> Iterator[Contest]:
     """A publication of documents of 500 bytes, beside DuckDB writing the same out of memory."""
-    count, numbers = room.count(100_000), itertools.count()
+    count = room.count(100_000)
     with lakebed.open(room.folder / "lake") as lake:
         fill(lake, count, 450)
-        lake.publish(room.folder / "first")
-        raw = duckdb.connect(config={"threads": 1})
-        raw.execute(
-            "CREATE TABLE t AS FROM read_parquet($1)", [str(room.folder / "first/entries.parquet")]
-        )
+        yield _publishing(lake, room, count)
 
-        def new() -> Path:
-            return room.folder / f"p{next(numbers)}"
 
-        def ours(_: int) -> None:
-            assert lake.publish(new()).entries == count
+@benchmark
+def publish_on_postgres(room: Room) -> Iterator[Contest]:
+    """The same out of a Postgres catalog, and reading its rows with psycopg alone."""
+    import psycopg
 
-        def theirs(_: int) -> None:
-            raw.execute(f"COPY t TO '{new()}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+    count = room.count(100_000)
+    with (
+        postgres_server(fsync="on") as server,
+        psycopg.connect(server.url()) as raw,
+        lakebed.open(catalog=server.url(), storage=room.folder / "storage") as lake,
+    ):
+        fill(lake, count, 450)
+        server.execute("ANALYZE")
 
-        yield Contest(
-            f"publish of {count:,} documents",
-            {OURS: ours, "DuckDB, one thread, out of memory": theirs},
-            bars={"DuckDB, one thread, out of memory": 0.5},
-            unit="ms",
-            rounds=5,
-        )
-        raw.close()
+        def rows(_: int) -> None:
+            assert sum(1 for _ in raw.cursor(binary=True).stream(ENTRIES, size=1000)) == count
+
+        yield _publishing(lake, room, count, {"psycopg reads the rows": rows})
+
+
+def _publishing(
+    lake: Lake, room: Room, count: int, others: Mapping[str, Callable[[int], object]] = {}
+) -> Contest:
+    numbers = itertools.count()
+    lake.publish(room.folder / "first")
+    raw = duckdb.connect(config={"threads": 1})
+    raw.execute(
+        "CREATE TABLE t AS FROM read_parquet($1)", [str(room.folder / "first/entries.parquet")]
+    )
+
+    def new() -> Path:
+        return room.folder / f"p{next(numbers)}"
+
+    def ours(_: int) -> None:
+        assert lake.publish(new()).entries == count
+
+    def theirs(_: int) -> None:
+        raw.execute(f"COPY t TO '{new()}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+
+    return Contest(
+        f"publish of {count:,} documents",
+        {OURS: ours, _DUCKDB: theirs, **others},
+        bars={_DUCKDB: 0.5},
+        unit="ms",
+        rounds=5,
+    )
 
 
 @benchmark

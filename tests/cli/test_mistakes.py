@@ -81,7 +81,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--lake", "mongo://user:secret@host/db", "ls"), "mongo"),
     (("--lake", "damaged", "ls"), "damaged"),
     (("--lake", "host=db user=u password=secret", "ls"), "where must be a folder"),
-    (("backup", "s3://key:secret@bucket/prefix"), "must not hold credentials"),
+    (("backup", "s3://key:secret@bucket/prefix"), "must not contain credentials"),
     (("relocate", "gs://key:secret@bucket"), "keeps its objects in that folder"),
     (("copy", "lakebed", "lakebed"), "source and target must be two lakes"),
     (("import", "missing.csv"), "missing.csv: No such file"),

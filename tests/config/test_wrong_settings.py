@@ -23,7 +23,7 @@ WRONG = [
     ({"catalog": 7}, "catalog", "expected a word such as postgres, a URL, or a mapping"),
     ({"catalog": "sqlite://host/x"}, "catalog", "three slashes"),
     ({"backend": "sqlalchemy"}, "url", "is missing"),
-    ({"storage": {"url": "a"}}, "storage.uri", "is missing: did you mean it by 'url'?"),
+    ({"storage": {"url": "a"}}, "storage.uri", "is missing: did you misspell it as 'url'?"),
     ({"storage": 5}, "storage", "expected a path, a URI"),
     ({"storage": ""}, "storage.uri", "is empty"),
     ({"inline_threshold": -1}, "inline_threshold", "expected 0 or more"),

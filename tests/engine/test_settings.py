@@ -282,12 +282,12 @@ WRONG = [
     (
         {"ltm_path": "a"},
         {"settings": {"ltm_url": "b"}},
-        "is misplaced: the others are under",
+        "is misplaced: the other flat words are under",
     ),
     (
         {"settings": {"ltm": {"backend": "sqlite"}, "ltm_path": "b"}},
         {},
-        "settings: gives ltm, and in flat words: give one of them",
+        "settings: ltm cannot be combined with flat words for the same: give one of them",
     ),
     ({"env": "HOME"}, {}, "env: expected a list of names"),
 ]

@@ -210,7 +210,7 @@ def test_functions_of_ones_own() -> None:
     for function, kind, error in (
         (fail, "function_error", "RuntimeError: broken"),
         (refuse, "not_found", "nobody"),
-        (lambda name: {"success": False}, "function_error", "it says success: false"),  # noqa: ARG005
+        (lambda name: {"success": False}, "function_error", "the function returned success: false"),  # noqa: ARG005
         (lambda name: object(), "validation_error", "holds a value of type object"),  # noqa: ARG005
         (lambda: 1, "function_error", "TypeError"),
     ):
@@ -243,7 +243,7 @@ WRONG = [
     ({"uses": "blob.upload_file"}, "steps[0].uses: unknown function"),
     ({"uses": "lake.purge"}, "steps[0].uses: unknown function"),
     ({"with": {}}, "steps[0].uses: is missing"),
-    ({"use": "ltm.store"}, "did you mean it by 'use'?"),
+    ({"use": "ltm.store"}, "did you misspell it as 'use'?"),
     ({"uses": "ltm.store", "whith": {}}, "steps[0].whith: unknown key: did you mean 'with'?"),
     ({"uses": "ltm.store", "with": {"key": "k"}}, "steps[0].with.value: is missing"),
     (
@@ -256,13 +256,13 @@ WRONG = [
     ({"uses": "a", "as": "input"}, "steps[0].as: is reserved"),
     ({"uses": "a", "on_error": "panic"}, "steps[0].on_error: 'panic' is unknown: expected 'stop'"),
     ({"uses": "a", "with": {"a": "{{ input."}}, "steps[0].with: template: "),
-    ({"uses": "a", "with": {"a": "{{ later.value }}"}}, "steps[0].with: template: 'later' is unkn"),
-    ({"uses": "a", "with": {"a": "{{ item }}"}}, "steps[0].with: template: 'item' is unknown here"),
-    ({"uses": "a", "if": "nothing > 1"}, "steps[0].if: template: 'nothing' is unknown here"),
-    ({"uses": "a", "for_each": "{{ all }}"}, "steps[0].for_each: template: 'all' is unknown here"),
+    ({"uses": "a", "with": {"a": "{{ later.value }}"}}, "steps[0].with: template: unknown name "),
+    ({"uses": "a", "with": {"a": "{{ item }}"}}, "steps[0].with: template: unknown name 'item'"),
+    ({"uses": "a", "if": "nothing > 1"}, "steps[0].if: template: unknown name 'nothing'"),
+    ({"uses": "a", "for_each": "{{ all }}"}, "steps[0].for_each: template: unknown name 'all'"),
     (
         {"uses": "lake.sql", "with": {"query": "SELECT '{{ input.a }}'"}},
-        "steps[0].with.query: must hold no template: write $name, and give it in params",
+        "steps[0].with.query: must not contain a template: write $name, and give its value in ",
     ),
     ("ltm.store", "steps[0]: expected a mapping with uses, got text"),
 ]

@@ -129,7 +129,7 @@ def test_links_lead_nowhere(files: Files, root: Path, tmp_path: Path) -> None:
         lambda: files.move("there", "folder/a"),
         lambda: files.delete("folder/a"),
     ):
-        with pytest.raises(ValidationError, match="by a link"):
+        with pytest.raises(ValidationError, match="through a link"):
             call()
     assert list((tmp_path / "outside").iterdir()) == []
     files.upload("link", "new")  # takes the place of the link

@@ -121,7 +121,7 @@ def test_a_store_that_is_open(tmp_path: Path) -> None:
         assert len(other.search((), limit=2000)) == 1500
         assert times(lake)["users/1/k4"][0].date() >= SOON.date().replace(year=2020)
         lake.store("users/1/brief", {}, ttl=3600)
-        with pytest.raises(ValidationError, match="expires, and nothing does there"):
+        with pytest.raises(ValidationError, match="expires, but the store has no expiry"):
             lakebed.copy(lake, other)
 
 
@@ -130,14 +130,14 @@ def test_what_it_cannot_hold(tmp_path: Path) -> None:
     with SqliteStore.from_conn_string(str(tmp_path / "graph.db")) as store:
         store.setup()
         for key, value, metadata, words in (
-            ("a/b", 1, {}, "has a value that is no object"),
-            ("a/b", b"x", {}, "has a value that is no object"),
+            ("a/b", 1, {}, "has a value that is not an object"),
+            ("a/b", b"x", {}, "has a value that is not an object"),
             ("a/b", {"n": [2**70]}, {}, "more than 64 bits"),
             ("a/b", {}, {"by": "ada"}, "has metadata"),
             ("plan", {}, {}, "has no slash: give a namespace"),
             ("a//b", {}, {}, "has an empty part"),
             ("a.b/c", {}, {}, "has a dot"),
-            ("langgraph/c", {}, {}, "LangGraph's own"),
+            ("langgraph/c", {}, {}, "LangGraph reserves"),
             ("a/%2%25", {}, {}, "has an escape"),
         ):
             with lakebed.open(":memory:") as lake:

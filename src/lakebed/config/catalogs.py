@@ -86,7 +86,7 @@ class PostgresOptions(ServerOptions):
         None, description="The most connections: 10, or `min_size` if that is more."
     )
     pool_size: Positive | None = Field(
-        None, description="SQLAlchemy's words for `max_size`: it is `pool_size` + `max_overflow`."
+        None, description="SQLAlchemy's way to say `max_size`: `pool_size` + `max_overflow`."
     )
     max_overflow: Count | None = Field(None, description="See `pool_size`.")
     timeout: Seconds = Field(30.0, description="Seconds to wait for a connection.")
@@ -187,7 +187,7 @@ class PostgresCatalog(PostgresOptions):
 
 
 class SQLAlchemyCatalog(SQLAlchemyOptions):
-    """Names in a database that SQLAlchemy supports. `mysql` and `mariadb` are two types of it."""
+    """Names in a database that SQLAlchemy supports. The types `mysql` and `mariadb` use it too."""
 
     type: Literal["sqlalchemy", "mysql", "mariadb"]
 

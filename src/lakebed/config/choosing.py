@@ -58,7 +58,7 @@ def _optional(**variables: tuple[str, ...]) -> dict[str, str]:
 
 
 def _by(name: str, option: str, *more: str) -> Callable[[], tuple[Options, str] | None]:
-    """Describe a service whose address is in one variable."""
+    """Return the `look` of a service whose address is in one variable."""
 
     def look() -> tuple[Options, str] | None:
         found = _first(name, *more)
@@ -154,8 +154,8 @@ CATALOGS = (
     _FIRESTORE,
     _Service("redis", _by("REDIS_URL", "url")),
 )
-"""In the order of preference: SQL servers, then those that keep a log; Redis last, because what it
-acknowledges may be lost when it ends."""
+"""In order of preference: SQL servers, then services that keep a log. Redis is last, because it may
+lose acknowledged writes when it stops."""
 DOCUMENTS = (_POSTGRES, _MONGODB, _DYNAMODB, _FIRESTORE)
 FILES = (
     _Service("s3", _s3),
@@ -175,8 +175,8 @@ def seen(services: tuple[_Service, ...], known: Collection[str]) -> Choice | Non
 
 
 def option_of(service: str) -> Options:
-    """Return the address that the environment names for a type of service. Empty if it names
-    none."""
+    """Return the address that the environment names for a type of service. The result is empty if
+    it names none."""
     for one in (*CATALOGS, *FILES):
         if one.type == service and (found := one.look()) is not None:
             return found[0]
@@ -187,7 +187,8 @@ _OF_THE_MEMORY = ("table", "collection")
 
 
 def documents_of(service: str) -> Options:
-    """Return the same for documents, which have a table or collections of their own."""
+    """Return the address for documents. The table and the collection of the memory are left out,
+    because documents have their own."""
     found = option_of(service).items()
     return {name: value for name, value in found if name not in _OF_THE_MEMORY}
 

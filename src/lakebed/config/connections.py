@@ -54,8 +54,8 @@ def resolve_catalog_credentials(config: Mapping[str, object]) -> dict[str, str]:
     """Look up the `username` and `password` of a Postgres catalog.
 
     `config`: the settings of the catalog, with `credentials` and optionally `user`; or only
-    `credentials`, a mapping with `source`. References such as `${NAME}` are replaced. No
-    settings give no credentials, `{}`.
+    `credentials`, a mapping with `source`. References such as `${NAME}` are replaced. If `config`
+    is empty, the result is empty.
 
     Raises ConfigurationError for invalid settings, and for a missing secret, naming its source and
     key; ConnectError if the source cannot be reached or refuses access; DependencyMissingError,

@@ -50,8 +50,8 @@ class Finding(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """The arguments of `lakebed.open`, the Postgres server among them, findings about where they
-    come from, and the values in them that came from a source of secrets."""
+    """The arguments of `lakebed.open`, the settings of the Postgres server if there is one, the
+    findings about the configuration, and the values that came from a source of secrets."""
 
     options: dict[str, Any]
     server: ServerOptions | None
@@ -62,7 +62,7 @@ class _Place(NamedTuple):
 def diagnose(where: str) -> Iterator[Finding]:
     """Check the lake that a folder, the URL of a catalog or a configuration file names.
 
-    Gives a finding after each check. Creates no lake and changes none. In the storage it writes,
+    Yields a finding after each check. Creates no lake and changes none. In the storage it writes,
     reads and deletes a small file.
     """
     yield Finding("lakebed", "ok", f"{lakebed.__version__} on Python {platform.python_version()}")
@@ -93,8 +93,8 @@ def _look(place: dict[str, Any], server: ServerOptions | None) -> Iterator[Findi
 
 
 def _tried(check: str, findings: Iterator[Finding]) -> Generator[Finding, None, bool]:
-    """Pass on the findings of a check. A LakebedError, or a check that takes too long, becomes a
-    finding. Returns whether the check succeeded."""
+    """Yield the findings of a check, and return whether it succeeded. A LakebedError, or a check
+    that takes too long, becomes a finding."""
     try:
         yield from _limited(check, findings)
     except LakebedError as error:
@@ -104,7 +104,7 @@ def _tried(check: str, findings: Iterator[Finding]) -> Generator[Finding, None, 
 
 
 def _limited(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Give the findings. Each may take 10 seconds."""
+    """Yield the findings. Raise ConnectError if one takes more than 10 seconds."""
     ended = object()
     while True:
         answers = Queue[object]()
@@ -112,7 +112,7 @@ def _limited(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
         def ask(answers: Queue[object] = answers) -> None:
             try:
                 answers.put(next(findings, ended))
-            except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            except Exception as error:  # noqa: BLE001 - the waiting thread raises it
                 answers.put(error)
 
         Thread(target=ask, daemon=True, name="lakebed-doctor").start()
@@ -167,7 +167,7 @@ def _words(shown: Mapping[str, object], prefix: str = "") -> str:
 
 
 def _parts(place: Mapping[str, Any]) -> tuple[Mapping[str, object], Any]:
-    """Return the catalog and the storage that the arguments of `lakebed.open` mean."""
+    """Return the catalog and the storage that the arguments of `lakebed.open` name."""
     where = place.get("where")
     if where is None:
         return place["catalog"], place.get("storage")
@@ -178,7 +178,7 @@ def _parts(place: Mapping[str, Any]) -> tuple[Mapping[str, object], Any]:
 
 
 def _file(catalog: Mapping[str, object]) -> Path | None:
-    """Return the file of a SQLite catalog, or None if the catalog is another or in memory."""
+    """Return the file of a SQLite catalog, or None if it is in memory or not SQLite."""
     if catalog["type"] != "sqlite":
         return None
     path = str(catalog["path"])

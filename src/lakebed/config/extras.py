@@ -1,4 +1,4 @@
-"""Finds the packages that a configuration needs and that are not installed."""
+"""Finds missing packages that a configuration needs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MissingExtra(NamedTuple):
 
 
 def missing_extras(settings: Settings) -> Iterator[MissingExtra]:
-    """The extras that a configuration needs and that are not installed."""
+    """Yield the extras that a configuration needs and that are not installed."""
     # Do not ask the code that opens lakes: it might download a provider's root certificates.
     given = settings.model_dump(exclude={"secrets"})
     catalog, storage = given.get("catalog") or {}, given.get("storage") or {}

@@ -90,7 +90,7 @@ def _truth(value: object) -> object:
 
 
 def _off(value: object) -> object:
-    return "off" if value is False else value  # what YAML makes of the word
+    return "off" if value is False else value  # YAML reads the word off as False
 
 
 def _path_text(value: object) -> object:
@@ -126,8 +126,8 @@ Raw = dict[str, Any]
 
 
 def one_name(raw: Raw, name: str, *synonyms: str) -> Raw:
-    """Return the settings with all synonyms renamed to one name. Raises an error if two are
-    given."""
+    """Return the settings with the synonyms renamed to `name`. Raises an error if two of the names
+    are given."""
     given = [synonym for synonym in (name, *synonyms) if raw.get(synonym) is not None]
     if len(given) > 1:
         raise wrong(f"cannot be combined with {given[0]}: give one of them", given[1])

@@ -66,7 +66,7 @@ class DynamoDBOptions(LogOptions):
 
     table: Text = Field(description="The first call creates it if it does not exist.")
     prefix: Text = Field("lakebed", description="Tells the lakes in a table apart.")
-    region: Text | None = Field(None, description="Left out: as the environment has it.")
+    region: Text | None = Field(None, description="Left out: taken from the environment.")
     endpoint_url: Text | None = Field(
         None, description="The address of a server that is not Amazon's."
     )
@@ -80,7 +80,7 @@ class FirestoreOptions(LogOptions):
     _own = ("collection", "project", "database")
 
     collection: Text = Field("agent_memory", description="Holds one lake.")
-    project: Text | None = Field(None, description="Left out: as the environment has it.")
+    project: Text | None = Field(None, description="Left out: taken from the environment.")
     database: Text | None = Field(None, description="Left out: `(default)`.")
 
 
@@ -222,7 +222,7 @@ class BlobSQLiteOptions(FileOptions):
 
 
 def _guarded(raw: Raw, model: type[Model]) -> Raw:
-    """Return the settings. What may be secret in the options of a filesystem is hidden."""
+    """Return the settings, with options of the filesystem that may be secret hidden."""
     known = (*model.model_fields, "type", "backend", *InlineSettings.model_fields)
     return {name: value if name in known else guard(value, name) for name, value in raw.items()}
 

@@ -87,7 +87,7 @@ def mask(value: object, name: str = "") -> object:
 
 
 def guard(value: object, name: str) -> object:
-    """Return an option of a filesystem. Its texts become secrets, unless they are known to be
+    """Return an option of a filesystem, with its texts turned into secrets unless it is known to be
     plain."""
     if isinstance(value, Mapping):
         return {key: guard(item, str(key)) for key, item in value.items()}
@@ -106,7 +106,7 @@ def reveal(value: object) -> object:
 
 
 def without(value: object, secrets: Iterable[str]) -> object:
-    """Return plain data. Every occurrence of `secrets` in its texts is masked."""
+    """Return plain data, with every occurrence of `secrets` in its texts masked."""
     longest_first = sorted(secrets, key=len, reverse=True)
     if isinstance(value, str):
         for secret in longest_first:
@@ -119,7 +119,7 @@ def without(value: object, secrets: Iterable[str]) -> object:
 
 @contextmanager
 def hiding(secrets: Iterable[str]) -> Iterator[None]:
-    """A context that removes `secrets` from the text of every error that leaves it."""
+    """Open a block that removes `secrets` from the text of every error that leaves it."""
     try:
         yield
     except LakebedError as error:

@@ -83,7 +83,7 @@ class StorageSettings(Model):
 
     @property
     def folder(self) -> str | None:
-        """Return the folder, or None if the storage is not on this machine."""
+        """The folder, or None if the storage is not on this machine."""
         return _folder(self.uri)
 
     def as_storage(self) -> dict[str, object]:
@@ -98,7 +98,7 @@ def _folder(uri: str) -> str | None:
 
 
 def _path_of(catalog: Raw) -> object:
-    """Return the path of a SQLite catalog before it is validated. None if no path is given."""
+    """Return the path of a SQLite catalog before it is validated, or None if no path is given."""
     named = one_name(catalog, "path", "url", "connection_string").get("path")
     return sqlite_path(named) if isinstance(named, str) and "://" in named else named
 

@@ -54,10 +54,10 @@ def open(
         lakebed.open(catalog="sqlite:///names.db", storage="s3://bucket/prefix")
 
     `where`: a folder that does not exist, is empty or is a lake; `":memory:"`; or a configuration:
-    a file that ends in `.yaml` or `.yml`, or its content as a mapping. With a configuration, give
-    no other argument but `read_only` and `relocate`.
-    `catalog`: a URL, or a mapping with `type` and its options, those of a Postgres server included
-    (`host`, `provider`, `credentials` …). Cannot be combined with `where`.
+    a file that ends in `.yaml` or `.yml`, or its content as a mapping. A configuration can be
+    combined only with `read_only` and `relocate`.
+    `catalog`: a URL, or a mapping with `type` and its options. For `postgres` these include `host`,
+    `provider` and `credentials`. Cannot be combined with `where`.
     `storage`: a path, a URI that fsspec knows, or a mapping with `uri` and the filesystem's
     options. Without a storage, all values stay in the catalog (at most 64 MiB each). Cannot be
     combined with `where`.
@@ -69,29 +69,28 @@ def open(
     of power may drop the last commits of a SQLite catalog; `"full"` waits for the disk at each
     commit. In both cases, objects reach the disk before they are named.
     `lock_timeout`: how many seconds a write waits for others (default 60).
-    `auto_maintain`: the upkeep that nobody has to ask for. With `"light"` (default) writes remove
-    the small contents that nothing refers to any more; `"off"` leaves them to `maintain` and
-    `collect`. With `"full"` the process also maintains the lake in the background, about every ten
-    minutes, if it keeps it open for more than a minute; of all processes one does so at a time.
+    `auto_maintain`: the upkeep that happens by itself. With `"light"` (default), writes remove
+    small contents that nothing refers to any more. With `"off"`, only `maintain` and `collect`
+    remove them. With `"full"`, a process that keeps the lake open for more than a minute also
+    maintains it in the background, about every ten minutes. Only one process does so at a time.
     `embedder`: turns texts into vectors, for a search by meaning: `"minilm"` or `"e5"` (extra
     `embed`), or a callable that takes a list of texts and returns a matrix of floats with one row
     per text. A lake remembers the embedder of its vectors and refuses any other.
     `cache`: the folder for copies of the search index, safe to delete (default `~/.cache/lakebed`).
-    `read_only`: opens the lake for reading, search and SQL. No file is touched or created, so that
-    a read-only disk suffices, and every call that writes raises ReadOnlyError.
-
-    `relocate`: True says that the objects have been copied to `storage`, where the lake shall keep
-    them from now on. All of them must be there, or else StorageError names what is missing. A
-    function in place of True is called with the number of objects that have been checked.
+    `read_only`: open the lake for reading, search and SQL only. No file is created or changed, so a
+    read-only disk is enough. Every call that writes raises ReadOnlyError.
+    `relocate`: True if the objects were copied to `storage` and the lake must use that storage from
+    now on. If objects are missing there, StorageError names them. A function in place of True is
+    called with the number of objects checked so far.
 
     `inline_threshold`, `history` and `history_retention` are fixed when the lake is created. Later,
     leave them out or give the same values.
 
-    Raises ConfigurationError if the arguments do not fit together, or for a configuration, with the
-    path of every invalid setting; ValidationError for a malformed argument; ConnectError if a
-    server cannot be reached; DependencyMissingError, with the pip command, if a driver is not
-    installed; StorageError if a folder cannot be written; CorruptionError if the catalog is
-    damaged; CatalogError if a newer version of Lakebed wrote it.
+    Raises ConfigurationError if arguments cannot be combined, or if a configuration is invalid: it
+    then names the path of every invalid setting. Raises ValidationError for a malformed argument;
+    ConnectError if a server cannot be reached; DependencyMissingError, with the pip command, if a
+    driver is not installed; StorageError if a folder cannot be written; CorruptionError if the
+    catalog is damaged; CatalogError if a newer version of Lakebed wrote it.
     """
     if where is None and catalog is None and storage is None:
         where = default_place()
@@ -160,7 +159,7 @@ def create_catalog_backend(
 def _full_catalog(
     catalog: str | Mapping[str, object] | None,
 ) -> str | Mapping[str, object] | None:
-    """Return a catalog. The settings of a server become an address and a login."""
+    """Return a catalog. For Postgres, turn the server's settings into an address and a login."""
     if not isinstance(catalog, Mapping) or catalog.get("type") != "postgres":
         return catalog
     from lakebed.catalog.postgres.opening import KNOWN
@@ -171,7 +170,7 @@ def _full_catalog(
     from lakebed.config.catalogs import PostgresCatalog
     from lakebed.config.validation import validate_model
 
-    # Functions, which only a program can give, not a file.
+    # These are functions: a program can give them, a file cannot.
     own = {name: catalog[name] for name in ("lazy", "login") if name in catalog}
     given = {name: value for name, value in catalog.items() if name not in own}
     return validate_model(PostgresCatalog, given, "", ("catalog",)).as_catalog() | own
@@ -241,13 +240,13 @@ def _within(options: Mapping[str, Any], timeout: float) -> dict[str, Any]:
 
 
 def _give_up_after(lake: Lake, timeout: float) -> None:
-    give_up = getattr(lake._objects, "give_up_after", None)  # of the filesystem of a bucket
+    give_up = getattr(lake._objects, "give_up_after", None)  # only buckets have it
     if give_up is not None:
         give_up(timeout)
 
 
 def default_place() -> str:
-    """Return what is opened by default: `./lakebed.yaml` if it exists, else the folder `./lakebed`.
+    """Return the default place: `./lakebed.yaml` if it exists, else the folder `./lakebed`.
 
     Raises ConfigurationError if the folder holds a lake and the file names another one.
     """

@@ -18,8 +18,8 @@ _LIBPQ = {"database": "dbname"}
 
 
 def address_from_environment() -> dict[str, str] | None:
-    """Return the settings that `DATABASE_URL` holds if it names a Postgres database, else those of
-    the `POSTGRES_…` variables. None if there is no address."""
+    """Return the settings in `DATABASE_URL` if it names a Postgres database, else those in the
+    `POSTGRES_…` variables. Return None if there is no address."""
     plain = native_url(os.environ.get("DATABASE_URL", ""))
     if plain is not None:
         return {"connection_string": plain}
@@ -29,8 +29,8 @@ def address_from_environment() -> dict[str, str] | None:
 
 
 def native_url(url: str) -> str | None:
-    """Return a Postgres URL for libpq, without a driver such as `+psycopg`. None if the URL is not
-    for Postgres."""
+    """Return a Postgres URL for libpq, without a driver such as `+psycopg`. Return None if the URL
+    is not for Postgres."""
     scheme, separator, rest = url.partition("://")
     name, _, _driver = scheme.partition("+")
     return f"postgresql://{rest}" if separator and name in _SCHEMES else None

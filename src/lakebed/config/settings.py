@@ -45,8 +45,8 @@ class Settings(Model):
     )
     history_retention: Seconds | None = Field(
         None,
-        description="With `history: all`, how long to keep them: seconds, or text such as `30d`. "
-        "For ever if left out. Fixed when the lake is created.",
+        description="With `history: all`, how long to keep versions that no snapshot sees: "
+        "seconds, or text such as `30d`. For ever if left out. Fixed when the lake is created.",
     )
     durability: Literal["normal", "full"] = Field(
         "normal", description="`full` waits for the disk at each commit of a SQLite catalog."
@@ -56,8 +56,8 @@ class Settings(Model):
     )
     auto_maintain: Upkeep = Field(
         "light",
-        description="The upkeep that nobody has to ask for: none (`off`), what writes do "
-        "(`light`), or maintenance in the background as well (`full`), by one process at a time.",
+        description="The upkeep that happens by itself: none (`off`), a little with writes "
+        "(`light`), or also maintenance in the background, by one process at a time (`full`).",
     )
     search: SearchSettings = Field(
         default_factory=lambda: SearchSettings(embedder=None, cache=None),
@@ -71,8 +71,7 @@ class Settings(Model):
     lazy: YesNo = Field(
         False,
         description="Connect at the first call. Applies to the LTM interface, and to "
-        "`lakebed.open` if "
-        "the catalog is a server.",
+        "`lakebed.open` if the catalog is a server.",
     )
     secrets: SecretsSettings = Field(
         default_factory=lambda: EnvSecrets(),
@@ -96,15 +95,15 @@ class Settings(Model):
 
     @property
     def secret_values(self) -> frozenset[str]:
-        """Return the values that replaced `{{ secrets.… }}`."""
+        """The values that replaced `{{ secrets.… }}`."""
         return self._secrets
 
     def mask(self, text: str) -> str:
-        """Return the text with these values masked."""
+        """Return the text with the values that replaced `{{ secrets.… }}` masked."""
         return str(without(text, self._secrets))
 
     def hiding(self) -> AbstractContextManager[None]:
-        """A context that removes these values from the text of every error that leaves it."""
+        """Open a block that removes these values from the text of every error that leaves it."""
         return hiding(self._secrets)
 
     def options(self) -> Options:
@@ -113,7 +112,7 @@ class Settings(Model):
 
     def shown(self, *, chosen: bool = False) -> dict[str, object]:
         """Return the settings in effect as plain data, with secrets masked. Settings without a
-        value are left out, and with `chosen` those that nobody has set."""
+        value are left out. With `chosen`, settings that were not given are left out too."""
         found = self.model_dump(by_alias=True, exclude_none=True, exclude_unset=chosen)
         shown = without(mask(found), self._secrets)
         assert isinstance(shown, dict)
@@ -142,8 +141,8 @@ class Settings(Model):
 
 
 def lazily(catalog: dict[str, object], lazy: bool) -> dict[str, object]:
-    """Return the catalog. If it is a server and `lazy` is set, it connects when it is first
-    used."""
+    """Return the catalog. If `lazy` is set and the catalog is not SQLite, it connects when it is
+    first used."""
     return catalog | {"lazy": True} if lazy and catalog["type"] != "sqlite" else catalog
 
 

@@ -31,7 +31,7 @@ from lakebed.suggestions import closest, suggestion
 M = TypeVar("M", bound=BaseModel)
 Location = tuple[str | int, ...]
 """The place of an error, as pydantic gives it."""
-_SOURCE_KEYS = ("credentials", "secrets")  # under which a source of secrets is chosen
+_SOURCE_KEYS = ("credentials", "secrets")  # settings that choose a source of secrets
 DEFAULT_BACKEND = "duckdb"
 SYNONYMS = {
     "sqlite": {"url", "connection_string"},
@@ -81,10 +81,10 @@ def validate_settings(document: Document, raw: Mapping[str, object], at: Path) -
 def _catalog_inside(
     document: Document, backend: str, given: Mapping[str, object], at: Path
 ) -> dict[str, object] | None:
-    """Return the options under `catalog` of a backend that is only a catalog, or None if there are
-    none.
+    """Return the options under `catalog`, for a backend that is only a catalog. Return None if
+    there are none.
 
-    Such a backend takes its options there as well as beside `backend`.
+    Such a backend takes its options there or beside `backend`.
     """
     catalog = given.get("catalog")
     if catalog is None or not issubclass(BACKENDS[backend], InlineSettings):
@@ -126,8 +126,8 @@ def validate_secrets(document: Document, raw: object, at: Path) -> Secrets:
 
 
 def validate_model(model: type[M], raw: Mapping[str, object], name: str, at: Path = ()) -> M:
-    """Validate settings that are not in a document. Errors call them `name`, and begin their paths
-    with `at`.
+    """Validate settings that are not in a document. Errors call the settings `name`, and their
+    paths begin with `at`.
 
     Raises ConfigurationError, which lists every problem.
     """
@@ -135,7 +135,7 @@ def validate_model(model: type[M], raw: Mapping[str, object], name: str, at: Pat
 
 
 def validate_at(document: Document, model: type[M], raw: Mapping[str, object], at: Path) -> M:
-    """Validate the settings at the path `at` of the document with a model of their own.
+    """Validate the settings at the path `at` of the document with a given model.
 
     Raises ConfigurationError, which lists every problem.
     """
@@ -162,7 +162,7 @@ def _faults(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _path(location: Location) -> Path:
-    """Return the path of a setting, without the tags by which pydantic tells models apart."""
+    """Return the path of a setting, without the tags that pydantic uses to choose a model."""
     kinds = {"catalog": (*CATALOGS, OUTSIDE), **dict.fromkeys(_SOURCE_KEYS, (*SOURCES, OUTSIDE))}
     return tuple(
         part
@@ -223,7 +223,7 @@ def _missing(name: str, raw: object, parent: Path) -> str:
     for part in parent:
         raw = raw.get(part) if isinstance(raw, Mapping) else None
     near = closest(name, raw) if isinstance(raw, Mapping) else None
-    return "is missing" + (f": did you mean it by {near!r}?" if near else "")
+    return "is missing" + (f": did you misspell it as {near!r}?" if near else "")
 
 
 def _names(model: type[BaseModel]) -> set[str]:

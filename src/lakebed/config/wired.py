@@ -31,7 +31,7 @@ class TursoOptions(Model):
         None, description="The database's token. Also as `?authToken=` in the URL."
     )
     timeout: Seconds = Field(
-        30.0, description="Seconds to wait for an answer, and to repeat a request that failed."
+        30.0, description="Seconds to wait for an answer, and to keep repeating a failed request."
     )
     auto_migrate: YesNo = Field(True, description="Create and migrate the tables.")
 
@@ -77,13 +77,15 @@ class LitestreamOptions(Model):
 
     path: LocalPath = Field(description="The file. Restored from the replica if it does not exist.")
     replica: LocalPathOrUri = Field(description="A folder, or `s3://bucket/prefix`.")
-    endpoint_url: Text | None = Field(None, description="Of a replica in S3.")
-    region: Text | None = Field(None, description="Of a replica in S3.")
+    endpoint_url: Text | None = Field(None, description="For a replica in S3.")
+    region: Text | None = Field(None, description="For a replica in S3.")
     fence_ttl: Seconds = Field(
         60.0,
         description="Seconds after which another node may take over the replica of a dead node.",
     )
-    fence_timeout: Seconds = Field(90.0, description="Seconds to wait for that.")
+    fence_timeout: Seconds = Field(
+        90.0, description="Seconds to wait until another node has given up the replica."
+    )
 
     def as_catalog(self) -> dict[str, object]:
         """The catalog as `lakebed.open` takes it."""

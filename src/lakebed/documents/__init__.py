@@ -1,10 +1,12 @@
 """Collections of documents, in Postgres, MongoDB, DynamoDB, Firestore, or a lake.
 
+```python
 from lakebed.documents import create_metadata_store
 
 with create_metadata_store("postgres", url="postgresql://host/database") as store:
     store.set_document("users", "ada", {"name": "Ada", "visits": store.increment(1)})
     store.query("users", filters=[("name", "==", "Ada")])["results"]
+```
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""DuckDB over a lake: sessions, what a query may do, and its results. Knows no catalog."""
+"""DuckDB over a lake: sessions, the checks of queries, and their results. It knows no catalog."""

@@ -1,7 +1,7 @@
-"""The conditions of a query on the keys and the metadata of a table that a catalog can use.
+"""Finds the conditions of a query on keys and metadata that a catalog can use.
 
-The bounds must always include every row that the query needs; DuckDB applies the exact conditions.
-If a query names a table more than once, the bounds must be wide enough for each use.
+The bounds must include every row that the query needs. DuckDB then applies the exact conditions. If
+a query names a table more than once, the bounds must be wide enough for each use.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Bounds(NamedTuple):
     fields: tuple[tuple[str, str], ...] = ()
 
     def both(self, other: Bounds) -> Bounds:
-        """Bounds of what satisfies both."""
+        """Return bounds of the rows that satisfy both."""
         return Bounds(
             max(self.low, other.low), min(self.high, other.high), self.fields + other.fields
         )
 
     def either(self, other: Bounds) -> Bounds:
-        """Bounds of what satisfies either, and perhaps more."""
+        """Return bounds of the rows that satisfy either. They may include more rows."""
         fields = self.fields if self.fields == other.fields else ()
         return Bounds(min(self.low, other.low), max(self.high, other.high), fields)
 
@@ -65,8 +65,8 @@ def bounds(statement: Statement, is_table: Callable[[Node], bool], params: objec
 
 
 def columns_read(statement: Statement, is_table: Callable[[Node], bool]) -> frozenset[str] | None:
-    """The columns of a table that a query may read, and perhaps other names; None if it may read
-    all. `is_table` knows the nodes that name it."""
+    """Return the columns of a table that a query may read, or None if it may read all of them. The
+    result may contain other names too. `is_table` recognises the nodes that name the table."""
     if not statement.tree:
         return None
     rows, read = set[str](), set[str]()  # `rows`: names that stand for a whole row
@@ -94,12 +94,12 @@ def columns_read(statement: Statement, is_table: Callable[[Node], bool]) -> froz
 
 
 MOST_LIMITED = 10_000
-"""A limit above it narrows nothing."""
+"""The largest limit of a query that is used to load fewer rows."""
 
 
 def row_limit(statement: Statement, is_table: Callable[[Node], bool], params: object) -> int | None:
-    """How many rows of a table are enough for a query that wants no more of them, the first by key:
-    `SELECT columns FROM table [ORDER BY key] LIMIT n`; None for any other query."""
+    """Return how many rows of a table, the first by key, are enough for a query. Return None unless
+    the query has the form `SELECT columns FROM table [ORDER BY key] LIMIT n`."""
     selects = [node for node in nodes(statement.tree) if node.get("type") == "SELECT_NODE"]
     if len(selects) != 1 or statement.calls or len(statement.tables) != 1:
         return None
@@ -122,7 +122,7 @@ def row_limit(statement: Statement, is_table: Callable[[Node], bool], params: ob
 
 
 def _is_of_one_row(item: Node) -> bool:
-    """Return whether a selected expression has a value for each row, so it is not an aggregate."""
+    """Return whether a selected expression has one value for each row. An aggregate does not."""
     if item.get("class") == "STAR":
         return not (
             item["columns"] or item["expr"] or item["replace_list"] or item.get("rename_list")
@@ -137,7 +137,8 @@ def _is_of_one_row(item: Node) -> bool:
 
 
 def _limit(modifiers: list[Node], keys: list[list[str]], params: object) -> int | None:
-    """Return the wanted number of rows, if they may be any, or the first ones by these columns."""
+    """Return the number of rows that a query wants, if it wants any rows or the first ones by one
+    of these columns. Otherwise return None."""
     limit = None
     for modifier in modifiers:
         if modifier["type"] == "LIMIT_MODIFIER":
@@ -164,7 +165,7 @@ def _is_by(keys: list[list[str]], orders: list[Node]) -> bool:
 
 
 def _tables_of(source: object) -> Iterator[Node]:
-    """Yield the tables of a FROM of which the WHERE must hold for every row."""
+    """Yield those tables of a FROM for which every row that is used must satisfy the WHERE."""
     if not isinstance(source, dict):
         return
     if source.get("type") in ("BASE_TABLE", "TABLE_FUNCTION"):
@@ -175,8 +176,9 @@ def _tables_of(source: object) -> Iterator[Node]:
 
 
 def _is_plain_join(source: Node) -> bool:
-    """Return whether leaving out a row only leaves out its own results. This is false for an ASOF
-    join, which takes the nearest row, and for a positional join, which counts rows."""
+    """Return whether leaving out a row of a join leaves out only the results of this row. This is
+    false for an ASOF join, which takes the nearest row, and for a positional join, which counts
+    rows."""
     return source["join_type"] == "INNER" and source["ref_type"] in ("REGULAR", "NATURAL", "CROSS")
 
 
@@ -190,7 +192,7 @@ def _of_select(select: Node, table: Node, params: object) -> Bounds:
 
 
 class _Reader:
-    """Reads the conditions on one table in one SELECT."""
+    """Reads the conditions on a table in one SELECT."""
 
     def __init__(self, name: str, alone: bool, params: object) -> None:
         self._name = name
@@ -279,7 +281,8 @@ class _Reader:
         return value
 
     def _path(self, node: Mapping[str, Any]) -> str | None:
-        """Return the field of the metadata that a node extracts as text, as a path of filters."""
+        """Return the path of the metadata field that a node extracts as text, or None. The path is
+        written as in filters."""
         if node.get("type") != "FUNCTION" or node["function_name"] not in _EXTRACT:
             return None
         if len(node["children"]) != 2 or not self._is_column(node["children"][0], "metadata"):
@@ -292,8 +295,8 @@ class _Reader:
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether only a string can have this text. The text of other JSON values looks like
-    JSON."""
+    """Return whether only a string can have this text. This is so if the text is not JSON and does
+    not begin like a number."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The lake's objects as DuckDB sees them: only the files that were granted to a query."""
+"""A filesystem that shows DuckDB only the files of the lake that were granted to a query."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TRACE = re.compile(r"\n\nAt:\n(?:  .*\n)*")  # a traceback of this process, whi
 
 
 class Files(Protocol):
-    """The part of a storage that reading needs. Raises FileNotFoundError for a missing file."""
+    """What reading needs from a storage. Raises FileNotFoundError for a missing file."""
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
 
@@ -28,9 +28,9 @@ class Files(Protocol):
 class Grant:
     """The right to read some files of the storage, until it is released.
 
-    `address` is the name of all of them in SQL. It is drawn at random after the text of a query is
-    known, so no text can contain it. `paths` are in the order of DuckDB's `file_index`. `folders`:
-    what DuckDB sees before a path.
+    `address` stands for all of these files in SQL. It is drawn at random after the text of the
+    query is known, so the text cannot contain it. `paths` are in the order of DuckDB's
+    `file_index`. `folders`: the folders that DuckDB sees before some of the paths.
     """
 
     def __init__(
@@ -55,13 +55,12 @@ class Grant:
 
 
 class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
-    """The filesystem of `lakebed://` and the addresses of grants. It lists nothing and writes
-    nothing.
+    """The filesystem of `lakebed://`. It knows only the addresses of grants, and refuses to list or
+    write files.
 
-    DuckDB looks up every name that it should read with `glob`, and opens the names that `glob`
-    returns. `glob` knows only the addresses of grants. It returns names that begin with a secret of
-    the session, which is never in a text. These names stay the same from query to query, so that
-    DuckDB can cache what it has read.
+    DuckDB looks up every name in a query with `glob`, and opens the names that `glob` returns. The
+    returned names begin with a secret of the session, so a query cannot contain them. They stay the
+    same from query to query, so that DuckDB can cache what it has read.
     """
 
     protocol = PROTOCOL
@@ -72,13 +71,13 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         self._files = files
         self._root = f"{PROTOCOL}://{secrets.token_hex(16)}/"
         self._grants: dict[str, Grant] = {}
-        # The paths of names that may be opened; a query does so long after it began.
+        # The paths of the names that may be opened. A query opens them long after it began.
         self._told = dict[str, str]()
         self._sizes: dict[str, int] = {}  # by path and by name; files never change
 
     def grant(self, paths: Iterable[str], folders: Mapping[str, str] = _NONE) -> Grant:
         """Let queries read files of the storage, at an address that nobody can guess. `folders`:
-        made-up ones that DuckDB sees before some of the paths."""
+        folders that exist only for DuckDB, which sees them before some of the paths."""
         return Grant(self, paths, folders)
 
     def admit(self, grant: Grant) -> None:
@@ -90,7 +89,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         self._grants.pop(grant.address, None)
 
     def glob(self, path: str, **options: object) -> list[str]:
-        """Return the names of the files of a grant. No file can be found in any other way."""
+        """Return the names of the files of a grant. This is the only way to find a file."""
         del options
         grant = self._grants.get(path)
         if grant is None:
@@ -115,7 +114,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         return self.size_of(self._checked(path)) if size is None else size
 
     def modified(self, path: str) -> datetime:
-        """Files never change."""
+        """Return a fixed time, because files never change."""
         del path
         return _NEVER_CHANGED
 
@@ -142,7 +141,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def missing(self, text: str) -> str | None:
         """Return the missing file that an error of DuckDB is about, or None."""
-        # Taken from the error itself, so that one query's failure is never another's answer.
+        # Taken from the error itself, so that queries cannot get each other's errors.
         found = re.search(f"{re.escape(self._root)}(\\S+): {_GONE}", text)
         return found[1] if found else None
 
@@ -162,7 +161,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         return found
 
     def _deny(self) -> NoReturn:
-        raise PermissionError("a query can read the tables of the lake, but no file by its name")
+        raise PermissionError("a query can read the tables of the lake, but not files by name")
 
     def _refuse(self, *arguments: object, **options: object) -> NoReturn:
         del arguments, options

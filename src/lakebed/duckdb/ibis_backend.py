@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class _Limit:
-    """The seconds that a query on a connection may work; None means no limit. The time between two
-    fetches does not count."""
+    """The time limit of a query on a connection, in seconds. None means no limit. The time between
+    two fetches does not count."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float | None) -> None:
         self._connection = connection
@@ -29,7 +29,7 @@ class _Limit:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Count the time of the block. Raises QueryError if it is still working at the limit."""
+        """Open a block whose time counts. Raises QueryError if the limit is reached inside it."""
         if self._seconds is None or self._left is None:
             yield
             return
@@ -47,7 +47,7 @@ class _Limit:
 
 
 class _LimitedCursor:
-    """A cursor of DuckDB whose calls, and the batches that it returns, keep to a limit."""
+    """A cursor of DuckDB. The time of its calls and of the batches that it returns is limited."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, limit: _Limit) -> None:
         self._cursor = cursor
@@ -65,7 +65,7 @@ class _LimitedCursor:
         return limited
 
     def fetch_record_batch(self, rows_per_batch: int = 1_000_000) -> pa.RecordBatchReader:
-        """Return the rows in batches. Each is computed when it is asked for."""
+        """Return the rows in batches. Each batch is computed when it is read."""
         import pyarrow as pa
 
         with self._limit.working():
@@ -85,9 +85,9 @@ class _LimitedCursor:
 class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
     """Ibis' DuckDB backend on a schema of a query session.
 
-    Backends on one session count as one, so their tables can be joined. Each thread has its own
-    connection. The backend can read only what the session can read. A query that exceeds the time
-    limit of the session raises QueryError.
+    Tables of backends on the same session can be joined. Each thread has its own connection. The
+    backend can read only what the session can read. A query that exceeds the time limit of the
+    session raises QueryError.
     """
 
     def __init__(self, session: Session, schema: str) -> None:
@@ -103,7 +103,7 @@ class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
 
     @property
     def con(self) -> duckdb.DuckDBPyConnection:
-        """Return the connection of this thread."""
+        """The connection of this thread."""
         connection: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._session.connect()
@@ -131,7 +131,8 @@ class LakeBackend(Backend):  # type: ignore[misc] # Ibis is untyped
             return super().execute(expr, **kwargs)
 
     def table(self, name: str, /, *, database: Any = None) -> Any:
-        """Return a table by its name, not one of the same name at another moment."""
+        """Return the table with this name in our schema. A table of the same name in another schema
+        is of another moment."""
         if database is None and name in self.list_tables(database=self._schema):
             database = self._schema
         return super().table(name, database=database)

@@ -1,4 +1,4 @@
-"""The time limit of a query, and how to stop waiting for one that does not end."""
+"""The time limit of a query, and a way to stop waiting for a query that does not end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lakebed.errors import QueryError
 from lakebed.leaving import has_left
 
 _LOOK = 0.1  # seconds between two checks of a running query
-_PATIENCE = 0.5  # seconds that an interrupted query has to end, before it is abandoned
-_AGAIN = 0.02  # seconds between two interrupts; one that comes before the query begins is lost
+_PATIENCE = 0.5  # seconds that an interrupted query gets to end before it is abandoned
+_AGAIN = 0.02  # seconds between two interrupts; an interrupt before the query begins is lost
 _WORKERS = 256
 
 _now = time.monotonic
@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 
 class Allowance:
-    """The seconds that a query may work; None means no limit. The time between two fetches does not
-    count."""
+    """The time limit of a query, in seconds. None means no limit. The time between two fetches does
+    not count."""
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
@@ -35,7 +35,7 @@ class Allowance:
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Count the time of the block. `check` compares it with the limit."""
+        """Open a block whose time counts. `check` compares it with the limit."""
         if self._left is None or self._until is not None:
             yield
             return
@@ -67,10 +67,10 @@ _current: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 
 
 def check() -> None:
-    """QueryError if the time of the query that this thread works for is over, or its caller has
-    left."""
+    """Raise QueryError if the query that this thread works for has used up its time, or if its
+    caller has left."""
     if has_left():
-        raise QueryError("the query was ended: who asked has left")
+        raise QueryError("the query was ended because its caller has left")
     allowance = _current.get()
     if allowance is not None:
         allowance.check()
@@ -78,9 +78,9 @@ def check() -> None:
 
 class Attended:
     """Runs calls of DuckDB in worker threads, so that the caller can stop waiting: at a time limit,
-    on Ctrl-C, or for an exception that is raised in its thread from outside.
+    on Ctrl-C, or if an exception is raised in its thread from outside.
 
-    (In the caller's thread, DuckDB turns Ctrl-C into its own error, or does not notice it at all.)
+    In the caller's thread, DuckDB would turn Ctrl-C into its own error, or not notice it at all.
     """
 
     def __init__(self) -> None:
@@ -95,9 +95,9 @@ class Attended:
     ) -> T:
         """Return the result of a call that uses the connection. If the caller stops waiting, the
         call is interrupted, and `left` is called."""
-        future = Future[T]()  # created before the call begins, because Ctrl-C may come any time
+        future = Future[T]()  # created before the call begins, because Ctrl-C may come at any time
         try:
-            check()  # many short calls may use up the time, none of which lasts until a look
+            check()  # many calls that each end before the next check may use up the time together
             self._workers.submit(_fulfil, future, call)
             while not wait([future], _LOOK).done:
                 check()
@@ -114,12 +114,12 @@ class Attended:
         while not future.done() and time.monotonic() < until:
             connection.interrupt()
             wait([future], _AGAIN)
-        if not future.done():  # inside one long step, or it has not begun: interrupts were lost
+        if not future.done():  # it is in one long step, or it had not begun when we interrupted
             self._left[connection] = future  # type: ignore[assignment]
             self._workers.submit(_interrupt, connection, future)
 
     def close(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Close a connection, once an abandoned call on it has ended."""
+        """Close a connection. If an abandoned call still uses it, close it when that has ended."""
         future = self._left.get(connection)
         if future is None:
             connection.close()
@@ -141,7 +141,8 @@ class Attended:
 
 
 def _interrupt(connection: duckdb.DuckDBPyConnection, future: Future[T]) -> None:
-    """Interrupt a call until it ends. One that nobody waits for would take memory without end."""
+    """Interrupt a call until it ends. Otherwise a call that nobody waits for could take more and
+    more memory."""
     while not wait([future], _LOOK).done:
         with suppress(duckdb.ConnectionException):  # closed, because the call has just ended
             connection.interrupt()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 TABLES = frozenset({"entries", "documents", "history", "snapshots", "objects"})
 CALLS = frozenset({"entries_at", "changes"})
 SEARCH = "search"
-"""The table function that searches. It exists at a moment as well."""
+"""The table function that searches. It exists in snapshots too."""
 
 _NONE: Mapping[str, str] = {}
 _NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -36,8 +36,8 @@ LOADED: Mapping[str, Mapping[str, str]] = {
         "after_expires_at": "TIMESTAMPTZ", "after_updated_at": "TIMESTAMPTZ",
     },
 }  # fmt: skip
-"""Columns of what is loaded, with their types, by relation. A content in neither a file nor a pack
-lies inline; what lies in a pack has its file as `uri`."""
+"""The columns that are loaded, with their types, by relation. A content without `uri` is inline. A
+content in a pack has the pack's path as `uri`."""
 
 _COMPUTED = {
     "content_hash": ("'sha256:' || lower(hex(content_hash))", "VARCHAR", {"content_hash"}),
@@ -45,8 +45,8 @@ _COMPUTED = {
     "storage_uri": ("{base} || uri || coalesce('#' || position, '')", "VARCHAR",
                     {"uri", "position"}),
 }  # fmt: skip
-"""Columns that are computed from loaded ones when they are asked for, as a hash as text takes twice
-the room: how, their type, and of what."""
+"""Columns that are computed when they are read, to save memory: a hash as text takes twice the
+space. Each has its SQL, its type, and the loaded columns that it needs."""
 _OF_OBJECT = ("content_hash", "format", "byte_size", "inlined", "storage_uri")
 _OF_ENTRY = (
     "key", "version", *_OF_OBJECT, "metadata", "expires_at", "created_at", "updated_at",
@@ -59,14 +59,14 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "snapshots": tuple(LOADED["snapshots"]),
     "changes": tuple(LOADED["changes"]),
 }
-"""Columns of what a query sees, by relation; of documents, beside `value`."""
+"""The columns that a query sees, by relation. Documents also have `value`."""
 
 
 _FIRST = '0 AS "\x01"'
 
 
 def loaded_for(relation: str, shown: Set[str] | None) -> frozenset[str]:
-    """Return the columns to load so that a query can see these. None means all."""
+    """Return the columns to load so that a query can read the columns `shown`. None means all."""
     columns = LOADED[relation].keys()
     if shown is None:
         return frozenset(columns)
@@ -74,18 +74,18 @@ def loaded_for(relation: str, shown: Set[str] | None) -> frozenset[str]:
     for name in shown:
         wanted |= _COMPUTED[name][2] if name in _COMPUTED else {name}
     if relation == "documents":
-        # A value may have to be fetched by what the catalog knows of its content.
+        # Fetching a value may need all that the catalog knows about its content.
         wanted |= {"key", "version", "object_id", *_PLACE} if "value" in shown else {"format"}
     return frozenset(wanted & columns)
 
 
 DOCUMENT = "format = 'json'"
-"""The condition for the loaded entries that are documents."""
+"""The condition for those loaded entries that are documents."""
 
 
 def shown(relation: str, loaded: Set[str], base: str) -> str:
-    """The columns that a query sees of a table with the loaded ones, as SQL; to read one that was
-    not loaded is an error. `base` is the URI of the storage's root."""
+    """Return SQL for the columns that a query sees of a table with the columns `loaded`. Reading a
+    column that was not loaded is an error. `base` is the URI of the storage's root."""
     there, lacking = [], []
     for name in SHOWN[relation]:
         how, kind, needed = _COMPUTED.get(name, (name, "", {name}))
@@ -93,27 +93,27 @@ def shown(relation: str, loaded: Set[str], base: str) -> str:
             there.append(f"{how.replace('{base}', literal(base))} AS {name}")
         else:
             lacking.append(unread(name, kind or LOADED[relation][name]))
-    # The order is of interest only to who sees all. Of a union whose columns nobody reads DuckDB
-    # reads the first.
+    # Loaded columns come first: DuckDB reads the first column of a union if a query reads none. The
+    # order does not matter otherwise, unless all columns are loaded.
     return ", ".join([*(there or [_FIRST]), *lacking])
 
 
 def unread(name: str, kind: str) -> str:
-    """Return SQL for a column that was not loaded. Reading it is an error."""
+    """Return SQL for a column that was not loaded, so that reading it is an error."""
     return f"error('the column {name} was not loaded')::{kind} AS {name}"
 
 
 def select(relation: str, loaded: Set[str], table: str, base: str) -> str:
-    """Return the SELECT through which a query sees a table with the loaded columns."""
+    """Return the SELECT by which a query sees a table with the columns `loaded`."""
     return f"SELECT {shown(relation, loaded, base)} FROM {table}"
 
 
 def documents(
     table: str, loaded: Set[str], base: str, *, fetched: str | None, packs: str | None, stride: int
 ) -> str:
-    """Entries with their values: loaded with the rows, fetched one by one into a table of their
-    own, or read out of packs, in which row `place - stride * file` of the file is the value.
-    `packs` is the address of the packs, all together."""
+    """Return SQL for entries with their values. Values were loaded with the rows, were fetched into
+    the table `fetched`, or are read from packs. `packs` is the address of all packs. The value with
+    the number `place` is row `place - stride * file` of the pack with the index `file`."""
     columns = shown("documents", loaded, base)
     parts = [f"SELECT {columns}, value FROM {table} WHERE {DOCUMENT} AND uri IS NULL"]
     if fetched is not None:
@@ -128,11 +128,11 @@ def documents(
 
 
 def files(*addresses: str, partitions: Mapping[str, str] = _NONE) -> str:
-    """Return SQL for the Parquet files of addresses as one table. Its `file_index` counts them.
-    DuckDB sorts the files of one address by their names.
+    """Return SQL for the Parquet files at these addresses as one table. Its `file_index` counts the
+    files. DuckDB sorts the files of one address by their names.
 
-    `partitions`: columns whose value is in the names of files (`partition_folder`), with their
-    types. DuckDB does not open a file whose value a condition excludes.
+    `partitions`: the types of columns whose values are in the names of files
+    (`partition_folder`). DuckDB does not open a file whose value a condition excludes.
     """
     listed = ", ".join(map(literal, addresses))
     if not partitions:
@@ -143,7 +143,7 @@ def files(*addresses: str, partitions: Mapping[str, str] = _NONE) -> str:
 
 def partition_folder(columns: Iterable[str], values: Iterable[str | None]) -> str:
     """Return the folders that tell DuckDB the values of columns. Each byte of a value is encoded,
-    so that none is taken for a folder, or for one of the words by which DuckDB knows a null."""
+    so that DuckDB cannot take it for a folder or for null."""
     told = zip(columns, values, strict=True)
     return "".join(f"{name}={_NULL if text is None else _encoded(text)}/" for name, text in told)
 
@@ -158,5 +158,5 @@ def literal(text: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL takes it for that of a column."""
+    """Return a column name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-# DuckDB 2 copies rows that become Arrow, and says so; `batches` does without where it can.
+# DuckDB 2 copies rows to turn them into Arrow, and warns. `batches` avoids the copy if it can.
 warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning, append=True)
 
 T = TypeVar("T")
@@ -31,19 +31,20 @@ _OTHERS = (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError)
 _SHOWN_ROWS = 20
 _SHOWN_CHARACTERS = 200
 _CHUNK = 1000
-_ATTEMPTS = 5  # to find out why a query failed
+_ATTEMPTS = 5  # tries to find out why a query failed
 
 
 class QueryResult:
     """The rows of a query.
 
-    `fetchone`, `fetchmany`, `fetchall` and iteration read the rows once, from first to last, as
-    they are asked for. `arrow`, `df`, `pl` and `batches` return all rows; if some have been fetched
-    already, the query runs again over the same state of the lake. `columns` are the names of the
-    columns, `types` their DuckDB types.
+    `fetchone`, `fetchmany`, `fetchall` and iteration read each row once, from first to last, when
+    it is needed. `arrow`, `df`, `pl` and `batches` return all rows. If some rows were fetched
+    before, the query runs again over the same state of the lake. `columns` are the names of the
+    columns, `types` their DuckDB types as text.
 
-    Errors while fetching raise QueryError, like those of the query itself. Closing the lake ends
-    the result. It can be used from any thread, one at a time.
+    All methods raise QueryError if the query fails or exceeds its time limit, if the lake or the
+    result was closed, or if a file that the query needs was collected. The result can be used from
+    any thread, by one thread at a time.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class QueryResult:
         allowance: Allowance,
         again: Callable[[], duckdb.DuckDBPyRelation] | None = None,
     ) -> None:
-        """`again` gives the rows anew, of a query that changes nothing."""
+        """`again`: runs the query again and returns its rows. Only for queries that change
+        nothing."""
         self._session = session
         self._connection = connection
         self._execute = execute
@@ -64,7 +66,7 @@ class QueryResult:
         self._allowance = allowance
         self._closed = False
         self._lock = threading.RLock()
-        self._ahead: list[Row] = []  # fetched for printing
+        self._ahead: list[Row] = []  # fetched already, to print them
         self._fetched = False
         try:
             with self._fetching():
@@ -93,7 +95,7 @@ class QueryResult:
                 raise QueryError(str(error) or "no memory is left") from error
 
     def _run(self, call: Callable[[], T]) -> T:
-        """Return the result of a call of DuckDB. If the caller stops waiting, this result is
+        """Return the result of a call of DuckDB. If the caller stops waiting, the QueryResult is
         closed."""
         return self._session.attend(self._connection, call, self.close)
 
@@ -103,7 +105,7 @@ class QueryResult:
         If another thread of DuckDB failed, the thread that reads may only learn that it was
         interrupted (DuckDB's pull request 25902). So the query runs again.
         """
-        self._session.check_open()  # closing the session interrupts, too
+        self._session.check_open()  # closing the session interrupts queries too
         for _ in range(_ATTEMPTS):
             try:
                 self._run(self._exhaust)
@@ -120,13 +122,13 @@ class QueryResult:
             pass
 
     def fetchone(self) -> Row | None:
-        """Return the next row, or None at the end. Raises QueryError if the query fails."""
+        """Return the next row as a tuple; None at the end. Raises QueryError if the query fails."""
         rows = self.fetchmany(1)
         return rows[0] if rows else None
 
     def fetchmany(self, size: int = _CHUNK) -> list[Row]:
-        """Return the next rows, at most `size`; an empty list at the end. Raises QueryError if the
-        query fails."""
+        """Return a list of at most `size` next rows, as tuples. At the end, the list is empty.
+        Raises QueryError if the query fails."""
         with self._fetching() as connection:
             self._fetched = True
             rows, self._ahead = self._ahead[:size], self._ahead[size:]
@@ -136,7 +138,8 @@ class QueryResult:
         return rows
 
     def fetchall(self) -> list[Row]:
-        """Return all rows that have not been fetched. Raises QueryError if the query fails."""
+        """Return a list of all rows that were not fetched yet, as tuples. Raises QueryError if the
+        query fails."""
         with self._fetching() as connection:
             self._fetched = True
             rows, self._ahead = self._ahead, []
@@ -155,12 +158,12 @@ class QueryResult:
     def batches(self, rows: int = 50_000) -> pa.RecordBatchReader:
         """Return all rows as a pyarrow RecordBatchReader, in batches of about `rows` rows.
 
-        Raises QueryError if the query fails, also while the batches are read.
+        Raises QueryError if the query fails. Reading the batches may raise it too.
         """
         with self._fetching() as connection:
             again, abort = self._again, getattr(connection, "abort", None)
             if again is not None and abort is not None:
-                # DuckDB 2 would copy all rows at once, whatever the limit of memory is.
+                # Otherwise DuckDB 2 would copy all rows at once, beyond any limit of memory.
                 self._fetched, self._ahead = True, []
                 self._run(abort)
                 reader = self._run(lambda: again().to_arrow_reader(rows))
@@ -178,7 +181,7 @@ class QueryResult:
             with self._fetching():
                 try:
                     batch = self._run(lambda: next(reader, None))
-                except (pa.ArrowException, OSError) as error:  # DuckDB's error, through Arrow
+                except (pa.ArrowException, OSError) as error:  # DuckDB's error, passed on by Arrow
                     reason: Exception = error
                     if "interrupted" in str(error).lower():
                         reason = self._find_reason(error)
@@ -188,12 +191,13 @@ class QueryResult:
             yield batch
 
     def df(self, *, decode_json: bool = True) -> pd.DataFrame:
-        """All rows as a pandas DataFrame.
+        """Return all rows as a pandas DataFrame.
 
-        Columns of DuckDB's type JSON hold decoded values: dicts, lists, strings, numbers. With
-        `decode_json=False` they hold the JSON text.
+        `decode_json`: columns of DuckDB's type JSON hold decoded values: dicts, lists, strings,
+        numbers. If False, they hold the JSON text.
 
-        Raises DependencyMissingError if pandas is not installed.
+        Raises QueryError if the query fails, and DependencyMissingError, with the pip command, if
+        pandas is not installed.
         """
         require("pandas")
         import pandas as pd
@@ -210,7 +214,11 @@ class QueryResult:
         return frame
 
     def pl(self) -> pl.DataFrame:
-        """All rows as a polars DataFrame. DependencyMissingError if polars is not installed."""
+        """Return all rows as a polars DataFrame.
+
+        Raises QueryError if the query fails or polars cannot hold its result, and
+        DependencyMissingError, with the pip command, if polars is not installed.
+        """
         require("polars")
         import polars as pl
 
@@ -228,7 +236,7 @@ class QueryResult:
         self._fetched, self._ahead = True, []
 
     def close(self) -> None:
-        """Release the connection and the files that the rows are read from."""
+        """Release the connection and the files of the result. Later calls raise QueryError."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -239,7 +247,7 @@ class QueryResult:
             self.close()
 
     def _shown(self) -> tuple[list[Row], bool]:
-        """Return the next rows, and whether there are more. They can still be fetched."""
+        """Return the next rows, and whether there are more. The rows can still be fetched."""
         rows = self.fetchmany(_SHOWN_ROWS + 1)
         with self._lock:
             self._ahead = rows + self._ahead

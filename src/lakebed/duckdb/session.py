@@ -1,4 +1,4 @@
-"""A DuckDB database that sees one lake: its limits, its files, and how it is closed."""
+"""A DuckDB database for the queries over one lake: its limits, its files, and its end."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ ROWS = "lakebed_rows"
 one of its tables."""
 
 _CLOSED = (
-    "the lake, or its query session, is closed: fetch the rows of a result before, for example "
-    "with arrow()"
+    "the lake or its query session is closed: fetch the rows of a result before closing it, for "
+    "example with arrow()"
 )
 _MEMORY = (
     "; give queries more memory with query_settings(memory_limit=…), or more disk space with "
-    "spill_limit=…; fewer threads= need less of both"
+    "spill_limit=…; with fewer threads=…, they need less of both"
 )
 _SPILLED = 10_000_000_000  # the default limit in bytes
-_SHARE = 10  # … but at most a tenth of the free space
+_SHARE = 10  # the limit is at most a tenth of the free space
 
 T = TypeVar("T")
 
 
 class QuerySettings(NamedTuple):
-    """What a session may use.
+    """The resources that a session may use.
 
-    `threads`: None for one for each core. `memory_limit`: such as `"2GB"`; None for DuckDB's
-    default, four fifths of the machine's memory. `temp_directory`: the folder in which a session
-    creates its own folder for data that does not fit into memory; None for the system's.
-    `timeout`: the seconds that a query may work; None for no limit. `spill_limit`: the most that
-    the temporary folder may hold, such as `"50GB"`; None for 10 GB, or a tenth of the free space
-    there if that is less.
+    `threads`: the number of threads. None: one for each core.
+    `memory_limit`: such as `"2GB"`. None: DuckDB's default, four fifths of the machine's memory.
+    `temp_directory`: the folder in which the session creates its own folder, for data that does not
+    fit into memory. None: the system's folder for temporary files.
+    `timeout`: the seconds that a query may work. None: no limit.
+    `spill_limit`: the most that the session's folder may hold, such as `"50GB"`. None: 10 GB, or a
+    tenth of the free space there if that is less.
     """
 
     threads: int | None = None
@@ -57,12 +58,13 @@ class QuerySettings(NamedTuple):
 class Session:
     """A DuckDB database in memory, with any number of connections.
 
-    Without `external_access`, it can read only the files of the lake that were granted to a query:
-    no other file and no network, and its settings cannot be changed. `lakebed.duckdb.statement`
-    checks the text of queries, because DuckDB has table functions that do harm within these limits.
-    `judge` is a connection for this check, to a database without files.
+    Without `external_access`, it can read only the files of the lake that were granted to a query.
+    It can read no other file and use no network, and its settings cannot be changed. Because
+    DuckDB has table functions that can do harm within these limits, `lakebed.duckdb.statement`
+    checks the text of queries. `judge` returns a connection for this check, to a database without
+    files.
 
-    It is safe to use from any thread; each connection is for one thread at a time. Raises
+    A session can be used from any thread, but each connection by one thread at a time. Raises
     QueryError if DuckDB refuses the settings.
     """
 
@@ -87,7 +89,7 @@ class Session:
             # If the lake is never closed, the folder is removed when the process exits.
             weakref.finalize(self, _remove, self._folder, self.pid)
             self._database = duckdb.connect(":memory:", config=self._config(settings))
-            # As part of the configuration, DuckDB would show it but not enforce it.
+            # If this were part of the configuration, DuckDB would show it but not enforce it.
             spilled = settings.spill_limit or _spill_limit(self._folder)
             self._database.execute("SET max_temp_directory_size = ?", [spilled])
             self._judge = duckdb.connect(":memory:", config=_BARE)
@@ -147,12 +149,12 @@ class Session:
         call: Callable[[], T],
         left: Callable[[], object] = lambda: None,
     ) -> T:
-        """Return the result of a call that uses the connection and may take long. The caller can
-        stop waiting; then `left` is called."""
+        """Return the result of a call that uses the connection and may take long. If the caller
+        stops waiting, `left` is called."""
         return self._attended.run(connection, call, left)
 
     def allowance(self) -> Allowance:
-        """Return the time that a query may take."""
+        """Return the time limit of one query."""
         return Allowance(self.timeout)
 
     @property
@@ -184,7 +186,7 @@ class Session:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn errors of DuckDB into QueryError."""
+        """Open a block that turns errors of DuckDB into QueryError."""
         try:
             yield
         except duckdb.Error as error:
@@ -204,12 +206,12 @@ class Session:
             gone = self.files.missing(text)
             if gone is not None:
                 return QueryError(
-                    f"the query took longer than the grace period: {gone} was collected after it "
-                    "began; run it again"
+                    f"the query took longer than the grace period: {gone} was collected after the "
+                    "query began; run it again"
                 )
             text = self.files.shown(text)
         if isinstance(error, duckdb.OutOfMemoryException):
-            # DuckDB suggests settings that are locked.
+            # DuckDB suggests to change settings, but they are locked.
             text = text.partition("\n")[0] + _MEMORY
         return QueryError(text)
 

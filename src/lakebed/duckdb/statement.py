@@ -1,4 +1,4 @@
-"""Parsing a query with DuckDB's own parser, and checking whether it is allowed."""
+"""Parses a query with DuckDB's own parser, and checks whether it is allowed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FUNCTIONS = frozenset(
         "duckdb_types", "pragma_version",
     }
 )  # fmt: skip
-"""The table functions that a query may call. Others read files, run SQL text, take raw pointers,
-reveal what was loaded for other queries, or change the session (`enable_logging` makes every later
-query fail)."""
+"""The table functions that a query may call. Other functions read files, run SQL text, take raw
+pointers, show what was loaded for other queries, or change the session (`enable_logging` makes
+every later query fail)."""
 
 _CATALOG = frozenset(
     {
@@ -29,16 +29,16 @@ _CATALOG = frozenset(
         ("pg_catalog", "pg_type"), ("pg_catalog", "pg_namespace"), ("pg_catalog", "pg_database"),
     }
 )  # fmt: skip
-"""The tables of DuckDB that a query may read: those that reveal nothing about other queries."""
+"""The tables of DuckDB that a query may read. They show nothing about other queries."""
 
 _TELLING = frozenset({"pg_get_viewdef", "pg_get_constraintdef", "index_key"})
 """Functions that read the other tables of DuckDB."""
 
 _UNSAFE = frozenset({"to_aggregate_state", "setval"})
-"""Functions of DuckDB 2 that make the inside of an aggregate out of any value, and that write."""
+"""Functions of DuckDB 2 that turn any value into the state of an aggregate, or that write."""
 
-_LOCAL = re.compile(r"[^\W\d][\w \-]*")  # the names that a WITH may use: never like a file
-_TAKEN = ("lakebed_", "duckdb_", "sqlite_", "pragma_")  # beginnings of DuckDB's and our names
+_LOCAL = re.compile(r"[^\W\d][\w \-]*")  # the names that a WITH may use: they cannot name a file
+_TAKEN = ("lakebed_", "duckdb_", "sqlite_", "pragma_")  # how DuckDB's names and ours begin
 
 _EXPLAIN = re.compile(
     r"\A(?:\s|--[^\n\r]*|/\*.*?\*/)*(EXPLAIN(?:\s+ANALYZE\b)?"
@@ -72,13 +72,13 @@ def parse(
     tables: frozenset[str],
     calls: frozenset[str],
 ) -> Statement:
-    """Parse a query, and check that it is allowed: one SELECT, or an EXPLAIN of one, that names no
-    file and no harmful table function.
+    """Parse a query, and check that it is allowed: that it is one SELECT, or an EXPLAIN of one, and
+    names no file and no harmful table function.
 
-    `tables` and `calls` are the names in the lake. `judge` is a connection to a database without
-    files, because DuckDB reads some files while it parses.
+    `tables`, `calls`: the names of the lake's tables and table functions. `judge`: a connection to
+    a database without files, because DuckDB reads some files while it parses.
 
-    Raises QueryError, which says what is not allowed, or where the syntax is wrong.
+    Raises QueryError, which says what is not allowed or where the syntax is wrong.
     """
     if not isinstance(text, str):
         raise QueryError(f"query must be a string, got {type(text).__name__}")
@@ -90,8 +90,8 @@ def parse(
         )
     select, before = text, ""
     if kind == "EXPLAIN" and (explain := _EXPLAIN.match(text)):
-        # The text that runs is assembled from the parts that were checked. Comments and brackets
-        # may hide the beginning of the SELECT from this pattern, but not from DuckDB.
+        # The text that runs is put together from the checked parts. Comments and brackets may hide
+        # the beginning of the SELECT from this pattern, but not from DuckDB.
         select, before = text[explain.end() :], f"{explain[1]} "
     tree = read_tree(judge, select)
     return _judged(before + select, tree, params, tables, calls)
@@ -103,7 +103,7 @@ def _kind(judge: duckdb.DuckDBPyConnection, text: str) -> str:
         text.encode()
         found = judge.extract_statements(text)
     except duckdb.PermissionException:
-        return "IMPORT"  # the only statement whose files are read to parse it
+        return "IMPORT"  # the only statement for which the parser reads files
     except (duckdb.Error, UnicodeEncodeError) as error:
         raise QueryError(str(error)) from error
     if len(found) != 1:
@@ -115,7 +115,10 @@ def _kind(judge: duckdb.DuckDBPyConnection, text: str) -> str:
 
 
 def unjudged(text: str, tables: frozenset[str], calls: frozenset[str]) -> Statement:
-    """Accept any statement. Its tables are those of the lake whose names occur in its text."""
+    """Accept any statement. Its tables are those of the lake whose names are in its text.
+
+    Raises QueryError if it calls a table function of the lake.
+    """
     words = set(re.findall(r"[a-z_]+", text.lower()))
     if found := words & calls:
         raise QueryError(f"{min(found)}(…) cannot be used with external_access")
@@ -128,7 +131,7 @@ def constant(node: Node, params: object) -> tuple[bool, object]:
         value = node["value"]
         if value["is_null"]:
             return True, None
-        # Other types have special encodings: 1.0 is written as 10, to be divided by ten.
+        # Other types have special encodings: 1.0 is written as 10 with one decimal place.
         return value["type"]["id"] in _WHOLE | {"VARCHAR"}, value["value"]
     if node.get("class") == "PARAMETER":
         name = str(node["identifier"])
@@ -151,7 +154,7 @@ def _judged(
             name = str(node["table_name"]).lower()
             qualified = node["schema_name"] or node["catalog_name"]
             if name in tables and name in local:
-                raise QueryError(f"a WITH cannot have the name {name!r}: choose another one")
+                raise QueryError(f"a WITH cannot use the name {name!r}: choose another name")
             if name in tables and not qualified:
                 named.add(name)
             elif not (_is_catalog(node) if qualified else name in local):
@@ -175,7 +178,7 @@ def _judged(
 
 
 def _scoped(tree: object) -> Iterator[tuple[Node, frozenset[str]]]:
-    """Yield all nodes, each with the names that a WITH gives to tables there."""
+    """Yield all nodes, each with the names of the WITH tables that are visible there."""
     stack: list[tuple[object, frozenset[str]]] = [(tree, frozenset())]
     while stack:
         item, local = stack.pop()
@@ -183,13 +186,13 @@ def _scoped(tree: object) -> Iterator[tuple[Node, frozenset[str]]]:
             stack += [(child, local) for child in item]
         elif isinstance(item, dict):
             if isinstance(item.get("cte_map"), dict):
-                for cte in item["cte_map"].get("map", ()):  # each sees those before it
+                for cte in item["cte_map"].get("map", ()):  # each sees the ones before it
                     stack.append((cte["value"], local))
                     local |= {_local_name(cte["key"])}
             yield item, local
             inner = local
             if item.get("type") == "RECURSIVE_CTE_NODE":
-                # Its first part does not see the name: there it means a table or a file.
+                # In its first part, the name is not visible: there it means a table or a file.
                 inner = local | {_local_name(item["cte_name"])}
             stack += [
                 (child, inner if name == "right" else local)
@@ -201,7 +204,7 @@ def _scoped(tree: object) -> Iterator[tuple[Node, frozenset[str]]]:
 def _local_name(given: object) -> str:
     name = str(given).lower()
     if not _LOCAL.fullmatch(name) or name.startswith(_TAKEN):
-        raise QueryError(f"a WITH cannot have the name {given!r}: choose a plain one")
+        raise QueryError(f"a WITH cannot use the name {given!r}: choose a plain name")
     return name
 
 
@@ -224,7 +227,7 @@ def _is_catalog(node: Node) -> bool:
 
 
 def _all(tables: frozenset[str], calls: frozenset[str]) -> str:
-    """List what a query can read."""
+    """Return a list of what a query can read, as text."""
     return ", ".join(sorted(tables | {f"{call}(…)" for call in calls}))
 
 

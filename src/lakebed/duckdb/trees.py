@@ -1,7 +1,7 @@
-"""The syntax tree of a query, as DuckDB's own parser makes it.
+"""The syntax tree of a query, from DuckDB's own parser.
 
-DuckDB 1.5 and 2 write it differently. It is read here in the way of 1.5, so that everything else
-knows one form. What is not known is refused: a tree that cannot be read cannot be judged.
+DuckDB 1.5 and 2 write trees differently. This module gives all trees the form of 1.5, so that other
+code knows only one. Unknown nodes are refused, because they cannot be checked.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from lakebed.errors import QueryError
 Node = Mapping[str, Any]
 """A node of a syntax tree, with the fields that DuckDB 1.5 gives it."""
 
-_INFINITE = re.compile(r'("value":)-?(?:Infinity|NaN)\b')  # from 1e400; not JSON, and not needed
+_INFINITE = re.compile(r'("value":)-?(?:Infinity|NaN)\b')  # such as 1e400; it is not JSON
 _WHOLE = re.compile(r"-?[0-9][0-9_]*")
-_LARGEST = 2**63  # what is greater is no BIGINT, nor is what is written with more digits
-_LONG = 100
+_LARGEST = 2**63  # a greater number is not a BIGINT
+_LONG = 100  # digits; a longer number is not a BIGINT and need not be parsed
 
 _EXPRESSIONS = frozenset(
     {
@@ -60,8 +60,8 @@ _REQUIRED: Mapping[str, frozenset[str]] = {
     "LIMIT_MODIFIER": frozenset({"limit", "offset"}),
     "LIMIT_PERCENT_MODIFIER": frozenset({"limit", "offset"}),
 }  # fmt: skip
-"""What is known beside expressions, and the fields that are read of it. DuckDB 2 has others, which
-write: an INSERT or a COPY as the body of a WITH."""
+"""The known nodes that are not expressions, and the fields that are read from each. DuckDB 2 has
+others that write, such as an INSERT or a COPY as the body of a WITH."""
 _READ: Mapping[str, frozenset[str]] = {
     "CONSTANT": frozenset({"value"}),
     "PARAMETER": frozenset({"identifier"}),
@@ -74,12 +74,12 @@ _READ: Mapping[str, frozenset[str]] = {
     "BETWEEN": frozenset({"input", "lower", "upper"}),
     "OPERATOR": frozenset({"children"}),
 }
-"""The fields that are read of expressions."""
+"""The fields that are read from expressions."""
 
 
 def read_tree(judge: duckdb.DuckDBPyConnection, select: str) -> Node:
-    """Return the syntax tree of a SELECT. (A PRAGMA, which DuckDB turns into a SELECT, has
-    none.)"""
+    """Return the syntax tree of a SELECT. Raises QueryError if there is none, as for a PRAGMA, or
+    if it has unknown nodes."""
     ((answer,),) = judge.execute("SELECT json_serialize_sql(?::VARCHAR)", [select]).fetchall()
     try:
         tree: dict[str, Any] = orjson.loads(_INFINITE.sub(r"\1null", answer))
@@ -93,12 +93,13 @@ def read_tree(judge: duckdb.DuckDBPyConnection, select: str) -> Node:
         for node in nodes(tree):
             _make_known(node)
     except (KeyError, TypeError) as error:
-        raise _unknown("what this DuckDB makes of it") from error
+        raise _unknown("a part of its syntax tree") from error
     return tree
 
 
 def nodes(tree: object) -> Iterator[dict[str, Any]]:
-    """Yield a node and all nodes below it, as they are once the caller has seen the node."""
+    """Yield a node and all nodes below it. If the caller changes a node, the new nodes below it are
+    yielded."""
     stack = [tree]
     while stack:
         item = stack.pop()
@@ -149,7 +150,7 @@ def _value(kind: str, text: str) -> dict[str, object]:
 
 
 def _check_name(node: Node) -> None:
-    """Check that the parts of a name of DuckDB 2, which may be many, are those that are read."""
+    """Check that a name of DuckDB 2 has no parts besides those that we read."""
     path = node["qualified_name"]["path"]
     if node.get("type") == "BASE_TABLE":
         parts = (node["catalog_name"], node["schema_name"], node["table_name"])

@@ -29,9 +29,9 @@ _SHORTEST = 4  # characters; shorter secrets are not masked, because every text 
 class Plan(NamedTuple):
     """The content of a document.
 
-    A part that is None is chosen from the environment; sessions are then in the lake of the memory.
-    `env`: the variables that templates may see. Their values may be secret. `secrets`: texts that
-    must never be shown.
+    A part that is None is chosen from the environment. Without `sessions`, the sessions are in the
+    lake of the memory. `env`: the variables that templates may see even if they look secret.
+    `secrets`: texts that must never be shown.
     """
 
     document: Document
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
 
 def is_engine_document(document: Document) -> bool:
-    """Return whether a document has more than the settings of a lake."""
+    """Return whether a document holds more than the settings of a lake."""
     settings = document.data.get("settings")
     nested = settings if isinstance(settings, Mapping) else {}
     return bool(
@@ -57,8 +57,8 @@ def is_engine_document(document: Document) -> bool:
 
 
 def read_plan(where: Where, words: Mapping[str, object]) -> Plan:
-    """Read a document: a YAML file, or its content as a mapping. `words` are added to its own
-    settings.
+    """Read a document: a YAML file, or its content as a mapping. `words` are added to it, and
+    replace what it has under the same names.
 
     Raises ConfigurationError, with the path of every invalid setting.
     """
@@ -101,7 +101,7 @@ class _Reading:
         self.secrets: set[str] = set()
 
     def parts(self) -> tuple[Section | None, Part | None, Part | None, Section | None]:
-        """The settings of the memory, the documents, the files and the sessions."""
+        """Return the settings of the memory, the documents, the files and the sessions."""
         for name in self._settings:
             near = None if name in _PARTS or "_" in name else closest(name, _PARTS)
             if near is not None:
@@ -156,12 +156,13 @@ class _Reading:
         return found[0], found[1]
 
     def _flat(self) -> tuple[Mapping[str, object], Path]:
-        """The flat words, at the root or under `settings`, with their references replaced."""
+        """Return the flat words with their references replaced, and where they are: at the root or
+        under `settings`."""
         under, root = words_in(self._settings), words_in(self._document.data)
         refuse_misspelt(self._document, self._settings, ("settings",))
         refuse_misspelt(self._document, self._document.data, ())
         if under and root:
-            self._fail((next(iter(root)),), "is misplaced: the others are under settings")
+            self._fail((next(iter(root)),), "is misplaced: the other flat words are under settings")
         at: Path = ("settings",) if under else ()
         section = expand(self._document, under or root, at, self._source)
         self.secrets.update(section.secrets)
@@ -177,7 +178,10 @@ class _Reading:
 
     def _only(self, nested: str, given: object, at: Path) -> None:
         if given is not None:
-            self._fail(at or ("settings",), f"gives {nested}, and in flat words: give one of them")
+            self._fail(
+                at or ("settings",),
+                f"{nested} cannot be combined with flat words for the same: give one of them",
+            )
 
     def _fail(self, at: Path, message: str) -> NoReturn:
         raise self._document.error(at, message)
@@ -191,7 +195,7 @@ def _env(document: Document) -> tuple[str, ...]:
 
 
 def secrets_in(value: object) -> Iterator[str]:
-    """Give the secrets in settings: values that are marked as secret, and passwords in
+    """Yield the secrets in settings: values that are marked as secret, and passwords in
     addresses."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()

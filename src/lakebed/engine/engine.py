@@ -1,5 +1,5 @@
-"""The engine that a YAML file starts: memory, documents, files and sessions of one configuration,
-and the steps that use them."""
+"""The engine of a YAML file: the memory, documents, files and sessions that it configures, and the
+steps that use them."""
 
 from __future__ import annotations
 
@@ -43,17 +43,18 @@ class YAMLEngine:
             engine.ltm.store("user/42/tea", "oolong")
             engine.run({"question": "what tea?"})
 
-    `document`: the content of a YAML file as a mapping, with `settings` (`ltm`, `backends`,
-    `sessions`) and `steps`; or the path of a file. `words`: more of it, or the flat words, such as
-    `ltm_backend="sqlite"`. A part that is not configured is chosen from the environment when it is
-    first used, and the choice is logged.
+    `document`: the path of a YAML file, or its content as a mapping with `settings` (`ltm`,
+    `backends`, `sessions`), `steps` and `env`.
+    `words`: `settings`, `steps` or `env` in place of those of the document, or flat words such as
+    `ltm_backend="sqlite"`.
 
-    All settings and steps are checked at once; nothing is opened before it is used. Safe to use
-    from any thread. Close it, or use it in a `with` block (`async with` if the documents are
+    All settings and steps are checked at once. A part is opened when it is first used. If it is not
+    configured, it is then chosen from the environment, and the choice is logged. The engine can be
+    used from any thread. Close it, or use it in a `with` block (`async with` if the documents are
     async).
 
-    Raises ConfigurationError, with the path of every invalid setting; DependencyMissingError if
-    there are steps and the extra `engine` is not installed.
+    Raises ConfigurationError, with the path of every invalid setting; DependencyMissingError, with
+    the pip command, if there are steps and the extra `engine` is not installed.
     """
 
     def __init__(
@@ -78,7 +79,10 @@ class YAMLEngine:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a YAML file. Relative paths in it start at its folder."""
+        """Return the engine of a YAML file. Relative paths in it start at its folder.
+
+        Raises what `YAMLEngine` raises.
+        """
         return cls(path)
 
     @property
@@ -115,22 +119,30 @@ class YAMLEngine:
     def register(self, name: str, function: Function) -> None:
         """Make a function known to the steps, as `uses: name`.
 
-        It takes the `with` of the step as keywords and returns plain data. A dictionary whose
-        `success` is False, and any exception, is a failure of the step.
+        It takes the `with` of the step as keywords and returns plain data. If it raises an
+        exception, or returns a dictionary whose `success` is False, the step has failed.
+
+        Raises ValidationError if the name is empty or not a string, or the function is not
+        callable.
         """
-        if not isinstance(name, str) or not name:
-            raise ValidationError(f"name must be text, got {type(name).__name__}")
+        if not isinstance(name, str):
+            raise ValidationError(f"name must be a string, got {type(name).__name__}")
+        if not name:
+            raise ValidationError("name must not be empty")
         if not callable(function):
             raise ValidationError(f"{name} must be a function, got {type(function).__name__}")
         self._functions[name] = function
 
     def run(self, input: Mapping[str, Any] | None = None, *, dry_run: bool = False) -> Result:  # noqa: A002
-        """Run the steps: `{success, steps}`, and the result of each step by the name in its `as`.
+        """Run the steps, and return a dictionary with `success`, `steps` and the result of each
+        step under the name in its `as`.
 
-        `input`: a mapping of plain data, which templates see under that name. After a step that
-        failed, the result also has `error`, `error_type` and `step`, its number from 0. `steps`
-        says of each step whether it is `done`, `skipped` or `failed`. `dry_run`: only check, and
-        return the steps with the status `planned`.
+        `input`: a mapping of plain data. Templates see it as `input`.
+        `dry_run`: only check the steps, and return them with the status `planned`.
+
+        `steps` is a list with the `status` of each step: `done`, `skipped` or `failed`. If a failed
+        step stopped the run, the result also has `error`, `error_type` and `step`, the number of
+        that step, counted from 0.
 
         Raises ConfigurationError if there are no steps, or if one uses an unknown function;
         ValidationError if the input is not a mapping of plain data.
@@ -221,7 +233,8 @@ class YAMLEngine:
     def close(self) -> None:
         """Close everything that was opened. Later calls fail. Closing again does nothing.
 
-        Raises ValidationError, after closing the rest, if documents are async: `await aclose()`.
+        Raises ValidationError, after closing the rest, if the documents are async: use
+        `await aclose()`.
         """
         with self._lock:
             self._closed = True

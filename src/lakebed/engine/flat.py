@@ -48,7 +48,7 @@ class FlatDocument(Document):
     at: Path
 
     def problem(self, path: Path, message: str) -> Problem:
-        """Return a problem of one setting, by the flat word that it was given with."""
+        """Return the problem of one setting, named by the flat word that gave it."""
         if path and path[0] in self.words:
             path = (*self.at, self.words[str(path[0])], *path[1:])
         return super().problem(path, message)
@@ -62,7 +62,7 @@ class Flat(NamedTuple):
 
 
 def words_in(raw: Mapping[str, object]) -> dict[str, object]:
-    """Return the flat words in a mapping that are given."""
+    """Return the flat words in a mapping, without those that are None."""
     return {name: value for name, value in raw.items() if name in WORDS and value is not None}
 
 
@@ -75,7 +75,7 @@ def refuse_misspelt(document: Document, raw: Mapping[str, object], at: Path) -> 
 
 
 def ltm_of(document: Document, words: Mapping[str, object], at: Path) -> Flat | None:
-    """The settings of the memory, if a word says any."""
+    """Return the settings of the memory, or None if no flat word gives any."""
     raw = {LTM[name]: value for name, value in words.items() if name in LTM}
     if not raw:
         return None
@@ -93,7 +93,7 @@ def ltm_of(document: Document, words: Mapping[str, object], at: Path) -> Flat | 
 
 
 def metadata_of(document: Document, words: Mapping[str, object], at: Path) -> Flat | None:
-    """The settings of the documents, if a word says any."""
+    """Return the settings of the documents, or None if no flat word gives any."""
     given = {METADATA[name]: value for name, value in words.items() if name in METADATA}
     kind = given.get("type", "postgres")
     if kind == "postgres":
@@ -107,7 +107,7 @@ def metadata_of(document: Document, words: Mapping[str, object], at: Path) -> Fl
 
 
 def blob_of(document: Document, words: Mapping[str, object], at: Path) -> Flat | None:
-    """The settings of the files, if a word says any."""
+    """Return the settings of the files, or None if no flat word gives any."""
     raw = {BLOB[name]: value for name, value in words.items() if name in BLOB}
     if not raw:
         return None

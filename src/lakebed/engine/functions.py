@@ -1,4 +1,4 @@
-"""What the `uses` of a step can name: the calls of the engine's parts."""
+"""The functions that the `uses` of a step can name: calls of the engine's parts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lakebed.sessions.manager import SessionManager
 from lakebed.suggestions import suggestion
 
 ENTRY_POINTS = "lakebed.engine_functions"
-"""The group of entry points with which installed packages offer functions: name = module:function.
-The function takes the `with` of a step as keywords and returns plain data."""
+"""The group of the entry points by which installed packages offer functions: name =
+module:function. The function takes the `with` of a step as keywords and returns plain data."""
 
 Function = Callable[..., Any]
 
@@ -63,7 +63,7 @@ _PARTS: dict[str, tuple[type, frozenset[str]]] = {
 
 
 class Parts(Protocol):
-    """What functions ask of the engine."""
+    """What functions need from the engine."""
 
     @property
     def lake(self) -> Lake: ...
@@ -95,8 +95,8 @@ QUERY = ("lake.sql", "query")
 
 
 def check_uses(uses: str, given: Iterable[str]) -> tuple[str, str] | None:
-    """Return what is wrong with a step: the setting, and why. None if nothing is wrong, or if the
-    step uses a function of the user's own."""
+    """Return what is wrong with a step: the setting, and why. Return None if nothing is wrong, or
+    if the step uses a function that is not ours."""
     part, _, name = uses.partition(".")
     if part not in (*_PARTS, "lake"):
         return None
@@ -139,11 +139,11 @@ def find(engine: Parts, own: Mapping[str, Function], uses: str) -> Function:
 
 
 FAILED = "function_error"
-"""The `error_type` if a function of the user's own raises an error that is not Lakebed's."""
+"""The `error_type` if a function that is not ours fails with an error that is not Lakebed's."""
 
 
 def _guarded(function: Function) -> Function:
-    """Wrap a function of the user's own, so that its errors become results."""
+    """Wrap a function that is not ours, so that its errors become results."""
 
     def call(**given: Any) -> Any:
         try:

@@ -43,17 +43,18 @@ class Part(Model):
 
     @property
     def awaited(self) -> bool:
-        """Whether its calls are awaited."""
+        """Whether its calls must be awaited."""
         return bool(getattr(self, "async_", False)) or self.kind.endswith("_async")
 
     def options(self) -> dict[str, Any]:
-        """The options as the maker of the type takes them, secrets included."""
+        """Return the options for the function that makes this type, secrets included."""
         given = self.model_dump(by_alias=True, exclude_none=True, exclude={"type"})
         return {name: reveal(value) for name, value in given.items()}
 
 
 class OtherPart(Part):
-    """A type whose options its maker checks. Without options, they come from the environment."""
+    """A type whose options are not checked here. If none are given, they come from the
+    environment."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -119,8 +120,8 @@ class S3Files(Part):
     bucket: Text
     prefix: str | None = Field(None, description="A folder of the bucket.")
     region: Text | None = None
-    endpoint_url: Text | None = Field(None, description="Of a service that is not Amazon's.")
-    access_key: Secret | None = Field(None, description="Left out: as the environment has it.")
+    endpoint_url: Text | None = Field(None, description="For a service that is not Amazon's.")
+    access_key: Secret | None = Field(None, description="Left out: taken from the environment.")
     secret_key: Secret | None = None
     encryption: Text | None = Field(None, description="`SSE-S3` or `SSE-KMS`, in any case.")
     kms_key_id: Text | None = Field(None, description="The key of `SSE-KMS`.")
@@ -148,8 +149,8 @@ class S3Files(Part):
 
 
 class Family(NamedTuple):
-    """The types of a part: the models of the types that are checked here, all `known` types, and a
-    function that returns the environment's options for a type that is given without any."""
+    """The types of a part. `models`: those whose options are checked here. `known`: returns all
+    types. `environment`: returns the options of a type that the environment names."""
 
     models: Mapping[str, type[Part]]
     known: Callable[[], list[str]]
@@ -171,7 +172,7 @@ FILES = Family(
 def validate_part(document: Document, at: Path, raw: object, family: Family) -> Part:
     """Validate the settings of a part, which are at the path `at` of the document.
 
-    Raises ConfigurationError with every problem.
+    Raises ConfigurationError, which lists every problem.
     """
     if not isinstance(raw, Mapping):
         raise document.error(at, f"expected a mapping with type, got {kind(raw)}")

@@ -1,4 +1,4 @@
-"""Running the steps of a document, one after another."""
+"""Runs the steps of a document, one after another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from lakebed.reporting import Result, failure
 
 
 class Run:
-    """One run. `functions`: by `uses`. `secrets`: what no error may show."""
+    """One run of the steps. `functions`: by the `uses` of the steps. `secrets`: returns the texts
+    that no error may show."""
 
     def __init__(
         self,
@@ -29,8 +30,9 @@ class Run:
         self._log: list[dict[str, object]] = []
 
     def run(self, steps: tuple[Step, ...], given: Any) -> Result:
-        """Run the steps: `{success, steps}`, and the result of each step that has a name. After a
-        failure also `error`, `error_type` and `step`, the number of the step from 0."""
+        """Run the steps. Return `{success, steps}` and the result of each step that has an `as`. If
+        a failed step stopped the run, the result also has `error`, `error_type` and `step`, the
+        number of that step, counted from 0."""
         names: dict[str, Any] = {"input": given, "env": self._env}
         result: Result = {"success": True}
         for number, step in enumerate(steps):
@@ -45,7 +47,7 @@ class Run:
         return {**result, "steps": self._log}
 
     def _step(self, step: Step, names: Mapping[str, Any]) -> Any:
-        """Run one step; its result, None if it was skipped."""
+        """Run one step. Return its result, or None if it was skipped."""
         told: dict[str, object] = {"uses": step.uses, "as": step.as_, "status": "skipped"}
         self._log.append({name: value for name, value in told.items() if value is not None})
         try:
@@ -90,12 +92,12 @@ class Run:
         return self._hide(outcome) if _has_failed(outcome) else outcome
 
     def _note(self, outcome: Any) -> Any:
-        """Log how a call ended; a failure of one round is the step's."""
+        """Log how a call ended. A step has failed if one of its rounds has."""
         entry = self._log[-1]
         if _has_failed(outcome):
             entry |= {
                 "status": "failed",
-                "error": outcome.get("error", "it says success: false"),
+                "error": outcome.get("error", "the function returned success: false"),
                 "error_type": outcome.get("error_type", FAILED),
             }
         elif entry["status"] != "failed":

@@ -1,4 +1,4 @@
-"""The JSON Schema of documents of the engine, for editors: that of configurations, and more."""
+"""The JSON Schema of the engine's documents, for editors. It extends that of configurations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBERS = ("ltm_lock_ttl", "postgres_pool_size", "postgres_pool_max_overflow", 
 
 
 def engine_schema() -> dict[str, Any]:
-    """Return the schema of a document of the engine, or of a configuration."""
+    """Return a schema that accepts the engine's documents and configurations."""
     schema = json_schema()
     definitions = schema["$defs"]
     parts = {

@@ -1,4 +1,4 @@
-"""The steps of a document: what each may say, and what is wrong with it before anything runs."""
+"""The steps of a document, and the checks of them before anything runs."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class Step(Model):
         "`index` from 0, and its result is a list.",
     )
     on_error: Literal["stop", "continue"] = Field(
-        "stop", description="What to do if the call fails. With `continue` its result says so."
+        "stop",
+        description="What to do if the call fails. With `continue`, its result holds the error.",
     )
-    name: Text | None = Field(None, description="For people.")
+    name: Text | None = Field(None, description="A name for the people who read the file.")
 
     @field_validator("as_")
     @classmethod
@@ -61,9 +62,9 @@ class Step(Model):
 def read_steps(document: Document, raw: object, at: Path = ("steps",)) -> tuple[Step, ...]:
     """Validate the steps at a path of a document.
 
-    Raises ConfigurationError, with the path of the mistake, for a setting that is malformed, an
-    unknown function, an unknown or missing argument, a template that cannot be parsed, and a name
-    that no earlier step gives.
+    Raises ConfigurationError, with the path of the mistake, for a malformed setting, an unknown
+    function, an unknown or missing argument, a template that cannot be parsed, and a name that no
+    earlier step has in its `as`.
     """
     if not isinstance(raw, list):
         raise document.error(at, f"expected a list of steps, got {kind(raw)}")
@@ -96,7 +97,8 @@ def _check_templates(
     query = step.with_.get(argument)
     if step.uses == uses and isinstance(query, str) and ("{{" in query or "{%" in query):
         raise document.error(
-            (*at, "with", argument), "must hold no template: write $name, and give it in params"
+            (*at, "with", argument),
+            "must not contain a template: write $name, and give its value in params",
         )
     known = {*names, *(("item", "index") if step.for_each is not None else ())}
     for setting in _TEMPLATES:
@@ -108,10 +110,12 @@ def _check_templates(
         except ValidationError as error:
             raise document.error((*at, setting), str(error)) from None
         for name in sorted(used - known):
-            earlier = ", ".join(sorted(known))
-            raise document.error((*at, setting), f"template: {name!r} is unknown here: {earlier}")
+            named = ", ".join(sorted(known))
+            raise document.error(
+                (*at, setting), f"template: unknown name {name!r}: expected one of {named}"
+            )
 
 
 def as_expression(condition: str) -> str:
-    """A condition as a template: the braces may be left out."""
+    """Return a condition as a template. The condition may be written without braces."""
     return condition if "{{" in condition or "{%" in condition else f"{{{{ {condition} }}}}"

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 Path = tuple[str | int, ...]
-_LONGEST = 1_000_000  # characters or items that an operator may make of a value
+_LONGEST = 1_000_000  # the most characters or items in the result of an operator
 _HIGHEST_POWER = 64
 _PLAIN = (str, bool, int, float, bytes, date, datetime, type(None))
 _UNSAFE_OF_TEXT = frozenset(
     {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
 )
-"""Methods that make long texts of short ones, or look into objects."""
+"""Methods that make a long text from a short one, or look into objects."""
 _REMOVED_FILTERS = ("center", "format", "indent", "pprint", "xmlattr")
 _SECRET = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|PRIVATE"
@@ -31,7 +31,7 @@ _SECRET = re.compile(
 _MISTAKES = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
-"""What an expression may raise over the data that it is given."""
+"""Errors that an expression may raise because of its data."""
 _PWD = {"PWD", "OLDPWD"}
 _LOGIN = re.compile(r"://[^/?#\s]*:[^/?#\s]*@")
 
@@ -39,8 +39,8 @@ _LOGIN = re.compile(r"://[^/?#\s]*:[^/?#\s]*@")
 class Env:
     """The environment variables that templates may see, as `env.NAME`.
 
-    A variable whose name or value looks like a secret is refused, unless `allowed` names it. The
-    values of these are in `used`, to be masked in errors.
+    A variable whose name or value looks like a secret is refused, unless `allowed` names it. `used`
+    collects the values of allowed variables, so that errors can mask them.
     """
 
     def __init__(self, allowed: Collection[str]) -> None:
@@ -56,7 +56,7 @@ class Env:
         return value
 
     def __str__(self) -> str:
-        raise _refused("env has no text: write env.NAME")
+        raise _refused("env cannot be shown: write env.NAME")
 
     __repr__ = __str__
 
@@ -68,9 +68,9 @@ def _refused(message: str) -> Exception:
 
 
 def plain(value: object, where: str) -> Any:
-    """Return a copy of plain data: JSON's types, bytes and dates; a tuple becomes a list.
+    """Return a copy of plain data: JSON's types, bytes and dates. A tuple becomes a list.
 
-    Raises ValidationError for anything else, whose methods templates could call.
+    Raises ValidationError for anything else, because templates could call its methods.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item, where) for key, item in value.items()}
@@ -86,16 +86,16 @@ def plain(value: object, where: str) -> Any:
 class Templates:
     """Renders the values of steps.
 
-    A text that is one whole `{{ expression }}` gives the value of the expression, with its type;
-    other texts give text. Inserted values are never templates themselves.
+    A text that is one whole `{{ expression }}` becomes the value of the expression, with its type.
+    Other texts stay text. Inserted values are never rendered as templates.
     """
 
     def __init__(self) -> None:
         self._environment = _sandbox()
 
     def names(self, value: object) -> set[str]:
-        """The names that the templates in a value use. Raises ValidationError for a template that
-        is not well formed."""
+        """Return the names that the templates in a value use. Raises ValidationError for a
+        malformed template."""
         from jinja2 import meta
 
         found: set[str] = set()
@@ -105,7 +105,10 @@ class Templates:
         return found
 
     def render(self, value: object, names: Mapping[str, object]) -> Any:
-        """The value with its templates replaced."""
+        """Return the value with its templates replaced.
+
+        Raises ValidationError if a template fails or does not give plain data.
+        """
         if isinstance(value, Mapping):
             return {key: self.render(item, names) for key, item in value.items()}
         if isinstance(value, list):
@@ -123,11 +126,11 @@ class Templates:
             from jinja2 import Undefined
 
             if isinstance(result, Undefined):
-                str(result)  # raises what is missing
+                str(result)  # raises an error that names what is missing
             return plain(result, "template: an expression")
 
     def _whole(self, text: str) -> str | None:
-        """The expression, if the text is nothing else."""
+        """Return the expression if the text is nothing else, or None."""
         from jinja2 import nodes
 
         body = self._environment.parse(text).body
@@ -154,7 +157,7 @@ def _texts(value: object) -> Iterator[str]:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """A block in which the errors of templates become ValidationError."""
+    """Open a block that turns the errors of templates into ValidationError."""
     from jinja2.exceptions import TemplateError
 
     try:
@@ -178,7 +181,7 @@ def _sandbox() -> SandboxedEnvironment:
         ) from error
 
     class Missing(StrictUndefined):
-        """A name that is not there."""
+        """A name that does not exist."""
 
         @property
         def _undefined_message(self) -> str:
@@ -187,7 +190,7 @@ def _sandbox() -> SandboxedEnvironment:
             return super()._undefined_message
 
     class Sandbox(ImmutableSandboxedEnvironment):
-        """Jinja2's sandbox, without what makes a long text of a short template."""
+        """Jinja2's sandbox, without the operations that make a long text from a short template."""
 
         intercepted_binops = frozenset({"*", "**", "%", "+"})
 
@@ -197,7 +200,8 @@ def _sandbox() -> SandboxedEnvironment:
             return super().is_safe_attribute(obj, attr, value)
 
         def wrap_str_format(self, value: Any) -> None:
-            """Leave str.format to `is_safe_attribute`: any width makes a text of any length."""
+            """Do not wrap str.format, because `is_safe_attribute` refuses it: with a width it could
+            make a text of any length."""
             del value
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -217,7 +221,7 @@ def _check_size(operator: str, left: Any, right: Any, refused: type[Exception]) 
     if operator == "**" and not (isinstance(right, (int, float)) and abs(right) <= _HIGHEST_POWER):
         raise refused(f"an exponent may be at most {_HIGHEST_POWER}")
     if operator == "%" and isinstance(left, (str, bytes)):
-        raise refused("% makes no text here: write {{ }} in the text")
+        raise refused("% does not format text here: write {{ }} in the text")
     sizes = [len(side) for side in (left, right) if isinstance(side, (str, bytes, list, tuple))]
     if operator == "*" and sizes:
         times = right if isinstance(right, int) else left

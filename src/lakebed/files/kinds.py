@@ -140,8 +140,8 @@ class AzureBlobStorage(BlobStorage):
 class LocalBlobStorage(BlobStorage):
     """Files in a local folder, under their own names.
 
-    `root`: the folder. The first write creates it. Its subfolder `.lakebed` holds the content types
-    and metadata of the files.
+    `root`: the folder. The first write creates it. Its subfolder `.lakebed` has content types and
+    metadata, lifecycle rules and unfinished uploads.
 
     Raises ConfigurationError if `root` is not a path.
     """

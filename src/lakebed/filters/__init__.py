@@ -2,32 +2,32 @@ r"""Metadata filters: one grammar, with the same answers on every catalog.
 
     {"kind": "note"}                                  equal, deep for lists and objects
     {"price": {"$gte": 10, "$lt": 20}}                all operators of a field must hold
-    {"author.name": "Ada", "tags": {"$contains": "x"}}   so must all fields
+    {"author.name": "Ada", "tags": {"$contains": "x"}}   all fields must match
     {"$or": [{"a": 1}, {"$not": {"b": {"$exists": True}}}]}
 
 | operator | matches if the field |
 | --- | --- |
 | a bare value, `$eq` | equals the operand; `$eq` takes any value literally |
-| `$ne` · `$nin` | differs from the operand; from all values of a list; both match a missing field |
-| `$in` | equals an element of the list (an empty list matches nothing) |
-| `$gt` `$gte` `$lt` `$lte` | compares so with the operand; both numbers, or both strings (code
-points) |
-| `$exists` | is present, null included (true), or missing (false) |
+| `$ne` | differs from the operand, or is missing |
+| `$in` | equals an element of the list; an empty list matches nothing |
+| `$nin` | differs from all elements of the list, or is missing |
+| `$gt` `$gte` `$lt` `$lte` | is greater or less; numbers with numbers, strings by code points |
+| `$exists` | is present, even if null (true), or is missing (false) |
 | `$contains` | is a list with this element, or a string with this part |
-| `$not` | does not match the operators in the object; matches a missing field |
+| `$not` | does not match the operators in the object, or is missing |
 
 `$and` and `$or` take non-empty lists of filters. `$not` in place of a field takes a filter. They
-can be combined with fields, all of which are required. `{}` matches everything.
+can be combined with fields. All of them must match. `{}` matches everything.
 
 Values compare as JSON: 1 equals 1.0, true is not 1, "1" is not 1, null is not missing, and integers
 and floats compare exactly at any size. A path leads through objects and does not enter lists. In a
 path, `\.` is a dot inside a key, `\\` a backslash, and `\$` a dollar sign (which needs the
-backslash only at the very beginning). An empty segment is the empty key. A bare object or list with
-a `$` key anywhere in it is refused; use `$eq` to compare with it.
+backslash only at the beginning of the path). An empty segment is the empty key. A bare object or
+list that contains a `$` key is refused. Use `$eq` to compare with it.
 
-The evaluator decides which entries match. `narrow` and `index_terms` let a catalog look only at
-entries that may match: an inverted index holds the terms of each entry, and each alternative of a
-filter is a union of ranges of terms (see `narrowing` and `terms`).
+The evaluator decides which entries match. With `narrow` and `index_terms`, a catalog needs to look
+only at entries that may match: an inverted index holds the terms of each entry, and each
+alternative of a filter is a union of ranges of terms (see `narrowing` and `terms`).
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ _MARKS = 8
 
 
 class Filter:
-    """A checked and compiled metadata filter. It is immutable; `parse` makes it."""
+    """A checked and compiled metadata filter, from `parse`. It is immutable."""
 
     __slots__ = ("_known", "_narrowing", "_test", "fails", "fields", "text")
 
     fails: tuple[str, ...]
-    """If plain metadata (without inner objects and backslashes) contains any of these texts, the
-    filter does not match; see `marks`."""
+    """The filter does not match plain metadata (without inner objects and backslashes) whose text
+    contains one of these texts; see `marks`."""
     fields: frozenset[str]
-    """The top-level fields of the metadata on which the filter depends."""
+    """The top-level fields of the metadata that the filter depends on."""
     text: str
     """The filter as text. Equal texts mean equal filters."""
 
@@ -79,7 +79,7 @@ class Filter:
         return self._test(metadata)
 
     def keeps(self, text: str) -> bool:
-        """Return whether the filter matches metadata given as JSON text. Results are remembered,
+        """Return whether the filter matches metadata given as JSON text. Results are cached,
         because many entries of a lake often have the same metadata."""
         known = self._known.get(text)
         if known is None:
@@ -91,12 +91,12 @@ class Filter:
         return known
 
     def narrow(self) -> tuple[Alternative, ...]:
-        """Return the alternatives for looking up candidates, the narrowest (by a guess) first.
+        """Return the alternatives for looking up candidates. The first is probably the narrowest.
 
-        Each alternative is sufficient by itself: every matching entry has a term in one of its
-        ranges, or the term `OVERFLOW`, which must always be looked up too. An alternative without
-        ranges means that nothing else can match. There are at most 8 alternatives of at most 100
-        ranges each, and none if the index cannot help.
+        Each alternative is enough by itself: every matching entry has a term in one of its ranges,
+        or the term `OVERFLOW`. So `OVERFLOW` must always be looked up too. If an alternative has no
+        ranges, only entries with `OVERFLOW` can match. There are at most 8 alternatives with at
+        most 100 ranges each. There are none if the index cannot help.
         """
         return self._narrowing
 
@@ -114,11 +114,12 @@ def _fields(source: Mapping[str, object]) -> Iterator[str]:
 
 
 def parse(metadata_filter: Mapping[str, object] | None) -> Filter | None:
-    """Check a filter and compile it. None, for no filter, stays None.
+    """Check and compile a filter. None means no filter, and stays None.
 
-    The filter is copied: later changes to the mapping have no effect. Raises `ValidationError`,
-    naming the place and what was expected there, for an unknown operator, an operand of the wrong
-    kind, anything that JSON or metadata cannot hold (NaN, datetimes, NUL), and objects and lists
-    nested deeper than 64.
+    The filter is copied, so later changes to the mapping have no effect.
+
+    Raises ValidationError, naming the place and what was expected there, for an unknown operator,
+    an operand of the wrong kind, anything that JSON or metadata cannot hold (NaN, datetimes, NUL),
+    and objects and lists nested deeper than 64.
     """
     return None if metadata_filter is None else Filter(metadata_filter)

@@ -24,8 +24,8 @@ _COMPARISONS: Final[dict[str, Callable[..., bool]]] = {
 
 
 def same(a: object, b: object) -> bool:
-    """JSON equality: numbers by exact value, true and false differ from numbers, containers are
-    compared deeply."""
+    """Return whether two JSON values are equal. Numbers are compared by exact value, lists and
+    objects deeply. True and false differ from all numbers."""
     if isinstance(a, dict):
         if not isinstance(b, dict) or len(a) != len(b):
             return False
@@ -61,7 +61,8 @@ def is_one_of(operands: Sequence[Json]) -> ValueTest:
 
 
 def compares(name: str, operand: str | int | float) -> ValueTest:
-    """An order comparison. It is false unless both are numbers, or both strings (by code point)."""
+    """Return an order comparison. It is false unless both values are numbers, or both are strings,
+    which are compared by code points."""
     compare = _COMPARISONS[name]
     if isinstance(operand, str):
         return lambda value: isinstance(value, str) and compare(value, operand)
@@ -78,8 +79,8 @@ def compares(name: str, operand: str | int | float) -> ValueTest:
 
 
 def contains(operand: Json) -> ValueTest:
-    """Return whether a list has the element or, if the operand is a string, a string has the
-    part."""
+    """Return a test whether a list has this element or, if the operand is a string, a string has
+    this part."""
     if isinstance(operand, str):
         return lambda value: isinstance(value, (str, list, tuple)) and operand in value
     element = equals(operand)
@@ -91,7 +92,8 @@ def exists(wanted: bool) -> ValueTest:
 
 
 def at_path(segments: Sequence[str], test: ValueTest) -> MetadataTest:
-    """Apply the test to the value at the path. A path does not enter lists."""
+    """Return a test of metadata, which applies `test` to the value at the path. A path does not
+    enter lists."""
     first, *rest = segments
     if not rest:
         return lambda metadata: test(metadata.get(first, MISSING))

@@ -1,4 +1,4 @@
-"""Reading a metadata filter: it is checked completely and compiled to closures and ranges."""
+"""Reads a metadata filter, checks all of it, and compiles it to closures and ranges."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 
 class Condition(NamedTuple, Generic[T]):
-    """A test of one field's value or of whole metadata, the ranges of the index that hold what
-    passes it, and what the text of the metadata says about it."""
+    """A condition on a field's value or on whole metadata: its test, the ranges of the index that
+    hold all that passes the test, and what the text of the metadata says about it."""
 
     test: Callable[[T], bool]
     narrowing: Narrowing = ()
@@ -34,7 +34,8 @@ class Condition(NamedTuple, Generic[T]):
 
 
 class Place(NamedTuple):
-    """The parser's place in the filter: the field's path in the index, and the text for errors."""
+    """The parser's place in the filter: the field's path in the index, the place as errors show it,
+    and the depth."""
 
     path: str
     where: str
@@ -121,7 +122,7 @@ def _unknown(key: str, where: str) -> Exception:
     )
 
 
-# Conditions, joined
+# Combinations of conditions
 
 
 def _all(conditions: Sequence[Condition[T]]) -> Condition[T]:

@@ -1,4 +1,4 @@
-"""What the text of metadata says about a filter, without parsing it.
+"""Decides filters by the text of metadata, without parsing it.
 
 Metadata is stored as canonical JSON, so `{"kind":"note","n":1}` contains the text `"kind":"note"`.
 Metadata is *plain* if it has no inner objects and no backslash. Then every quote begins or ends a
@@ -21,8 +21,8 @@ _NONE = frozenset[str]()
 
 
 class Marks(NamedTuple):
-    """Texts. If plain metadata contains any one of `holds`, the condition holds; if it contains any
-    one of `fails`, the condition fails."""
+    """Texts that decide a condition. If plain metadata contains one of `holds`, the condition
+    holds. If it contains one of `fails`, the condition fails."""
 
     holds: frozenset[str] = _NONE
     fails: frozenset[str] = _NONE
@@ -32,7 +32,7 @@ class Marks(NamedTuple):
 
 
 def has_value(path: str, operand: Json) -> Marks:
-    """Marks of equality with the operand at the path."""
+    """Return the marks of equality with the operand at the path."""
     # A number has many spellings, and its text may be the beginning of another number's.
     if not _SIMPLE.match(path) or not (isinstance(operand, (str, bool)) or operand is None):
         return Marks()
@@ -41,19 +41,19 @@ def has_value(path: str, operand: Json) -> Marks:
 
 
 def has_field(path: str) -> Marks:
-    """Marks of the presence of a field."""
+    """Return the marks of the presence of a field."""
     return Marks(frozenset((f'"{path}":',))) if _SIMPLE.match(path) else Marks()
 
 
 def both(marks: Sequence[Marks]) -> Marks:
-    """Marks of all conditions together."""
+    """Return the marks of the condition that all of several conditions hold."""
     if not marks:
         return Marks()
     return reduce(lambda a, b: Marks(a.holds & b.holds, a.fails | b.fails), marks)
 
 
 def either(marks: Sequence[Marks]) -> Marks:
-    """Marks of any of the conditions."""
+    """Return the marks of the condition that any of several conditions holds."""
     if not marks:
         return Marks()
     return reduce(lambda a, b: Marks(a.holds | b.holds, a.fails & b.fails), marks)

@@ -1,8 +1,9 @@
-"""From conditions to ranges of index terms, so that a catalog reads few entries that do not match.
+"""Turns conditions into ranges of index terms, so that a catalog reads few entries that do not
+match.
 
 A `Range` includes both ends. An `Alternative` is a union of ranges: every matching entry has a term
-in one of them, or the term `OVERFLOW`. A `Narrowing` is several alternatives, each of which is
-sufficient by itself, the narrowest (by a guess) first. An empty narrowing says nothing.
+in one of them, or the term `OVERFLOW`. A `Narrowing` has several alternatives. Each is enough by
+itself, and the first is probably the narrowest. An empty narrowing excludes nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ _ENDS: Final = {
 
 
 def exactly(path: str, operand: Json) -> Narrowing:
-    """Equality at the path (unshortened, as everywhere here): all terms of the operand exist."""
+    """Return the narrowing of equality at the path, which is not shortened here. Every match has
+    all terms of the operand."""
     return _best((Range(at, value, value),) for at, value in value_terms(path, operand))
 
 
@@ -79,7 +81,8 @@ def containing(path: str, operand: Json) -> Narrowing:
 
 
 def both(narrowings: Iterable[Narrowing]) -> Narrowing:
-    """The narrowing of all conditions together: everything that any of them says."""
+    """Return the narrowing of the condition that all of several conditions hold. It combines all
+    that they exclude."""
     fields: dict[str, Range] = {}
     others: list[Alternative] = []
     for alternative in chain.from_iterable(narrowings):
@@ -95,7 +98,8 @@ def both(narrowings: Iterable[Narrowing]) -> Narrowing:
 
 
 def either(narrowings: Sequence[Narrowing]) -> Narrowing:
-    """The narrowing of any of the conditions: the union of the best of each, if each has one."""
+    """Return the narrowing of the condition that any of several conditions holds. It is the union
+    of the best alternatives of each, and empty unless each has one."""
     if not all(narrowings):
         return ()
     ranges = tuple(dict.fromkeys(chain.from_iterable(n[0] for n in narrowings)))
@@ -105,7 +109,7 @@ def either(narrowings: Sequence[Narrowing]) -> Narrowing:
 
 
 def _covers(ranges: Iterable[Range]) -> Alternative:
-    """Return one range for each path, from the lowest end to the highest."""
+    """Return one range for each path, from the lowest end of its ranges to the highest."""
     covers: dict[str, Range] = {}
     for new in ranges:
         old = covers.get(new.path, new)

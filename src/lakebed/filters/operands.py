@@ -1,4 +1,4 @@
-"""The operands of a filter: JSON data, copied into exact types when the filter is parsed."""
+"""Checks the operands of a filter, which are JSON data, and copies them into exact types."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def invalid(where: str, problem: str) -> ValidationError:
 
 
 def describe(value: object) -> str:
-    """Name the kind of a value in JSON's words, but never the value itself, which may be
+    """Return the kind of a value in JSON's words. The value itself is not shown, because it may be
     private."""
     if value is None:
         return "null"
@@ -41,7 +41,7 @@ def check_depth(depth: int, where: str) -> None:
 
 
 def text(value: str, where: str) -> str:
-    """Return the string, if metadata can hold it."""
+    """Return the string. Raises ValidationError if metadata cannot hold it."""
     if "\0" in value:
         raise invalid(where, "must not contain a NUL character, which metadata cannot hold")
     try:
@@ -54,14 +54,14 @@ def text(value: str, where: str) -> str:
 
 
 def name(value: object, where: str) -> str:
-    """Return a key of an object in a filter, if it is a valid one."""
+    """Return a key of an object in a filter. Raises ValidationError if it is not valid."""
     if not isinstance(value, str):
         raise invalid(where, f"a field name must be a string, not {describe(value)}")
     return text(value, where)
 
 
 def number(value: int | float, where: str) -> int | float:
-    """Return the number as an exact int or float, if it is finite."""
+    """Return the number as an exact int or float. Raises ValidationError unless it is finite."""
     if isinstance(value, int):
         return int(value)
     if not math.isfinite(value):
@@ -70,7 +70,8 @@ def number(value: int | float, where: str) -> int | float:
 
 
 def literal(operand: object, where: str, depth: int) -> Json:
-    """Return the operand as JSON data, taken literally."""
+    """Return the operand as JSON data, without looking for operators. Raises ValidationError if
+    JSON cannot hold it."""
     if operand is None or isinstance(operand, bool):
         return operand
     if isinstance(operand, str):
@@ -93,7 +94,8 @@ def literal(operand: object, where: str, depth: int) -> Json:
 
 
 def refuse_operators(operand: Json, where: str) -> None:
-    """Refuse operators inside a bare object: it means equality, so they would match nothing."""
+    """Raise ValidationError for operators inside a bare object or list. It means equality, so they
+    would match nothing."""
     if isinstance(operand, list):
         for item in operand:
             refuse_operators(item, where)

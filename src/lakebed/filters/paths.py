@@ -1,4 +1,4 @@
-"""Dotted paths, with which filters and the metadata index name a place inside metadata."""
+"""Dotted paths, by which filters and the metadata index name a place inside metadata."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _ESCAPABLE = ".\\$"
 
 
 def split_path(path: str) -> tuple[str, ...] | None:
-    r"""Return the keys of a filter's dotted path, or None if a backslash escapes nothing.
+    r"""Return the keys of a filter's dotted path, or None if a backslash has nothing to escape.
 
     `\.` is a dot inside a key, `\\` a backslash, `\$` a dollar sign. An empty segment is the empty
-    key, which JSON allows: `""` addresses it at the top, `"a."` inside `a`.
+    key, which JSON allows: `""` names it at the top, and `"a."` inside `a`.
     """
     if "\\" not in path:
         return tuple(path.split("."))

@@ -4,15 +4,15 @@ The catalog keeps one row for each term of each entry, in `entry_metadata`. A te
 byte for the JSON type and an order-preserving payload, so a comparison is a range of bytes:
 
     null, false, true   the tag
-    number              its double, with the bits arranged so that bytes sort as numbers do; an
+    number              the double, with its bits arranged so that bytes sort as numbers do; an
                         integer beyond the doubles counts as infinity, -0.0 as 0.0
     string              its first 64 bytes of UTF-8, possibly cut inside a character
     list, object        the number of its members, up to 255
 
 A field inside objects has its dotted path, with `\.` and `\\` as in filters. The elements of a list
-have the list's path followed by `\[]`, with which no key's path can end. Containers among them are
-not entered. Values that are cut, clamped or left out make the index coarser, but never wrong: the
-index narrows, and the evaluator decides.
+have the list's path followed by `\[]`, which cannot be the end of a key's path. Lists and objects
+among the elements are not entered. Values that are cut, clamped or left out make the index coarser,
+but not wrong: the index only narrows, and the evaluator decides.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from lakebed.filters.paths import escape
 Term = tuple[str, bytes]
 
 MAX_TERMS: Final = 64
-"""An entry with more terms gets the one term `OVERFLOW`."""
+"""The most terms of an entry. An entry with more gets only the term `OVERFLOW`."""
 MAX_ELEMENTS: Final = 32
-"""A longer list gets only the element value `MANY`, so that it cannot crowd out other fields."""
+"""The most elements of a list that are indexed. A longer list gets only the element value `MANY`,
+so that it leaves room for other fields."""
 MAX_PATH_BYTES: Final = 200
 
 OVERFLOW: Final[Term] = ("", b"")
@@ -60,16 +61,17 @@ _double = struct.Struct(">d")
 def index_terms(metadata: Mapping[str, object]) -> list[Term]:
     """Return the distinct terms of one entry's metadata, which must be valid JSON data.
 
-    A path takes at most 200 bytes of UTF-8, a value at most 65 bytes.
+    A path has at most 200 bytes of UTF-8, a value at most 65 bytes.
     """
     terms: list[Term] = []
     return terms if _add_fields("", metadata, terms) else [OVERFLOW]
 
 
 def value_terms(path: str, value: object) -> list[Term]:
-    """Return terms of any entry with this value at the (unshortened) path, unless it overflows."""
+    """Return the terms that every entry with this value at the path has, unless it overflows. The
+    path is not shortened here."""
     terms = [(stored_path(path), encode(value))]
-    _add_inside(path, value, terms)  # if there are too many, such an entry overflows anyway
+    _add_inside(path, value, terms)  # if there are too many, such an entry has only OVERFLOW
     return terms
 
 
@@ -104,13 +106,13 @@ def stored_path(path: str) -> str:
 
 
 def element_path(path: str) -> str:
-    """Return the path under which the elements of the list at the (unshortened) path are
-    indexed."""
+    """Return the path under which the elements of a list are indexed. The path of the list is not
+    shortened here."""
     return stored_path(path) + ELEMENTS
 
 
 def encode(value: object) -> bytes:
-    """Return the term value of a JSON value. Equal values have equal bytes."""
+    """Return the value in the terms of a JSON value. Equal values give equal bytes."""
     if isinstance(value, str):
         # 0x30, the tag of text, is the character "0"
         return ("0" + value[:_TEXT_BYTES]).encode()[: _TEXT_BYTES + 1]

@@ -1,4 +1,4 @@
-"""Locks that several machines share, with a time to live and fencing tokens.
+"""Locks for several machines, with a time to live and fencing tokens.
 
 ```python
 from lakebed.locks import create_lock

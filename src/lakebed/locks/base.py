@@ -1,4 +1,4 @@
-"""The base of all locks: waiting, the time to live, and the owner. Each kind adds three calls."""
+"""The base of all locks: waiting, the time to live, and the owner. Each kind adds three methods."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lakebed.errors import LockLostError, LockTimeoutError, ValidationError
 
 MAX_NAME_BYTES = 255
 _LONGEST = 366 * 86400.0  # seconds
-_SOON, _LATER = 0.01, 0.5  # seconds between two tries; the pause doubles
+_SOON, _LATER = 0.01, 0.5  # the first and the longest pause between two tries, in seconds
 
 
 class _Holding(NamedTuple):
     """The time for which this object holds the lock.
 
-    `until` is in microseconds of the object's clock, counted from before the request for the lock.
+    `until` is in microseconds of the object's clock. It counts from before the lock was requested.
     """
 
     token: int
@@ -39,16 +39,20 @@ class Lock(ABC):
     An owner that crashes or stalls loses the lock once `ttl` seconds have passed since it acquired
     or refreshed it. It may not notice at once, so a lock alone cannot keep two owners from working
     at the same time. Pass `token` to the resource that the lock protects, and have the resource
-    refuse tokens lower than the highest that it has seen.
+    refuse tokens that are lower than the highest that it has seen.
 
     An object stands for one owner. Threads and processes that compete must each make their own. A
-    forked process holds nothing.
+    forked process does not hold its parent's lock.
+
+    As a context manager, it acquires the lock and releases it at the end. Leaving the block raises
+    LockLostError if the lock was lost meanwhile, unless the block raised an error itself.
     """
 
     def __init__(
         self, name: str, ttl: float | timedelta = 300, *, clock: Clock = system_clock
     ) -> None:
-        """`ttl`: seconds or a timedelta. `clock`: the time in microseconds, for tests."""
+        """`ttl`: seconds or a timedelta, up to 366 days. `clock`: returns the time in microseconds,
+        for tests."""
         self.name = _check_name(name)
         self.ttl = _check_seconds("ttl", ttl, above=0)
         self._clock = clock
@@ -56,22 +60,22 @@ class Lock(ABC):
         self._holding: _Holding | None = None
         self._owner = ("", 0)
 
-    # The calls of each kind. A call is repeated with the same `owner` if its answer was lost.
+    # The methods of each kind. A call is repeated with the same `owner` if its answer was lost.
 
     @abstractmethod
     def _take(self, owner: str) -> int | None:
-        """Make `owner` the owner for `ttl` seconds, unless another one is.
+        """Make `owner` the owner for `ttl` seconds, unless there is another owner.
 
-        Returns the new token, or None if another one is the owner.
+        Returns the new token, or None if there is another owner.
         """
 
     @abstractmethod
     def _extend(self, owner: str, token: int) -> bool:
-        """Restart the time. Return False if `owner` with this token is not the owner."""
+        """Restart the time to live. Return False if `owner` with this token is not the owner."""
 
     @abstractmethod
     def _free(self, owner: str, token: int) -> bool:
-        """End the ownership. Return False if another has become the owner since, otherwise True.
+        """End the ownership. Return False if another owner has followed, otherwise True.
 
         Ending it again also returns True.
         """
@@ -79,15 +83,16 @@ class Lock(ABC):
     def close(self) -> None:  # noqa: B027 - most kinds keep nothing open
         """Close the connection, if there is one. The lock is not released."""
 
-    # The calls for users.
+    # The methods for users.
 
     def acquire(self, timeout: float | timedelta = 30) -> int:
         """Wait until the lock is free, and take it. Return the fencing token.
 
-        `timeout`: seconds to wait. With 0, the lock is tried once.
+        `timeout`: seconds to wait, or a timedelta. With 0, the lock is tried once.
 
-        Raises LockTimeoutError if others hold the lock all the time, and ConnectError, StorageError
-        or RateLimitedError if the service that keeps it fails.
+        Raises LockTimeoutError if the lock was not free in time; ConnectError, StorageError or
+        RateLimitedError if the service that keeps it fails; and ValidationError for a malformed
+        `timeout`.
         """
         seconds = _check_seconds("timeout", timeout)
         end, pause = time.monotonic() + seconds, _SOON
@@ -113,7 +118,9 @@ class Lock(ABC):
     def refresh(self) -> None:
         """Hold the lock for another `ttl` seconds from now.
 
-        Raises LockLostError if the time has already passed, or if another one is the owner.
+        Raises LockLostError if the lock is not held, because it was not acquired, its time has
+        passed, or it has another owner; and ConnectError, StorageError or RateLimitedError if the
+        service that keeps it fails.
         """
         with self._mutex:
             holding = self._holding
@@ -126,10 +133,13 @@ class Lock(ABC):
             self._holding = holding._replace(until=begin + self._micros)
 
     def release(self) -> bool:
-        """Give the lock back. Return whether it was still held.
+        """Release the lock. Return whether it was still held.
 
-        Returns False if its time had passed, or if it was never acquired. Another owner's lock is
-        not touched.
+        Returns False if its time had passed, or if it was never acquired. If there is another
+        owner, that one keeps the lock.
+
+        Raises ConnectError, StorageError or RateLimitedError if the service that keeps the lock
+        fails.
         """
         with self._mutex:
             holding, held = self._holding, self.is_held
@@ -140,9 +150,9 @@ class Lock(ABC):
 
     @property
     def is_held(self) -> bool:
-        """Whether this object holds the lock, as far as it knows without asking.
+        """Whether this object holds the lock, as far as it knows without asking the service.
 
-        It does if it acquired the lock and `ttl` seconds have not passed since.
+        It does if less than `ttl` seconds have passed since it acquired or refreshed the lock.
         """
         return self.remaining_ttl > 0
 
@@ -156,10 +166,10 @@ class Lock(ABC):
 
     @property
     def token(self) -> int | None:
-        """The number of this ownership, higher than that of every earlier owner.
+        """The number of this ownership. It is higher than the number of every earlier owner.
 
-        It is None if the lock was not acquired. It stays after the time has passed, so that a
-        resource can recognise it as old.
+        It is None if the lock was not acquired. It does not change when the time has passed, so
+        that a resource can recognise it as old.
         """
         holding = self._holding
         return None if holding is None or holding.pid != os.getpid() else holding.token
@@ -189,7 +199,7 @@ class Lock(ABC):
         return max(1, round(self.ttl * 1_000_000))
 
     def _own_name(self) -> str:
-        """Return the name of this owner. It is another one after a fork."""
+        """Return the name of this owner. After a fork, the child has another name."""
         name, pid = self._owner
         if pid != os.getpid():
             pid = os.getpid()
@@ -206,7 +216,7 @@ class Lock(ABC):
 
 def _check_name(name: object) -> str:
     if not isinstance(name, str) or not name:
-        raise ValidationError(f"name must be text that is not empty, got {name!r}")
+        raise ValidationError(f"name must be a string that is not empty, got {name!r}")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:

@@ -1,12 +1,12 @@
 """A lock in a bucket or a folder, without a server: a sequence of files, one for each owner.
 
 The owner with token n has the file `<n>`, which is written only if it does not exist. So only one
-of several clients gets the next token. An owner changes only its own file, to refresh or to
-release.
+of several clients gets the next token. An owner changes only its own file, to refresh or release
+the lock.
 
-An owner whose time has passed may refresh its file just while another client takes the next token.
-Both first write their own file and then read the other's. So at least one of them sees the other,
-and withdraws.
+An owner whose time has passed may refresh its file at the same moment at which another client takes
+the next token. Both first write their own file and then read the other's. So at least one of them
+sees the other and withdraws.
 """
 
 from __future__ import annotations
@@ -45,10 +45,15 @@ class _Store(NamedTuple):
 class BucketLock(Lock):
     """A lock in a bucket of S3, Google Cloud Storage or Azure, or in a folder.
 
-    `uri`: the bucket and a prefix, `s3://bucket/locks`, or a folder. All other options are for the
-    filesystem, as in `storage` (`endpoint_url` for S3). Each lock has its own folder there, with
-    one or two small files. The clocks of the competing machines decide when a time to live has
-    passed, so they should agree within a fraction of it. Acquiring a lock takes about six requests.
+    `uri`: the bucket and a prefix, such as `s3://bucket/locks`, or a folder. All other options are
+    passed to the filesystem, as in `storage` (`endpoint_url` for S3).
+
+    Each lock has its own folder there, with one or two small files. The clocks of the competing
+    machines decide when a time to live has passed, so they must agree within a fraction of it.
+    Acquiring a lock takes about six requests.
+
+    Raises ConfigurationError if the storage cannot write a file only if it does not exist, and what
+    opening a storage raises.
     """
 
     def __init__(
@@ -71,8 +76,8 @@ class BucketLock(Lock):
         if not isinstance(store, NewWriter):
             store.close()
             raise ConfigurationError(
-                f"uri: {self._place.partition('://')[0]}:// cannot write a file only if there is "
-                "none: expected s3://, gs://, az:// or a folder"
+                f"uri: {self._place.partition('://')[0]}:// cannot write a file only if it does "
+                "not exist: expected s3://, gs://, az:// or a folder"
             )
         return _Store(store, store)
 
@@ -100,7 +105,7 @@ class BucketLock(Lock):
             return None
         tokens = self._tokens()
         if max(tokens, default=0) != token or self._is_anothers(last, owner):
-            # The file in the way was deleted, or has been refreshed meanwhile.
+            # A newer file exists, or the old owner has refreshed its file meanwhile.
             self._files.write(self._path(token), _FREED)
             return None
         self._files.delete(self._path(old) for old in tokens if old < token)
@@ -131,7 +136,7 @@ class BucketLock(Lock):
         return json.dumps(said).encode()
 
     def _is_anothers(self, token: int, owner: str) -> bool:
-        """Return whether another owner holds the lock by the file of this token."""
+        """Return whether another owner holds the lock with this token."""
         found = self._read(token)
         return found.owner != owner and found.until > self._clock()
 

@@ -33,12 +33,17 @@ _REFUSED = {
 
 
 class DynamoDBLock(Lock):
-    """A lock as an item of a DynamoDB table, in a few conditional updates.
+    """A lock that is an item of a DynamoDB table, changed by conditional updates.
 
-    `table`: the table, whose key is the string `name`. It is created if it does not exist, and
-    billed by the request. `region`, `endpoint_url`: as in boto3, which also finds the credentials.
-    The clocks of the competing machines decide when a time to live has passed, so they should agree
+    `table`: the table. Its key is the string `name`. If it does not exist, it is created, with
+    billing per request.
+    `region`, `endpoint_url`: as in boto3, which also finds the credentials.
+
+    The clocks of the competing machines decide when a time to live has passed, so they must agree
     within a fraction of it.
+
+    Raises DependencyMissingError, with the pip command, if boto3 is not installed, and
+    ConfigurationError for an invalid option.
     """
 
     def __init__(

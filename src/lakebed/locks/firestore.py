@@ -1,4 +1,4 @@
-"""A lock in Firestore, as one document. The service's clock counts."""
+"""A lock in Firestore, as one document. The service's clock decides."""
 
 from __future__ import annotations
 
@@ -38,10 +38,15 @@ class _Found(NamedTuple):
 
 
 class FirestoreLock(Lock):
-    """A lock as a document in a collection of Firestore, written under preconditions.
+    """A lock that is a document in a collection of Firestore, written under preconditions.
 
-    `collection`: holds a document for each lock. `project`, `database`: without them, Google's
-    library finds them. The service's clock decides when a time to live has passed.
+    `collection`: the collection. It holds a document for each lock.
+    `project`, `database`: if left out, Google's library finds them.
+
+    The service's clock decides when a time to live has passed.
+
+    Raises DependencyMissingError, with the pip command, if google-cloud-firestore is not installed,
+    and ConfigurationError for an invalid option.
     """
 
     def __init__(

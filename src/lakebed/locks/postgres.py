@@ -1,4 +1,4 @@
-"""A lock in a Postgres table. The server's clock counts."""
+"""A lock in a Postgres table. The server's clock decides."""
 
 from __future__ import annotations
 
@@ -53,9 +53,14 @@ class PostgresLock(Lock):
     """A lock in the table `lakebed_lock` of a Postgres database. The table is created if it does
     not exist.
 
-    `connection_string` (or `url`): `postgresql://user@host/database`, or libpq's `host=… dbname=…`.
-    `schema`: the schema that holds the table. The server's clock decides when a time to live has
-    passed.
+    `connection_string`, `url`: `postgresql://user@host/database`, or libpq's `host=… dbname=…`.
+    Give one of the two.
+    `schema`: the schema that holds the table.
+
+    The server's clock decides when a time to live has passed.
+
+    Raises DependencyMissingError, with the pip command, if psycopg is not installed, and
+    ConfigurationError for an invalid option.
     """
 
     def __init__(
@@ -183,7 +188,9 @@ def _address(connection_string: str | None, url: str | None) -> str:
     from psycopg.conninfo import conninfo_to_dict
 
     if (connection_string is None) == (url is None):
-        raise ConfigurationError("give connection_string or url, postgresql://user@host/database")
+        raise ConfigurationError(
+            "give either connection_string or url: postgresql://user@host/database"
+        )
     address = connection_string or url or ""
     try:
         if not address.strip():

@@ -1,4 +1,4 @@
-"""A lock in Redis. The server's clock counts."""
+"""A lock in Redis. The server's clock decides."""
 
 from __future__ import annotations
 
@@ -38,10 +38,15 @@ if redis.call('GET', KEYS[2]) == ARGV[2] then return 1 else return 0 end"""
 class RedisLock(Lock):
     """A lock in Redis, or in a server that speaks its protocol.
 
-    `url`: `redis://:password@host/0`, `rediss://` or `unix://`. `prefix`: begins the keys, of which
-    each lock has two. The server's clock decides when a time to live has passed. A Redis that fails
-    may lose its last writes (see its `appendfsync`), and so may a replica that takes over. Then the
-    lock is free too early, and tokens may be given a second time.
+    `url`: `redis://:password@host/0`, `rediss://…` or `unix://…`.
+    `prefix`: the beginning of the lock's two keys.
+
+    The server's clock decides when a time to live has passed. If a Redis fails, it may lose its
+    last writes (see its `appendfsync`). So may a replica that takes over. Then the lock may be free
+    too early, and tokens may be given a second time.
+
+    Raises DependencyMissingError, with the pip command, if redis is not installed, and
+    ConfigurationError for an invalid option.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class RedisLock(Lock):
         except (ValueError, TypeError, AttributeError):  # the error may quote a password
             raise ConfigurationError("url: expected redis://:password@host/0") from None
         if not isinstance(prefix, str):
-            raise ConfigurationError(f"prefix must be text, got {prefix!r}")
+            raise ConfigurationError(f"prefix must be a string, got {prefix!r}")
         # In a cluster, the text in braces decides on which node a key is.
         self._keys = [f"{{{prefix}{self.name}}}:owner", f"{{{prefix}{self.name}}}:token"]
         self._failed = redis.RedisError

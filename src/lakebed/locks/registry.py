@@ -12,10 +12,10 @@ from lakebed.locks.base import Lock
 from lakebed.suggestions import suggestion
 
 ENTRY_POINTS = "lakebed.locks"
-"""The group of entry points with which installed packages offer kinds: `kind = module:maker`."""
+"""The group of the entry points by which installed packages offer kinds: `kind = module:maker`."""
 
 Maker = Callable[..., Lock]
-"""Makes a lock: called with the name, the ttl, and the options as keyword arguments."""
+"""Makes a lock. It is called with the name, the ttl, and the options as keyword arguments."""
 
 _makers: dict[str, Maker | str] = {
     "bucket": "lakebed.locks.bucket:BucketLock",
@@ -28,15 +28,17 @@ _makers: dict[str, Maker | str] = {
 
 
 def create_lock(kind: str, name: str, ttl: float | timedelta = 300, **options: object) -> Lock:
-    """Make a lock, without acquiring it.
+    """Return a lock without acquiring it.
 
-    `kind`: where the lock is kept, such as `"redis"`, `"postgres"`, `"sqlite"` or `"bucket"`. Each
-    kind has its own options. `name`: the same name in the same place is the same lock. `ttl`: the
-    time, in seconds or as a timedelta, after which an owner loses the lock unless it refreshes it.
+    `kind`: where the lock is kept: `"redis"`, `"postgres"`, `"sqlite"`, `"bucket"`, `"dynamodb"`,
+    `"firestore"` or a registered kind.
+    `name`: the same name in the same place is the same lock. At most 255 bytes.
+    `ttl`: seconds, or a timedelta. An owner loses the lock after this time unless it refreshes it.
     All owners of a lock must give the same `ttl`.
+    `options`: the options of the kind.
 
     Raises ConfigurationError for an unknown kind or option, ValidationError for a malformed name or
-    ttl, DependencyMissingError if the kind's package is not installed.
+    ttl, and DependencyMissingError, with the pip command, if the kind's package is not installed.
     """
     maker = _makers.get(kind) or _from_entry_point(kind)
     if maker is None:
@@ -67,17 +69,19 @@ def _check_options(kind: str, maker: Maker, options: Mapping[str, object]) -> No
 
 
 def register_lock(kind: str, maker: Maker) -> None:
-    """Register a kind of lock. A registered kind is replaced.
+    """Register a kind of lock. It replaces a kind with the same name.
 
-    `maker`: a subclass of `Lock`, or a function that makes one. It takes the name, the ttl, and the
-    options as keyword arguments. Installed packages use an entry point of the group `lakebed.locks`
-    instead.
+    `kind`: the name of the kind, for `create_lock`.
+    `maker`: a subclass of `Lock`, or a function that returns one. It takes the name, the ttl, and
+    the options as keyword arguments.
+
+    Installed packages can use an entry point of the group `lakebed.locks` instead.
     """
     _makers[kind] = maker
 
 
 def known_locks() -> list[str]:
-    """Return the kinds that `create_lock` knows, sorted."""
+    """Return the names of the kinds that `create_lock` knows, sorted."""
     offered = {point.name for point in metadata.entry_points(group=ENTRY_POINTS)}
     return sorted(offered | _makers.keys())
 

@@ -34,7 +34,11 @@ class SQLiteLock(Lock):
     """A lock in a SQLite file, which the processes of one machine share.
 
     `path`: the file. It is created if it does not exist, and may hold any number of locks. It must
-    not be on a network file system. The machine's clock decides when a time to live has passed.
+    not be on a network file system.
+
+    The machine's clock decides when a time to live has passed.
+
+    Raises ConfigurationError if `path` is not a path.
     """
 
     def __init__(
@@ -72,7 +76,8 @@ class SQLiteLock(Lock):
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection for one transaction, so that a fork inherits no open one."""
+        """Open a block with a connection for one transaction. The connection does not outlive the
+        block, so that a fork inherits no open one."""
         try:
             with closing(
                 sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)

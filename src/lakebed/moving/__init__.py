@@ -1,4 +1,4 @@
-"""Moving between lakes, from and to other stores, and backups."""
+"""Copies between lakes and from or to other stores, and backups."""
 
 from __future__ import annotations
 
@@ -56,40 +56,43 @@ def copy(
     on_conflict: OnConflict = "fail",
     progress: Progress | None = None,
 ) -> CopyReport:
-    """Copy entries from one lake to another, or from and to another kind of store.
+    """Copy entries from one lake to another, or from or to a store of another kind.
 
         lakebed.copy("lakebed", "postgresql://ada@db.example.org/memory")
         lakebed.copy("langgraph+sqlite:///graph.db", "lakebed")
 
-    Contents are moved by their hash and never decoded. Metadata, expiry and times are kept. The
-    copy shows the source as it was when the copy began. To continue an interrupted copy, call it
-    again: entries that the target already has are not read. At the end both are compared.
+    A lake is copied as it was when the call began, with metadata, expiry and times. Between lakes,
+    contents are copied as stored bytes and not decoded. To continue an interrupted copy, call it
+    again: it does not read what the target already has. At the end, source and target are compared.
 
-    `source`, `target`: open lakes or scopes, or what `lakebed.open` opens. A target that does not
-    exist is created. Do not write to the target under these keys meanwhile. One of the two may be
-    another kind of store: `json:///folder` (a JSON file for each entry), `diskcache:///folder`,
-    `langgraph+sqlite:///file.db` and `langgraph+postgresql://…` (`?namespace=a/b`: below that),
-    `ltm+NAME://?option=value` (a registered backend of the LTM interface), a configuration file of
-    such a backend, or an open backend or store of LangGraph's. Three slashes begin a relative path,
-    four an absolute one. Nobody should write to such a source meanwhile.
-    `prefix`: only keys that begin with it.
-    `snapshots`: also copy the snapshots, with what they see. `history`: also all versions that the
-    source keeps. Both need whole lakes, and a target that is empty or was begun by the same copy,
-    and that nobody else uses. Each version is stored anew, in its order and with its time; it gets
-    another number.
+    `source`, `target`: an open lake or scope, or what `lakebed.open` opens; a target that does not
+    exist is created. Or another store: `json:///folder` (a JSON file for each entry),
+    `diskcache:///folder`, `langgraph+sqlite:///file.db` or `langgraph+postgresql://…` (with
+    `?namespace=a/b`, the items below that namespace), `ltm+NAME://?option=value` (a registered
+    backend of the LTM interface), a configuration file of such a backend, or an open backend or
+    LangGraph store. Three slashes begin a relative path, four an absolute one. During the copy,
+    nobody may write the copied keys of the target, or to a source that is not a lake.
+    `prefix`: copy only keys that begin with it.
+    `history`: also copy all versions that the source keeps.
+    `snapshots`: also copy the snapshots, and the versions that they see.
     `on_conflict`: what happens to an entry that differs in the target. `"fail"` raises
-    ConflictError before anything is written, `"skip"` keeps the target's, `"replace"` overwrites
-    it.
-    `progress` is called with the entries looked at, and how many there are.
+    ConflictError before anything is written, `"skip"` keeps the target's entry, and `"replace"`
+    overwrites it.
+    `progress`: called with the number of entries done, and the total.
 
-    If another kind of store cannot hold an entry, the copy is refused before anything is written,
-    with keys and reasons. The report's `notes` say what the store does not keep of any entry, such
-    as times.
+    `history` and `snapshots` need two whole lakes, not scopes, and a target that is empty or that the same copy has
+    begun. With `history`, it must keep as much history as the source. Nobody else may use the
+    target. Each version is stored again, in order and with its time, and gets a new number.
 
-    Raises ValidationError for a lake that would be copied to itself, for entries that the target
-    cannot hold, and for the history of a scope. Raises ConflictError, DependencyMissingError, with
-    the pip command, if a store's package is not installed, ReadOnlyError for a target whose storage
-    belongs to another catalog, and what opening, reading and writing raise.
+    If a target that is not a lake cannot hold an entry, because of its metadata for example,
+    nothing is written. If it cannot keep something of all entries, such as their times, the
+    report's `notes` say so.
+
+    Raises ValidationError if source and target are the same lake, or if the target cannot hold an
+    entry: the error then names keys and reasons. Raises ConflictError as `on_conflict` says, or if
+    the target of `history` or `snapshots` has other entries; ReadOnlyError if the target's storage
+    belongs to another catalog; DependencyMissingError, with the pip command, if a store's package
+    is not installed; and what opening, reading and writing a lake raise.
     """
     check_prefix(prefix)
     whole = check_flag("history", history) | check_flag("snapshots", snapshots)
@@ -116,18 +119,21 @@ def follow(
     *,
     progress: Progress | None = None,
 ) -> CopyReport:
-    """Bring a copy of a running lake up to date, and tell where to continue.
+    """Bring a copy of a running lake up to date, and return where to continue.
 
         report = lakebed.follow("lakebed", target)  # everything, the first time
         report = lakebed.follow("lakebed", target, report.cursor)  # what changed since
 
-    Applies what `Lake.changes` tells: stores what was added or changed, deletes what was removed.
-    Applying the same changes twice does no harm, so store the cursor when the call has returned.
+    Applies what `Lake.changes` returns: stores what was added or changed, and deletes what was
+    removed. Entries that differ in the target are replaced. Applying the same changes twice does no
+    harm, so save the cursor after the call has returned.
 
-    `cursor`: of the report of the call before, None at first. Other arguments and errors as for
-    `copy`; entries that the target has otherwise are replaced.
+    `source`, `target`: an open lake, or what `lakebed.open` opens.
+    `cursor`: the `cursor` of the previous call's report, or None for the first call.
+    `prefix`, `progress`: as for `copy`.
 
-    Raises NotFoundError for a cursor that is gone.
+    Raises ValidationError if source or target is not a lake, NotFoundError if the cursor is gone,
+    because it was not used for 30 days or a later one was, and what `copy` raises.
     """
     check_prefix(prefix)
     with opened(source, create=False) as origin, opened(target) as goal:
@@ -135,7 +141,7 @@ def follow(
 
 
 def as_lake(place: Lake | Outside) -> Lake:
-    """Return what is at a place, if it is a lake. Raises ValidationError if not."""
+    """Return the lake at a place. Raises ValidationError if it is another store."""
     if not isinstance(place, Lake):
         raise ValidationError(f"following needs two lakes: {place.name} is not a lake")
     return place
@@ -144,11 +150,11 @@ def as_lake(place: Lake | Outside) -> Lake:
 def _whole(place: Lake | Outside) -> Lake:
     if not isinstance(place, Lake):
         raise ValidationError(
-            f"history and snapshots can be copied between lakes only, and {place.name} has none"
+            f"history and snapshots can be copied only between lakes: {place.name} is not a lake"
         )
     if isinstance(place, Scope):
         raise ValidationError(
-            "history and snapshots can be copied between whole lakes only: give the lake of the "
+            "history and snapshots can be copied only between whole lakes: give the lake of the "
             f"scope, with prefix={place.prefix!r}"
         )
     return place

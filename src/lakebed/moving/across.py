@@ -1,4 +1,4 @@
-"""Copying between stores of which one at least is no lake."""
+"""Copies between two stores if at least one of them is not a lake."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def copy_across(
     on_conflict: OnConflict,
     progress: Progress | None,
 ) -> CopyReport:
-    """Copy items; see `lakebed.copy`. The source is read three times: to find out what the target
+    """Copy items; see `lakebed.copy`. The source is read three times: to find what the target
     cannot hold, to copy, and to compare."""
     total = _check(source, target, prefix, on_conflict)
     copied = replaced = unchanged = byte_size = done = 0
@@ -43,7 +43,7 @@ def copy_across(
             elif on_conflict == "replace":
                 replaced += 1
                 wanted.append(item)
-            else:  # "fail" has looked before; what came since is somebody's, and stays
+            else:  # "fail" has found no conflict before: this entry is new, and is kept
                 kept.add(item.key)
         if wanted:
             target.store(wanted)
@@ -68,8 +68,8 @@ def copy_across(
 
 
 def _check(source: Outside, target: Outside, prefix: str, on_conflict: OnConflict) -> int:
-    """Raise an error for what the target cannot hold or has otherwise, before anything is written.
-    Return how many items there are."""
+    """Return the number of items. Before anything is written, raise an error for items that the
+    target cannot hold and, with "fail", for those that differ in it."""
     count = refused = 0
     reasons, conflicts = list[str](), list[str]()
     for page in _pages(source.items(prefix)):
@@ -95,7 +95,7 @@ def _check(source: Outside, target: Outside, prefix: str, on_conflict: OnConflic
 
 
 def _differing(source: Outside, target: Outside, prefix: str, kept: set[str]) -> list[str]:
-    """The keys that the target does not have as the source, up to a hundred."""
+    """Return up to a hundred keys whose items differ between source and target."""
     differing = list[str]()
     for page in _pages(source.items(prefix)):
         here = target.find([item.key for item in page])
@@ -118,11 +118,11 @@ def _notes(source: Outside, target: Outside) -> Iterator[str]:
     elif not source.tells_times:
         yield f"{source.name} does not tell when entries were created and updated"
     if not source.tells_expiry:
-        yield f"{source.name} does not tell when entries expire: none of the copies does"
+        yield f"{source.name} does not tell when entries expire: the copies never expire"
 
 
 def _pages(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """The items that have not expired, some at a time."""
+    """Yield pages of the items that have not expired."""
     coming = (item for item in items if not item.is_over(system_clock()))
     while page := list(islice(coming, 1)):
         size = page[0].content.byte_size

@@ -1,8 +1,8 @@
-"""A cache of diskcache's.
+"""A cache of the package diskcache.
 
-diskcache pickles what is no text, number or bytes. It is written as ever; what it has pickled is
-read by an unpickler that finds no names, so no code of anybody runs: plain values come back, and
-anything else is refused.
+diskcache pickles all values but text, numbers and bytes. We write through diskcache. We read its
+pickles with an unpickler that resolves no names, so that no code in them runs. It returns plain
+values and refuses anything else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INSIDE = re.compile(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val")
 
 
 class DiskCache(Outside):
-    """A cache, `diskcache:///path`."""
+    """The cache of `diskcache:///path`."""
 
     precision = 1_000_000
 
@@ -45,7 +45,7 @@ class DiskCache(Outside):
         fresh = not (Path(path) / "cache.db").exists()
         if fresh and not create:
             raise StorageError(f"no cache of diskcache at {path}")
-        # What a copy makes is there to be kept.
+        # A cache that a copy creates must keep everything.
         settings = {"eviction_policy": "none"} if fresh else {}
         try:
             self._cache: Any = Cache(path, disk=plain_disk(), **settings)
@@ -71,9 +71,9 @@ class DiskCache(Outside):
         value = decode_value(item.content.format, item.content.data)
         long = self._cache.disk.min_file_size
         if isinstance(value, str) and len(value) >= long and "\r" in value:
-            return "has ends of lines that diskcache changes in a long text"
+            return "is a long text with carriage returns, which diskcache would change"
         if item.metadata != "{}" and not isinstance(_metadata(_tag(item.metadata)), dict):
-            return "has metadata that no tag can hold"
+            return "has metadata that a tag cannot hold"
         return None
 
     def store(self, items: Sequence[Item]) -> None:
@@ -109,7 +109,8 @@ class DiskCache(Outside):
 
 
 def _tag(metadata: str) -> str | None:
-    """The tag that stands for metadata: their text, or the tag that they came from."""
+    """Return the tag that stands for metadata: the text of the metadata, or the tag that they were
+    made from."""
     if metadata == "{}":
         return None
     found = decode_text(metadata)
@@ -119,14 +120,14 @@ def _tag(metadata: str) -> str | None:
 
 
 def _metadata(tag: object) -> dict[str, Any]:
-    """The metadata that a tag stands for."""
+    """Return the metadata that a tag stands for."""
     if tag is None:
         return {}
     return (_object(tag) if isinstance(tag, str) else None) or {"tag": tag}
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """The object in a text, if that is how metadata are written."""
+    """Return the object in a text, or None if the text is not written as metadata are."""
     try:
         found = decode_text(text)
     except (LakebedError, ValueError):
@@ -134,13 +135,14 @@ def _object(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found and encode(found).decode() == text else None
 
 
-class _Unpickler(pickle.Unpickler):  # it resolves no names, which is how a pickle runs code
+class _Unpickler(pickle.Unpickler):  # it resolves no names: a pickle needs them to run code
     def find_class(self, module: str, name: str) -> NoReturn:
         raise ValidationError(f"is a {module}.{name}: only plain values can be copied")
 
 
 def plain_disk() -> type[Any]:
-    """Return how a cache reads its files: no code in them runs, and none lies outside of it."""
+    """Return a class of diskcache's disk that runs no code from pickles, and reads no file outside
+    the cache."""
     from diskcache import Disk
 
     class PlainDisk(Disk):  # type: ignore[misc, unused-ignore]
@@ -149,7 +151,7 @@ def plain_disk() -> type[Any]:
 
         def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
             if filename is not None and not _INSIDE.fullmatch(filename):
-                raise ValidationError("lies outside of the cache")
+                raise ValidationError("is in a file outside the cache")
             if mode != _PICKLED:
                 return super().fetch(mode, filename, value, read)
             if value is None:

@@ -1,7 +1,7 @@
 """A folder with a JSON file for each entry.
 
-A file is named by words of its key and by the key's hash, so no key can lead out of the folder, and
-no two share a file, also where names ignore case. The key itself is in the file.
+A file's name has words of its key and the key's hash. So no key can lead out of the folder, and no
+two keys share a file, even if names ignore case. The key itself is in the file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TIMES = ("expires_at", "created_at", "updated_at")
 
 
 class JSONFolder(Outside):
-    """A folder of JSON files, `json:///path`."""
+    """The folder of JSON files of `json:///path`."""
 
     keeps_times = tells_times = True
 
@@ -45,7 +45,7 @@ class JSONFolder(Outside):
             mark = digest(item.key.encode())[:16]
             if mark in seen:
                 raise ValidationError(
-                    f"{self.name}: {name} and {seen[mark]} have one key, {item.key!r}"
+                    f"{self.name}: {name} and {seen[mark]} have the same key {item.key!r}"
                 )
             seen[mark] = name
             if item.key.startswith(prefix):
@@ -64,7 +64,7 @@ class JSONFolder(Outside):
                 found[key] = item
         return found
 
-    def refusal(self, item: Item) -> str | None:  # noqa: ARG002 - it holds all
+    def refusal(self, item: Item) -> str | None:  # noqa: ARG002 - a file can hold any item
         return None
 
     def prepare(self) -> None:
@@ -75,14 +75,15 @@ class JSONFolder(Outside):
         for name in self._names():
             if not _OURS.fullmatch(name):
                 raise ValidationError(
-                    f"{self.name} holds {name!r}, which no copy has written: name a new folder"
+                    f"{self.name} holds {name!r}, which was not written by a copy: name a new "
+                    "folder"
                 )
 
     def store(self, items: Sequence[Item]) -> None:
         try:
             for item in items:
                 name = file_name(item.key)
-                # Always the same, so that a killed copy leaves no more than one.
+                # The name is always the same, so that killed copies leave at most one file.
                 part = self._path / f".{name}.part"
                 with part.open("wb") as file:
                     file.write(_text(item))
@@ -121,7 +122,7 @@ def file_name(key: str) -> str:
 
 
 def _text(item: Item) -> bytes:
-    """The file of an item: JSON as it is, other contents in Base64."""
+    """Return the text of an item's file. JSON is written as it is, other contents in Base64."""
     content = item.content
     parts = [b'{"key":', encode(item.key), b',"format":', encode(content.format)]
     if content.format == "json":
@@ -137,7 +138,7 @@ def _text(item: Item) -> bytes:
 
 
 def _parsed(found: Any) -> Item:
-    """The item in a file. A file that somebody wrote needs a key and a value only."""
+    """Return the item in a file. Files written by hand need only a key and a value."""
     if not isinstance(found, dict) or "key" not in found or not {"value", "base64"} & found.keys():
         raise ValidationError("must be an object with key, and with value or base64")
     known = {"key", "format", "value", "base64", "metadata", *_TIMES}

@@ -1,4 +1,4 @@
-"""Keeping: backups of a lake, and the ways back from them."""
+"""Backups of a lake, and the ways to restore from them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from lakebed.model import Progress
 from lakebed.moving.opening import LakePlace, opened_lake
 
 Destination = str | os.PathLike[str] | Mapping[str, object]
-"""Where backups are: a folder, a URI such as `s3://bucket/backups`, or a mapping with `uri` and the
-options of its filesystem."""
+"""The place of backups: a folder, a URI such as `s3://bucket/backups`, or a mapping with `uri` and
+the options of its filesystem."""
 
 
 def backup(
@@ -43,29 +43,29 @@ def backup(
     verify: Verify = "new",
     progress: Progress | None = None,
 ) -> BackupReport:
-    """Back up a lake as it is at this moment, beside the earlier points at the same destination.
+    """Back up a lake as it is now. Each backup adds a point to the earlier ones at its destination.
 
         lakebed.backup("lakebed", "s3://backups/lakebed", keep=30)
 
-    A point has the names of the moment, as `catalog.sqlite` and as Parquet, and shares its contents
-    with the points before it: only contents that the newest of them lacks are read and written.
-    They are moved as they are stored, and never decoded. At the end, what was written is read back
-    and compared with its hash. A point is there when all of it is; a backup that was interrupted
-    leaves the earlier ones as they were, and the next one uses what it has written.
+    A point holds the names of this moment, as `catalog.sqlite` and as Parquet. Points share
+    contents: only contents that the newest point lacks are read and written. They are copied as
+    stored bytes, and not decoded. At the end, what was written is read back and compared with its
+    hash. A point exists only once it is complete. An interrupted backup does not change earlier
+    points, and the next backup uses what it has written.
 
-    `lake`: an open lake, or what `lakebed.open` opens. Writers may go on meanwhile.
-    `destination`: an empty folder or prefix of a bucket, or one with backups of this lake. Without
-    options, one on the same kind of storage as the lake uses the lake's.
-    `history`: also the snapshots with what they see, and all versions that the lake keeps.
-    `keep`: remove all but so many points afterwards; see `prune_backups`.
-    `verify`: `"new"` reads back what this backup wrote, `"all"` also reads what it shares with the
-    point before, and writes again what is damaged there.
-    `progress` is called with what is done, and how much there is.
+    `lake`: an open lake, or what `lakebed.open` opens. It can be written during the backup.
+    `destination`: a folder or a prefix of a bucket that is empty or has backups of this lake. If it
+    has no options, and is on the same kind of storage as the lake, it uses the lake's options.
+    `history`: also back up the snapshots, and all versions that the lake keeps.
+    `keep`: remove all but this many points afterwards; see `prune_backups`.
+    `verify`: `"new"` (default) reads back what this backup wrote. `"all"` also reads what it shares
+    with the previous point, and writes damaged contents again.
+    `progress`: called with the number done, and the total (None if unknown).
 
-    Raises ConflictError if the destination holds anything else, ConfigurationError if it overlaps
-    the lake's storage, ReadOnlyError for a lake that can only be read (a snapshot keeps the moment
-    meanwhile), CorruptionError for contents that are damaged in the lake or cannot be read back,
-    and StorageError if a storage fails.
+    Raises ValidationError for a malformed argument, ConflictError if the destination holds anything
+    else, ConfigurationError if it overlaps the lake's storage, ReadOnlyError if the lake is
+    read-only (a backup creates a snapshot and drops it at the end), CorruptionError for contents
+    that are damaged in the lake or cannot be read back, and StorageError if a storage fails.
     """
     check_flag("history", history)
     if verify not in ("new", "all"):
@@ -82,9 +82,11 @@ def backup(
 def backups(destination: Destination, *, lake: LakePlace | None = None) -> list[BackupPoint]:
     """Return the points at a destination, the oldest first.
 
-    `lake`: an open lake or a configuration, whose storage's options the destination uses.
+    `destination`: as for `backup`.
+    `lake`: an open lake or a configuration. The destination uses the options of its storage.
 
-    Raises NotFoundError if there are no backups, CorruptionError for a damaged point.
+    Raises NotFoundError if there are no backups, CorruptionError for a damaged point, and
+    StorageError if the storage fails.
     """
     with closing(_place(destination, lake)) as place:
         return [point.point() for point in place.points()]
@@ -97,14 +99,19 @@ def prune_backups(
     lake: LakePlace | None = None,
     progress: Progress | None = None,
 ) -> PruneReport:
-    """Remove all points but the newest `keep`, and the contents that none of these needs.
+    """Remove all points but the newest `keep`, and the contents that no kept point needs.
 
-    Only files with the names of contents and points are deleted, and none that a kept point needs.
-    While a backup runs at the destination, and for a day after one was killed, contents stay: the
-    next call deletes them. `lake`: as for `backups`.
+    Only files that are named as points and contents are deleted. While a backup runs at the
+    destination, and for a day after one was killed, contents are kept, and a later call deletes
+    them.
 
-    Raises ValidationError unless `keep` is 1 or more, NotFoundError if there are no backups,
-    CorruptionError if a kept point cannot tell what it needs: then nothing is deleted.
+    `destination`, `lake`: as for `backups`.
+    `keep`: the number of points to keep, 1 or more.
+    `progress`: called with the number of files deleted, and the total.
+
+    Raises ValidationError unless `keep` is 1 or more, NotFoundError if there are no backups, and
+    CorruptionError if a kept point is damaged, so that its contents are unknown. Then nothing is
+    deleted.
     """
     with closing(_place(destination, lake)) as place:
         return prune(place, keep, progress)
@@ -123,19 +130,21 @@ def restore_backup(
 
         lakebed.restore_backup("s3://backups/lakebed", "restored")
 
-    The lake is a new one with the same entries; its objects are its own. It comes with snapshots
-    and versions if the point has them (`history`). A restore that was interrupted goes on when it
-    is called again.
+    The result is a new lake with the same entries and with objects of its own. It has snapshots and
+    versions if the point has them (`history`). To continue an interrupted restore, call it again.
 
-    `target`: an open lake, or what `lakebed.open` opens; one that does not exist is created.
-    `storage`: the storage of a target that is created by the URL of its catalog.
-    `point`: the id of a point, the newest by default.
-    `at`: a datetime. Points with every version (`history`, of a lake with `history="all"`) give the
-    entries as of that very time; others the last point before it. The report says which.
-    `progress` is called with what is done, and how much there is.
+    `destination`: where the backups are, as for `backup`.
+    `target`: an open lake, or what `lakebed.open` opens. If it does not exist, it is created.
+    `storage`: the storage of the target, if that is named by the URL of its catalog.
+    `point`: the id of a point. The newest by default.
+    `at`: a datetime with a time zone; cannot be combined with `point`. If a point has every version
+    (a backup with `history` of a lake with `history="all"`), the entries are restored as of exactly
+    this time. Otherwise the last point before it is restored. The report says which.
+    `progress`: called with the number done, and the total (None if unknown).
 
-    Raises ConflictError unless the target is empty, NotFoundError if there is no such point,
-    CorruptionError for damaged contents, and what opening and writing lakes raise.
+    Raises ValidationError for a malformed argument, ConflictError unless the target is empty,
+    NotFoundError if there is no such point, CorruptionError for damaged contents, and what opening
+    and writing lakes raise.
     """
     with closing(_place(destination, target)) as place:
         chosen, moment = choose_point(place, point, at)
@@ -149,12 +158,16 @@ def restore_backup(
 def restore_contents(
     destination: Destination, lake: LakePlace, *, progress: Progress | None = None
 ) -> ContentsReport:
-    """Bring back contents that the storage of a lake has lost, while its catalog is whole.
+    """Restore contents that the storage of a lake has lost. The catalog must be intact.
 
-    For a bucket that was lost, emptied in part, or rolled back by its provider. The storage is
-    listed; each content that is not there is looked for in all points, the newest first, and
-    written again. Names, versions and snapshots stay as they are. The report names the entries
-    whose content no point has. `Lake.verify` finds what is damaged rather than missing.
+    Use it if a bucket was lost, was emptied in part, or was rolled back by its provider. It lists
+    the storage, looks for each missing content in all points, the newest first, and writes it
+    again. Names, versions and snapshots do not change. The report names the entries whose content
+    is in no point. To find damaged contents, call `Lake.verify`.
+
+    `destination`: where the backups are, as for `backup`.
+    `lake`: an open lake, or what `lakebed.open` opens.
+    `progress`: called with the number of contents restored, and the number missing.
 
     Raises NotFoundError if there are no backups or the lake has no storage, and what opening and
     writing lakes raise.
@@ -172,28 +185,34 @@ def rebuild_catalog(
     found: str | None = None,
     progress: Progress | None = None,
 ) -> RebuildReport:
-    """Rebuild the catalog of a lake that has lost it, and whose storage is there.
+    """Rebuild the lost catalog of a lake whose storage still exists.
 
         lakebed.rebuild_catalog(backups, "postgresql://ada@db/memory", storage="s3://bucket/memory")
 
-    The names are those of the newest point, or of the one given. A content stays where the storage
-    has it, and is written again from the backup where it does not. The lake keeps its id and owns
-    the storage afterwards, so a catalog that was not lost after all may only be read from then on.
+    The names come from a backup. Contents that are in the storage stay there. Contents that are
+    missing are written again from the backup. The lake keeps its id and then owns the storage, so
+    if the old catalog turns up again, it can only be read.
 
-    What was stored after the backup has no name. The report lists such contents, and the keys that
-    the search index tells of; nothing is made up. For 30 days `maintain` does not look for files
-    without a name, so that you can. With `found`, each gets the key of this prefix, its hash, a dot
-    and its format.
+    Contents that were stored after the backup have no name. The report lists them, and the keys
+    that the search index knows. For 30 days, `maintain` does not remove files without a name, so
+    that you can look at them.
 
-    `lake`: the folder that has lost its `catalog.db`, or what names an empty catalog: its URL or a
-    configuration. `storage`: of a lake that is named by the URL of its catalog.
-    `progress` is called with the files and entries done.
+    `destination`: where the backups are, as for `backup`.
+    `lake`: the folder that has lost its `catalog.db`, or the URL or configuration of an empty
+    catalog.
+    `storage`: the storage of the lake, if that is named by the URL of its catalog.
+    `point`: the id of a point. The newest by default.
+    `found`: a prefix. Each content without a name gets a key: this prefix, its hash, a dot and its
+    format.
+    `progress`: called with the number of files and entries done, and the total.
 
-    Raises ConflictError unless the catalog is empty or begun by the same call, NotFoundError if
-    there is no such point, ConfigurationError and what opening and writing lakes raise.
+    Raises ValidationError for an open lake and for a lake without a storage, ConflictError unless
+    the catalog is empty or was begun by the same call, NotFoundError if there is no such point,
+    ConfigurationError if files of the lost catalog are in the way, and what opening and writing
+    lakes raise.
     """
     if isinstance(lake, Lake):
-        raise ValidationError("name the lake by its folder, URL or configuration")
+        raise ValidationError("lake must be a folder, a URL or a configuration, got an open lake")
     with closing(_place(destination, lake)) as place:
         chosen, _ = choose_point(place, point, None)
         history, retention = _kept(chosen)
@@ -210,7 +229,7 @@ def rebuild_catalog(
 
 
 def _kept(point: Manifest) -> tuple[History | None, timedelta | None]:
-    """Return what a lake must keep to have what a point has."""
+    """Return the `history` and the retention that a lake needs to keep what a point has."""
     if point.history != "all":
         return None, None
     kept = point.retention
@@ -222,7 +241,8 @@ def _is_folder(lake: str) -> bool:
 
 
 def _place(destination: Destination, near: LakePlace | None) -> BackupPlace:
-    """Open a destination, by default with the options of a lake's storage of the same kind."""
+    """Open a destination. By default it uses the options of the storage of the lake `near`, if both
+    are of the same kind."""
 
     def options(uri: str) -> Mapping[str, object]:
         if isinstance(near, Lake):

@@ -1,4 +1,4 @@
-"""A lake as one of the two stores of a copy."""
+"""A lake as the source or target of a copy, if the other is not a lake."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lakebed.values.parts import TABLE
 
 
 class LakeStore(Outside):
-    """A lake. `view`: the moment of it that is read."""
+    """A lake. `view`: the moment to read it at. None means now."""
 
     keeps_times = tells_times = True
 
@@ -32,13 +32,13 @@ class LakeStore(Outside):
         for row, data in contents_in_order(rows, self._lake.read_contents):
             if isinstance(data, LakebedError):
                 raise data
-            if row.format == TABLE:  # no other store knows of parts
+            if row.format == TABLE:  # other stores do not know parts
                 yield _item(row, self._joined(row, data))
             else:
                 yield _item(row, Encoded(row.format, data, row.content_hash))
 
     def _joined(self, row: EntryRow, data: bytes) -> Encoded:
-        """Return a table of parts as one that has none."""
+        """Return a table of parts as one whole table."""
         encoded = encode_value(self._view._decode(row, data))
         try:
             return Encoded(encoded.format, encoded.data, encoded.content_hash)

@@ -1,7 +1,7 @@
 """LangGraph's stores.
 
-An item has a namespace, which is a tuple, and a key; an entry has the parts of both, with slashes
-between them. A slash inside a part is written `%2F`.
+An item there has a namespace, which is a tuple of labels, and a key. The key of its entry has the
+labels and the key, with slashes between them. A slash inside a part is written `%2F`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lakebed.values.codec import decode_value
 
 _PAGE = 1000
 _MINUTE = 60_000_000
-_INTEGERS = range(-(2**63), 2**64)  # what its stores can encode
+_INTEGERS = range(-(2**63), 2**64)  # LangGraph's stores can encode these
 _ESCAPE = re.compile(r"%(?=2F|25)|/")
 _ESCAPED = re.compile(r"%(2F|25)")
 _COLUMNS = "prefix, key, value, created_at, updated_at, expires_at"
@@ -34,7 +34,7 @@ _COLUMNS = "prefix, key, value, created_at, updated_at, expires_at"
 
 @runtime_checkable
 class GraphStore(Protocol):
-    """What a copy uses of LangGraph's `BaseStore`."""
+    """The part of LangGraph's `BaseStore` that a copy uses."""
 
     supports_ttl: bool
 
@@ -57,13 +57,13 @@ class _Row(NamedTuple):
 
 
 Rows = Callable[[str, tuple[str, ...]], Iterator[Sequence[Any]]]
-"""Runs a query with its parameters, which stand as `?`."""
+"""Runs a query with its parameters, which the query marks by `?`."""
 
 
 class LangGraphStore(Outside):
-    """A store of LangGraph's. `namespace`: where its items are, and below which others are put.
+    """A LangGraph store. `namespace`: items below it are read, and items are written below it.
 
-    `rows` reads the table of a store on a database. Without it, nobody tells when items expire.
+    `rows`: reads the table of a store in a database. Without it, the expiry of items is unknown.
     """
 
     tells_times = True
@@ -99,7 +99,7 @@ class LangGraphStore(Outside):
                 item = self._told(found)
                 if item.key in seen:
                     raise ValidationError(
-                        f"{self.name} was written while it was read: nobody may use it meanwhile"
+                        f"{self.name} changed during the copy: nobody may write to it meanwhile"
                     )
                 seen.add(item.key)
                 yield item
@@ -135,13 +135,13 @@ class LangGraphStore(Outside):
             return place
         value = _value(item)
         if not isinstance(value, dict):
-            return "has a value that is no object"
+            return "has a value that is not an object"
         if not _fits(value):
             return "has an integer of more than 64 bits"
         if item.metadata != "{}":
             return "has metadata"
         if not self._store.supports_ttl and (item.expires_at or item.lives):
-            return "expires, and nothing does there"
+            return "expires, but the store has no expiry"
         return None
 
     def store(self, items: Sequence[Item]) -> None:
@@ -160,13 +160,13 @@ class LangGraphStore(Outside):
         self._store.batch(puts)  # in one transaction, where the store has some
 
     def _place(self, key: str) -> tuple[tuple[str, ...], str] | str:
-        """The namespace and key of an entry, or why it can have none."""
+        """Return the namespace and key of an entry's item, or why there cannot be one."""
         parts = tuple(
             _ESCAPED.sub(lambda m: "/" if m[1] == "2F" else "%", p) for p in key.split("/")
         )
         namespace, name = self._namespace + parts[:-1], parts[-1]
         if _joined(parts) != key:
-            return "has an escape that stands for nothing"
+            return "has an escape, %25, that is not needed"
         if not namespace:
             return "has no slash: give a namespace, ?namespace=memory"
         if not all(parts):
@@ -174,7 +174,7 @@ class LangGraphStore(Outside):
         if any("." in label for label in parts[:-1]):
             return "has a dot before its last slash"
         if namespace[0] == "langgraph":
-            return "begins with langgraph, which is LangGraph's own"
+            return "begins with langgraph, which LangGraph reserves"
         return namespace, name
 
     def _is_below(self, namespace: tuple[str, ...]) -> bool:
@@ -219,7 +219,7 @@ def _fits(value: object) -> bool:
 
 
 def _micros(moment: Any) -> int | None:
-    """A time of a store, which is in UTC if it says nothing else."""
+    """Return a time of a store in microseconds since the epoch. A time without a zone is UTC."""
     if moment is None:
         return None
     if isinstance(moment, str):
@@ -228,7 +228,11 @@ def _micros(moment: Any) -> int | None:
 
 
 def open_sqlite(path: str, namespace: tuple[str, ...], *, create: bool) -> LangGraphStore:
-    """Open `langgraph+sqlite:///path`."""
+    """Open the store of `langgraph+sqlite:///path`.
+
+    Raises StorageError if the file cannot be opened or, unless `create` is set, does not exist;
+    DependencyMissingError, with the pip command, if the package is not installed.
+    """
     import sqlite3
     from pathlib import Path
 
@@ -258,7 +262,11 @@ def open_sqlite(path: str, namespace: tuple[str, ...], *, create: bool) -> LangG
 
 
 def open_postgres(url: str, namespace: tuple[str, ...]) -> LangGraphStore:
-    """Open `langgraph+postgresql://…`."""
+    """Open the store of `langgraph+postgresql://…`.
+
+    Raises ConnectError if the server cannot be reached; DependencyMissingError, with the pip
+    command, if the package is not installed.
+    """
     try:
         import psycopg
         from langgraph.store.postgres import PostgresStore
@@ -274,7 +282,7 @@ def open_postgres(url: str, namespace: tuple[str, ...]) -> LangGraphStore:
         raise ConnectError("LangGraph's store: cannot connect to Postgres") from None
 
     def rows(sql: str, parameters: tuple[str, ...]) -> Iterator[Sequence[Any]]:
-        # A cursor of the server's would need a transaction around all that is copied meanwhile.
+        # A server-side cursor would need a transaction that lasts as long as the copy.
         return iter(reading.execute(sql.replace("?", "%s").encode(), parameters or None))
 
     def close() -> None:
@@ -287,11 +295,11 @@ def open_postgres(url: str, namespace: tuple[str, ...]) -> LangGraphStore:
 
 
 def namespace_of(text: str | None) -> tuple[str, ...]:
-    """The labels in `?namespace=a/b`."""
+    """Return the labels in `?namespace=a/b`. Raises ConfigurationError for a malformed one."""
     labels = tuple(text.split("/")) if text else ()
     if not all(labels) or any("." in label for label in labels):
         raise ConfigurationError(
-            "namespace must be labels with slashes between them and without dots, such as "
+            "namespace must consist of labels without dots, separated by slashes, such as "
             "agents/memory"
         )
     return labels

@@ -1,4 +1,4 @@
-"""Memories of agents that are no lakes: backends of the LTM interface by others."""
+"""Memories of agents that are not lakes: other packages' backends of the LTM interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lakebed.values.json import decode_text
 
 @runtime_checkable
 class LongTermMemory(Protocol):
-    """What a copy uses of a backend of the LTM interface."""
+    """The part of a backend of the LTM interface that a copy uses."""
 
     def iterate_all(self) -> Iterator[tuple[str, Any, dict[str, Any]]]: ...
 
@@ -27,7 +27,7 @@ class LongTermMemory(Protocol):
 
 
 class Memory(Outside):
-    """A backend of the LTM interface, whose entries expire by their metadata."""
+    """A backend of the LTM interface. The metadata of its entries say when they expire."""
 
     def __init__(self, backend: LongTermMemory, name: str, *, opened: bool = False) -> None:
         self._backend = backend
@@ -52,9 +52,9 @@ class Memory(Outside):
     def refusal(self, item: Item) -> str | None:
         metadata = decode_text(item.metadata)
         if "ttl" in metadata and "expires_at" not in metadata and item.expires_at is None:
-            return "does not expire, and would by the ttl in its metadata"
+            return "does not expire, but the ttl in its metadata would make it expire"
         if "expires_at" in metadata and _expiry(metadata)[0] != item.expires_at:
-            return "has an expires_at in its metadata that is not its own"
+            return "has another expires_at in its metadata than its own"
         return None
 
     def held(self, item: Item) -> Item:
@@ -81,10 +81,10 @@ class Memory(Outside):
                 text = error.get("error") if isinstance(error, Mapping) else error
                 reason = f"{key!r}: {text}"
                 break
-            raise CatalogError(f"{self.name} did not store what was copied: {reason}")
+            raise CatalogError(f"{self.name} did not store the copied entries: {reason}")
 
     def close(self) -> None:
-        close = getattr(self._backend, "close", None)  # its interface need not have it
+        close = getattr(self._backend, "close", None)  # a backend need not have it
         if self._opened and close is not None:
             close()
 
@@ -98,7 +98,8 @@ def _item(key: str, value: Any, metadata: Any) -> Item:
 
 
 def _expiry(metadata: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """When an entry with such metadata expires, or, if only its ttl is told, how long it lives."""
+    """Return when an entry with such metadata expires, and how long it lives if the metadata have
+    only a ttl. Both are in microseconds."""
     ttl, moment = expiry(metadata)
     if moment is not None:
         return to_micros(moment), None

@@ -1,4 +1,4 @@
-"""Opening the lakes that are backed up, or restored."""
+"""Opens lakes to back them up or to restore them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def opened_lake(
     history: History | None = None,
     history_retention: timedelta | None = None,
 ) -> Iterator[Lake]:
-    """Return a block with the lake at a place. One that is opened for it is closed at its end.
+    """Open a block with the lake at a place. A lake that was opened for the block is closed at its
+    end.
 
-    `storage`: that of a lake that is named by the URL of its catalog or by a configuration.
-    `history`, `history_retention`: of a lake that is made for it, unless a configuration says so.
+    `storage`: the storage of a lake that is named by the URL of its catalog or a configuration.
+    `history`, `history_retention`: for a lake that is created here. A configuration overrides them.
     """
     if isinstance(place, Lake):
         yield place

@@ -1,4 +1,4 @@
-"""What a copy needs of a store that is no lake."""
+"""The base class of stores that a copy reads and writes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from lakebed.values.encoded import Encoded
 
 
 class Item(NamedTuple):
-    """An entry on its way: its content as a lake stores it, and its metadata as their canonical
-    text. Times are in microseconds since the epoch, None if they are not known.
+    """An entry during a copy: its content as a lake stores it, and its metadata as canonical text.
+    Times are in microseconds since the epoch, or None if unknown.
 
-    `lives`: how long it lives from its store on, where its store tells no moment.
+    `lives`: the microseconds until it expires, counted from when it is stored. It replaces
+    `expires_at` if the source tells no time of expiry.
     """
 
     key: str
@@ -28,7 +29,7 @@ class Item(NamedTuple):
     lives: int | None = None
 
     def is_over(self, now: int) -> bool:
-        """Return whether it has expired."""
+        """Return whether the entry has expired at the time `now`."""
         return self.expires_at is not None and self.expires_at <= now
 
 
@@ -42,9 +43,10 @@ def item_of(
     updated_at: int | None = None,
     lives: int | None = None,
 ) -> Item:
-    """Make an item of a key, a value and metadata as Python has them.
+    """Return the item of a key, a value and metadata.
 
-    Raises ValidationError or SerializationError, with the key, for what no lake can hold.
+    Raises ValidationError or SerializationError, with the key, for a value or metadata that a lake
+    cannot hold.
     """
     checked = check_key(key)
     try:
@@ -58,44 +60,44 @@ def item_of(
 
 
 class Outside(ABC):
-    """A store that entries are copied from and to. Subclasses close what they open."""
+    """A store that entries are copied from or to."""
 
     name: str
-    """What it is called in errors, without secrets."""
+    """The name of the store in errors, without secrets."""
     keeps_times: ClassVar[bool] = False
-    """Whether it takes over when an entry was created and updated."""
+    """Whether stored items keep the times at which they were created and updated."""
     tells_times: ClassVar[bool] = False
-    """Whether it tells that of its own items."""
+    """Whether items that are read have these times."""
     tells_expiry: bool = True
-    """Whether an item that it tells has its expiry."""
+    """Whether items that are read have their expiry."""
     precision: ClassVar[int] = 0
-    """Microseconds by which an expiry may differ once it is stored here."""
+    """Microseconds by which a stored expiry may differ from the given one."""
 
     @abstractmethod
     def items(self, prefix: str) -> Iterator[Item]:
-        """Yield the items whose keys begin so, in any order."""
+        """Yield the items whose keys begin with the prefix, in any order."""
 
     @abstractmethod
     def find(self, keys: Sequence[str]) -> dict[str, Item]:
-        """Return those of the items that are there."""
+        """Return the stored items of these keys, by key."""
 
     @abstractmethod
     def refusal(self, item: Item) -> str | None:
-        """Return why the item cannot be held here, None if it can."""
+        """Return why the store cannot hold the item, or None if it can."""
 
     @abstractmethod
     def store(self, items: Sequence[Item]) -> None:
-        """Store items in place of those with their keys."""
+        """Store items, replacing items with the same keys."""
 
     def held(self, item: Item) -> Item:
-        """Return the item as this store tells it once it is stored."""
+        """Return the item as it will be read once it is stored here."""
         return item
 
     def prepare(self) -> None:  # noqa: B027 - some need nothing
-        """Make the store ready to be written. Raises an error if it must not be."""
+        """Make the store ready for writing. Raises an error if it must not be written."""
 
     def is_alike(self, item: Item, there: Item | None) -> bool:
-        """Return whether an item is here already as `there`."""
+        """Return whether storing an item would not change the stored item `there`."""
         if there is None:
             return False
         wanted = self.held(item)

@@ -1,4 +1,4 @@
-"""What names the two sides of a copy, and opening it."""
+"""Opens the source and the target of a copy."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from lakebed.moving.outside import Outside
 
 Place = Lake | str | os.PathLike[str] | Mapping[str, object] | LongTermMemory | GraphStore
 """An open lake, or what opens one: a folder, the URL of a catalog, or a configuration. Or a store
-that is no lake: its URL, a backend of the LTM interface, or a store of LangGraph's."""
+of another kind: its URL, a backend of the LTM interface, or a LangGraph store."""
 
 
 @contextmanager
 def opened(
     place: Place, like: Lake | None = None, *, create: bool = True
 ) -> Iterator[Lake | Outside]:
-    """Return a block with what is at a place. What is opened for it is closed at its end; a lake
-    that is made for it keeps as much history as `like`. Without `create` no other store is made."""
+    """Open a block with the store at a place. A store that was opened for the block is closed at
+    its end. A lake that is created here keeps as much history as the lake `like`. Unless `create`
+    is set, no store of another kind is created."""
     if isinstance(place, Lake):
         yield place
     elif isinstance(place, LTMBackend):
@@ -53,7 +54,7 @@ def _lake(place: str | os.PathLike[str] | Mapping[str, object], like: Lake | Non
 
 
 def _by_file(place: object) -> LTMBackend | Memory | None:
-    """The memory that a configuration file names, if its backend is none of ours."""
+    """Return the memory that a configuration file names, or None if its backend is one of ours."""
     if not is_configuration_file(place):
         return None
     from lakebed.config.models import BACKENDS
@@ -84,7 +85,7 @@ def _by_type(kind: str, address: str, query: str) -> LTMBackend | Memory:
 
     if address:
         raise ConfigurationError(
-            f"ltm+{kind}:// takes options by their names: expected ltm+{kind}://?option=value"
+            f"ltm+{kind}:// takes only named options: expected ltm+{kind}://?option=value"
         )
     return _memory(kind, create_ltm_backend(kind, **dict(parse_qsl(query))))
 
@@ -140,7 +141,7 @@ _OPENERS: dict[str, Callable[[str, str, str, bool], Outside]] = {
 
 
 def _path(scheme: str, address: str) -> str:
-    """The path in `scheme:///path`, as in `sqlite:///path`."""
+    """Return the path in `scheme:///path`. Raises ConfigurationError if there is none."""
     if not address.startswith("/") or address == "/":
         raise ConfigurationError(
             f"{scheme}:// needs a path: expected {scheme}:///folder/name (three slashes for a "

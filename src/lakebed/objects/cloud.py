@@ -31,7 +31,7 @@ class About(NamedTuple):
     asked: str | None = None
 
     def time(self) -> float | None:
-        """The service's time in seconds since 1970, to the second."""
+        """Return the service's time in whole seconds since 1970, or None if it is unknown."""
         try:
             return None if self.date is None else parsedate_to_datetime(self.date).timestamp()
         except ValueError:
@@ -102,11 +102,11 @@ class CloudStore(Connection):
     def _upload(self, path: str, source: Source) -> None:
         action = f"write {self.uri(path)}"
         if source.size <= WHOLE_BYTES:
-            source.md5()  # computed here, so that the loop of all threads does not wait for it
+            source.md5()  # computed here, and not in the event loop that all threads share
         try:
             self._run(action, self._put, action, self._key(path), source)
         except FileNotFoundError:
-            raise StorageError(f"cannot {action}: somebody has aborted or deleted it") from None
+            raise StorageError(f"cannot {action}: the upload was aborted or deleted") from None
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         (result,) = self.read_many([Range(path, offset, length)])
@@ -201,7 +201,7 @@ class CloudStore(Connection):
         return found
 
     def write_new(self, path: str, data: bytes) -> bool:
-        """Write a file if the service finds none at this path. Returns whether it was written."""
+        """Write a file unless one exists at this path. Returns whether it was written."""
         action = f"write {self.uri(path)}"
         try:
             self._run(action, self._request, action, self._put_new, self._key(path), data)

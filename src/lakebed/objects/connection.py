@@ -29,8 +29,8 @@ from lakebed.objects.options import constructor_options
 from lakebed.waiting import AFTER, say
 
 MAX_CONNECTIONS = 32
-"""The default of `max_connections`: the most requests that one store runs at a time, and so its
-sockets."""
+"""The default of `max_connections`: the most requests, and so sockets, that one store uses at a
+time."""
 RETRY_SECONDS = 60.0
 """The default of `retry_timeout`: the seconds for which a failing request is repeated."""
 
@@ -73,12 +73,12 @@ class Connection(ABC):
     """Options that the filesystem's constructor does not name: Lakebed's own, and those that the
     filesystem passes on."""
     CHOICES: ClassVar[Mapping[str, Sequence[str]]] = {}
-    """The words that some options take, in any case."""
+    """The words that some options accept, by option, in lower case. Any case is accepted."""
     MODULE: ClassVar[str]
     """The module of the filesystem."""
     USUAL: ClassVar[frozenset[str]] = frozenset()
-    """Options of the filesystem's constructor, so that a lake which has only these, and Lakebed's
-    own, is opened without loading it."""
+    """Frequent options of the filesystem's constructor. A lake that uses only these and Lakebed's
+    own is opened without loading the filesystem."""
 
     def __init__(self, uri: str, options: Mapping[str, object]) -> None:
         self.options = options
@@ -87,7 +87,7 @@ class Connection(ABC):
         self._protocol = uri.partition("://")[0]
         self._connections = int(_number(options, "max_connections", MAX_CONNECTIONS, least=1))
         self._retry_seconds = _number(options, "retry_timeout", RETRY_SECONDS, least=0)
-        self._answers = False  # it has answered once
+        self._answers = False  # whether the service has ever answered
         self._hurried = False
         self._options = self._settings(options)
         self._connecting = threading.Lock()
@@ -97,8 +97,8 @@ class Connection(ABC):
             raise self._nameless()
 
     def __getattr__(self, name: str) -> Any:
-        # What connecting sets is made when it is first asked for: loading a filesystem takes half a
-        # second, and many a command never asks the bucket.
+        # Connect when one of these attributes is first used: loading a filesystem takes half a
+        # second, and many commands never use the bucket.
         if name not in _CONNECTED:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         with self._connecting:
@@ -119,7 +119,7 @@ class Connection(ABC):
 
     @classmethod
     def is_usual(cls, options: Iterable[str]) -> bool:
-        """Return whether a look at the filesystem would find all of these options."""
+        """Return whether all of these options are known without loading the filesystem."""
         return {"max_connections", "retry_timeout", *cls.OPTIONS, *cls.USUAL}.issuperset(options)
 
     @classmethod
@@ -130,7 +130,7 @@ class Connection(ABC):
 
     @classmethod
     def wrong_value(cls, name: str, value: object) -> str | None:
-        """Return what is wrong with the value of an option that takes one of a few words."""
+        """Return what is wrong with the value of an option that has CHOICES, or None."""
         words = cls.CHOICES.get(name)
         if words is None or value is None:
             return None
@@ -166,7 +166,7 @@ class Connection(ABC):
 
     @abstractmethod
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Take our own options out, and return those of the filesystem."""
+        """Remove our own options, and return those of the filesystem."""
 
     @abstractmethod
     def _prepare(self) -> None:
@@ -174,11 +174,11 @@ class Connection(ABC):
 
     @abstractmethod
     def _failure(self, error: Exception) -> Failure | None:
-        """Return what an exception of the filesystem means; None if the service did not fail."""
+        """Return the failure that an exception stands for, or None if the service did not fail."""
 
     async def _is_there(self) -> bool:
-        """Return whether the bucket exists, for services whose answer for a missing object does not
-        say."""
+        """Return whether the bucket exists. Overridden for services that give the same answer for a
+        missing object and a missing bucket."""
         return True
 
     @abstractmethod
@@ -207,7 +207,7 @@ class Connection(ABC):
     async def _request(
         self, action: str, call: Callable[..., Awaitable[_T]], *arguments: object
     ) -> _T:
-        """Make one request when a connection is free, and repeat it while it may succeed.
+        """Make one request when a connection is free, and repeat it while it may still succeed.
 
         Raises FileNotFoundError if the object does not exist, and a LakebedError for a permanent
         failure.
@@ -216,7 +216,7 @@ class Connection(ABC):
         begun, failures = time.monotonic(), list[Failure]()
 
         def tell() -> None:
-            """Say what is waited for, unless the service is merely slow with much to transfer."""
+            """Log what is waited for, unless the service merely has much to transfer."""
             if failures or not self._answers:
                 why = failures[-1].told if failures else "no answer"
                 left = self._retry_seconds - (time.monotonic() - begun)
@@ -230,13 +230,13 @@ class Connection(ABC):
                     return result
                 except Exception as error:
                     known = self._failure(error)
-                    if isinstance(error, TimeoutError):  # ours, or as good as it
+                    if isinstance(error, TimeoutError):  # ours, or one like it
                         known = Failure("timeout: no answer", answered=False)
                     if known is None:
                         raise
                     failure = known
             if failure.transient:
-                log.debug("%s: %s, to be tried again", action, failure.code or failure.status)
+                log.debug("%s: %s, will be tried again", action, failure.code or failure.status)
                 failures.append(failure)
                 raise TransientError(failure)
             if failure.present:
@@ -248,7 +248,7 @@ class Connection(ABC):
         usual = wait_random_exponential(multiplier=0.1, max=_LONGEST_WAIT)
 
         def pause(state: RetryCallState) -> float:
-            """Wait as long as the service asks, if there is the time."""
+            """Return the seconds to wait: as the service asks, but no longer than the time left."""
             left = self._retry_seconds - (time.monotonic() - begun)
             return max(usual(state), min(failures[-1].retry_after or 0.0, left))
 
@@ -265,14 +265,14 @@ class Connection(ABC):
             teller.cancel()
 
     def give_up_after(self, seconds: float) -> None:
-        """Repeat failing requests for at most this many seconds, and wait no longer for the first
-        answer of the service."""
+        """Repeat failing requests for at most this many seconds. Wait for the first answer of the
+        service for as long."""
         self._retry_seconds = min(self._retry_seconds, seconds)
         self._hurried = True
 
     def _limit(self, begun: float) -> float | None:
-        """The seconds that a request may take, which began to be tried at a time: any number, as it
-        may have much to transfer, unless the service has yet to show that it is there."""
+        """Return the seconds that a request may take if its first try began at `begun`. There is no
+        limit, because it may have much to transfer, unless the service has never answered."""
         if self._answers or not self._hurried:
             return None
         return max(CONNECT_SECONDS, begun + self._retry_seconds - time.monotonic())
@@ -283,7 +283,7 @@ class Connection(ABC):
 
 
 def word(options: dict[str, Any], name: str) -> str | None:
-    """Take an option out that must be text."""
+    """Remove and return an option that must be text, or None if it is not given."""
     value = options.pop(name, None)
     if value is not None and (not isinstance(value, str) or not value):
         raise ConfigurationError(f"storage.{name} must be text, got {value!r}")

@@ -32,10 +32,11 @@ def examine(
     """Check the storage at a URI or an absolute path. Results call it `shown`.
 
     Lists the storage, and writes, reads and deletes a file of 64 bytes. The file is in `objects/`,
-    where `collect` finds it if the process is killed, and is named `….probe`, unlike any object.
-    (In a folder without `objects/` it is in the folder itself, so that no folder is created.) It is
-    written only if it can be deleted. `wait`: the seconds for which a bucket that does not answer
-    is asked again.
+    so that `collect` finds it if the process is killed. It is named `….probe`, as no object is. In
+    a folder without `objects/`, it is in the folder itself, so that no folder is created. It is
+    written only if it can be deleted.
+
+    `wait`: the seconds to keep asking a bucket that does not answer.
 
     Raises an error if nothing works: ConfigurationError, DependencyMissingError, ConnectError,
     RateLimitedError, or StorageError for a bucket that does not exist.
@@ -91,7 +92,8 @@ def _clock(ahead: float, took: float) -> Look:
 
 
 def _rights(store: ObjectStore, found: StoredFile | None) -> list[Look]:
-    """Return whether one may write, read and delete; `found` is a file that may be read."""
+    """Check the rights to write, read and delete. `found`: a file of the lake to read, if there is
+    one."""
     beside = isinstance(store, LocalStore) and found is None
     path = f"{'' if beside else 'objects/'}{os.urandom(8).hex()}.probe"
     delete = _try("delete", lambda: store.delete([path]))
@@ -129,7 +131,7 @@ def _took(begin: float) -> str:
 
 
 def _same(store: ObjectStore, path: str, content: bytes) -> None:
-    """Read what was written."""
+    """Read the file at `path`. Raises StorageError unless it has this content."""
     try:
         found = store.read(path)
     except FileNotFoundError:
@@ -139,7 +141,7 @@ def _same(store: ObjectStore, path: str, content: bytes) -> None:
 
 
 def _read(store: ObjectStore, found: StoredFile | None) -> list[Look]:
-    """Read a file of the lake. The result is empty if there is none."""
+    """Read a byte of a file of the lake. The result is empty if there is no file."""
     if found is None:
         return []
     try:

@@ -1,4 +1,4 @@
-"""Failures of a bucket: which are temporary, and the errors for the others."""
+"""Failures of a bucket: which of them are temporary, and the error for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _THROTTLED = frozenset({"SlowDown", "TooManyRequests", "ServerBusy", "RequestLim
 _TRANSIENT = frozenset(
     {
         "RequestTimeout", "InternalError", "OperationTimedOut", "BadDigest",
-        "ConditionalRequestConflict", "OperationAborted",  # others write the same object
+        "ConditionalRequestConflict", "OperationAborted",  # somebody writes the same object
     }
 )  # fmt: skip
 _TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
@@ -46,9 +46,12 @@ _KEY_REFUSED = re.compile(r"kms|encryption ?scope|cryptoKey|encryption", re.IGNO
 
 
 class Failure(NamedTuple):
-    """A refusal, or a missing answer. `status` is the HTTP status, `code` the service's own code,
-    `answered` whether the service was reached at all, `region` the bucket's, if known, and
-    `retry_after` the seconds for which the service asks to wait, if it does."""
+    """A refusal, or a missing answer.
+
+    `status`: the HTTP status, or 0. `code`: the service's own code. `answered`: whether the service
+    was reached. `region`: the bucket's, if known. `retry_after`: the seconds that the service asks
+    to wait, or None.
+    """
 
     message: str
     code: str = ""
@@ -59,17 +62,17 @@ class Failure(NamedTuple):
 
     @property
     def throttled(self) -> bool:
-        """The service asks to slow down."""
+        """Whether the service asks to slow down."""
         return self.code in _THROTTLED or self.status in (429, 503)
 
     @property
     def refused(self) -> bool:
-        """The service does not take the credentials."""
+        """Whether the service refuses the credentials."""
         return self.code in _CREDENTIALS or self.status == 401
 
     @property
     def transient(self) -> bool:
-        """The same request may succeed a little later."""
+        """Whether the same request may succeed a little later."""
         return (
             not self.answered
             or self.throttled
@@ -79,22 +82,25 @@ class Failure(NamedTuple):
 
     @property
     def told(self) -> str:
-        """The message on one line, without queries, in which a signature may be."""
+        """The message on one line. Queries of URLs are removed, as they may hold signatures."""
         return _QUERY.sub("?…", " ".join(self.message.split()))
 
     @property
     def gone(self) -> bool:
-        """The object does not exist, as far as this answer says."""
+        """Whether the answer says that the object does not exist."""
         return self.status == 404 and self.code not in _NO_BUCKET
 
     @property
     def present(self) -> bool:
-        """The object was to be written only if it did not exist, but it exists."""
+        """Whether a conditional write was refused, for example because the object exists."""
         return self.status == 412 or self.code == "BlobAlreadyExists"
 
     def error(self, action: str, bucket: str, seconds: float) -> LakebedError:
-        """Return the error for this failure. `action` says what was attempted (`write s3://…`).
-        `seconds` is how long a transient failure was retried, 0 if it was tried once."""
+        """Return the error for this failure.
+
+        `action`: what was attempted (`write s3://…`). `seconds`: how long a transient failure was
+        retried, or 0 if it was tried once.
+        """
         tried = f", tried for {seconds:.0f} s" if seconds else ""
         told = self.told
         if not self.answered:
@@ -130,7 +136,7 @@ class Failure(NamedTuple):
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the header Retry-After names, or None. Its other form, a date, is not
-    read: no bucket gives it."""
+    """Return the seconds in the header Retry-After, or None. A date is not read, because no bucket
+    sends one."""
     value = headers.get("retry-after", "")
     return float(value) if value.isdecimal() else None

@@ -1,4 +1,4 @@
-"""Contents that are found in a storage, without a catalog: by their names, or in their packs."""
+"""Finds contents in a storage without a catalog: by the names of files, or in packs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from lakebed.values.hash import digest
 
 
 def contents_of(store: ObjectStore, path: str, byte_size: int) -> Iterator[Content]:
-    """Yield the contents in a file under `objects` or `packs`; none for a file of another kind.
+    """Yield the contents in a file under `objects` or `packs`. Other files yield nothing.
 
-    An object is told by its name, and not read. A pack is read whole, and each of its values
-    compared with its hash. Raises CorruptionError for one that is damaged, FileNotFoundError.
+    An object is recognised by its name and not read. A pack is read as a whole, and each of its
+    values is compared with its hash. Raises CorruptionError if the pack is damaged, and
+    FileNotFoundError if it does not exist.
     """
     if path.startswith("packs/"):
         yield from _packed(path, store.read(path))

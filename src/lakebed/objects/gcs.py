@@ -29,7 +29,7 @@ PART_BYTES = 16 << 20
 needs them in order, so they are sent one after another."""
 
 _TYPE = "application/octet-stream"
-_REMEMBERED = 60.0  # seconds for which a bucket that was there is not asked for again
+_REMEMBERED = 60.0  # seconds for which a bucket that was found is not looked up again
 
 
 class GCSStore(CloudStore):
@@ -41,12 +41,12 @@ class GCSStore(CloudStore):
     USUAL = frozenset({"endpoint_url", "project", "token"})
     OPTIONS = frozenset({"kms_key_id"})
 
-    _seen = float("-inf")  # when the bucket was there
+    _seen = float("-inf")  # when the bucket was last found
 
     @classmethod
     def _filesystem(cls, protocol: str) -> type[AsyncFileSystem]:
         del protocol
-        # Not the experimental one for zonal buckets, which asks over gRPC what kind a bucket is.
+        # Not the experimental class for zonal buckets, which asks for each bucket's kind over gRPC.
         from gcsfs.core import GCSFileSystem
 
         found: type[AsyncFileSystem] = GCSFileSystem
@@ -77,7 +77,7 @@ class GCSStore(CloudStore):
         self._verify(key, source, answer)
 
     async def _put_new(self, key: str, data: bytes) -> None:
-        # The emulator of the tests heeds the conditions of no other upload.
+        # In the tests' emulator, only this kind of upload obeys conditions.
         await self._put_described({"name": key}, _TYPE, data, {"ifGenerationMatch": "0"})
 
     async def _put_described(
@@ -87,8 +87,8 @@ class GCSStore(CloudStore):
         data: bytes,
         conditions: Mapping[str, str],
     ) -> Mapping[str, Any]:
-        """Upload an object in one request that describes it first. The boundary of the two is
-        random, so the data cannot contain it."""
+        """Upload an object in one request that holds its description and its data. The boundary
+        between them is random, so that the data cannot contain it."""
         boundary = secrets.token_hex(16)
         head = (
             f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
@@ -207,7 +207,7 @@ class GCSStore(CloudStore):
 
         if not isinstance(self._fs.credentials.credentials, Signing):
             raise ConfigurationError(
-                "presign: these credentials cannot sign: use the key of a service account, token="
+                "presign: these credentials cannot sign: give the key of a service account as token"
             )
         sign = partial(self._fs.sign, version="v4", method=method)
         url: str = await asyncio.to_thread(sign, f"{self._bucket}/{key}", seconds)

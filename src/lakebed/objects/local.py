@@ -1,4 +1,4 @@
-"""Objects in a local folder, written so that a crash or a power loss leaves only whole files."""
+"""Objects in a local folder. After a crash or a power loss, all files in it are complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lakebed.objects.store import Range, ReadResult, StoredFile, read_each
 from lakebed.paths import absolute
 
 _PIECE = 1 << 24
-_FIRST = 1 << 16  # what is read before asking for a size; most files have no more
+_FIRST = 1 << 16  # bytes to read before asking for the size; most files are smaller
 _DAMAGE = {errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
 """Errors that mean that one file is damaged, and not that the storage fails."""
 
@@ -43,9 +43,9 @@ class LocalStore:
             file.write(data)
 
     def write_new(self, path: str, data: bytes) -> bool:
-        """Write a file if there is none at this path. Returns whether it was written.
+        """Write a file unless one exists at this path. Returns whether it was written.
 
-        A second name of a whole file appears in one step, and never in place of another file.
+        The complete file gets a second name in one step, which cannot replace another file.
         """
         target = f"{self._root}/{inside(path)}"
         folder, temporary = os.path.dirname(target), temporary_path(target)
@@ -105,7 +105,7 @@ class LocalStore:
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         try:
-            # Without a file object, which takes as long as the reading.
+            # Without a file object: creating one takes as long as reading.
             handle = os.open(f"{self._root}/{inside(path)}", os.O_RDONLY)
             try:
                 if length is None:
@@ -139,7 +139,8 @@ class LocalStore:
                 self._fail("delete", path, error)
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
-        """List files. Links to folders are not followed: they may lead to somebody else's files."""
+        """Yield all files in a folder. Links to folders are not followed, because they may lead to
+        somebody else's files."""
         if prefix and os.path.islink(f"{self._root}/{prefix}"):
             return
         for folder, _, names in os.walk(f"{self._root}/{prefix}"):
@@ -147,7 +148,7 @@ class LocalStore:
                 full = f"{folder}/{name}"
                 try:
                     status = os.lstat(full)  # of a link itself, not of its target
-                except FileNotFoundError:  # deleted, or renamed into place, since it was listed
+                except FileNotFoundError:  # deleted or renamed since it was listed
                     continue
                 path = os.path.relpath(full, self._root).replace(os.sep, "/")
                 yield StoredFile(path, status.st_size, status.st_mtime_ns // 1000)
@@ -176,7 +177,7 @@ class LocalStore:
 
 
 def _read_rest(handle: int, offset: int) -> bytes:
-    """The bytes of a file from `offset` on."""
+    """Return the bytes of a file from `offset` to its end."""
     data = os.pread(handle, _FIRST, offset)
     if len(data) < _FIRST and not os.pread(handle, 1, offset + len(data)):
         return data
@@ -184,7 +185,7 @@ def _read_rest(handle: int, offset: int) -> bytes:
     data = os.pread(handle, max(size, 0) + 1, offset)
     if len(data) == size:
         return data
-    parts = [data]  # it grows or shrinks, or is too large for one read
+    parts = [data]  # the file grows or shrinks, or is too large for one read
     while data:
         offset += len(data)
         data = os.pread(handle, _PIECE, offset)

@@ -22,7 +22,7 @@ def object_path(content_hash: bytes, format: str) -> str:
 
 
 def hash_of(path: str) -> bytes | None:
-    """Return the content hash in the path of an object; None if it is not such a path."""
+    """Return the content hash in the path of an object, or None if it is not such a path."""
     try:
         return bytes.fromhex(path.rpartition("/")[2].partition("-")[0])
     except ValueError:
@@ -30,7 +30,7 @@ def hash_of(path: str) -> bytes | None:
 
 
 def format_of(path: str) -> str | None:
-    """Return the format of an object by the ending of its path; None for any other ending."""
+    """Return the format that the ending of an object's path means, or None for another ending."""
     return _FORMAT.get(path.rpartition(".")[2])
 
 
@@ -55,8 +55,8 @@ def upload_of(path: str) -> str:
 
 
 def is_ours(path: str) -> bool:
-    """Return whether a path is that of a lake's object or pack, of the doctor's file, or of one of
-    these while it is being written. All other files belong to somebody else."""
+    """Return whether a path belongs to an object, a pack or the doctor's file of a lake, complete
+    or being written. All other files belong to somebody else."""
     return _form().fullmatch(upload_of(path)) is not None
 
 

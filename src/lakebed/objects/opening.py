@@ -1,4 +1,4 @@
-"""Opening the storage at a path or a URI."""
+"""Opens the storage at a path or a URI."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
-    """Return the URI or absolute path of a place that a caller names, and its filesystem's options.
+    """Return the URI or absolute path of a place, and the options of its filesystem.
 
-    Raises ConfigurationError, naming the field, unless it is a path, a URI, or a mapping with
+    Raises ConfigurationError, naming the field, unless `place` is a path, a URI, or a mapping with
     `uri`; also for a text that could be either a path or a URI (see `local_path`).
     """
     options: dict[str, object] = {}
@@ -65,7 +65,7 @@ def open_store(uri: str, options: Mapping[str, object] | None = None) -> ObjectS
 
     store = FsspecStore(uri, options or {})
     filesystem, root = unwrap(store.filesystem, store.root)
-    # A local folder under another name of fsspec is written as safely as any folder.
+    # A local folder under another of fsspec's names must be written as safely as any folder.
     return _open_folder(root) if is_local(filesystem) else store
 
 
@@ -76,7 +76,7 @@ def _open_folder(path: str) -> ObjectStore:
 
 
 def cloud_class(protocol: str) -> type[CloudStore] | None:
-    """Return the store class of a service; None if it has none of its own."""
+    """Return the store class for a protocol, or None if the protocol has no class of its own."""
     if protocol in ("s3", "s3a"):
         from lakebed.objects.s3 import S3Store
 
@@ -93,11 +93,11 @@ def cloud_class(protocol: str) -> type[CloudStore] | None:
 
 
 def wrong_options(uri: str, options: Mapping[str, object]) -> dict[str, str]:
-    """Return the unknown options of a URI's filesystem, by name, and those with a word that they do
-    not take, and what is wrong with each.
+    """Return what is wrong with the options of a URI's filesystem, by name: unknown options, and
+    options with a word that they do not accept.
 
     Only buckets are checked, because other filesystems pass unknown options on to a library. The
-    result is empty if the filesystem's package is not installed; opening it raises the error.
+    result is empty if the filesystem's package is not installed. Opening it then raises the error.
     """
     protocol = uri.partition("://")[0]
     cloud = cloud_class(protocol) if options else None

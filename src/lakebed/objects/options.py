@@ -9,7 +9,7 @@ from fsspec.dircache import DirCache
 
 
 def constructor_options(filesystem: type) -> set[str]:
-    """Return the options that a filesystem's constructor, and those of fsspec's classes, name."""
+    """Return the options that the constructors of a filesystem and of fsspec's classes name."""
     named = {"skip_instance_cache"}
     for one in (filesystem, AsyncFileSystem, DirCache):
         constructor = getattr(one, "__init__")  # noqa: B009 - the constructor of the class

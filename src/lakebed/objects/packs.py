@@ -2,13 +2,14 @@
 
 A pack has the columns `hash_prefix` (16 bytes), `format` and `value`, sorted by hash, in row groups
 of about PAGE_BYTES. The values of a row group are one data page, encoded as PLAIN and compressed
-with zstd. So a place in a pack is the place of that page's body in the file, and the place of the
-value in the decompressed page. Reading a value therefore needs neither the footer nor pyarrow, but
-a range read, zstd and a slice. Any Parquet reader can query the file. Measurements are in
+with zstd. So the position of a value consists of the place of that page's body in the file, and the
+place of the value in the decompressed page. Reading a value takes a range read, zstd and a slice,
+and needs neither the footer nor pyarrow. Any Parquet reader can query the file. Measurements are in
 docs/design/packs.md.
 """
 
-# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
+# No `from __future__ import annotations`: a NamedTuple compiles annotations that are text, at each
+# start.
 
 import io
 import re
@@ -36,11 +37,12 @@ PACK_OBJECTS = 65_536
 """The most objects in one pack, so that many tiny values take bounded memory too."""
 
 PAGE_BYTES = 256 << 10
-"""The bytes of values in one row group, before compression. Reading one value decompresses them."""
+"""The most bytes of values in one row group, before compression. Reading one value decompresses the
+whole row group."""
 
 HASH_PREFIX_BYTES = 16
-"""The part of each content hash that a pack stores: enough to find a value, and different for any
-two. The rest can be computed from the value, whose SHA-256 it is."""
+"""How much of each content hash a pack stores: enough to tell values apart. The whole hash can be
+computed, because it is the SHA-256 of the value."""
 
 _PAGE_ROWS = 8_192  # pyarrow would begin another page at 20,000
 LENGTH_BYTES = 4  # PLAIN byte arrays: the length, little-endian, before each value
@@ -65,7 +67,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Position":
-        """The reverse of `str`. Raises CorruptionError for any other text."""
+        """Return the position that `str` wrote. Raises CorruptionError for any other text."""
         match = _position_form().match(text)
         if match is None:
             raise CorruptionError(f"{text!r} is not a place in a pack")
@@ -79,8 +81,8 @@ def _position_form() -> re.Pattern[str]:
 
 
 class RangeReader(Protocol):
-    """The part of a store that reading a pack needs. `read` returns `length` bytes from `offset`,
-    or fewer at the end of a file."""
+    """What reading a pack needs from a store. `read` returns `length` bytes from `offset`, or fewer
+    at the end of a file."""
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
 
@@ -88,13 +90,13 @@ class RangeReader(Protocol):
 
 
 class SizedReader(RangeReader, Protocol):
-    """The part of a store that reading the hashes of a pack needs."""
+    """What reading the hashes of a pack needs from a store."""
 
     def size(self, path: str) -> int: ...
 
 
 def write_pack(objects: Iterable[Encoded], sink: BinaryIO) -> dict[bytes, Position]:
-    """Write objects as one pack into `sink`. Returns the place of each, by content hash.
+    """Write objects as one pack into `sink`. Returns the position of each, by content hash.
 
     Objects with the same hash are written once. Raises ValueError if there are no objects, or for a
     value larger than MAX_VALUE_BYTES. An OSError of the sink passes through.
@@ -111,8 +113,8 @@ def write_pack(objects: Iterable[Encoded], sink: BinaryIO) -> dict[bytes, Positi
 
 
 def read_value(store: RangeReader, path: str, position: Position) -> bytes:
-    """Read one value with one range read. Raises CorruptionError if there is no value at that
-    place. The caller must check the hash. Errors of the store pass through."""
+    """Read one value with one range read. Raises CorruptionError if there is no value at this
+    position. The caller must check the hash. Errors of the store pass through."""
     body = store.read(path, position.offset, position.length)
     return _value(_decompress(body, path, position), path, position)
 
@@ -122,8 +124,8 @@ def read_values(
 ) -> Iterator[tuple[str, Position, ReadResult]]:
     """Read many values from packs, and yield each with its pack and position.
 
-    Ranges that are close together are read as one, ranges of all packs side by side, and each page
-    is decompressed once. Keeps about 64 MiB of pages in memory.
+    Ranges that are close together are read as one. The ranges of all packs are read side by side.
+    Each page is decompressed once. Keeps about 64 MiB of pages in memory.
 
     If a value cannot be read, its error is yielded in its place: FileNotFoundError for a missing
     pack, CorruptionError for a damaged value, or an error of the store.
@@ -181,7 +183,7 @@ def _windows(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
 
 
 def pack_holds(store: SizedReader, path: str, hashes: Iterable[bytes]) -> bool:
-    """Return whether a pack holds bytes with one of these hashes, live or dead.
+    """Return whether a pack holds a value with one of these hashes, live or dead.
 
     Reads the footer, which has the range of hashes of each row group, and the column of hashes of
     the row groups that may hold one. Raises CorruptionError if the file is not a pack. Errors of
@@ -284,7 +286,7 @@ def _page(rows: Sequence[Encoded], starts: list[int], size: int) -> _Page:
 
 
 def _write_parquet(pages: Sequence[_Page], sink: BinaryIO) -> list[tuple[int, int]]:
-    """Write each page as a row group. Returns the place of the body of each."""
+    """Write each page as a row group. Returns the offset and length of the body of each."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -324,7 +326,7 @@ def _write_parquet(pages: Sequence[_Page], sink: BinaryIO) -> list[tuple[int, in
 
 
 def _array(kind: "pa.DataType", values: Sequence[bytes]) -> "pa.Array":
-    """Return a column of values. (Not by `pa.array`, which loads pandas where it is installed.)"""
+    """Return a column of values. `pa.array` is not used, because it loads pandas if installed."""
     import numpy as np
     import pyarrow as pa
 
@@ -337,7 +339,7 @@ def _array(kind: "pa.DataType", values: Sequence[bytes]) -> "pa.Array":
 
 
 def page_body(chunk: "pa.parquet.ColumnChunkMetaData", raw_bytes: int) -> tuple[int, int]:
-    """Return the offset and length of a chunk's only page, after its header. The length of the
+    """Return the offset and length of the body of a chunk's only page. The length of the page's
     header is the size of the chunk minus that of its values."""
     header = chunk.total_uncompressed_size - raw_bytes
     if not 0 < header < _TWO_HEADERS or chunk.has_dictionary_page:
@@ -369,7 +371,7 @@ def _runs(path: str, positions: Sequence[Position]) -> Iterator[_Run]:
 
 
 def _decompress(body: bytes | memoryview, path: str, position: Position) -> bytes:
-    """The values of a page."""
+    """Return the values of a page, decompressed."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

@@ -1,6 +1,7 @@
-"""The identity of a place: a folder or prefix has one site, however it is written."""
+"""The identity of a place: all ways to write a folder or prefix give one site."""
 
-# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
+# No `from __future__ import annotations`: a NamedTuple compiles annotations that are text, at each
+# start.
 
 import os
 import re
@@ -54,7 +55,7 @@ def local_site(folder: str) -> Site:
 
 
 def local_path(text: str) -> str | None:
-    """Return the local path that a text means; None if it is a URI of another kind.
+    """Return the local path that a text means, or None if it is a URI of another kind.
 
     `file://`, `local://` and `file:/` mean a path. Raises ConfigurationError for a text such as
     `data:x` or `dir::x`, which would become a folder of that name.
@@ -79,14 +80,14 @@ def local_path(text: str) -> str | None:
 
 
 def check_uri(uri: str) -> None:
-    """Raise ConfigurationError for a URI with `.` or `..` in its path, which some filesystems
-    resolve and others take for names; and for the URI of a bucket with credentials, which no
-    service takes there, and which would be shown wherever the URI is."""
+    """Raise ConfigurationError for a URI with `.` or `..` in its path, because some filesystems
+    resolve them and others do not. Raise it also for a bucket's URI with credentials, because no
+    service accepts them there and they would be shown with the URI."""
     scheme, _, rest = uri.partition("://")
     if scheme in _BUCKETS and ":" in rest.partition("/")[0].rpartition("@")[0]:
         raise ConfigurationError(
-            f"the URI of a bucket must not hold credentials: expected {scheme}://bucket/prefix, "
-            "with them as options beside it, or in the environment"
+            f"the URI of a bucket must not contain credentials: write {scheme}://bucket/prefix, "
+            "and give them as options beside it or in the environment"
         )
     if not {".", ".."}.isdisjoint(uri.partition("://")[2].split("/")):
         raise ConfigurationError(f"{uri} must not have '.' or '..' in its path")

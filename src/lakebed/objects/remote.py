@@ -61,7 +61,7 @@ class FsspecStore:
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
-        # Not with a file of the filesystem: some replace the old file as soon as it is opened.
+        # Not with the filesystem's own file: some replace the old file as soon as it is opened.
         with NamedTemporaryFile(prefix="lakebed-") as file:
             try:
                 yield cast(BinaryIO, file)
@@ -133,7 +133,7 @@ class FsspecStore:
 def _modified(details: Mapping[str, object]) -> int:
     """Return when a file was written, in microseconds. Each filesystem has its own name for it.
 
-    If a filesystem does not say, the result is the present: a file of unknown age counts as young.
+    If a filesystem does not say, the result is now, so that a file of unknown age counts as young.
     """
     for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
         value = details.get(name)

@@ -27,7 +27,7 @@ PART_BYTES = 16 << 20
 _MAX_PARTS = 10_000
 _PARTS_AT_ONCE = 4
 _DELETED_AT_ONCE = 1000  # the limit of DeleteObjects
-_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-")  # the beginnings of their headers
+_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-")  # how the names of these headers begin
 _ENCRYPTION = {"sse-s3": "AES256", "sse-kms": "aws:kms"}
 
 
@@ -135,7 +135,7 @@ class S3Store(CloudStore):
         async def put(number: int) -> dict[str, Any]:
             async with gate:
                 data = source.part(number * size, size)
-                # In a thread, because the loop of all threads must not wait.
+                # In a thread, because the event loop that all threads share must not wait.
                 md5 = await asyncio.to_thread(md5_header, data)
                 part = {**upload, "PartNumber": number + 1, "Body": data, "ContentMD5": md5}
                 answer = await self._request(action, self._call_with, "upload_part", part)
@@ -207,7 +207,7 @@ class S3Store(CloudStore):
         except OSError as error:
             if _status(error) not in (301, 400, 403):
                 raise
-            answer = _response(error)  # it has the same headers
+            answer = _response(error)  # a refusal has the same headers
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
         asked = self._fs._s3.meta.region_name
         return About(
@@ -309,7 +309,7 @@ class _Refused(Exception):
 
 
 def _response(error: BaseException) -> Mapping[str, Any]:
-    """Return the response that botocore has read with a refusal; empty if there is none."""
+    """Return the response in botocore's error, or an empty mapping if there is none."""
     return getattr(error.__cause__ or error, "response", None) or {}
 
 
@@ -323,12 +323,13 @@ def _headers(error: BaseException) -> Mapping[str, str]:
 
 
 def md5_header(data: bytes) -> str:
-    """Return the header Content-MD5, with which the service refuses any other bytes."""
+    """Return the header Content-MD5. The service refuses bytes that do not match it."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _with_md5(request: Any, **_: object) -> None:
-    """Add the MD5 to a deletion, which must have a checksum: botocore only adds newer ones."""
+    """Replace the checksum of a deletion by the MD5. The service requires a checksum, and may not
+    know the newer ones that botocore adds."""
     for name in [name for name in request.headers if name.lower().startswith(_CHECKSUMS)]:
         del request.headers[name]
     request.headers["Content-MD5"] = md5_header(request.data)

@@ -9,8 +9,8 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 WHOLE_BYTES = 72 << 20
-"""Data of up to this size, which includes every pack, is uploaded in one request and kept in memory
-until then. Larger data waits on the local disk and is uploaded in parts."""
+"""Data of up to this size is kept in memory and uploaded in one request. This includes every pack.
+Larger data waits on the local disk and is uploaded in parts."""
 
 _STEP_BYTES = 8 << 20
 

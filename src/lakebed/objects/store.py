@@ -1,6 +1,7 @@
 """The interface between a lake and its storage."""
 
-# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
+# No `from __future__ import annotations`: a NamedTuple compiles annotations that are text, at each
+# start.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -44,8 +45,8 @@ class ObjectStore(Protocol):
         ...
 
     def site(self) -> Site:
-        """Return the identity of the root, however it was written. Raises ConfigurationError if it
-        cannot be determined."""
+        """Return the identity of the root, which does not depend on how it was written. Raises
+        ConfigurationError if it cannot be determined."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -55,8 +56,8 @@ class ObjectStore(Protocol):
     def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
         """Write a file in pieces. It appears when the block ends without an error.
 
-        If the file exists, others see either the old or the new one, complete, and a failure leaves
-        the old one. (Only publications replace files; objects and packs never do.)
+        If the file exists, others see either the complete old file or the complete new one, and a
+        failure leaves the old one. Only publications replace files. Objects and packs never do.
         """
         ...
 
@@ -65,8 +66,8 @@ class ObjectStore(Protocol):
         ...
 
     def read_many(self, ranges: Sequence[Range]) -> list[ReadResult]:
-        """Read many ranges, side by side where that is faster. If a range cannot be read, its
-        result is the error."""
+        """Read many ranges, side by side if that is faster. If a range cannot be read, its result
+        is the error."""
         ...
 
     def size(self, path: str) -> int:
@@ -93,9 +94,9 @@ class ObjectStore(Protocol):
 
 @runtime_checkable
 class Signer(Protocol):
-    """A store that can make a URL with which others can read a file for some seconds.
+    """A store that can sign URLs. With such a URL, others can read a file for some seconds.
 
-    Raises ConfigurationError if its credentials cannot sign.
+    `sign` raises ConfigurationError if the store's credentials cannot sign.
     """
 
     def sign(self, path: str, seconds: int) -> str: ...
@@ -103,10 +104,10 @@ class Signer(Protocol):
 
 @runtime_checkable
 class NewWriter(Protocol):
-    """A store that can write a file only if none is there, in one step."""
+    """A store that can, in one step, write a file unless it exists."""
 
     def write_new(self, path: str, data: bytes) -> bool:
-        """Write a file durably if there is none at this path. Returns whether it was written."""
+        """Write a file durably unless one exists at this path. Returns whether it was written."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""Values to bytes and back: a strict check, canonical encoding, the content hash."""
+"""Turns values into bytes and back: a strict check, a canonical encoding and the content hash."""

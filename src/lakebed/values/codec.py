@@ -1,4 +1,4 @@
-"""Converting values and metadata to stored bytes and back."""
+"""Converts values and metadata to stored bytes and back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lakebed.values.json import encode as encode_json
 from lakebed.values.tables import encode_table, is_table
 
 METADATA_MAX_DEPTH = 30
-"""How deep metadata may nest, itself included."""
+"""How many levels metadata may have. The metadata object itself is the first."""
 
 
 def encode_value(value: Any) -> Encoded | EncodedFile:
-    """Encode a value. Raises SerializationError if its type is not supported."""
+    """Return a value as it is stored. Raises SerializationError if it cannot be stored exactly."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         data = bytes(value)
         return Encoded("bytes", data, digest(data))
@@ -31,7 +31,7 @@ def encode_value(value: Any) -> Encoded | EncodedFile:
 
 
 def decode_value(format: str, data: bytes) -> Any:
-    """Decode stored bytes. Raises CorruptionError if they do not match their format."""
+    """Return the value of stored bytes. Raises CorruptionError if they do not match the format."""
     if format == "json":
         return decode_json(data)
     if format == "bytes":
@@ -46,8 +46,8 @@ def decode_value(format: str, data: bytes) -> Any:
 
 
 def encode_metadata(metadata: object) -> str:
-    """Return the canonical text of metadata (None is `{}`). Raises ValidationError unless it is a
-    JSON object of depth 30 or less without NUL characters."""
+    """Return the canonical text of metadata. None gives `{}`. Raises ValidationError unless it is a
+    dict that JSON can hold, with at most 30 levels and without NUL characters."""
     if not metadata and (metadata is None or metadata == {}):
         return "{}"
     if not isinstance(metadata, dict):

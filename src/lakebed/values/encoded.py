@@ -1,6 +1,7 @@
 """Values as they are stored."""
 
-# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
+# No `from __future__ import annotations`: a NamedTuple compiles annotations that are text, at each
+# start.
 
 from collections.abc import Iterator
 from typing import IO, NamedTuple
@@ -17,7 +18,7 @@ class Encoded(NamedTuple):
 
     @property
     def id(self) -> tuple[bytes, str]:
-        """What tells this content from others; see `lakebed.model.ContentId`."""
+        """The identity of this content; see `lakebed.model.ContentId`."""
         return self.content_hash, self.format
 
     @property
@@ -25,7 +26,7 @@ class Encoded(NamedTuple):
         return len(self.data)
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes in pieces that fit into memory."""
+        """Yield the bytes in pieces that fit into memory."""
         yield self.data
 
     def close(self) -> None:
@@ -33,8 +34,8 @@ class Encoded(NamedTuple):
 
 
 class EncodedFile:
-    """Like `Encoded`, for a value that is too large for memory. Its bytes are in a temporary file,
-    which is removed when it is closed."""
+    """Like `Encoded`, for a value that is too large for memory. Its bytes are in a temporary file.
+    `close` removes the file."""
 
     def __init__(self, format: str, file: IO[bytes], byte_size: int, content_hash: bytes) -> None:
         self.format = format
@@ -44,7 +45,7 @@ class EncodedFile:
 
     @property
     def id(self) -> tuple[bytes, str]:
-        """What tells this content from others; see `lakebed.model.ContentId`."""
+        """The identity of this content; see `lakebed.model.ContentId`."""
         return self.content_hash, self.format
 
     @property
@@ -54,7 +55,7 @@ class EncodedFile:
         return self._file.read()
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes in pieces that fit into memory."""
+        """Yield the bytes in pieces that fit into memory."""
         self._file.seek(0)
         while piece := self._file.read(_PIECE):
             yield piece

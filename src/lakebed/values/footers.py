@@ -1,4 +1,4 @@
-"""What the end of a Parquet file tells of a stored table."""
+"""Reads the footer of a Parquet file: the number of rows and the schema of a stored table."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 from lakebed.errors import CorruptionError
 
 TAIL_BYTES = 64 << 10
-"""What is read of a file's end at once: the footer of most tables."""
+"""The bytes to read from the end of a file. They hold the whole footer of most tables."""
 
 
 def read_footer(end: bytes, size: int, read: Callable[[int, int], bytes]) -> pq.FileMetaData:
-    """Read the footer of a file of `size` bytes. `end`: its last bytes; `read` gives others, by
-    offset and length.
+    """Return the footer of a file of `size` bytes.
 
-    Raises CorruptionError if it is no Parquet file.
+    `end`: the last bytes of the file. `read`: returns other bytes of it, by offset and length.
+
+    Raises CorruptionError if it is not a Parquet file.
     """
     length = int.from_bytes(end[-8:-4], "little") + 8
     if length > size:
@@ -35,7 +36,7 @@ def schema_of(footer: pq.FileMetaData) -> pa.Schema:
     """Return the Arrow schema of a stored table. Raises CorruptionError if the footer has none."""
     stored = (footer.metadata or {}).get(b"ARROW:schema")
     if stored is None:
-        raise CorruptionError("its footer tells no schema")
+        raise CorruptionError("its footer has no Arrow schema")
     try:
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored)))
     except (pa.ArrowException, ValueError) as error:

@@ -33,7 +33,7 @@ def cell(value: object) -> str:
 
 
 def fields(title: str, values: Iterable[tuple[str, object]]) -> str:
-    """Return a table of names and values. Numbers stand on the right if most values are numbers."""
+    """Return a table of names and values. Numbers are aligned right if most values are numbers."""
     pairs = list(values)
     side = _side([_is_number(value) for _, value in pairs])
     rows = "".join(
@@ -53,10 +53,11 @@ def table(
     more: str | None = None,
     show: Callable[[object], str] = cell,
 ) -> str:
-    """Return a table of the first rows, and a note if there are more. A column whose values are
-    numbers is aligned right, any other left.
+    """Return a table of the first rows, and a note if there are more. A column is aligned right if
+    most of its values are numbers, otherwise left.
 
-    `show`: makes the escaped text of a value.
+    `limit`: the number of rows to show. `more`: the note. `show`: returns the escaped text of a
+    value.
     """
     read = list(islice(rows, limit + 1))
     shown = read[:limit]
@@ -91,5 +92,5 @@ def _is_number(value: object) -> bool:
 
 
 def _side(numbers: list[bool]) -> str:
-    """The side of a column, from which of its values are numbers."""
+    """Return how to align a column. `numbers` says of each value whether it is a number."""
     return "right" if sum(numbers) * 2 > len(numbers) else "left"

@@ -1,4 +1,4 @@
-"""JSON values as canonical UTF-8 text, exactly and reversibly.
+"""Writes JSON values as canonical UTF-8 text, exactly and reversibly, and reads them.
 
 Canonical means: object keys are sorted by code point, there is no white space, nothing is escaped
 that JSON does not require, and a float is the shortest decimal that reads back as the same double
@@ -6,9 +6,9 @@ that JSON does not require, and a float is the shortest decimal that reads back 
 into text, and it refuses integers beyond 64 bits. So every value is checked first, and orjson gets
 only what it keeps exactly.
 
-Loading orjson takes as long as loading all our modules. So the standard library writes small values
-without floats, to the same bytes, until a value comes that orjson is worth loading for, many have
-come, or somebody else has loaded it.
+Loading orjson takes as long as loading all our modules. So at first the standard library writes
+small values without floats, to the same bytes. orjson is loaded for the first value that is large
+or has floats, after many small ones, or if another package has loaded it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MAX_DEPTH = 100
 _FINITE = 1.7976931348623157e308
 _INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
 _SMALL = 1000  # bytes; orjson writes larger values many times faster
-_MANY = 10_000  # smaller values, which it writes twice as fast, that are worth loading it
+_MANY = 10_000  # after so many small values orjson is loaded, which writes them twice as fast
 _ROOM = 4096
-"""What orjson leaves of its buffer behind each text, however short: many texts that are kept would
-take many times their size, and longer than it takes to copy them."""
-_LARGE = 4000  # bytes; orjson reads larger values faster, what it may have rounded looked for
-_ENOUGH = 1_000_000  # bytes of such values read without orjson make it worth loading
+"""Bytes of unused buffer behind each text that orjson writes. Shorter texts are copied: if many
+were kept, they would take many times their size in memory."""
+_LARGE = 4000  # bytes; orjson reads larger values faster, even with the check for rounding
+_ENOUGH = 1_000_000  # after so many bytes of large values, orjson is loaded for reading
 _UNSURE = 2.0**63
 _PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_]*\Z"
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
@@ -43,8 +43,8 @@ _write_small = json.JSONEncoder(
 ).encode
 _write_any: Callable[[object], bytes] | None = None  # orjson, once it is loaded
 _read_any: Callable[[bytes], Any] | None = None
-_read_slowly = 0  # bytes
-_written = 0  # values, without orjson
+_read_slowly = 0  # bytes of large values that were read without orjson
+_written = 0  # values that were written without orjson
 
 
 class _NeedsCare(Exception):
@@ -72,7 +72,7 @@ def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
         data = (_write_any or _load_orjson())(value)
         return bytes(memoryview(data)) if len(data) < _ROOM else data
     except (_NeedsCare, TypeError, UnicodeEncodeError):
-        # The last two are a lone surrogate: the slow path names its place.
+        # The last two errors mean a lone surrogate: the slow path names its place.
         return _encode_with_care(value, "$", max_depth, max_depth)
 
 
@@ -124,7 +124,7 @@ def _check_plain(value: object, depth: int) -> bool:
 
 
 def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> bytes:
-    """Encode as `encode` does, slowly, but with the path of everything that must be refused."""
+    """Encode slowly, with the same result as `encode`. Errors name the path of what is refused."""
     if value is None or value is True or value is False:
         return b"null" if value is None else b"true" if value else b"false"
     if isinstance(value, Enum):
@@ -168,7 +168,7 @@ def _encode_with_care(value: object, path: str, depth: int, max_depth: int) -> b
 
 
 def _encode_text(text: str, path: str) -> bytes:
-    text = str.__str__(text)  # the content of a subclass, whatever its own __str__ shows
+    text = str.__str__(text)  # the content of a subclass, even if it overrides __str__
     try:
         return _write_small(text).encode()
     except UnicodeEncodeError as error:
@@ -197,9 +197,9 @@ def _refuse(value: object, path: str, advice: str = "") -> SerializationError:
 
 
 def decode(data: bytes) -> Any:
-    """Decode canonical bytes. Raises CorruptionError if they are not JSON."""
+    """Return the value of canonical bytes. Raises CorruptionError if they are not JSON."""
     if len(data) > _LARGE and (read := _read_any or _load_reader(len(data))):
-        # What is wrong, if anything is, the careful way knows.
+        # If anything is wrong, `decode_text` below raises the error.
         with suppress(ValueError, RecursionError):
             value = read(data)
             if _is_exact(value) and data == data.strip():
@@ -211,7 +211,7 @@ def decode(data: bytes) -> Any:
 
 
 def _load_reader(size: int) -> Callable[[bytes], Any] | None:
-    """Load orjson for reading, if it was loaded for writing or has enough to do."""
+    """Return orjson's reader if orjson was loaded for writing or has enough to read, else None."""
     global _read_any, _read_slowly
     _read_slowly += size
     if _write_any is None and _read_slowly < _ENOUGH:
@@ -223,8 +223,7 @@ def _load_reader(size: int) -> Callable[[bytes], Any] | None:
 
 
 def _is_exact(value: object) -> bool:
-    """Return whether no float in it may have been an integer beyond 64 bits, which orjson
-    rounds."""
+    """Return whether orjson has surely not rounded an integer beyond 64 bits to a float."""
     kind = type(value)
     if kind is float:
         return -_UNSURE < value < _UNSURE  # type: ignore[operator]
@@ -234,7 +233,7 @@ def _is_exact(value: object) -> bool:
 
 
 def decode_text(text: str) -> Any:
-    """Decode canonical text. Raises CorruptionError if it is not JSON."""
+    """Return the value of canonical text. Raises CorruptionError if it is not JSON."""
     try:
         try:
             value, end = _scan(text, 0)

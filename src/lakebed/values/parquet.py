@@ -1,7 +1,7 @@
 """Tables as Parquet: the same rows give the same bytes, in bounded memory.
 
-Rows are split into row groups in the same way, whatever chunks they come in, and nothing about the
-time or place of writing goes into the file. Versions do: that of pyarrow, and, in the metadata of a
+How rows are split into row groups does not depend on their chunks, and the file holds nothing about
+the time or place of writing. It does hold versions: that of pyarrow, and in the metadata of a
 DataFrame, that of pandas.
 """
 
@@ -28,12 +28,12 @@ GROUP_BYTES = 16 << 20
 """The most bytes in a row group, as Arrow holds them. A single row may take more."""
 
 MEMORY_BYTES = 4 << 20
-"""A larger file goes to disk; a smaller one stays in memory."""
+"""A larger file is written to disk. A smaller one stays in memory."""
 
 REFUSALS = (pa.ArrowException, ValueError, TypeError, OverflowError)
-"""What pyarrow raises for rows that it cannot write."""
+"""The errors that pyarrow raises for rows that it cannot write."""
 
-_FEW = 1024  # batches that wait one by one; each costs about a kilobyte in addition to its rows
+_FEW = 1024  # batches to collect before they are joined; each takes a kilobyte besides its rows
 
 
 def write_table(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Encoded | EncodedFile:
@@ -44,7 +44,7 @@ def write_table(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Encoded
     written. Errors of the iterable pass through.
     """
     _check_names(schema)
-    # Unnamed, so that nothing is left of it however the process ends.
+    # The file has no name, so that nothing is left of it, even if the process is killed.
     file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - may be returned
     try:
         sink = _HashingSink(file)
@@ -62,7 +62,7 @@ def write_table(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Encoded
 
 
 def read_table(data: bytes) -> pa.Table:
-    """Read a table from stored bytes, with the types that it was stored with where possible.
+    """Return the table of stored bytes, if possible with the types that it was stored with.
 
     Raises CorruptionError if the bytes are not a Parquet file.
     """
@@ -132,7 +132,7 @@ def _write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], sink: _HashingS
             sink,
             schema,
             compression="zstd",
-            use_compliant_nested_type=False,  # keeps the names of what lists hold
+            use_compliant_nested_type=False,  # keeps the field names inside lists
         )
     except REFUSALS as error:
         raise refusal(schema.names, partial(_try_schema, schema), error) from None
@@ -156,7 +156,7 @@ def _refusal_of(table: pa.Table, error: Exception) -> SerializationError:
 
 
 def _row_groups(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Split rows into row groups. The places depend on the rows only, not on their batches."""
+    """Split rows into row groups. Where they are split depends on the rows, not on the batches."""
     waiting: list[pa.RecordBatch] = []
     few: list[pa.RecordBatch] = []
     rows = size = 0
@@ -213,7 +213,7 @@ def _compact(table: pa.Table) -> Iterator[pa.Table]:
     try:
         yield table.combine_chunks()
     except pa.ArrowInvalid:
-        # The dictionaries of its chunks together have more values than their index type can count.
+        # Together, the dictionaries of the chunks have more values than their index type can count.
         for batch in table.to_batches():
             yield pa.Table.from_batches([batch])
 

@@ -1,7 +1,7 @@
-"""Rows split by the values of columns: each part of a partitioned table has one value of each.
+"""Splits rows by the values of columns. Each part of a partitioned table has one value of each.
 
-A value is noted as text, None for null, so a list of parts tells the same whatever the width of a
-column is by now.
+Values are kept as text (None for null), so that a list of parts stays valid if the type of a column
+becomes wider.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from lakebed.errors import ValidationError
 from lakebed.values.parts import Partition
 
 MOST = 1000
-"""The most partitions of a table. Each append writes the list of their parts anew."""
+"""The most partitions of a table. The limit exists because each append writes the whole list of
+parts."""
 
-_TOGETHER = 64 << 20  # bytes of rows that are split at a time, as Arrow holds them
+_TOGETHER = 64 << 20  # bytes of rows to split at a time, as Arrow holds them
 _VALUE_BYTES = 1024
 _SIMPLE = re.compile(r"[A-Za-z0-9_]+")
 _SQL_TYPES = {
@@ -36,15 +37,15 @@ def check_columns(schema: pa.Schema, names: Sequence[str], key: str) -> None:
         kind = schema.field(name).type
         if not _is_exact(_plain(kind)):
             raise ValidationError(
-                f"the column {name!r} is {kind}: a table is partitioned by columns of text, whole "
-                "numbers, booleans and dates"
+                f"the column {name!r} is {kind}: a table can be partitioned only by columns of "
+                "text, whole numbers, booleans or dates"
             )
 
 
 def split(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, names: Sequence[str]
 ) -> Iterator[tuple[Partition, pa.Table]]:
-    """Yield the rows of each partition, in their order. One of many rows comes several times."""
+    """Yield the rows of each partition, in their order. A large partition is yielded in parts."""
     waiting, size = list[pa.RecordBatch](), 0
     for batch in batches:
         waiting.append(batch)
@@ -61,7 +62,7 @@ def _split(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Partition, p
         [*columns, pa.array(range(table.num_rows), pa.int64())],
         [*(f"value{n}" for n in range(len(names))), "row"],
     )
-    # With threads, the order of rows would be any.
+    # With threads, the rows would be in any order.
     groups = numbered.group_by(numbered.column_names[:-1], use_threads=False)
     for found in groups.aggregate([("row", "list")]).to_pylist():
         rows = found.pop("row_list")
@@ -72,9 +73,9 @@ def _split(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Partition, p
 
 
 def _values(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column as text, which SQL casts back to the same values."""
+    """Return a column as text, which SQL casts back to the same values."""
     index = table.schema.get_field_index(name)
-    if index < 0:  # `widen` let the rows lack it
+    if index < 0:  # the rows may lack the column, because of `widen`
         return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
     column = table.column(index)
     return column.cast(_plain(column.type)).cast(pa.string())
@@ -85,11 +86,13 @@ def _check_value(table: pa.Table, name: str, text: str | None) -> None:
         return
     if len(text.encode()) > _VALUE_BYTES:
         raise ValidationError(
-            f"a value to partition by takes at most {_VALUE_BYTES:,} bytes, and one of the column "
-            f"{name!r} takes more: {text[:40]!r}…"
+            f"a value to partition by must have at most {_VALUE_BYTES:,} bytes, but the column "
+            f"{name!r} has a longer one: {text[:40]!r}…"
         )
     if pa.types.is_date32(table.schema.field(name).type) and len(text) != len("2000-01-01"):
-        raise ValidationError(f"the column {name!r} has the date {text}: years are 0 to 9999")
+        raise ValidationError(
+            f"the column {name!r} has the date {text}: the year must be 0 to 9999"
+        )
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -109,14 +112,14 @@ def check_count(partitions: Iterable[Partition], key: str) -> None:
     count = len({*partitions})
     if count > MOST:
         raise ValidationError(
-            f"the table {key!r} would have {count:,} partitions: the most is {MOST:,}, so name a "
-            "column with fewer values"
+            f"the table {key!r} would have {count:,} partitions, but at most {MOST:,} are allowed: "
+            "name a column with fewer values"
         )
 
 
 def sql_types(schema: pa.Schema, names: Sequence[str]) -> dict[str, str] | None:
-    """Return the types of the columns of partitions in SQL, or None if DuckDB cannot be told of
-    these columns by the names of files."""
+    """Return the SQL types of the partition columns, by name. Return None if the names of files
+    cannot tell DuckDB the values of these columns."""
     folded = [name.lower() for name in schema.names]
     if len({*folded}) < len(folded) or not all(map(_SIMPLE.fullmatch, names)):
         return None
@@ -124,5 +127,5 @@ def sql_types(schema: pa.Schema, names: Sequence[str]) -> dict[str, str] | None:
 
 
 def schema_key(schema: pa.Schema) -> str:
-    """Return what tells the schema of one part from those of others."""
+    """Return a short key that is the same for all parts with this schema."""
     return sha256(schema.remove_metadata().serialize()).hexdigest()[:16]

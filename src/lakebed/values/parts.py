@@ -1,10 +1,11 @@
-"""The list of the parts that a table is made of, once rows were appended to it.
+"""The list of the parts of a table that rows were appended to.
 
-The list is what the entry refers to, and is stored as JSON. Each part is a Parquet object of its
-own, and may lack columns that the table has by now, or have them with narrower types.
+The entry refers to this list, which is stored as JSON. Each part is a Parquet object of its own. It
+may lack columns that were added to the table later, or have narrower types.
 """
 
-# No `annotations` from __future__ here: a NamedTuple compiles each that is text, at each start.
+# No `from __future__ import annotations`: a NamedTuple compiles annotations that are text, at each
+# start.
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -28,9 +29,10 @@ Partition = tuple[str | None, ...]
 
 
 class Part(NamedTuple):
-    """One part: the hash and size of its Parquet file, its rows, and how often rows were joined to
-    make it (see `lakebed.lake.growing.joining`). In a partitioned table also what its partition is
-    and what tells its schema (see `lakebed.values.partitions`)."""
+    """One part of a table: the hash and the size in bytes of its Parquet file, its number of rows,
+    and how often smaller parts were joined to make it (`lakebed.lake.growing.joining`). In a
+    partitioned table also its partition, and the key of its schema (`lakebed.values.partitions`).
+    """
 
     content_hash: bytes
     byte_size: int
@@ -41,8 +43,8 @@ class Part(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """A table of parts: its schema, as Arrow serializes it, its parts in the order of rows, and the
-    columns by which they are split, if they are."""
+    """A table of parts: its schema as Arrow serializes it, its parts in the order of the rows, and
+    the columns that it is partitioned by, if any."""
 
     schema_bytes: bytes
     parts: tuple[Part, ...]
@@ -50,7 +52,7 @@ class Parts(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many rows the table has."""
+        """The number of rows of the table."""
         return sum(part.rows for part in self.parts)
 
     def schema(self) -> "pa.Schema":
@@ -63,12 +65,12 @@ class Parts(NamedTuple):
 def list_parts(
     schema: "pa.Schema", parts: Iterable[Part], partition_by: Sequence[str] = ()
 ) -> Parts:
-    """Make a list of parts."""
+    """Return a table of parts."""
     return Parts(bytes(schema.serialize()), tuple(parts), tuple(partition_by))
 
 
 def encode_parts(table: Parts) -> Encoded:
-    """Encode a list of parts as an entry's value."""
+    """Return a list of parts as it is stored."""
     parts: list[dict[str, object]] = [
         {"bytes": p.byte_size, "hash": p.content_hash.hex(), "level": p.level, "rows": p.rows}
         for p in table.parts
@@ -86,7 +88,7 @@ def encode_parts(table: Parts) -> Encoded:
 
 
 def decode_parts(data: bytes) -> Parts:
-    """Decode a list of parts. Raises CorruptionError if it is none."""
+    """Return the list of parts in stored bytes. Raises CorruptionError if they are not one."""
     try:
         value: Any = decode_json(data)
         parts = tuple(

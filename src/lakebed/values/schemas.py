@@ -1,6 +1,6 @@
-"""Whether rows fit a table, and the schema of a table that takes in others.
+"""Checks whether rows fit a table, and finds the schema of the table after they are appended.
 
-A table widens to a type only if that holds every value of the narrower one exactly.
+A column is widened to a type only if that holds every value of the narrower type exactly.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ _FLOAT_DIGITS = {16: 11, 32: 24, 64: 53}  # bits of the whole numbers that a flo
 def combined(table: pa.Schema, rows: pa.Schema, *, widen: bool, key: str) -> pa.Schema:
     """Return the schema of a table after rows of another schema are appended to it.
 
-    Columns are matched by name. A column of nulls fits any type, and whole numbers fit a column of
-    floats (which the values have to do as well; see `cast`). Raises ValidationError, which
-    names the column and both types, if a column or type differs and `widen` does not allow it, or
-    if no type holds the values of both.
+    Columns are matched by name. A column of nulls fits any type. Whole numbers fit a column of
+    floats, but `cast` then checks their values.
+
+    Raises ValidationError, naming the column and both types, if a column or type differs and
+    `widen` does not allow it, or if no type holds the values of both.
     """
     given = {field.name: field for field in rows}
     fields = [_combined(field, given.pop(field.name, None), widen, key) for field in table]
@@ -33,8 +34,8 @@ def combined(table: pa.Schema, rows: pa.Schema, *, widen: bool, key: str) -> pa.
 
 
 def aligned(rows: pa.Schema, table: pa.Schema) -> pa.Schema:
-    """Return the schema in which rows are stored as a part of a table: their own, in the order of
-    the table's columns. A column that adapts gets the type of the table's."""
+    """Return the schema in which rows are stored as a part of a table. It is the schema of the rows
+    in the order of the table's columns. Columns that adapt get the type of the table's column."""
     fields = []
     for field in table:
         index = rows.get_field_index(field.name)
@@ -45,7 +46,7 @@ def aligned(rows: pa.Schema, table: pa.Schema) -> pa.Schema:
 
 
 def cast(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield the batches in another schema. Columns that they lack are null. Raises
+    """Yield the batches in another schema. Missing columns are filled with nulls. Raises
     SerializationError for a value that would change."""
     for batch in batches:
         columns = []
@@ -61,7 +62,7 @@ def cast(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Re
 
 
 def as_table(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a part of a table in the table's schema."""
+    """Return a part of a table in the table's schema. Raises CorruptionError if it does not fit."""
     if table.schema.equals(schema):
         return table.replace_schema_metadata(schema.metadata)
     try:
@@ -102,8 +103,9 @@ def _combined(field: pa.Field, given: pa.Field | None, widen: bool, key: str) ->
 
 
 def _adapts(rows: pa.DataType, table: pa.DataType) -> bool:
-    """Return whether a column is stored with the type of the table's. Who reads JSON or CSV takes
-    the column of floats 1.0, 2.0 for whole numbers."""
+    """Return whether a column of rows takes the type of the table's column. This is so for nulls,
+    and for whole numbers in a column of floats, because readers of JSON and CSV take the floats
+    1.0, 2.0 for whole numbers."""
     whole = pa.types.is_integer(rows) and pa.types.is_floating(table)
     return bool(whole or pa.types.is_null(rows))
 

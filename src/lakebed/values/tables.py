@@ -1,4 +1,4 @@
-"""Converting tables of common libraries to Parquet and back."""
+"""Converts tables of common libraries to Parquet and back."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from lakebed.values.encoded import Encoded, EncodedFile
 
 TableLibrary = Literal["pandas", "polars"]
-"""The libraries whose DataFrame a table can be returned as, instead of a pyarrow Table."""
+"""The libraries whose DataFrame can be returned instead of a pyarrow Table."""
 
-# The kinds of object columns, as pandas infers them, that Arrow stores correctly.
+# The kinds of object columns that Arrow stores correctly, by pandas's names.
 _UNIFORM = frozenset(
     ("string", "bytes", "floating", "integer", "mixed-integer-float", "boolean", "decimal", "empty")
 )
@@ -30,7 +30,7 @@ _BATCH_ROWS = 1 << 16
 
 
 def is_table(value: object) -> bool:
-    """Return whether a value is a table. Imports no library to find out."""
+    """Return whether a value is a table. Imports no library."""
     kind = type(value)
     return hasattr(kind, "__arrow_c_stream__") or _is(value, "polars", "LazyFrame")
 
@@ -38,8 +38,9 @@ def is_table(value: object) -> bool:
 def encode_table(value: Any) -> Encoded | EncodedFile:
     """Encode a table as Parquet.
 
-    A RecordBatchReader, or another stream, is read to its end, in bounded memory. A LazyFrame is
-    computed first. Raises SerializationError, naming the column, for data that would be lost.
+    A RecordBatchReader or another stream is read to its end, in bounded memory. A LazyFrame is
+    computed first. Raises SerializationError, naming the column, for data that would not come back
+    as it went in.
     """
     from lakebed.values.parquet import write_table
 
@@ -51,15 +52,15 @@ def check_library(name: object) -> None:
     if name not in get_args(TableLibrary):
         choices = " or ".join(map(repr, get_args(TableLibrary)))
         raise ValidationError(
-            f"as_ must be {choices}, got {name!r}; leave it out for a pyarrow Table"
+            f"as_ must be {choices}, got {name!r}: leave it out to get a pyarrow Table"
         )
 
 
 def convert(value: Any, library: TableLibrary) -> Any:
     """Convert a stored table to a DataFrame of another library.
 
-    Raises ValidationError if the value is not a table, or if the library cannot hold it, and
-    DependencyMissingError if the library is not installed.
+    Raises ValidationError if the value is not a table or the library cannot hold it, and
+    DependencyMissingError, with the pip command, if the library is not installed.
     """
     if not _is(value, "pyarrow", "Table"):
         raise ValidationError(
@@ -75,17 +76,18 @@ def convert(value: Any, library: TableLibrary) -> Any:
         return _to_pandas(value, module) if library == "pandas" else module.from_arrow(value)
     except _failures(module) as error:
         raise ValidationError(
-            f"as_={library!r} cannot hold this table, leave it out: {error}"
+            f"as_={library!r} cannot hold this table, so leave as_ out: {error}"
         ) from error
 
 
 def _is(value: object, module: str, name: str) -> bool:
-    """Return whether a value is an instance of a class. Does not import the module of the class."""
+    """Return whether a value is an instance of a class, without importing the class's module."""
     return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 
 def open_table(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-    """Return the schema and the rows of any table."""
+    """Return the schema and the rows of any table. Raises SerializationError for a value that is
+    not a table, or for data that would not come back as it went in."""
     import pyarrow as pa
 
     if _is(value, "polars", "LazyFrame"):
@@ -102,7 +104,7 @@ def open_table(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
         return value.schema, value.to_batches()
     if isinstance(value, pa.RecordBatchReader):
         return value.schema, value
-    if _is(value, "ibis.expr.types", "Table"):  # its own stream is read into memory first
+    if _is(value, "ibis.expr.types", "Table"):  # Ibis would read its own stream into memory
         value = value.to_pyarrow_batches(chunk_size=_BATCH_ROWS)
         return value.schema, _cast(value)
     try:
@@ -110,7 +112,7 @@ def open_table(value: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
     except pa.ArrowInvalid as error:
         raise SerializationError(
             f"$ must be a table, got {type(value).__module__}.{type(value).__name__} ({error}); "
-            "for a Series, to_frame() makes one"
+            "to store a Series, call its to_frame()"
         ) from None
     return reader.schema, reader
 
@@ -126,7 +128,7 @@ def _from_pandas(frame: pd.DataFrame) -> pa.Table:
 
     if len({type(label) for label in frame.columns}) > 1:
         raise SerializationError(
-            f"the column labels are of several types ({', '.join(map(repr, frame.columns))}): "
+            f"the column labels must be of one type, got {', '.join(map(repr, frame.columns))}: "
             "they would all come back as text"
         )
     try:
@@ -168,8 +170,8 @@ def _check_objects(frame: pd.DataFrame, table: pa.Table) -> None:
 
 
 def _check_axes(frame: pd.DataFrame, table: pa.Table) -> None:
-    """Refuse labels and an index that would come back changed, or not at all. pyarrow restores all
-    types of columns, but only the common types of labels and indexes."""
+    """Refuse labels and an index that would change or be lost. pyarrow restores all types of
+    columns, but only the common types of labels and indexes."""
     import pandas as pd
     import pyarrow as pa
 
@@ -179,20 +181,20 @@ def _check_axes(frame: pd.DataFrame, table: pa.Table) -> None:
         labels = None
     if labels is None or not labels.equals(frame.columns):
         raise SerializationError(
-            f"the column labels, of dtype {frame.columns.dtype}, would not come back as they are: "
-            "convert them to strings, with frame.set_axis(frame.columns.astype(str), axis=1)"
+            f"the column labels of dtype {frame.columns.dtype} would not come back as they are: "
+            "convert them to strings with frame.set_axis(frame.columns.astype(str), axis=1)"
         )
     for name in table.schema.pandas_metadata["index_columns"]:
         if isinstance(name, str) and isinstance(table[name].type, pa.BaseExtensionType):
             raise SerializationError(
                 f"the index holds {table[name].type} and would come back as plain numbers: "
-                "turn it into columns, which keep their types, with reset_index()"
+                "turn it into columns with reset_index(), because columns keep their types"
             )
 
 
 def _cast(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of Ibis with the types that Ibis declares. DuckDB gives decimals where Ibis
-    says int64, for example for a sum."""
+    """Yield the batches of Ibis with the types that Ibis declares. DuckDB's types may differ: for a
+    sum, DuckDB returns decimals where Ibis declares int64."""
     import pyarrow as pa
 
     for batch in reader:
@@ -200,7 +202,7 @@ def _cast(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
             yield batch.cast(reader.schema)
         except pa.ArrowException as error:
             raise SerializationError(
-                f"the expression returns types that differ from what Ibis declares: {error}"
+                f"the expression returns other types than Ibis declares: {error}"
             ) from None
 
 
@@ -210,7 +212,7 @@ def _from_polars(frame: pl.DataFrame) -> pa.Table:
     from lakebed.values.parquet import REFUSALS, refusal
 
     def to_arrow(part: pl.DataFrame) -> pa.Table:
-        # The oldest level, because few other readers of Parquet know views of strings.
+        # The oldest level, because few other readers of Parquet know string views.
         return part.to_arrow(compat_level=pl.CompatLevel.oldest())
 
     for name, dtype in frame.schema.items():
@@ -223,7 +225,8 @@ def _from_polars(frame: pl.DataFrame) -> pa.Table:
 
 
 def _to_pandas(table: pa.Table, pandas: ModuleType) -> Any:
-    """Like `Table.to_pandas`, which fails on ArrowDtypes whose name pandas cannot parse."""
+    """Return a DataFrame. `Table.to_pandas` alone fails on ArrowDtypes whose name pandas cannot
+    parse."""
     unreadable = set()
     for column in (table.schema.pandas_metadata or {}).get("columns", ()):
         if column["numpy_type"].endswith("[pyarrow]"):
@@ -237,7 +240,7 @@ def _to_pandas(table: pa.Table, pandas: ModuleType) -> Any:
 
 
 def _failures(library: ModuleType) -> tuple[type[BaseException], ...]:
-    """The exceptions that converting to a DataFrame of the library may raise."""
+    """Return the exceptions that converting to a DataFrame of the library may raise."""
     failures: tuple[type[BaseException], ...] = (ValueError, TypeError, NotImplementedError)
     if library.__name__ == "polars":
         failures += (library.exceptions.PolarsError, library.exceptions.PanicException)

@@ -18,7 +18,7 @@ class Tabular(ABC):
 
     @abstractmethod
     def to_arrow(self) -> pa.Table:
-        """Return an Arrow table with one row for each item."""
+        """Return a pyarrow Table with one row for each item."""
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a pandas DataFrame with the columns of `to_arrow`.
@@ -47,5 +47,5 @@ def require(library: str) -> None:
 
     if find_spec(library) is None:
         raise DependencyMissingError(
-            f"this needs {library}, which is not installed: pip install 'lakebed[{library}]'"
+            f"this needs the package {library}: pip install 'lakebed[{library}]'"
         )

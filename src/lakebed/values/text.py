@@ -1,13 +1,13 @@
 """The text analyser, which turns text into plain tokens.
 
-Tokens are lower-case ASCII letters and digits, at most MAX_TOKEN_BYTES long, whatever the script.
-They must never change, or future queries would not find anything in today's indexes. The steps are:
+In every script, tokens are lower-case ASCII letters and digits, at most MAX_TOKEN_BYTES long. They
+must never change, because future queries could not find anything in today's indexes. The steps are:
 
 - Case and width are folded (NFKD and case folding: "Straße" is "strasse", "ﬁ" is "fi"), digits of
   any script become 0 to 9, and soft hyphens, joiners and other invisible characters are removed.
 - Accents are removed: those on Latin, Greek and Cyrillic letters ("café", "й"), Hebrew points, and
-  Arabic vowel signs and hamzas. Marks of other scripts are parts of their words (the vowel signs of
-  Indic scripts and Thai, the voicing marks of kana) and stay.
+  Arabic vowel signs and hamzas. Marks of other scripts stay, because they are parts of words (the
+  vowel signs of Indic scripts and Thai, the voicing marks of kana).
 - Words are runs of letters, marks and digits. Everything else separates words ("parse_date" is two
   words).
 - Words of ASCII are stemmed as English (Snowball). A word of digits and letters that begins with a
@@ -30,7 +30,7 @@ from itertools import chain, pairwise
 import Stemmer
 
 MAX_TOKEN_BYTES = 80
-"""The greatest length of a token. Longer ones are cut."""
+"""The greatest length of a token. Longer tokens are cut."""
 
 STOP_WORDS = frozenset(
     """
@@ -53,9 +53,9 @@ _CACHED_LENGTH = 40
 _NO_TEXT = frozenset({int, float, bool, type(None)})
 
 _ASCII_WORDS = re.compile(r"[a-z0-9]+").findall
-# The characters that certainly separate words. Other separators are found word by word, with a
-# cache.
-# (U+200C to U+200F, U+202A to U+202E and U+2060 to U+206F are invisible and do not separate.)
+# Excludes the characters that certainly separate words. Other separators are found word by word,
+# with a cache. (U+200C to U+200F, U+202A to U+202E and U+2060 to U+206F are invisible and do not
+# separate.)
 _ROUGH_WORDS = re.compile(
     r"[^\x00-/:-`{-\xa0\u2000-\u200b\u2010-\u2029\u202f-\u205f\u3000-\u3004]+"
 ).findall
@@ -70,23 +70,24 @@ _UNSPACED = (
 
 @cache
 def _unspaced() -> re.Pattern[str]:
-    """A pattern for one such character. (Compiling takes milliseconds; texts of ASCII avoid it.)"""
+    """Return a pattern for one such character. It is compiled when first used, because that takes
+    milliseconds, which ASCII texts can save."""
     return re.compile(f"[{_UNSPACED}]")
 
 
 @cache
 def _runs() -> re.Pattern[str]:
-    """A pattern for a run of such characters, or a run of others."""
+    """Return a pattern for a run of such characters, or a run of others."""
     return re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 
 
-# Marks that are accents, by blocks: general ones, Hebrew points, Arabic signs, variation selectors.
+# Marks that are accents: general ones, Hebrew points, Arabic signs and variation selectors.
 _ACCENTS = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"
     "\u08d3-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
     "\U000e0100-\U000e01ef]"
 ).match
-# Letters with strokes and ligatures, which Unicode does not decompose; and the Arabic filler.
+# Letters with strokes, and ligatures, which Unicode does not decompose. Also the Arabic filler.
 _LETTERS = str.maketrans(
     dict(
         zip("øłđħŧıæœþðʼ", ["o", "l", "d", "h", "t", "i", "ae", "oe", "th", "d", " "], strict=True)
@@ -96,7 +97,7 @@ _LETTERS = str.maketrans(
 
 
 def analyse(text: str) -> list[str]:
-    """Return the tokens of a document, in order, repeated as often as they occur."""
+    """Return the tokens of a document in order, each as often as it occurs."""
     if text.isascii():
         return list(map(_stems.__getitem__, _ASCII_WORDS(text.lower())))
     # Lower case first, so that the cache holds fewer words. Folding does the rest.
@@ -104,20 +105,20 @@ def analyse(text: str) -> list[str]:
 
 
 def query_words(text: str) -> list[str]:
-    """Return the tokens of a query, each once, without stop words unless it has no others."""
+    """Return the tokens of a query, each once. Stop words are left out if the query has others."""
     words = list(dict.fromkeys(_words(text)))
     wanted = [word for word in words if word not in STOP_WORDS] or words
     return list(dict.fromkeys(chain.from_iterable(_word_tokens(word, False) for word in wanted)))
 
 
 def stem(word: str) -> str:
-    """Return the token of a word of lower-case ASCII letters and digits."""
+    """Return the token of a word that consists of lower-case ASCII letters and digits."""
     return _stems[word]
 
 
 def text_of(value: object, metadata: object) -> str:
-    """Return the text by which a value is found: the strings in its metadata and in the value, in
-    order, one on each line. The keys of objects are not part of it."""
+    """Return the text by which search finds an entry: the strings in its metadata and its value, in
+    order, one on each line. It does not contain the keys of objects."""
     if isinstance(value, str) and not metadata:
         return value
     found: list[str] = []
@@ -141,8 +142,8 @@ def name_words(names: Iterable[str]) -> set[str]:
 
 
 def _collect(items: Iterable[object], found: list[str], names: set[str]) -> None:
-    """Add the strings in JSON values, in order, and the names of fields. (They are nested at most a
-    hundred levels.)"""
+    """Add the strings in JSON values to `found`, in order, and the names of fields to `names`.
+    Recursion is safe, because values have at most a hundred levels."""
     for item in items:
         kind = type(item)
         if kind is str:
@@ -190,7 +191,7 @@ def _spell(word: str) -> str:
 
 
 class _Codes(dict[int, str]):
-    """Four base-36 digits for a character's code point."""
+    """Maps a character's code point to four base-36 digits."""
 
     def __missing__(self, code_point: int) -> str:
         rest, digits = code_point, ""
@@ -202,8 +203,8 @@ class _Codes(dict[int, str]):
 
 
 class _Folding(dict[int, str]):
-    """The result of folding a character: itself, nothing, another one, or a space if it
-    separates."""
+    """Maps a character to its folded form: itself, another character, nothing, or a space if it
+    separates words."""
 
     def __missing__(self, code_point: int) -> str:
         character = chr(code_point)
@@ -219,7 +220,7 @@ class _Folding(dict[int, str]):
 
 
 class _Stems(dict[str, str]):
-    """The stems of ASCII words, cached for words of ordinary length."""
+    """Maps an ASCII word to its stem. Words of ordinary length are cached."""
 
     def __missing__(self, word: str) -> str:
         stem: str = _stemmer.of_this_thread(word[:MAX_TOKEN_BYTES])
@@ -233,7 +234,7 @@ class _Stems(dict[str, str]):
 
 
 class _Tokens(dict[str, tuple[str, ...]]):
-    """The tokens of a run of characters without an obvious separator, for documents."""
+    """Maps a run of characters without an obvious separator to its tokens, for documents."""
 
     def __missing__(self, run: str) -> tuple[str, ...]:
         tokens = tuple(chain.from_iterable(_word_tokens(word, True) for word in _words(run)))

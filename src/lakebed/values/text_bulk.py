@@ -1,7 +1,7 @@
-"""The analyser over many texts at once: the same tokens, several times as fast.
+"""Analyses many texts at once. The tokens are those of `analyse`, several times faster.
 
-Most texts are ASCII. Each distinct word of them is stemmed once. Where there is much text, it is
-split by array operations over all of its bytes. Other texts go through `analyse`, one by one.
+Most texts are ASCII. Each of their distinct words is stemmed once. If there is much text, array
+operations split it into words. Texts that are not ASCII go through `analyse`, one by one.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _SPACED = _FOLDED.replace(b"\0", b" ")
 
 
 class Tokens(NamedTuple):
-    """The tokens of some texts: the distinct `words`, and for each token the number of its word and
-    of its text, in no particular order."""
+    """The tokens of some texts: the distinct `words`, and for each token the position of its word
+    in `words` and of its text in the list of texts. Tokens are in no particular order."""
 
     words: Sequence[str]
     numbers: NDArray[np.int64]
@@ -57,7 +57,7 @@ _so_far = _SoFar()
 
 
 def analyse_many(texts: Sequence[str]) -> Iterator[Tokens]:
-    """Yield the tokens of texts, in parts."""
+    """Yield the tokens of the texts, in parts."""
     ascii_texts = [n for n, text in enumerate(texts) if text.isascii()]
     if not _so_far.is_for_arrow(sum(len(texts[number]) for number in ascii_texts)):
         yield _one_by_one(texts, range(len(texts)))
@@ -77,8 +77,7 @@ def analyse_many(texts: Sequence[str]) -> Iterator[Tokens]:
 
 
 class _Numbers(dict[bytes, int]):
-    """The number of each word of ASCII: that of its stem. Different words may have the same
-    one."""
+    """Maps an ASCII word to the number of its stem. Words with the same stem share a number."""
 
     def __init__(self) -> None:
         self.stems: dict[str, int] = {}
@@ -108,7 +107,7 @@ def _at_once(texts: Sequence[str], numbers: NDArray[np.int64]) -> Tokens:
 
     joined = ("\n" + "\n".join(texts) + "\n").encode("ascii")
     inside = np.frombuffer(joined.translate(_FOLDED), np.uint8) != 0
-    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # alternately a word's begin and end
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # alternately where words begin and end
     starts, ends = edges[::2], edges[1::2]
     bounds = np.zeros(len(starts) + 1, np.int32)
     np.cumsum(ends - starts, out=bounds[1:])

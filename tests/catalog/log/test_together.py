@@ -33,7 +33,9 @@ lake.close()
 def count_together(catalog: Place, folder: Path, *, turns: int) -> None:
     """Let processes increment a number, store, and make snapshots, each so many times."""
     cache = folder / "cache"
-    opening = f"import lakebed\nlake = lakebed.open(catalog={catalog!r}, cache={str(cache)!r})"
+    # A commit may lose to seven others for long on a machine that has other work.
+    options = f"catalog={catalog!r}, cache={str(cache)!r}, lock_timeout=300"
+    opening = f"import lakebed\nlake = lakebed.open({options})"
     with lakebed.open(catalog=catalog, cache=cache) as lake:
         lake.store("counter", 0)
     run_together(WORK.replace("TURNS", str(turns)), folder, PROCESSES, opening)

@@ -348,7 +348,7 @@ def test_what_is_refused(filled: Filled, tmp_path: Path) -> None:
             lakebed.backup(other, tmp_path / "b")
         with pytest.raises(ConflictError, match="only to an empty lake"):
             lakebed.restore_backup(tmp_path / "b", other)
-        with pytest.raises(ValidationError, match="name the lake"):
+        with pytest.raises(ValidationError, match="must be a folder, a URL or a configuration"):
             lakebed.rebuild_catalog(tmp_path / "b", other)  # type: ignore[arg-type]
     with pytest.raises(ConflictError, match="is not"):
         lakebed.rebuild_catalog(tmp_path / "b", tmp_path / "other")

@@ -182,12 +182,12 @@ def test_the_first_append_decides(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("values", "kind", "words"),
     [
-        ([1.5], pa.float64(), "'p' is double: a table is partitioned by columns of text, whole"),
+        ([1.5], pa.float64(), "'p' is double: a table can be partitioned only by columns of text"),
         ([b"x"], pa.binary(), "'p' is binary"),
         ([None], pa.null(), "'p' is null"),
-        (["x" * 1025], pa.string(), r"at most 1,024 bytes, and one of the column 'p'"),
+        (["x" * 1025], pa.string(), r"at most 1,024 bytes, but the column 'p'"),
         ([2**31 - 1], pa.date32(), "'p' has the date"),
-        (range(1001), pa.int64(), "1,00[01] partitions: the most is 1,000"),
+        (range(1001), pa.int64(), "1,00[01] partitions, but at most 1,000 are"),
     ],
 )
 def test_what_cannot_be_a_partition(lake: Lake, values: Any, kind: pa.DataType, words: str) -> None:
@@ -195,7 +195,7 @@ def test_what_cannot_be_a_partition(lake: Lake, values: Any, kind: pa.DataType, 
         lake.append("t", pa.table({"p": pa.array(values, kind)}), partition_by="p")
     assert lake.entry("t") is None
     lake.append("t", pa.table({"p": pa.array([1], pa.int32())}), partition_by="p")
-    with pytest.raises(ValidationError, match="partitioned by columns of text"):
+    with pytest.raises(ValidationError, match="partitioned only by columns of text"):
         lake.append("t", pa.table({"p": [1.5]}), widen=True)
 
 

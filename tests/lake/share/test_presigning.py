@@ -258,7 +258,7 @@ def test_credentials_that_cannot_sign(
     for number, (storage, words) in enumerate(
         [
             ({"anon": True, "key": None, "secret": None}, "an anonymous storage cannot sign"),
-            (gcs.storage(f"gs://{gcs.create_bucket()}/m"), "use the key of a service account"),
+            (gcs.storage(f"gs://{gcs.create_bucket()}/m"), "give the key of a service account"),
             (
                 {"uri": f"az://{container}/m", **azure.limited(container, "rwdl")},
                 "opened with a SAS token cannot sign",

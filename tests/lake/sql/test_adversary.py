@@ -244,6 +244,6 @@ def test_an_address_ends_with_its_query(world: World) -> None:
     connection = session.connect()
     assert connection.execute(query).fetchall() == [(5,)]
     result.close()
-    with pytest.raises(duckdb.Error, match="by its name"):
+    with pytest.raises(duckdb.Error, match="files by name"):
         connection.execute(query)
     session.release(connection)

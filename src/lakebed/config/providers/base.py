@@ -21,7 +21,7 @@ class Token(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The server and user for which a token is asked."""
+    """The server and user that a token is for."""
 
     host: str
     port: int
@@ -32,9 +32,9 @@ class Target(NamedTuple):
 class Provider:
     """A provider. This base class has no settings of its own.
 
-    `options`: the settings that only some providers have. `address`: those of them that name the
-    server. `variables`: the environment variables with its address. `sslmode`: the default.
-    `login`: the name of its tokens, or None if it has none.
+    `options`: the settings that only some providers have. `address`: those among them that name the
+    server. `variables`: the environment variables with the server's address, by setting. `sslmode`:
+    the default. `login`: the name of the provider's tokens, or None if it has none.
     """
 
     name: ClassVar[str]

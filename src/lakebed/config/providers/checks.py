@@ -83,6 +83,6 @@ def _tls(words: Mapping[str, str], encrypted: bool, row: tuple[Any, ...] | None)
     version = row[0] if row and row[0] else "TLS as far as the pooler"
     mode = words.get("sslmode", "prefer")
     if mode == "require" and "sslrootcert" in words:
-        mode = "verify-ca"  # as libpq takes it
+        mode = "verify-ca"  # libpq treats it so
     state, detail = _CHECKS.get(mode, _UNCHECKED)
     return Look("tls", "ok" if state == "ok" else "note", f"{version}, {detail} (sslmode {mode})")

@@ -33,8 +33,8 @@ _CHECKED = ("verify-ca", "verify-full")
 
 
 def _certificate(path: str, info: ValidationInfo) -> str:
-    """Make a path absolute without following links: a mounted secret is renewed by changing a
-    link."""
+    """Make a path absolute without following links, because a mounted secret is renewed by changing
+    a link."""
     if path in (_SYSTEM, RDS):
         return path
     if path.startswith(_PACKAGE):
@@ -143,7 +143,7 @@ class ServerOptions(Model):
             raise wrong("cannot be combined with credentials: give one of them", "password")
         if self.iam:
             self._iam_fits()
-        if isinstance(self.credentials, EnvSecrets):  # does not change, so it is checked at once
+        if isinstance(self.credentials, EnvSecrets):  # these do not change: check them at once
             try:
                 self.credentials.credentials(self.user)
             except ConfigurationError as error:
@@ -206,7 +206,7 @@ class ServerOptions(Model):
         return words.get("host", "").startswith(("/", "@"))
 
     def address(self) -> str:
-        """Return the connection string. It has the login if the login does not change.
+        """Return the connection string, including the login if the login does not change.
 
         Raises ConnectError if the certificates of RDS are needed and cannot be downloaded.
         """
@@ -240,8 +240,8 @@ class ServerOptions(Model):
         )
 
     def login(self) -> Login | None:
-        """Return the login for new connections, or None if it does not change and the address has
-        it."""
+        """Return the login for new connections, or None if it does not change and is therefore in
+        the address."""
         words = self._words()
         host = words.get("host", "")
         if self.iam:

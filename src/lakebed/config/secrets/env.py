@@ -29,8 +29,7 @@ class EnvSecrets(Secrets):
     username_key: Text = Field(
         default="user",
         description="The name, after the prefix, of the variable with the user. Without a prefix, "
-        "USER is "
-        "ignored: it names the user who runs the program.",
+        "USER is ignored: it names the user who runs the program.",
     )
     password_key: Text = Field(
         default="password",

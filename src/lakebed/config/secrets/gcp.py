@@ -30,7 +30,7 @@ class GcpSecrets(CloudSecrets):
 
     @cached_property
     def _client(self) -> tuple[Any, str]:
-        """The service's client, and the project."""
+        """The client of the service, and the project."""
         auth = GOOGLE.client("google.auth")
         manager = GOOGLE.client("google.cloud.secretmanager_v1")
         credentials, project = auth.default(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lakebed.config.secrets.base import Secrets
 
 ENTRY_POINTS = "lakebed.secrets"
-"""The group of entry points with which installed packages offer sources: name = module:opener.
+"""The group of the entry points by which installed packages offer sources: name = module:opener.
 The opener takes the options of the source as keywords and returns a `SecretsBackend`."""
 
 SOURCES = {

@@ -1,4 +1,4 @@
-"""Updates loaded entries with the changes of the lake, instead of loading all of them again."""
+"""Update loaded entries with the changes of the lake, instead of loading all of them again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _MOST_CHANGED = 4
-"""If more than one row in so many has changed, loading again is cheaper. DuckDB also keeps the
+"""If more than one row in this many has changed, loading again is cheaper. DuckDB also keeps the
 memory of deleted rows until it drops their table."""
 _LAST = 2**63 - 1  # the highest version possible
 _RANGES = 256
@@ -21,12 +21,11 @@ _RANGES = 256
 
 
 def bring_up_to_date(scan: CatalogScan, rows: LoadedRows) -> bool:
-    """Change loaded entries of the present to those of a later transaction. No object may have
-    moved between the two.
+    """Bring loaded entries of the present to the state of a later transaction.
 
     Returns False if loading again is better; the rows may then be half changed. Nobody else may
-    hold the rows. An entry never changes without a new version, so versions tell what to remove and
-    what to load.
+    hold the rows, and no object may have moved between the two transactions. An entry never changes
+    without a new version, so versions show what to remove and what to load.
     """
     if scan.now < rows.read_at:  # if the clock was set back, expired entries are visible again
         return False
@@ -93,8 +92,8 @@ class _Delta:
         return newest is None or self._scan.holds(*newest)
 
     def _is_pack_unused(self) -> bool:
-        """Return whether no row has its value in some pack that is read whole: a collection may
-        have deleted that pack."""
+        """Return whether a pack that is read whole has no row's value any more. A collection may
+        have deleted such a pack."""
         values = self._rows.values
         if not self._gone or values is None or not values.packs:
             return False

@@ -1,4 +1,4 @@
-"""Runs queries over a lake.
+"""Run queries over a lake.
 
 The relations that a query names are loaded from the catalog. DuckDB does the rest.
 """
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lakebed.objects.store import ObjectStore
 
 Search = Callable[[str, int], Iterable[tuple[str, float]]]
-"""Gives the keys and scores of the best hits for a question."""
+"""A function that returns the keys and scores of the best hits for a question."""
 Params = Sequence[object] | Mapping[str, object] | None
 
 _LOOK = 0.1  # seconds between two checks whether a waiting query was cancelled
@@ -155,7 +155,7 @@ class QueryEngine:
             except QueryError:
                 if not self._external:
                     raise
-        # Only queries tell the relations that they need.
+        # Only for a query can DuckDB tell which relations it needs.
         return unjudged(text, tables, calls)
 
     def _prepare(
@@ -167,7 +167,7 @@ class QueryEngine:
         moment: Moment | None,
         used: _Used,
     ) -> None:
-        """Load the relations that the statement names, and show them to the connection."""
+        """Load the relations that the statement names, and define views of them."""
         tables = {
             name: want_of(
                 name,

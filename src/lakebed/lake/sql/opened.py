@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class OpenedQueries:
-    """Holds the query sessions of a lake, and what Ibis sees through one. A lake and its views
-    share them."""
+    """Holds the query sessions of a lake, and its tables for Ibis. A lake and its views share
+    them."""
 
     def __init__(self, lake: ContentReader, catalog: Catalog, objects: ObjectStore | None) -> None:
         self._lake = lake
@@ -31,7 +31,7 @@ class OpenedQueries:
         self._closed = False
 
     def set(self, settings: QuerySettings) -> None:
-        """Set what queries may use from the next one on. Open results end."""
+        """Set the limits of queries from the next one on. Open results end."""
         with _starting:
             self._settings = settings
             self._close_engines()
@@ -62,7 +62,7 @@ class OpenedQueries:
         return engine
 
     def stored_tables(self) -> StoredTables:
-        """Return what Ibis sees of the lake. Raises DependencyMissingError without Ibis."""
+        """Return the lake's tables for Ibis. Raises DependencyMissingError without Ibis."""
         from lakebed.values.tabular import require
 
         require("ibis")

@@ -35,8 +35,10 @@ class RowCache:
         self._kept: dict[Wanted, _Kept] = {}
 
     def load(self, wanted: Sequence[Wanted]) -> dict[Wanted, LoadedRows]:
-        """Return the rows of relations, all from one transaction of the catalog, or kept from an
-        earlier transaction that saw the same state. Hold them before another thread loads."""
+        """Return the rows of relations. All of them show the same state of the catalog.
+
+        Hold them before another thread loads.
+        """
         if not wanted:
             return {}
         scans = {want: scan_of(want) for want in wanted if want.relation != "changes"}
@@ -103,7 +105,7 @@ class RowCache:
                 changed = scan.diff(a, b, want.bounds.low, want.bounds.high)
                 rows = load_changes(self._session, changed, want.columns)
             elif not want.columns:
-                # Not kept: the time at which the first of them expires is unknown.
+                # Not kept, because the time when the first of them expires is unknown.
                 return load_number(self._session, scan.total(how.moment), want.relation)
             else:
                 rows = load_scan(self._session, scan, how, want.relation, want.columns)

@@ -25,13 +25,16 @@ _MADE = {
     "uri": "coalesce(b.uri, p.uri)",
     "value": "decode(inline_value)::JSON",
 }
-"""How a loaded column is made from scanned ones, if it is not the same."""
+"""How a loaded column is made from scanned columns, unless it is the same."""
 _PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # a small table with the names of the packs
 
 
 class Values(NamedTuple):
-    """Where the values of documents are that are not inline: the table of fetched values, and the
-    packs to read, with the distance between the places of one pack and the next."""
+    """Where the values of documents are, unless they are inline.
+
+    They are in the table of fetched values, and in the packs to read. `stride`: the distance
+    between the places of one pack and of the next.
+    """
 
     fetched: str | None
     packs: list[str]
@@ -156,7 +159,7 @@ def load_number(session: Session, number: int, relation: str) -> LoadedRows:
 def load_scan(
     session: Session, scan: CatalogScan, how: Scan, relation: str, columns: Set[str]
 ) -> LoadedRows:
-    """Load the rows of a scan. `relation` is the relation that they are for."""
+    """Load the rows of a scan. `relation`: the relation whose rows they are."""
     rows = LoadedRows(session, relation, columns)
     connection = session.connect()
     try:
@@ -193,8 +196,8 @@ def note_read(connection: duckdb.DuckDBPyConnection, scan: CatalogScan, rows: Lo
 
 
 def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Join batches to a few tables of bounded size. DuckDB inserts rows four times as fast in one
-    statement."""
+    """Join batches into a few tables of bounded size. DuckDB inserts large tables four times as
+    fast."""
     import pyarrow as pa
 
     some, size = list[pa.RecordBatch](), 0

@@ -46,7 +46,7 @@ Column = tuple[str, str]
 
 
 class _Alike(NamedTuple):
-    """What files that one read covers have in common: the schema, and the columns of partitions."""
+    """What files must have in common to be read together: schema and partition columns."""
 
     schema: bytes
     partitions: tuple[Column, ...]
@@ -62,13 +62,13 @@ class _Shown:
             one.hold()
 
     def release(self) -> None:
-        """Release the rows, once the views show others. A query that is reading them can finish."""
+        """Release the rows after the views show others. A query that is reading them can finish."""
         for one in self.rows:
             one.release()
 
 
 class StoredTables:
-    """The tables that Ibis sees of a lake through one query session. Safe from any thread."""
+    """The tables of a lake for Ibis, on one query session. Safe to use from any thread."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class StoredTables:
             backend = self._backend(moment)
             shown = _Shown(list(loaded.values()), [])
             try:
-                # Before the transaction, which would not see rows that are loaded after it began.
+                # Do this before the transaction, which would not see rows that are loaded later.
                 views = self.views({n: loaded[one] for n, one in wanted.items()}, shown.grants)
                 _replace_views(backend.con, views)
             except BaseException:
@@ -117,7 +117,7 @@ class StoredTables:
         return backend
 
     def _retire(self, shown: _Shown) -> None:
-        """End the oldest of the addresses that views had. The newer ones stay, because another
+        """Revoke the oldest addresses that views had. The newer ones stay valid, because another
         thread may be about to open the files of a view."""
         self._retired.extend(shown.grants)
         while len(self._retired) > _RETIRED:
@@ -222,7 +222,7 @@ class StoredTables:
         return files(*addresses, partitions=dict(alike.partitions))
 
     def _partitions(self, part: Stored) -> tuple[Column, ...]:
-        """Return the columns by which DuckDB can tell the files of a table apart, with their
+        """Return the columns by which DuckDB can distinguish the files of a table, with their
         types."""
         if part.partition_by and part.table_schema is not None:
             table = pa.ipc.read_schema(pa.py_buffer(part.table_schema))
@@ -373,7 +373,7 @@ class StoredTables:
         return " UNION ALL BY NAME ".join(selects)
 
     def _write_keys(self, name: str, mapping: Iterable[tuple[int, int, str]]) -> None:
-        """Write a table of the key of each file in each part."""
+        """Write a table with the key of each file in each part."""
         connection = self._backend(None).con
         part, file, key = zip(*mapping, strict=True) if mapping else ((), (), ())
         columns = [

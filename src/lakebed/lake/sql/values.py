@@ -1,5 +1,4 @@
-"""The values of documents for a query: decides which to fetch one by one, and which packs to read
-whole."""
+"""The values of documents for a query: which to fetch one by one, and which packs to read whole."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from lakebed.lake.contents.windows import ContentReader
 
 _FETCHED = 4
-"""If a query needs fewer than one in so many objects of a pack, reading ranges is faster."""
+"""If a query needs fewer than one in this many objects of a pack, reading ranges is faster."""
 _READERS = 16  # separate files that are read at once
 _FILES = 500  # separate files that are handed to the readers at once
 _BATCH_BYTES = 32 << 20
@@ -88,7 +87,7 @@ def _bring_added(
     values: Values,
     lake: ContentReader,
 ) -> Values:
-    """Fetch the values of new entries that are in no pack which is read."""
+    """Fetch the values of new entries, except those in packs that are read whole."""
     elsewhere = "place IS NULL" if values.packs else "true"
     if values.fetched is not None:
         elsewhere += f" AND object_id NOT IN (SELECT object_id FROM {values.fetched})"
@@ -206,8 +205,10 @@ def _refuse_damaged(
     packs: list[tuple[int, str]],
     lake: ContentReader,
 ) -> None:
-    """Raise CorruptionError, with key and hash, if unreadable packs are damaged or missing, unless
-    they were given up meanwhile."""
+    """Raise a CorruptionError with key and hash if an unreadable pack is damaged or missing.
+
+    A pack that was given up meanwhile is no error.
+    """
     numbers = ", ".join(str(pack) for pack, _ in packs)
     wanted = connection.execute(
         f"{_CONTENTS} FROM {table} WHERE {relations.DOCUMENT} AND pack_id IN ({numbers})"
@@ -225,8 +226,9 @@ def _fetch(
     lake: ContentReader,
     into: str | None = None,
 ) -> str | None:
-    """Read the values that are in separate files, or in packs of which little is needed, into a
-    table. Returns its name, or None if there are no such values.
+    """Read values in separate files, and in packs of which few values are needed, into a table.
+
+    Returns its name, or None if there are no such values.
 
     `into`: the table; None makes a new one. `elsewhere`: the condition that selects these values.
     """
@@ -255,7 +257,7 @@ def _fetch(
 
 
 def _read(lake: ContentReader, wanted: list[tuple[Any, ...]]) -> Iterator[tuple[int, bytes]]:
-    """Give the stored bytes of objects by their number, the packed ones first."""
+    """Yield the number and the stored bytes of each object, the packed ones first."""
     rows = {item[0]: _row(*item[1:]) for item in wanted}
     numbers = {row: number for number, row in rows.items()}
     packed = [row for row in rows.values() if row.position is not None]

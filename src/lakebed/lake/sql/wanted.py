@@ -1,4 +1,4 @@
-"""What a query needs from the lake: relations, at moments, within bounds."""
+"""The relations that a query needs from the lake, at which moments and within which bounds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lakebed.filters import parse as parse_filter
 from lakebed.model import Moment
 
 Resolve = Callable[[object], Moment]
-"""Finds the moment that a caller names."""
+"""A function that returns the moment that a caller names."""
 
 HITS = 10
-"""The hits of a search that does not say how many."""
+"""The number of hits of a search that does not name one."""
 _ENTRIES = ("entries", "documents")
 _EVERYTHING = Bounds()
 
@@ -62,8 +62,7 @@ def want_of(
     shown: Set[str] | None = None,
     limit: int | None = None,
 ) -> Wanted:
-    """Return what to load for a query that may read the columns `shown`, or all columns if that is
-    None."""
+    """Return what to load for a query. `shown`: the columns that it may read, or None for all."""
     if relation == "changes":
         return Wanted(relation, moments, bounds, loaded_for(relation, shown) or _CHANGE)
     if relation not in _ENTRIES:

@@ -37,8 +37,8 @@ class Adopting(PresentLake):
             if self.read_only:
                 raise ReadOnlyError(f"adopt writes, and {self.name} was opened with read_only=True")
             raise ConfigurationError(
-                f"{self.name} has nothing to adopt: a lake in a folder, or without a storage, has "
-                "no storage that another catalog could own"
+                f"{self.name} has nothing to adopt: only a lake whose storage is apart from its "
+                "catalog can adopt it"
             )
         mark = self._owner.adopt()
         self._turn(read_only=False)

@@ -69,10 +69,11 @@ class Verifying(PresentLake):
         references are always checked. `repair`: restore a damaged content from another file in the
         storage with the same hash, drop unreferenced rows, and correct counts. Entries never
         change. If there is no such file, store the value again, under any key, to repair the
-        content. `progress` is called with the number of objects read and their total.
+        content. `progress` is called with the number of objects read, and None as the total.
 
         Writers, compaction and collection can run meanwhile. Contents that they move are looked up
-        again. Raises ValidationError if `sample` is out of range.
+        again. Raises ValidationError if `sample` is out of range, and ReadOnlyError for `repair` in
+        a read-only lake.
         """
         if isinstance(sample, bool) or not isinstance(sample, (int, float)) or not 0 < sample <= 1:
             raise ValidationError(f"sample must be above 0 and at most 1, got {sample!r}")

@@ -1,1 +1,1 @@
-"""Files under paths of the caller's choice: with headers, conditions, parts, rules and URLs."""
+"""Files under paths that the caller chooses, with headers, conditions, parts, rules and URLs."""

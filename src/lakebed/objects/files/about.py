@@ -1,4 +1,4 @@
-"""What is known about the files of a local folder, besides their bytes."""
+"""The headers and checksums of the files of a local folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Name = Callable[[os.stat_result], str]
 
 
 class About(NamedTuple):
-    """The headers of a file, and the SHA-256 of its bytes; None if another program wrote it."""
+    """The headers of a file, and the SHA-256 of its bytes. They are None if another program wrote
+    the file."""
 
     content_type: str | None = None
     metadata: Mapping[str, str] = {}
@@ -24,8 +25,8 @@ class About(NamedTuple):
 
 
 class Abouts:
-    """One small file for each file, in a folder named by the hash of its path. Its own name says
-    which bytes it is about."""
+    """Keeps one small file for each file, in a folder named by the hash of the file's path. Its
+    name has the file's time and size, so that it never describes other bytes."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -63,7 +64,8 @@ class Abouts:
             os.rmdir(os.path.dirname(place))
 
     def tidy(self, before: int, is_current: Callable[[str, Name, str], bool]) -> None:
-        """Remove what killed writers left: older than `before`, and about no bytes of now."""
+        """Remove what killed writers left: files that are older than `before` (microseconds since
+        the epoch) and describe bytes that are gone."""
         for found in Path(self._folder).glob("*/*/*"):
             with suppress(FileNotFoundError):
                 if found.stat().st_mtime_ns // 1000 >= before:

@@ -21,7 +21,7 @@ _COPY_POLL = 0.2  # seconds
 
 
 class AzureFiles(CloudFiles, AzureStore):
-    """Files on Azure; options as for `AzureStore`."""
+    """Files on Azure. The options are those of `AzureStore`."""
 
     NAMES = IDENTIFIERS
 
@@ -76,7 +76,7 @@ class AzureFiles(CloudFiles, AzureStore):
     async def _files_page(
         self, prefix: str, delimiter: str | None, after: str, limit: int, token: str | None
     ) -> tuple[list[FileRow | str], str | None]:
-        del after  # the service begins at the beginning
+        del after  # the service always lists from the beginning
         container = self._fs.service_client.get_container_client(self._bucket)
         options = {"name_starts_with": prefix, "results_per_page": 1000}
         del limit
@@ -120,8 +120,8 @@ class AzureFiles(CloudFiles, AzureStore):
 
 
 class AzureUpload:
-    """Blocks that one request makes a blob of. Azure removes those that it does not know of after a
-    week, or when the blob is written; nobody can remove them before."""
+    """An upload in blocks, of which one request makes a blob. Azure removes unused blocks after a
+    week, or when the blob is written. Nobody can remove them earlier."""
 
     width = _BLOCKS_AT_ONCE
 
@@ -168,7 +168,7 @@ class AzureUpload:
             except HttpResponseError as error:
                 if str(getattr(error.error_code, "value", error.error_code)) == "InvalidBlockList":
                     raise ConflictError(
-                        f"another upload to {self._path!r} ended first, and so ended this one"
+                        f"another upload to {self._path!r} ended first and discarded this one"
                     ) from None
                 raise
             store._verify_scope(key, answer)
@@ -182,7 +182,7 @@ class AzureUpload:
         )  # fmt: skip
 
     def abort(self) -> None:
-        """Do nothing: see above."""
+        """Do nothing: Azure removes the blocks."""
 
 
 def _settings(headers: Headers, md5: bytes | None = None) -> Any:
@@ -203,7 +203,7 @@ def _conditions(condition: Condition) -> dict[str, Any]:
 
 
 def _absent(condition: Condition) -> dict[str, Any]:
-    """The same, for calls that have no `overwrite`."""
+    """Return the condition that there is no blob, for calls that have no `overwrite`."""
     if not condition.if_absent:
         return {}
     from azure.core import MatchConditions
@@ -233,7 +233,7 @@ def _row(found: Any) -> FileRow:
 
 
 def _written(key: str, size: int, headers: Headers, answer: Mapping[str, Any]) -> FileRow:
-    """What is known about a file after its upload, without another request."""
+    """Return the row of a file from the answer to its upload, without another request."""
     modified = answer.get("last_modified")
     return FileRow(
         key,

@@ -31,7 +31,7 @@ class CloudFiles(CloudStore):
     """Files of a bucket. Each service has a subclass, which is also the service's object store."""
 
     NAMES: ClassVar[Names | None]
-    """How the service takes names of metadata; None if it takes any."""
+    """Translates names of metadata for the service. None if it accepts any name."""
 
     @property
     def name(self) -> str:
@@ -44,18 +44,18 @@ class CloudFiles(CloudStore):
     async def _put_file(
         self, key: str, data: bytes, headers: Headers, condition: Condition
     ) -> FileRow:
-        """Upload in one request."""
+        """Upload a file in one request, if the condition holds."""
 
     @abstractmethod
     async def _stat(self, key: str) -> FileRow: ...
 
     @abstractmethod
     async def _range(self, key: str, start: int, end: int, etag: str) -> bytes:
-        """Read a range, on the condition that the file has this etag still."""
+        """Read a range if the file still has this etag."""
 
     async def _begin_read(self, key: str, most: int) -> tuple[FileRow, bytes | None]:
-        """Return what is known about a file, and its content if one request gives both and it has
-        at most `most` bytes."""
+        """Return the row of a file. Return its content too, if one request gives both and it has at
+        most `most` bytes."""
         del most
         return await self._stat(key), None
 
@@ -67,22 +67,22 @@ class CloudFiles(CloudStore):
     async def _files_page(
         self, prefix: str, delimiter: str | None, after: str, limit: int, token: str | None
     ) -> tuple[list[FileRow | str], str | None]:
-        """List up to `limit` files and prefixes in order, which may begin before `after`; and the
-        token with which to continue."""
+        """List up to `limit` files and prefixes in order. The first may come before `after`.
+        Returns them, and the token with which to continue."""
 
     @abstractmethod
     async def _copy_file(self, action: str, row: FileRow, source: str, target: str) -> None:
-        """Copy with `_request`, as large as the file may be."""
+        """Copy a file of any size with `_request`."""
 
     @abstractmethod
     async def _sign_file(self, key: str, seconds: int, method: Method) -> Signed: ...
 
     async def _get_rules(self) -> list[Rule]:
-        """Read the rules of the bucket whose prefixes begin with ours."""
+        """Return the rules of the bucket whose prefixes begin with ours."""
         raise ConfigurationError(self._no_rules())
 
     async def _put_rules(self, rules: Sequence[Rule]) -> None:
-        """Replace them."""
+        """Replace the rules of the bucket whose prefixes begin with ours."""
         del rules
         raise ConfigurationError(self._no_rules())
 
@@ -103,7 +103,8 @@ class CloudFiles(CloudStore):
         return self._own(self._run(action, put))
 
     def _marked(self, headers: Headers, *, always: bool) -> tuple[str, Headers]:
-        """Return a token, and headers that bear it if the write cannot simply be repeated."""
+        """Return a token and headers. With `always`, the headers contain the token, because the
+        write cannot simply be repeated."""
         token = secrets.token_hex(8)
         marked = {**headers.metadata, TOKEN: token} if always else headers.metadata
         sent = marked if self.NAMES is None else self.NAMES.encode(marked)
@@ -118,8 +119,8 @@ class CloudFiles(CloudStore):
         call: Callable[..., Awaitable[FileRow]],
         *arguments: object,
     ) -> FileRow:
-        """Make the request of a write. When it is repeated, because no answer came, and refused
-        then, the file's token says whether it was this write that had happened."""
+        """Make the request of a write. If no answer comes, it is repeated and may then be refused.
+        The token of the file shows whether it was this write that succeeded."""
         tries = 0
 
         async def attempt() -> FileRow:
@@ -140,11 +141,11 @@ class CloudFiles(CloudStore):
                 if row.metadata.get(TOKEN) == token:
                     return row
         if missing and condition.if_match is None:
-            raise StorageError(f"cannot {action}: somebody has aborted it")
+            raise StorageError(f"cannot {action}: the upload was aborted")
         raise condition.refused(path)
 
     def _own(self, row: FileRow) -> FileRow:
-        """Return a row with the path under our root, and without what is of our making."""
+        """Return a row with its path under our root and without our token."""
         metadata = {name: value for name, value in row.metadata.items() if name != TOKEN}
         return row._replace(path=row.path[len(self._key("")) :], metadata=metadata)
 
@@ -154,8 +155,8 @@ class CloudFiles(CloudStore):
     ) -> PartedUpload: ...
 
     def _look_before(self, path: str, condition: Condition) -> None:
-        """Refuse an upload in parts whose condition does not hold now. What decides is the request
-        that completes it."""
+        """Refuse an upload in parts if its condition does not hold now. The request that completes
+        the upload checks the condition again."""
         if not condition.given:
             return
         try:
@@ -235,7 +236,7 @@ class CloudFiles(CloudStore):
     async def _remove_one(
         self, key: str, call: Callable[[str], Awaitable[object]]
     ) -> LakebedError | None:
-        """Delete one object. Returns the error, if it fails."""
+        """Delete one object. Returns the error, or None if there was none."""
         action = f"delete {self._protocol}://{self._bucket}/{key}"
         try:
             await self._request(action, call, key)
@@ -248,7 +249,7 @@ class CloudFiles(CloudStore):
     async def _remove_all(
         self, keys: Sequence[str], call: Callable[[str], Awaitable[object]]
     ) -> dict[str, LakebedError]:
-        """Delete objects by one request each."""
+        """Delete each object with one request. Returns the errors by key."""
         ended = await asyncio.gather(*(self._remove_one(key, call) for key in keys))
         return {key: error for key, error in zip(keys, ended, strict=True) if error is not None}
 

@@ -1,4 +1,4 @@
-"""Folders and files of a disk: made durably, walked in order, never left by a link."""
+"""Folders and files on a disk: durable writes, listings in order, and no way out by a link."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from lakebed.errors import StorageError, ValidationError
 
 OURS = ".lakebed"
-"""The name of the folder under a root that is not the user's."""
+"""The name of the folder under a root that belongs to Lakebed."""
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -24,8 +24,8 @@ _REASONS = {
 
 @contextmanager
 def failing(verb: str, path: str) -> Iterator[None]:
-    """A block whose OSErrors become those of a file store: FileNotFoundError if the file does not
-    exist, and otherwise StorageError."""
+    """Open a block that turns OSErrors into those of a file store: FileNotFoundError if the file
+    does not exist, otherwise StorageError."""
     try:
         yield
     except OSError as error:
@@ -43,7 +43,7 @@ def check_inside(root: str, path: str) -> None:
     folder = os.path.dirname(f"{root}/{path}")
     base = os.path.realpath(root)
     if folder != root and not f"{os.path.realpath(folder)}/".startswith(f"{base}/"):
-        raise ValidationError(f"path {path!r} leads out of the storage, by a link")
+        raise ValidationError(f"path {path!r} leads out of the storage through a link")
 
 
 def make_folder(folder: str) -> None:
@@ -58,7 +58,7 @@ def make_folder(folder: str) -> None:
 
 def fsync_folder(folder: str) -> None:
     """Make the names in a folder durable."""
-    with suppress(FileNotFoundError):  # removed meanwhile, so its names do not matter
+    with suppress(FileNotFoundError):  # the folder was removed meanwhile
         handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(handle)
@@ -67,7 +67,7 @@ def fsync_folder(folder: str) -> None:
 
 
 def write_whole(place: str, data: bytes) -> None:
-    """Write a small file so that others see the old one or the new one, whole."""
+    """Write a small file. Others see either the old file or the whole new one."""
     temporary = f"{place}.{os.urandom(4).hex()}.tmp"
     try:
         with open(temporary, "xb") as file:
@@ -85,11 +85,11 @@ def write_whole(place: str, data: bytes) -> None:
 def walk(
     root: str, prefix: str, after: str, *, fold: bool = False
 ) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Yield the paths under a root that begin with a prefix and may come after `after`, in the
-    order of their bytes, and the status of each.
+    """Yield the paths under a root that begin with a prefix and may come after `after`, each with
+    its status, in the order of their bytes.
 
-    With `fold`, a folder beyond the prefix comes as one path, with a slash at its end and without a
-    status. Links are left out.
+    With `fold`, a folder below the prefix is one path, which ends with a slash and has no status.
+    Links are left out.
     """
     return _walk(root, "", prefix, after.encode(), fold)
 
@@ -111,14 +111,14 @@ def _walk(
     for path, is_folder in entries:
         if not is_folder:
             if path.startswith(prefix) and path.encode() > after:
-                with suppress(FileNotFoundError):  # deleted since
+                with suppress(FileNotFoundError):  # deleted meanwhile
                     yield path, os.lstat(f"{root}/{path}")
             continue
         encoded = path.encode()
         if not (path.startswith(prefix) or prefix.startswith(path)):
             continue
         if encoded < after and not after.startswith(encoded):
-            continue  # all of it comes before
+            continue  # all its paths come before
         inside = _walk(root, path, prefix, after, fold)
         if fold and path.startswith(prefix) and path != prefix:
             if next(inside, None) is not None:
@@ -128,5 +128,5 @@ def _walk(
 
 
 def is_text(name: str) -> bool:
-    """Return whether a name on the disk is valid UTF-8. No path can name any other."""
+    """Return whether a name on the disk is valid UTF-8. A path cannot name other files."""
     return not any("\ud800" <= char <= "\udfff" for char in name)

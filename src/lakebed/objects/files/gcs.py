@@ -20,7 +20,7 @@ _STEP = 256 << 10  # chunks of a resumable upload are multiples of it
 
 
 class GCSFiles(CloudFiles, GCSStore):
-    """Files on Google Cloud Storage; options as for `GCSStore`."""
+    """Files on Google Cloud Storage. The options are those of `GCSStore`."""
 
     NAMES = None  # metadata is JSON here
 
@@ -126,7 +126,7 @@ class GCSFiles(CloudFiles, GCSStore):
     async def _files_page(
         self, prefix: str, delimiter: str | None, after: str, limit: int, token: str | None
     ) -> tuple[list[FileRow | str], str | None]:
-        folder = delimiter and after.endswith(delimiter)  # beyond all of one that came before
+        folder = delimiter and after.endswith(delimiter)  # skip all that is in this folder
         answer = await self._fs._call(
             "GET", "b/{}/o", self._bucket,
             prefix=prefix, delimiter=delimiter, pageToken=token, maxResults=str(min(limit, 1000)),
@@ -159,8 +159,8 @@ class GCSFiles(CloudFiles, GCSStore):
 
 
 class GCSUpload:
-    """A resumable upload. Its chunks come in order, and only the last one may have any size; so
-    what does not fill a step waits for the next part."""
+    """A resumable upload. Its chunks are sent in order, and only the last one may have any size.
+    Bytes that do not fill a step wait for the next part."""
 
     width = 1
 
@@ -197,7 +197,7 @@ class GCSUpload:
         try:
             store._run(self._action, store._request, self._action, call)
         except (FileNotFoundError, FileExistsError):
-            raise StorageError(f"cannot {self._action}: somebody has aborted it") from None
+            raise StorageError(f"cannot {self._action}: the upload was aborted") from None
 
     async def _chunk(self, data: bytes, total: str) -> bytes:
         begin = self._sent
@@ -244,6 +244,6 @@ def _conditions(condition: Condition) -> dict[str, str]:
         return {"ifGenerationMatch": "0"}
     if condition.if_match is None:
         return {}
-    # No generation is 1, so what is no generation matches nothing.
+    # No object has the generation 1, so an etag that is not a generation matches nothing.
     known = condition.if_match.isdecimal() and condition.if_match != "0"
     return {"ifGenerationMatch": condition.if_match if known else "1"}

@@ -1,14 +1,14 @@
 """Files in a local folder, under their own names.
 
-    <root>/reports/may.pdf      a file, as anybody may read it
+    <root>/reports/may.pdf      a file, which other programs can read
     <root>/.lakebed/about/      content types, metadata and checksums
-    <root>/.lakebed/uploads/    what is not complete yet
-    <root>/.lakebed/locks/      one writer a path
+    <root>/.lakebed/uploads/    uploads that are not complete yet
+    <root>/.lakebed/locks/      locks: one writer at a time for each path
     <root>/.lakebed/rules.json  the lifecycle rules
 
-A write becomes visible by one rename, after its bytes and what is known about them are on disk.
-What is known about a file lies under the time of its last change and its size, so it never
-describes other bytes: not those of a writer that was killed, nor those of another program.
+A write becomes visible by one rename, after its bytes, metadata and checksum are on disk. The
+metadata of a file are stored under its size and the time of its last change. So they never describe
+other bytes, such as those of a killed writer or of another program.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ class LocalFiles:
     def _check_place(self, path: str) -> None:
         check_inside(self._root, path)
         if os.path.isdir(self._full(path)):
-            raise ConflictError(f"{path!r} is a folder here: there are files under {path + '/'!r}")
+            raise ConflictError(f"{path!r} is a folder: there are files under {path + '/'!r}")
 
     @contextmanager
     def _locked(self, *paths: str) -> Iterator[None]:
-        """One writer at a time for these paths, among all processes."""
+        """Open a block during which no other process or thread writes to these paths."""
         import fcntl
 
         folder = f"{self._ours}/locks"
@@ -105,7 +105,7 @@ class LocalFiles:
         with ExitStack() as stack:
             for name in sorted({sha256(path.encode()).hexdigest()[:2] for path in paths}):
                 handle = os.open(f"{folder}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                stack.callback(os.close, handle)  # which gives the lock back
+                stack.callback(os.close, handle)  # releases the lock
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
@@ -119,7 +119,7 @@ class LocalFiles:
                 raise condition.refused(path)
             if condition.if_match is not None and (old is None or _etag(old) != condition.if_match):
                 raise condition.refused(path)
-            # Later than the file that it replaces, whatever the clock says: no etag comes twice.
+            # Always later than the replaced file, so that no etag is used twice.
             now = max(time.time_ns(), 0 if old is None else old.st_mtime_ns + 1)
             os.utime(temporary, ns=(now, now))
             new = os.stat(temporary)
@@ -129,7 +129,7 @@ class LocalFiles:
             self._place(temporary, path)
             if old is not None:
                 self._about.forget(path, old)
-            return self._row(path, new)  # before the next writer forgets what is known about it
+            return self._row(path, new)  # read now: the next writer removes the metadata
 
     def _place(self, temporary: str, path: str) -> None:
         target = self._full(path)
@@ -138,13 +138,13 @@ class LocalFiles:
             try:
                 make_folder(folder)
                 os.rename(temporary, target)
-            except FileNotFoundError:  # the folder was empty, and somebody has removed it
+            except FileNotFoundError:  # the folder was empty, and was removed
                 if not os.path.exists(temporary):
                     raise
                 continue
             except (NotADirectoryError, FileExistsError):
                 raise ConflictError(
-                    f"nothing can be written to {path!r}: a folder in it is a file here"
+                    f"cannot write {path!r}: one of its folders is a file"
                 ) from None
             fsync_folder(folder)
             return
@@ -163,7 +163,8 @@ class LocalFiles:
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[tuple[int, FileRow]]:
-        """A file, and what is known about these very bytes."""
+        """Open a block with the handle and the row of a file. The row describes exactly the bytes
+        that the handle reads."""
         with failing("read", path):
             check_inside(self._root, path)
             while True:
@@ -175,7 +176,7 @@ class LocalFiles:
                     row = self._row(path, status)
                     now = _status(self._full(path))
                     if row.checksum is None and now is not None and _etag(now) != row.etag:
-                        continue  # replaced between the two looks
+                        continue  # replaced between the two calls
                     yield handle, row
                     return
                 finally:
@@ -207,7 +208,7 @@ class LocalFiles:
                 return self._remove(path)
 
     def _remove(self, path: str) -> bool:
-        """Delete a file. Returns whether it was there."""
+        """Delete a file. Returns whether it existed."""
         full = self._full(path)
         old = _status(full)
         if old is None:
@@ -217,7 +218,7 @@ class LocalFiles:
         return True
 
     def _forget(self, path: str, status: os.stat_result) -> None:
-        """Remove what is known about a file that is gone, and the folders that are empty now."""
+        """Remove the metadata of a deleted file, and its folders if they are empty now."""
         folder = os.path.dirname(self._full(path))
         fsync_folder(folder)
         self._about.forget(path, status)
@@ -352,7 +353,7 @@ class LocalUpload:
 
 
 def _status(full: str) -> os.stat_result | None:
-    """The status of a file; None if there is none, or a folder or a link."""
+    """Return the status of a file. Return None if it does not exist, or is a folder or a link."""
     try:
         status = os.lstat(full)
     except (FileNotFoundError, NotADirectoryError):

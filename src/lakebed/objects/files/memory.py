@@ -1,4 +1,4 @@
-"""Files in the memory of this process, for tests and for what need not last."""
+"""Files in the memory of this process, for tests and temporary files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _File(NamedTuple):
 
 
 class MemoryFiles:
-    """Files in a dictionary. All threads see one state; a forked child has its own copy."""
+    """Files in a dictionary. Threads share it. A forked child has its own copy."""
 
     def __init__(self) -> None:
         self.name = "memory"
@@ -144,7 +144,7 @@ class MemoryFiles:
 
 
 class MemoryUpload:
-    """Parts that wait in memory."""
+    """An upload whose parts wait in memory."""
 
     width = 4
 

@@ -1,4 +1,4 @@
-"""Names and values of metadata in the form in which services take them: as headers."""
+"""Writes names and values of metadata as services require them in headers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 TOKEN = "lakebedupload"  # noqa: S105 - not a secret
-"""The metadata name of the token by which a write whose answer was lost knows itself."""
+"""The metadata name of a token. If the answer to a write is lost, the token shows whether the
+stored file is from that write."""
 
 _ESCAPED = re.compile(r"_x([0-9a-f]{1,6})_")
 _HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%") + " "
 
 
 class Names(NamedTuple):
-    """The names that a service takes as they are: those that `plain` matches whole. In others, each
-    character outside of `chars` becomes `_x<its code>_`.
+    """The names that a service accepts.
 
-    S3 and Azure carry metadata as headers, which have no upper case and only ASCII. On Azure, a
-    name must be an identifier too.
+    Names that `plain` matches as a whole stay as they are. In other names, each character outside
+    `chars` becomes `_x<its code>_`. This is needed because S3 and Azure send metadata as headers,
+    which have only ASCII and no upper case. On Azure, a name must also be an identifier.
     """
 
     plain: re.Pattern[str]
@@ -43,7 +44,8 @@ class Names(NamedTuple):
 
 
 def _value(value: str) -> str:
-    """Escape what a header cannot carry, as in URLs. A space at an end would be lost."""
+    """Escape characters that a header cannot carry, as URLs do. Also escape spaces at the ends,
+    which would be lost."""
     inner = quote(value, safe=_HEADER_SAFE)
     stripped = inner.strip(" ")
     before = len(inner) - len(inner.lstrip(" "))

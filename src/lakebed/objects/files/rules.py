@@ -1,4 +1,4 @@
-"""Lifecycle rules where no service applies them: in a folder and in memory."""
+"""Lifecycle rules of files in a folder or in memory, where no service applies them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def only_expiry(rules: Sequence[Rule], where: str) -> list[Rule]:
 
 
 def expired(rows: Iterable[FileRow], rules: Sequence[Rule], now: int) -> list[str]:
-    """Return the paths of the files that a rule deletes by now."""
+    """Return the paths of the files that a rule deletes at `now` (microseconds since the epoch)."""
     days = [(rule.prefix, rule.expire_days) for rule in rules if rule.enabled and rule.expire_days]
     return [
         row.path
@@ -37,6 +37,6 @@ def to_json(rule: Rule) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any]) -> Rule:
-    """Return the rule in plain data."""
+    """Return the rule that plain data describe."""
     transitions = tuple(Transition(**each) for each in data["transitions"])
     return Rule(**(data | {"transitions": transitions}))

@@ -33,7 +33,7 @@ _RULE = re.compile(r'rule-id="([^"]*)"')
 
 
 class S3Files(CloudFiles, S3Store):
-    """Files on S3; options as for `S3Store`."""
+    """Files on S3. The options are those of `S3Store`."""
 
     NAMES = HEADER_NAMES
 
@@ -49,7 +49,7 @@ class S3Files(CloudFiles, S3Store):
         return _written(key, len(data), headers, answer)
 
     def _checks(self, data: bytes) -> dict[str, str]:
-        """Return the checksum that goes with an upload, where the client adds none."""
+        """Return the checksum to send with an upload, if the client adds none itself."""
         return {} if self._newer_checksums else {"ContentMD5": md5_header(data)}
 
     def begin(
@@ -141,7 +141,7 @@ class S3Files(CloudFiles, S3Store):
         if token is not None:
             where["ContinuationToken"] = token
         elif after:
-            # Beyond all of a folder that came before.
+            # If it is a folder, skip all that is in it.
             folder = delimiter and after.endswith(delimiter)
             where["StartAfter"] = f"{after}\U0010ffff" if folder else after
         answer = await self._call("list_objects_v2", **where)
@@ -273,13 +273,13 @@ class S3Upload:
         }  # fmt: skip
         if number >= MAX_PARTS:
             raise StorageError(
-                f"cannot {self._action}: it takes more than {MAX_PARTS:,} parts: "
-                "a larger part_size is needed"
+                f"cannot {self._action}: it has more than {MAX_PARTS:,} parts: give a larger "
+                "part_size"
             )
         try:
             answer = self._ask("upload_part", part)
         except FileNotFoundError:
-            raise StorageError(f"cannot {self._action}: somebody has aborted it") from None
+            raise StorageError(f"cannot {self._action}: the upload was aborted") from None
         told = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
         self._parts[number] = {"PartNumber": number + 1, **told}
         self._size += len(data)
@@ -339,13 +339,13 @@ def _etag(answer: Mapping[str, Any]) -> str:
 
 
 def _parts_of(etag: str) -> int | None:
-    """The number of parts that an etag of S3 tells."""
+    """Return the number of parts in an etag of S3, or None if it has none."""
     number = etag.rpartition("-")[2]
     return int(number) if "-" in etag and number.isdigit() else None
 
 
 def _written(key: str, size: int, headers: Headers, answer: Mapping[str, Any]) -> FileRow:
-    """What is known about a file after its upload, without another request."""
+    """Return the row of a file from the answer to its upload, without another request."""
     return FileRow(
         key,
         size,

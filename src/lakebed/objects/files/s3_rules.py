@@ -9,8 +9,8 @@ from lakebed.objects.files.store import Rule, Transition
 
 
 def is_ours(rule: Mapping[str, Any], root: str) -> bool:
-    """Return whether a rule is about files under our root, by nothing but their prefix and age. All
-    others are left as they are."""
+    """Return whether a rule concerns files under our root and depends only on their prefix and age.
+    All other rules of the bucket are left as they are."""
     filters = rule.get("Filter", {})
     known = {"ID", "Filter", "Prefix", "Status", "Expiration", "Transitions"} | {
         "AbortIncompleteMultipartUpload"

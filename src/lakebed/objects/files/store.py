@@ -1,4 +1,4 @@
-"""The interface between files under paths and what keeps them."""
+"""The interface between `lakebed.files` and the stores that keep the files."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ Method = Literal["GET", "PUT"]
 
 
 class Headers(NamedTuple):
-    """What a file has besides its bytes."""
+    """The headers of a file: its content type and its metadata."""
 
     content_type: str
     metadata: Mapping[str, str] = {}
 
 
 class Condition(NamedTuple):
-    """When a write may happen: always, if there is no file, or if the file has this etag."""
+    """The condition of a write: none, that there is no file, or that the file has this etag."""
 
     if_absent: bool = False
     if_match: str | None = None
 
     @property
     def given(self) -> bool:
-        """Whether the write depends on anything."""
+        """Whether there is a condition."""
         return self.if_absent or self.if_match is not None
 
     def refused(self, path: str) -> ConflictError:
         """Return the error of a write whose condition does not hold."""
         if self.if_absent:
-            return ConflictError(f"there is a file at {path!r} already")
+            return ConflictError(f"a file exists at {path!r}")
         return ConflictError(f"the file at {path!r} does not have the etag {self.if_match!r}")
 
 
 class FileRow(NamedTuple):
     """A file. `modified` and `restored_until` are in microseconds since the epoch.
 
-    `checksum` is an algorithm (`crc32`, `md5` or `sha256`) and the digest of all bytes, if it is
-    known. A listing leaves out what its service does not list.
+    `checksum` is an algorithm (`crc32`, `md5` or `sha256`) and the digest of all bytes, or None if
+    unknown. In a listing, fields that the service does not list have their defaults.
     """
 
     path: str
@@ -60,22 +60,24 @@ class FileRow(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some of a listing in the order of the paths: files, and the prefixes that hold more."""
+    """A part of a listing, in the order of the paths: files, and prefixes that stand for files.
+    `more`: whether the listing continues."""
 
     items: Sequence[FileRow | str]
     more: bool
 
 
 class Transition(NamedTuple):
-    """After so many days, a file moves to a storage class."""
+    """A move of files to a storage class, once they are this many days old."""
 
     days: int
     storage_class: str
 
 
 class Rule(NamedTuple):
-    """What happens to the files under a prefix as they grow old. `expire_days`: they are deleted.
-    `abort_days`: uploads that were begun so many days ago and not completed are aborted."""
+    """What happens to old files under a prefix. `expire_days`: they are deleted at this age in
+    days. `abort_days`: uploads that are not completed are aborted this many days after they began.
+    """
 
     id: str
     prefix: str
@@ -86,16 +88,18 @@ class Rule(NamedTuple):
 
 
 class Signed(NamedTuple):
-    """A URL, and the headers with which it must be requested."""
+    """A URL, and the headers that a request to it must have."""
 
     url: str
     headers: Mapping[str, str] = {}
 
 
 class PartedUpload(Protocol):
-    """An upload in parts. Nothing is visible before `complete`. Parts are numbered from 0, and all
-    have the same size but the last. `width`: how many may be sent at a time, from any threads; with
-    1 they must come in order."""
+    """An upload in parts. Nothing is visible before `complete`.
+
+    Parts are numbered from 0. All but the last have the same size. `width`: the number of parts
+    that may be sent at a time, from any threads. If it is 1, they must be sent in order.
+    """
 
     width: int
 
@@ -107,16 +111,16 @@ class PartedUpload(Protocol):
 
 
 class FileStore(Protocol):
-    """Files under one root, by paths that were checked (`lakebed.files.checks`).
+    """Files under one root. Their paths were checked by `lakebed.files.checks`.
 
-    A missing file raises FileNotFoundError, a condition that does not hold ConflictError, a failing
-    service StorageError, ConnectError or RateLimitedError. What a store cannot do raises
-    ConfigurationError.
+    Methods raise FileNotFoundError for a missing file; ConflictError for a condition that does not
+    hold; StorageError, ConnectError or RateLimitedError if the service fails; and
+    ConfigurationError for what the store cannot do.
     """
 
     @property
     def name(self) -> str:
-        """How the store is shown, without secrets."""
+        """The name of the store in errors and results, without secrets."""
         ...
 
     def put(self, path: str, data: bytes, headers: Headers, condition: Condition) -> FileRow: ...
@@ -130,15 +134,16 @@ class FileStore(Protocol):
     def whole(self, path: str) -> tuple[FileRow, bytes]: ...
 
     def range(self, path: str, start: int, end: int, etag: str) -> bytes:
-        """Read the bytes from `start` to before `end`. ConflictError if the file was replaced."""
+        """Read the bytes from `start` to before `end`. Raises ConflictError if the file no longer
+        has this etag."""
         ...
 
     def remove(self, path: str) -> bool:
-        """Delete a file. Returns whether it was there."""
+        """Delete a file. Returns whether it existed."""
         ...
 
     def remove_each(self, paths: Sequence[str]) -> dict[str, LakebedError]:
-        """Delete files; a missing one is no error. Returns the errors by path."""
+        """Delete files. A missing file is not an error. Returns the errors by path."""
         ...
 
     def page(self, prefix: str, delimiter: str | None, after: str, limit: int) -> Page: ...
@@ -154,11 +159,13 @@ class FileStore(Protocol):
     def set_rules(self, rules: Sequence[Rule]) -> None: ...
 
     def abandon(self, before: int) -> int:
-        """Abort uploads that began before a time (microseconds since the epoch)."""
+        """Abort uploads that began before a time (microseconds since the epoch). Returns their
+        number."""
         ...
 
     def expire(self, now: int) -> int:
-        """Delete what the rules say, where no service does so by itself."""
+        """Delete the files that the rules expire, if no service does so by itself. Returns their
+        number. `now`: microseconds since the epoch."""
         ...
 
     def close(self) -> None: ...
@@ -167,8 +174,8 @@ class FileStore(Protocol):
 def page_of(
     rows: Iterable[FileRow | str], prefix: str, delimiter: str | None, after: str, limit: int
 ) -> Page:
-    """Return a page of rows that come in the order of their paths. What is shared up to a delimiter
-    becomes one prefix."""
+    """Return a page of rows that are sorted by path. Rows whose paths agree up to a delimiter
+    become one prefix."""
     items: list[FileRow | str] = []
     for item in _folded(rows, prefix, delimiter):
         if not is_after(item if isinstance(item, str) else item.path, after):
@@ -201,8 +208,8 @@ def _folded(
 
 
 def rule_for(rules: Sequence[Rule], path: str) -> Rule | None:
-    """Return the rule that applies to a path: of those that are on, the one that deletes first, and
-    among equals the one with the longest prefix."""
+    """Return the rule that applies to a path, or None. Of the enabled rules, it is the one that
+    deletes first, and among equals the one with the longest prefix."""
     found = [rule for rule in rules if rule.enabled and path.startswith(rule.prefix)]
     if not found:
         return None
