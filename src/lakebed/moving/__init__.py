@@ -80,9 +80,10 @@ def copy(
     overwrites it.
     `progress`: called with the number of entries done, and the total.
 
-    `history` and `snapshots` need two whole lakes, not scopes, and a target that is empty or that the same copy has
-    begun. With `history`, it must keep as much history as the source. Nobody else may use the
-    target. Each version is stored again, in order and with its time, and gets a new number.
+    `history` and `snapshots` need two whole lakes, not scopes, and a target that is empty or that
+    the same copy has begun. With `history`, it must keep as much history as the source. Nobody else
+    may use the target. Each version is stored again, in order and with its time, and gets a new
+    number.
 
     If a target that is not a lake cannot hold an entry, because of its metadata for example,
     nothing is written. If it cannot keep something of all entries, such as their times, the
