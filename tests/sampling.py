@@ -82,9 +82,9 @@ SHARES: dict[type, dict[str, int]] = {
         ("TestS3Files", "TestGCSFiles", "TestAzureFiles", "TestAsyncFiles"), 10
     ),
     MetadataStoreConformance: (
-        dict.fromkeys(_ASYNC_DOCUMENTS, 15)
-        | dict.fromkeys(("TestMongoDB", "TestDynamoDB", "TestFirestore"), 6)
-        | {"TestPostgres": 3}
+        dict.fromkeys(_ASYNC_DOCUMENTS, 20)
+        | dict.fromkeys(("TestMongoDB", "TestDynamoDB", "TestFirestore"), 10)
+        | {"TestPostgres": 5}
     ),
     LockConformance: dict.fromkeys(
         ("TestS3", "TestDynamoDB", "TestFirestore", "TestRedis", "TestPostgresClock"), 5

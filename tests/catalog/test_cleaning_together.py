@@ -62,7 +62,7 @@ def test_nothing_is_lost_when_processes_and_the_server_die(
     lake = lake_on(server, tmp_path)
     lakebed.open(**lake).close()
     rng, deaths = random.Random(), 0
-    until = time.time() + (240 if soak else 14)
+    until = time.time() + (240 if soak else 10)
     processes = {
         number: cleaning_load.Process(spec_of(lake, number, until, faults=True), tmp_path)
         for number in range(PROCESSES if soak else PROCESSES // 2)

@@ -167,6 +167,7 @@ def test_interrupted() -> None:
         assert process.stderr.read() == b"lakebed: interrupted\n"
 
 
+@pytest.mark.usefixtures("forked")
 def test_on_a_terminal_json_is_indented_and_in_colour() -> None:
     run("put", "a", '{"b": [1, "x\\u009by"]}')
     shown = terminal("get", "a")
@@ -184,17 +185,19 @@ def test_on_a_terminal_json_is_indented_and_in_colour() -> None:
     assert len(plain(terminal("get", "large")).strip()) == 200_002
 
 
+@pytest.mark.usefixtures("forked")
 def test_bytes_stay_away_from_a_terminal() -> None:
     run("put", "a", "-", "--bytes", stdin=b"\x1b[31m")
     assert "may disturb a terminal" in terminal("get", "a", code=2)
     assert "5 bytes" in terminal("get", "a", code=2)
 
 
+@pytest.mark.usefixtures("forked")
 def test_progress_on_a_terminal() -> None:
-    Path("f.ndjson").write_text("".join(f'{{"key":"{n}","value":1}}\n' for n in range(20_000)))
+    Path("f.ndjson").write_text("".join(f'{{"key":"{n}","value":1}}\n' for n in range(5_000)))
     shown = plain(terminal("import", "f.ndjson"))
     assert "Importing f.ndjson" in shown
-    assert "stored 20,000 entries" in shown
+    assert "stored 5,000 entries" in shown
     assert "Exporting" in plain(terminal("export", "--output", "out"))
     run("import", "-", stdin=b'{"key": "gone", "value": 1, "expires_at": "2001-01-01T00:00:00Z"}')
     assert "removed 1 expired entry" in plain(terminal("cleanup-expired", "--yes"))

@@ -56,7 +56,7 @@ def test_writers_and_cleaners_that_die(
     }
     lakebed.open(**lake).close()  # type: ignore[arg-type]
     rng, deaths, number = random.Random(), 0, 3
-    until = time.time() + (180 if soak else 12)
+    until = time.time() + (180 if soak else 10)
 
     def start(n: int) -> cleaning_load.Process:
         spec = {"lake": lake, "until": until, "faults": True, "number": n, "threads": 2}

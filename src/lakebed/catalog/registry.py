@@ -107,6 +107,11 @@ def open_catalog(spec: object, options: CatalogOptions) -> OpenedCatalog:
     """Open the catalog that a URL (`sqlite:///path`) or a mapping with `type` names."""
     if isinstance(spec, str):
         scheme, separator, _ = spec.partition("://")
+        if not separator and spec in known_catalogs():
+            raise ConfigurationError(
+                f"catalog must be a URL or a mapping: for {spec!r} write "
+                f"catalog={{'type': {spec!r}, …}}"
+            )
         if not separator:
             raise ConfigurationError(
                 # Not shown: it may be libpq's "host=… password=…".

@@ -55,6 +55,7 @@ TURNS = {
 """How many on each kind of place, and in soak."""
 
 
+@pytest.mark.sampled("kind", 3)
 @pytest.mark.parametrize("kind", TURNS)
 def test_eight_processes_count_together(
     new_place: Callable[[str], Place], tmp_path: Path, kind: str, soak: bool

@@ -16,7 +16,7 @@ from tests.forked import Forked
 from tests.lake.entries import killed_writer
 
 WRITERS = 3
-KILLS, SOAK_KILLS = 50, 1000
+KILLS, SOAK_KILLS = 30, 1000
 State = dict[str, str]
 
 
