@@ -38,7 +38,8 @@ def test_snapshots(cli: Cli, data: Data) -> None:
     assert made["id"].startswith("@")
     assert cli("snapshot", "create", "two").stdout.startswith("created snapshot two (@")
     assert "'two'" in cli("snapshot", "create", "two", code=2).stderr
-    cli("snapshot", "create", "@no", code=2)
+    assert "must not begin with '@'" in cli("snapshot", "create", "@no", code=2).stderr
+    assert "must not be empty" in cli("snapshot", "create", "", code=2).stderr
     assert [found["name"] for found in data("snapshot", "list")] == ["one", "two"]
     first, second = cli("snapshot", "list").stdout.splitlines()
     assert first.endswith(f"one  {made['id']}  Ada  why")

@@ -157,6 +157,7 @@ def test_settings_are_settled() -> None:
         ({"catalog": "names.db"}, ConfigurationError, "sqlite:///"),
         ({"catalog": "nodb://h/db"}, ConfigurationError, "nodb://"),
         ({"catalog": "sqlite://names.db"}, ConfigurationError, "sqlite:///names.db"),
+        ({"catalog": "postgres"}, ConfigurationError, r"write catalog={'type': 'postgres', "),
         ({"catalog": {"path": "x"}}, ConfigurationError, "catalog.type"),
         ({"catalog": {"type": "sqlite"}}, ConfigurationError, "catalog.path"),
         ({"catalog": {"type": "sqlite", "path": "x", "pth": 1}}, ConfigurationError, "'pth'"),

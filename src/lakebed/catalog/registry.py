@@ -92,7 +92,7 @@ def catalog_of_scheme(scheme: str) -> str:
 
 
 def _check_scheme(scheme: str) -> None:
-    """Refuse a mistyped scheme, unless SQLAlchemy is there to judge what is unknown here."""
+    """Refuse a mistyped scheme. If SQLAlchemy is installed, it judges unknown schemes instead."""
     if scheme in _schemes or scheme.partition("+")[0] in _schemes or find_spec("sqlalchemy"):
         return
     near = closest(scheme, _schemes)
@@ -107,6 +107,11 @@ def open_catalog(spec: object, options: CatalogOptions) -> OpenedCatalog:
     """Open the catalog that a URL (`sqlite:///path`) or a mapping with `type` names."""
     if isinstance(spec, str):
         scheme, separator, _ = spec.partition("://")
+        if not separator and spec in known_catalogs():
+            raise ConfigurationError(
+                f"catalog must be a URL or a mapping: for {spec!r} write "
+                f"catalog={{'type': {spec!r}, …}}"
+            )
         if not separator:
             raise ConfigurationError(
                 # Not shown: it may be libpq's "host=… password=…".

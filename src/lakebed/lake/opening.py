@@ -25,7 +25,7 @@ from lakebed.lake.checks import TTL, check_count, check_expiry, check_flag
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LakeParts, LazyLake
 from lakebed.lake.ownership import BESIDE, SETTING, OwnedCatalog, Ownership
-from lakebed.lake.search.options import SearchOptions
+from lakebed.lake.search.options import SearchOptions, check_embedder
 from lakebed.model import Progress
 from lakebed.objects.opening import open_store, parse_place
 from lakebed.objects.places import local_path
@@ -82,6 +82,7 @@ def open(
             f"auto_maintain must be 'off', 'light' or 'full', got {auto_maintain!r}"
         )
     options = _check_options(inline_threshold, history, durability, lock_timeout, mask)
+    check_embedder(embedder)
     cache = None if cache is None else absolute(cache)
     options = options._replace(read_only=check_flag("read_only", read_only), cache=cache)
     if relocate is not False and (storage is None or read_only):

@@ -14,7 +14,7 @@ from lakebed.lake.copying.lakes import (
 )
 from lakebed.lake.copying.past import copy_whole
 from lakebed.lake.copying.report import CopyReport
-from lakebed.lake.lake import Lake
+from lakebed.lake.lake import Lake, Scope
 from lakebed.model import Progress
 from lakebed.moving.across import copy_across
 from lakebed.moving.keeping import (
@@ -65,8 +65,8 @@ def copy(
     contents are copied as stored bytes and not decoded. To continue an interrupted copy, call it
     again: it does not read what the target already has. At the end, source and target are compared.
 
-    `source`, `target`: an open lake, or what `lakebed.open` opens; a target that does not exist is
-    created. Or another store: `json:///folder` (a JSON file for each entry),
+    `source`, `target`: an open lake or scope, or what `lakebed.open` opens; a target that does not
+    exist is created. Or another store: `json:///folder` (a JSON file for each entry),
     `diskcache:///folder`, `langgraph+sqlite:///file.db` or `langgraph+postgresql://…` (with
     `?namespace=a/b`, the items below that namespace), `ltm+NAME://?option=value` (a registered
     backend of the LTM interface), a configuration file of such a backend, or an open backend or
@@ -80,9 +80,10 @@ def copy(
     overwrites it.
     `progress`: called with the number of entries done, and the total.
 
-    `history` and `snapshots` need two lakes, and a target that is empty or that the same copy has
-    begun. With `history`, it must keep as much history as the source. Nobody else may use the
-    target. Each version is stored again, in order and with its time, and gets a new number.
+    `history` and `snapshots` need two whole lakes, not scopes, and a target that is empty or that
+    the same copy has begun. With `history`, it must keep as much history as the source. Nobody else
+    may use the target. Each version is stored again, in order and with its time, and gets a new
+    number.
 
     If a target that is not a lake cannot hold an entry, because of its metadata for example,
     nothing is written. If it cannot keep something of all entries, such as their times, the
@@ -151,6 +152,11 @@ def _whole(place: Lake | Outside) -> Lake:
     if not isinstance(place, Lake):
         raise ValidationError(
             f"history and snapshots can be copied only between lakes: {place.name} is not a lake"
+        )
+    if isinstance(place, Scope):
+        raise ValidationError(
+            "history and snapshots can be copied only between whole lakes: give the lake of the "
+            f"scope, with prefix={place.prefix!r}"
         )
     return place
 

@@ -215,6 +215,25 @@ def test_following(tmp_path: Path) -> None:
             lakebed.follow(source, target, first.cursor)
 
 
+def test_scopes(tmp_path: Path) -> None:
+    """Entries of a scope have their keys in the scope; what is past needs the whole lake."""
+    with lakebed.open(tmp_path / "a") as lake, lakebed.open(tmp_path / "b") as other:
+        scope = lake.scope("user/42")
+        scope["name"] = "Ada"
+        lake["else"] = 1
+        assert lakebed.copy(scope, other).copied == 1
+        assert dict(other.items()) == {"name": "Ada"}
+        lakebed.copy(lake, other.scope("from"))
+        assert list(other) == ["from/else", "from/user/42/name", "name"]
+        for source, target in ((scope, other), (lake, other.scope("past"))):
+            with pytest.raises(ValidationError, match=r"whole lakes.*prefix='(user/42|past)/'"):
+                lakebed.copy(source, target, snapshots=True)
+        report = lakebed.follow(scope, other)
+        lake["else"] = 2
+        del scope["name"]
+        assert lakebed.follow(scope, other, report.cursor).removed == 1
+
+
 @pytest.mark.parametrize("mode", ["entries", "history"])
 def test_killed_copies_go_on(
     tmp_path: Path,

@@ -160,8 +160,8 @@ class ContentReading:
             yield row, self._decoded(row, data)
 
     def count_rows(self, row: EntryRow) -> int | None:
-        """How many rows a stored table has, None for other values. Of a table in the storage, the
-        end of its file is read."""
+        """Return how many rows a stored table has, or None for other values. For a table in the
+        storage, only the end of its file is read."""
         if row.format == TABLE:
             return decode_parts(self._read_checked(row)).rows
         return int(self._footer(row).num_rows) if row.format == "parquet" else None

@@ -43,19 +43,19 @@ class Appending(Writing, PartsWriting):
         null where they were not given; and the type of a column may differ, if there is one that
         holds all values of both.
 
-        `partition_by`: a column, or several, of text, whole numbers, booleans or dates. Each object
-        has the rows of one value, so that a query on that column opens no other. The first append
-        decides; a later one may leave it out. A table has at most 1,000 partitions. The rows of an
-        append must fit in memory, encoded, and those of a table come in the order of appends within
-        each partition only.
+        `partition_by`: one or several columns of text, whole numbers, booleans or dates. Each
+        object has the rows of one value, so a query for one value opens no other objects. The first
+        append decides; later ones may leave it out. A table has at most 1,000 partitions. The
+        encoded rows of an append must fit in memory. Within each partition, rows keep the order of
+        their appends.
 
-        If several clients append at once, the rows of all are kept, each once, in the order of
-        their commits.
+        If several clients append at once, all rows are kept, each once, in the order of their
+        commits.
 
-        Returns the entry, whose `rows` tells how many there are now. Raises ValidationError if
-        `rows` is no table, if the entry is none, if a column differs, which is named with both
-        types, or if the table is partitioned otherwise; SerializationError, LockTimeoutError and
-        StorageError as `store` does. Nothing is appended then.
+        Returns the entry. Its `rows` is the number of rows after the append. Raises ValidationError
+        if `rows` or the stored value is not a table, if a column differs (the error names it and
+        both types), or if the table has other partitions. Raises SerializationError,
+        LockTimeoutError and StorageError as `store` does. Nothing is appended then.
         """
         self._must_write("append")
         check_key(key)

@@ -317,11 +317,12 @@ class Snapshots(PresentLake):
 
 def _check_name(name: object) -> None:
     text = _check_text("name", name)
-    if not text or text.startswith("@") or re.search(_CONTROL, text):
-        raise ValidationError(
-            "name must be text without control characters that does not begin with '@', "
-            f"got {text!r}"
-        )
+    if not text:
+        raise ValidationError("name must not be empty")
+    if text.startswith("@"):
+        raise ValidationError(f"name must not begin with '@', which marks ids, got {text!r}")
+    if re.search(_CONTROL, text):
+        raise ValidationError(f"name must not contain control characters, got {text!r}")
     size = len(text.encode())
     if size > MAX_NAME_BYTES:
         raise ValidationError(f"name must take at most {MAX_NAME_BYTES} bytes, got {size}")

@@ -175,7 +175,7 @@ class Publication:
         return decode_value(row.format, self._files.content(row))
 
     def count_rows(self, row: EntryRow) -> int | None:
-        """Return how many rows a table has. None for other values."""
+        """Return how many rows a table has, or None for other values."""
         if row.format != "parquet":
             return None
         from lakebed.values.footers import read_footer
