@@ -151,6 +151,7 @@ def test_restore(cli: Cli, data: Data) -> None:
 @pytest.mark.usefixtures("changed")
 def test_restore_does_not_act_unasked(cli: Cli) -> None:
     assert "add --yes" in cli("restore", "then", code=2).stderr
+    assert "add --yes" not in cli("restore", "never", code=1).stderr
     result = CliRunner().invoke(app, ["restore", "then", "--json"])
     assert json.loads(result.stderr)["error_type"] == "validation_error"
     with lakebed.open("lakebed") as lake:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import lakebed
+from lakebed.cli.sql_shell import TABLES
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\r")
 
@@ -102,3 +103,13 @@ def test_it_knows_the_columns() -> None:
         for table, columns in TABLES.items():
             found = lake.sql(f"SELECT * FROM {table}").columns  # noqa: S608
             assert set(columns.split()) <= set(found), table
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_tables_names_all_columns(tmp_path: Path, table: str) -> None:
+    with lakebed.open(tmp_path / "lake") as lake:
+        lake.store("k", "a question")
+        for name in ("a", "b", "snapshot"):
+            lake.create_snapshot(name)
+        found = lake.sql(f"FROM {table}").arrow()
+        assert found.schema.names == TABLES[table].split()

@@ -210,6 +210,8 @@ def restore(
     """
     with open_lake(ctx) as lake:
         asks = not (yes or dry_run)
+        if asks:
+            lake.at(name)  # an unknown snapshot is an error before it is a question
         if asks and sys.stdin.isatty() and not as_json:
             _print_diff(lake.restore(name, prefix=prefix, dry_run=True), brief=True)
         if asks and not confirm("Make these changes?", yes=yes, as_json=as_json):

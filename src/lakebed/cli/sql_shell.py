@@ -27,7 +27,11 @@ TABLES: Mapping[str, str] = {
     "snapshots": "id name version message author created_at purged_at",
     "objects": "content_hash format byte_size inlined storage_uri created_at",
     "entries_at('snapshot')": _ENTRY,
-    "changes('a', 'b')": "key change before_content_hash after_content_hash",
+    "changes('a', 'b')": (
+        "key change before_content_hash before_byte_size before_metadata before_expires_at "
+        "before_updated_at after_content_hash after_byte_size after_metadata after_expires_at "
+        "after_updated_at"
+    ),
     "search('question', 10)": "key score",
 }
 """The tables of a lake and their columns, as `Lake.sql` documents them."""

@@ -116,7 +116,9 @@ def check_expiry(ttl: TTL | None, expires_at: datetime | None) -> tuple[int | No
 def check_iterable(field: str, items: object) -> None:
     """Raise ValidationError unless `items` is an iterable other than str or bytes."""
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
-        raise ValidationError(f"{field} must be an iterable, got {type(items).__name__}")
+        raise ValidationError(
+            f"{field} must be an iterable, such as a list, got {type(items).__name__}"
+        )
 
 
 def check_filter(metadata_filter: Mapping[str, object] | None) -> Filter | None:

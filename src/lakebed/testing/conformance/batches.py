@@ -207,7 +207,9 @@ class StoringBatches(Conformance):
 
     @pytest.mark.parametrize("iterable", [None, 5, object()])
     def test_no_iterable(self, lake: Lake, iterable: Any) -> None:
-        with pytest.raises(ValidationError, match=r"entries must be an iterable, got "):
+        with pytest.raises(
+            ValidationError, match=r"entries must be an iterable, such as a list, got "
+        ):
             lake.store_batch(iterable)
 
     def test_a_generator_that_raises(self, lake: Lake) -> None:
