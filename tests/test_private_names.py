@@ -3,6 +3,11 @@
 A new release of such a package may change them without notice. Each stands here with the versions
 for which it is known, and the arguments that it must take. If a test fails after an update, look
 whether there is a public way by now. If not, check the use and change the versions.
+
+pyproject.toml does not hold these packages back. A method that is gone or takes other arguments
+raises at its first call, before anything counts as stored. The two attributes that are only set,
+PyMySQL's timeouts and adlfs' number of retries, would without effect make a call wait longer or try
+more often: a conditional write that is repeated is refused, and nothing is lost.
 """
 
 from __future__ import annotations
