@@ -115,8 +115,8 @@ def take_identity(lake: Lake, point: Manifest) -> None:
     catalog = lake._catalog
     if lake._objects is None or not isinstance(catalog, TakesHistory):
         raise ValidationError(
-            "rebuild_catalog needs a lake with the storage of the lost one, and with a catalog "
-            f"that can take over its past; {lake.name} lacks one of the two"
+            "rebuild_catalog needs a lake with the storage of the lost one, and a catalog that can "
+            f"take over its past; {lake.name} lacks one of the two"
         )
 
     def begin(found: str | None) -> str:
