@@ -3,6 +3,11 @@
 A new release of such a package may change them without notice. Each stands here with the versions
 for which it is known, and the arguments that it must take. If a test fails after an update, look
 whether there is a public way by now. If not, check the use and change the versions.
+
+pyproject.toml does not hold these packages back. A method that is gone or takes other arguments
+raises at its first call, before anything counts as stored. PyMySQL's timeouts
+and adlfs' number of retries are only set: without effect, a call would wait for longer, or adlfs
+would try again by itself.
 """
 
 from __future__ import annotations
