@@ -68,7 +68,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("init", "--history", "some"), "--history"),
     (("init", "--history-retention", "5"), "requires history='all'"),
     (("snapshot",), "Missing command"),
-    (("snapshot", "create", ""), "name must be text"),
+    (("snapshot", "create", ""), "name must not be empty"),
     (("snapshot", "create", "x" * 256), "at most 255"),
     (("demo", "folder"), "not a lake of the demo"),
     (("demo", "lakebed"), "not a lake of the demo"),
