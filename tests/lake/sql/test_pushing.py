@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -167,7 +168,7 @@ def both(lake: Lake, query: str, params: Parameters) -> tuple[list[Any] | None, 
 VALUES = [("a/b", "ab"), ("a_b", "a%b"), ("a%", "a\\_%"), ("A", "\U0001f600"), ("\uffff", "a\x01")]
 
 
-def test_each_comparison_and_place(tmp_path: Path) -> None:
+def test_each_comparison_and_place(tmp_path: Path, soak: bool, rng: Random) -> None:
     """What the random ones below seldom come upon, one by one."""
     simple = [
         pattern.format(c="e.key", v=quoted(v), w=quoted(w))
@@ -181,6 +182,8 @@ def test_each_comparison_and_place(tmp_path: Path) -> None:
         for c in ("e.key = 'a/b'", "e.key <> 'a/b'", "e.key IN ('ab', 'a_b')")
         for c2 in ("d.key = 'ab'", "d.key >= 'a_b'")
     ]
+    if not soak:
+        queries = rng.sample(queries, len(queries) // 4)
     found = 0
     with lakebed.open(tmp_path / "lake") as lake:
         fill(lake)
@@ -188,7 +191,7 @@ def test_each_comparison_and_place(tmp_path: Path) -> None:
             pushed, wanted = both(lake, query, Parameters())
             assert pushed == wanted, query
             found += bool(wanted)
-    assert found > len(queries) / 2
+    assert found > len(queries) / 3
 
 
 @pytest.fixture

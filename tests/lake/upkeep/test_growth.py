@@ -94,6 +94,7 @@ def let_purge(server: MariaDBServer) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.sampled("server", 2)
 @pytest.mark.parametrize("server", ["postgres_18", "mariadb"])
 @pytest.mark.parametrize(
     ("overwrite", "turns"), [(in_batches, 25), (one_by_one, 6), (in_transactions, 6), (anew, 6)]
