@@ -169,6 +169,20 @@ def _place(
     return stride
 
 
+def _with_places(table: str, files: str, numbers: str, stride: int) -> str:
+    """Return a query for the rows of a table, each with the place of its value.
+
+    The key of a row that is not a document is NULL. As a condition of its own on the left side, it
+    would make DuckDB compare each row with each value.
+    """
+    return (
+        f"SELECT r.*, h.file_index::BIGINT * {stride} + h.file_row_number AS place "
+        f"FROM {table} r LEFT JOIN (VALUES {numbers}) f(pack, file) ON f.pack = r.pack_id "
+        f"LEFT JOIN {files} h ON h.file_index = f.file AND h.hash_prefix = "
+        f"CASE WHEN r.{relations.DOCUMENT} THEN r.content_hash[1:16] END"
+    )
+
+
 def _join_places(
     connection: duckdb.DuckDBPyConnection,
     table: str,
@@ -177,15 +191,9 @@ def _join_places(
     files: str,
     numbers: str,
 ) -> int:
-    held = f"SELECT hash_prefix, file_index AS file, file_row_number AS number FROM {files}"
-    ((most,),) = connection.execute(f"SELECT max(number) FROM ({held})").fetchall()
+    ((most,),) = connection.execute(f"SELECT max(file_row_number) FROM {files}").fetchall()
     stride = int(most) + 1
-    connection.execute(
-        f"CREATE TABLE {placed} AS SELECT r.*, h.file::BIGINT * {stride} + h.number AS place "
-        f"FROM {table} r LEFT JOIN (VALUES {numbers}) f(pack, file) ON f.pack = r.pack_id "
-        f"LEFT JOIN ({held}) h ON r.{relations.DOCUMENT} AND h.file = f.file "
-        "AND h.hash_prefix = r.content_hash[1:16]"
-    )
+    connection.execute(f"CREATE TABLE {placed} AS {_with_places(table, files, numbers, stride)}")
     packs = ", ".join(str(pack) for pack, _ in whole)
     lost = connection.execute(
         f"SELECT key, lower(hex(content_hash)), uri FROM {placed} "
