@@ -217,6 +217,10 @@ SELECT * FROM (
     LIMIT :cap
 ) r{n}
 
+-- name: shapes
+-- for: what the metadata index defines of the shapes that entries have
+SELECT "value" FROM {entry_metadata} WHERE "path" = :path LIMIT :page
+
 -- name: waiting_metadata
 -- for: the versions that the metadata index does not hold yet, up to :cap
 SELECT t."version" FROM {entry} t WHERE t."version" > (
@@ -298,6 +302,12 @@ DELETE FROM {metadata_ended} WHERE "key" = :key AND "version" = :version
 DELETE FROM {entry_metadata}
 WHERE "path" = :path AND "value" = :value AND "version" = :version
   AND NOT EXISTS (SELECT 1 FROM {entry} e WHERE e."version" = :version)
+
+-- name: drop_shape
+-- for: the same: the definition of a shape that no entry in the index has any more
+DELETE FROM {entry_metadata}
+WHERE "path" = :path AND "value" BETWEEN :from AND :to
+  AND NOT EXISTS (SELECT 1 FROM {entry_metadata} m WHERE m."path" = :shapes AND m."value" = :from)
 
 -- name: stats
 -- for: the totals that stats() reports

@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in MySQL or MariaDB, version 3.
+-- The schema of a Lakebed catalog in MySQL or MariaDB, version 4.
 -- Times are microseconds since 1970-01-01 UTC. Keys and names are VARBINARY, so that they compare by
 -- their bytes. Each CREATE commits by itself here, so lakebed_meta, by which a lake is known, gets
 -- its name last, with its version in it.
@@ -151,6 +151,6 @@ CREATE TABLE lakebed_meta_new (
     "value" LONGTEXT NOT NULL
 ) {table_options};
 
-INSERT INTO lakebed_meta_new ("name", "value") VALUES ('schema_version', '3');
+INSERT INTO lakebed_meta_new ("name", "value") VALUES ('schema_version', '4');
 
 RENAME TABLE lakebed_meta_new TO {lakebed_meta};

@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in any other database that SQLAlchemy knows, version 3.
+-- The schema of a Lakebed catalog in any other database that SQLAlchemy knows, version 4.
 -- Times are microseconds since 1970-01-01 UTC. Keys compare by their bytes, which the executor
 -- makes sure of. No foreign keys: one writer at a time holds the lake's lock.
 

@@ -378,6 +378,22 @@ BEGIN
 END
 $$;
 
+-- The versions without metadata, no more than so many, in the same way.
+CREATE OR REPLACE FUNCTION {schema}."bare_entries"(p_cap bigint) RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE ROWS 100 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+    RETURN QUERY SELECT e."version" FROM {entry} e WHERE e."metadata" = '{}' LIMIT p_cap;
+END
+$$;
+
+-- What the metadata index defines of shapes, no more than so much, in the same way.
+CREATE OR REPLACE FUNCTION {schema}."shapes"(p_path text, p_page bigint) RETURNS SETOF bytea
+LANGUAGE plpgsql STABLE ROWS 100 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+    RETURN QUERY SELECT m."value" FROM {entry_metadata} m WHERE m."path" = p_path LIMIT p_page;
+END
+$$;
+
 -- Removes, beside writers, some of what overwriting leaves: contents in the catalog that have lost
 -- their last name, and what the queues of the indexes hold of versions that nothing sees any more.
 -- Waits for nobody. `p_page`: how many rows of each kind it looks at, from anywhere, so that rows

@@ -326,6 +326,14 @@ DROP TABLE {staged}
 SELECT r{n}."version"
 FROM {schema}."index_range"(:path{n}, :from{n}, :to{n}, :cap) r{n} ("version")
 
+-- name: bare_entries
+-- for: the versions without metadata, which have no term in the metadata index, up to :cap
+SELECT bare."version" FROM {schema}."bare_entries"(:cap) bare ("version")
+
+-- name: shapes
+-- for: what the metadata index defines of the shapes that entries have
+SELECT s."value" FROM {schema}."shapes"(:path, :page) s ("value")
+
 -- name: indexed_metadata
 -- for: reading candidates. Each is looked up by itself: a planner would rather join all entries, for it
 -- takes :cap, which is mostly far away, for what there is

@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in Postgres, version 3.
+-- The schema of a Lakebed catalog in Postgres, version 4.
 -- Times are microseconds since 1970-01-01 UTC. Keys compare by their bytes.
 -- Writers hold the lake's advisory lock shared while they take references to objects, collectors and
 -- purges hold it alone while they remove objects: so no foreign key has to check each reference.
@@ -53,6 +53,7 @@ CREATE TABLE {entry} (
 );
 CREATE INDEX "entry_object" ON {entry} ("object_id");
 CREATE INDEX "entry_expires" ON {entry} ("expires_at") WHERE "expires_at" IS NOT NULL;
+CREATE INDEX "entry_bare" ON {entry} ("version") WHERE "metadata" = '{}';
 
 CREATE TABLE {entry_history} (
     "key" text COLLATE "C" NOT NULL,
@@ -97,9 +98,10 @@ CREATE TABLE {candidate} (
     "object_id" bigint NOT NULL PRIMARY KEY
 );
 
--- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version.
--- A store with metadata queues its version; the next filter moves it from the queue to the index,
--- in one transaction. What it holds of others is noted below.
+-- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version, and
+-- a hash of all its paths (rows of version 0 say of which). A store with metadata queues its version; the
+-- next filter moves it from the queue to the index, in one transaction. What it holds of others is noted
+-- below.
 CREATE TABLE {entry_metadata} (
     "path" text COLLATE "C" NOT NULL,
     "value" bytea NOT NULL,

@@ -176,3 +176,7 @@ ORDER BY e."key"
 -- name: has_mark
 -- for: one such text
 instr(e."metadata", :mark{n}) > 0
+
+-- name: bare_entries
+-- for: the versions without metadata, which have no term in the metadata index, up to :cap
+SELECT * FROM (SELECT b."version" FROM {entry} b WHERE b."metadata" = '{}' LIMIT :cap) bare

@@ -1,4 +1,4 @@
--- The schema of a Lakebed catalog in SQLite, version 3.
+-- The schema of a Lakebed catalog in SQLite, version 4.
 -- Times are microseconds since 1970-01-01 UTC. In SQLite the version is the row's own number, so an
 -- index by version costs nothing, and rows written together lie together.
 
@@ -41,6 +41,7 @@ CREATE TABLE entry (
 );
 CREATE INDEX entry_object ON entry ("object_id");
 CREATE INDEX entry_expires ON entry ("expires_at") WHERE "expires_at" IS NOT NULL;
+CREATE INDEX entry_bare ON entry ("metadata") WHERE "metadata" = '{}';
 
 CREATE TABLE entry_history (
     "key" TEXT NOT NULL,
@@ -84,8 +85,9 @@ CREATE TABLE candidate (
     "object_id" INTEGER PRIMARY KEY
 );
 
--- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version.
--- Filled up to the version that lakebed_meta names; what it holds of others is noted below.
+-- Narrows filters: path and order-preserving value of each metadata leaf, by the entry's version, and
+-- a hash of all its paths (rows of version 0 say of which). Filled up to the version that lakebed_meta
+-- names; what it holds of others is noted below.
 CREATE TABLE entry_metadata (
     "path" TEXT NOT NULL,
     "value" BLOB NOT NULL,

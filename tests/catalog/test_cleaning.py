@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import lakebed
-from lakebed.filters import index_terms
+from lakebed.filters import DEFINITIONS, SHAPES, index_terms
 from lakebed.model import EntryRow
 from lakebed.objects.names import pack_path
 from tests.catalog.test_cleaning_together import lake_on
@@ -93,11 +93,26 @@ def test_no_table_of_a_server_holds_what_was_purged(
             assert "canar" not in repr(rows), table
 
 
-def count_terms(lake: Any) -> int:
+def index_rows(lake: Any) -> list[tuple[Any, ...]]:
+    """What the metadata index holds: paths and versions, and values if there are shapes."""
     catalog = lake._catalog
     table = catalog._queries["drop_metadata_term"].split()[2]
-    ((count,),) = catalog._executor.fetch(f"SELECT count(*) FROM {table}", {})  # noqa: S608
-    return int(count)
+    columns = '"path", "version"'
+    if "bare_entries" in catalog._queries:
+        columns += ', "value"'
+    return list(map(tuple, catalog._executor.fetch(f"SELECT {columns} FROM {table}", {})))  # noqa: S608
+
+
+def count_terms(lake: Any) -> int:
+    """How many terms of fields the metadata index holds, if each entry has one of its shape."""
+    rows = index_rows(lake)
+    fields = [row for row in rows if row[0] not in (SHAPES, DEFINITIONS)]
+    if "bare_entries" in lake._catalog._queries:
+        shapes = [version for path, version, _ in rows if path == SHAPES]
+        assert sorted(shapes) == sorted({version for _, version, _ in fields})
+    else:
+        assert fields == rows
+    return len(fields)
 
 
 def ended(lake: Any) -> list[str]:
@@ -152,6 +167,34 @@ def test_a_purge_leaves_no_terms_of_what_came_before(place: dict[str, Any]) -> N
         assert count_terms(lake) == 4
         lake.maintain()
         assert count_terms(lake) == 2
+
+
+def test_a_purge_leaves_no_name_of_a_field(place: dict[str, Any]) -> None:
+    """A definition of a shape names fields, and stays only while another entry has the shape."""
+    with lakebed.open(**place) as lake:
+        catalog: Any = lake._catalog
+
+        def named() -> list[str]:
+            rows = index_rows(lake)
+            return [name for name in ("canary", "shared") if name in repr(rows)]
+
+        for key, metadata in {
+            "secret/1": {"canary": 1},
+            "secret/2": {"shared": 1},
+            "other": {"shared": 2},
+        }.items():
+            lake.store(key, 1, metadata)
+        catalog._index.catch_up(lambda: False)
+        assert named() == ["canary", "shared"]
+        lake.purge(prefix="secret/")
+        assert named() == ["shared"]
+        lake.purge("other")
+        assert index_rows(lake) == []
+        lake.store("other", 1, {"shared": 1})
+        catalog._index.catch_up(lambda: False)
+        lake.store("other", 2)
+        lake.maintain()
+        assert index_rows(lake) == []
 
 
 def test_a_search_that_read_before_a_purge_indexes_nothing_of_it(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lakebed.filters import OVERFLOW, Range, index_terms, parse
+from lakebed.filters import ABSENT, OVERFLOW, Range, index_terms, parse
 
 
 def candidates(source: dict[str, object], *entries: dict[str, object]) -> list[int]:
@@ -12,6 +12,8 @@ def candidates(source: dict[str, object], *entries: dict[str, object]) -> list[i
     found = []
     for position, metadata in enumerate(entries):
         terms = index_terms(metadata)
+        lacking = {r.path for a in parse(source).narrow() for r in a} - {path for path, _ in terms}
+        terms += [(path, ABSENT) for path in lacking]
         if OVERFLOW in terms or all(
             any(p == r.path and r.low <= v <= r.high for p, v in terms for r in alternative)
             for alternative in parse(source).narrow()
@@ -99,15 +101,68 @@ def test_candidates(source, expected):
 
 
 @pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"a": {"$ne": 1}}, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ({"a": {"$ne": "xyz"}}, [0, 1, 2, 4, 5, 6, 7, 8, 9]),
+        ({"a": {"$ne": None}}, [0, 1, 2, 3, 4, 6, 7, 8, 9]),
+        ({"a": {"$ne": True}}, [0, 1, 2, 3, 5, 6, 7, 8, 9]),
+        ({"a": {"$nin": [1, "xyz", None, True]}}, [1, 2, 6, 7, 8, 9]),
+        ({"a": {"$nin": [1, 2.5, [1]]}}, [2, 3, 4, 5, 6, 7, 8, 9]),  # a list excludes nothing
+        ({"a": {"$nin": []}}, list(range(10))),
+        ({"a": {"$not": {"$in": [1, 2.5, -3]}}}, [3, 4, 5, 6, 7, 8, 9]),
+        ({"a": {"$exists": False}}, [9]),
+        ({"a": {"$not": {"$exists": False}}}, list(range(9))),
+        ({"a": {"$not": {"$exists": True}}}, [9]),
+        ({"a": {"$not": {"$gt": 1}}}, [0, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ({"a": {"$not": {"$gte": 1}}}, [0, 2, 3, 4, 5, 6, 7, 8, 9]),  # with its end
+        ({"a": {"$not": {"$lt": 1}}}, [0, 1, 3, 4, 5, 6, 7, 8, 9]),
+        ({"a": {"$not": {"$lte": "a"}}}, list(range(10))),
+        ({"a": {"$not": {"$lte": "z"}}}, [0, 1, 2, 4, 5, 6, 7, 8, 9]),
+        ({"a": {"$not": {"$gt": "a"}}}, [0, 1, 2, 4, 5, 6, 7, 8, 9]),
+        ({"a": {"$not": {"$gt": 0, "$lt": 2}}}, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ({"a": {"$ne": 1, "$exists": True}}, [1, 2, 3, 4, 5, 6, 7, 8]),
+        ({"a": {"$ne": 1, "$lt": 5}}, [1, 2]),
+        ({"$not": {"a": {"$ne": 1}}}, [0]),
+        ({"$not": {"$not": {"a": 1}}}, [0]),
+        ({"$not": {"$or": [{"a": 1}, {"a": "xyz"}]}}, [1, 2, 4, 5, 6, 7, 8, 9]),
+        ({"$not": {"$and": [{"a": {"$ne": 1}}, {"a": {"$ne": 2.5}}]}}, [0, 1]),
+        ({"$not": {"a": {"$gte": 1}, "a.b": {"$exists": False}}}, [0, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ({"$not": {"a.b": {"$exists": False}}}, [7]),
+        ({"$not": {}}, []),
+        ({"$or": [{"a": 1}, {"a": {"$exists": False}}]}, [0, 9]),
+        ({"$or": [{"a": 1}, {"a.b": {"$ne": 1}}]}, [0, 1, 2, 3, 4, 5, 6, 8, 9]),
+    ],
+)
+def test_candidates_of_negations(source, expected):
+    entries = [1, 2.5, -3, "xyz", True, None, [1, "t"], {"b": 1}, {}]
+    assert candidates(source, *({"a": value} for value in entries), {"c": 1}) == expected
+
+
+def test_a_negation_of_many_values_has_few_ranges():
+    [[*ranges]] = parse({"a": {"$nin": list(range(1000))}}).narrow()
+    assert len(ranges) == 100
+    few = {"$and": [{"a": {"$ne": number}} for number in range(1000)]}
+    assert [list(ranges)] == [list(a) for a in parse(few).narrow()]
+
+
+def test_what_can_be_found_without_shapes_comes_first():
+    source = {"a": {"$ne": 1}, "b": {"$exists": True}, "c": {"$exists": False}}
+    assert [alternative[0].path for alternative in parse(source).narrow()] == ["b", "c", "a"]
+
+
+@pytest.mark.parametrize(
     "source",
     [
         {},
-        {"a": {"$ne": 1}},
-        {"a": {"$nin": [1]}},
-        {"a": {"$exists": False}},
-        {"a": {"$not": {"$gt": 1}}},
-        {"$not": {"a": 1}},
-        {"$or": [{"a": 1}, {"b": {"$ne": 1}}]},
+        {"a": {"$ne": "x" * 64}},  # many texts begin like this one
+        {"a": {"$ne": 2**53}},  # one of two integers with the same double
+        {"a": {"$ne": -(10**400)}},
+        {"a": {"$ne": []}},
+        {"a": {"$ne": {"b": 1}}},
+        {"a": {"$nin": [[1], {}]}},
+        {"a": {"$not": {"$contains": 1}}},
+        {"a": {"$not": {"$eq": 1, "$contains": 1}}},
         {"$or": [{"a": 1}, {}]},
         {"$or": [{f"a{i}": i} for i in range(101)]},
     ],

@@ -5,7 +5,20 @@ from __future__ import annotations
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from lakebed.filters import OVERFLOW, Filter, index_terms
+from lakebed.filters import (
+    ABSENT,
+    OVERFLOW,
+    Alternative,
+    Filter,
+    Term,
+    by_shape,
+    definition,
+    definition_range,
+    index_terms,
+    lacked,
+    shape,
+    shape_term,
+)
 from lakebed.values.json import encode
 from tests.filters import strategies
 from tests.filters.oracle import holds
@@ -33,11 +46,57 @@ def test_no_matching_entry_is_narrowed_away(case):
     terms = index_terms(metadata)
     event("overflow" if OVERFLOW in terms else f"alternatives: {len(compiled.narrow())}")
     for alternative in compiled.narrow():
-        assert OVERFLOW in terms or any(
-            path == wanted and low <= value <= high
-            for path, value in terms
-            for wanted, low, high in alternative
-        )
+        assert OVERFLOW in terms or found_by(alternative, terms)
+
+
+def found_by(alternative: Alternative, terms: list[Term]) -> bool:
+    """Whether a range holds a term of an entry, or the absence of the field."""
+    paths = {path for path, _ in terms}
+    return any(low == ABSENT and path not in paths for path, low, _ in alternative) or any(
+        path == wanted and low <= value <= high
+        for path, value in terms
+        for wanted, low, high in alternative
+    )
+
+
+negations = strategies.filters.map(lambda source: {"$not": source})
+
+
+@MANY
+@given(
+    st.lists(strategies.metadata, min_size=1, max_size=5), strategies.filters | negations, st.data()
+)
+def test_no_matching_entry_is_lost_by_its_shape(entries, source, data):
+    """Whichever shapes are defined."""
+    shapes = [shape(index_terms(metadata)) for metadata in entries]
+    definitions = {definition(fields) for fields in shapes if fields} - {None}
+    known = data.draw(st.sets(st.sampled_from(sorted(definitions)))) if definitions else set()
+    wanted = Filter(source)
+    resolved = [
+        by_shape(alternative, known) for alternative in wanted.narrow() if lacked(alternative)
+    ]
+    event(f"alternatives by shape: {len(list(filter(None, resolved)))}")
+    for metadata, fields in zip(entries, shapes, strict=True):
+        if fields is None or not wanted.matches(metadata):
+            continue  # it has no terms, or only OVERFLOW
+        terms = [*index_terms(metadata), shape_term(fields)]
+        for alternative in filter(None, resolved):
+            assert not lacked(alternative)
+            assert found_by(alternative, terms)
+
+
+@MANY
+@given(strategies.metadata, strategies.metadata)
+def test_shapes_are_the_same_for_the_same_fields(some, others):
+    first, second = shape(index_terms(some)), shape(index_terms(others))
+    if first and second:
+        assert (shape_term(first) == shape_term(second)) is (first == second)
+        value = definition(first)
+        event(f"defined: {value is not None}")
+        if value is not None:
+            low, high = definition_range(first)[1:]
+            assert low <= value <= high
+            assert len(value) <= 2000
 
 
 @MANY

@@ -39,10 +39,39 @@ from lakebed.errors import SerializationError
 from lakebed.filters.grammar import read_filter
 from lakebed.filters.narrowing import Alternative, Narrowing, Range
 from lakebed.filters.paths import split_path
-from lakebed.filters.terms import OVERFLOW, Term, index_terms
+from lakebed.filters.shapes import (
+    DEFINITIONS,
+    SHAPES,
+    Fields,
+    by_shape,
+    definition,
+    definition_range,
+    lacked,
+    shape,
+    shape_term,
+)
+from lakebed.filters.terms import ABSENT, OVERFLOW, Term, index_terms
 from lakebed.values.json import decode_text, encode
 
-__all__ = ["OVERFLOW", "Alternative", "Filter", "Range", "Term", "index_terms", "parse"]
+__all__ = [
+    "ABSENT",
+    "DEFINITIONS",
+    "OVERFLOW",
+    "SHAPES",
+    "Alternative",
+    "Fields",
+    "Filter",
+    "Range",
+    "Term",
+    "by_shape",
+    "definition",
+    "definition_range",
+    "index_terms",
+    "lacked",
+    "parse",
+    "shape",
+    "shape_term",
+]
 
 _REMEMBERED = 1000
 _SHORT = 1000
@@ -94,9 +123,10 @@ class Filter:
         """Return the alternatives for looking up candidates. The first is probably the narrowest.
 
         Each alternative is enough by itself: every matching entry has a term in one of its ranges,
-        or the term `OVERFLOW`. So `OVERFLOW` must always be looked up too. If an alternative has no
-        ranges, only entries with `OVERFLOW` can match. There are at most 8 alternatives with at
-        most 100 ranges each. There are none if the index cannot help.
+        or the term `OVERFLOW`, or lacks the field of a range that begins with `ABSENT`. So
+        `OVERFLOW` must always be looked up too. If an alternative has no ranges, only entries with
+        `OVERFLOW` can match. There are at most 8 alternatives with at most 100 ranges each. There
+        are none if the index cannot help.
         """
         return self._narrowing
 

@@ -26,10 +26,12 @@ T = TypeVar("T")
 
 class Condition(NamedTuple, Generic[T]):
     """A condition on a field's value or on whole metadata: its test, the ranges of the index that
-    hold all that passes the test, and what the text of the metadata says about it."""
+    hold all that passes the test, those that hold all that fails it, and what the text of the
+    metadata says about it."""
 
     test: Callable[[T], bool]
-    narrowing: Narrowing = ()
+    narrowing: Narrowing
+    negation: Narrowing
     marks: Marks = Marks()
 
 
@@ -90,7 +92,7 @@ def _read_field(key: str, operand: object, where: str, depth: int) -> MetadataCo
         refuse_operators(value, where)
         condition = _equality(value, place)
     test = evaluation.at_path(segments, condition.test)
-    return Condition(test, condition.narrowing, condition.marks)
+    return Condition(test, condition.narrowing, condition.negation, condition.marks)
 
 
 def _has_operators(operand: Mapping[object, object]) -> bool:
@@ -131,10 +133,11 @@ def _all(conditions: Sequence[Condition[T]]) -> Condition[T]:
     if len(conditions) == 1:
         return conditions[0]
     narrowed = narrowing.both(condition.narrowing for condition in conditions)
+    negation = narrowing.either([condition.negation for condition in conditions])
     marked = marks.both([condition.marks for condition in conditions])
     if len(conditions) == 2:  # the commonest conjunction, a third faster without the loop
         first, second = (condition.test for condition in conditions)
-        return Condition(lambda value: first(value) and second(value), narrowed, marked)
+        return Condition(lambda value: first(value) and second(value), narrowed, negation, marked)
     tests = tuple(condition.test for condition in conditions)
 
     def test(value: T) -> bool:
@@ -143,7 +146,7 @@ def _all(conditions: Sequence[Condition[T]]) -> Condition[T]:
                 return False
         return True
 
-    return Condition(test, narrowed, marked)
+    return Condition(test, narrowed, negation, marked)
 
 
 def _any(conditions: Sequence[Condition[T]]) -> Condition[T]:
@@ -151,13 +154,14 @@ def _any(conditions: Sequence[Condition[T]]) -> Condition[T]:
     return Condition(
         lambda value: any(passes(value) for passes in tests),
         narrowing.either([condition.narrowing for condition in conditions]),
+        narrowing.both(condition.negation for condition in conditions),
         marks.either([condition.marks for condition in conditions]),
     )
 
 
 def _negated(condition: Condition[T]) -> Condition[T]:
-    test = condition.test
-    return Condition(lambda value: not test(value), marks=condition.marks.negated())
+    test, narrowed, negation, marked = condition
+    return Condition(lambda value: not test(value), negation, narrowed, marked.negated())
 
 
 # The operators of a field
@@ -167,6 +171,7 @@ def _equality(operand: Json, place: FieldPlace) -> Condition[object]:
     return Condition(
         evaluation.equals(operand),
         narrowing.exactly(place.path, operand),
+        narrowing.differing(place.path, operand),
         marks.has_value(place.path, operand),
     )
 
@@ -189,7 +194,11 @@ def _comparison(key: str) -> FieldOperator:
             value = text(operand, place.where)
         else:
             value = number(operand, place.where)
-        return Condition(evaluation.compares(key, value), narrowing.ordered(place.path, key, value))
+        return Condition(
+            evaluation.compares(key, value),
+            narrowing.ordered(place.path, key, value),
+            narrowing.not_ordered(place.path, key, value),
+        )
 
     return read
 
@@ -214,6 +223,7 @@ def _one_of(values: Sequence[Json], place: FieldPlace) -> Condition[object]:
     return Condition(
         evaluation.is_one_of(values),
         narrowing.one_of(place.path, values),
+        narrowing.none_of(place.path, values),
         marks.either([marks.has_value(place.path, value) for value in values]),
     )
 
@@ -222,14 +232,17 @@ def _exists(operand: object, place: FieldPlace) -> Condition[object]:
     if not isinstance(operand, bool):
         raise invalid(place.where, f"$exists takes true or false, not {describe(operand)}")
     there = Condition(
-        evaluation.exists(True), narrowing.present(place.path), marks.has_field(place.path)
+        evaluation.exists(True),
+        narrowing.present(place.path),
+        narrowing.missing(place.path),
+        marks.has_field(place.path),
     )
     return there if operand else _negated(there)
 
 
 def _contains(operand: object, place: FieldPlace) -> Condition[object]:
     value = literal(operand, place.where, place.depth)
-    return Condition(evaluation.contains(value), narrowing.containing(place.path, value))
+    return Condition(evaluation.contains(value), narrowing.containing(place.path, value), ())
 
 
 def _not(operand: object, place: FieldPlace) -> Condition[object]:

@@ -37,6 +37,8 @@ OVERFLOW: Final[Term] = ("", b"")
 MANY: Final = b""
 ELEMENTS: Final = "\\[]"
 
+ABSENT: Final = b"\x00"
+"""Stands below all values for the absence of a field. Ranges hold it, terms do not."""
 LOWEST: Final = b"\x01"
 NULL: Final = b"\x10"
 FALSE: Final = b"\x11"
@@ -52,6 +54,7 @@ _OBJECT: Final = 0x50
 HIGHEST: Final = b"\xff"
 
 _TEXT_BYTES: Final = 64
+_EXACT_NUMBERS: Final = 2**53  # from here on, several integers have the same double
 _PATH_BYTES: Final = MAX_PATH_BYTES - len(ELEMENTS)
 _SURELY_SHORT: Final = _PATH_BYTES // 4  # a character takes at most four bytes
 _pack_positive = struct.Struct(">Bd").pack
@@ -127,6 +130,27 @@ def encode(value: object) -> bytes:
     if isinstance(value, (list, tuple)):
         return bytes((_LIST, min(len(value), 255)))
     raise TypeError(f"{type(value).__name__} is not a JSON type")
+
+
+def is_exact(value: object) -> bool:
+    """Return whether no different JSON value is encoded as this one is."""
+    if isinstance(value, str):
+        return len(encode(value)) <= _TEXT_BYTES
+    if isinstance(value, (int, float)):
+        return abs(value) < _EXACT_NUMBERS
+    return value is None
+
+
+def before(value: bytes) -> bytes:
+    """Return the last value of the index before this one."""
+    if value[-1] == 0:
+        return value[:-1]
+    return value[:-1] + bytes((value[-1] - 1,)) + b"\xff" * (_TEXT_BYTES + 1 - len(value))
+
+
+def after(value: bytes) -> bytes:
+    """Return the first value of the index after this one."""
+    return value + b"\x00"
 
 
 def _encode_number(value: int | float) -> bytes:

@@ -197,10 +197,12 @@ class Fields:
         return known
 
     def _narrow(self, alternative: Alternative) -> _Parts | None:
-        """Return the places of the documents with a term in one of the ranges, or None if they are
-        too many to be worth it."""
-        from lakebed.filters import OVERFLOW, Range
+        """Return the places of the documents with a term in one of the ranges. Return None if they
+        are too many to be worth it, or may lack a term."""
+        from lakebed.filters import ABSENT, OVERFLOW, Range
 
+        if any(low == ABSENT for _, low, _ in alternative):
+            return None
         offsets = self.terms.offsets
         parts = []
         for path, low, high in (*alternative, Range(*OVERFLOW, OVERFLOW[1])):

@@ -58,9 +58,10 @@ class FilteredPage:
     def __init__(self, source: Source, index: MetadataIndex, wanted: Filter, high: str) -> None:
         self._source = source
         self._index = index
+        self._wanted = wanted
         self._keeps = wanted.keeps
         self._high = high
-        self._ways = index.ways(wanted)
+        self._ways: list[Ranges] | None = None  # found when the index may pay
         # At a moment, two tables are read together, page by page, and every row is evaluated.
         self._unmarked = None if source.suffix else index.unmarked(wanted)
         self._seen = 0  # entries read in key order
@@ -137,10 +138,12 @@ class FilteredPage:
 
         Returns None if there is no such way.
         """
-        if self._kept * _OFTEN >= self._seen or not self._ways or self._asked == _MOST:
+        if self._kept * _OFTEN >= self._seen or self._ways == [] or self._asked == _MOST:
             return None
         if cap < min(_STEP * self._asked, _MOST):
             return None
+        if self._ways is None:
+            self._ways = self._index.ways(self._wanted)
         best, fewest, waiting = None, cap, 0
         for way in self._ways:
             sql = self._index.sql("count_candidates" + self._source.suffix, way)

@@ -14,16 +14,18 @@ Postgres, a queue takes the place of that order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from lakebed.catalog.sql.shapes import BARE, Shapes
 from lakebed.catalog.statements.executor import Executor, Params, Row, Transaction
 from lakebed.errors import CatalogError, LakebedError, ValidationError
 from lakebed.values.json import decode_text
 
 if TYPE_CHECKING:
-    from lakebed.filters import Alternative, Filter
+    from lakebed.filters import Alternative, Fields, Filter
 
 BATCH = 20_000
 """The number of waiting entries from which on a batch adds them to the index. A filter reads so
@@ -63,21 +65,23 @@ class MetadataIndex:
     def __init__(self, executor: Executor, queries: Mapping[str, str]) -> None:
         self._executor = executor
         self._queries = queries
+        self._shapes = Shapes(queries)
         self._stored = 0  # entries stored by batches since the last check for waiting ones
 
     def ways(self, metadata_filter: Filter) -> list[Ranges]:
-        """Return alternatives that together find every match, or none if the index cannot help."""
-        return [self._way(alternative) for alternative in metadata_filter.narrow()]
+        """Return alternatives that each find every match, or none if the index cannot help."""
+        found = self._shapes.resolve(metadata_filter.narrow(), self._executor.fetch)
+        return [self._way(alternative, bare=bare) for alternative, bare in found]
 
-    def _way(self, alternative: Alternative) -> Ranges:
+    def _way(self, alternative: Alternative, *, bare: bool) -> Ranges:
         from lakebed.filters import OVERFLOW
 
         terms = [*alternative, (OVERFLOW[0], OVERFLOW[1], OVERFLOW[1])]
         params, part = dict[str, object](), self._queries["index_range"]
         for number, (path, low, high) in enumerate(terms):
             params |= {f"path{number}": path, f"from{number}": low, f"to{number}": high}
-        parts = (part.replace("{n}", str(number)) for number in range(len(terms)))
-        return Ranges(" UNION ALL ".join(parts), params)
+        parts = [part.replace("{n}", str(number)) for number in range(len(terms))]
+        return Ranges(" UNION ALL ".join([*parts, self._queries[BARE]] if bare else parts), params)
 
     def unmarked(self, metadata_filter: Filter) -> tuple[str, Params] | None:
         """Return the query for entries that the text of their metadata does not rule out.
@@ -155,8 +159,6 @@ class MetadataIndex:
             return self._take(patient, surely_new=False)
 
     def _take(self, patient: bool, *, surely_new: bool) -> bool:
-        from lakebed.filters import index_terms
-
         queries = self._queries
 
         def index(tx: Transaction) -> bool:
@@ -166,12 +168,8 @@ class MetadataIndex:
             rows = tx.all(queries["metadata_tail"], {"indexed": int(value), "page": _CHUNK})
             if not rows:
                 return False
-            terms = [
-                (path, value, version)
-                for version, metadata in rows
-                if metadata != "{}"
-                for path, value in index_terms(decode_text(metadata))
-            ]
+            terms, shapes = self._terms(rows)
+            self._shapes.define(tx, shapes, len(rows))
             terms.sort()  # in the order of the table, so that each page is written once
             if surely_new:
                 tx.copy(queries["metadata_table"], _COLUMNS, terms)
@@ -227,14 +225,26 @@ class MetadataIndex:
 
     def forget(self, tx: Transaction, rows: Sequence[Row]) -> None:
         """Drop the terms of versions that are gone. `rows` holds their metadata."""
+        terms, shapes = self._terms(rows)
+        self._drop(tx, terms)
+        self._shapes.undefine(tx, shapes)
+
+    def _terms(self, rows: Sequence[Row]) -> tuple[list[tuple[str, bytes, int]], Counter[Fields]]:
+        """Return rows of the index for versions with their metadata, and the shapes of these."""
         from lakebed.filters import index_terms
 
-        queries = self._queries
-        terms = [
+        described = [(version, metadata) for version, metadata in rows if metadata != "{}"]
+        terms = [index_terms(decode_text(metadata)) for _, metadata in described]
+        shapes = self._shapes.add_terms(terms)
+        versions = (version for version, _ in described)
+        return [
             (path, value, version)
-            for version, metadata in rows
-            for path, value in index_terms(decode_text(metadata))
-        ]
+            for version, found in zip(versions, terms, strict=True)
+            for path, value in found
+        ], shapes
+
+    def _drop(self, tx: Transaction, terms: Sequence[tuple[str, bytes, int]]) -> None:
+        queries = self._queries
         sql = queries.get("drop_metadata_terms")
         if sql is None:
             rows_of = (dict(zip(_COLUMNS, term, strict=True)) for term in terms)

@@ -14,7 +14,7 @@ from lakebed.catalog.statements.executor import (
 )
 from lakebed.errors import CatalogError, ConfigurationError, CorruptionError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The schema that this release writes: `schema.sql`, or the migrations up to this number."""
 
 

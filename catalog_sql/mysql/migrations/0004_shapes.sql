@@ -1,0 +1,1 @@
+-- From version 3 to 4: nothing here. Only databases with partial indexes note the shapes of metadata.
