@@ -138,6 +138,6 @@ def test_a_bucket_that_is_silent() -> None:
             "config_kwargs": {"read_timeout": LONG},
         }  # fmt: skip
         lock = BucketLock("n", uri="s3://b/x", **silent)
-        with in_time(), pytest.raises(ConnectError, match="does not answer|no answer"):
+        with in_time(), pytest.raises(ConnectError, match=r"no(t)? answer"):
             lock.acquire(timeout=1)
         lock.close()
