@@ -132,7 +132,7 @@ def test_what_is_no_lock(tmp_path: Path) -> None:
 def test_a_bucket_that_is_silent() -> None:
     """It is asked for as long as requests are repeated, not for as long as a request may take."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        silent = {
+        silent: dict[str, object] = {
             "endpoint_url": f"http://127.0.0.1:{server.getsockname()[1]}",
             "key": "a", "secret": "b", "region": "r-1", "retry_timeout": 1,
             "config_kwargs": {"read_timeout": LONG},

@@ -241,7 +241,7 @@ def _within(options: Mapping[str, Any], timeout: float) -> dict[str, Any]:
 
 
 def _give_up_after(lake: Lake, timeout: float) -> None:
-    if isinstance(lake._objects, GivesUp):
+    if lake._objects is not None and isinstance(lake._objects, GivesUp):
         lake._objects.give_up_after(timeout)
 
 
