@@ -18,9 +18,8 @@ from fsspec.asyn import AsyncFileSystem, sync
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_delay,
-    stop_any,
     wait_random_exponential,
 )
 
@@ -257,8 +256,10 @@ class Connection(ABC):
             return max(usual(state), min(failures[-1].retry_after or 0.0, left))
 
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(TransientError),
-            stop=stop_any(stop_after_delay(self._retry_seconds), lambda _: self._closed),
+            retry=retry_if_exception(
+                lambda error: isinstance(error, TransientError) and not self._closed
+            ),
+            stop=stop_after_delay(self._retry_seconds),
             wait=pause,
             reraise=True,
         )
