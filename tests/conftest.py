@@ -123,6 +123,24 @@ def pytest_collection() -> Generator[None, object, object]:
     return result
 
 
+class FailuresAtOnce:
+    """Names a test when it fails or took a minute, so that a run that is ended early tells it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and (report.failed or report.duration > 60):
+            took = f"{report.when} took {report.duration:.0f} s"
+            terminal.write_line(f"\n{report.outcome}: {report.nodeid} ({took})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(config))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests noted with `record_property`, so that counts are seen in every run."""
     for report in terminalreporter.getreports("passed"):

@@ -6,9 +6,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 PATIENCE = 300
+"""The seconds that something may take on a machine that is busy with other work."""
+LONG = 3600.0
+"""A timeout in seconds that no test waits for."""
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Fails if the block takes long. A timeout that the block must not wait for should be LONG."""
+    began = time.monotonic()
+    yield
+    took = time.monotonic() - began
+    assert took < PATIENCE, f"took {took:.0f} s"
 
 
 def until(holds: Callable[[], object]) -> None:

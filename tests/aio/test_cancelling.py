@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from lakebed import aio
 from lakebed.errors import LakebedError
 from tests.aio.conftest import Run, within
+from tests.waiting import in_time
 
 LARGE = "x" * 10_000
 Call = Callable[[aio.AsyncLake, str], Awaitable[Any]]
@@ -188,12 +188,11 @@ def test_a_query_ends_with_its_task(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with aio.open(tmp_path / "lake") as lake:
             await lake.store("a", 1)
-            began = time.monotonic()
-            with pytest.raises(TimeoutError):
-                await within(lake.sql(slow))
-            assert await lake.sql("SELECT count(*) FROM entries")
-            await lake.close()  # waits for what still runs
-            assert time.monotonic() - began < 20
+            with in_time():
+                with pytest.raises(TimeoutError):
+                    await within(lake.sql(slow))
+                assert await lake.sql("SELECT count(*) FROM entries")
+                await lake.close()  # waits for what still runs
 
     run(main())
 

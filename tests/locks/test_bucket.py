@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lakebed.errors import ConfigurationError, CorruptionError, LockTimeoutError
+from lakebed.errors import ConfigurationError, ConnectError, CorruptionError, LockTimeoutError
 from lakebed.locks import Lock, create_lock
 from lakebed.locks.bucket import BucketLock
 from lakebed.testing import FakeClock, LockConformance
 from tests.buckets import SCHEMES, Service
 from tests.locks.processes import LockProcesses
 from tests.servers import S3Server
+from tests.waiting import LONG, in_time
 
 
 class TestFolder(LockConformance, LockProcesses):
@@ -125,3 +127,17 @@ def test_what_is_no_lock(tmp_path: Path) -> None:
     file.write_bytes(b"nonsense")
     with pytest.raises(CorruptionError, match="is not the file of a lock"):
         create_lock("bucket", "a", uri=tmp_path).acquire()
+
+
+def test_a_bucket_that_is_silent() -> None:
+    """It is asked for as long as requests are repeated, not for as long as a request may take."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent: dict[str, object] = {
+            "endpoint_url": f"http://127.0.0.1:{server.getsockname()[1]}",
+            "key": "a", "secret": "b", "region": "r-1", "retry_timeout": 1,
+            "config_kwargs": {"read_timeout": LONG},
+        }  # fmt: skip
+        lock = BucketLock("n", uri="s3://b/x", **silent)
+        with in_time(), pytest.raises(ConnectError, match=r"no(t)? answer"):
+            lock.acquire(timeout=1)
+        lock.close()

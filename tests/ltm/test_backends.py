@@ -318,6 +318,9 @@ def test_programming_errors_are_raised() -> None:
         with pytest.raises(Broken):
             memory.store_batch(entries())
         assert list(memory.iterate_all()) == []
+        result = memory.store_batch({"a": 1})  # type: ignore[arg-type]
+        assert result["error"].endswith("got a single dict")
+        assert (result["error_type"], result["failed_count"]) == ("validation_error", 0)
         with pytest.raises(TypeError):
             memory.store("k")  # type: ignore[call-arg]
         with pytest.raises(ValidationError):

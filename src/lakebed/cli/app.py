@@ -7,28 +7,28 @@ from typing import Annotated
 import typer
 
 import lakebed
-from lakebed.cli import (
-    appending,
+from lakebed.cli.commands import (
+    append,
     backups,
-    changes,
     config,
-    copies,
-    copying,
+    copy,
     entries,
     lakes,
     maintenance,
     mcp,
     publishing,
+    relocating,
     run,
     search,
     snapshots,
-    sql,
     transfer,
+    watch,
 )
-from lakebed.cli.demo.command import demo
+from lakebed.cli.commands.demo.command import demo
+from lakebed.cli.commands.sessions.command import session
+from lakebed.cli.commands.sql.command import sql
 from lakebed.cli.errors import ReportingGroup
-from lakebed.cli.output import show_waiting
-from lakebed.cli.sessions.command import session
+from lakebed.cli.printing.output import show_waiting
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -104,16 +104,16 @@ def options(
 # The list of commands shows the short help: a line of 80 columns has room for 58 characters.
 app.command("init")(lakes.init)
 app.command("put")(entries.put)
-app.command("append", short_help="Append rows to a stored table.")(appending.append)
+app.command("append", short_help="Append rows to a stored table.")(append.append)
 app.command("get")(entries.get)
 app.command("ls")(entries.ls)
 app.command("touch")(entries.touch)
 app.command("rm")(entries.rm)
 app.command("search", short_help="Find entries by words, the best match first.")(search.search)
-app.command("sql")(sql.sql)
+app.command("sql")(sql)
 app.command("import")(transfer.import_)
 app.command("export", short_help="Write entries as NDJSON, one per line.")(transfer.export)
-app.command("copy")(copying.copy)
+app.command("copy")(copy.copy)
 app.command("backup", short_help="Back up the lake as it is now.")(backups.backup)
 app.command("backups")(backups.backups)
 app.command("prune-backups", short_help="Remove all points of a backup but the newest.")(
@@ -132,7 +132,7 @@ app.add_typer(snapshots.snapshot, name="snapshot")
 app.command("diff", short_help="Show what differs between two snapshots, or since one.")(
     snapshots.diff
 )
-app.command("watch", short_help="Print what changes in the lake, from now on.")(changes.watch)
+app.command("watch", short_help="Print what changes in the lake, from now on.")(watch.watch)
 app.command("history")(snapshots.history)
 app.command("restore")(snapshots.restore)
 app.add_typer(
@@ -153,9 +153,9 @@ app.command("cleanup-expired")(maintenance.cleanup_expired)
 app.command("compact", short_help="Move values from the catalog to packs.")(maintenance.compact)
 app.command("collect", short_help="Remove contents to which nothing refers.")(maintenance.collect)
 app.command("purge", short_help="Erase keys for good, from snapshots too.")(maintenance.purge)
-app.command("adopt")(copies.adopt)
+app.command("adopt")(relocating.adopt)
 app.command("relocate", short_help="Tell a lake that its objects are in another storage.")(
-    copies.relocate
+    relocating.relocate
 )
 app.command("free", short_help="Free space in a local lake on a full disk.")(maintenance.free)
 app.add_typer(config.config, name="config")

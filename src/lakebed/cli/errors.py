@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from lakebed.cli.output import printable
+from lakebed.cli.printing.output import printable
 from lakebed.errors import (
     ConflictError,
     ConnectError,

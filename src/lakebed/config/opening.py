@@ -14,6 +14,7 @@ from lakebed.lake.checks import TTL
 from lakebed.lake.lake import Lake
 from lakebed.lake.lazy import LazyLake
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER, Embedder, History, Relocate
+from lakebed.objects.store import GivesUp
 from lakebed.paths import absolute
 
 if TYPE_CHECKING:
@@ -240,9 +241,8 @@ def _within(options: Mapping[str, Any], timeout: float) -> dict[str, Any]:
 
 
 def _give_up_after(lake: Lake, timeout: float) -> None:
-    give_up = getattr(lake._objects, "give_up_after", None)  # only buckets have it
-    if give_up is not None:
-        give_up(timeout)
+    if lake._objects is not None and isinstance(lake._objects, GivesUp):
+        lake._objects.give_up_after(timeout)
 
 
 def default_place() -> str:

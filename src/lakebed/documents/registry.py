@@ -15,6 +15,7 @@ from lakebed.documents.dynamodb.store import (
 from lakebed.documents.firestore import AsyncFirestoreMetadataStore, FirestoreMetadataStore
 from lakebed.documents.lake import AsyncLakeMetadataStore, LakeMetadataStore
 from lakebed.documents.mongodb.store import AsyncMongoDBMetadataStore, MongoDBMetadataStore
+from lakebed.documents.options import flag
 from lakebed.documents.postgres.store import (
     AsyncPostgresMetadataStore,
     PostgresMetadataStore,
@@ -57,9 +58,7 @@ def create_metadata_store(type: str = "lake", **options: Any) -> Any:  # noqa: A
     Raises ConfigurationError if the type or an option is unknown or an option is invalid, and
     DependencyMissingError if a driver is not installed.
     """
-    wants_async = options.pop("async", False)
-    if not isinstance(wants_async, bool):
-        raise ConfigurationError("async must be True or False")
+    wants_async = flag("async", options.pop("async", False))
     if wants_async and isinstance(type, str) and not type.endswith("_async"):
         type = f"{type}_async"  # noqa: A001
     factory = _find(type)

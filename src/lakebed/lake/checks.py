@@ -121,6 +121,17 @@ def check_iterable(field: str, items: object) -> None:
         )
 
 
+def check_entries(entries: object) -> None:
+    """Raise ValidationError unless `entries` can be the entries of a batch. A mapping cannot,
+    because iterating over it would give its keys."""
+    if isinstance(entries, Mapping):
+        raise ValidationError(
+            "entries must be an iterable of mappings, such as [{'key': 'a', 'value': 1}], got a "
+            f"single {type(entries).__name__}"
+        )
+    check_iterable("entries", entries)
+
+
 def check_filter(metadata_filter: Mapping[str, object] | None) -> Filter | None:
     """Return the compiled filter."""
     if metadata_filter is None:

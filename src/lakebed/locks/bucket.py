@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from datetime import timedelta
@@ -22,7 +23,7 @@ from lakebed.clock import Clock, system_clock
 from lakebed.errors import ConfigurationError, CorruptionError
 from lakebed.locks.base import Lock
 from lakebed.objects.opening import open_store, parse_place
-from lakebed.objects.store import NewWriter, ObjectStore
+from lakebed.objects.store import GivesUp, NewWriter, ObjectStore
 
 _TOKEN = re.compile(r"\d{20}")
 _FREED = b'{"owner": "", "until": 0}'
@@ -79,6 +80,8 @@ class BucketLock(Lock):
                 f"uri: {self._place.partition('://')[0]}:// cannot write a file only if it does "
                 "not exist: expected s3://, gs://, az:// or a folder"
             )
+        if isinstance(store, GivesUp):  # a small file needs no long time, so silence is an error
+            store.give_up_after(math.inf)
         return _Store(store, store)
 
     @property

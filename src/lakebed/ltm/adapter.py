@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from lakebed.errors import CatalogError, LakebedError, NotFoundError
-from lakebed.lake.checks import TTL, check_iterable
+from lakebed.lake.checks import TTL, check_entries
 from lakebed.lake.lake import Lake
 from lakebed.lake.searching import Mode
 from lakebed.ltm.expiry import Expiring, expiry_of
@@ -190,7 +190,7 @@ class LTMBackend:
         """
         expiring = Expiring(entries)
         try:
-            check_iterable("entries", entries)
+            check_entries(entries)
             report = self.lake.store_batch(expiring, atomic=atomic)
             count, failed, errors = report.stored, report.failed, report.errors
             first = next(iter(errors.values()), None)

@@ -18,7 +18,7 @@ from fsspec.asyn import AsyncFileSystem, sync
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_delay,
     wait_random_exponential,
 )
@@ -86,6 +86,7 @@ class Connection(ABC):
         self._uri = uri.rstrip("/")
         self._protocol = uri.partition("://")[0]
         self._connections = int(_number(options, "max_connections", MAX_CONNECTIONS, least=1))
+        self._closed = False
         self._retry_seconds = _number(options, "retry_timeout", RETRY_SECONDS, least=0)
         self._answers = False  # whether the service has ever answered
         self._hurried = False
@@ -223,6 +224,8 @@ class Connection(ABC):
                 say(f"{action}: {why}; trying for {max(0, left):.0f} s more")
 
         async def attempt() -> _T:
+            if self._closed and failures:
+                raise TransientError(failures[-1])
             async with self._gate:
                 try:
                     result = await asyncio.wait_for(call(*arguments), self._limit(begun))
@@ -253,7 +256,9 @@ class Connection(ABC):
             return max(usual(state), min(failures[-1].retry_after or 0.0, left))
 
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(TransientError),
+            retry=retry_if_exception(
+                lambda error: isinstance(error, TransientError) and not self._closed
+            ),
             stop=stop_after_delay(self._retry_seconds),
             wait=pause,
             reraise=True,
@@ -278,6 +283,7 @@ class Connection(ABC):
         return max(CONNECT_SECONDS, begun + self._retry_seconds - time.monotonic())
 
     def close(self) -> None:
+        self._closed = True  # a request of another thread is not repeated any more
         if self.__dict__.get("_pid") == os.getpid():
             self._disconnect()
 

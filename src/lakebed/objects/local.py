@@ -105,7 +105,7 @@ class LocalStore:
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         try:
-            # Without a file object: creating one takes as long as reading.
+            # No file object: creating one takes as long as reading.
             handle = os.open(f"{self._root}/{inside(path)}", os.O_RDONLY)
             try:
                 if length is None:

@@ -111,6 +111,16 @@ class NewWriter(Protocol):
         ...
 
 
+@runtime_checkable
+class GivesUp(Protocol):
+    """A store that repeats failing requests, and can be told for how long."""
+
+    def give_up_after(self, seconds: float) -> None:
+        """Repeat failing requests for at most this many seconds. Wait for the first answer of the
+        service for as long."""
+        ...
+
+
 def read_each(store: ObjectStore, ranges: Sequence[Range]) -> list[ReadResult]:
     """Read many ranges one after another."""
 

@@ -24,6 +24,7 @@ from tests.catalog import load
 from tests.catalog.postgres.schemas import options
 from tests.proxy import FaultyProxy, faulty_proxy
 from tests.servers import PASSWORD, PostgresServer
+from tests.waiting import PATIENCE, in_time
 
 
 @pytest.fixture
@@ -115,14 +116,13 @@ def test_a_request_that_never_arrives(proxy: FaultyProxy) -> None:
     with lakebed.open(catalog=catalog, lock_timeout=1) as lake:
         lake.store("k", 0)
         proxy.swallow = True
-        start = time.monotonic()
-        with pytest.raises(ConnectError) as caught:
+        with in_time(), pytest.raises(ConnectError) as caught:
             lake.retrieve("k")
-        assert time.monotonic() - start < 30
         assert PASSWORD not in str(caught.value)
         proxy.swallow = False
         proxy.cut()
-        while time.monotonic() - start < 60:
+        start = time.monotonic()
+        while time.monotonic() - start < PATIENCE:
             try:
                 assert lake["k"] == 0
                 return
@@ -175,10 +175,8 @@ def test_reading_all_at_once(proxy: FaultyProxy) -> None:
         for read in (lambda: lake.list().to_arrow().num_rows, lambda: lake.sql(count).fetchone()):
             proxy.cut()
             assert read() in (1500, (1500,))
-        begin = time.monotonic()
-        with pytest.raises(ConnectError):
+        with in_time(), pytest.raises(ConnectError):
             _scan_while_swallowed(lake, proxy)
-        assert time.monotonic() - begin < 30
         proxy.swallow = False
         proxy.close()
         with pytest.raises(ConnectError, match="no connection"):

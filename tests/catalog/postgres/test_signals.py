@@ -7,6 +7,7 @@ import time
 
 import lakebed
 from tests.servers import PostgresServer
+from tests.waiting import LONG, in_time
 
 
 def test_a_signal_wakes_who_listens(postgres_18: PostgresServer) -> None:
@@ -19,11 +20,10 @@ def test_a_signal_wakes_who_listens(postgres_18: PostgresServer) -> None:
     ):
         assert signals.wakes
         assert inside.wakes
-        began = time.monotonic()
         timer = threading.Timer(0.2, lambda: other.signal("news"))
         timer.start()
-        signals.wait(60)
-        assert time.monotonic() - began < 40
+        with in_time():
+            signals.wait(LONG)
         timer.join()
         # Other topics, and other scopes, are heard by others.
         other.signal("other news")
@@ -32,9 +32,8 @@ def test_a_signal_wakes_who_listens(postgres_18: PostgresServer) -> None:
         inside.wait(0.3)
         assert time.monotonic() - began >= 0.29
         other.scope("a/b").signal("news")
-        began = time.monotonic()
-        inside.wait(60)
-        assert time.monotonic() - began < 40
+        with in_time():
+            inside.wait(LONG)
 
 
 def test_who_listens_survives_a_restart(private_postgres: PostgresServer) -> None:
@@ -43,10 +42,9 @@ def test_who_listens_survives_a_restart(private_postgres: PostgresServer) -> Non
         lake.listen("news") as signals,
     ):
         private_postgres.stop()
-        began = time.monotonic()
-        signals.wait(0.2)
+        with in_time():
+            signals.wait(0.2)
         private_postgres.start()
-        assert time.monotonic() - began < 60
         assert not signals.wakes
         signals.wait(0.01)
 

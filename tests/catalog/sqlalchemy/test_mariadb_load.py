@@ -18,6 +18,7 @@ from lakebed.lake.lake import Lake
 from tests.catalog import load
 from tests.proxy import FaultyProxy, faulty_proxy
 from tests.servers import PASSWORD, MariaDBServer
+from tests.waiting import in_time
 
 THREADS = 2
 COMMIT = b"\x03COMMIT"  # as the protocol has it: not the word in READ COMMITTED
@@ -193,10 +194,8 @@ def test_a_server_that_falls_silent(both: tuple[str, str], proxy: FaultyProxy) -
     with lakebed.open(catalog=catalog, lock_timeout=1) as lake:
         lake.store("k", 0)
         proxy.swallow = True
-        start = time.monotonic()
-        with pytest.raises(ConnectError) as caught:
+        with in_time(), pytest.raises(ConnectError) as caught:
             lake.retrieve("k")
-        assert time.monotonic() - start < 30
         assert PASSWORD not in str(caught.value)
         proxy.swallow = False
         proxy.cut()

@@ -179,7 +179,7 @@ def test_windows_are_bounded_and_inline_values_wait_for_none() -> None:
 
 
 def test_export_reads_as_a_listing_does(bucket: tuple[Lake, HttpProxy]) -> None:
-    from lakebed.cli.transfer import _line
+    from lakebed.cli.commands.transfer import _line
 
     lake, proxy = bucket
     proxy.heard.clear()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lakebed.errors import CatalogError, CorruptionError, StorageError
+from lakebed.errors import CatalogError, CorruptionError, StorageError, ValidationError
 from lakebed.lake.entries import spool
 from lakebed.lake.lake import Lake
 from lakebed.objects.local import LocalStore
@@ -184,6 +184,19 @@ class TestVanishingContent:
 
 
 class TestFailures:
+    @pytest.mark.parametrize("atomic", [True, False])
+    @pytest.mark.parametrize("entries", [{"a": 1}, {"key": "a", "value": 1}, {}])
+    def test_a_mapping_in_place_of_many(
+        self, lake: Lake, entries: dict[str, Any], atomic: bool
+    ) -> None:
+        with pytest.raises(ValidationError) as refused:
+            lake.store_batch(entries, atomic=atomic)
+        assert str(refused.value) == (
+            "entries must be an iterable of mappings, such as [{'key': 'a', 'value': 1}], "
+            "got a single dict"
+        )
+        assert not lake
+
     def test_what_is_not_stored_becomes_garbage(self, lake: Lake, tmp_path: Path) -> None:
         def broken() -> Iterator[dict[str, Any]]:
             yield {"key": "huge", "value": HUGE}

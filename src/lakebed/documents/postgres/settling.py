@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from lakebed.catalog.postgres.errors import is_broken, is_repeatable
@@ -18,6 +19,14 @@ _OUR_ROW = """SELECT FROM {table} WHERE "collection" = %s AND "doc_id" = %s
  AND xmin::text::bigint = %s::text::bigint %% 4294967296 AND "updated_at" = %s::text::timestamptz"""
 _FUTURE = "22023"  # the error code for a number that the server, after a crash, does not know
 _PAUSE = 0.05  # seconds
+
+
+class Outcome(Enum):
+    """What became of a transaction whose commit was not answered."""
+
+    WRITTEN = "written"
+    LOST = "lost"
+    UNKNOWN = "unknown"
 
 
 class Note(NamedTuple):
@@ -57,24 +66,38 @@ async def _settle(pool: Pool, table: str, note: Note, lost: LakebedError) -> Non
     deadline = time.monotonic() + pool.timeout
     while True:
         try:
-            ((status, started),) = await pool.fetch(_STATUS, (note.xid,))
-            if status == "committed":
-                # A server that crashed and restarted may have reused the number.
-                happened = started == note.started or await _is_there(pool, table, note)
-                if not happened:
-                    raise _unknown(lost)
-                return
-            if status != "in progress":
-                break
+            outcome = await _outcome(pool, table, note)
         except LakebedError as error:
-            if getattr(error.__cause__, "sqlstate", None) == _FUTURE:
-                break
             if not is_repeatable(error) or time.monotonic() > deadline:
                 raise _unknown(error) from error.__cause__
+            outcome = None
+        if outcome is not None:
+            break
         await pool.sleep(_PAUSE)
-    raise OvertakenError(
-        f"the connection was lost during a commit, and nothing was written: {lost}"
-    )
+    if outcome is Outcome.UNKNOWN:
+        raise _unknown(lost)
+    if outcome is Outcome.LOST:
+        raise OvertakenError(
+            f"the connection was lost during a commit, and nothing was written: {lost}"
+        )
+
+
+async def _outcome(pool: Pool, table: str, note: Note) -> Outcome | None:
+    """Return what became of a transaction, or None while it is still in progress."""
+    try:
+        ((status, started),) = await pool.fetch(_STATUS, (note.xid,))
+    except LakebedError as error:
+        if getattr(error.__cause__, "sqlstate", None) == _FUTURE:
+            return Outcome.LOST
+        raise
+    if status == "in progress":
+        return None
+    if status != "committed":
+        return Outcome.LOST
+    # A server that crashed and restarted may have reused the number.
+    if started == note.started or await _is_there(pool, table, note):
+        return Outcome.WRITTEN
+    return Outcome.UNKNOWN
 
 
 async def _is_there(pool: Pool, table: str, note: Note) -> bool:

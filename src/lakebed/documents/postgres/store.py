@@ -8,7 +8,7 @@ from lakebed.catalog.postgres.opening import check_address
 from lakebed.catalog.postgres.server import Server, require_driver
 from lakebed.config.postgres import native_url
 from lakebed.documents.async_store import AsyncMetadataStore
-from lakebed.documents.options import count, flag, seconds
+from lakebed.documents.options import count, flag, seconds, text
 from lakebed.documents.postgres.backend import PostgresBackend
 from lakebed.documents.postgres.blocking import BlockingPool
 from lakebed.documents.postgres.pools import Limits
@@ -132,6 +132,9 @@ def _server(url: object, given: dict[str, Any], limits: Limits) -> Server:
 
 
 def _schema(schema: object) -> str:
-    if not isinstance(schema, str) or not schema or "\0" in schema or len(schema.encode()) > 63:
-        raise ConfigurationError("schema must be the name of a schema, at most 63 bytes long")
-    return schema
+    name = text("schema", schema)
+    if "\0" in name or len(name.encode()) > 63:
+        raise ConfigurationError(
+            f"schema must have at most 63 bytes and no NUL character, got {name[:100]!r}"
+        )
+    return name

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from lakebed.errors import LakebedError
-from lakebed.lake.checks import check_iterable
+from lakebed.lake.checks import check_entries
 from lakebed.lake.entries.batch_report import BatchReport
 from lakebed.lake.entries.writing import Writing
 from lakebed.model import Progress
@@ -58,7 +58,7 @@ class Batches(Writing):
     ) -> BatchReport:
         with closing(batch):
             self._must_write("store_batch")
-            check_iterable("entries", entries)
+            check_entries(entries)
             try:
                 batch.read(entries)
             except Exception:

@@ -17,7 +17,7 @@ _MOST_CHANGED = 4
 memory of deleted rows until it drops their table."""
 _LAST = 2**63 - 1  # the highest version possible
 _RANGES = 256
-"""Versions are counted in ranges of this width, to find the ranges where entries have gone."""
+"""Versions are counted in this many ranges, to find those in which entries have gone."""
 
 
 def bring_up_to_date(scan: CatalogScan, rows: LoadedRows) -> bool:
@@ -81,9 +81,9 @@ class _Delta:
     def _is_continued(self) -> bool:
         """Return whether the catalog is still the one from which the rows came.
 
-        A catalog that was restored from a backup, or a replica that lacks the last commits, gives
-        version numbers a second time. Then the highest version that both have, apart from the new
-        ones, stands for another entry.
+        A catalog that was restored from a backup, or a replica that lacks the last commits, uses
+        version numbers a second time. Then the version of the newest loaded row belongs to another
+        entry in the catalog.
         """
         newest = self._connection.execute(
             f"SELECT version, key, epoch_us(updated_at) FROM {self._rows.table} "
@@ -92,8 +92,8 @@ class _Delta:
         return newest is None or self._scan.holds(*newest)
 
     def _is_pack_unused(self) -> bool:
-        """Return whether a pack that is read whole has no row's value any more. A collection may
-        have deleted such a pack."""
+        """Return whether no row needs one of the packs that are read whole. A collection may have
+        deleted that pack."""
         values = self._rows.values
         if not self._gone or values is None or not values.packs:
             return False
@@ -113,10 +113,10 @@ class _Delta:
         self._gone += deleted
 
     def _keep_standing(self, first: int, last: int) -> int | None:
-        """Remove the rows whose versions from `first` to `last` no longer stand.
+        """Remove the rows with versions from `first` to `last` that the catalog no longer has.
 
-        Returns the version above which all standing versions must be loaded, or None if none must
-        be.
+        Returns the version above which all entries of the catalog must be loaded, or None if none
+        must be.
         """
         import pyarrow as pa
 
@@ -134,10 +134,10 @@ class _Delta:
         return None if lowest is None else int(lowest)
 
     def _remove_vanished(self, last: int) -> None:
-        """Remove the rows whose versions up to `last` no longer stand. None of these versions can
-        be new.
+        """Remove the rows with versions up to `last` that the catalog no longer has. None of its
+        versions up to there can be new.
 
-        Counts versions in ranges, and compares only the ranges whose numbers differ.
+        Counts versions in ranges, and compares only the ranges whose counts differ.
         """
         width = max(1, last // _RANGES)
         counted = f"SELECT version // {width} AS range, count(*) FROM {self._rows.table} GROUP BY 1"
@@ -148,8 +148,8 @@ class _Delta:
                 self._keep_standing(first, end)
 
     def _bring(self, above: int) -> int:
-        """Load entries of higher versions, except those that are loaded, into a table of their own.
-        Returns their number."""
+        """Load entries with higher versions into a table of their own, except those that are loaded
+        already. Returns their number."""
         rows, connection = self._rows, self._connection
         connection.execute(f"CREATE TEMP TABLE fresh ({rows.definition})")
         how = Scan("entries", columns=scanned(rows.columns), above=above)
@@ -160,7 +160,7 @@ class _Delta:
         return added - int(there)
 
     def _insert(self) -> None:
-        """Insert the new entries. An entry whose content another entry has shares its place."""
+        """Insert the new entries. An entry with the content of a loaded one gets its place."""
         rows, connection = self._rows, self._connection
         if rows.values is None or not rows.values.packs:
             connection.execute(f"INSERT INTO {rows.table} FROM temp.fresh")

@@ -59,7 +59,8 @@ class _Used:
 
 
 class QueryEngine:
-    """A DuckDB session over a lake, and the rows that are loaded in it. Safe from any thread."""
+    """A DuckDB session over a lake, and the rows that are loaded in it. Safe to use from any
+    thread."""
 
     def __init__(
         self,
@@ -155,7 +156,7 @@ class QueryEngine:
             except QueryError:
                 if not self._external:
                     raise
-        # Only for a query can DuckDB tell which relations it needs.
+        # DuckDB tells which relations a query needs, but not which another statement needs.
         return unjudged(text, tables, calls)
 
     def _prepare(
@@ -204,7 +205,7 @@ class QueryEngine:
     def _search(
         self, connection: duckdb.DuckDBPyConnection, statement: Statement, search: Search
     ) -> None:
-        """Store the hits of the searches in a query in a table, and define the function that reads
+        """Store the hits of the query's searches in a table, and define the function that reads
         it."""
         calls = [call for call in statement.calls if call.name == relations.SEARCH]
         if not calls:

@@ -60,7 +60,7 @@ class RowCache:
         """Return kept rows that are current, or that an update makes current, or None."""
         same = [other for other in self._kept if want.is_served_by(other)]
         wider = list[Wanted]()
-        if want.relation != "documents":  # its values would all be read
+        if want.relation != "documents":  # all of its values would be read
             whole = want._replace(bounds=Bounds(), limit=None)
             wider = [other for other in self._kept if whole.is_served_by(other)]
         for other in (*same, *wider):
@@ -110,7 +110,7 @@ class RowCache:
             else:
                 rows = load_scan(self._session, scan, how, want.relation, want.columns)
         is_present = None in want.moments
-        # An unchanged entry changes when it expires, and the rows of a difference do not say when.
+        # An entry of the present expires without a new version, and a difference does not say when.
         lasts = not (how is None and is_present)
         if lasts and (scan.state is not None or is_renewable(want)):
             self._keep(want, _Kept(rows, scan.state, scan.moved))

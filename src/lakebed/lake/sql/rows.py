@@ -32,8 +32,8 @@ _PACKED = "LEFT JOIN packs p ON p.id = b.pack_id"  # a small table with the name
 class Values(NamedTuple):
     """Where the values of documents are, unless they are inline.
 
-    They are in the table of fetched values, and in the packs to read. `stride`: the distance
-    between the places of one pack and of the next.
+    `fetched`: the table of the values that were read one by one, or None. `packs`: the packs that
+    queries read whole. `stride`: the distance between the places of one pack and of the next.
     """
 
     fetched: str | None
@@ -44,12 +44,12 @@ class Values(NamedTuple):
 class LoadedRows:
     """A table of a session. It is dropped when nobody holds it any more.
 
-    `columns`: the loaded columns of the relation; empty if only the number of rows matters, and the
-    table is then a view of `number` rows. `count`: the number of rows. `next_expiry`: the earliest
-    expiry among them, in microseconds. `packs`: how many objects each pack holds. `values`: where
-    the values of documents are, once somebody has asked for them. `read_at`: the time at which the
-    rows were read, in microseconds. `changed`: how many rows have come and gone since they were
-    loaded. `added`: whether values of new rows must still be fetched.
+    `columns`: the loaded columns of the relation. They are empty if only the number of rows
+    matters. The table is then a view of `number` rows. `count`: the number of rows. `next_expiry`:
+    the earliest expiry among them, in microseconds. `packs`: how many objects each pack holds.
+    `values`: where the values of documents are, once somebody has asked for them. `read_at`: the
+    time at which the rows were read, in microseconds. `changed`: how many rows have come and gone
+    since they were loaded. `added`: whether values of new rows must still be fetched.
     """
 
     def __init__(

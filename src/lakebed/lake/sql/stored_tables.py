@@ -231,8 +231,10 @@ class StoredTables:
 
     @contextmanager
     def _naming_damage(self, stored: Sequence[Stored]) -> Iterator[None]:
-        """If files cannot be read, raise CorruptionError with key and hash of a damaged one. Their
-        columns are not hashed, because that would read the whole table."""
+        """If files cannot be read, raise CorruptionError with key and hash of a damaged one.
+
+        A query does not compare files with their hashes, because it would have to read them whole.
+        """
         try:
             yield
         except (duckdb.Error, FileNotFoundError, CorruptionError):

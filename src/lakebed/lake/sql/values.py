@@ -97,7 +97,7 @@ def _bring_added(
 
 
 def _whole(packs: list[tuple[int, str, int]], rows: LoadedRows) -> list[tuple[int, str]]:
-    """Return the packs to read whole, because the query needs enough of them."""
+    """Return the packs to read whole, because the query needs enough of their values."""
     return [(pack, uri) for pack, uri, wanted in packs if wanted * _FETCHED >= rows.packs[pack]]
 
 
@@ -172,8 +172,8 @@ def _place(
 def _with_places(table: str, files: str, numbers: str, stride: int) -> str:
     """Return a query for the rows of a table, each with the place of its value.
 
-    The key of a row that is not a document is NULL. As a condition of its own on the left side, it
-    would make DuckDB compare each row with each value.
+    A row that is not a document gets no place, because NULL in place of its hash joins with
+    nothing. A separate condition for it would make DuckDB compare each row with each value.
     """
     return (
         f"SELECT r.*, h.file_index::BIGINT * {stride} + h.file_row_number AS place "
@@ -235,7 +235,6 @@ def _fetch(
     into: str | None = None,
 ) -> str | None:
     """Read values in separate files, and in packs of which few values are needed, into a table.
-
     Returns its name, or None if there are no such values.
 
     `into`: the table; None makes a new one. `elsewhere`: the condition that selects these values.

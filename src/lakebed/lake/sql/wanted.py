@@ -76,8 +76,10 @@ def want_of(
 
 
 def is_renewable(want: Wanted) -> bool:
-    """Return whether outdated rows can still be used while no object moves: rows of snapshots do
-    not change, and rows of the present can be updated if all of them are loaded."""
+    """Return whether outdated rows can still be used while no object moves.
+
+    Rows of snapshots do not change. Rows of the present can be updated if all of them are loaded.
+    """
     if want.moments == (None,):
         whole = want.bounds == Bounds() and want.limit is None
         return want.relation in _ENTRIES and whole and want.columns >= _CARRIED
@@ -95,10 +97,12 @@ def question_of(call: Call) -> tuple[str, int]:
 
 
 def named(name: str) -> Callable[[Node], bool]:
+    """Return the test whether a node of a query's tree is the table of that name."""
     return lambda node: node.get("type") == "BASE_TABLE" and str(node["table_name"]).lower() == name
 
 
 def called(name: str) -> Callable[[Node], bool]:
+    """Return the test whether a node of a query's tree calls the table function of that name."""
     return lambda node: (
         node.get("type") == "TABLE_FUNCTION"
         and str(node["function"]["function_name"]).lower() == name
@@ -106,6 +110,7 @@ def called(name: str) -> Callable[[Node], bool]:
 
 
 def moments_of(call: Call, resolve: Resolve) -> tuple[Moment | None, ...]:
+    """Return the moments that the arguments of a call name. None is the present."""
     takes = {"entries_at": (1,), "changes": (1, 2)}[call.name]
     if len(call.arguments) not in takes:
         raise QueryError(

@@ -119,7 +119,7 @@ class LocalFiles:
                 raise condition.refused(path)
             if condition.if_match is not None and (old is None or _etag(old) != condition.if_match):
                 raise condition.refused(path)
-            # Always later than the replaced file, so that no etag is used twice.
+            # Always later than that of the replaced file, so that no etag is used twice.
             now = max(time.time_ns(), 0 if old is None else old.st_mtime_ns + 1)
             os.utime(temporary, ns=(now, now))
             new = os.stat(temporary)
@@ -322,9 +322,9 @@ class LocalFiles:
 
 
 class LocalUpload:
-    """A temporary file."""
+    """An upload to a temporary file. `commit` moves the file to its place."""
 
-    width = 1  # one disk, and a checksum over all bytes in order
+    width = 1  # the checksum takes the bytes in order
 
     def __init__(self, folder: str, path: str, commit: Callable[[str, bytes], FileRow]) -> None:
         self._path, self._commit = path, commit

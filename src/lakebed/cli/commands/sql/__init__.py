@@ -1,0 +1,1 @@
+"""sql: query the lake, once or in a shell."""

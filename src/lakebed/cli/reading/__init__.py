@@ -1,0 +1,1 @@
+"""What users give to commands: arguments, files, and answers to questions."""
