@@ -215,6 +215,6 @@ def test_what_ends_while_the_metadata_index_takes_it_in(world: World) -> None:
         dropping.result(timeout=20)
     assert world.count("metadata_ended") == 0
     index.catch_up(lambda: False)
-    assert world.count("entry_metadata") == 5
+    assert world.count("entry_metadata") == 5 + 5 + 1  # terms, shapes, and what the shape is
     assert [e.key for e in lake.list(metadata_filter={"n": {"$gte": 0}})] == ["1", "2", "3", "4"]
     assert [e.key for e in lake.list(metadata_filter={"n": "new"})] == ["0"]
