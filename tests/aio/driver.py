@@ -348,6 +348,11 @@ class DrivenView(Mapping[str, Any]):
 class Driven(DrivenView, MutableMapping[str, Any]):
     """`lake` is an AsyncLake."""
 
+    @property
+    def _catalog(self) -> Any:
+        """What the suite asks for its capabilities."""
+        return self.lake._lake._catalog
+
     pop = _through("pop")
     popitem = _through("popitem")
     setdefault = _through("setdefault")

@@ -34,3 +34,10 @@ class TestLitestream(CatalogConformance):
             with pytest.raises(LockTimeoutError, match="another node writes"):
                 opening()
             assert lake["k"] == 1
+
+    def test_two_clients_lose_nothing(self, opening: OpenLake) -> None:
+        """One after the other: there is one client at a time."""
+        for n in range(3):
+            with opening() as lake:
+                assert lake.get("n", 0) == n
+                lake["n"] = n + 1

@@ -112,7 +112,8 @@ class SQLiteDatabase(Database):
             # Nobody else uses this connection, so its time-out can be set for the statement.
             wait = wait_most if sql == "VACUUM" else 0
             try:
-                with closing(sqlite3.connect(path, wait, isolation_level=None)) as connection:
+                connection = sqlite3.connect(path, timeout=wait, isolation_level=None)
+                with closing(connection):
                     return connection.execute(sql).fetchall()
             except sqlite3.Error as error:
                 raise self.explain(error) from error
