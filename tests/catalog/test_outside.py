@@ -38,9 +38,10 @@ SHOWN = re.compile(r"^with lakebed\.open\(.*?\n(?=\S|\Z)", re.DOTALL | re.MULTIL
 
 
 def of_language(page: Path, language: str) -> str:
-    """The blocks of a page in a language."""
-    fence = rf"^```{language}\n(.*?)^```$"
-    return "\n".join(re.findall(fence, page.read_text("utf-8"), re.DOTALL | re.MULTILINE))
+    """The blocks of a page in a language, but those that are marked as not run."""
+    fence = rf"(^<!-- not run:[^\n]*\n\n)?^```{language}\n(.*?)^```$"
+    found = re.findall(fence, page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return "\n".join(code for marked, code in found if not marked)
 
 
 def defined(page: Path) -> dict[str, Any]:
