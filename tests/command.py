@@ -73,7 +73,7 @@ def _serve(address: str) -> None:
     import lakebed.catalog.postgres.executor
     import lakebed.catalog.sqlite.batch
     import lakebed.cli.app
-    import lakebed.config.loading
+    import lakebed.config.reading.loading
     import lakebed.files
     import lakebed.lake.lake
     import lakebed.sessions

@@ -15,7 +15,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
         *("lakebed.lake.lake", "lakebed.lake.backup.running", "lakebed.catalog.sqlite.batch"),
-        *("lakebed.moving.keeping", "lakebed.moving.lakes", "lakebed.config.loading"),
+        *("lakebed.moving.keeping", "lakebed.moving.lakes", "lakebed.config.reading.loading"),
         *("orjson", "pandas", "psycopg", "pyarrow.dataset", "pyarrow.parquet", "s3fs"),
     ]
 )

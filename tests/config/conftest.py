@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import lakebed
-from lakebed.config.loading import Configuration, load
 from lakebed.config.problems import InvalidConfiguration
+from lakebed.config.reading.loading import Configuration, load
 from lakebed.errors import ConfigurationError
 from tests.config.clouds import clouds, google_key
 from tests.config.tls_postgres import tls_postgres

@@ -15,11 +15,11 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from lakebed.config.catalogs import CATALOGS
-from lakebed.config.models import BACKENDS, StorageSettings
 from lakebed.config.secrets.base import Secrets
 from lakebed.config.secrets.sources import SOURCES, source_model
-from lakebed.config.settings import SearchSettings, Settings
+from lakebed.config.settings.backends import BACKENDS, StorageSettings
+from lakebed.config.settings.base import SearchSettings, Settings
+from lakebed.config.settings.catalogs import CATALOGS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "configuration.md"
 _BEGIN, _END = "<!-- generated: reference -->", "<!-- end of what is generated -->"

@@ -12,7 +12,7 @@ import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 import lakebed
-from lakebed.config.loading import load
+from lakebed.config.reading.loading import load
 from lakebed.config.schema import json_schema
 from tests.config.documented_connections import CONNECTIONS
 from tests.config.reference import GUIDE, current

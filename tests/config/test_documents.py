@@ -9,7 +9,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lakebed.config.document import MAX_BYTES, read_document
+from lakebed.config.reading.document import MAX_BYTES, read_document
 from lakebed.errors import ConfigurationError
 from tests.config.conftest import Write, opened_with, refused
 

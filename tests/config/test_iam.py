@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lakebed
-from lakebed.config.loading import load
+from lakebed.config.reading.loading import load
 from lakebed.errors import ConfigurationError, ConnectError, LakebedError
 from lakebed.lake.lake import Lake
 from tests.config.clouds import Clouds

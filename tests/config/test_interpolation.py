@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebed.config.loading import read
-from lakebed.config.secrets import create_secrets_backend
+from lakebed.config import create_secrets_backend
+from lakebed.config.reading.loading import read
 from lakebed.errors import ConfigurationError
 from lakebed.ltm import expand_env_vars
 from tests.config.conftest import refused

@@ -225,4 +225,4 @@ def test_the_roots_of_rds_by_download(monkeypatch: pytest.MonkeyPatch, tmp_path:
         with pytest.raises(ConnectError, match="download it yourself and name the file"):
             opened_with(RDS)
     # Checking a configuration needs no network.
-    assert lakebed.config.loading.load(RDS).settings.shown()["sslrootcert"] == "rds"
+    assert lakebed.config.reading.loading.load(RDS).settings.shown()["sslrootcert"] == "rds"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from lakebed.config import build_provider_connection_string, resolve_catalog_credentials
-from lakebed.config.loading import load
 from lakebed.config.providers.base import Token
+from lakebed.config.reading.loading import load
 from lakebed.errors import ConfigurationError
 from lakebed.ltm import create_ltm_backend, parse_backend_config, parse_catalog_config
 from tests.config.conftest import logs_in, opened_with, refused

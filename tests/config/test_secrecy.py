@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 import lakebed
 from lakebed.cli.app import app
-from lakebed.config.loading import load
 from lakebed.config.masking import mask_address
+from lakebed.config.reading.loading import load
 from lakebed.errors import LakebedError
 from lakebed.ltm import create_ltm_backend, parse_backend_config, parse_catalog_config
 from tests.config.clouds import Clouds

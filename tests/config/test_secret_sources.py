@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lakebed.config import create_secrets_backend, resolve_catalog_credentials
-from lakebed.config.loading import load, read
+from lakebed.config.reading.loading import load, read
 from lakebed.errors import ConfigurationError, ConnectError, DependencyMissingError
 from tests.config.clouds import Clouds
 from tests.config.conftest import refused

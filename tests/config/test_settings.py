@@ -12,8 +12,8 @@ import pytest
 import lakebed
 from lakebed.catalog import registry
 from lakebed.catalog.sqlite.opening import open_sqlite
-from lakebed.config.catalogs import CATALOGS
-from lakebed.config.loading import load
+from lakebed.config.reading.loading import load
+from lakebed.config.settings.catalogs import CATALOGS
 from lakebed.errors import ConfigurationError, DependencyMissingError
 from tests.config.conftest import Write, logs_in, opened_with, refused
 

@@ -18,7 +18,7 @@ import yaml
 
 import lakebed
 from lakebed.cli.commands.mcp import TOKEN
-from lakebed.config.loading import load
+from lakebed.config.reading.loading import load
 
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "docs" / "deploy"

@@ -18,7 +18,7 @@ import lakebed
 from lakebed.catalog.opened import CatalogOptions
 from lakebed.catalog.sqlite.opening import open_sqlite
 from lakebed.cli.app import app
-from lakebed.config.loading import load
+from lakebed.config.reading.loading import load
 from lakebed.errors import CatalogError, ConfigurationError, ReadOnlyError, StorageError
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import assemble

@@ -14,7 +14,7 @@ import yaml
 from fsspec.asyn import sync
 
 import lakebed
-from lakebed.config.loading import load
+from lakebed.config.reading.loading import load
 from lakebed.objects.opening import open_store
 from lakebed.objects.s3 import S3Store
 from tests.buckets import S3Server

@@ -68,7 +68,7 @@ def folder_name(ctx: typer.Context) -> str:
     """Return the folder of the lake. Raises ConfigurationError if it is not a local folder."""
     where = lake_name(ctx)
     if is_configuration_file(where):
-        from lakebed.config.loading import load
+        from lakebed.config.reading.loading import load
 
         found = load(where).settings.place().get("where")
     else:
@@ -92,7 +92,7 @@ def is_absent(where: str) -> bool:
 
 
 def _is_absent_place(file: str) -> bool:
-    from lakebed.config.loading import load
+    from lakebed.config.reading.loading import load
 
     place = load(file).settings.place()
     if "where" in place:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lakebed.config.connections import (
         build_provider_connection_string,
+        create_secrets_backend,
         resolve_catalog_credentials,
     )
-    from lakebed.config.secrets import create_secrets_backend
 
 __all__ = [
     "build_provider_connection_string",

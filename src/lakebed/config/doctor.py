@@ -17,14 +17,14 @@ from lakebed.catalog.log.examination import examine as examine_log
 from lakebed.catalog.opened import MEMORY, CatalogOptions, Examined
 from lakebed.catalog.registry import open_catalog
 from lakebed.catalog.statements.migration import UnmigratedError
-from lakebed.config.catalogs import PostgresCatalog, long_form, sqlite_path
-from lakebed.config.loading import load
 from lakebed.config.masking import mask_address, without
-from lakebed.config.models import DuckDBSettings
 from lakebed.config.opening import is_configuration_file
 from lakebed.config.providers.checks import look_at
-from lakebed.config.providers.options import ServerOptions
-from lakebed.config.validation import validate_model
+from lakebed.config.providers.server import ServerOptions
+from lakebed.config.reading.loading import load
+from lakebed.config.reading.validation import validate_model
+from lakebed.config.settings.backends import DuckDBSettings
+from lakebed.config.settings.catalogs import PostgresCatalogSettings, long_form, sqlite_path
 from lakebed.errors import ConnectError, LakebedError
 from lakebed.lake import opening
 from lakebed.lake.opening import CATALOG_FILE
@@ -150,7 +150,7 @@ def _place(where: str) -> _Place:
         given = long_form(where)
         if given["type"] != "postgres":
             return _Place({"catalog": given}, None, [found])
-        server = validate_model(PostgresCatalog, given, "")
+        server = validate_model(PostgresCatalogSettings, given, "")
         return _Place({"catalog": server.as_catalog()}, server, [found])
     findings = [Finding("configuration", "ok", f"the folder {where}")]
     return _Place({"where": where}, None, findings)

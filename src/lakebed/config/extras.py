@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from lakebed.config.settings import Settings
+from lakebed.config.settings.base import Settings
 
 _CATALOGS = {
     "postgres": ("postgres", ("psycopg", "psycopg_pool")),

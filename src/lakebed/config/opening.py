@@ -18,7 +18,7 @@ from lakebed.objects.store import GivesUp
 from lakebed.paths import absolute
 
 if TYPE_CHECKING:
-    from lakebed.config.settings import Settings
+    from lakebed.config.settings.base import Settings
     from lakebed.lake.catalog_backend import CatalogBackend
 
 CONFIGURATION_FILE = "lakebed.yaml"
@@ -132,7 +132,7 @@ def open(
             raise ConfigurationError(
                 f"{name} cannot be combined with a configuration: write it in the configuration"
             )
-    from lakebed.config.loading import load
+    from lakebed.config.reading.loading import load
 
     return open_settings(load(where).settings, read_only=read_only, relocate=relocate)
 
@@ -168,13 +168,13 @@ def _full_catalog(
     address = any(catalog.get(name) for name in ("connection_string", "url", "path"))
     if address and {*KNOWN, "type", "url", "path"}.issuperset(catalog):
         return catalog
-    from lakebed.config.catalogs import PostgresCatalog
-    from lakebed.config.validation import validate_model
+    from lakebed.config.reading.validation import validate_model
+    from lakebed.config.settings.catalogs import PostgresCatalogSettings
 
     # These are functions: a program can give them, a file cannot.
     own = {name: catalog[name] for name in ("lazy", "login") if name in catalog}
     given = {name: value for name, value in catalog.items() if name not in own}
-    return validate_model(PostgresCatalog, given, "", ("catalog",)).as_catalog() | own
+    return validate_model(PostgresCatalogSettings, given, "", ("catalog",)).as_catalog() | own
 
 
 def open_settings(
@@ -218,12 +218,12 @@ def open_within(where: str, timeout: float, *, read_only: bool, **settings: Any)
     `settings`: other arguments of `open`.
     """
     if is_configuration_file(where):
-        from lakebed.config.loading import load
+        from lakebed.config.reading.loading import load
 
         return open_settings(load(where).settings, read_only=read_only, timeout=timeout)
     options: dict[str, Any] = {"where": where, "lock_timeout": timeout}
     if "://" in where:
-        from lakebed.config.catalogs import long_form
+        from lakebed.config.settings.catalogs import long_form
 
         options = _within({"catalog": long_form(where)}, timeout)
     lake = opening.open(**options, read_only=read_only, **settings)
@@ -253,7 +253,7 @@ def default_place() -> str:
     if not os.path.exists(CONFIGURATION_FILE):
         return DEFAULT_FOLDER
     if os.path.exists(os.path.join(DEFAULT_FOLDER, CATALOG_FILE)):
-        from lakebed.config.loading import load
+        from lakebed.config.reading.loading import load
 
         meant = load(CONFIGURATION_FILE).settings.place().get("where")
         if meant != absolute(DEFAULT_FOLDER):

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from lakebed.config.models import BACKENDS
-from lakebed.config.settings import InlineSettings, Settings
-from lakebed.config.validation import SYNONYMS
+from lakebed.config.reading.validation import SYNONYMS
+from lakebed.config.settings.backends import BACKENDS
+from lakebed.config.settings.base import InlineSettings, Settings
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -21,13 +21,13 @@ def json_schema() -> dict[str, Any]:
     chosen: TypeAdapter[Settings] = TypeAdapter(Annotated[union, Field(discriminator="backend")])
     settings = chosen.json_schema(ref_template="#/$defs/{model}")
     definitions = settings.pop("$defs")
-    _leave_out(definitions, "OutsideCatalog")
+    _leave_out(definitions, "OutsideCatalogSettings")
     _leave_out(definitions, "OutsideSecrets")
     for name, definition in definitions.items():
         _add_synonyms(name, definition)
         _allow_left_out(definition)
     for model in BACKENDS.values():
-        catalog = model.__name__.replace("Settings", "Catalog")
+        catalog = model.__name__.replace("Settings", "CatalogSettings")
         if issubclass(model, InlineSettings) and catalog in definitions:
             _add_catalog(definitions[model.__name__], catalog)
     definitions["Lake"] = {"oneOf": settings["oneOf"]}

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from lakebed.config.document import Document, read_document
-from lakebed.config.loading import Section, expand
 from lakebed.config.problems import Path, kind
+from lakebed.config.reading.document import Document, read_document
+from lakebed.config.reading.loading import Section, expand
 from lakebed.engine.flat import blob_of, ltm_of, metadata_of, refuse_misspelt, words_in
 from lakebed.engine.parts import DOCUMENTS, FILES, Part, validate_part
 from lakebed.engine.steps import Step, read_steps

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
-from lakebed.config.choosing import Choice, choose_documents, choose_files
-from lakebed.config.loading import Section
+from lakebed.config.reading.auto import Choice, choose_documents, choose_files
+from lakebed.config.reading.loading import Section
 from lakebed.documents.registry import create_metadata_store
 from lakebed.engine.document import Plan, read_plan, secrets_in, shown_secrets
 from lakebed.engine.flat import WORDS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lakebed.config.document import Document
 from lakebed.config.problems import ConfigProblem, Path
+from lakebed.config.reading.document import Document
 from lakebed.suggestions import closest
 
 LTM = {

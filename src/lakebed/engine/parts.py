@@ -7,8 +7,6 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
 
-from lakebed.config.choosing import documents_of, option_of
-from lakebed.config.document import Document
 from lakebed.config.fields import (
     Count,
     LocalPath,
@@ -23,8 +21,10 @@ from lakebed.config.fields import (
 )
 from lakebed.config.masking import guard, reveal
 from lakebed.config.problems import Path, kind, quoted
-from lakebed.config.providers.options import ServerOptions
-from lakebed.config.validation import validate_at
+from lakebed.config.providers.server import ServerOptions
+from lakebed.config.reading.auto import documents_of, option_of
+from lakebed.config.reading.document import Document
+from lakebed.config.reading.validation import validate_at
 from lakebed.documents.registry import get_registered_metadata_stores
 from lakebed.files.registry import get_registered_blob_storages
 from lakebed.objects.opening import wrong_options

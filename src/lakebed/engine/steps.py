@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from lakebed.config.document import Document
 from lakebed.config.fields import Model, Text, wrong
 from lakebed.config.problems import Path, kind
-from lakebed.config.validation import validate_at
+from lakebed.config.reading.document import Document
+from lakebed.config.reading.validation import validate_at
 from lakebed.engine.functions import QUERY, check_uses
 from lakebed.engine.templates import Templates
 from lakebed.errors import ValidationError

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lakebed.config.interpolation import expand_env_vars
+from lakebed.config.reading.interpolation import expand_env_vars
 from lakebed.ltm.adapter import LTMBackend
 from lakebed.ltm.available import (
     AZURE_AVAILABLE,

@@ -16,7 +16,7 @@ def _lake(backend: str, **options: object) -> Lake | Callable[[], Lake]:
     The options are checked at once in both cases. References in them are not replaced: loading a
     configuration has done so already.
     """
-    from lakebed.config.loading import section_of, validate
+    from lakebed.config.reading.loading import section_of, validate
 
     given = {name: value for name, value in options.items() if value is not None}
     settings = validate(section_of(given | {"backend": backend})).settings

@@ -11,7 +11,7 @@ from lakebed.lake.opening import DEFAULT_FOLDER
 from lakebed.ltm.adapter import LTMBackend
 
 if TYPE_CHECKING:
-    from lakebed.config.loading import Section
+    from lakebed.config.reading.loading import Section
 
 
 class LakebedMemory(LTMBackend):
@@ -34,7 +34,7 @@ class LakebedMemory(LTMBackend):
         config: Mapping[str, object] | str | os.PathLike[str] | None = None,
         **options: object,
     ) -> None:
-        from lakebed.config.loading import validate
+        from lakebed.config.reading.loading import validate
 
         settings = validate(_section(config, options)).settings
         super().__init__(lambda: open_settings(settings))
@@ -43,7 +43,7 @@ class LakebedMemory(LTMBackend):
 def _section(
     config: Mapping[str, object] | str | os.PathLike[str] | None, options: dict[str, object]
 ) -> Section:
-    from lakebed.config.loading import read
+    from lakebed.config.reading.loading import read
 
     given = {name: value for name, value in options.items() if value is not None}
     if config is None:

@@ -29,7 +29,7 @@ from lakebed.ltm.backends import (
 )
 
 if TYPE_CHECKING:
-    from lakebed.config.loading import Section
+    from lakebed.config.reading.loading import Section
 
 ENTRY_POINTS = "lakebed.ltm_backends"
 """The entry point group in which installed packages offer backends, as `type = module:maker`."""
@@ -138,16 +138,16 @@ def parse_backend_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
 
     Raises ConfigurationError, with the path of every invalid setting.
     """
-    from lakebed.config.loading import read
+    from lakebed.config.reading.loading import read
 
     return backend_in(read(config))
 
 
 def backend_in(section: Section) -> tuple[str, dict[str, Any]]:
     """Return the type and the options in the settings of a memory, as `parse_backend_config`."""
-    from lakebed.config.loading import validate
     from lakebed.config.masking import MaskedOptions, guard
-    from lakebed.config.models import BACKENDS
+    from lakebed.config.reading.loading import validate
+    from lakebed.config.settings.backends import BACKENDS
 
     name = section.raw.get("backend")
     if isinstance(name, str) and name not in BACKENDS and name in get_registered_backends():
@@ -167,9 +167,9 @@ def parse_catalog_config(config: str | Mapping[str, Any]) -> tuple[str, dict[str
 
     Raises ConfigurationError, with the path of every invalid setting.
     """
-    from lakebed.config.loading import read, validate
     from lakebed.config.masking import ADDRESSES, MaskedOptions, guard
-    from lakebed.config.models import DuckDBSettings
+    from lakebed.config.reading.loading import read, validate
+    from lakebed.config.settings.backends import DuckDBSettings
 
     if config is None:  # in a configuration, None would mean the default
         raise ConfigurationError("a catalog must be a word, a URL or a mapping with type, got None")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from datetime import datetime, timedelta
 
-from lakebed.config.loading import load
 from lakebed.config.opening import is_configuration_file
+from lakebed.config.reading.loading import load
 from lakebed.errors import ValidationError
 from lakebed.lake.backup.manifest import BackupPoint, Manifest
 from lakebed.lake.backup.place import BackupPlace, keep_apart, open_place

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
-from lakebed.config.loading import load
 from lakebed.config.opening import is_configuration_file, open_settings
 from lakebed.config.opening import open as open_lake
+from lakebed.config.reading.loading import load
 from lakebed.errors import ConfigurationError
 from lakebed.lake.lake import Lake
 from lakebed.lake.opening import History

@@ -57,7 +57,7 @@ def _by_file(place: object) -> LTMBackend | Memory | None:
     """Return the memory that a configuration file names, or None if its backend is one of ours."""
     if not is_configuration_file(place):
         return None
-    from lakebed.config.models import BACKENDS
+    from lakebed.config.settings.backends import BACKENDS
     from lakebed.ltm.registry import create_ltm_backend, parse_backend_config
 
     assert isinstance(place, (str, os.PathLike))

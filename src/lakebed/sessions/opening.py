@@ -14,7 +14,7 @@ from lakebed.sessions.folder.lake import open_folder
 from lakebed.sessions.manager import SessionManager
 
 if TYPE_CHECKING:
-    from lakebed.config.loading import Section
+    from lakebed.config.reading.loading import Section
 
 DEFAULT_FOLDER = "sessions"
 """The folder of `STORAGE_BACKEND=json` without `SESSIONS_PATH`."""
@@ -44,14 +44,16 @@ def get_session_manager(where: Where | None = None) -> SessionManager:
 
 def open_sessions(where: Where | None = None) -> Lake:
     """Open the lake of the sessions. `where` is as for `get_session_manager`."""
-    from lakebed.config.loading import read  # loads pydantic and YAML, which only this call needs
+    from lakebed.config.reading.loading import (
+        read,  # loads pydantic and YAML, which only this call needs
+    )
 
     return open_section(read(_from_environment() if where is None else where, "sessions"))
 
 
 def open_section(section: Section) -> Lake:
     """Open the lake of the sessions that settings describe."""
-    from lakebed.config.loading import validate
+    from lakebed.config.reading.loading import validate
 
     raw = section.raw
     if raw.get("backend") == "json":

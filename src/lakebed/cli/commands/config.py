@@ -84,10 +84,10 @@ def _found(path: Path) -> tuple[dict[str, object], list[MissingExtra]]:
 
     A file configures a lake, or the parts and steps of an engine.
     """
-    from lakebed.config.document import read_document
     from lakebed.config.extras import missing_extras
-    from lakebed.config.loading import load, validate
-    from lakebed.config.models import BACKENDS
+    from lakebed.config.reading.document import read_document
+    from lakebed.config.reading.loading import load, validate
+    from lakebed.config.settings.backends import BACKENDS
     from lakebed.engine.document import is_engine_document, plan_of
     from lakebed.ltm.registry import backend_in
 
@@ -120,7 +120,7 @@ def show(ctx: typer.Context, file: File = None, as_json: Json = False) -> None:
     """
     import yaml
 
-    from lakebed.config.loading import load
+    from lakebed.config.reading.loading import load
 
     shown = load(_file(ctx, file)).settings.shown()
     if as_json:

@@ -66,7 +66,7 @@ def relocate(
     with progress_bar("Looking for objects") as advance:
         how: bool | Progress = True if advance is None else advance
         if is_configuration_file(where):
-            from lakebed.config.loading import load
+            from lakebed.config.reading.loading import load
 
             settings = load(where).settings
             lake = open_settings(settings, relocate=how, storage=storage)

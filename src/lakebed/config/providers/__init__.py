@@ -1,1 +1,1 @@
-"""The providers of Postgres servers. Each is one file, and one line of `PROVIDERS` in `options`."""
+"""The providers of Postgres servers. Each is one file, and one line of `PROVIDERS` in `server`."""

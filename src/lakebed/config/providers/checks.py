@@ -10,8 +10,8 @@ from lakebed.catalog.postgres.errors import explain
 from lakebed.catalog.postgres.opening import check_address
 from lakebed.catalog.postgres.server import require_driver
 from lakebed.catalog.statements.dialect import POSTGRES
-from lakebed.config.postgres import words_of
-from lakebed.config.providers.options import ServerOptions
+from lakebed.config.providers.address import words_of
+from lakebed.config.providers.server import ServerOptions
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CHECKS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lakebed.config.fields import Raw, wrong
-from lakebed.config.postgres import address_from_environment
+from lakebed.config.providers.address import address_from_environment
 from lakebed.config.providers.base import Provider
 
 _LOGIN = ("user", "password")

@@ -6,7 +6,7 @@ from typing import Any
 
 from lakebed.catalog.postgres.opening import check_address
 from lakebed.catalog.postgres.server import Server, require_driver
-from lakebed.config.postgres import native_url
+from lakebed.config.providers.address import native_url
 from lakebed.documents.async_store import AsyncMetadataStore
 from lakebed.documents.options import count, flag, seconds, text
 from lakebed.documents.postgres.backend import PostgresBackend
@@ -117,7 +117,7 @@ def _server(url: object, given: dict[str, Any], limits: Limits) -> Server:
         address = check_address(native_url(url) or url)
         return DocumentServer(address, limits.timeout, pooled=limits.pooled)
     # The address and the login are read like the configuration of a catalog.
-    from lakebed.config.loading import section_of, validate
+    from lakebed.config.reading.loading import section_of, validate
 
     if url is not None:
         options["url"] = url

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lakebed.config.choosing import choose_catalog, choose_documents, choose_files, seen
-from lakebed.config.loading import load
-from lakebed.config.models import BACKENDS
+from lakebed.config.reading.auto import choose_catalog, choose_documents, choose_files, seen
+from lakebed.config.reading.loading import load
+from lakebed.config.settings.backends import BACKENDS
 from tests.config.conftest import opened_with
 
 TOKEN = "CANARY-token"  # noqa: S105 - of nobody

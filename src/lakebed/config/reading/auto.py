@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lakebed.catalog.registry import catalog_of_scheme, known_catalogs
 from lakebed.config.masking import guard, mask, mask_address
-from lakebed.config.postgres import address_from_environment
+from lakebed.config.providers.address import address_from_environment
 
 Options = Mapping[str, object]
 DEFAULT_PREFIX = "lakebed"

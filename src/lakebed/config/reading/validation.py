@@ -11,10 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from lakebed.config.catalogs import CATALOGS, OUTSIDE, long_form
-from lakebed.config.document import Document
 from lakebed.config.fields import Model
-from lakebed.config.models import BACKENDS
 from lakebed.config.problems import (
     InvalidConfiguration,
     Path,
@@ -22,10 +19,13 @@ from lakebed.config.problems import (
     kind,
     quoted,
 )
+from lakebed.config.reading.document import Document
 from lakebed.config.secrets.base import Secrets
 from lakebed.config.secrets.settings import SecretsSettings
 from lakebed.config.secrets.sources import SOURCES, source_model
-from lakebed.config.settings import InlineSettings, Settings
+from lakebed.config.settings.backends import BACKENDS
+from lakebed.config.settings.base import InlineSettings, Settings
+from lakebed.config.settings.catalogs import CATALOGS, OUTSIDE, long_form
 from lakebed.suggestions import closest, suggestion
 
 M = TypeVar("M", bound=BaseModel)

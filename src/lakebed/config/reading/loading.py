@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
-from lakebed.config.choosing import choose_catalog
-from lakebed.config.document import Document, read_document
-from lakebed.config.interpolation import Interpolation
-from lakebed.config.models import BACKENDS, AutoSettings
 from lakebed.config.problems import Path, kind
+from lakebed.config.reading.auto import choose_catalog
+from lakebed.config.reading.document import Document, read_document
+from lakebed.config.reading.interpolation import Interpolation
+from lakebed.config.reading.validation import validate_secrets, validate_settings
 from lakebed.config.secrets.sources import SecretsBackend
-from lakebed.config.settings import Settings
-from lakebed.config.validation import validate_secrets, validate_settings
+from lakebed.config.settings.backends import BACKENDS, AutoSettings
+from lakebed.config.settings.base import Settings
 from lakebed.errors import ConfigurationError
 from lakebed.suggestions import closest, suggestion
 

@@ -1,4 +1,4 @@
-"""The settings of the catalogs `turso` and `litestream`."""
+"""The settings of the catalog `turso`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lakebed.config.fields import (
-    LocalPath,
-    LocalPathOrUri,
-    Model,
-    Raw,
-    Seconds,
-    Secret,
-    Text,
-    YesNo,
-    one_name,
-    wrong,
-)
+from lakebed.config.fields import Model, Raw, Seconds, Secret, YesNo, one_name, wrong
 
 
 class TursoOptions(Model):
@@ -66,37 +55,7 @@ class TursoOptions(Model):
         }
 
 
-class TursoCatalog(TursoOptions):
+class TursoCatalogSettings(TursoOptions):
     """Names in Turso, or in another libSQL server."""
 
     type: Literal["turso"]
-
-
-class LitestreamOptions(Model):
-    """A SQLite file that Litestream copies to a replica all the time. One node at a time."""
-
-    path: LocalPath = Field(description="The file. Restored from the replica if it does not exist.")
-    replica: LocalPathOrUri = Field(description="A folder, or `s3://bucket/prefix`.")
-    endpoint_url: Text | None = Field(None, description="For a replica in S3.")
-    region: Text | None = Field(None, description="For a replica in S3.")
-    fence_ttl: Seconds = Field(
-        60.0,
-        description="Seconds after which another node may take over the replica of a dead node.",
-    )
-    fence_timeout: Seconds = Field(
-        90.0, description="Seconds to wait until another node has given up the replica."
-    )
-
-    def as_catalog(self) -> dict[str, object]:
-        """The catalog as `lakebed.open` takes it."""
-        return {"type": "litestream"} | {
-            name: value
-            for name in LitestreamOptions.model_fields
-            if (value := getattr(self, name)) is not None
-        }
-
-
-class LitestreamCatalog(LitestreamOptions):
-    """Names in a SQLite file with a replica."""
-
-    type: Literal["litestream"]

@@ -32,20 +32,21 @@ from lakebed.config.fields import (
     or_text,
     wrong,
 )
-from lakebed.config.logs import (
-    BlobSQLiteCatalog,
-    BucketCatalog,
-    D1Catalog,
-    DynamoDBCatalog,
-    FirestoreCatalog,
-    LogCatalogSettings,
-    MongoDBCatalog,
-    RedisCatalog,
-)
 from lakebed.config.masking import guard, reveal
 from lakebed.config.problems import quoted
-from lakebed.config.providers.options import ServerOptions
-from lakebed.config.wired import LitestreamCatalog, TursoCatalog
+from lakebed.config.providers.server import ServerOptions
+from lakebed.config.settings.litestream import LitestreamCatalogSettings
+from lakebed.config.settings.logs import (
+    BlobSQLiteCatalogSettings,
+    BucketCatalogSettings,
+    D1CatalogSettings,
+    DynamoDBCatalogSettings,
+    FirestoreCatalogSettings,
+    LogCatalogSettings,
+    MongoDBCatalogSettings,
+    RedisCatalogSettings,
+)
+from lakebed.config.settings.turso import TursoCatalogSettings
 from lakebed.suggestions import suggestion
 
 DEFAULT_FILE = "lakebed.db"
@@ -174,19 +175,19 @@ class SQLAlchemyOptions(Model):
         }
 
 
-class SQLiteCatalog(SQLiteOptions):
+class SQLiteCatalogSettings(SQLiteOptions):
     """Names in a SQLite file. This is the default."""
 
     type: Literal["sqlite"]
 
 
-class PostgresCatalog(PostgresOptions):
+class PostgresCatalogSettings(PostgresOptions):
     """Names in Postgres."""
 
     type: Literal["postgres"]
 
 
-class SQLAlchemyCatalog(SQLAlchemyOptions):
+class SQLAlchemyCatalogSettings(SQLAlchemyOptions):
     """Names in a database that SQLAlchemy supports. The types `mysql` and `mariadb` use it too."""
 
     type: Literal["sqlalchemy", "mysql", "mariadb"]
@@ -195,7 +196,7 @@ class SQLAlchemyCatalog(SQLAlchemyOptions):
         return super().as_catalog() | {"type": self.type}
 
 
-class OutsideCatalog(Model):
+class OutsideCatalogSettings(Model):
     """Names in a catalog of another package. Its options are not checked here."""
 
     model_config = ConfigDict(extra="allow")
@@ -216,29 +217,29 @@ class OutsideCatalog(Model):
 
 
 CatalogSettings = (
-    SQLiteCatalog
-    | PostgresCatalog
-    | SQLAlchemyCatalog
-    | TursoCatalog
-    | LitestreamCatalog
+    SQLiteCatalogSettings
+    | PostgresCatalogSettings
+    | SQLAlchemyCatalogSettings
+    | TursoCatalogSettings
+    | LitestreamCatalogSettings
     | LogCatalogSettings
-    | OutsideCatalog
+    | OutsideCatalogSettings
 )
 """The settings of any catalog."""
 
 CATALOGS: dict[str, type[Model]] = {
-    "sqlite": SQLiteCatalog,
-    "postgres": PostgresCatalog,
-    "sqlalchemy": SQLAlchemyCatalog,
-    "turso": TursoCatalog,
-    "litestream": LitestreamCatalog,
-    "dynamodb": DynamoDBCatalog,
-    "firestore": FirestoreCatalog,
-    "mongodb": MongoDBCatalog,
-    "d1": D1Catalog,
-    "redis": RedisCatalog,
-    "bucket": BucketCatalog,
-    "blob-sqlite": BlobSQLiteCatalog,
+    "sqlite": SQLiteCatalogSettings,
+    "postgres": PostgresCatalogSettings,
+    "sqlalchemy": SQLAlchemyCatalogSettings,
+    "turso": TursoCatalogSettings,
+    "litestream": LitestreamCatalogSettings,
+    "dynamodb": DynamoDBCatalogSettings,
+    "firestore": FirestoreCatalogSettings,
+    "mongodb": MongoDBCatalogSettings,
+    "d1": D1CatalogSettings,
+    "redis": RedisCatalogSettings,
+    "bucket": BucketCatalogSettings,
+    "blob-sqlite": BlobSQLiteCatalogSettings,
 }
 
 
@@ -274,19 +275,19 @@ def _tag(value: object) -> str:
 
 Catalog = Annotated[
     Annotated[
-        Annotated[SQLiteCatalog, Tag("sqlite")]
-        | Annotated[PostgresCatalog, Tag("postgres")]
-        | Annotated[SQLAlchemyCatalog, Tag("sqlalchemy")]
-        | Annotated[TursoCatalog, Tag("turso")]
-        | Annotated[LitestreamCatalog, Tag("litestream")]
-        | Annotated[DynamoDBCatalog, Tag("dynamodb")]
-        | Annotated[FirestoreCatalog, Tag("firestore")]
-        | Annotated[MongoDBCatalog, Tag("mongodb")]
-        | Annotated[D1Catalog, Tag("d1")]
-        | Annotated[RedisCatalog, Tag("redis")]
-        | Annotated[BucketCatalog, Tag("bucket")]
-        | Annotated[BlobSQLiteCatalog, Tag("blob-sqlite")]
-        | Annotated[OutsideCatalog, Tag(OUTSIDE)],
+        Annotated[SQLiteCatalogSettings, Tag("sqlite")]
+        | Annotated[PostgresCatalogSettings, Tag("postgres")]
+        | Annotated[SQLAlchemyCatalogSettings, Tag("sqlalchemy")]
+        | Annotated[TursoCatalogSettings, Tag("turso")]
+        | Annotated[LitestreamCatalogSettings, Tag("litestream")]
+        | Annotated[DynamoDBCatalogSettings, Tag("dynamodb")]
+        | Annotated[FirestoreCatalogSettings, Tag("firestore")]
+        | Annotated[MongoDBCatalogSettings, Tag("mongodb")]
+        | Annotated[D1CatalogSettings, Tag("d1")]
+        | Annotated[RedisCatalogSettings, Tag("redis")]
+        | Annotated[BucketCatalogSettings, Tag("bucket")]
+        | Annotated[BlobSQLiteCatalogSettings, Tag("blob-sqlite")]
+        | Annotated[OutsideCatalogSettings, Tag(OUTSIDE)],
         Discriminator(_tag),
     ],
     BeforeValidator(long_form),

@@ -11,17 +11,6 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lakebed.catalog.opened import MEMORY
-from lakebed.config.catalogs import (
-    DEFAULT_FILE,
-    Catalog,
-    CatalogSettings,
-    PostgresOptions,
-    SQLAlchemyOptions,
-    SQLiteCatalog,
-    SQLiteOptions,
-    long_form,
-    sqlite_path,
-)
 from lakebed.config.fields import (
     LocalPath,
     LocalPathOrUri,
@@ -31,7 +20,21 @@ from lakebed.config.fields import (
     or_text,
     wrong,
 )
-from lakebed.config.logs import (
+from lakebed.config.masking import guard, reveal
+from lakebed.config.settings.base import InlineSettings, Settings, lazily
+from lakebed.config.settings.catalogs import (
+    DEFAULT_FILE,
+    Catalog,
+    CatalogSettings,
+    PostgresOptions,
+    SQLAlchemyOptions,
+    SQLiteCatalogSettings,
+    SQLiteOptions,
+    long_form,
+    sqlite_path,
+)
+from lakebed.config.settings.litestream import LitestreamOptions
+from lakebed.config.settings.logs import (
     BlobSQLiteSettings,
     BucketSettings,
     D1Settings,
@@ -40,9 +43,7 @@ from lakebed.config.logs import (
     MongoDBSettings,
     RedisSettings,
 )
-from lakebed.config.masking import guard, reveal
-from lakebed.config.settings import InlineSettings, Settings, lazily
-from lakebed.config.wired import LitestreamOptions, TursoOptions
+from lakebed.config.settings.turso import TursoOptions
 from lakebed.lake.opening import CATALOG_FILE, DEFAULT_FOLDER
 
 
@@ -153,7 +154,7 @@ class DuckDBSettings(Settings):
 
     backend: Literal["duckdb"]
     catalog: Catalog = Field(
-        default_factory=lambda: SQLiteCatalog(type="sqlite"),
+        default_factory=lambda: SQLiteCatalogSettings(type="sqlite"),
         description=f"Keeps the names. Left out: SQLite, in the storage's folder, or in "
         f"`{DEFAULT_FILE}` if the storage is not a folder.",
     )
@@ -193,7 +194,7 @@ def _with_both(raw: Raw) -> Raw:
 
 
 def _check_lasting(catalog: CatalogSettings, storage: StorageSettings | None) -> None:
-    lasting = not (isinstance(catalog, SQLiteCatalog) and catalog.path == MEMORY)
+    lasting = not (isinstance(catalog, SQLiteCatalogSettings) and catalog.path == MEMORY)
     if lasting and storage is not None and storage.uri.startswith("memory://"):
         raise wrong(
             "memory:// is lost when the process ends, but the catalog is kept: use a "
@@ -208,7 +209,7 @@ def _place_of(
     folder = None if storage is None else storage.folder
     # A folder that also holds its catalog is a lake that can be moved.
     beside = None if folder is None else f"{folder}/{CATALOG_FILE}"
-    if isinstance(catalog, SQLiteCatalog) and catalog.path == beside:
+    if isinstance(catalog, SQLiteCatalogSettings) and catalog.path == beside:
         return {"where": folder}
     return {
         "catalog": lazily(catalog.as_catalog(), lazy),

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from lakebed.config.fields import Model, Port, Raw, Secret, Text, YesNo, one_name, wrong
-from lakebed.config.postgres import add_words, connection_string, words_of
+from lakebed.config.providers.address import add_words, connection_string, words_of
 from lakebed.config.providers.aws import Aws
 from lakebed.config.providers.azure import Azure
 from lakebed.config.providers.base import Provider, Target

@@ -18,7 +18,7 @@ from lakebed.config.fields import (
     wrong,
 )
 from lakebed.config.masking import guard, reveal
-from lakebed.config.settings import InlineSettings
+from lakebed.config.settings.base import InlineSettings
 from lakebed.errors import ConfigurationError
 
 
@@ -227,56 +227,56 @@ def _guarded(raw: Raw, model: type[Model]) -> Raw:
     return {name: value if name in known else guard(value, name) for name, value in raw.items()}
 
 
-class RedisCatalog(RedisOptions):
+class RedisCatalogSettings(RedisOptions):
     """Names in keys of Redis."""
 
     type: Literal["redis"]
 
 
-class BucketCatalog(BucketOptions):
+class BucketCatalogSettings(BucketOptions):
     """Names as a shared log of files, in the lake's own storage or in another folder or bucket."""
 
     type: Literal["bucket"]
 
 
-class BlobSQLiteCatalog(BlobSQLiteOptions):
+class BlobSQLiteCatalogSettings(BlobSQLiteOptions):
     """Names in SQLite on a bucket."""
 
     type: Literal["blob-sqlite"]
 
 
-class DynamoDBCatalog(DynamoDBOptions):
+class DynamoDBCatalogSettings(DynamoDBOptions):
     """Names in a table of Amazon DynamoDB."""
 
     type: Literal["dynamodb"]
 
 
-class FirestoreCatalog(FirestoreOptions):
+class FirestoreCatalogSettings(FirestoreOptions):
     """Names in a collection of Google's Firestore."""
 
     type: Literal["firestore"]
 
 
-class MongoDBCatalog(MongoDBOptions):
+class MongoDBCatalogSettings(MongoDBOptions):
     """Names in a collection of MongoDB."""
 
     type: Literal["mongodb"]
 
 
-class D1Catalog(D1Options):
+class D1CatalogSettings(D1Options):
     """Names in a database of Cloudflare D1."""
 
     type: Literal["d1"]
 
 
 LogCatalogSettings = (
-    DynamoDBCatalog
-    | FirestoreCatalog
-    | MongoDBCatalog
-    | D1Catalog
-    | RedisCatalog
-    | BucketCatalog
-    | BlobSQLiteCatalog
+    DynamoDBCatalogSettings
+    | FirestoreCatalogSettings
+    | MongoDBCatalogSettings
+    | D1CatalogSettings
+    | RedisCatalogSettings
+    | BucketCatalogSettings
+    | BlobSQLiteCatalogSettings
 )
 
 

@@ -1,0 +1,1 @@
+"""The settings of lakes: what each backend, catalog and storage takes."""
