@@ -11,7 +11,7 @@ was never made, the entries of the shape are candidates that the evaluator rejec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -40,11 +40,16 @@ _SEPARATOR: Final = "\0"  # metadata cannot hold it
 Fields = tuple[str, ...]
 
 
-def shape(terms: Collection[Term]) -> Fields | None:
+def shape(terms: Sequence[Term]) -> Fields | None:
     """Return the shape of an entry with these terms, or None if it has none."""
-    if not terms or OVERFLOW in terms:
+    if not terms or terms[0] == OVERFLOW:
         return None
-    return tuple(sorted({path for path, _ in terms if not path.endswith(ELEMENTS)}))
+    return _shape(tuple([path for path, _ in terms]))
+
+
+@lru_cache(maxsize=1000)
+def _shape(paths: tuple[str, ...]) -> Fields:
+    return tuple(sorted({path for path in paths if not path.endswith(ELEMENTS)}))
 
 
 @lru_cache(maxsize=1000)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from lakebed.filters.paths import escape
@@ -83,11 +84,18 @@ def _add_fields(prefix: str, fields: Mapping[str, object], terms: list[Term]) ->
     if len(terms) + len(fields) > MAX_TERMS:
         return False
     for key, value in fields.items():
-        path = prefix + escape(key)
-        terms.append((path if len(path) <= _SURELY_SHORT else stored_path(path), encode(value)))
+        path, stored = _paths(prefix, key)
+        terms.append((stored, encode(value)))
         if isinstance(value, (dict, list, tuple)) and not _add_inside(path, value, terms):
             return False
     return len(terms) <= MAX_TERMS
+
+
+@lru_cache(maxsize=4096)  # most entries have the same fields
+def _paths(prefix: str, key: str) -> tuple[str, str]:
+    """Return the path of a field, and the path by which it is stored."""
+    path = prefix + escape(key)
+    return path, stored_path(path)
 
 
 def _add_inside(path: str, value: object, terms: list[Term]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 from lakebed.catalog.statements.dialect import Dialect
 from lakebed.errors import ReadOnlyError
@@ -153,7 +153,6 @@ class Executor(Protocol):
         ...
 
 
-@runtime_checkable
 class Alters(Protocol):
     """An executor of a database in which a statement that changes tables ends its transaction, and
     with it the write lock."""
@@ -166,6 +165,12 @@ class Alters(Protocol):
         `work` may be called again after a part of it has happened. Raises what `transact` does.
         """
         ...
+
+
+def alters(executor: object) -> TypeGuard[Alters]:
+    """Return whether an executor is one that `Alters`. To answer isinstance, Python 3.12 and later
+    load `inspect`, which takes longer than a first store."""
+    return hasattr(executor, "alter")
 
 
 class AutocommitExecutor(Executor, Protocol):

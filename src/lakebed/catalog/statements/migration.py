@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from lakebed.catalog.statements.executor import (
-    Alters,
     Executor,
     Params,
     Row,
     Transaction,
+    alters,
     is_read_only,
 )
 from lakebed.errors import CatalogError, ConfigurationError, CorruptionError
@@ -57,7 +57,7 @@ def migrate(executor: Executor, queries: Mapping[str, str], *, allowed: bool = T
     def change(tx: Transaction) -> None:
         _migrate(executor, tx, queries)
 
-    if isinstance(executor, Alters):
+    if alters(executor):
         executor.alter(change)
     else:
         executor.transact(change, exclusive=True)
