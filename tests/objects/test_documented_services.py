@@ -15,8 +15,8 @@ from fsspec.asyn import sync
 
 import lakebed
 from lakebed.config.reading.loading import load
+from lakebed.objects.buckets.s3 import S3Store
 from lakebed.objects.opening import open_store
-from lakebed.objects.s3 import S3Store
 from tests.buckets import S3Server
 from tests.http_proxy import HttpProxy, http_proxy
 from tests.servers import PASSWORD

@@ -19,10 +19,10 @@ from azure.identity.aio import DefaultAzureCredential
 import lakebed
 from lakebed.clock import system_clock
 from lakebed.errors import ConfigurationError, ConnectError, RateLimitedError, StorageError
+from lakebed.objects.buckets.failures import Failure
+from lakebed.objects.buckets.s3 import S3Store
 from lakebed.objects.examination import examine
-from lakebed.objects.failures import Failure
 from lakebed.objects.opening import cloud_class, open_store, wrong_options
-from lakebed.objects.s3 import S3Store
 from tests.buckets import AzureServer, GCSServer, GuardedS3, S3Server
 from tests.http_proxy import Answer, Request, http_proxy
 
@@ -48,7 +48,7 @@ def head(store: S3Store, path: str) -> dict[str, Any]:
 @pytest.mark.parametrize("size", [10, 36 << 20])
 def test_encryption_on_s3(s3: S3Server, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every object, in one piece or in parts."""
-    monkeypatch.setattr("lakebed.objects.s3.WHOLE_BYTES", 16 << 20)
+    monkeypatch.setattr("lakebed.objects.buckets.s3.WHOLE_BYTES", 16 << 20)
     bucket = s3.create_bucket()
     store = s3_store(s3, bucket, encryption="sse-kms", kms_key_id=KEY)
     store.write(PATH, b"x" * size)
@@ -236,7 +236,7 @@ def test_an_upload_that_is_abandoned_under_way(
     s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It fails as a write, and never as a file that is not there."""
-    monkeypatch.setattr("lakebed.objects.s3.WHOLE_BYTES", 1 << 20)
+    monkeypatch.setattr("lakebed.objects.buckets.s3.WHOLE_BYTES", 1 << 20)
     store = s3_store(s3, s3.create_bucket())
     call = store._call
 

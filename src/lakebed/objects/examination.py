@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from lakebed.errors import LakebedError, StorageError
-from lakebed.objects.cloud import About, CloudStore
+from lakebed.objects.buckets.cloud import About, CloudStore
 from lakebed.objects.local import LocalStore
 from lakebed.objects.opening import open_store
 from lakebed.objects.store import ObjectStore, StoredFile

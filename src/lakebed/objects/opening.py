@@ -12,7 +12,7 @@ from lakebed.objects.store import ObjectStore
 from lakebed.paths import absolute
 
 if TYPE_CHECKING:
-    from lakebed.objects.cloud import CloudStore
+    from lakebed.objects.buckets.cloud import CloudStore
 
 
 def parse_place(field: str, place: object) -> tuple[str, dict[str, object]]:
@@ -78,15 +78,15 @@ def _open_folder(path: str) -> ObjectStore:
 def cloud_class(protocol: str) -> type[CloudStore] | None:
     """Return the store class for a protocol, or None if the protocol has no class of its own."""
     if protocol in ("s3", "s3a"):
-        from lakebed.objects.s3 import S3Store
+        from lakebed.objects.buckets.s3 import S3Store
 
         return S3Store
     if protocol in ("gs", "gcs"):
-        from lakebed.objects.gcs import GCSStore
+        from lakebed.objects.buckets.gcs import GCSStore
 
         return GCSStore
     if protocol in ("az", "abfs", "abfss"):
-        from lakebed.objects.azure import AzureStore
+        from lakebed.objects.buckets.azure import AzureStore
 
         return AzureStore
     return None

@@ -28,7 +28,7 @@ from lakebed.errors import (
     RateLimitedError,
     StorageError,
 )
-from lakebed.objects.failures import Failure
+from lakebed.objects.buckets.failures import Failure
 from lakebed.waiting import waiting
 
 SYNC_SECONDS = 30.0

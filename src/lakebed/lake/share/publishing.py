@@ -165,7 +165,7 @@ class Publishing(Snapshots):
 
     def _options_for(self, uri: str) -> dict[str, object]:
         """Return the options of the lake's own storage, if it is of the same kind."""
-        from lakebed.objects.cloud import CloudStore
+        from lakebed.objects.buckets.cloud import CloudStore
         from lakebed.objects.remote import FsspecStore
 
         own = self._objects

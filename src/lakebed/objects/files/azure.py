@@ -11,7 +11,7 @@ from typing import Any
 
 from lakebed.clock import system_clock, to_micros
 from lakebed.errors import ConflictError, LakebedError, StorageError
-from lakebed.objects.azure import AzureStore
+from lakebed.objects.buckets.azure import AzureStore
 from lakebed.objects.files.cloud import CloudFiles
 from lakebed.objects.files.names import IDENTIFIERS
 from lakebed.objects.files.store import Condition, FileRow, Headers, Method, Signed

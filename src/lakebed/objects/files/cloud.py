@@ -1,4 +1,4 @@
-"""Files in a bucket, through the requests of `lakebed.objects.cloud`."""
+"""Files in a bucket, through the requests of `lakebed.objects.buckets.cloud`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import ClassVar
 
 from lakebed.errors import ConfigurationError, ConflictError, LakebedError, StorageError
-from lakebed.objects.cloud import READ_BYTES, CloudStore
+from lakebed.objects.buckets.cloud import READ_BYTES, CloudStore
 from lakebed.objects.files.names import TOKEN, Names
 from lakebed.objects.files.store import (
     Condition,

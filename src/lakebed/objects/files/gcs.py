@@ -12,9 +12,9 @@ from typing import Any
 
 from lakebed.clock import to_micros
 from lakebed.errors import LakebedError, StorageError
+from lakebed.objects.buckets.gcs import GCSStore
 from lakebed.objects.files.cloud import CloudFiles
 from lakebed.objects.files.store import Condition, FileRow, Headers, Method, Signed
-from lakebed.objects.gcs import GCSStore
 
 _STEP = 256 << 10  # chunks of a resumable upload are multiples of it
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from lakebed.clock import system_clock, to_micros
 from lakebed.errors import LakebedError, StorageError
-from lakebed.objects.failures import Failure
+from lakebed.objects.buckets.failures import Failure
+from lakebed.objects.buckets.s3 import S3Store, md5_header
 from lakebed.objects.files.cloud import CloudFiles
 from lakebed.objects.files.names import HEADER_NAMES
 from lakebed.objects.files.s3_rules import from_s3, is_ours, to_s3
 from lakebed.objects.files.store import Condition, FileRow, Headers, Method, Rule, Signed
-from lakebed.objects.s3 import S3Store, md5_header
 
 COPY_BYTES = 5 << 30
 """The largest file that one request copies, and the size of the parts of a larger one."""

@@ -24,8 +24,8 @@ from tenacity import (
 )
 
 from lakebed.errors import ConfigurationError, DependencyMissingError, LakebedError
-from lakebed.objects.failures import Failure
-from lakebed.objects.options import constructor_options
+from lakebed.objects.buckets.failures import Failure
+from lakebed.objects.buckets.options import constructor_options
 from lakebed.waiting import AFTER, say
 
 MAX_CONNECTIONS = 32

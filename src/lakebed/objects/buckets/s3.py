@@ -15,10 +15,10 @@ from fsspec.asyn import sync
 
 from lakebed.clock import to_micros
 from lakebed.errors import ConfigurationError, LakebedError, StorageError
-from lakebed.objects.cloud import About, CloudStore
-from lakebed.objects.connection import CONNECT_SECONDS, SILENCE_SECONDS, word
-from lakebed.objects.failures import Failure, retry_after
-from lakebed.objects.source import WHOLE_BYTES, Source
+from lakebed.objects.buckets.cloud import About, CloudStore
+from lakebed.objects.buckets.connection import CONNECT_SECONDS, SILENCE_SECONDS, word
+from lakebed.objects.buckets.failures import Failure, retry_after
+from lakebed.objects.buckets.source import WHOLE_BYTES, Source
 from lakebed.objects.store import StoredFile
 
 PART_BYTES = 16 << 20

@@ -11,11 +11,11 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, NamedTuple, cast
 
 from lakebed.errors import LakebedError, StorageError
-from lakebed.objects.connection import Connection, TransientError
-from lakebed.objects.failures import Failure
+from lakebed.objects.buckets.connection import Connection, TransientError
+from lakebed.objects.buckets.failures import Failure
+from lakebed.objects.buckets.source import WHOLE_BYTES, Source
 from lakebed.objects.names import inside
 from lakebed.objects.places import Site, site_of
-from lakebed.objects.source import WHOLE_BYTES, Source
 from lakebed.objects.store import Range, ReadResult, StoredFile
 
 READ_BYTES = 8 << 20
