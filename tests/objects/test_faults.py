@@ -16,7 +16,7 @@ import pytest
 
 import lakebed
 from lakebed.errors import ConnectError, LakebedError, RateLimitedError, StorageError
-from lakebed.objects import connection
+from lakebed.objects.buckets import connection
 from lakebed.objects.opening import open_store
 from lakebed.objects.store import ObjectStore, Range
 from tests.buckets import AZURE_KEY, SCHEMES, AzureServer, BucketServer, Service, through
@@ -186,7 +186,7 @@ import json, os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from lakebed.objects.store import Range
-from lakebed.objects import connection
+from lakebed.objects.buckets import connection
 from lakebed.objects.opening import open_store
 
 def peak():  # not ru_maxrss, which begins with the parent's

@@ -34,7 +34,7 @@ class LockConformance(ABC):
     """
 
     takes_clock: ClassVar[bool] = True
-    ttl: ClassVar[float] = 0.7
+    ttl: ClassVar[float] = 2.0
     """The time to live, in seconds, of locks that the tests let expire."""
     names: ClassVar[tuple[str, ...]] = (
         "a", "A", "a/b", "../a", "ä", "a'\"; --", "%_", " ", "é" * 127, "a\nb", ".", "{a}",

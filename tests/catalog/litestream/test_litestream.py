@@ -29,7 +29,7 @@ from lakebed.errors import (
     StorageError,
 )
 from lakebed.lake.lake import Lake
-from lakebed.objects import connection
+from lakebed.objects.buckets import connection
 from tests.http_proxy import Answer, Request, http_proxy
 from tests.servers import PASSWORD, S3Server
 
