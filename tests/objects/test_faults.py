@@ -151,7 +151,7 @@ def test_a_network_that_says_nothing_for_a_while(
 ) -> None:
     """A silent connection is given up and the request made again, until somebody answers."""
     for module in SCHEMES:
-        monkeypatch.setattr(f"lakebed.objects.{module}.SILENCE_SECONDS", 0.5)
+        monkeypatch.setattr(f"lakebed.objects.buckets.{module}.SILENCE_SECONDS", 0.5)
     store = opened()
     for call in (
         lambda: store.write(PATH, b"0123456789"),
@@ -169,7 +169,7 @@ def test_large_files_in_parts(
     opened: Open, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("s3", "gcs", "cloud", "source"):
-        monkeypatch.setattr(f"lakebed.objects.{module}.WHOLE_BYTES", 16 << 20)
+        monkeypatch.setattr(f"lakebed.objects.buckets.{module}.WHOLE_BYTES", 16 << 20)
     store = opened()
     content = bytes(range(256)) * (36 << 12)  # 36 MiB
     proxy.lose = 2
