@@ -45,7 +45,8 @@ class FaultyProxy:
         self.hold: tuple[bytes, ...] = ()
         self._held: list[bytes] = []
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self) -> None:
         while True:
@@ -136,6 +137,7 @@ class FaultyProxy:
         with suppress(OSError):  # else the thread that waits there lets one more in
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._accepting.join()  # it may have let one in that is in no pair yet
         self.cut()
 
 

@@ -188,7 +188,7 @@ def test_a_query_ends_with_its_task(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with aio.open(tmp_path / "lake") as lake:
             await lake.store("a", 1)
-            with in_time():
+            with in_time(20):
                 with pytest.raises(TimeoutError):
                     await within(lake.sql(slow))
                 assert await lake.sql("SELECT count(*) FROM entries")

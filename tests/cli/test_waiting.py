@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def test_a_bucket_that_does_not_answer(tmp_path: Path, silent_port: int, silent:
     assert done.returncode == 2
     assert "trying for" in done.stderr, done.stderr
     assert "s3://b/x/objects/" in done.stderr
+    assert "tried for 5 s" in done.stderr
 
 
 def test_a_database_that_does_not_answer(tmp_path: Path, silent_port: int) -> None:
@@ -58,6 +60,7 @@ def test_a_database_that_does_not_answer(tmp_path: Path, silent_port: int) -> No
     lines = done.stderr.splitlines()
     assert lines[-2] == (f"lakebed: no answer from postgresql://127.0.0.1:{silent_port}/names yet")
     assert "secret" not in done.stderr
+    assert "connection timeout expired" in lines[-1]
 
 
 def test_a_replica_that_does_not_answer(tmp_path: Path, silent_port: int) -> None:
@@ -68,7 +71,7 @@ def test_a_replica_that_does_not_answer(tmp_path: Path, silent_port: int) -> Non
     done = run(tmp_path, "--timeout", "5", "init")
     assert done.returncode == 2
     assert "no fence of the replica s3://b/x yet, which another node may hold" in done.stderr
-    assert "the service does not answer" in done.stderr
+    assert "the service does not answer, tried for 5 s: timeout: no answer" in done.stderr
 
 
 def test_doctor_takes_ten_seconds_for_a_check(tmp_path: Path, silent_port: int) -> None:
@@ -76,6 +79,8 @@ def test_doctor_takes_ten_seconds_for_a_check(tmp_path: Path, silent_port: int) 
     done = run(tmp_path, "doctor")
     assert done.returncode == 2
     assert "!! storage" in done.stdout
+    (tried,) = re.findall(r"the service does not answer, tried for (\d+) s", done.stdout)
+    assert int(tried) <= 10
 
 
 def test_a_lake_that_answers_says_nothing(tmp_path: Path) -> None:

@@ -30,8 +30,12 @@ MONGODB = {"type": "mongodb", "url": "mongodb://h/db"}
          "lock_timeout must be more than 0 and less than 1,000,000 seconds, got inf"),
         (POSTGRES | {"pgbouncer": 1}, "pgbouncer must be True or False, got int"),
         (POSTGRES | {"schema": None}, "schema must be a string, got NoneType"),
-        (POSTGRES | {"schema": "ä" * 32},
-         f"schema must have at most 63 bytes and no NUL character, got {'ä' * 32!r}"),
+        *(
+            (POSTGRES | {"schema": name},
+             "schema must be valid Unicode with at most 63 bytes and no NUL character, got "
+             f"{name!r}")
+            for name in ("ä" * 32, "a\0", "a\ud800")
+        ),
         (POSTGRES | {"async": "yes"}, "async must be True or False, got str"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",

@@ -97,7 +97,7 @@ def test_a_storm_that_lasts_is_told(opened: Open, proxy: FaultyProxy) -> None:
     store = opened(retry_timeout=0.5)
     proxy.refuse = 10_000
     with (
-        in_time(),
+        in_time(20),
         pytest.raises(RateLimitedError, match=rf"cannot write .*{PATH}.*slow down.*0 s"),
     ):
         store.write(PATH, b"x")

@@ -116,7 +116,7 @@ def test_a_request_that_never_arrives(proxy: FaultyProxy) -> None:
     with lakebed.open(catalog=catalog, lock_timeout=1) as lake:
         lake.store("k", 0)
         proxy.swallow = True
-        with in_time(), pytest.raises(ConnectError) as caught:
+        with in_time(30), pytest.raises(ConnectError) as caught:
             lake.retrieve("k")
         assert PASSWORD not in str(caught.value)
         proxy.swallow = False
@@ -175,7 +175,7 @@ def test_reading_all_at_once(proxy: FaultyProxy) -> None:
         for read in (lambda: lake.list().to_arrow().num_rows, lambda: lake.sql(count).fetchone()):
             proxy.cut()
             assert read() in (1500, (1500,))
-        with in_time(), pytest.raises(ConnectError):
+        with in_time(30), pytest.raises(ConnectError):
             _scan_while_swallowed(lake, proxy)
         proxy.swallow = False
         proxy.close()

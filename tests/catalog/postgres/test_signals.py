@@ -42,7 +42,7 @@ def test_who_listens_survives_a_restart(private_postgres: PostgresServer) -> Non
         lake.listen("news") as signals,
     ):
         private_postgres.stop()
-        with in_time():
+        with in_time(60):
             signals.wait(0.2)
         private_postgres.start()
         assert not signals.wakes

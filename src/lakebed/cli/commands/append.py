@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
 
-from lakebed.cli.commands.entries import Key
+from lakebed.cli.arguments import Key, RowsFile, RowsFormat
 from lakebed.cli.opening import open_lake
 from lakebed.cli.printing.output import Json, print_json, printable
-from lakebed.cli.reading.rows import Format, format_of
+from lakebed.cli.reading.rows import format_of
 from lakebed.cli.reading.tables import table_of
 from lakebed.cli.reading.values import STDIN
 
@@ -21,15 +20,8 @@ from lakebed.cli.reading.values import STDIN
 def append(
     ctx: typer.Context,
     key: Key,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file. `-` reads standard input.")
-    ],
-    format: Annotated[
-        Format | None,
-        typer.Option(
-            help="The format of the file, if its name does not tell. Standard input is NDJSON."
-        ),
-    ] = None,
+    file: RowsFile,
+    format: RowsFormat = None,
     widen: Annotated[
         bool,
         typer.Option("--widen", help="Allow rows with new or missing columns, or wider types."),

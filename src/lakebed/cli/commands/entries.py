@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.filesize import decimal
 
+from lakebed.cli.arguments import TTL, ExpiresAt, Key
 from lakebed.cli.errors import NOT_FOUND
 from lakebed.cli.opening import complete_key, complete_snapshot, open_lake
 from lakebed.cli.printing.lines import entry_line, terminal_width
@@ -41,7 +42,6 @@ At = Annotated[
         autocompletion=complete_snapshot,
     ),
 ]
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", autocompletion=complete_key)]
 
 
 def put(
@@ -60,13 +60,8 @@ def put(
         bool, typer.Option("--table", help="Store a Parquet or CSV file as a table.")
     ] = False,
     metadata: Annotated[str | None, typer.Option(help="A JSON object.")] = None,
-    ttl: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="How long until the entry expires: 90, 90s, 1h30m, 30d."),
-    ] = None,
-    expires_at: Annotated[
-        str | None, typer.Option(help="When the entry expires: ISO 8601 with a zone.")
-    ] = None,
+    ttl: TTL = None,
+    expires_at: ExpiresAt = None,
     if_absent: Annotated[
         bool, typer.Option("--if-absent", help="Store only if the key does not exist.")
     ] = False,
@@ -269,13 +264,8 @@ def ls(
 def touch(
     ctx: typer.Context,
     key: Key,
-    ttl: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="How long until the entry expires: 90, 90s, 1h30m, 30d."),
-    ] = None,
-    expires_at: Annotated[
-        str | None, typer.Option(help="When the entry expires: ISO 8601 with a zone.")
-    ] = None,
+    ttl: TTL = None,
+    expires_at: ExpiresAt = None,
     never: Annotated[bool, typer.Option("--never", help="Remove the expiry.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lakebed.cli.commands.entries import Key
+from lakebed.cli.arguments import Key
 from lakebed.cli.opening import complete_snapshot, open_lake
 from lakebed.cli.printing.output import Json, print_json, print_report
 from lakebed.cli.printing.progress import progress_bar

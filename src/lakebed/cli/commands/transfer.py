@@ -13,6 +13,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from lakebed.cli.arguments import RowsFile, RowsFormat
 from lakebed.cli.errors import FAILED
 from lakebed.cli.opening import open_lake
 from lakebed.cli.printing.output import Json, entries_in_words, print_json, printable, writing
@@ -48,15 +49,8 @@ class _Refused:
 
 def import_(
     ctx: typer.Context,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file. `-` reads standard input.")
-    ],
-    format: Annotated[
-        Format | None,
-        typer.Option(
-            help="The format of the file, if its name does not tell. Standard input is NDJSON."
-        ),
-    ] = None,
+    file: RowsFile,
+    format: RowsFormat = None,
     key: Annotated[
         str | None,
         typer.Option(

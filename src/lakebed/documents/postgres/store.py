@@ -133,8 +133,10 @@ def _server(url: object, given: dict[str, Any], limits: Limits) -> Server:
 
 def _schema(schema: object) -> str:
     name = text("schema", schema)
-    if "\0" in name or len(name.encode()) > 63:
+    data = name.encode(errors="replace")
+    if "\0" in name or data.decode() != name or len(data) > 63:
         raise ConfigurationError(
-            f"schema must have at most 63 bytes and no NUL character, got {name[:100]!r}"
+            "schema must be valid Unicode with at most 63 bytes and no NUL character, got "
+            f"{name[:100]!r}"
         )
     return name

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _EVERY = 1.0  # seconds
 _SHOWN = 200
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The id of the task.")]
+Claimed = Annotated[str | None, typer.Option("--claim", help="Only if the claim is this one.")]
 
 
 def tasks(
@@ -145,9 +146,7 @@ def complete(
     output: Annotated[
         str | None, typer.Argument(metavar="OUTPUT", help="The result: JSON, else text.")
     ] = None,
-    claimed: Annotated[
-        str | None, typer.Option("--claim", help="Only if the claim is this one.")
-    ] = None,
+    claimed: Claimed = None,
     as_json: Json = False,
 ) -> None:
     """Complete a claimed task.
@@ -170,9 +169,7 @@ def fail(
     for_good: Annotated[
         bool, typer.Option("--no-retry", help="Fail for good, even if attempts are left.")
     ] = False,
-    claimed: Annotated[
-        str | None, typer.Option("--claim", help="Only if the claim is this one.")
-    ] = None,
+    claimed: Claimed = None,
     as_json: Json = False,
 ) -> None:
     """Report that a claimed task failed. It becomes pending again if attempts are left.
